@@ -1,0 +1,1 @@
+"""Turning pixels into predictions."""

@@ -1,0 +1,1 @@
+"""The tables of cataloger: models, sessions and schema revisions."""

@@ -1,0 +1,91 @@
+"""Every error that a user can do something about, as one tree.
+
+    CatalogerError                 exit 1   the root; catch this one
+    ├── UsageError                 exit 2   a flag, an argument or a combination of them is wrong
+    │   ├── ConfigError            exit 2   cataloger.toml or an environment variable is wrong
+    │   └── MissingExtraError      exit 2   an optional dependency is not installed
+    ├── SourceError                exit 1   a folder, file or manifest cannot be read as a source
+    ├── OutageError                exit 1   too many transient failures in a row; nothing more is tried
+    ├── ImageError                 exit 1   one image cannot be used; inside a run it becomes a `Failure`
+    ├── BundleError                exit 1   a model bundle is missing, damaged or of an unknown format
+    ├── DatabaseError              exit 1   the database cannot be reached or used
+    │   ├── SchemaError            exit 1   its tables are missing, older or newer than this version
+    │   └── LeaseError             exit 1   another run works on the same source, or took it over
+    ├── OutputError                exit 1   an output file cannot be written
+    ├── TrainingError              exit 1   labels, images or a checkpoint cannot be trained on
+    └── QualityGateError           exit 4   a model fails a gate that it must pass
+
+Each message says what failed, where, and what to do next. The command line prints it as one line.
+"""
+
+
+class CatalogerError(Exception):
+    """Root of the tree. `exit_code` is the exit status of the command line."""
+
+    exit_code = 1
+
+
+class UsageError(CatalogerError):
+    """A flag, an argument or a combination of them is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file or an environment variable is wrong."""
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the extra '{extra}', which is not installed. "
+            f"Install it: pip install 'fashion-cataloger[{extra}]'"
+        )
+
+
+class SourceError(CatalogerError):
+    """A folder, file or manifest cannot be read as a source."""
+
+
+class OutageError(CatalogerError):
+    """Too many transient failures in a row: the storage is down, not the images."""
+
+
+class ImageError(CatalogerError):
+    """One image cannot be used. `code` is the stable failure code, e.g. `decode.truncated`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BundleError(CatalogerError):
+    """A model bundle is missing, damaged or of an unknown format."""
+
+
+class DatabaseError(CatalogerError):
+    """The database cannot be reached or used."""
+
+
+class SchemaError(DatabaseError):
+    """The tables of cataloger are missing, older or newer than this version."""
+
+
+class LeaseError(DatabaseError):
+    """Another run works on the same source, or has taken it over."""
+
+
+class OutputError(CatalogerError):
+    """An output file cannot be written."""
+
+
+class TrainingError(CatalogerError):
+    """Labels, images or a checkpoint cannot be trained on."""
+
+
+class QualityGateError(CatalogerError):
+    """A model fails a gate that it must pass."""
+
+    exit_code = 4

@@ -1,0 +1,131 @@
+"""Frozen, validated options. Every default of the tool lives here, once."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self, get_args, get_origin
+
+from cataloger.errors import UsageError
+
+Attention = Literal["none", "mhsa"]
+Head = Literal["single", "double"]
+Device = Literal["auto", "cpu", "cuda"]
+
+DEFAULT_DB = "sqlite:///cataloger.db"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+def _check_choices(options: Any) -> None:
+    """Refuse a value that is not one of its field's `Literal` choices."""
+    for field in fields(options):
+        choices = get_args(field.type) if get_origin(field.type) is Literal else ()
+        value = getattr(options, field.name)
+        _require(not choices or value in choices, f"{field.name} must be one of {choices}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessSpec:
+    """How encoded bytes become the pixels that a network was trained on.
+
+    size: side of the square output, pixels. scale: "draft" decodes large JPEGs at the smallest of 1/1, 1/2,
+    1/4, 1/8 that is not below `size`. background: RGB that transparent pixels are flattened onto.
+    """
+
+    size: int = 224
+    decoder: Literal["pillow"] = "pillow"
+    scale: Literal["draft", "full"] = "draft"
+    resampling: Literal["bilinear", "bicubic"] = "bilinear"
+    aspect: Literal["squash"] = "squash"
+    background: tuple[int, int, int] = (255, 255, 255)
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _require(8 <= self.size <= 2048, f"size must be between 8 and 2048 pixels, not {self.size}")
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Read the `preprocess` object of a bundle.json. Raises TypeError for an unknown key."""
+        values = dict(values)
+        if "background" in values:
+            values["background"] = tuple(values["background"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Shape of the network; see `cataloger.network`.
+
+    classes: number of labels. width: channels of each token in the attention. heads: attention heads.
+    hidden: channels of the first fully connected layer. positions: learned position of each token.
+    """
+
+    classes: int
+    attention: Attention = "mhsa"
+    head: Head = "double"
+    width: int = 512
+    heads: int = 8
+    hidden: int = 512
+    positions: bool = True
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _require(self.classes >= 2, f"a classifier needs at least two classes, not {self.classes}")
+        _require(self.width % self.heads == 0, f"width {self.width} is not a multiple of {self.heads} heads")
+        _require(0.0 <= self.dropout < 1.0, f"dropout must be in [0, 1), not {self.dropout}")
+        _require(
+            self.attention == "none" or self.head == "double",
+            "attention needs the head of two fully connected layers",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one image may cost.
+
+    max_pixels: width x height, checked before decoding. max_bytes: encoded size. decode_timeout: seconds.
+    bytes_in_flight: encoded bytes fetched and not yet decoded, over all images together.
+    """
+
+    max_pixels: int = 64_000_000
+    max_bytes: int = 64_000_000
+    decode_timeout: float = 30.0
+    bytes_in_flight: int = 128_000_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _require(getattr(self, field.name) > 0, f"{field.name} must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How one run behaves, whatever its source.
+
+    batch_size: images classified together. workers: decoding processes; 0 means as many as processors.
+    max_failure_rate: failed share of the items attempted above which the run ends with exit status 3.
+    outage_after: transient failures in a row after which the run stops.
+    """
+
+    top_k: int = 5
+    batch_size: int = 16
+    workers: int = 0
+    device: Device = "auto"
+    limit: int | None = None
+    dry_run: bool = False
+    force: bool = False
+    retry_failed: bool = False
+    max_failure_rate: float = 0.01
+    outage_after: int = 100
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _require(1 <= self.top_k <= 5, f"--top-k must be between 1 and 5, not {self.top_k}")
+        _require(1 <= self.batch_size <= 1024, f"--batch-size must be between 1 and 1024, not {self.batch_size}")
+        _require(0 <= self.workers <= 256, f"--workers must be between 0 and 256, not {self.workers}")
+        _require(self.limit is None or self.limit >= 1, f"--limit must be at least 1, not {self.limit}")
+        _require(
+            0.0 <= self.max_failure_rate <= 1.0,
+            f"--max-failure-rate must be between 0 and 1, not {self.max_failure_rate}",
+        )

@@ -1,0 +1,103 @@
+"""The frozen things that flow from a source to a sink.
+
+An `Item` names an input. It becomes `Fetched` (bytes), an `Image` (pixels) and at last exactly one `Result`:
+a `Prediction` or a `Failure`. Each carries its item, so nothing is ever matched by position.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+"""uint8 RGB, height x width x 3; a batch adds the leading axis."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input of a source.
+
+    key: identity within its source, e.g. the path relative to the root; undecodable bytes percent-escaped.
+    uri: where its bytes are, for people and views; never holds a query string or a password.
+    version: version token (files: size and modification time); "" when it could not be read.
+    path: file-system path as bytes, so that names that are not valid UTF-8 work; None if it is not a file.
+    product_key: the product that the image belongs to, if the source knows.
+    """
+
+    key: str
+    uri: str
+    version: str
+    path: bytes | None = None
+    product_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The encoded bytes of an item. content_hash: SHA-256 of `data`, hexadecimal."""
+
+    item: Item
+    data: bytes
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A decoded item. pixels: uint8 RGB, size x size x 3. width, height: upright original, in pixels."""
+
+    item: Item
+    content_hash: str
+    pixels: Pixels
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images that are classified together."""
+
+    images: tuple[Image, ...]
+
+    def pixels(self) -> Pixels:
+        """Stack the images: uint8, N x size x size x 3."""
+        return np.stack([image.pixels for image in self.images])
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one image, best label first.
+
+    confidences: calibrated probabilities of `labels`. logits: raw scores of `labels`, before calibration.
+    log_sum_exp: of *all* raw logits at temperature 1, so that a recalibration can start from the record.
+    """
+
+    item: Item
+    content_hash: str
+    width: int
+    height: int
+    labels: tuple[str, ...]
+    confidences: tuple[float, ...]
+    logits: tuple[float, ...]
+    log_sum_exp: float
+
+
+TRANSIENT_PREFIXES = ("fetch.", "io.")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one input has no prediction. `code` is stable; `message` is for people."""
+
+    item: Item
+    code: str
+    message: str
+    content_hash: str | None = None
+
+    @property
+    def is_transient(self) -> bool:
+        """True when the next run should try again although the bytes are unchanged."""
+        return self.code.startswith(TRANSIENT_PREFIXES)
+
+
+Result = Prediction | Failure

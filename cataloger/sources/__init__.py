@@ -1,0 +1,1 @@
+"""Iterators of items: folders, manifests and, later, SQL tables."""
