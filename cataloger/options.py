@@ -109,7 +109,7 @@ class RunOptions:
     """
 
     top_k: int = 5
-    batch_size: int = 16
+    batch_size: int = 8
     workers: int = 0
     device: Device = "auto"
     limit: int | None = None

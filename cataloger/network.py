@@ -1,0 +1,197 @@
+"""MobileNet v1 with multi-head self-attention over its last feature map.
+
+The paper is "Less complex Multi-head Attentive CNN for Landmark-free Clothing Category Classification Using
+MobileNet". The convolutions are those of MobileNet v1 1.0 (Howard et al., arXiv:1704.04861) with TensorFlow's
+SAME padding, so that the published ImageNet weights fit. The 7x7 map becomes 49 tokens; self-attention
+(Vaswani et al., arXiv:1706.03762) mixes them; the first fully connected layer and its activation run on every
+token, and the second, being linear, commutes with the mean over the tokens. Hence the logits are exactly the
+mean of 49 *place scores*, and a class activation map is a reshape of them.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cataloger.options import NetworkConfig
+
+FEATURES = 1024
+BATCH_NORM_EPSILON = 0.001
+
+# (output channels, stride) of the 13 depthwise separable blocks.
+BLOCKS = (
+    (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1),
+    (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
+)  # fmt: skip
+
+FROZEN_BLOCK = 12
+"""The paper freezes everything up to the batch norm of this block's depthwise convolution."""
+
+
+class ConvBNReLU6(nn.Module):
+    """3x3 or 1x1 convolution without bias, batch norm, ReLU6; TensorFlow's SAME padding."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.pads_after = stride == 2
+        padding = 0 if self.pads_after else kernel // 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pads_after:
+            x = F.pad(x, (0, 1, 0, 1))
+        activated: Tensor = F.relu6(self.bn(self.conv(x)))
+        return activated
+
+
+class DepthwiseSeparable(nn.Module):
+    """A 3x3 depthwise and a 1x1 pointwise convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.depthwise = ConvBNReLU6(inputs, inputs, 3, stride=stride, groups=inputs)
+        self.pointwise = ConvBNReLU6(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.pointwise(self.depthwise(x))
+        return mixed
+
+
+class TokenAttention(nn.Module):
+    """Project the tokens to `width` channels and let each attend to all: N x T x C -> N x T x width."""
+
+    def __init__(self, config: NetworkConfig, tokens: int) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.project = nn.Linear(FEATURES, config.width)
+        self.position = nn.Parameter(torch.zeros(tokens, config.width)) if config.positions else None
+        self.norm = nn.LayerNorm(config.width)
+        self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.output = nn.Linear(config.width, config.width)
+        if self.position is not None:
+            nn.init.normal_(self.position, std=0.02)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.project(tokens)
+        if self.position is not None:
+            x = x + self.position
+        query, key, value = (self._split(part) for part in self.query_key_value(self.norm(x)).chunk(3, dim=-1))
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        attended: Tensor = x + self.output(mixed.transpose(1, 2).flatten(2))
+        return attended
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class TwoLayerHead(nn.Module):
+    """Fully connected, activation and dropout on every token, fully connected: N x T x C -> N x T x classes."""
+
+    def __init__(self, inputs: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(inputs, config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.hidden, config.classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores: Tensor = self.output(self.dropout(F.relu(self.hidden(tokens))))
+        return scores
+
+
+class SingleHead(nn.Module):
+    """One fully connected layer on every token; its mean is the classifier of the published MobileNet."""
+
+    def __init__(self, inputs: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(inputs, config.classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores: Tensor = self.output(self.dropout(tokens))
+        return scores
+
+
+class Network(nn.Module):
+    """The classifier. Input N x 3 x size x size, RGB in [-1, 1]; see `forward` for the outputs."""
+
+    def __init__(self, config: NetworkConfig, *, size: int = 224) -> None:
+        super().__init__()
+        self.config = config
+        self.conv1 = ConvBNReLU6(3, 32, 3, stride=2)
+        channels = 32
+        for number, (outputs, stride) in enumerate(BLOCKS, start=1):
+            self.add_module(f"block{number}", DepthwiseSeparable(channels, outputs, stride))
+            channels = outputs
+        tokens = (-(-size // 32)) ** 2
+        self.attention = TokenAttention(config, tokens) if config.attention == "mhsa" else None
+        inputs = FEATURES if self.attention is None else config.width
+        self.head = SingleHead(inputs, config) if config.head == "single" else TwoLayerHead(inputs, config)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (N x classes) and place scores (N x tokens x classes), row-major over the map."""
+        return self.classify(self.frozen_features(x))
+
+    def frozen_features(self, x: Tensor) -> Tensor:
+        """Run the part that the paper freezes: N x 512 x 7 x 7 for images of 224 pixels."""
+        x = self.conv1(x)
+        for number in range(1, FROZEN_BLOCK):
+            x = self._block(number)(x)
+        features: Tensor = self._block(FROZEN_BLOCK).depthwise(x)
+        return features
+
+    def classify(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the rest on the output of `frozen_features`; returns what `forward` returns."""
+        x = self._block(FROZEN_BLOCK).pointwise(features)
+        for number in range(FROZEN_BLOCK + 1, len(BLOCKS) + 1):
+            x = self._block(number)(x)
+        tokens = x.flatten(2).transpose(1, 2)
+        if self.attention is not None:
+            tokens = self.attention(tokens)
+        place_scores = self.head(tokens)
+        return place_scores.mean(dim=1), place_scores
+
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        """Yield the modules that the paper's frozen setting keeps as they are."""
+        yield self.conv1
+        for number in range(1, FROZEN_BLOCK):
+            yield self._block(number)
+        yield self._block(FROZEN_BLOCK).depthwise
+
+    def freeze(self) -> None:
+        """Fix the frozen part: no gradients, batch norm on its stored statistics."""
+        for module in self.frozen_modules():
+            module.requires_grad_(False).eval()
+
+    def _block(self, number: int) -> DepthwiseSeparable:
+        block = self.get_submodule(f"block{number}")
+        assert isinstance(block, DepthwiseSeparable)
+        return block
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Turn uint8 N x size x size x 3 into the network's float input N x 3 x size x size in [-1, 1]."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def count_parameters(network: nn.Module) -> tuple[int, int]:
+    """Count (all, trainable) values: parameters and running statistics, not the batch counters."""
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    fixed = sum(p.numel() for p in network.parameters() if not p.requires_grad)
+    statistics = sum(b.numel() for name, b in network.named_buffers() if "num_batches" not in name)
+    return trainable + fixed + statistics, trainable
+
+
+def load_backbone(network: Network, state: dict[str, Tensor]) -> None:
+    """Copy convolution and batch-norm tensors into the network.
+
+    state: keys `conv1.{conv,bn}.*`, `block1..13.{depthwise,pointwise}.{conv,bn}.*`; fp16 is widened.
+    Raises KeyError or RuntimeError where a tensor is missing or of another shape.
+    """
+    own = network.state_dict()
+    wanted = [key for key in own if key.startswith(("conv1.", "block")) and "num_batches" not in key]
+    missing = sorted(set(wanted) - set(state))
+    if missing:
+        raise KeyError(f"backbone weights lack {len(missing)} tensors, the first is {missing[0]}")
+    network.load_state_dict({key: state[key].float() for key in wanted}, strict=False)
