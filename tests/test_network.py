@@ -99,13 +99,18 @@ def test_a_backbone_is_loaded_whole_or_not_at_all():
     load_backbone(network, state)
     assert torch.equal(network.conv1.conv.weight, donor.conv1.conv.weight.half().float())
     del state["block7.depthwise.conv.weight"]
-    with pytest.raises(KeyError, match="block7.depthwise.conv.weight"):
+    with pytest.raises(KeyError, match=r"block7\.depthwise\.conv\.weight"):
         load_backbone(network, state)
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"classes": 1}, {"classes": 5, "heads": 3}, {"classes": 5, "head": "triple"}, {"classes": 5, "head": "single"}],
+    [
+        {"classes": 1},
+        {"classes": 5, "heads": 3},
+        {"classes": 5, "head": "triple"},
+        {"classes": 5, "head": "single"},
+    ],
 )
 def test_impossible_networks_are_refused(values):
     with pytest.raises(UsageError):

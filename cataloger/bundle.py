@@ -1,0 +1,231 @@
+"""The model bundle: a directory with a model, its labels and everything that makes its answers repeatable.
+
+    bundle.json           this module owns its format; see `Bundle`
+    model.onnx            uint8 images in, logits and place scores out; weights stored as fp16
+    weights.safetensors   the network's own tensors, for fine-tuning and the torch backend
+    golden.npz            images and their logits, replayed by `cataloger models verify`
+    MODEL_CARD.md         data, licences, results, known weaknesses
+
+Nothing in a bundle is ever unpickled. A bundle is written under a temporary name and renamed when complete.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cataloger.errors import BundleError, UsageError
+from cataloger.options import NetworkConfig, PreprocessSpec
+
+FORMAT_VERSION = 1
+MANIFEST = "bundle.json"
+MODEL = "model.onnx"
+WEIGHTS = "weights.safetensors"
+GOLDEN = "golden.npz"
+CARD = "MODEL_CARD.md"
+REQUIRED_FILES = (MODEL, WEIGHTS, GOLDEN, CARD)
+
+INPUT = "images"
+LOGITS = "logits"
+PLACE_SCORES = "place_scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that has been read; `read_bundle` and `seal` make them.
+
+    files: SHA-256 (hexadecimal) of each file. temperature: logits are divided by it before the softmax.
+    golden_tolerance: largest allowed absolute difference of a logit when the golden images are replayed.
+    """
+
+    path: Path
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    preprocess: PreprocessSpec
+    network: NetworkConfig
+    temperature: float = 1.0
+    golden_tolerance: float = 1e-3
+    files: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) != len(self.labels):
+            raise BundleError(f"the labels of {self.path} are not unique; the bundle is damaged, export it again")
+        if self.network.classes != len(self.labels):
+            raise BundleError(
+                f"{self.path} has {len(self.labels)} labels for a head of {self.network.classes} classes; "
+                "the bundle is damaged, export it again"
+            )
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise BundleError(f"{self.path} has a temperature of {self.temperature}; it must be positive")
+
+    @property
+    def weights_id(self) -> str:
+        """Identity of what decides the logits: tensors, network, preprocessing, labels. Hexadecimal."""
+        decisive = [self.files[WEIGHTS], asdict(self.network), asdict(self.preprocess), list(self.labels)]
+        return _digest(decisive)
+
+    @property
+    def calibration_id(self) -> str:
+        """Identity of what turns logits into confidences. Hexadecimal."""
+        return _digest({"temperature": self.temperature})
+
+    @property
+    def title(self) -> str:
+        """Name and version, for people."""
+        return f"{self.name} {self.version}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what bundle.json holds."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "version": self.version,
+            "weights_id": self.weights_id,
+            "calibration_id": self.calibration_id,
+            "labels": list(self.labels),
+            "preprocess": asdict(self.preprocess),
+            "network": asdict(self.network),
+            "tensors": {"images": INPUT, "logits": LOGITS, "place_scores": PLACE_SCORES},
+            "calibration": {"temperature": self.temperature},
+            "golden": {"tolerance": self.golden_tolerance},
+            "files": dict(self.files),
+            "provenance": dict(self.provenance),
+        }
+
+
+def default_bundle_path() -> Path:
+    """Return the directory of the bundle that ships with the package."""
+    return Path(__file__).parent / "default_model"
+
+
+def resolve_bundle_path(model: str) -> Path:
+    """Turn the value of --model into a directory: "default" or a path. Raises UsageError."""
+    path = default_bundle_path() if model == "default" else Path(model)
+    if not path.is_dir():
+        raise UsageError(f"no model at {model}: give the directory of a bundle, or 'default'")
+    return path
+
+
+def read_bundle(path: Path, *, check: tuple[str, ...] = (MODEL,)) -> Bundle:
+    """Read a bundle and compare the SHA-256 of the files named in `check`.
+
+    Raises BundleError: not a bundle, unknown format version, labels that differ from the head, wrong hash.
+    """
+    values = _read_manifest(path)
+    try:
+        bundle = Bundle(
+            path=path,
+            name=values["name"],
+            version=values["version"],
+            labels=tuple(values["labels"]),
+            preprocess=PreprocessSpec.from_json(values["preprocess"]),
+            network=NetworkConfig(**values["network"]),
+            temperature=float(values["calibration"]["temperature"]),
+            golden_tolerance=float(values["golden"]["tolerance"]),
+            files=values["files"],
+            provenance=values["provenance"],
+        )
+        stored = values["weights_id"], values["calibration_id"]
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise BundleError(f"{path / MANIFEST} is damaged ({error!r}); export the bundle again") from error
+    check_files(bundle, check)
+    if stored != (bundle.weights_id, bundle.calibration_id):
+        raise BundleError(f"{path / MANIFEST} was edited: its identities do not match; export the bundle again")
+    return bundle
+
+
+def check_files(bundle: Bundle, names: tuple[str, ...] = REQUIRED_FILES) -> None:
+    """Compare files with the hashes that bundle.json names. Raises BundleError for the first that differs."""
+    for name in names:
+        expected = bundle.files.get(name)
+        try:
+            actual = sha256_of(bundle.path / name)
+        except OSError as error:
+            raise BundleError(f"{bundle.path / name} cannot be read: {error.strerror}") from error
+        if actual != expected:
+            raise BundleError(f"{bundle.path / name} is not the file that {MANIFEST} names (SHA-256 differs)")
+
+
+@contextmanager
+def new_bundle(target: Path) -> Iterator[Path]:
+    """Give a temporary directory to fill; when the block ends it becomes `target`.
+
+    The caller writes REQUIRED_FILES into it and calls `seal`. An existing bundle at `target` is replaced; any
+    other existing directory with something in it raises BundleError, before the work starts.
+    """
+    if target.exists() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise BundleError(f"{target} exists and is not a model bundle; name another directory")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield folder
+        _swap(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def seal(bundle: Bundle) -> Bundle:
+    """Hash the files of a complete bundle and write its bundle.json last; return it with the hashes.
+
+    Raises BundleError when one of REQUIRED_FILES is missing.
+    """
+    missing = [name for name in REQUIRED_FILES if not (bundle.path / name).is_file()]
+    if missing:
+        raise BundleError(f"a bundle needs {', '.join(missing)}")
+    names = sorted({path.name for path in bundle.path.iterdir()} - {MANIFEST})
+    sealed = replace(bundle, files={name: sha256_of(bundle.path / name) for name in names})
+    text = json.dumps(sealed.to_json(), indent=2, ensure_ascii=False)
+    (bundle.path / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return sealed
+
+
+def recalibrated(bundle: Bundle, temperature: float) -> Bundle:
+    """Return the same bundle with another temperature; weights_id stays, calibration_id changes."""
+    return replace(bundle, temperature=temperature)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is not a model bundle: it has no {MANIFEST}") from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path / MANIFEST} cannot be read: {error}") from error
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has bundle format {version!r}; this version of cataloger reads format {FORMAT_VERSION}"
+        )
+    assert isinstance(values, dict)
+    return values
+
+
+def _swap(folder: Path, target: Path) -> None:
+    folder.chmod(0o755)  # mkdtemp makes it private
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"the bundle for {target} was not sealed")
+    if target.exists():
+        old = folder.with_name(folder.name + "-old")
+        target.rename(old)
+        folder.rename(target)
+        shutil.rmtree(old)
+    else:
+        folder.rename(target)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,97 @@
+"""The default backend: onnxruntime on the CPU, or on a GPU where onnxruntime-gpu is installed."""
+
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+
+from cataloger.bundle import GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, Bundle, check_files
+from cataloger.errors import BundleError, UsageError
+from cataloger.options import Device
+from cataloger.records import Floats, Pixels
+
+CUDA_PROVIDER = "CUDAExecutionProvider"
+CPU_PROVIDER = "CPUExecutionProvider"
+
+
+class OnnxClassifier:
+    """Runs a bundle's model.onnx. Safe to call from several threads at once.
+
+    threads: processors that one call uses. device: "cuda" raises UsageError where onnxruntime cannot use one.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: Device = "cpu", threads: int = 1) -> None:
+        self._bundle = bundle
+        provider = choose_provider(device)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A spinning thread would take the processor from the decoders while it waits for the next batch.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(str(bundle.path / MODEL), options, providers=[provider])
+        except Exception as error:  # onnxruntime raises classes of its own for every kind of bad file
+            raise BundleError(f"{bundle.path / MODEL} cannot be loaded: {error}") from error
+        if self._session.get_providers()[0] != provider:
+            raise UsageError(f"onnxruntime could not start {provider}; run `cataloger doctor`, or use --device cpu")
+        self._check_shape()
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return self._bundle.labels
+
+    @property
+    def temperature(self) -> float:
+        return self._bundle.temperature
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self._session.get_providers()[0] == CUDA_PROVIDER else "cpu"
+
+    def logits(self, pixels: Pixels) -> Floats:
+        """Classify uint8 N x size x size x 3; return float32 N x labels."""
+        (logits,) = self._session.run([LOGITS], {INPUT: pixels})
+        return np.asarray(logits, dtype=np.float32)
+
+    def place_scores(self, pixels: Pixels) -> Floats:
+        """Return float32 N x tokens x labels; their mean over the tokens is `logits`."""
+        (scores,) = self._session.run([PLACE_SCORES], {INPUT: pixels})
+        return np.asarray(scores, dtype=np.float32)
+
+    def _check_shape(self) -> None:
+        names = {output.name: output.shape for output in self._session.get_outputs()}
+        if LOGITS not in names or names[LOGITS][-1] != len(self._bundle.labels):
+            raise BundleError(f"{self._bundle.path / MODEL} does not give one logit for each label")
+
+
+def choose_provider(device: Device) -> str:
+    """Turn --device into an execution provider. Raises UsageError for a GPU that onnxruntime cannot use."""
+    has_cuda = CUDA_PROVIDER in onnxruntime.get_available_providers()
+    if device == "cuda" and not has_cuda:
+        raise UsageError(
+            "--device cuda: the installed onnxruntime has no CUDA support; replace it "
+            "(pip uninstall onnxruntime && pip install onnxruntime-gpu), or use --device cpu"
+        )
+    return CUDA_PROVIDER if has_cuda and device != "cpu" else CPU_PROVIDER
+
+
+def replay_golden(bundle: Bundle) -> float:
+    """Classify the golden images and return the largest absolute difference of a logit.
+
+    Raises BundleError when a file differs from its hash or the difference exceeds the bundle's tolerance.
+    """
+    check_files(bundle)
+    try:
+        with np.load(bundle.path / GOLDEN, allow_pickle=False) as golden:
+            images, expected = golden["images"], golden["logits"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{bundle.path / GOLDEN} cannot be read: {error}") from error
+    difference = float(np.abs(OnnxClassifier(bundle).logits(images) - expected).max())
+    if not difference <= bundle.golden_tolerance:
+        raise BundleError(
+            f"{bundle.title} gives other logits than when it was exported: they differ by {difference:.2g}, "
+            f"allowed is {bundle.golden_tolerance:.2g}; this machine or its onnxruntime must not be trusted with it"
+        )
+    return difference

@@ -1,1 +1,0 @@
-"""The shipped model bundle; data files only."""

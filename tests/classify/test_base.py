@@ -1,0 +1,61 @@
+"""From logits to predictions."""
+
+import numpy as np
+import pytest
+
+from cataloger.classify.base import calibrated_probabilities, classify, log_sum_exp, rank
+from cataloger.records import Batch, Failure, Image, Item, Prediction
+
+LABELS = ("Belt", "Dress", "Hat", "Shirt", "Socks", "Tie")
+
+
+class FixedLogits:
+    """A classifier whose logits are the first pixels of each image."""
+
+    labels = LABELS
+    temperature = 2.0
+    device = "cpu"
+
+    def logits(self, pixels):
+        values = pixels[:, 0, :, 0].astype(np.float32)
+        return np.where(values == 255, np.nan, values)
+
+
+def image(key, row):
+    pixels = np.zeros((len(row), len(row), 3), dtype=np.uint8)
+    pixels[0, :, 0] = row
+    return Image(Item(key, key, "v"), "hash-" + key, pixels, 30, 40)
+
+
+def test_predictions_carry_their_item_and_the_calibrated_top_k():
+    (result,) = classify(FixedLogits(), Batch((image("a", [0, 9, 3, 1, 2, 5]),)), top_k=3)
+    assert isinstance(result, Prediction)
+    assert result.item.key == "a"
+    assert result.labels == ("Dress", "Tie", "Hat")
+    assert result.logits == (9.0, 5.0, 3.0)
+    weights = np.exp(np.array([0, 9, 3, 1, 2, 5]) / 2.0)
+    assert result.confidences == pytest.approx((weights / weights.sum())[[1, 5, 2]])
+    assert result.log_sum_exp == pytest.approx(np.log(np.exp(np.array([0, 9, 3, 1, 2, 5])).sum()))
+
+
+def test_ties_keep_the_order_of_the_labels():
+    assert rank(np.array([1.0, 5.0, 5.0, 1.0], dtype=np.float32), 4) == [1, 2, 0, 3]
+
+
+def test_fewer_labels_than_k_give_fewer_predictions():
+    assert rank(np.array([1.0, 2.0], dtype=np.float32), 5) == [1, 0]
+
+
+def test_scores_that_are_not_finite_fail_one_image_alone():
+    batch = Batch((image("bad", [255, 9, 3, 1, 2, 5]), image("good", [0, 9, 3, 1, 2, 5])))
+    bad, good = classify(FixedLogits(), batch, top_k=5)
+    assert isinstance(bad, Failure)
+    assert (bad.item.key, bad.code) == ("bad", "classify.not_finite")
+    assert isinstance(good, Prediction)
+    assert good.item.key == "good"
+
+
+def test_large_logits_do_not_overflow():
+    logits = np.array([[1e4, 1e4 - 1]], dtype=np.float32)
+    assert np.isfinite(log_sum_exp(logits)).all()
+    assert calibrated_probabilities(logits, 1.0).sum() == pytest.approx(1.0)
