@@ -1,0 +1,58 @@
+"""The model card of a bundle: what it is, how it was made, how good it is."""
+
+from pathlib import Path
+
+from cataloger.training.evaluate import markdown_tables
+from cataloger.training.metrics import Report
+
+from cataloger.bundle import CARD, Bundle
+from cataloger.errors import TrainingError
+
+TEMPLATE = """\
+# {title}
+
+Classifies a photo of a fashion product into one of {classes} categories. A bundle of
+cataloger: MobileNet v1 with multi-head self-attention over its
+last feature map, {parameters:,} parameters, {size}x{size} pixels, no landmarks, no boxes.
+
+Categories: {labels}.
+
+{notes}
+## Training
+
+Recipe `{recipe}`: the layers up to the depthwise convolution of block 12 stay as they were, the rest is trained.
+{images} images (train / val / test), seed {seed}, {options}. Confidences are calibrated on the validation split
+with temperature {temperature:.3f}.
+
+## Results on the test split
+
+Share and 95% interval (Wilson for shares, bootstrap for macro F1 and ECE). A row with several accepted labels
+counts as right when any of them is ranked; macro F1, ECE and recall use rows with one accepted label, and classes
+with at least 20 of them.
+
+{results}
+"""
+
+
+def write_card(bundle: Bundle, reports: dict[str, Report], *, notes: Path | None) -> None:
+    """Write MODEL_CARD.md into the bundle's directory. notes: Markdown about data, licences and weaknesses."""
+    provenance = bundle.provenance
+    try:
+        text = notes.read_text(encoding="utf-8") if notes else ""
+    except OSError as error:
+        raise TrainingError(f"the notes {notes} cannot be read: {error.strerror}") from error
+    card = TEMPLATE.format(
+        title=bundle.title,
+        classes=len(bundle.labels),
+        parameters=provenance["parameters"],
+        size=bundle.preprocess.size,
+        labels=", ".join(bundle.labels),
+        notes=text,
+        recipe=provenance["recipe"],
+        images=" / ".join(f"{count:,}" for count in provenance["data"]["images"].values()),
+        seed=provenance["seed"],
+        options=", ".join(f"{name} {value}" for name, value in provenance["options"].items()),
+        temperature=bundle.temperature,
+        results=markdown_tables(reports) if reports else "No row of the labels had split test.",
+    )
+    (bundle.path / CARD).write_text(card, encoding="utf-8")

@@ -1,0 +1,102 @@
+"""Measure a bundle against labelled images, through the same path that `cataloger tag` takes."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from cataloger.training.images import decode_examples
+from cataloger.training.labels import Example, accepted_matrix
+from cataloger.training.metrics import Report, Share, measure
+
+from cataloger.bundle import Bundle
+from cataloger.classify.onnx import OnnxClassifier
+from cataloger.cpus import available_cpus
+from cataloger.errors import TrainingError
+from cataloger.records import Failure, Floats, Image
+
+BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Logits of labelled images. logits: float32 N x labels, row by row as `examples`; failures: one line each."""
+
+    examples: tuple[Example, ...]
+    logits: Floats
+    failures: tuple[str, ...]
+
+
+def score(bundle: Bundle, examples: Sequence[Example], *, progress: Callable[[int], None] = lambda _: None) -> Scored:
+    """Classify examples with a bundle. Images that cannot be decoded are listed as failures."""
+    classifier = OnnxClassifier(bundle, threads=available_cpus())
+    failures: list[str] = []
+    kept: list[Example] = []
+    logits: list[Floats] = []
+    for done, batch in _batches(bundle, examples, failures):
+        kept += [examples[int(image.item.key)] for image in batch]
+        logits.append(classifier.logits(np.stack([image.pixels for image in batch])))
+        progress(done)
+    if not kept:
+        raise TrainingError(f"none of {len(examples)} images could be read" + "".join(f"; {f}" for f in failures[:1]))
+    return Scored(tuple(kept), np.concatenate(logits), tuple(failures))
+
+
+def report(bundle: Bundle, scored: Scored) -> dict[str, Report]:
+    """Measure each combination of group values, and "all". Keys are the values joined by a space."""
+    names = [" ".join(value for value in example.groups if value) for example in scored.examples]
+    groups = dict.fromkeys(sorted({name for name in names if name}))
+    accepted = accepted_matrix(scored.examples, bundle.labels)
+    reports = {}
+    for group in (*groups, "all"):
+        rows = np.array([group in ("all", name) for name in names])
+        reports[group] = measure(scored.logits[rows], accepted[rows], bundle.labels, temperature=bundle.temperature)
+    return reports
+
+
+def reports_json(reports: dict[str, Report]) -> dict[str, Any]:
+    """Return reports as plain JSON values; a figure that does not exist is null."""
+    values: dict[str, Any] = json.loads(
+        json.dumps({name: asdict(r) for name, r in reports.items()}), parse_constant=lambda _: None
+    )
+    return values
+
+
+def markdown_tables(reports: dict[str, Report]) -> str:
+    """Return the reports as Markdown: a table of the main figures, then the recall of each class."""
+    lines = [
+        "| test images | number | top-1 | top-5 | macro F1 (classes) | ECE, 15 bins |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {r.images} | {_share(r.top1)} | {_share(r.top5)} "
+        f"| {_share(r.macro_f1)} ({r.classes}) | {_share(r.ece)} |"
+        for name, r in reports.items()
+    ]
+    labels = sorted({label for r in reports.values() for label in r.recall})
+    lines += ["", "| recall | " + " | ".join(reports) + " |", "|---" * (len(reports) + 1) + "|"]
+    for label in labels:
+        cells = (_share(r.recall[label]) if label in r.recall else "" for r in reports.values())
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _share(share: Share) -> str:
+    if math.isnan(share.value):
+        return "-"
+    return f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})"
+
+
+def _batches(bundle: Bundle, examples: Sequence[Example], failures: list[str]) -> Iterator[tuple[int, list[Image]]]:
+    """Yield (examples done, images decoded since the last time)."""
+    batch: list[Image] = []
+    for done, result in enumerate(decode_examples(examples, bundle.preprocess), start=1):
+        if isinstance(result, Failure):
+            failures.append(f"{result.item.uri}: {result.message} ({result.code})")
+        else:
+            batch.append(result)
+        if batch and (len(batch) == BATCH or done == len(examples)):
+            yield done, batch
+            batch = []
