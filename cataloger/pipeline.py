@@ -1,0 +1,229 @@
+"""From items to recorded results: plan, fetch, decode, batch, classify, write.
+
+Iterator to iterator, so memory does not depend on the size of the catalog. The parts are passed in; this module
+knows neither databases nor models. Each input ends as one result, a prediction or a failure.
+"""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cataloger.classify.base import Classifier, classify
+from cataloger.errors import OutageError
+from cataloger.ledger import Planned
+from cataloger.options import RunOptions
+from cataloger.records import Batch, Failure, Image, Item, Prediction, Result
+
+WRITE_EVERY_RESULTS = 64
+WRITE_EVERY_SECONDS = 2.0
+
+
+class Sink(Protocol):
+    """Where results go; one call is one transaction."""
+
+    def write(self, results: list[Result]) -> None:
+        """Record results durably, all or none."""
+        ...
+
+
+class Decoder(Protocol):
+    """Turns items into images; see `cataloger.decode.DecodePool` behind `cataloger.fetch.fetch`."""
+
+    def __call__(self, items: Iterable[Item | Failure]) -> Iterator[Image | Failure]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is made of. threads: batches classified at once."""
+
+    plan: Callable[[Iterable[Item | Failure]], Iterator[Planned]]
+    decode: Decoder
+    classifier: Classifier
+    sink: Sink
+    threads: int = 1
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did so far; `done` and `failed` count recorded results.
+
+    skipped: reason -> items that needed nothing. failures: code -> number. categories: best label -> number.
+    seconds: stage -> time that the run waited for it; together they make up the whole run.
+    interrupted: stopped by request; everything recorded is complete.
+    """
+
+    done: int = 0
+    failed: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    planned: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    categories: Counter[str] = field(default_factory=Counter)
+    seconds: Counter[str] = field(default_factory=Counter)
+    interrupted: bool = False
+
+    @property
+    def attempted(self) -> int:
+        """Items with a new result."""
+        return self.done + self.failed
+
+    @property
+    def failure_rate(self) -> float:
+        """Failed share of the items attempted; 0.0 when there was none."""
+        return self.failed / self.attempted if self.attempted else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values; seconds are rounded to milliseconds."""
+        return {
+            "done": self.done,
+            "failed": self.failed,
+            "skipped": sum(self.skipped.values()),
+            "skipped_by_reason": dict(self.skipped),
+            "planned_by_reason": dict(self.planned),
+            "failures": dict(self.failures.most_common()),
+            "categories": dict(self.categories.most_common()),
+            "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
+            "interrupted": self.interrupted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """How the caller takes part. stop: set it to end after the images in flight. progress: called after writes.
+
+    checkpoint: told the name of each point where a killed run must leave a good state; for tests.
+    """
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: Callable[[RunReport], None] = lambda _: None
+    checkpoint: Callable[[str], None] = lambda _: None
+
+
+def run(
+    items: Iterable[Item | Failure],
+    parts: Parts,
+    options: RunOptions,
+    *,
+    control: Control,
+    report: RunReport,
+) -> None:
+    """Bring every item to a recorded result; `report` is kept up to date throughout.
+
+    Raises OutageError after `options.outage_after` transient failures in a row; those are not recorded.
+    """
+    runner = _Runner(parts, options, control, report)
+    with ThreadPoolExecutor(parts.threads, thread_name_prefix="classify") as executor:
+        for result in runner.results(runner.wanted(items), executor):
+            runner.record(result)
+        runner.flush()
+    report.interrupted = control.stop.is_set()
+
+
+class _Runner:
+    def __init__(self, parts: Parts, options: RunOptions, control: Control, report: RunReport) -> None:
+        self.parts = parts
+        self.options = options
+        self.control = control
+        self.report = report
+        self.unwritten: list[Result] = []
+        self.streak = 0
+        self.written_at = time.monotonic()
+
+    def wanted(self, items: Iterable[Item | Failure]) -> Iterator[Item | Failure]:
+        """Yield the items to do, up to the limit, and count the others."""
+        started = 0
+        for planned in self.parts.plan(items):
+            if self.control.stop.is_set() or started == self.options.limit:
+                return
+            if planned.do:
+                started += 1
+                self.report.planned[planned.reason] += 1
+                yield planned.subject
+            else:
+                self.report.skipped[planned.reason] += 1
+                self.control.progress(self.report)
+
+    def results(self, items: Iterator[Item | Failure], executor: ThreadPoolExecutor) -> Iterator[Result]:
+        """Decode and classify; failures come as they are, predictions when their batch is done."""
+        futures: deque[Future[list[Result]]] = deque()
+        images: list[Image] = []
+        decoded = self.parts.decode(items)
+        while (subject := self._next(decoded)) is not None:
+            if isinstance(subject, Failure):
+                yield subject
+                continue
+            images.append(subject)
+            if len(images) == self.options.batch_size:
+                self.control.checkpoint("after_decode")
+                futures.append(self._submit(executor, images))
+                images = []
+            while futures and (futures[0].done() or len(futures) > self.parts.threads + 1):
+                yield from self._wait(futures.popleft())
+        if images:
+            futures.append(self._submit(executor, images))
+        while futures:
+            yield from self._wait(futures.popleft())
+
+    def record(self, result: Result) -> None:
+        """Keep a result and write when enough have come together; guard against an outage."""
+        is_transient = isinstance(result, Failure) and result.is_transient
+        self.streak = self.streak + 1 if is_transient else 0
+        self.unwritten.append(result)
+        if self.streak >= self.options.outage_after:
+            self._stop_for_outage(result)
+        is_late = time.monotonic() - self.written_at > WRITE_EVERY_SECONDS
+        # Transient failures wait for a result of another kind: if this is an outage they are never recorded.
+        if not is_transient and (len(self.unwritten) >= WRITE_EVERY_RESULTS or is_late):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has come together."""
+        results, self.unwritten = self.unwritten, []
+        if results:
+            with self._clock("writing"):
+                self.parts.sink.write(results)
+            self._count(results)
+        self.written_at = time.monotonic()
+        self.control.progress(self.report)
+
+    def _stop_for_outage(self, last: Result) -> None:
+        self.unwritten = self.unwritten[: -self.streak]
+        self.flush()
+        assert isinstance(last, Failure)
+        raise OutageError(
+            f"{self.streak} inputs in a row could not be read, the last one {last.item.uri}: {last.message} "
+            f"({last.code}). The storage seems to be down; nothing of this was recorded. Run again when it is back."
+        )
+
+    def _count(self, results: list[Result]) -> None:
+        for result in results:
+            if isinstance(result, Prediction):
+                self.report.done += 1
+                self.report.categories[result.labels[0]] += 1
+            else:
+                self.report.failed += 1
+                self.report.failures[result.code] += 1
+
+    def _next(self, decoded: Iterator[Image | Failure]) -> Image | Failure | None:
+        with self._clock("reading and decoding"):
+            return next(decoded, None)
+
+    def _submit(self, executor: ThreadPoolExecutor, images: list[Image]) -> Future[list[Result]]:
+        batch = Batch(tuple(images))
+        return executor.submit(classify, self.parts.classifier, batch, top_k=self.options.top_k)
+
+    def _wait(self, future: Future[list[Result]]) -> list[Result]:
+        with self._clock("classifying"):
+            return future.result()
+
+    @contextmanager
+    def _clock(self, stage: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.report.seconds[stage] += time.monotonic() - start
