@@ -1,0 +1,115 @@
+"""The command `cataloger`: groups, configuration, and the one place where an error becomes an exit status."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import cataloger
+from cataloger.cli import config as configuration
+from cataloger.errors import CatalogerError
+
+EXIT_STATUSES = (
+    "Exit status: 0 done; 1 fatal; 2 wrong usage or configuration; 3 done, but more failures than allowed; "
+    "4 a quality gate failed; 130 interrupted, run again to go on."
+)
+
+
+class ErrorHandlingGroup(TyperGroup):
+    """Prints a CatalogerError as one line on stderr and exits with its status.
+
+    It is done here and not in `main`, so that tests through CliRunner take the same path as the shell.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CatalogerError as error:
+            logging.getLogger("cataloger").debug("the error in full:", exc_info=error)
+            typer.echo(f"cataloger: error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    name="cataloger",
+    cls=ErrorHandlingGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_STATUSES,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cataloger {cataloger.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            envvar="CATALOGER_CONFIG",
+            metavar="FILE",
+            help="Configuration; without it, cataloger.toml of the working directory.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tag the images of a fashion catalog: top-5 categories with calibrated confidences, in your database.
+
+    A flag wins over an environment variable (CATALOGER_*), which wins over cataloger.toml.
+    """
+    del version
+    values = configuration.load_config(config)
+    context.default_map = configuration.defaults_for(values, _flags(context.command))
+
+
+def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
+    """Return command -> flag without dashes -> parameter name, for every command below a group."""
+    commands: dict[str, dict[str, str]] = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            commands |= _flags(command, f"{prefix}{name} ")
+        else:
+            commands[prefix + name] = {
+                option.removeprefix("--"): parameter.name
+                for parameter in command.params
+                for option in parameter.opts
+                if option.startswith("--") and option != "--help"
+            }
+    return commands
+
+
+def register_commands() -> None:
+    """Attach every command group to the app."""
+    from cataloger.cli import db, doctor, models, tag, train
+
+    app.command("tag", epilog=tag.EXAMPLES)(tag.tag)
+    app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train)
+    app.command("evaluate", epilog=train.EVALUATE_EXAMPLES)(train.evaluate)
+    app.add_typer(models.app, name="models")
+    app.add_typer(db.app, name="db")
+    app.command("doctor")(doctor.doctor)
+
+
+register_commands()
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # Names of files may hold bytes that no encoding knows; they must be printable all the same.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    app()

@@ -1,0 +1,76 @@
+"""cataloger.toml: defaults for the flags of the command line.
+
+Keys are flags without the dashes, e.g. `db` or `batch-size`. At the top they hold for every command that has the
+flag; in a table named like a command, e.g. [tag], for that command. Unknown keys are errors.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cataloger.errors import ConfigError
+
+CONFIG_NAME = "cataloger.toml"
+NOT_CONFIGURABLE = frozenset({"help", "version", "config"})
+
+Flags = Mapping[str, Iterable[str]]
+"""Command -> the parameter names of its flags, e.g. "models list" -> ["json_output"]."""
+
+
+def load_config(path: Path | None) -> dict[str, Any]:
+    """Read a configuration file; without a path, cataloger.toml of the working directory if there is one."""
+    chosen = path or Path(CONFIG_NAME)
+    if path is None and not chosen.is_file():
+        return {}
+    try:
+        return tomllib.loads(chosen.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the configuration {chosen} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{chosen} is not valid TOML: {error}") from error
+
+
+def defaults_for(config: Mapping[str, Any], commands: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Turn a configuration into nested defaults by command and parameter.
+
+    commands: command ("tag", "db upgrade") -> flag name without dashes -> parameter name.
+    Raises ConfigError for a key that no command knows.
+    """
+    defaults: dict[str, Any] = {}
+    general = {key: value for key, value in config.items() if not isinstance(value, dict)}
+    tables = {key: value for key, value in config.items() if isinstance(value, dict)}
+    known = {flag for flags in commands.values() for flag in flags}
+    _refuse_unknown(general, known, "cataloger.toml")
+    _refuse_unknown(tables, {name.split()[0] for name in commands}, "cataloger.toml", kind="table")
+    for command, flags in commands.items():
+        own = _table(tables, command)
+        _refuse_unknown(own, set(flags) | _subcommands(command, commands), f"[{command}] of cataloger.toml")
+        values = {**{k: v for k, v in general.items() if k in flags}, **own}
+        _insert(defaults, command.split(), {flags[k]: v for k, v in values.items() if k in flags})
+    for group in {name.split()[0] for name in commands if " " in name}:
+        _refuse_unknown(tables.get(group, {}), _subcommands(group, commands), f"[{group}] of cataloger.toml")
+    return defaults
+
+
+def _table(tables: Mapping[str, Any], command: str) -> Mapping[str, Any]:
+    value: Any = tables
+    for part in command.split():
+        value = value.get(part, {}) if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _subcommands(command: str, commands: Iterable[str]) -> set[str]:
+    return {name.split()[1] for name in commands if name.startswith(command + " ")}
+
+
+def _insert(defaults: dict[str, Any], parts: list[str], values: dict[str, Any]) -> None:
+    for part in parts:
+        defaults = defaults.setdefault(part, {})
+    defaults.update(values)
+
+
+def _refuse_unknown(values: Iterable[str], known: set[str], place: str, kind: str = "key") -> None:
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"{place} has the unknown {kind} {unknown[0]!r}; known are {', '.join(sorted(known))}")

@@ -1,0 +1,44 @@
+"""`cataloger db`: the tables of cataloger in a database."""
+
+from typing import Annotated
+
+import typer
+
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.cli.groups import make_group
+from cataloger.db import schema as schemas
+from cataloger.db.session import redact
+from cataloger.options import DEFAULT_DB
+
+app = make_group("The tables of cataloger: upgrade, current.")
+
+
+@app.command()
+def upgrade(
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
+) -> None:
+    """Create the tables and views of cataloger, or bring them to this version; touches nothing else."""
+    if sql:
+        typer.echo(schemas.upgrade_sql(db, schema=schema))
+        return
+    before = schemas.current(db, schema=schema)
+    schemas.upgrade(db, schema=schema)
+    after = schemas.current(db, schema=schema)
+    changed = f"from {before or 'no tables'} to {after}" if before != after else f"already at {after}"
+    typer.echo(f"{redact(db)}: {changed}")
+
+
+@app.command()
+def current(
+    db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
+) -> None:
+    """Say which revision the tables have and which one this version needs."""
+    revision, head = schemas.current(db, schema=schema), schemas.head()
+    if json_output:
+        render.print_json({"db": redact(db), "revision": revision, "head": head})
+    else:
+        state = "up to date" if revision == head else f"run `cataloger db upgrade --db {redact(db)}`"
+        typer.echo(f"{redact(db)}: revision {revision or 'none'}, this version has {head} ({state})")

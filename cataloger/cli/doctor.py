@@ -1,0 +1,93 @@
+"""`cataloger doctor`: what this machine has and whether a run would work."""
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator
+
+import typer
+
+import cataloger
+from cataloger.cli import options as flags
+from cataloger.cli import render
+
+RUNTIME = ("onnxruntime", "numpy", "pillow", "sqlalchemy", "alembic", "httpx")
+EXTRAS = {
+    "torch": ("torch", "torchvision", "safetensors"),
+    "train": ("onnx", "onnxscript", "matplotlib"),
+    "parquet": ("pyarrow",),
+    "fast": ("simplejpeg",),
+    "postgres": ("psycopg",),
+    "mysql": ("pymysql",),
+}
+
+Finding = tuple[str, str, bool]
+"""What was looked at, what was found, whether it is in order."""
+
+
+def doctor(json_output: flags.JsonOption = False) -> None:
+    """Show what this machine has: versions, extras, processors, GPU support, the shipped model.
+
+    Exit status 1 when something would keep a run from working.
+    """
+    findings = [*_machine(), *_packages(), *_onnxruntime(), _model()]
+    if json_output:
+        render.print_json([{"what": what, "found": found, "ok": ok} for what, found, ok in findings])
+    else:
+        rows = [("ok" if ok else "PROBLEM", what, found) for what, found, ok in findings]
+        render.stdout_console().print(render.table(("", "what", "found"), rows))
+    if not all(ok for _, _, ok in findings):
+        raise typer.Exit(1)
+
+
+def _machine() -> Iterator[Finding]:
+    from cataloger.cpus import available_cpus
+
+    yield "cataloger", cataloger.__version__, True
+    yield "python", f"{platform.python_version()} ({sys.executable})", True
+    yield "processors", f"{available_cpus()} for this process", True
+
+
+def _packages() -> Iterator[Finding]:
+    for name in RUNTIME:
+        version = _version(name)
+        yield name, version or "missing: reinstall fashion-cataloger", version is not None
+    for extra, names in EXTRAS.items():
+        versions = {name: _version(name) for name in names}
+        present = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+        complete = all(versions.values())
+        yield f"extra {extra}", present if complete else f"not installed ({', '.join(names)})", True
+
+
+def _onnxruntime() -> Iterator[Finding]:
+    """Both distributions write the same files; whichever came last is broken when the other one goes."""
+    cpu, gpu = _version("onnxruntime"), _version("onnxruntime-gpu")
+    if cpu and gpu:
+        text = "onnxruntime and onnxruntime-gpu overwrite each other: uninstall both, then install one"
+        yield "onnxruntime", text, False
+    try:
+        import onnxruntime
+    except ImportError as error:
+        yield "onnxruntime", f"cannot be imported: {error}", False
+        return
+    yield "providers", ", ".join(onnxruntime.get_available_providers()), True
+
+
+def _model() -> Finding:
+    from cataloger.bundle import default_bundle_path, read_bundle
+    from cataloger.classify.onnx import replay_golden
+    from cataloger.errors import CatalogerError
+
+    try:
+        bundle = read_bundle(default_bundle_path())
+        difference = replay_golden(bundle)
+    except CatalogerError as error:
+        return "default model", str(error), False
+    return "default model", f"{bundle.title}, golden images differ by {difference:.1e}", True
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

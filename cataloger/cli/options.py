@@ -1,0 +1,77 @@
+"""The flags that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cataloger.options import Device
+
+DbOption = Annotated[
+    str,
+    typer.Option(
+        "--db", envvar="CATALOGER_DB", metavar="URL", help="Database, as a SQLAlchemy URL.", show_default=True
+    ),
+]
+SchemaOption = Annotated[
+    str | None,
+    typer.Option(
+        "--schema",
+        envvar="CATALOGER_SCHEMA",
+        metavar="NAME",
+        help="Database schema of cataloger's own tables (PostgreSQL).",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        envvar="CATALOGER_MODEL",
+        metavar="DIR|default",
+        help="Model bundle. Without it, the one that the source started with, else 'default'.",
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", envvar="CATALOGER_JSON", help="Print the result as JSON on stdout.")
+]
+VerboseOption = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr; -vv for everything.")
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", envvar="CATALOGER_QUIET", help="Only errors on stderr, no summary.")
+]
+NoProgressOption = Annotated[
+    bool, typer.Option("--no-progress", envvar="CATALOGER_NO_PROGRESS", help="No progress bar.")
+]
+DeviceOption = Annotated[
+    Device,
+    typer.Option("--device", envvar="CATALOGER_DEVICE", help="Where the model runs."),
+]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--path-column",
+        envvar="CATALOGER_PATH_COLUMN",
+        metavar="NAME",
+        help="Column of a manifest that holds the paths. Default: path, file, image, filename or image_path.",
+    ),
+]
+ProductColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--product-column",
+        envvar="CATALOGER_PRODUCT_COLUMN",
+        metavar="NAME",
+        help="Column of a manifest that names the product of an image.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        envvar="CATALOGER_OUTPUT",
+        metavar="FILE",
+        help="Also write the current result of every image there: .jsonl, .csv or .parquet.",
+    ),
+]

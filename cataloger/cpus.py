@@ -1,0 +1,30 @@
+"""How many processors this process may use: its affinity and its container's quota, not the host's number."""
+
+import os
+from pathlib import Path
+
+CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_V1_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+CGROUP_V1_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def available_cpus() -> int:
+    """Return the processors that this process may keep busy, at least 1."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, affinity if quota is None else min(affinity, int(quota)))
+
+
+def _cgroup_quota() -> float | None:
+    """Return the quota in processors, None where there is none (cgroup v2, then v1)."""
+    try:
+        quota, period = CGROUP_V2.read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota, period = CGROUP_V1_QUOTA.read_text(), CGROUP_V1_PERIOD.read_text()
+        except OSError:
+            return None
+    try:
+        return float(quota) / float(period) if float(quota) > 0 else None
+    except ValueError:  # "max" stands for no quota
+        return None

@@ -1,0 +1,158 @@
+"""A folder of images as items, lazily and recursively."""
+
+import itertools
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from cataloger.errors import SourceError
+from cataloger.records import Failure, Item
+from cataloger.sources.names import key_of, version_of
+
+SUPPORTED = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",
+)  # fmt: skip
+# Known images that cannot be decoded; they must show up as failures and not be passed over in silence.
+UNSUPPORTED = (".heic", ".heif", ".jxl", ".jp2", ".j2k")
+EXTENSIONS = tuple(extension.encode() for extension in SUPPORTED + UNSUPPORTED)
+
+# Names of a directory are sorted in blocks of this many, so that a huge one does not fill the memory.
+BLOCK = 10_000
+
+
+@dataclass(slots=True)
+class FolderSource:
+    """Images below a folder, or only `files` of it.
+
+    root: absolute path as bytes. prefix: put before every key. files: paths as bytes, relative to root; these are
+    taken whatever their extension. After a scan: `ignored` files without an image's extension, `problems` that kept
+    parts from being read.
+
+    Hidden files and folders are left out. A link to a file is an item of its own. A link to a folder is followed
+    unless that lies inside the root, where it is found under its own name, or was followed before.
+    """
+
+    root: bytes
+    prefix: str = ""
+    files: Sequence[bytes] | None = None
+    ignored: int = 0
+    problems: list[str] = field(default_factory=list)
+    _followed: set[tuple[int, int]] = field(default_factory=set)
+
+    def scan(self) -> Iterator[Item | Failure]:
+        """Yield the items. Raises SourceError when the root cannot be read at all."""
+        if self.files is not None:
+            for name in self.files:
+                yield self._item(name)
+            return
+        check_folder(self.root)
+        yield from self._scan(b"", (self._identity(self.root),))
+
+    def count(self) -> int:
+        """Count the items without opening any of them; for a progress bar."""
+        if self.files is not None:
+            return len(self.files)
+        counter = FolderSource(self.root)
+        return sum(1 for _ in counter._names(b"", (self._identity(self.root),)))
+
+    @property
+    def is_complete(self) -> bool:
+        """True when a scan has seen everything that the source holds."""
+        return self.files is None and not self.problems
+
+    def nothing_found(self) -> str:
+        """Say why a scan found no image."""
+        return (
+            f"no image found in {os.fsdecode(self.root)}: looked for {' '.join(SUPPORTED)} in any case, recursively; "
+            f"{self.ignored} other files were ignored"
+        )
+
+    def _scan(self, folder: bytes, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Item | Failure]:
+        for name in self._names(folder, ancestors):
+            yield self._item(name)
+
+    def _names(self, folder: bytes, ancestors: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
+        """Yield the paths of the images below a folder, relative to the root."""
+        pending: list[Iterator[tuple[bytes, bool]]] = [self._entries(folder)]
+        chain = [ancestors[-1]]
+        while pending:
+            entry = next(pending[-1], None)
+            if entry is None:
+                pending.pop()
+                chain.pop()
+            elif entry[1]:
+                identity = self._identity(os.path.join(self.root, entry[0]))
+                if identity not in chain:
+                    pending.append(self._entries(entry[0]))
+                    chain.append(identity)
+            else:
+                yield entry[0]
+
+    def _entries(self, folder: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Yield (path relative to the root, whether it is a folder) of what counts in one folder."""
+        try:
+            with os.scandir(os.path.join(self.root, folder)) as entries:
+                kept = ((entry.name, kind) for entry in entries if (kind := self._kind(entry)) is not None)
+                while block := sorted(itertools.islice(kept, BLOCK)):
+                    yield from ((os.path.join(folder, name), kind == "folder") for name, kind in block)
+        except OSError as error:
+            self.problems.append(f"the folder {key_of(folder) or '.'} cannot be read: {error.strerror}")
+
+    def _kind(self, entry: "os.DirEntry[bytes]") -> str | None:
+        """Return "folder", "file" or None for what is left out."""
+        if entry.name.startswith(b"."):
+            return None
+        try:
+            if entry.is_dir():
+                return "folder" if not entry.is_symlink() or self._may_follow(entry.path) else None
+        except OSError:
+            pass  # it cannot be told what it is: if it has an image's name, reading it will say why
+        if not entry.name.lower().endswith(EXTENSIONS):
+            self.ignored += 1
+            return None
+        return "file"
+
+    def _may_follow(self, path: bytes) -> bool:
+        target = os.path.realpath(path)
+        identity = self._identity(target)
+        root = os.path.realpath(self.root)
+        is_inside = target == root or target.startswith(root.rstrip(b"/") + b"/")
+        is_above = root.startswith(target.rstrip(b"/") + b"/")
+        if is_inside or is_above or identity in self._followed:
+            return False
+        self._followed.add(identity)
+        return True
+
+    def _item(self, name: bytes) -> Item | Failure:
+        path = os.path.join(self.root, name)
+        item = Item(key=self.prefix + key_of(name), uri=key_of(path), version="", path=path)
+        try:
+            status = os.stat(path)
+        except OSError:
+            return item  # reading it says why, or finds that it is there again
+        if not stat.S_ISREG(status.st_mode):
+            return Failure(item, "io.not_a_file", "it is not a regular file")
+        return Item(key=item.key, uri=item.uri, version=version_of(status), path=path)
+
+    @staticmethod
+    def _identity(path: bytes) -> tuple[int, int]:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return (-1, -1)
+        return (status.st_dev, status.st_ino)
+
+
+def check_folder(root: bytes) -> None:
+    """Raise SourceError unless a folder can be listed."""
+    name = os.fsdecode(root)
+    try:
+        with os.scandir(root):
+            return
+    except FileNotFoundError as error:
+        raise SourceError(f"{name} does not exist; is the storage mounted?") from error
+    except NotADirectoryError as error:
+        raise SourceError(f"{name} is not a folder") from error
+    except OSError as error:
+        raise SourceError(f"the folder {name} cannot be read: {error.strerror}") from error

@@ -1,0 +1,128 @@
+"""A manifest, CSV or JSONL with a column of paths, as items."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from cataloger.errors import SourceError
+from cataloger.records import Failure, Item
+from cataloger.sources.names import key_of, version_of
+
+PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
+EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
+BAD_ROW = "source.bad_row"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestSource:
+    """Rows of a manifest. The key of an item is its path as written.
+
+    path_column: without it the first of PATH_COLUMNS that is there. product_column: names the product, if given.
+    Relative paths start at the manifest's folder. A row that cannot be used becomes a failure named after its line.
+    """
+
+    path: Path
+    path_column: str | None = None
+    product_column: str | None = None
+
+    def scan(self) -> Iterator[Item | Failure]:
+        """Yield an item a row. Raises SourceError when the file or its columns cannot be used."""
+        try:
+            with self.path.open(encoding="utf-8-sig", newline="") as file:
+                for line, row in self._rows(file):
+                    yield self._subject(line, row)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise SourceError(f"the manifest {self.path} cannot be read: {error}") from error
+
+    def check(self) -> None:
+        """Raise SourceError if the file, its header or its first row cannot be used; reads no more than that."""
+        next(self.scan(), None)
+
+    def count(self) -> int:
+        """Count the rows; for a progress bar."""
+        return sum(1 for _ in self.scan())
+
+    def nothing_found(self) -> str:
+        """Say why a scan found nothing."""
+        return f"the manifest {self.path} has no rows"
+
+    def _rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+        if self.path.suffix.lower() in (".jsonl", ".ndjson"):
+            return self._json_rows(file)
+        return self._csv_rows(file)
+
+    def _csv_rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+        header = file.readline()
+        file.seek(0)
+        delimiter = max(",;\t", key=header.count)
+        reader = csv.DictReader(file, delimiter=delimiter)
+        self._column(reader.fieldnames or ())
+        for row in reader:
+            yield reader.line_num, row
+
+    def _json_rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+        is_checked = False
+        for line, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            row = _json_object(text)
+            if isinstance(row, dict) and not is_checked:
+                self._column(row)
+                is_checked = True
+            yield line, row
+
+    def _column(self, columns: Iterable[str]) -> str:
+        columns = list(columns)
+        wanted = (self.path_column,) if self.path_column else PATH_COLUMNS
+        for column in (*wanted, self.product_column):
+            if column and column in columns and column != self.product_column:
+                break
+        else:
+            names = " or ".join(repr(name) for name in wanted)
+            raise SourceError(
+                f"the manifest {self.path} has no column {names}; it has {', '.join(columns) or 'none'}. "
+                "Name the one with the paths: --path-column NAME"
+            )
+        if self.product_column and self.product_column not in columns:
+            raise SourceError(f"the manifest {self.path} has no column {self.product_column!r} for the products")
+        return column
+
+    def _subject(self, line: int, row: Mapping[str, Any] | str) -> Item | Failure:
+        place = f"line {line}"
+        unusable = Item(key=place, uri=f"{self.path}:{line}", version="")
+        if isinstance(row, str):
+            return Failure(unusable, BAD_ROW, row)
+        value = next((row[name] for name in self._candidates() if row.get(name)), None)
+        if not isinstance(value, str) or "\0" in value:
+            return Failure(unusable, BAD_ROW, "the row has no path")
+        product = row.get(self.product_column) if self.product_column else None
+        path = os.path.join(os.fsencode(self.path.parent), os.fsencode(value))
+        return Item(
+            key=key_of(os.fsencode(value)),
+            uri=key_of(path),
+            version=_version(path),
+            path=path,
+            product_key=None if product in (None, "") else str(product),
+        )
+
+    def _candidates(self) -> tuple[str, ...]:
+        return (self.path_column,) if self.path_column else PATH_COLUMNS
+
+
+def _json_object(text: str) -> Mapping[str, Any] | str:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        return f"the line is not valid JSON: {error}"
+    return row if isinstance(row, dict) else "the line is not a JSON object"
+
+
+def _version(path: bytes) -> str:
+    try:
+        return version_of(os.stat(path))
+    except OSError:
+        return ""

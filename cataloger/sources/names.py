@@ -1,0 +1,19 @@
+"""Names of files as text that can be stored: every byte name has exactly one key, and no two share one."""
+
+import os
+import re
+
+_LOOKS_ESCAPED = re.compile(r"%(?=[0-9A-Fa-f]{2})")
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
+
+
+def key_of(name: bytes) -> str:
+    """Return a name as text. Bytes that are not UTF-8 become %XX; a "%" that could be taken for that becomes %25."""
+    text = name.decode("utf-8", "surrogateescape")
+    text = _LOOKS_ESCAPED.sub("%25", text)
+    return _UNDECODABLE.sub(lambda match: f"%{ord(match.group()) - 0xDC00:02X}", text)
+
+
+def version_of(status: os.stat_result) -> str:
+    """Return the version token of a file: its size in bytes and its modification time in nanoseconds."""
+    return f"{status.st_size}-{status.st_mtime_ns}"
