@@ -59,7 +59,8 @@ def load(data: bytes, spec: PreprocessSpec, limits: Limits = _DEFAULT_LIMITS) ->
     """Decode one image of any allowed format and squash it to the square of `spec`.
 
     The first frame of an animation counts, EXIF orientation is applied (a broken EXIF block is ignored), transparency
-    is flattened onto `spec.background`. The number of pixels is checked before anything is decoded.
+    is flattened onto `spec.background`. The number of pixels is checked before anything is decoded; Pillow's own
+    ceiling of 179 million stays in force when `limits` allow more.
 
     Raises ImageError, code decode.empty, decode.not_image, decode.unsupported, decode.truncated, decode.corrupt or
     decode.too_large.
@@ -94,9 +95,9 @@ def _decode(image: PillowImage.Image, spec: PreprocessSpec) -> Loaded:
         image.draft(None, (spec.size, spec.size))  # only JPEGs can; others ignore it
     image.load()
     orientation = _orientation(image)  # after load(): TIFF turns itself there, and a PNG may keep its EXIF at the end
-    upright = image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
-    rgb = _to_rgb(upright, spec.background)
-    small = rgb.resize((spec.size, spec.size), _RESAMPLING[spec.resampling])
+    rgb = _to_rgb(image, spec.background)
+    upright = rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
+    small = upright.resize((spec.size, spec.size), _RESAMPLING[spec.resampling])
     if orientation >= 5:
         width, height = height, width
     return Loaded(np.array(small), width, height)
