@@ -44,7 +44,8 @@ def resolve_targets(paths: Sequence[str]) -> list[Target]:
         else:
             # Only the folder is resolved: a link to an image keeps its own name.
             folder, name = os.path.split(os.path.abspath(path))
-            files.setdefault(os.path.realpath(folder), []).append(name)
+            names = files.setdefault(os.path.realpath(folder), [])
+            names += [name] if name not in names else []
     outermost = [folder for folder in dict.fromkeys(folders) if not _lies_in(folder, folders)]
     return [
         *(Target("folder", folder) for folder in outermost),

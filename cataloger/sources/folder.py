@@ -42,6 +42,9 @@ class FolderSource:
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield the items. Raises SourceError when the root cannot be read at all."""
+        self.ignored = 0
+        self.problems.clear()
+        self._followed.clear()
         if self.files is not None:
             for name in self.files:
                 yield self._item(name)

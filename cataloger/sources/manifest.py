@@ -75,13 +75,10 @@ class ManifestSource:
                 is_checked = True
             yield line, row
 
-    def _column(self, columns: Iterable[str]) -> str:
+    def _column(self, columns: Iterable[str]) -> None:
         columns = list(columns)
         wanted = (self.path_column,) if self.path_column else PATH_COLUMNS
-        for column in (*wanted, self.product_column):
-            if column and column in columns and column != self.product_column:
-                break
-        else:
+        if not set(wanted) & set(columns):
             names = " or ".join(repr(name) for name in wanted)
             raise SourceError(
                 f"the manifest {self.path} has no column {names}; it has {', '.join(columns) or 'none'}. "
@@ -89,20 +86,23 @@ class ManifestSource:
             )
         if self.product_column and self.product_column not in columns:
             raise SourceError(f"the manifest {self.path} has no column {self.product_column!r} for the products")
-        return column
 
     def _subject(self, line: int, row: Mapping[str, Any] | str) -> Item | Failure:
         place = f"line {line}"
         unusable = Item(key=place, uri=f"{self.path}:{line}", version="")
         if isinstance(row, str):
             return Failure(unusable, BAD_ROW, row)
-        value = next((row[name] for name in self._candidates() if row.get(name)), None)
-        if not isinstance(value, str) or "\0" in value:
+        value = next((row[name] for name in self._candidates() if name in row), None)
+        if not isinstance(value, str) or not value or "\0" in value:
             return Failure(unusable, BAD_ROW, "the row has no path")
+        try:
+            name = os.fsencode(value)
+        except UnicodeEncodeError:
+            return Failure(unusable, BAD_ROW, "the path holds half a surrogate pair, which no file name can")
         product = row.get(self.product_column) if self.product_column else None
-        path = os.path.join(os.fsencode(self.path.parent), os.fsencode(value))
+        path = os.path.join(os.fsencode(self.path.parent), name)
         return Item(
-            key=key_of(os.fsencode(value)),
+            key=key_of(name),
             uri=key_of(path),
             version=_version(path),
             path=path,
@@ -116,7 +116,7 @@ class ManifestSource:
 def _json_object(text: str) -> Mapping[str, Any] | str:
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"the line is not valid JSON: {error}"
     return row if isinstance(row, dict) else "the line is not a JSON object"
 

@@ -1,0 +1,37 @@
+# `make demo` tags the example images; `make test` runs the tests. Each makes its own virtual environment.
+
+PYTHON ?= python3
+RUNTIME := .venv/runtime
+DEV := .venv/dev
+
+.PHONY: demo test test-fast lint clean
+
+$(RUNTIME)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# The CUDA build of torch is the only one that its torchvision fits; it runs on the CPU too.
+$(DEV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt \
+		--editable '.[train,parquet,fast,postgres,mysql,dev]'
+	touch $@
+
+demo: $(RUNTIME)/.ready
+	mkdir -p demo
+	$(RUNTIME)/bin/cataloger tag examples/images --db sqlite:///demo/catalog.db --output demo/catalog.csv --force
+	$(RUNTIME)/bin/python examples/show_results.py demo/catalog.db
+
+test: $(DEV)/.ready
+	$(DEV)/bin/python -m pytest
+
+test-fast: $(DEV)/.ready
+	$(DEV)/bin/python -m pytest -m "not slow"
+
+lint: $(DEV)/.ready
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+
+clean:
+	rm -rf .venv demo build dist

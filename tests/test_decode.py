@@ -1,0 +1,225 @@
+"""Decoding in child processes: order, exact attribution of crashes and hangs, nothing left behind."""
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image as PillowImage
+
+from cataloger.decode import DecodePool
+from cataloger.options import Limits, PreprocessSpec
+from cataloger.preprocess import load
+from cataloger.records import Failure, Fetched, Image, Item
+
+SPEC = PreprocessSpec()
+LIMITS = Limits(decode_timeout=1.0)
+
+# Decodes like the real one, unless the bytes say what to do instead.
+LOADER = """
+import os, time
+from pathlib import Path
+from cataloger.preprocess import load
+
+def treacherous(data, spec, limits):
+    if data.startswith(b"abort"):
+        os.abort()
+    if data.startswith(b"exit"):
+        os._exit(0)
+    if data.startswith(b"sleep"):
+        time.sleep(60)
+    if data.startswith(b"raise"):
+        raise RuntimeError("a bug")
+    if data.startswith(b"once:"):
+        flag = Path(data[5:].decode())
+        if not flag.exists():
+            flag.touch()
+            os.abort()
+        data = flag.with_suffix(".png").read_bytes()
+    return load(data, spec, limits)
+"""
+
+
+def photo(seed, kind="JPEG"):
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    PillowImage.fromarray(noise).resize((300, 260)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+PHOTOS = [photo(seed) for seed in range(12)]
+HTML = b"<html></html>"
+
+
+def fetched(*data):
+    """Items in order, each with its number as the key."""
+    return [
+        Fetched(Item(str(number), "", ""), body, hashlib.sha256(body).hexdigest()) for number, body in enumerate(data)
+    ]
+
+
+@pytest.fixture
+def pool(tmp_path, monkeypatch):
+    """A pool whose decoder can be told to misbehave."""
+    (tmp_path / "treacherous_loader.py").write_text(LOADER)
+    inherited = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), inherited))))
+    with DecodePool(SPEC, LIMITS, workers=2, loader="treacherous_loader:treacherous") as pool:
+        yield pool
+
+
+def is_alone(result, data):
+    """The result is what decoding `data` alone gives."""
+    alone = load(data, SPEC)
+    size = (result.width, result.height) == (alone.width, alone.height)
+    return size and np.array_equal(result.pixels, alone.pixels)
+
+
+def test_images_come_out_in_order_as_if_decoded_alone(pool):
+    results = list(pool.decode(fetched(*PHOTOS)))
+    assert [result.item.key for result in results] == [str(number) for number in range(12)]
+    assert all(is_alone(result, data) for result, data in zip(results, PHOTOS, strict=True))
+    assert results[3].content_hash == hashlib.sha256(PHOTOS[3]).hexdigest()
+
+
+def test_failures_pass_through_in_their_place(pool):
+    failure = Failure(Item("x", "", ""), "io.missing", "gone")
+    results = list(pool.decode([*fetched(PHOTOS[0]), failure, *fetched(PHOTOS[1])]))
+    assert results[1] is failure
+    assert is_alone(results[2], PHOTOS[1])
+
+
+def test_a_bad_image_carries_its_code_and_its_hash(pool):
+    (failure,) = pool.decode(fetched(HTML))
+    assert failure.code == "decode.not_image"
+    assert failure.content_hash == hashlib.sha256(HTML).hexdigest()
+
+
+@pytest.mark.parametrize("data", [b"abort", b"exit", b"raise"])
+def test_an_image_that_kills_its_decoder_is_the_only_one_to_fail(pool, data):
+    results = list(pool.decode(fetched(*PHOTOS[:5], data, *PHOTOS[5:])))
+    assert results[5].code == "decode.crashed"
+    assert results[5].item.key == "5"
+    assert [type(result) for result in results].count(Image) == 12
+
+
+def test_an_image_that_hangs_its_decoder_is_the_only_one_to_fail(pool):
+    results = list(pool.decode(fetched(*PHOTOS[:5], b"sleep", *PHOTOS[5:])))
+    assert results[5].code == "decode.timeout"
+    assert [type(result) for result in results].count(Image) == 12
+
+
+def test_an_image_is_tried_again_after_a_crash_that_does_not_repeat(pool, tmp_path):
+    (tmp_path / "flag.png").write_bytes(PHOTOS[0])
+    (result,) = pool.decode(fetched(b"once:" + os.fsencode(tmp_path / "flag")))
+    assert is_alone(result, PHOTOS[0])
+
+
+def test_nothing_but_bad_images_ends_too(pool):
+    codes = {failure.code for failure in pool.decode(fetched(b"abort", HTML, b"abort", b"", b"exit", b"abort"))}
+    assert codes == {"decode.crashed", "decode.not_image", "decode.empty"}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_bad_images_at_any_place_change_no_other_result(pool, data):
+    bad = st.sampled_from([b"", HTML, PHOTOS[0][:2000], b"\x89PNG\r\n\x1a\n\0", b"abort"])
+    sequence = data.draw(st.lists(st.one_of(st.sampled_from(PHOTOS), bad), max_size=14))
+    results = list(pool.decode(fetched(*sequence)))
+    assert [result.item.key for result in results] == [str(number) for number in range(len(sequence))]
+    for result, body in zip(results, sequence, strict=True):
+        assert is_alone(result, body) if body in PHOTOS else isinstance(result, Failure)
+
+
+def test_a_pool_can_be_used_again_after_a_stream_was_left_early(pool):
+    stream = pool.decode(fetched(*PHOTOS))
+    next(stream)
+    stream.close()
+    results = list(pool.decode(fetched(*PHOTOS[4:8])))
+    assert all(is_alone(result, data) for result, data in zip(results, PHOTOS[4:8], strict=True))
+
+
+def test_the_source_is_read_only_a_little_ahead(pool):
+    taken = []
+
+    def endless():
+        for number in range(10_000):
+            taken.append(number)
+            yield from fetched(PHOTOS[0])
+
+    next(pool.decode(endless()))
+    assert len(taken) <= 64
+
+
+def children(pid):
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_no_child_outlives_the_pool():
+    before = children(os.getpid())
+    with DecodePool(SPEC, LIMITS, workers=2) as pool:
+        next(pool.decode(fetched(*PHOTOS)))
+        assert len(children(os.getpid()) - before) == 2
+    assert children(os.getpid()) <= before
+
+
+PARENT = """
+import sys, time
+from cataloger.decode import DecodePool
+from cataloger.options import Limits, PreprocessSpec
+from cataloger.records import Fetched, Item
+with DecodePool(PreprocessSpec(), Limits(), workers=2) as pool:
+    next(pool.decode([Fetched(Item("a", "", ""), b"x", "")]))
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_children_die_with_a_parent_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        orphans = children(parent.pid)
+        parent.kill()
+    deadline = time.monotonic() + 5
+    while any(map(is_alive, orphans)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(orphans) == 2
+    assert not any(map(is_alive, orphans))
+
+
+def test_ctrl_c_reaches_only_the_parent(pool):
+    workers = children(os.getpid())
+    assert all(os.getpgid(child) != os.getpgrp() for child in workers)  # at once, before Python runs in them
+    list(pool.decode(fetched(*PHOTOS)))
+    for child in workers:
+        os.kill(child, signal.SIGINT)
+    assert all(isinstance(result, Image) for result in pool.decode(fetched(*PHOTOS)))
+
+
+def test_python_files_in_the_current_folder_are_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('imported from the folder of pictures')")
+    monkeypatch.chdir(tmp_path)
+    with DecodePool(SPEC, LIMITS, workers=1) as pool:
+        assert isinstance(next(pool.decode(fetched(PHOTOS[0]))), Image)
+
+
+def test_workers_import_only_what_decoding_needs():
+    heavy = ("typer", "rich", "sqlalchemy", "onnxruntime", "httpx", "torch", "alembic")
+    program = f"import sys, cataloger.decode_worker; print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
