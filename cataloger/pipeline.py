@@ -76,6 +76,10 @@ class RunReport:
         """Failed share of the items attempted; 0.0 when there was none."""
         return self.failed / self.attempted if self.attempted else 0.0
 
+    def plan(self) -> dict[str, int]:
+        """Return how many items a dry run would do or skip, by reason."""
+        return {**self.planned, **self.skipped}
+
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values; seconds are rounded to milliseconds."""
         return {

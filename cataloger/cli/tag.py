@@ -80,7 +80,7 @@ def tag(
     Folders are searched recursively. Unchanged images are skipped, so that a run can be repeated every night.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
-    from cataloger.tagging import TagOptions
+    from cataloger.tagging import Hooks, TagOptions
     from cataloger.tagging import tag as run_tagging
 
     options = TagOptions(
@@ -104,7 +104,7 @@ def tag(
         ),
     )
     with _stop_on_interrupt() as stop, _progress(enabled=not (quiet or no_progress)) as progress:
-        report = run_tagging(options, stop=stop, progress=progress)
+        report = run_tagging(options, Hooks(stop, progress))
     _finish(report, json_output=json_output, quiet=quiet)
 
 
@@ -157,8 +157,8 @@ def _finish(report: "TagReport", *, json_output: bool, quiet: bool) -> None:
 def print_summary(report: "TagReport", console: Console) -> None:
     """Print what a run did: counts, rate, where the time went, failures, categories."""
     run = report.run
-    if report.dry_run:
-        rows = [(reason.replace("_", " "), count) for reason, count in report.plan().items()]
+    if report.options.run.dry_run:
+        rows = [(reason.replace("_", " "), count) for reason, count in report.run.plan().items()]
         console.print(render.table(("plan", "images"), rows or [("nothing to do", 0)]))
         return
     rate = f"{run.attempted / report.seconds:.1f}" if run.attempted and report.seconds else "-"
@@ -185,6 +185,9 @@ def _time_line(report: "TagReport") -> str:
 
 
 def _closing_line(report: "TagReport") -> str:
-    state = "interrupted; run the same command again to go on" if report.run.interrupted else "run"
-    where = f"results: {report.db}" + (f" and {report.output}" if report.output else "")
-    return f"{state} {report.run_id}; {where}"
+    from cataloger.db.session import redact
+
+    state = "interrupted, run the same command again to go on;" if report.run.interrupted else "ended"
+    options = report.options
+    where = f"results: {redact(options.db)}" + (f" and {options.output}" if options.output else "")
+    return f"run {report.run_id} {state} {where}"

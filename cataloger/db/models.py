@@ -1,0 +1,225 @@
+"""The tables of cataloger. Every name begins with `cataloger_`; we are guests in the shop's database.
+
+History is append-only (`Result`, `ProductResult`); what holds now is a pointer into it (`Current`,
+`ProductCurrent`), so that undoing a run moves pointers and loses nothing.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from cataloger.db.types import UtcDateTime, digest, exact_text, identifier
+
+TOP_K = 5
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def _key() -> Mapped[int]:
+    return mapped_column(identifier(), Identity(), primary_key=True)
+
+
+class Base(DeclarativeBase):
+    """Root of the tables; its metadata is what the migrations are checked against."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    __table_args__: Any = {  # noqa: RUF012 (SQLAlchemy reads it so)
+        "mysql_engine": "InnoDB",
+        "mysql_charset": "utf8mb4",
+    }
+
+
+class Model(Base):
+    """A set of weights that has been used. location: a bundle's directory, or "default"."""
+
+    __tablename__ = "cataloger_model"
+    weights_id: Mapped[str] = mapped_column(digest(), primary_key=True)
+    calibration_id: Mapped[str] = mapped_column(digest())
+    name: Mapped[str] = mapped_column(String(255))
+    version: Mapped[str] = mapped_column(String(255))
+    location: Mapped[str] = mapped_column(Text)
+    labels: Mapped[list[str]] = mapped_column(JSON)
+    first_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Source(Base):
+    """A folder, manifest or table. model: the weights that it is pinned to."""
+
+    __tablename__ = "cataloger_source"
+    id: Mapped[int] = _key()
+    kind: Mapped[str] = mapped_column(String(16))
+    root: Mapped[str] = mapped_column(exact_text())
+    root_hash: Mapped[str] = mapped_column(digest(), unique=True)
+    name: Mapped[str] = mapped_column(exact_text())
+    weights_id: Mapped[str | None] = mapped_column(ForeignKey("cataloger_model.weights_id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Run(Base):
+    """One command. outcome: null while it runs, then done, failed, interrupted or abandoned."""
+
+    __tablename__ = "cataloger_run"
+    id: Mapped[int] = _key()
+    command: Mapped[str] = mapped_column(String(32))
+    options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    counts: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    device: Mapped[str] = mapped_column(String(64))
+    owner: Mapped[str] = mapped_column(String(255))
+    version: Mapped[str] = mapped_column(String(32))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str | None] = mapped_column(String(16))
+
+
+class Lease(Base):
+    """Who may write for a source. fence: grows with every owner, so that a late one can be told apart."""
+
+    __tablename__ = "cataloger_lease"
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("cataloger_run.id"))
+    fence: Mapped[int] = mapped_column(BigInteger)
+    owner: Mapped[str] = mapped_column(String(255))
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Item(Base):
+    """Identity of one image. gone_run_id: the complete scan that no longer found it; null while it is there."""
+
+    __tablename__ = "cataloger_item"
+    __table_args__ = (UniqueConstraint("source_id", "key_hash"), Base.__table_args__)
+    id: Mapped[int] = _key()
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
+    key: Mapped[str] = mapped_column(exact_text())
+    key_hash: Mapped[str] = mapped_column(digest())
+    product_key: Mapped[str | None] = mapped_column(exact_text())
+    uri: Mapped[str] = mapped_column(exact_text())
+    gone_run_id: Mapped[int | None] = mapped_column(ForeignKey("cataloger_run.id"))
+
+
+class Answer:
+    """What a model says; columns that image and product results share."""
+
+    decision: Mapped[str | None] = mapped_column(String(16))
+    label_1: Mapped[str | None] = mapped_column(String(255))
+    label_2: Mapped[str | None] = mapped_column(String(255))
+    label_3: Mapped[str | None] = mapped_column(String(255))
+    label_4: Mapped[str | None] = mapped_column(String(255))
+    label_5: Mapped[str | None] = mapped_column(String(255))
+    confidence_1: Mapped[float | None] = mapped_column(Float(53))
+    confidence_2: Mapped[float | None] = mapped_column(Float(53))
+    confidence_3: Mapped[float | None] = mapped_column(Float(53))
+    confidence_4: Mapped[float | None] = mapped_column(Float(53))
+    confidence_5: Mapped[float | None] = mapped_column(Float(53))
+
+
+class Result(Answer, Base):
+    """What one run found out about one image; never changed afterwards."""
+
+    __tablename__ = "cataloger_result"
+    __table_args__ = (
+        UniqueConstraint("run_id", "item_id"),
+        CheckConstraint("status IN ('ok', 'failed')", name="status"),
+        Index(None, "item_id", "weights_id"),
+        Base.__table_args__,
+    )
+    id: Mapped[int] = _key()
+    item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"))
+    weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"))
+    calibration_id: Mapped[str] = mapped_column(digest())
+    precision: Mapped[str] = mapped_column(String(16))
+    content_hash: Mapped[str | None] = mapped_column(digest())
+    version_token: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(8))
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_text: Mapped[str | None] = mapped_column(Text)
+    logits: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))
+    log_sum_exp: Mapped[float | None] = mapped_column(Float(53))
+    width: Mapped[int | None] = mapped_column(Integer)
+    height: Mapped[int | None] = mapped_column(Integer)
+    tagged_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Current(Base):
+    """What holds of an image under some weights. latest_id: the newest result, even if it did not replace it."""
+
+    __tablename__ = "cataloger_current"
+    item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"), primary_key=True, autoincrement=False)
+    weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"), primary_key=True)
+    result_id: Mapped[int] = mapped_column(ForeignKey("cataloger_result.id"))
+    latest_id: Mapped[int] = mapped_column(ForeignKey("cataloger_result.id"))
+
+
+class ProductResult(Answer, Base):
+    """What one run says of one product, from all of its images."""
+
+    __tablename__ = "cataloger_product_result"
+    __table_args__ = (UniqueConstraint("run_id", "source_id", "product_hash"), Base.__table_args__)
+    id: Mapped[int] = _key()
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"))
+    weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"))
+    product_key: Mapped[str] = mapped_column(exact_text())
+    product_hash: Mapped[str] = mapped_column(digest())
+    images: Mapped[int] = mapped_column(Integer)
+    tagged_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ProductCurrent(Base):
+    """What holds of a product under some weights."""
+
+    __tablename__ = "cataloger_product_current"
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
+    product_hash: Mapped[str] = mapped_column(digest(), primary_key=True)
+    weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"), primary_key=True)
+    result_id: Mapped[int] = mapped_column(ForeignKey("cataloger_product_result.id"))
+
+
+class Write(Base):
+    """What was written back into a column of the shop: where, what stood there, what stands there now."""
+
+    __tablename__ = "cataloger_write"
+    __table_args__ = (Index(None, "source_id", "product_hash"), Base.__table_args__)
+    id: Mapped[int] = _key()
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"))
+    product_key: Mapped[str] = mapped_column(exact_text())
+    product_hash: Mapped[str] = mapped_column(digest())
+    column_name: Mapped[str] = mapped_column(String(255))
+    old_value: Mapped[Any] = mapped_column(JSON(none_as_null=True))
+    new_value: Mapped[Any] = mapped_column(JSON(none_as_null=True))
+    written_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Correction(Base):
+    """What a person said of an image, and when."""
+
+    __tablename__ = "cataloger_correction"
+    id: Mapped[int] = _key()
+    item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"), index=True)
+    result_id: Mapped[int | None] = mapped_column(ForeignKey("cataloger_result.id"))
+    label: Mapped[str] = mapped_column(String(255))
+    author: Mapped[str] = mapped_column(String(255))
+    note: Mapped[str | None] = mapped_column(Text)
+    corrected_at: Mapped[datetime] = mapped_column(UtcDateTime)

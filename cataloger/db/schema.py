@@ -1,0 +1,95 @@
+"""The revision of cataloger's tables: which one is there, which one is needed, and the way between."""
+
+import io
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, inspect, text
+
+from cataloger.db.session import connect, is_new_sqlite_file, make_engine, parse_url, redact
+from cataloger.errors import DatabaseError
+
+VERSION_TABLE = "cataloger_alembic_version"
+
+
+def head() -> str:
+    """Return the revision that this version needs."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def revisions() -> set[str]:
+    """Return every revision that this version knows."""
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def current(url: str, *, schema: str | None = None) -> str | None:
+    """Return the revision of a database, None where there are no tables of cataloger."""
+    if is_new_sqlite_file(url):
+        return None
+    return current_of(make_engine(url, schema=schema))
+
+
+def upgrade(url: str, *, schema: str | None = None) -> None:
+    """Bring the tables to this version; other tables are not touched."""
+    is_ours = is_new_sqlite_file(url)
+    if is_ours:
+        _check_folder(url)
+    engine = make_engine(url, schema=schema)
+    if is_ours:
+        _use_wal(engine)
+    with connect(engine) as connection:
+        if schema:
+            connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema.replace(chr(34), chr(34) * 2)}"'))
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()
+
+
+def upgrade_sql(url: str, *, schema: str | None = None) -> str:
+    """Return the statements of `upgrade` from nothing, for somebody else to run."""
+    del schema  # the statements name no schema; they run in the one that is first in the search path
+    buffer = io.StringIO()
+    config = _config()
+    config.output_buffer = buffer
+    config.attributes["url"] = parse_url(url)
+    command.upgrade(config, "head", sql=True)
+    return buffer.getvalue()
+
+
+def current_of(engine: Engine) -> str | None:
+    """Return the revision of an engine's database, None where there are no tables of cataloger."""
+    with connect(engine.execution_options(cataloger_read_only=True)) as connection:
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return None
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        return context.get_current_revision()
+
+
+def _config() -> Config:
+    config = Config(stdout=io.StringIO())
+    config.set_main_option("script_location", "cataloger.migrations:")
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _use_wal(engine: Engine) -> None:
+    """Readers must not block the writer. Done before the first transaction; it stays with the file."""
+    raw = engine.raw_connection()
+    try:
+        raw.cursor().execute("PRAGMA journal_mode = WAL")
+    except Exception as error:
+        raise DatabaseError(f"{redact(engine.url)} cannot be created: {error}") from error
+    finally:
+        raw.close()
+
+
+def _check_folder(url: str) -> None:
+    folder = Path(str(parse_url(url).database)).absolute().parent
+    if not folder.is_dir():
+        raise DatabaseError(f"{redact(url)} cannot be created: the folder {folder} does not exist; make it first")

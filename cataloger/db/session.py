@@ -1,0 +1,153 @@
+"""Connections: one short transaction at a time, errors that say what to do, no password anywhere."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from cataloger.errors import CatalogerError, DatabaseError, MissingExtraError, UsageError
+
+BUSY_TIMEOUT = 30.0
+DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
+
+WRONG_PASSWORD = ("password authentication failed", "access denied for user")
+NOT_THERE = ("connection refused", "could not translate host", "can't connect", "name or service not known")
+ADVICE = {
+    "database is locked": "another program holds it; wait for that or stop it, then run again",
+    "readonly database": "the file or its folder may not be written by this user",
+    "file is not a database": "it is not a SQLite file; name another one with --db",
+    "malformed": "the SQLite file is damaged; restore it from a backup",
+    "unable to open database file": "the file or its folder does not exist or may not be read by this user",
+    "disk i/o error": "the disk is full or failing",
+    "disk is full": "make room, then run again",
+    "permission denied": "grant the privilege, then run again",
+}
+
+
+def parse_url(url: str) -> URL:
+    """Read a database URL and choose the driver. Raises UsageError for what is none or cannot be used."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise UsageError(
+            "--db is not a database URL; write e.g. sqlite:///catalog.db or postgresql://user@host/name"
+        ) from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise UsageError("--db needs a file, e.g. sqlite:///catalog.db: a database in memory would be lost")
+    if parsed.drivername == backend and backend in DRIVERS:
+        parsed = parsed.set(drivername=f"{backend}+{DRIVERS[backend]}")
+    return parsed
+
+
+def redact(url: str | URL) -> str:
+    """Return a database URL without its password and query, fit for logs."""
+    parsed = parse_url(url) if isinstance(url, str) else url
+    return parsed.set(query={}).render_as_string(hide_password=True)
+
+
+def make_engine(url: str | URL, *, schema: str | None = None) -> Engine:
+    """Make an engine. Raises UsageError for an unknown kind of database, MissingExtraError for its driver."""
+    parsed = parse_url(url) if isinstance(url, str) else url
+    backend = parsed.get_backend_name()
+    if schema and backend != "postgresql":
+        raise UsageError("--schema is for PostgreSQL; elsewhere name the database in --db")
+    try:
+        engine = create_engine(parsed, **_engine_options(backend))
+    except NoSuchModuleError as error:
+        known = "sqlite, postgresql, mysql, mariadb"
+        raise UsageError(
+            f"--db names the unknown kind of database {parsed.drivername!r}; known are {known}"
+        ) from error
+    except ModuleNotFoundError as error:
+        if backend in EXTRAS:
+            raise MissingExtraError(EXTRAS[backend], f"a {backend} database") from error
+        raise UsageError(f"--db needs the driver {error.name!r}, which is not installed") from error
+    if backend == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+    if schema:
+        event.listen(engine, "connect", lambda connection, _: _set_search_path(connection, schema))
+    return engine
+
+
+@contextmanager
+def connect(engine: Engine) -> Iterator[Connection]:
+    """Give a connection in a transaction that is committed at the end; driver errors become DatabaseError."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except CatalogerError:
+        raise
+    except SQLAlchemyError as error:
+        raise _explain(error, engine.url) from error
+
+
+def is_new_sqlite_file(url: str | URL) -> bool:
+    """True for a SQLite file that does not exist or is empty: we create it, so its tables are ours to make."""
+    parsed = parse_url(url) if isinstance(url, str) else url
+    if parsed.get_backend_name() != "sqlite":
+        return False
+    path = Path(str(parsed.database))
+    try:
+        return not path.exists() or path.stat().st_size == 0
+    except OSError as error:
+        raise DatabaseError(f"{path} cannot be looked at: {error.strerror}") from error
+
+
+def _engine_options(backend: str) -> dict[str, Any]:
+    # A connection that the server closed overnight is noticed and replaced instead of failing the run.
+    options: dict[str, Any] = {"pool_pre_ping": backend != "sqlite"}
+    if backend == "sqlite":
+        options["connect_args"] = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
+    elif backend == "postgresql":
+        options["connect_args"] = {"connect_timeout": 10}
+    else:
+        options["connect_args"] = {"connect_timeout": 10, "charset": "utf8mb4"}
+        options["isolation_level"] = "READ COMMITTED"
+    return options
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver's own transactions would begin late and deferred; `_begin_immediate` takes their place.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take the write lock first: a transaction that reads and then writes could otherwise fail half-way."""
+    is_reader = connection.get_execution_options().get("cataloger_read_only", False)
+    connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
+
+
+def _set_search_path(connection: Any, schema: str) -> None:
+    quoted = '"' + schema.replace('"', '""') + '"'
+    connection.autocommit = True
+    connection.execute(f"SET search_path TO {quoted}")
+    connection.autocommit = False
+
+
+def _explain(error: SQLAlchemyError, url: URL) -> DatabaseError:
+    """Turn a driver's error into one line that says what to do. Parameters and passwords are left out."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    text = _clean(str(cause.args[-1] if cause.args else cause), url)
+    lowered = text.lower()
+    where = redact(url)
+    if any(phrase in lowered for phrase in WRONG_PASSWORD):
+        return DatabaseError(f"{where}: the user name or password is wrong, or the user may not connect")
+    if any(phrase in lowered for phrase in NOT_THERE):
+        return DatabaseError(f"{where}: no database server answers there; check host and port, and that it runs")
+    advice = next((advice for phrase, advice in ADVICE.items() if phrase in lowered), None)
+    return DatabaseError(f"{where}: {text}" + (f": {advice}" if advice else ""))
+
+
+def _clean(text: str, url: URL) -> str:
+    if url.password:
+        text = text.replace(str(url.password), "***")
+    return re.sub(r"\s+", " ", text).strip()[:300]

@@ -1,0 +1,22 @@
+"""The views as they can be selected from: the public contract. The migrations define them.
+
+Their names and columns do not change within a major version.
+"""
+
+from sqlalchemy import DateTime, Float, Integer, column, table
+from sqlalchemy.sql import TableClause
+
+from cataloger.db.models import TOP_K
+
+ANSWER = [c for rank in range(1, TOP_K + 1) for c in (f"label_{rank}", f"confidence_{rank}")]
+
+IMAGE_COLUMNS = (
+    *("source", "key", "uri", "product_key", "status", "error_code", "model", "run_id", "decision"),
+    *ANSWER,
+    "tagged_at",
+)
+
+TYPES = {"run_id": Integer(), "tagged_at": DateTime(), **{f"confidence_{n}": Float(53) for n in range(1, TOP_K + 1)}}
+
+IMAGE_TOP5: TableClause = table("cataloger_image_top5", *(column(name, TYPES.get(name)) for name in IMAGE_COLUMNS))
+"""One row an image: its current result under the model that its source is pinned to."""

@@ -1,0 +1,208 @@
+"""What is known of the items of a source: which to do, which to skip, and why."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, exists, select, update
+
+from cataloger.db.clock import utc_now
+from cataloger.db.database import Database
+from cataloger.db.models import Current, Model, Source
+from cataloger.db.models import Item as ItemRow
+from cataloger.db.models import Result as ResultRow
+from cataloger.db.upsert import upsert
+from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Result
+
+CHUNK = 500
+
+Reason = Literal["new", "changed", "model", "forced", "retry", "unchanged", "failed_before", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRef:
+    """A known source. prefix: before the keys of a folder inside a known one. weights_id: the pinned model."""
+
+    id: int
+    root: str
+    prefix: str = ""
+    weights_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """The model that results are recorded under. precision: of the arithmetic, e.g. "fp32"."""
+
+    weights_id: str
+    calibration_id: str
+    name: str
+    version: str
+    location: str
+    labels: tuple[str, ...]
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An input and what to do with it."""
+
+    subject: Item | Failure
+    do: bool
+    reason: Reason
+
+
+def digest(key: str) -> str:
+    """Return the SHA-256 by which a key is looked up, hexadecimal."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def find_source(database: Database, *, kind: str, root: str) -> SourceRef | None:
+    """Return the known source of a root, or the known folder around it; None when there is neither."""
+    with database.read() as connection:
+        return _find_source(connection, kind, root)
+
+
+def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
+    """Return the source of a root, made if there is none. A folder inside a known one shares its keys."""
+    with database.begin() as connection:
+        found = _find_source(connection, kind, root)
+        if found is not None:
+            return found
+        row = {"kind": kind, "root": root, "root_hash": digest(root), "name": root, "created_at": utc_now(connection)}
+        upsert(connection, Source, [row], keys=["root_hash"], update=[])
+        identity = connection.scalar(select(Source.id).where(Source.root_hash == digest(root)))
+        assert identity is not None
+        return SourceRef(identity, root)
+
+
+def pin_model(database: Database, source: SourceRef, model: ModelRef) -> None:
+    """Make a model the one that a source's views show."""
+    with database.begin() as connection:
+        row = {
+            "weights_id": model.weights_id,
+            "calibration_id": model.calibration_id,
+            "name": model.name,
+            "version": model.version,
+            "location": model.location,
+            "labels": list(model.labels),
+            "first_used_at": utc_now(connection),
+        }
+        upsert(connection, Model, [row], keys=["weights_id"], update=["calibration_id", "location"])
+        connection.execute(update(Source).where(Source.id == source.id).values(weights_id=model.weights_id))
+
+
+def known_model(database: Database, weights_id: str) -> ModelRef:
+    """Return a model that the database knows."""
+    with database.read() as connection:
+        row = connection.execute(select(Model.__table__).where(Model.weights_id == weights_id)).one()
+    return ModelRef(row.weights_id, row.calibration_id, row.name, row.version, row.location, tuple(row.labels))
+
+
+class Ledger:
+    """Decides about the items of one run over one source; memory does not depend on their number."""
+
+    def __init__(
+        self, database: Database, source: SourceRef, run_id: int | None, *, weights_id: str, force: bool, retry: bool
+    ) -> None:
+        self._database = database
+        self._source = source
+        self._run_id = run_id
+        self._weights_id = weights_id
+        self._force = force
+        self._retry = retry
+        self._in_flight: set[str] = set()
+
+    def plan(self, subjects: Iterable[Item | Failure]) -> Iterator[Planned]:
+        """Yield a decision for each input, in order, looking them up in chunks of one short read each."""
+        for chunk in _batched(subjects, CHUNK):
+            hashes = [digest(item_of(subject).key) for subject in chunk]
+            known = self._look_up(hashes)
+            for subject, key_hash in zip(chunk, hashes, strict=True):
+                planned = self._decide(subject, key_hash, known.get(key_hash))
+                if planned.do:
+                    self._in_flight.add(key_hash)
+                yield planned
+
+    def recorded(self, results: Sequence[Result]) -> None:
+        """Forget inputs that are in the database now and can be found there."""
+        self._in_flight.difference_update(digest(result.item.key) for result in results)
+
+    def _decide(self, subject: Item | Failure, key_hash: str, row: Row[Any] | None) -> Planned:
+        if key_hash in self._in_flight or (row is not None and row.run_id is not None and row.run_id == self._run_id):
+            return Planned(subject, False, "duplicate")
+        if row is None or row.status is None:
+            return Planned(subject, True, "model" if row is not None and row.is_known_elsewhere else "new")
+        if self._force:
+            return Planned(subject, True, "forced")
+        reason = _judge(subject, row)
+        if reason == "failed_before" and self._retry:
+            reason = "retry"
+        return Planned(subject, reason in ("retry", "changed"), reason)
+
+    def _look_up(self, hashes: list[str]) -> dict[str, Row[Any]]:
+        """Return the latest result of each known key, by its hash."""
+        elsewhere = exists().where(Current.item_id == ItemRow.id, Current.weights_id != self._weights_id)
+        query = (
+            select(
+                ItemRow.key_hash,
+                ResultRow.status,
+                ResultRow.error_code,
+                ResultRow.version_token,
+                ResultRow.run_id,
+                elsewhere.correlate(ItemRow).label("is_known_elsewhere"),
+            )
+            .join(Current, (Current.item_id == ItemRow.id) & (Current.weights_id == self._weights_id), isouter=True)
+            .join(ResultRow, ResultRow.id == Current.latest_id, isouter=True)
+            .where(ItemRow.source_id == self._source.id, ItemRow.key_hash.in_(hashes))
+        )
+        with self._database.read() as connection:
+            return {row.key_hash: row for row in connection.execute(query)}
+
+
+def item_of(subject: Item | Failure) -> Item:
+    """Return the item of an input, which may have failed already in its source."""
+    return subject.item if isinstance(subject, Failure) else subject
+
+
+def _judge(subject: Item | Failure, row: Row[Any]) -> Reason:
+    """Compare an input with the latest result of its key."""
+    has_failed = row.status == "failed"
+    if has_failed and row.error_code.startswith(TRANSIENT_PREFIXES):
+        return "retry"
+    if not _is_same(subject, row):
+        return "changed"
+    return "failed_before" if has_failed else "unchanged"
+
+
+def _is_same(subject: Item | Failure, row: Row[Any]) -> bool:
+    if isinstance(subject, Failure):
+        return bool(row.error_code == subject.code)
+    return bool(subject.version) and subject.version == row.version_token
+
+
+def _batched(subjects: Iterable[Item | Failure], size: int) -> Iterator[list[Item | Failure]]:
+    chunk: list[Item | Failure] = []
+    for subject in subjects:
+        chunk.append(subject)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | None:
+    columns = select(Source.id, Source.root, Source.weights_id).where(Source.kind == kind)
+    row = connection.execute(columns.where(Source.root_hash == digest(root))).one_or_none()
+    if row is not None:
+        return SourceRef(row.id, root, "", row.weights_id)
+    if kind != "folder":
+        return None
+    parents = [root[:end] or "/" for end in range(len(root)) if root[end] == "/"]
+    around = columns.where(Source.root_hash.in_([digest(parent) for parent in parents]))
+    rows = sorted(connection.execute(around), key=lambda row: len(row.root))
+    if not rows:
+        return None
+    prefix = root.removeprefix(rows[-1].root).lstrip("/") + "/"
+    return SourceRef(rows[-1].id, rows[-1].root, prefix, rows[-1].weights_id)

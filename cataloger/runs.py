@@ -1,0 +1,50 @@
+"""Runs: a row for every command that changes the ledger, and how it ended."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import insert, select, update
+
+import cataloger
+from cataloger import owner
+from cataloger.db.clock import utc_now
+from cataloger.db.database import Database
+from cataloger.db.models import Run as RunRow
+
+Outcome = Literal["done", "failed", "interrupted", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An open run; `close` ends it."""
+
+    database: Database
+    id: int
+
+    def close(self, outcome: Outcome, counts: dict[str, Any]) -> None:
+        """Record how the run ended and what it counted."""
+        with self.database.begin() as connection:
+            values = {"outcome": outcome, "counts": counts, "ended_at": utc_now(connection)}
+            connection.execute(update(RunRow).where(RunRow.id == self.id).values(values))
+
+
+def open_run(database: Database, *, command: str, options: dict[str, Any], device: str) -> Run:
+    """Begin a run; runs of dead processes of this machine are closed as abandoned."""
+    with database.begin() as connection:
+        now = utc_now(connection)
+        unfinished = connection.execute(select(RunRow.id, RunRow.owner).where(RunRow.outcome.is_(None)))
+        dead = [row.id for row in unfinished if owner.is_dead(row.owner)]
+        if dead:
+            abandoned = update(RunRow).where(RunRow.id.in_(dead))
+            connection.execute(abandoned.values(outcome="abandoned", ended_at=now))
+        values = {
+            "command": command,
+            "options": options,
+            "device": device,
+            "owner": owner.this_process(),
+            "version": cataloger.__version__,
+            "started_at": now,
+        }
+        result = connection.execute(insert(RunRow).values(values))
+        assert result.inserted_primary_key is not None
+        return Run(database, result.inserted_primary_key[0])

@@ -1,0 +1,160 @@
+"""Results into the ledger: one short transaction a batch, upserts in each engine's own words."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from cataloger.db.clock import utc_now
+from cataloger.db.database import Database
+from cataloger.db.models import TOP_K, Current
+from cataloger.db.models import Item as ItemRow
+from cataloger.db.models import Result as ResultRow
+from cataloger.db.upsert import upsert
+from cataloger.lease import Lease
+from cataloger.ledger import ModelRef, SourceRef, digest
+from cataloger.records import Failure, Item, Prediction, Result
+
+TEXT_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSink:
+    """Writes the results of one run over one source.
+
+    on_recorded: told what has been committed. checkpoint: told "before_commit" and "after_commit"; for tests.
+    """
+
+    database: Database
+    source: SourceRef
+    run_id: int
+    model: ModelRef
+    lease: Lease
+    on_recorded: Callable[[Sequence[Result]], None] = lambda _: None
+    checkpoint: Callable[[str], None] = lambda _: None
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Record results, all or none. Raises LeaseError when another run has taken the source over."""
+        with self.database.begin() as connection:
+            self.lease.check(connection)
+            item_ids = self._write_items(connection, [result.item for result in results])
+            new = self._write_results(connection, results, item_ids)
+            self._move_pointers(connection, results, item_ids, new)
+            self.checkpoint("before_commit")
+        self.checkpoint("after_commit")
+        self.on_recorded(results)
+
+    def _write_items(self, connection: Connection, items: Sequence[Item]) -> dict[str, int]:
+        """Make the items known; return their ids by key hash."""
+        rows = [
+            {
+                "source_id": self.source.id,
+                "key": storable(item.key),
+                "key_hash": digest(item.key),
+                "product_key": None if item.product_key is None else storable(item.product_key),
+                "uri": storable(item.uri),
+                "gone_run_id": None,
+            }
+            for item in items
+        ]
+        upsert(
+            connection,
+            ItemRow,
+            rows,
+            keys=["source_id", "key_hash"],
+            update=["uri", "product_key", "gone_run_id"],
+        )
+        mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([row["key_hash"] for row in rows])
+        found = connection.execute(select(ItemRow.key_hash, ItemRow.id).where(mine))
+        return dict(found.tuples().all())
+
+    def _write_results(
+        self, connection: Connection, results: Sequence[Result], item_ids: dict[str, int]
+    ) -> dict[int, int]:
+        """Append the results; return their ids by item id."""
+        now = utc_now(connection)
+        rows = [self._row(result, item_ids[digest(result.item.key)], now) for result in results]
+        connection.execute(insert(ResultRow), rows)
+        mine = (ResultRow.run_id == self.run_id) & ResultRow.item_id.in_(list(item_ids.values()))
+        found = connection.execute(select(ResultRow.item_id, ResultRow.id).where(mine))
+        return dict(found.tuples().all())
+
+    def _row(self, result: Result, item_id: int, now: datetime) -> dict[str, Any]:
+        common = {
+            "item_id": item_id,
+            "run_id": self.run_id,
+            "weights_id": self.model.weights_id,
+            "calibration_id": self.model.calibration_id,
+            "precision": self.model.precision,
+            "content_hash": result.content_hash,
+            "version_token": result.item.version,
+            "tagged_at": now,
+        }
+        return common | (_failed(result) if isinstance(result, Failure) else _ok(result))
+
+    def _move_pointers(
+        self, connection: Connection, results: Sequence[Result], item_ids: dict[str, int], new: dict[int, int]
+    ) -> None:
+        good = self._good_results(connection, list(item_ids.values()))
+        rows = []
+        for result in results:
+            item_id = item_ids[digest(result.item.key)]
+            keep = item_id in good and _spares(result, good[item_id][1])
+            rows.append(
+                {
+                    "item_id": item_id,
+                    "weights_id": self.model.weights_id,
+                    "result_id": good[item_id][0] if keep else new[item_id],
+                    "latest_id": new[item_id],
+                }
+            )
+        upsert(connection, Current, rows, keys=["item_id", "weights_id"], update=["result_id", "latest_id"])
+
+    def _good_results(self, connection: Connection, item_ids: list[int]) -> dict[int, tuple[int, str | None]]:
+        """Return the current good results: item id -> (result id, content hash)."""
+        query = (
+            select(Current.item_id, ResultRow.id, ResultRow.content_hash)
+            .join(ResultRow, ResultRow.id == Current.result_id)
+            .where(Current.weights_id == self.model.weights_id, Current.item_id.in_(item_ids))
+            .where(ResultRow.status == "ok")
+        )
+        return {item_id: (identity, content_hash) for item_id, identity, content_hash in connection.execute(query)}
+
+
+def storable(text: str) -> str:
+    """Return text that every engine takes: no NUL, no half surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
+
+
+def _spares(result: Result, content_hash: str | None) -> bool:
+    """True when a result must not replace a good one: it failed in passing, or on the very same bytes."""
+    return isinstance(result, Failure) and (result.is_transient or result.content_hash == content_hash)
+
+
+def _ok(prediction: Prediction) -> dict[str, Any]:
+    empty = [None] * (TOP_K - len(prediction.labels))
+    labels, confidences = [*prediction.labels, *empty], [*prediction.confidences, *empty]
+    return {
+        "status": "ok",
+        "error_code": None,
+        "error_text": None,
+        **{f"label_{rank}": label for rank, label in enumerate(labels, start=1)},
+        **{f"confidence_{rank}": confidence for rank, confidence in enumerate(confidences, start=1)},
+        "logits": list(prediction.logits),
+        "log_sum_exp": prediction.log_sum_exp,
+        "width": prediction.width,
+        "height": prediction.height,
+    }
+
+
+def _failed(failure: Failure) -> dict[str, Any]:
+    ranks = range(1, TOP_K + 1)
+    return {
+        "status": "failed",
+        "error_code": failure.code,
+        "error_text": storable(failure.message)[:TEXT_LIMIT],
+        **dict.fromkeys([f"label_{rank}" for rank in ranks] + [f"confidence_{rank}" for rank in ranks]),
+        **dict.fromkeys(("logits", "log_sum_exp", "width", "height")),
+    }

@@ -1,0 +1,156 @@
+"""The current results of sources as a file: JSONL, CSV or Parquet, by its extension.
+
+It is read from the database after a run, so it is complete however often the run was interrupted; it is written
+under a temporary name and renamed, so it is never half there.
+"""
+
+import csv
+import importlib.util
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from cataloger.db.database import Database
+from cataloger.db.views import IMAGE_COLUMNS, IMAGE_TOP5
+from cataloger.errors import MissingExtraError, OutputError, UsageError
+
+PAGE = 5000
+
+Rows = Iterable[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which images of a source. prefix: of their keys; keys: only these, None means all."""
+
+    source: str
+    prefix: str = ""
+    keys: frozenset[str] | None = None
+
+
+def check_output(path: Path) -> None:
+    """Raise UsageError, MissingExtraError or OutputError now and not after hours of work."""
+    if path.suffix.lower() not in WRITERS:
+        raise UsageError(f"--output {path}: write .jsonl, .csv or .parquet; the extension says which")
+    if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise MissingExtraError("parquet", "writing Parquet")
+    if path.is_dir():
+        raise OutputError(f"--output {path} is a folder; name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"--output {path}: its folder does not exist; make it first")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise OutputError(f"--output {path}: its folder may not be written by this user")
+
+
+def export(database: Database, selections: Iterable[Selection], path: Path) -> int:
+    """Write the current rows of the selected images, ordered by source and key; return their number.
+
+    The columns are those of the view cataloger_image_top5. Raises OutputError; an existing file is then unchanged.
+    """
+    rows = _Counted(row for selection in selections for row in _rows(database, selection))
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
+        os.close(descriptor)
+        try:
+            WRITERS[path.suffix.lower()](rows, Path(temporary))
+            _publish(Path(temporary), path)
+        finally:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+    except OSError as error:
+        raise OutputError(
+            f"--output {path} cannot be written: {error.strerror}; the results are in the database"
+        ) from error
+    return rows.count
+
+
+class _Counted:
+    """Counts rows as they pass, so that nobody has to hold them."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        for row in self._rows:
+            self.count += 1
+            yield row
+
+
+def _rows(database: Database, selection: Selection) -> Iterator[Mapping[str, Any]]:
+    view = IMAGE_TOP5.c
+    query = select(IMAGE_TOP5).where(view.source == selection.source).order_by(view.key)
+    if selection.prefix:
+        query = query.where(view.key.startswith(selection.prefix, autoescape=True))
+    with database.read() as connection:
+        stream = connection.execution_options(yield_per=PAGE).execute(query)
+        for row in stream.mappings():
+            # LIKE ignores case in some engines and collations.
+            is_wanted = row["key"].startswith(selection.prefix)
+            if is_wanted and (selection.keys is None or row["key"] in selection.keys):
+                yield {**row, "tagged_at": _utc(row["tagged_at"])}
+
+
+def _utc(value: datetime | str | None) -> datetime | None:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+def _write_jsonl(rows: Rows, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            values = {**row, "tagged_at": _iso(row["tagged_at"])}
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+
+
+def _write_csv(rows: Rows, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, IMAGE_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({**row, "tagged_at": _iso(row["tagged_at"])})
+
+
+def _write_parquet(rows: Rows, path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    special = {"run_id": pyarrow.int64(), "tagged_at": pyarrow.timestamp("us", tz="UTC")}
+    types = {
+        name: special.get(name, pyarrow.float64() if name.startswith("confidence") else pyarrow.string())
+        for name in IMAGE_COLUMNS
+    }
+    schema = pyarrow.schema(list(types.items()))
+    with parquet.ParquetWriter(path, schema) as writer:
+        page: list[Mapping[str, Any]] = []
+        for row in rows:
+            page.append(row)
+            if len(page) == PAGE:
+                writer.write_table(pyarrow.Table.from_pylist(page, schema))
+                page = []
+        writer.write_table(pyarrow.Table.from_pylist(page, schema))
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Make a file durable and give it its name and the usual permissions, which mkstemp withholds."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    mask = os.umask(0)
+    os.umask(mask)
+    temporary.chmod(0o666 & ~mask)
+    temporary.replace(path)
+
+
+WRITERS = {".jsonl": _write_jsonl, ".csv": _write_csv, ".parquet": _write_parquet}

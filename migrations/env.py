@@ -1,0 +1,20 @@
+"""Alembic environment. It is given a connection, or a URL for `--sql`; there is no alembic.ini."""
+
+from alembic import context
+
+VERSION_TABLE = "cataloger_alembic_version"
+
+
+def run() -> None:
+    """Run the revisions on the connection, or print them."""
+    attributes = context.config.attributes
+    if context.is_offline_mode():
+        url = attributes["url"]
+        context.configure(dialect_name=url.get_dialect().name, literal_binds=True, version_table=VERSION_TABLE)
+    else:
+        context.configure(connection=attributes["connection"], version_table=VERSION_TABLE)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run()
