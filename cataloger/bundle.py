@@ -181,6 +181,8 @@ def seal(bundle: Bundle) -> Bundle:
     if missing:
         raise BundleError(f"a bundle needs {', '.join(missing)}")
     names = sorted({path.name for path in bundle.path.iterdir()} - {MANIFEST})
+    for name in names:
+        (bundle.path / name).chmod(0o644)  # safetensors writes files that nobody else may read
     sealed = replace(bundle, files={name: sha256_of(bundle.path / name) for name in names})
     text = json.dumps(sealed.to_json(), indent=2, ensure_ascii=False)
     (bundle.path / MANIFEST).write_text(text + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 
 from cataloger import ledger as ledgers
 from cataloger.bundle import Bundle, default_bundle_path, read_bundle, resolve_bundle_path
-from cataloger.classify.onnx import OnnxClassifier
+from cataloger.classify.onnx import OnnxClassifier, choose_provider
 from cataloger.cpus import available_cpus
 from cataloger.db.database import Database, open_database
 from cataloger.db.session import is_new_sqlite_file, redact
@@ -124,6 +124,7 @@ class _Tagger:
         self.sources = [_source(target, options) for target in self.targets]
         if options.output:
             files.check_output(options.output)
+        choose_provider(options.run.device)
         self.default = read_bundle(resolve_bundle_path(options.model or "default"))
 
     def run(self) -> TagReport:

@@ -1,5 +1,6 @@
 """The model card of a bundle: what it is, how it was made, how good it is."""
 
+import textwrap
 from pathlib import Path
 
 from cataloger.training.evaluate import markdown_tables
@@ -11,18 +12,20 @@ from cataloger.errors import TrainingError
 TEMPLATE = """\
 # {title}
 
-Classifies a photo of a fashion product into one of {classes} categories. A bundle of
-cataloger: MobileNet v1 with multi-head self-attention over its
-last feature map, {parameters:,} parameters, {size}x{size} pixels, no landmarks, no boxes.
+Classifies a photo of a fashion product into one of {classes} categories. A bundle of cataloger: MobileNet v1 with
+multi-head self-attention over its last feature map, {parameters:,} parameters, {size}x{size} pixels, no landmarks,
+no boxes.
 
-Categories: {labels}.
+Categories:
+{labels}.
 
 {notes}
 ## Training
 
 Recipe `{recipe}`: the layers up to the depthwise convolution of block 12 stay as they were, the rest is trained.
-{images} images (train / val / test), seed {seed}, {options}. Confidences are calibrated on the validation split
-with temperature {temperature:.3f}.
+{images} images (train / val / test).
+Seed {seed}, {options}.
+Confidences are calibrated on the validation split with temperature {temperature:.3f}.
 
 ## Results on the test split
 
@@ -46,12 +49,12 @@ def write_card(bundle: Bundle, reports: dict[str, Report], *, notes: Path | None
         classes=len(bundle.labels),
         parameters=provenance["parameters"],
         size=bundle.preprocess.size,
-        labels=", ".join(bundle.labels),
+        labels=textwrap.fill(", ".join(bundle.labels), 116),
         notes=text,
         recipe=provenance["recipe"],
         images=" / ".join(f"{count:,}" for count in provenance["data"]["images"].values()),
         seed=provenance["seed"],
-        options=", ".join(f"{name} {value}" for name, value in provenance["options"].items()),
+        options=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in provenance["options"].items()),
         temperature=bundle.temperature,
         results=markdown_tables(reports) if reports else "No row of the labels had split test.",
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from cataloger.training import evaluate, export
 from cataloger.training.calibrate import fit_temperature, negative_log_likelihood
@@ -26,7 +27,7 @@ from cataloger.cpus import available_cpus
 from cataloger.errors import TrainingError
 from cataloger.network import Network, count_parameters, load_backbone
 from cataloger.options import NetworkConfig, PreprocessSpec
-from cataloger.records import Failure
+from cataloger.records import Failure, Pixels
 
 
 class Listener(Protocol):
@@ -184,12 +185,12 @@ def _show_epochs(listener: Listener) -> Callable[[int, int], None]:
     return on_batch
 
 
-def _gate_images(val: Sequence[Example], spec: PreprocessSpec) -> Any:
+def _gate_images(val: Sequence[Example], spec: PreprocessSpec) -> Pixels:
     images = []
     for result in decode_examples(val[: 2 * export.PARITY_IMAGES], spec):
         if not isinstance(result, Failure) and len(images) < export.PARITY_IMAGES:
-            images.append(torch.from_numpy(result.pixels))
-    return torch.stack(images).numpy()
+            images.append(result.pixels)
+    return np.stack(images)
 
 
 def _epoch_line(record: dict[str, float]) -> str:

@@ -68,7 +68,7 @@ class DatabaseSink:
         )
         mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([row["key_hash"] for row in rows])
         found = connection.execute(select(ItemRow.key_hash, ItemRow.id).where(mine))
-        return dict(found.tuples().all())
+        return {row.key_hash: row.id for row in found}
 
     def _write_results(
         self, connection: Connection, results: Sequence[Result], item_ids: dict[str, int]
@@ -79,7 +79,7 @@ class DatabaseSink:
         connection.execute(insert(ResultRow), rows)
         mine = (ResultRow.run_id == self.run_id) & ResultRow.item_id.in_(list(item_ids.values()))
         found = connection.execute(select(ResultRow.item_id, ResultRow.id).where(mine))
-        return dict(found.tuples().all())
+        return {row.item_id: row.id for row in found}
 
     def _row(self, result: Result, item_id: int, now: datetime) -> dict[str, Any]:
         common = {

@@ -1,0 +1,108 @@
+"""`models`, `db`, `doctor`, help and completion."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import cataloger
+from cataloger.bundle import GOLDEN, default_bundle_path
+from cataloger.cli.app import app
+from cataloger.db.schema import head
+
+runner = CliRunner()
+
+
+def run(*arguments):
+    return runner.invoke(app, list(arguments))
+
+
+def test_version_is_printed():
+    assert run("--version").stdout == f"cataloger {cataloger.__version__}\n"
+
+
+def test_the_shipped_model_is_listed_shown_and_verified(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (listed,) = json.loads(run("models", "list", "--json").stdout)
+    shown = json.loads(run("models", "show", "--json").stdout)
+    assert listed["weights_id"] == shown["weights_id"]
+    assert len(shown["labels"]) == 39
+    assert "golden images give the same logits" in run("models", "verify").stdout
+    for command in ("list", "show"):
+        assert shown["name"] in run("models", command).stdout
+
+
+def test_bundles_of_a_folder_are_listed(tmp_path):
+    shutil.copytree(default_bundle_path(), tmp_path / "mine")
+    listed = json.loads(run("models", "list", str(tmp_path), "--json").stdout)
+    assert [entry["path"] for entry in listed] == [str(default_bundle_path()), str(tmp_path / "mine")]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "weights.safetensors", "golden.npz", "MODEL_CARD.md"])
+def test_a_damaged_model_does_not_verify(tmp_path, name):
+    shutil.copytree(default_bundle_path(), tmp_path / "mine")
+    with (tmp_path / "mine" / name).open("ab") as file:
+        file.write(b"x")
+    result = run("models", "verify", str(tmp_path / "mine"))
+    assert result.exit_code == 1
+    assert f"{name} is not the file" in result.stderr
+
+
+def test_a_model_that_computes_something_else_does_not_verify(tmp_path):
+    import numpy as np
+
+    from cataloger.bundle import read_bundle, seal
+
+    shutil.copytree(default_bundle_path(), tmp_path / "mine")
+    bundle = read_bundle(tmp_path / "mine")
+    with np.load(bundle.path / GOLDEN) as golden:
+        np.savez_compressed(bundle.path / GOLDEN, images=golden["images"], logits=golden["logits"] + 0.01)
+    seal(bundle)
+    result = run("models", "verify", str(bundle.path))
+    assert result.exit_code == 1
+    assert "gives other logits than when it was exported" in result.stderr
+
+
+def test_the_tables_are_made_once(tmp_path):
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    assert f"revision none, this version has {head()}" in run("db", "current", "--db", url).stdout
+    assert run("db", "upgrade", "--db", url).stdout == f"{url}: from no tables to {head()}\n"
+    assert run("db", "upgrade", "--db", url).stdout == f"{url}: already at {head()}\n"
+    current = json.loads(run("db", "current", "--db", url, "--json").stdout)
+    assert current == {"db": url, "revision": head(), "head": head()}
+
+
+def test_the_statements_can_be_printed_for_somebody_else_to_run():
+    result = run("db", "upgrade", "--sql", "--db", "postgresql://shop:s3cret@db/catalog")
+    assert result.exit_code == 0
+    assert "CREATE TABLE IF NOT EXISTS cataloger_item" in result.stdout
+    assert "s3cret" not in result.stdout
+
+
+def test_the_doctor_finds_this_machine_in_order():
+    result = run("doctor", "--json")
+    assert result.exit_code == 0
+    findings = {finding["what"]: finding for finding in json.loads(result.stdout)}
+    assert all(finding["ok"] for finding in findings.values())
+    assert "golden images" in findings["default model"]["found"]
+    assert run("doctor").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["tag"], ["train"], ["evaluate"]])
+def test_help_explains_and_shows_examples(arguments):
+    result = run(*arguments, "--help")
+    assert result.exit_code == 0
+    expected = "Exit status: 0 done" if not arguments else f"  cataloger {arguments[0]} "
+    assert expected in result.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_can_be_shown_for_each_shell(shell):
+    code = "from cataloger.cli.app import app; app(prog_name='cataloger')"
+    command = [sys.executable, "-c", code, "--show-completion", shell]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "cataloger" in result.stdout
