@@ -104,7 +104,10 @@ def run_floor(names: list[Path], model: Path) -> None:
     count = available_cpus()
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", BARE_WORKER, str(model)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            [sys.executable, "-c", BARE_WORKER, str(model)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
         )
         for _ in range(count)
     ]

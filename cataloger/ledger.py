@@ -54,7 +54,7 @@ class Planned:
 
 def digest(key: str) -> str:
     """Return the SHA-256 by which a key is looked up, hexadecimal."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def find_source(database: Database, *, kind: str, root: str) -> SourceRef | None:
@@ -116,20 +116,29 @@ class Ledger:
     def plan(self, subjects: Iterable[Item | Failure]) -> Iterator[Planned]:
         """Yield a decision for each input, in order, looking them up in chunks of one short read each."""
         for chunk in _batched(subjects, CHUNK):
-            hashes = [digest(item_of(subject).key) for subject in chunk]
-            known = self._look_up(hashes)
-            for subject, key_hash in zip(chunk, hashes, strict=True):
-                planned = self._decide(subject, key_hash, known.get(key_hash))
-                if planned.do:
-                    self._in_flight.add(key_hash)
-                yield planned
+            yield from self._plan_chunk(chunk)
+
+    def _plan_chunk(self, chunk: list[Item | Failure]) -> list[Planned]:
+        # What is in flight is noted before the look-up, and all is decided before anything is handed out: results
+        # are recorded meanwhile, and a key that left `_in_flight` so would not be in what was looked up either.
+        hashes = [digest(item_of(subject).key) for subject in chunk]
+        taken = self._in_flight.intersection(hashes)
+        known = self._look_up(hashes)
+        plan = []
+        for subject, key_hash in zip(chunk, hashes, strict=True):
+            planned = self._decide(subject, known.get(key_hash), is_taken=key_hash in taken)
+            if planned.do:
+                taken.add(key_hash)
+                self._in_flight.add(key_hash)
+            plan.append(planned)
+        return plan
 
     def recorded(self, results: Sequence[Result]) -> None:
         """Forget inputs that are in the database now and can be found there."""
         self._in_flight.difference_update(digest(result.item.key) for result in results)
 
-    def _decide(self, subject: Item | Failure, key_hash: str, row: Row[Any] | None) -> Planned:
-        if key_hash in self._in_flight or (row is not None and row.run_id is not None and row.run_id == self._run_id):
+    def _decide(self, subject: Item | Failure, row: Row[Any] | None, *, is_taken: bool) -> Planned:
+        if is_taken or (row is not None and row.run_id is not None and row.run_id == self._run_id):
             return Planned(subject, False, "duplicate")
         if row is None or row.status is None:
             return Planned(subject, True, "model" if row is not None and row.is_known_elsewhere else "new")

@@ -10,6 +10,7 @@ from cataloger import owner
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Run as RunRow
+from cataloger.db.types import storable
 
 Outcome = Literal["done", "failed", "interrupted", "abandoned"]
 
@@ -39,7 +40,7 @@ def open_run(database: Database, *, command: str, options: dict[str, Any], devic
             connection.execute(abandoned.values(outcome="abandoned", ended_at=now))
         values = {
             "command": command,
-            "options": options,
+            "options": _storable(options),
             "device": device,
             "owner": owner.this_process(),
             "version": cataloger.__version__,
@@ -48,3 +49,12 @@ def open_run(database: Database, *, command: str, options: dict[str, Any], devic
         result = connection.execute(insert(RunRow).values(values))
         assert result.inserted_primary_key is not None
         return Run(database, result.inserted_primary_key[0])
+
+
+def _storable(value: Any) -> Any:
+    """Return an option with names of files that are not UTF-8 made writable."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {name: _storable(each) for name, each in value.items()}
+    return [_storable(each) for each in value] if isinstance(value, list | tuple) else value

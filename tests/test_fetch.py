@@ -80,7 +80,7 @@ def test_too_many_bytes_is_a_permanent_failure_and_the_limit_is_inclusive(tmp_pa
 
 def test_names_that_are_not_utf8_are_read(tmp_path):
     path = os.fsencode(tmp_path) + b"/\xff\xfe.jpg"
-    with open(path, "wb") as file:  # noqa: PTH123 - pathlib has no byte paths
+    with open(path, "wb") as file:
         file.write(b"x")
     assert isinstance(fetched(path)[0], Fetched)
 

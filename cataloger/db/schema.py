@@ -1,15 +1,19 @@
 """The revision of cataloger's tables: which one is there, which one is needed, and the way between."""
 
 import io
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateSchema
 
-from cataloger.db.session import connect, is_new_sqlite_file, make_engine, parse_url, redact
+from cataloger.db.session import connect, explain, is_new_sqlite_file, make_engine, parse_url, redact
 from cataloger.errors import DatabaseError
 
 VERSION_TABLE = "cataloger_alembic_version"
@@ -31,7 +35,11 @@ def current(url: str, *, schema: str | None = None) -> str | None:
     """Return the revision of a database, None where there are no tables of cataloger."""
     if is_new_sqlite_file(url):
         return None
-    return current_of(make_engine(url, schema=schema))
+    engine = make_engine(url, schema=schema)
+    try:
+        return current_of(engine)
+    finally:
+        engine.dispose()
 
 
 def upgrade(url: str, *, schema: str | None = None) -> None:
@@ -40,24 +48,30 @@ def upgrade(url: str, *, schema: str | None = None) -> None:
     if is_ours:
         _check_folder(url)
     engine = make_engine(url, schema=schema)
-    if is_ours:
-        _use_wal(engine)
-    with connect(engine) as connection:
-        if schema:
-            connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema.replace(chr(34), chr(34) * 2)}"'))
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    engine.dispose()
+    try:
+        if is_ours:
+            _use_wal(engine)
+        with connect(engine) as connection:
+            # IF NOT EXISTS would ask for the right to create schemas even where this one is there.
+            if schema and not inspect(connection).has_schema(schema):
+                connection.execute(CreateSchema(schema))
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
 
 
 def upgrade_sql(url: str, *, schema: str | None = None) -> str:
     """Return the statements of `upgrade` from nothing, for somebody else to run."""
-    del schema  # the statements name no schema; they run in the one that is first in the search path
+    engine = make_engine(url, schema=schema)
     buffer = io.StringIO()
+    if schema:
+        quoted = engine.dialect.identifier_preparer.quote_identifier(schema)
+        buffer.write(f"CREATE SCHEMA IF NOT EXISTS {quoted};\n\nSET search_path TO {quoted};\n\n")
     config = _config()
     config.output_buffer = buffer
-    config.attributes["url"] = parse_url(url)
+    config.attributes["url"] = engine.url
     command.upgrade(config, "head", sql=True)
     return buffer.getvalue()
 
@@ -80,13 +94,11 @@ def _config() -> Config:
 
 def _use_wal(engine: Engine) -> None:
     """Readers must not block the writer. Done before the first transaction; it stays with the file."""
-    raw = engine.raw_connection()
     try:
-        raw.cursor().execute("PRAGMA journal_mode = WAL")
-    except Exception as error:
-        raise DatabaseError(f"{redact(engine.url)} cannot be created: {error}") from error
-    finally:
-        raw.close()
+        with closing(engine.raw_connection()) as raw:
+            raw.cursor().execute("PRAGMA journal_mode = WAL")
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise explain(error, engine.url) from error
 
 
 def _check_folder(url: str) -> None:

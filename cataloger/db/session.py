@@ -3,16 +3,18 @@
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from cataloger.errors import CatalogerError, DatabaseError, MissingExtraError, UsageError
+from cataloger.errors import DatabaseError, MissingExtraError, UsageError
 
 BUSY_TIMEOUT = 30.0
+SQLITE_PAGE = 4096  # bytes
 DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 
@@ -27,6 +29,7 @@ ADVICE = {
     "disk i/o error": "the disk is full or failing",
     "disk is full": "make room, then run again",
     "permission denied": "grant the privilege, then run again",
+    "'cryptography' package is required": "install it: pip install cryptography",
 }
 
 
@@ -41,6 +44,9 @@ def parse_url(url: str) -> URL:
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise UsageError("--db needs a file, e.g. sqlite:///catalog.db: a database in memory would be lost")
+    if backend != "sqlite" and "@" in f"{parsed.host}{parsed.database}":
+        # Part of the password would pass for the host, and be shown.
+        raise UsageError("--db has more than one @; in a user name or password write @ as %40, / as %2F, : as %3A")
     if parsed.drivername == backend and backend in DRIVERS:
         parsed = parsed.set(drivername=f"{backend}+{DRIVERS[backend]}")
     return parsed
@@ -81,12 +87,18 @@ def make_engine(url: str | URL, *, schema: str | None = None) -> Engine:
 def connect(engine: Engine) -> Iterator[Connection]:
     """Give a connection in a transaction that is committed at the end; driver errors become DatabaseError."""
     try:
-        with engine.begin() as connection:
+        with _connected(engine) as connection, connection.begin():
             yield connection
-    except CatalogerError:
-        raise
     except SQLAlchemyError as error:
-        raise _explain(error, engine.url) from error
+        raise explain(error, engine.url) from error
+
+
+def _connected(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except (OSError, UnicodeError, RuntimeError) as error:
+        # pymysql lets these pass: a host name that cannot be one, a login that needs another package.
+        raise explain(error, engine.url) from error
 
 
 def is_new_sqlite_file(url: str | URL) -> bool:
@@ -96,9 +108,21 @@ def is_new_sqlite_file(url: str | URL) -> bool:
         return False
     path = Path(str(parsed.database))
     try:
-        return not path.exists() or path.stat().st_size == 0
+        size = path.stat().st_size if path.exists() else 0
     except OSError as error:
         raise DatabaseError(f"{path} cannot be looked at: {error.strerror}") from error
+    return size == 0 or (size == SQLITE_PAGE and _was_begun(path))
+
+
+def _was_begun(path: Path) -> bool:
+    """True for the bare header that we leave when we are killed before the tables are made."""
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
+            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+            (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        return False  # whoever opens it is told why it cannot be used
+    return bool(mode == "wal" and tables == 0)
 
 
 def _engine_options(backend: str) -> dict[str, Any]:
@@ -133,10 +157,10 @@ def _set_search_path(connection: Any, schema: str) -> None:
     connection.autocommit = False
 
 
-def _explain(error: SQLAlchemyError, url: URL) -> DatabaseError:
+def explain(error: Exception, url: URL) -> DatabaseError:
     """Turn a driver's error into one line that says what to do. Parameters and passwords are left out."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    text = _clean(str(cause.args[-1] if cause.args else cause), url)
+    text = _clean(str(cause.args[-1] if isinstance(error, DBAPIError) and cause.args else cause), url)
     lowered = text.lower()
     where = redact(url)
     if any(phrase in lowered for phrase in WRONG_PASSWORD):
@@ -148,6 +172,9 @@ def _explain(error: SQLAlchemyError, url: URL) -> DatabaseError:
 
 
 def _clean(text: str, url: URL) -> str:
-    if url.password:
-        text = text.replace(str(url.password), "***")
+    """Return one line without the password, which drivers also take from the query of the URL."""
+    queried = [value for name, value in url.query.items() if "pass" in name.lower()]
+    for secret in (url.password, *queried):
+        for form in (str(secret), quote(str(secret), safe="")) if secret else ():
+            text = text.replace(form, "***")
     return re.sub(r"\s+", " ", text).strip()[:300]

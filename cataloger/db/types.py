@@ -44,3 +44,8 @@ def identifier() -> Any:
 def digest() -> Any:
     """A SHA-256, hexadecimal."""
     return String(64)
+
+
+def storable(text: str) -> str:
+    """Return text that every engine takes: no NUL, no half surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()

@@ -12,6 +12,7 @@ from cataloger.db.database import Database
 from cataloger.db.models import TOP_K, Current
 from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Result as ResultRow
+from cataloger.db.types import storable
 from cataloger.db.upsert import upsert
 from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef, digest
@@ -121,11 +122,6 @@ class DatabaseSink:
             .where(ResultRow.status == "ok")
         )
         return {item_id: (identity, content_hash) for item_id, identity, content_hash in connection.execute(query)}
-
-
-def storable(text: str) -> str:
-    """Return text that every engine takes: no NUL, no half surrogate pairs."""
-    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
 
 
 def _spares(result: Result, content_hash: str | None) -> bool:

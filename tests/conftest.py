@@ -1,0 +1,276 @@
+"""Throw-away database servers, and a world of one source, one model and one run in each of them."""
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url, text
+
+from cataloger.db import schema as schemas
+from cataloger.db.database import Database, open_database
+from cataloger.lease import Lease, acquire
+from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_source
+from cataloger.records import Failure, Item, Prediction
+from cataloger.runs import Run, open_run
+from cataloger.sinks.database import DatabaseSink
+
+NOBODY = 65534
+PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
+numbers = itertools.count()
+
+
+def absent(what):
+    """Skip a test whose server is not installed, or fail it where nothing may be skipped."""
+    if os.environ.get("CATALOGER_NO_SKIPS") == "1":
+        pytest.fail(f"{what} is not installed")
+    pytest.skip(f"{what} is not installed")
+
+
+def find(program):
+    """Return a server program; Debian keeps those of PostgreSQL off the path."""
+    places = [os.environ["PATH"], "/usr/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
+    return shutil.which(program, path=":".join(places)) or absent(program)
+
+
+def unprivileged(*command):
+    """Return a command that runs as nobody if we are root: the servers refuse root. It dies with us."""
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0:
+        return [setpriv, "--pdeathsig=KILL", *command] if setpriv else list(command)
+    identity = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=KILL"]
+    return [setpriv or absent("setpriv"), *identity, *command]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def server(prepare, serve, url):
+    """Run `prepare`, then `serve` until the end of the block; both are told the data folder."""
+    with tempfile.TemporaryDirectory(prefix="cataloger-server-", ignore_cleanup_errors=True) as folder:
+        if os.geteuid() == 0:
+            os.chown(folder, NOBODY, NOBODY)
+        with Path(f"{folder}.log").open("w+") as log:
+            subprocess.run(prepare(folder), check=True, stdout=log, stderr=log, cwd=folder)
+            process = subprocess.Popen(serve(folder), stdout=log, stderr=log, cwd=folder)
+            try:
+                wait_for(process, url, log)
+                yield url
+            finally:
+                process.kill()
+                process.wait()
+                Path(log.name).unlink()
+
+
+def wait_for(process, url, log):
+    engine = create_engine(url)
+    for _ in range(300):
+        with suppress(Exception), engine.connect():
+            engine.dispose()
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    log.seek(0)
+    pytest.fail(f"the server did not start: {log.read()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """URL of a PostgreSQL server's maintenance database."""
+    initdb, postgres, port = find("initdb"), find("postgres"), free_port()
+
+    def prepare(folder):
+        # Password file and data lie in the folder of the server's own user.
+        script = (
+            'printf "%s" "$1" > pw; exec "$2" -D data -U shop -A scram-sha-256 --pwfile=pw -E UTF8 --locale=C.UTF-8'
+        )
+        return unprivileged("sh", "-c", script, "sh", PASSWORD, initdb)
+
+    def serve(folder):
+        settings = ("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={folder}")
+        return unprivileged(postgres, "-D", f"{folder}/data", "-p", str(port), *settings)
+
+    url = URL.create("postgresql+psycopg", "shop", PASSWORD, "127.0.0.1", port, "postgres")
+    with server(prepare, serve, url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mariadb_server():
+    """URL of a MariaDB server's own database."""
+    install, mariadbd, port = find("mariadb-install-db"), find("mariadbd"), free_port()
+
+    def prepare(folder):
+        flags = (
+            "--no-defaults",
+            f"--datadir={folder}/data",
+            "--skip-test-db",
+            "--auth-root-authentication-method=normal",
+        )
+        return unprivileged(install, *flags)
+
+    def serve(folder):
+        # Not shop@'%': the anonymous user at localhost would come before it.
+        grant = f"GRANT ALL ON *.* TO shop@localhost IDENTIFIED BY '{PASSWORD}' WITH GRANT OPTION;\n"
+        Path(folder, "grant.sql").write_text(grant)
+        places = (f"--datadir={folder}/data", f"--socket={folder}/s", f"--pid-file={folder}/pid")
+        settings = ("--bind-address=127.0.0.1", f"--port={port}", f"--init-file={folder}/grant.sql")
+        return unprivileged(mariadbd, "--no-defaults", *places, *settings, "--innodb-flush-log-at-trx-commit=0")
+
+    url = URL.create("mysql+pymysql", "shop", PASSWORD, "127.0.0.1", port, "mysql")
+    with server(prepare, serve, url) as running:
+        yield running
+
+
+@contextmanager
+def own_database(server_url):
+    """Give the URL of a new database of a server, as a user writes it."""
+    name = f"shop_{next(numbers)}"
+    engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    plain = server_url.set(drivername=server_url.get_backend_name(), database=name)
+    yield plain.render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def empty_url(request, tmp_path):
+    """URL of a database without tables, on each engine."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/catalog.db"
+        return
+    with own_database(request.getfixturevalue(f"{request.param}_server")) as url:
+        yield url
+
+
+@pytest.fixture
+def url(empty_url):
+    """URL of a database with our tables, on each engine."""
+    schemas.upgrade(empty_url)
+    return empty_url
+
+
+@pytest.fixture
+def database(url):
+    """An open database, on each engine."""
+    opened = open_database(url)
+    yield opened
+    opened.close()
+
+
+MODEL = ModelRef("a" * 64, "c" * 64, "shipped", "1.0", "default", ("Dress", "Hat", "Sock"))
+OTHER = ModelRef("b" * 64, "c" * 64, "other", "2.0", "/models/other", ("Dress", "Hat", "Sock"))
+
+
+@dataclass
+class World:
+    """One source; `begin` starts a run that holds its lease, `ledger` and `sink` are that run's."""
+
+    database: Database
+    source: SourceRef
+    model: ModelRef
+    run: Run | None = None
+    lease: Lease | None = None
+
+    def begin(self, model=None):
+        """End the run before, if any, and start the next one."""
+        if self.lease is not None:
+            self.lease.release()
+            self.run.close("done", {})
+        self.model = model or self.model
+        pin_model(self.database, self.source, self.model)
+        self.run = open_run(self.database, command="tag", options={}, device="cpu")
+        self.lease = acquire(self.database, self.source.id, self.run.id)
+        self.ledger = self.make_ledger()
+        self.sink = DatabaseSink(
+            self.database,
+            self.source,
+            self.run.id,
+            self.model,
+            self.lease,
+            lambda results: self.ledger.recorded(results),
+        )
+        return self
+
+    def make_ledger(self, *, force=False, retry=False):
+        weights_id = self.model.weights_id
+        return Ledger(self.database, self.source, self.run.id, weights_id=weights_id, force=force, retry=retry)
+
+    def plan(self, *items, force=False, retry=False):
+        """Return the reasons, each behind "+" for do or "-" for skip."""
+        planned = self.make_ledger(force=force, retry=retry).plan(items)
+        return [("+" if each.do else "-") + each.reason for each in planned]
+
+    def rows(self, query):
+        """Return the rows of a query as plain tuples."""
+        with self.database.read() as connection:
+            return [tuple(row) for row in connection.execute(text(query))]
+
+
+@pytest.fixture
+def world(database):
+    """A world with a started run, on each engine."""
+    return World(database, register_source(database, kind="folder", root="/photos"), MODEL).begin()
+
+
+@pytest.fixture
+def make():
+    """Short ways to write items and results."""
+    return Make
+
+
+class Make:
+    """Items and results with sensible values."""
+
+    other_model = OTHER
+
+    @staticmethod
+    def item(key="a.jpg", version="v1", **values):
+        return Item(key=key, uri=values.pop("uri", f"/photos/{key}"), version=version, **values)
+
+    @staticmethod
+    def good(key="a.jpg", version="v1", *, content="1", labels=("Dress", "Hat"), **values):
+        confidences = (0.75, 0.25)[: len(labels)]
+        logits = (2.5, 1.5)[: len(labels)]
+        subject = Make.item(key, version, **values)
+        return Prediction(subject, content * 64, 30, 40, tuple(labels), confidences, logits, 2.9)
+
+    @staticmethod
+    def bad(key="a.jpg", version="v1", *, code="decode.truncated", content="1", message="cut short"):
+        return Failure(Make.item(key, version), code, message, content and content * 64)
+
+
+@pytest.fixture
+def as_nobody(tmp_path):
+    """Run Python code as a user without rights; root may write everywhere. Returns (exit status, output)."""
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+
+    def run(code):
+        import sys
+
+        result = subprocess.run(
+            unprivileged(sys.executable, "-c", code), capture_output=True, text=True, check=False, cwd="/"
+        )
+        return result.returncode, result.stdout + result.stderr
+
+    return run
+
+
+def password_of(url):
+    """Return the password of a URL, unescaped."""
+    return str(make_url(url).password)

@@ -1,0 +1,156 @@
+"""Leases and runs: one writer a source, and whoever is late is stopped; on every engine."""
+
+import json
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text, update
+
+from cataloger import lease as leases
+from cataloger.db.clock import utc_now
+from cataloger.db.models import Lease as LeaseRow
+from cataloger.errors import LeaseError
+from cataloger.ledger import register_source
+from cataloger.owner import this_process
+from cataloger.runs import open_run
+
+
+def set_lease(world, **values):
+    """Change the lease, e.g. its owner, or let it be silent for some seconds."""
+    seconds = values.pop("silent", 0)
+    with world.database.begin() as connection:
+        heartbeat = utc_now(connection) - timedelta(seconds=seconds)
+        connection.execute(update(LeaseRow).values(heartbeat_at=heartbeat, **values))
+
+
+def dead_owner():
+    """Return the identity of a process of this machine that has ended."""
+    code = "from cataloger.owner import this_process; print(this_process(), end='')"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_live_run_excludes_another_and_is_named(world):
+    with pytest.raises(LeaseError, match=rf"run {world.run.id} is working on this source \(process \d+ on .*wait"):
+        leases.acquire(world.database, world.source.id, world.run.id)
+
+
+def test_another_source_is_free(world):
+    other = register_source(world.database, kind="folder", root="/other")
+    assert leases.acquire(world.database, other.id, world.run.id).fence == 1
+
+
+def test_a_released_lease_is_free_at_once_and_the_fence_grows(world):
+    before = world.lease.fence
+    world.lease.release()
+    assert leases.acquire(world.database, world.source.id, world.run.id).fence == before + 1
+
+
+def test_a_dead_process_of_this_machine_is_taken_over_at_once(world):
+    set_lease(world, owner=dead_owner())
+    assert leases.acquire(world.database, world.source.id, world.run.id).fence == world.lease.fence + 1
+
+
+def test_another_machine_is_given_a_minute(world):
+    elsewhere = "|".join(["elsewhere", *this_process().split("|")[1:]])
+    set_lease(world, owner=elsewhere, silent=50)
+    with pytest.raises(LeaseError, match=r"on elsewhere, last heard of 5\d seconds ago"):
+        leases.acquire(world.database, world.source.id, world.run.id)
+    set_lease(world, owner=elsewhere, silent=61)
+    assert leases.acquire(world.database, world.source.id, world.run.id).fence == world.lease.fence + 1
+
+
+def test_a_late_owner_cannot_commit(world, make):
+    set_lease(world, silent=61)
+    leases.acquire(world.database, world.source.id, world.run.id)
+    with pytest.raises(LeaseError, match="taken this source over"):
+        world.sink.write([make.good("a")])
+    assert world.rows("SELECT COUNT(*) FROM cataloger_item") == [(0,)]
+
+
+def test_a_late_owner_cannot_release_the_lease_of_the_next(world):
+    set_lease(world, silent=61)
+    leases.acquire(world.database, world.source.id, world.run.id)
+    world.lease.release()
+    with pytest.raises(LeaseError):
+        leases.acquire(world.database, world.source.id, world.run.id)
+
+
+def test_writing_renews_the_lease(world, make):
+    set_lease(world, silent=59)
+    world.sink.write([make.good("a")])
+    with pytest.raises(LeaseError, match=r"last heard of [01] seconds ago"):
+        leases.acquire(world.database, world.source.id, world.run.id)
+
+
+def test_a_silent_owner_that_was_not_taken_over_goes_on(world, make):
+    set_lease(world, silent=600)
+    world.sink.write([make.good("a")])
+    assert world.rows("SELECT COUNT(*) FROM cataloger_result") == [(1,)]
+
+
+def test_the_heartbeat_renews_the_lease_while_nothing_is_written(world, monkeypatch):
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
+    world.lease.release()
+    renewed = threading.Event()
+    with leases.hold_lease(world.database, world.source.id, world.run.id):
+        set_lease(world, silent=50)
+        for _ in range(200):
+            [(beat,)] = world.rows("SELECT COUNT(*) FROM cataloger_lease")
+            with world.database.begin() as connection:
+                row = connection.execute(LeaseRow.__table__.select()).one()
+                if utc_now(connection) - row.heartbeat_at < timedelta(seconds=10):
+                    renewed.set()
+                    break
+            renewed.wait(0.05)
+    assert beat == 1
+    assert renewed.is_set()
+    assert leases.acquire(world.database, world.source.id, world.run.id)
+
+
+def test_only_one_of_many_gets_the_lease(world):
+    world.lease.release()
+    start = threading.Barrier(4)
+    won, lost = [], []
+
+    def compete():
+        start.wait()
+        try:
+            won.append(leases.acquire(world.database, world.source.id, world.run.id))
+        except LeaseError as error:
+            lost.append(error)
+
+    threads = [threading.Thread(target=compete) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(won), len(lost)) == (1, 3)
+
+
+def test_a_run_records_how_it_went(world):
+    world.run.close("interrupted", {"done": 3})
+    [(command, outcome, counts)] = world.rows("SELECT command, outcome, counts FROM cataloger_run")
+    counts = json.loads(counts) if isinstance(counts, str) else counts
+    assert (command, outcome, counts) == ("tag", "interrupted", {"done": 3})
+
+
+def test_runs_of_dead_processes_are_closed_as_abandoned_and_live_ones_are_not(world):
+    dead = open_run(world.database, command="tag", options={}, device="cpu")
+    with world.database.begin() as connection:
+        owner = {"owner": dead_owner(), "id": dead.id}
+        connection.execute(text("UPDATE cataloger_run SET owner = :owner WHERE id = :id"), owner)
+    open_run(world.database, command="tag", options={}, device="cpu")
+    outcomes = world.rows("SELECT outcome, ended_at IS NULL FROM cataloger_run ORDER BY id")
+    assert [(outcome, bool(is_open)) for outcome, is_open in outcomes] == [
+        (None, True),
+        ("abandoned", False),
+        (None, True),
+    ]
+
+
+def test_options_may_hold_names_that_are_not_utf8(world):
+    run = open_run(world.database, command="tag", options={"paths": ["\udcff.jpg", "é", "👗"]}, device="cpu")
+    assert world.rows(f"SELECT COUNT(options) FROM cataloger_run WHERE id = {run.id}") == [(1,)]

@@ -1,0 +1,143 @@
+"""Training from the command line to a bundle that tags: the real thing, on drawings made here."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from typer.testing import CliRunner
+
+pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
+pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
+
+from cataloger.bundle import read_bundle
+from cataloger.classify.onnx import replay_golden
+from cataloger.cli.app import app
+
+pytestmark = pytest.mark.slow
+
+SHAPES = {"Bar": "rectangle", "Disc": "ellipse", "Wedge": "polygon"}
+
+
+def draw(shape, random):
+    image = Image.new("RGB", (96, 96), "white")
+    left, top = random.integers(8, 24, size=2)
+    right, bottom = random.integers(64, 88, size=2)
+    colour = tuple(int(c) for c in random.integers(0, 180, size=3))
+    if shape == "polygon":
+        ImageDraw.Draw(image).polygon([(left, bottom), ((left + right) // 2, top), (right, bottom)], fill=colour)
+    else:
+        getattr(ImageDraw.Draw(image), shape)((left, top, right, bottom), fill=colour)
+    return image
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "photos").mkdir()
+    random = np.random.default_rng(5)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "labels", "split", "kind"])
+        for number in range(90):
+            label, shape = list(SHAPES.items())[number % 3]
+            draw(shape, random).save(folder / "photos" / f"{number}.png")
+            split = "train" if number < 60 else "val" if number < 75 else "test"
+            writer.writerow([f"{number}.png", label if number % 10 else f"{label}|Bar", split, "even"])
+        (folder / "photos" / "broken.png").write_bytes(b"not a picture")
+        writer.writerow(["broken.png", "Bar", "train", "even"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(shop):
+    arguments = ["train", "--labels", shop / "labels.csv", "--images", shop / "photos", "--output", shop / "model"]
+    arguments += ["--epochs", 8, "--name", "shapes", "--report-by", "kind", "--json"]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_training_makes_a_bundle_that_passes_its_own_checks(trained, shop):
+    assert trained.exit_code == 0, trained.stderr
+    bundle = read_bundle(shop / "model")
+    assert (bundle.title, bundle.labels) == ("shapes 1", ("Bar", "Disc", "Wedge"))
+    assert replay_golden(bundle) <= bundle.golden_tolerance
+    assert bundle.provenance["parity"] <= 1e-3
+
+
+def test_it_learns_and_says_how_well(trained):
+    report = json.loads(trained.stdout)["even"]
+    assert report["images"] == 15
+    assert report["top1"]["value"] >= 0.6
+    assert report["macro_f1"]["value"] is None  # no class has twenty test rows
+
+
+def test_an_image_that_cannot_be_read_is_named_and_costs_nothing(trained):
+    assert "left out: broken.png" in trained.stderr
+
+
+def test_the_card_tells_data_options_and_results(trained, shop):
+    card = (shop / "model" / "MODEL_CARD.md").read_text()
+    for part in ("# shapes 1", "Bar, Disc, Wedge", "61 / 15 / 15 images", "temperature", "| even | 15 |"):
+        assert part in card
+
+
+def test_nothing_of_this_machine_gets_into_the_bundle(trained, shop):
+    text = (shop / "model" / "bundle.json").read_text() + (shop / "model" / "MODEL_CARD.md").read_text()
+    assert str(shop) not in text
+
+
+def test_the_same_command_again_trains_nothing_anew(trained, shop):
+    before = (shop / "model.work" / "last.safetensors").stat().st_mtime_ns
+    arguments = ["train", "--labels", shop / "labels.csv", "--images", shop / "photos", "--output", shop / "model"]
+    arguments += ["--epochs", 8, "--name", "shapes", "--no-progress"]
+    first = read_bundle(shop / "model")
+    again = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert again.exit_code == 0, again.stderr
+    assert (shop / "model.work" / "last.safetensors").stat().st_mtime_ns == before
+    assert read_bundle(shop / "model").weights_id == first.weights_id
+
+
+def test_the_bundle_tags_and_is_evaluated(trained, shop, tmp_path):
+    database = f"sqlite:///{tmp_path / 'x.db'}"
+    tag = ["tag", shop / "photos", "--model", shop / "model", "--db", database, "--json"]
+    result = CliRunner().invoke(app, [str(argument) for argument in tag])
+    assert json.loads(result.stdout)["done"] == 90
+    evaluate = ["evaluate", "--labels", shop / "labels.csv", "--images", shop / "photos", "--model", shop / "model"]
+    measured = CliRunner().invoke(app, [str(argument) for argument in (*evaluate, "--json", "--report-by", "kind")])
+    assert json.loads(measured.stdout)["even"]["top1"] == json.loads(trained.stdout)["even"]["top1"]
+
+
+def test_a_bundle_is_a_start_for_another(trained, shop, tmp_path):
+    start = ["train", "--labels", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "next"]
+    start += ["--start", shop / "model", "--epochs", 1, "--no-progress"]
+    result = CliRunner().invoke(app, [str(argument) for argument in start])
+    assert result.exit_code == 0, result.stderr
+    assert Path(tmp_path / "next" / "bundle.json").is_file()
+
+
+def test_a_gate_that_fails_exits_with_4_and_leaves_no_bundle(shop, tmp_path, monkeypatch):
+    from cataloger.training import export
+
+    monkeypatch.setattr(export, "PARITY_TOLERANCE", -1.0)
+    gate = ["train", "--labels", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "bad"]
+    result = CliRunner().invoke(app, [str(argument) for argument in (*gate, "--epochs", 1, "--no-progress")])
+    assert result.exit_code == 4
+    assert "nothing was written" in result.stderr
+    assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--labels", "none.csv"], 1, "none.csv cannot be read"),
+        (["--start", "nowhere"], 2, "no model at nowhere"),
+        (["--epochs", "0"], 2, "--epochs"),
+    ],
+)
+def test_what_cannot_work_is_one_clear_error(shop, tmp_path, arguments, status, message):
+    usual = ["--labels", str(shop / "labels.csv"), "--images", str(shop / "photos"), "--output", str(tmp_path / "m")]
+    result = CliRunner().invoke(app, ["train", *usual, *arguments])
+    assert result.exit_code == status
+    assert message in result.stderr
