@@ -137,7 +137,7 @@ class Ledger:
         """Forget inputs that are in the database now and can be found there."""
         self._in_flight.difference_update(digest(result.item.key) for result in results)
 
-    def _decide(self, subject: Item | Failure, row: Row[Any] | None, *, is_taken: bool) -> Planned:
+    def _decide(self, subject: Item | Failure, row: Row[*tuple[Any, ...]] | None, *, is_taken: bool) -> Planned:
         if is_taken or (row is not None and row.run_id is not None and row.run_id == self._run_id):
             return Planned(subject, False, "duplicate")
         if row is None or row.status is None:
@@ -149,7 +149,7 @@ class Ledger:
             reason = "retry"
         return Planned(subject, reason in ("retry", "changed"), reason)
 
-    def _look_up(self, hashes: list[str]) -> dict[str, Row[Any]]:
+    def _look_up(self, hashes: list[str]) -> dict[str, Row[*tuple[Any, ...]]]:
         """Return the latest result of each known key, by its hash."""
         elsewhere = exists().where(Current.item_id == ItemRow.id, Current.weights_id != self._weights_id)
         query = (
@@ -174,7 +174,7 @@ def item_of(subject: Item | Failure) -> Item:
     return subject.item if isinstance(subject, Failure) else subject
 
 
-def _judge(subject: Item | Failure, row: Row[Any]) -> Reason:
+def _judge(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> Reason:
     """Compare an input with the latest result of its key."""
     has_failed = row.status == "failed"
     if has_failed and row.error_code.startswith(TRANSIENT_PREFIXES):
@@ -184,7 +184,7 @@ def _judge(subject: Item | Failure, row: Row[Any]) -> Reason:
     return "failed_before" if has_failed else "unchanged"
 
 
-def _is_same(subject: Item | Failure, row: Row[Any]) -> bool:
+def _is_same(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> bool:
     if isinstance(subject, Failure):
         return bool(row.error_code == subject.code)
     return bool(subject.version) and subject.version == row.version_token

@@ -83,7 +83,8 @@ class TokenAttention(nn.Module):
         return attended
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, places, _ = x.shape
+        return x.reshape(batch, places, self.heads, -1).transpose(1, 2)
 
 
 class TwoLayerHead(nn.Module):

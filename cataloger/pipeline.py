@@ -6,7 +6,7 @@ knows neither databases nor models. Each input ends as one result, a prediction 
 
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ class Sink(Protocol):
 class Decoder(Protocol):
     """Turns items into images; see `cataloger.decode.DecodePool` behind `cataloger.fetch.fetch`."""
 
-    def __call__(self, items: Iterable[Item | Failure]) -> Iterator[Image | Failure]: ...
+    def __call__(self, items: Iterable[Item | Failure], /) -> Iterator[Image | Failure]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class RunReport:
     planned: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     categories: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     interrupted: bool = False
 
     @property

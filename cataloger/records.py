@@ -5,6 +5,7 @@ a `Prediction` or a `Failure`. Each carries its item, so nothing is ever matched
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 """uint8 RGB, height x width x 3; a batch adds the leading axis."""
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)

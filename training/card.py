@@ -3,11 +3,10 @@
 import textwrap
 from pathlib import Path
 
-from cataloger.training.evaluate import markdown_tables
-from cataloger.training.metrics import Report
-
 from cataloger.bundle import CARD, Bundle
 from cataloger.errors import TrainingError
+from cataloger.training.evaluate import markdown_tables
+from cataloger.training.metrics import Report
 
 TEMPLATE = """\
 # {title}

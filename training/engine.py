@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
+
+from cataloger.network import Network
 from cataloger.training import checkpoint
 from cataloger.training.checkpoint import Progress
 from cataloger.training.config import TrainOptions
 from cataloger.training.features import FeatureCache
-from torch import Tensor, nn
-
-from cataloger.network import Network
 
 Indices = npt.NDArray[np.int64]
 

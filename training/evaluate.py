@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from cataloger.training.images import decode_examples
-from cataloger.training.labels import Example, accepted_matrix
-from cataloger.training.metrics import Report, Share, measure
 
 from cataloger.bundle import Bundle
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.cpus import available_cpus
 from cataloger.errors import TrainingError
 from cataloger.records import Failure, Floats, Image
+from cataloger.training.images import decode_examples
+from cataloger.training.labels import Example, accepted_matrix
+from cataloger.training.metrics import Report, Share, measure
 
 BATCH = 16
 

@@ -9,20 +9,21 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from cataloger.training.data import Augmentation
-from cataloger.training.images import decode_examples
-from cataloger.training.labels import Example
 
 from cataloger.cpus import available_cpus
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure, Pixels
+from cataloger.training.data import Augmentation
+from cataloger.training.images import decode_examples
+from cataloger.training.labels import Example
 
-Maps = npt.NDArray[np.float16]
+Maps = np.memmap[Any, np.dtype[np.float16]]
 
 CHUNK = 32
 SAVE_EVERY = 1024
@@ -91,7 +92,7 @@ class _Filler:
     session: onnxruntime.InferenceSession
     augmentation: Augmentation
     folder: Path
-    state: dict[str, object]
+    state: dict[str, Any]
     progress: Callable[[int], None]
 
     def add(self, start: int, pixels: dict[int, Pixels]) -> None:
@@ -115,7 +116,7 @@ class _Filler:
 def _fill(filler: _Filler, examples: Sequence[Example], spec: PreprocessSpec) -> None:
     start = int(str(filler.state["done"]))
     pending: dict[int, Pixels] = {}
-    failures: dict[str, str] = filler.state["failures"]  # type: ignore[assignment]
+    failures: dict[str, str] = filler.state["failures"]
     for position, result in enumerate(decode_examples(examples[start:], spec), start=1):
         index = int(result.item.key)
         if isinstance(result, Failure):
@@ -130,9 +131,9 @@ def _fill(filler: _Filler, examples: Sequence[Example], spec: PreprocessSpec) ->
             filler.done(start + position)
 
 
-def _read_state(folder: Path) -> dict[str, object]:
+def _read_state(folder: Path) -> dict[str, Any]:
     try:
-        state: dict[str, object] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {"done": 0, "failures": {}}
     return state

@@ -10,14 +10,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from cataloger.training import evaluate, export
-from cataloger.training.calibrate import fit_temperature, negative_log_likelihood
-from cataloger.training.card import write_card
-from cataloger.training.config import TrainOptions
-from cataloger.training.engine import LabelledFeatures, Trainer
-from cataloger.training.features import FrozenPart, cached_features
-from cataloger.training.images import decode_examples
-from cataloger.training.labels import Example, LabelledImages, accepted_matrix, read_labels
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -28,6 +20,15 @@ from cataloger.errors import TrainingError
 from cataloger.network import Network, count_parameters, load_backbone
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
+from cataloger.training import evaluate, export
+from cataloger.training.calibrate import fit_temperature, negative_log_likelihood
+from cataloger.training.card import write_card
+from cataloger.training.config import TrainOptions
+from cataloger.training.engine import LabelledFeatures, Trainer
+from cataloger.training.features import FrozenPart, cached_features
+from cataloger.training.images import decode_examples
+from cataloger.training.labels import Example, LabelledImages, accepted_matrix, read_labels
+from cataloger.training.metrics import Report
 
 
 class Listener(Protocol):
@@ -51,7 +52,7 @@ class Trained:
     """What a run made. reports: of the test split, by group; empty if there is none."""
 
     bundle: Bundle
-    reports: dict[str, evaluate.Report]
+    reports: dict[str, Report]
     failures: tuple[str, ...]
 
 
@@ -120,7 +121,7 @@ def _export(job: _Export) -> Trained:
     return Trained(replace(sealed, path=job.options.output), reports, job.failures + failures)
 
 
-def _measure(bundle: Bundle, job: _Export) -> tuple[dict[str, evaluate.Report], tuple[str, ...]]:
+def _measure(bundle: Bundle, job: _Export) -> tuple[dict[str, Report], tuple[str, ...]]:
     test = job.data.split("test")
     if not test:
         job.listener.note("no row has split test: nothing was measured on unseen images")
@@ -186,7 +187,7 @@ def _show_epochs(listener: Listener) -> Callable[[int, int], None]:
 
 
 def _gate_images(val: Sequence[Example], spec: PreprocessSpec) -> Pixels:
-    images = []
+    images: list[Pixels] = []
     for result in decode_examples(val[: 2 * export.PARITY_IMAGES], spec):
         if not isinstance(result, Failure) and len(images) < export.PARITY_IMAGES:
             images.append(result.pixels)

@@ -178,7 +178,7 @@ def print_summary(report: "TagReport", console: Console) -> None:
 
 
 def _time_line(report: "TagReport") -> str:
-    parts = dict(report.run.seconds)
+    parts: dict[str, float] = dict(report.run.seconds)
     parts["starting and the rest"] = max(0.0, report.seconds - sum(parts.values()))
     shares = (f"{name} {100 * value / report.seconds:.0f}%" for name, value in parts.items())
     return "time waited for: " + ", ".join(shares)

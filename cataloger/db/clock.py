@@ -13,6 +13,6 @@ def utc_now(connection: Connection) -> datetime:
     if name == "sqlite":
         return datetime.now(UTC)
     now = func.utc_timestamp(6) if name in ("mysql", "mariadb") else func.timezone("utc", func.clock_timestamp())
-    value = connection.scalar(select(type_coerce(now, UtcDateTime)))
+    value: datetime | None = connection.scalar(select(type_coerce(now, UtcDateTime)))
     assert value is not None
     return value

@@ -3,8 +3,11 @@
 Their names and columns do not change within a major version.
 """
 
-from sqlalchemy import DateTime, Float, Integer, column, table
+from typing import Any
+
+from sqlalchemy import DateTime, Float, Integer, String, column, table
 from sqlalchemy.sql import TableClause
+from sqlalchemy.types import TypeEngine
 
 from cataloger.db.models import TOP_K
 
@@ -16,7 +19,13 @@ IMAGE_COLUMNS = (
     "tagged_at",
 )
 
-TYPES = {"run_id": Integer(), "tagged_at": DateTime(), **{f"confidence_{n}": Float(53) for n in range(1, TOP_K + 1)}}
+TYPES: dict[str, TypeEngine[Any]] = {
+    "run_id": Integer(),
+    "tagged_at": DateTime(),
+    **{f"confidence_{n}": Float(53) for n in range(1, TOP_K + 1)},
+}
 
-IMAGE_TOP5: TableClause = table("cataloger_image_top5", *(column(name, TYPES.get(name)) for name in IMAGE_COLUMNS))
+IMAGE_TOP5: TableClause = table(
+    "cataloger_image_top5", *(column(name, TYPES.get(name, String())) for name in IMAGE_COLUMNS)
+)
 """One row an image: its current result under the model that its source is pinned to."""

@@ -6,6 +6,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 
+from cataloger.errors import TrainingError  # noqa: E402
+from cataloger.network import Network  # noqa: E402
+from cataloger.options import NetworkConfig  # noqa: E402
 from cataloger.training import checkpoint  # noqa: E402
 from cataloger.training.config import TrainOptions  # noqa: E402
 from cataloger.training.engine import (  # noqa: E402
@@ -17,10 +20,6 @@ from cataloger.training.engine import (  # noqa: E402
     partial_label_loss,
 )
 from cataloger.training.features import FeatureCache  # noqa: E402
-
-from cataloger.errors import TrainingError  # noqa: E402
-from cataloger.network import Network  # noqa: E402
-from cataloger.options import NetworkConfig  # noqa: E402
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Reading labels: columns, partial labels, and errors that name the place."""
 
 import pytest
-from cataloger.training.labels import Example, accepted_matrix, read_labels
 
 from cataloger.errors import TrainingError
+from cataloger.training.labels import Example, accepted_matrix, read_labels
 
 
 @pytest.fixture

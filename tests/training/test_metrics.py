@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cataloger.training.calibrate import fit_temperature, negative_log_likelihood
 from cataloger.training.metrics import expected_calibration_error, macro_f1, measure, wilson
 
