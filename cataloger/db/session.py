@@ -25,10 +25,11 @@ ADVICE = {
     "readonly database": "the file or its folder may not be written by this user",
     "file is not a database": "it is not a SQLite file; name another one with --db",
     "malformed": "the SQLite file is damaged; restore it from a backup",
-    "unable to open database file": "the file or its folder does not exist or may not be read by this user",
+    "unable to open database file": "the file or folder does not exist, or this user may not read or write there",
     "disk i/o error": "the disk is full or failing",
     "disk is full": "make room, then run again",
     "permission denied": "grant the privilege, then run again",
+    "command denied": "grant the privilege, then run again",
     "'cryptography' package is required": "install it: pip install cryptography",
 }
 
@@ -71,10 +72,11 @@ def make_engine(url: str | URL, *, schema: str | None = None) -> Engine:
         raise UsageError(
             f"--db names the unknown kind of database {parsed.drivername!r}; known are {known}"
         ) from error
-    except ModuleNotFoundError as error:
-        if backend in EXTRAS:
+    except ImportError as error:  # psycopg raises it too, where it is there but not the C library that it needs
+        driver = parsed.get_driver_name()
+        if driver == DRIVERS.get(backend):
             raise MissingExtraError(EXTRAS[backend], f"a {backend} database") from error
-        raise UsageError(f"--db needs the driver {error.name!r}, which is not installed") from error
+        raise UsageError(f"--db needs the driver {driver!r}, which is not installed") from error
     if backend == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_immediate)
