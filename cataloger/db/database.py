@@ -52,10 +52,7 @@ def open_database(url: str, *, schema: str | None = None) -> Database:
     if revision is None:
         raise SchemaError(f"{redact(url)} has no tables of cataloger: run `cataloger db upgrade {hint}`")
     if revision != schemas.head():
-        if revision not in schemas.revisions():
-            raise SchemaError(
-                f"{redact(url)} was made by a newer version of cataloger (revision {revision}): upgrade cataloger"
-            )
+        schemas.refuse_newer(revision, url)
         raise SchemaError(
             f"the tables in {redact(url)} are older than this version: run `cataloger db upgrade {hint}`"
         )

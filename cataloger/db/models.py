@@ -47,6 +47,8 @@ class Base(DeclarativeBase):
     __table_args__: Any = {  # noqa: RUF012 (SQLAlchemy reads it so)
         "mysql_engine": "InnoDB",
         "mysql_charset": "utf8mb4",
+        "mariadb_engine": "InnoDB",
+        "mariadb_charset": "utf8mb4",
     }
 
 

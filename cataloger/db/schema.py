@@ -9,14 +9,24 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Connection, Engine, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from cataloger.db.session import connect, explain, is_new_sqlite_file, make_engine, parse_url, redact
-from cataloger.errors import DatabaseError
+from cataloger.db.session import (
+    connect,
+    explain,
+    is_new_sqlite_file,
+    make_engine,
+    parse_url,
+    quote_schema,
+    redact,
+)
+from cataloger.errors import DatabaseError, SchemaError
 
 VERSION_TABLE = "cataloger_alembic_version"
+UPGRADE_LOCK = 0x636174616C6F67  # "catalog"
+LOCK_SECONDS = 60
 
 
 def head() -> str:
@@ -52,6 +62,10 @@ def upgrade(url: str, *, schema: str | None = None) -> None:
         if is_ours:
             _use_wal(engine)
         with connect(engine) as connection:
+            _wait_for_others(connection)
+            revision = _revision_in(connection)
+            if revision is not None:
+                refuse_newer(revision, url)
             # IF NOT EXISTS would ask for the right to create schemas even where this one is there.
             if schema and not inspect(connection).has_schema(schema):
                 connection.execute(CreateSchema(schema))
@@ -67,7 +81,7 @@ def upgrade_sql(url: str, *, schema: str | None = None) -> str:
     engine = make_engine(url, schema=schema)
     buffer = io.StringIO()
     if schema:
-        quoted = engine.dialect.identifier_preparer.quote_identifier(schema)
+        quoted = quote_schema(schema)
         buffer.write(f"CREATE SCHEMA IF NOT EXISTS {quoted};\n\nSET search_path TO {quoted};\n\n")
     config = _config()
     config.output_buffer = buffer
@@ -79,10 +93,36 @@ def upgrade_sql(url: str, *, schema: str | None = None) -> str:
 def current_of(engine: Engine) -> str | None:
     """Return the revision of an engine's database, None where there are no tables of cataloger."""
     with connect(engine.execution_options(cataloger_read_only=True)) as connection:
-        if not inspect(connection).has_table(VERSION_TABLE):
-            return None
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return context.get_current_revision()
+        return _revision_in(connection)
+
+
+def refuse_newer(revision: str, url: str) -> None:
+    """Raise SchemaError for a revision that this version does not know."""
+    if revision not in revisions():
+        raise SchemaError(
+            f"{redact(url)} was made by a newer version of cataloger (revision {revision}): upgrade cataloger"
+        )
+
+
+def _revision_in(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """Let one process upgrade at a time; IF NOT EXISTS fails where two create the same. SQLite has its write lock."""
+    name = connection.dialect.name
+    if name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
+    elif name != "sqlite":
+        # Names of locks are the whole server's. This one ends with the connection, as upgrades do.
+        lock = func.get_lock(func.concat("cataloger ", func.md5(func.database())), LOCK_SECONDS)
+        if connection.scalar(select(lock)) != 1:
+            raise DatabaseError(
+                f"{redact(connection.engine.url)} is being upgraded by another process; wait for that"
+            )
 
 
 def _config() -> Config:

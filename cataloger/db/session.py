@@ -153,10 +153,14 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def _set_search_path(connection: Any, schema: str) -> None:
-    quoted = '"' + schema.replace('"', '""') + '"'
     connection.autocommit = True
-    connection.execute(f"SET search_path TO {quoted}")
+    connection.execute(f"SET search_path TO {quote_schema(schema)}")
     connection.autocommit = False
+
+
+def quote_schema(schema: str) -> str:
+    """Return a schema's name as it stands in SQL. SQLAlchemy would double each %, which is for its own statements."""
+    return '"' + schema.replace('"', '""') + '"'
 
 
 def explain(error: Exception, url: URL) -> DatabaseError:

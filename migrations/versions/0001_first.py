@@ -11,6 +11,7 @@ revision = "0001"
 down_revision = None
 
 RANKS = range(1, 6)
+OPTIONS = {"engine": "InnoDB", "charset": "utf8mb4"}
 
 
 def upgrade() -> None:
@@ -25,7 +26,9 @@ def upgrade() -> None:
 
 
 def _create_table(name: str, *parts: Any) -> None:
-    op.create_table(name, *parts, if_not_exists=True, mysql_engine="InnoDB", mysql_charset="utf8mb4")
+    # SQLAlchemy takes the options by the name in the URL: mysql://, or mariadb://.
+    options = {f"{kind}_{key}": value for kind in ("mysql", "mariadb") for key, value in OPTIONS.items()}
+    op.create_table(name, *parts, if_not_exists=True, **options)
 
 
 def _create_index(table: str, columns: list[str]) -> None:

@@ -1,0 +1,330 @@
+"""The tables: made, made again, made by somebody else, made by two at once, killed half-way; on every engine."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pymysql
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from pymysql.constants import CLIENT
+from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy.dialects import mysql
+
+from cataloger.db.database import open_database
+from cataloger.db.models import Base
+from cataloger.db.schema import VERSION_TABLE, current, head, revisions, upgrade, upgrade_sql
+from cataloger.db.session import connect, is_new_sqlite_file, make_engine
+from cataloger.errors import DatabaseError, SchemaError, UsageError
+
+VIEWS = ["cataloger_image_labels", "cataloger_image_top5", "cataloger_product_top5"]
+TABLES = {*Base.metadata.tables, VERSION_TABLE}
+
+
+@contextmanager
+def engine_of(url, **options):
+    engine = make_engine(url, **options)
+    yield engine
+    engine.dispose()
+
+
+def execute(url, *statements, **options):
+    """Run statements in one transaction; return the rows of the last one."""
+    with engine_of(url, **options) as engine, connect(engine) as connection:
+        results = [connection.execute(text(statement)) for statement in statements]
+        return [tuple(row) for row in results[-1]] if results[-1].returns_rows else None
+
+
+def describe(url, **options):
+    """Return all that there is to know of each table and view of a database, by its name."""
+    with engine_of(url, **options) as engine, connect(engine) as connection:
+        inspector = inspect(connection)
+        found = {name: [inspector.get_view_definition(name)] for name in inspector.get_view_names()}
+        for look in (
+            inspector.get_multi_columns,
+            inspector.get_multi_pk_constraint,
+            inspector.get_multi_foreign_keys,
+            inspector.get_multi_unique_constraints,
+            inspector.get_multi_check_constraints,
+            inspector.get_multi_indexes,
+            inspector.get_multi_table_options,
+        ):
+            for (_, name), facts in look().items():
+                found.setdefault(name, []).append(sorted(map(repr, facts)) if isinstance(facts, list) else facts)
+        return found
+
+
+def run_script(url, script):
+    """Run a file of statements as the engine's own client would."""
+    parsed = make_url(url)
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(parsed.database)) as connection:
+            connection.executescript(script)
+    elif url.startswith("postgresql"):
+        with closing(make_engine(url).raw_connection()) as connection:
+            connection.driver_connection.autocommit = True
+            connection.driver_connection.execute(script)
+    else:
+        values = parsed.translate_connect_args(username="user")
+        with closing(pymysql.connect(**values, client_flag=CLIENT.MULTI_STATEMENTS, autocommit=True)) as connection:
+            cursor = connection.cursor()
+            cursor.execute(script)
+            while cursor.nextset():
+                pass
+
+
+def test_the_tables_are_made_from_nothing(empty_url):
+    assert current(empty_url) is None
+    upgrade(empty_url)
+    assert current(empty_url) == head()
+    assert set(describe(empty_url)) == {*TABLES, *VIEWS}
+
+
+def test_upgrading_again_changes_nothing(url):
+    before = describe(url)
+    upgrade(url)
+    assert describe(url) == before
+
+
+def differs(_context, _is, _shall, found, wanted):
+    """MySQL makes a DOUBLE of FLOAT(53); alembic judges everything else."""
+    return False if isinstance(found, mysql.DOUBLE) and repr(wanted) == "Float(precision=53)" else None
+
+
+def test_the_models_are_what_the_migrations_make(url):
+    with engine_of(url) as engine, connect(engine) as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": differs}
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_head_is_one_of_the_known_revisions():
+    assert head() in revisions()
+
+
+def test_asking_for_the_revision_makes_no_file(tmp_path):
+    assert current(f"sqlite:///{tmp_path}/x.db") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_printed_statements_make_the_same_tables(empty_url):
+    run_script(empty_url, upgrade_sql(empty_url))
+    assert current(empty_url) == head()
+    printed = describe(empty_url)
+    drop_everything(empty_url)
+    upgrade(empty_url)
+    assert describe(empty_url) == printed
+
+
+def drop_everything(url):
+    if url.startswith("sqlite"):
+        Path(make_url(url).database).unlink()
+    elif url.startswith("postgresql"):
+        execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    else:
+        name = make_url(url).database
+        execute(url, f"DROP DATABASE {name}", f"CREATE DATABASE {name}")
+
+
+def test_the_statements_are_printed_without_a_server_and_without_the_password():
+    for kind in ("postgresql", "mysql", "mariadb"):
+        script = upgrade_sql(f"{kind}://shop:s3cret@nowhere.invalid/catalog")
+        assert f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{head()}')" in script
+        assert "s3cret" not in script
+
+
+def test_printing_the_statements_makes_no_file(tmp_path):
+    assert "CREATE TABLE" in upgrade_sql(f"sqlite:///{tmp_path}/x.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("schema", ["tags", 'odd "Name" %'])
+def test_a_schema_of_postgresql_holds_everything(postgresql_url, schema):
+    upgrade(postgresql_url, schema=schema)
+    assert describe(postgresql_url) == {}
+    assert set(describe(postgresql_url, schema=schema)) == {*TABLES, *VIEWS}
+    assert current(postgresql_url, schema=schema) == head()
+    assert current(postgresql_url) is None
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server):
+    """URL of a new PostgreSQL database."""
+    yield from own(postgresql_server, "CREATE DATABASE {name}")
+
+
+@pytest.fixture
+def latin1_url(mariadb_server):
+    """URL of a new MariaDB database as older servers make them."""
+    yield from own(mariadb_server, "CREATE DATABASE {name} CHARACTER SET latin1")
+
+
+def own(server_url, statement):
+    name = f"schema_{len(made)}"
+    made.append(name)
+    engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement.format(name=name)))
+    engine.dispose()
+    plain = server_url.set(drivername=server_url.get_backend_name(), database=name)
+    yield plain.render_as_string(hide_password=False)
+
+
+made = []
+
+
+@pytest.mark.parametrize("schema", ["tags", 'odd "Name" %'])
+def test_the_printed_statements_make_the_schema_too(postgresql_url, schema):
+    run_script(postgresql_url, upgrade_sql(postgresql_url, schema=schema))
+    printed = describe(postgresql_url, schema=schema)
+    assert current(postgresql_url, schema=schema) == head()
+    quoted = '"' + schema.replace('"', '""') + '"'
+    execute(postgresql_url, f"DROP SCHEMA {quoted} CASCADE")
+    upgrade(postgresql_url, schema=schema)
+    assert describe(postgresql_url, schema=schema) == printed
+
+
+def test_a_schema_that_is_there_needs_no_right_to_make_schemas(postgresql_url):
+    execute(
+        postgresql_url,
+        "DROP ROLE IF EXISTS guest",
+        "CREATE ROLE guest LOGIN PASSWORD 's3cret'",
+        "CREATE SCHEMA tags AUTHORIZATION guest",
+    )
+    guest = make_url(postgresql_url).set(username="guest", password="s3cret").render_as_string(hide_password=False)
+    with pytest.raises(DatabaseError, match="grant the privilege"):
+        upgrade(guest, schema="other")
+    upgrade(guest, schema="tags")
+    assert current(guest, schema="tags") == head()
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"])
+def test_the_tables_hold_every_character_whatever_the_database_is_set_to(latin1_url, kind):
+    url = make_url(latin1_url).set(drivername=kind).render_as_string(hide_password=False)
+    upgrade(url)
+    options = execute(
+        url,
+        "SELECT DISTINCT engine, table_collation LIKE 'utf8mb4%' FROM information_schema.tables "
+        f"WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' AND table_name <> '{VERSION_TABLE}'",
+    )
+    assert options == [("InnoDB", 1)]
+
+
+SHOP = (
+    "CREATE TABLE product (id INTEGER PRIMARY KEY, title VARCHAR(40))",
+    "INSERT INTO product VALUES (1, 'Blue hat')",
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)",
+    "INSERT INTO alembic_version VALUES ('shop-7')",
+    "CREATE VIEW hats AS SELECT title FROM product",
+)
+
+
+def test_tables_of_the_shop_stay_as_they_are(empty_url):
+    execute(empty_url, *SHOP)
+    before = describe(empty_url)
+    upgrade(empty_url)
+    after = describe(empty_url)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {*TABLES, *VIEWS}
+    rows = execute(empty_url, "SELECT title, version_num FROM hats, alembic_version")
+    assert rows == [("Blue hat", "shop-7")]
+
+
+def test_a_sqlite_file_of_the_shop_keeps_its_journal(tmp_path):
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        connection.execute(SHOP[0])
+    upgrade(url)
+    assert execute(url, "PRAGMA journal_mode") == [("delete",)]
+
+
+def test_a_sqlite_file_of_our_own_lets_readers_in(tmp_path):
+    open_database(f"sqlite:///{tmp_path}/x.db").close()
+    assert execute(f"sqlite:///{tmp_path}/x.db", "PRAGMA journal_mode") == [("wal",)]
+
+
+def test_a_newer_revision_is_told_and_left_alone(url):
+    execute(url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    for action in (open_database, upgrade):
+        with pytest.raises(SchemaError, match=r"newer version of cataloger \(revision 9999\): upgrade cataloger"):
+            action(url)
+    assert current(url) == "9999"
+
+
+def test_a_schema_elsewhere_is_refused(tmp_path):
+    for action in (upgrade, upgrade_sql):
+        with pytest.raises(UsageError, match="--schema is for PostgreSQL"):
+            action(f"sqlite:///{tmp_path}/x.db", schema="tags")
+
+
+RACE = """if True:
+    import sys
+    from cataloger.db.database import open_database
+    from cataloger.db.schema import upgrade
+    print("ready", flush=True)
+    sys.stdin.readline()
+    {action}(sys.argv[1])
+"""
+
+
+def race(action, url, runners=2):
+    """Let processes do the same at the same time; return what they complain of."""
+    command = [sys.executable, "-c", RACE.format(action=action), url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(runners)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [process.communicate()[1] for process in processes]
+
+
+def test_processes_may_make_the_tables_at_the_same_time(empty_url):
+    assert race("open_database" if empty_url.startswith("sqlite") else "upgrade", empty_url) == [""] * 2
+    assert current(empty_url) == head()
+    assert set(describe(empty_url)) == {*TABLES, *VIEWS}
+
+
+KILLED = """if True:
+    import itertools, os, signal, sys
+    from sqlalchemy import Engine, event
+    from cataloger.db.schema import upgrade
+    count = itertools.count(1)
+
+    @event.listens_for(Engine, "after_cursor_execute")
+    def kill(connection, cursor, statement, *_):
+        if statement.lstrip().startswith(("CREATE", "INSERT")) and next(count) == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    upgrade(sys.argv[1])
+"""
+
+
+def kill_upgrade(url, statements):
+    """Let an upgrade die right after a number of statements that make something."""
+    command = [sys.executable, "-c", KILLED, url, str(statements)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+
+
+def test_an_upgrade_that_was_killed_half_way_is_finished_by_the_next(empty_url):
+    kill_upgrade(empty_url, 14)
+    assert current(empty_url) is None
+    upgrade(empty_url)
+    finished = describe(empty_url)
+    drop_everything(empty_url)
+    upgrade(empty_url)
+    assert finished == describe(empty_url)
+
+
+def test_a_sqlite_file_that_was_killed_half_way_is_still_ours(tmp_path):
+    url = f"sqlite:///{tmp_path}/x.db"
+    kill_upgrade(url, 3)
+    assert is_new_sqlite_file(url)
+    open_database(url).close()
+    assert current(url) == head()
