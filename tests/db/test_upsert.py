@@ -1,0 +1,119 @@
+"""Upserts: new rows are inserted, known ones changed or left alone, other errors not hidden; on every engine."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from cataloger.db.models import Current, Model, Source
+from cataloger.db.upsert import upsert
+from cataloger.errors import DatabaseError
+
+THEN = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
+
+
+def source(key, kind="folder", **values):
+    return {"kind": kind, "root": key, "root_hash": key, "name": key, "created_at": THEN, **values}
+
+
+def put(database, rows, update=()):
+    with database.begin() as connection:
+        upsert(connection, Source, rows, keys=["root_hash"], update=list(update))
+
+
+def sources(database, *columns):
+    with database.read() as connection:
+        query = select(*[getattr(Source, column) for column in columns]).order_by(Source.root_hash)
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def test_new_rows_are_inserted(database):
+    put(database, [], ["kind"])
+    put(database, [source("a"), source("b")])
+    assert sources(database, "root_hash", "created_at") == [("a", THEN), ("b", THEN)]
+
+
+def test_known_rows_are_left_alone_without_columns_to_update(database):
+    put(database, [source("a")])
+    put(database, [source("a", "manifest"), source("b", "manifest")])
+    assert sources(database, "root_hash", "kind") == [("a", "folder"), ("b", "manifest")]
+
+
+def test_known_rows_get_the_columns_to_update_and_only_those(database):
+    put(database, [source("a")])
+    put(database, [source("a", "manifest", name="new"), source("b")], ["name"])
+    assert sources(database, "root_hash", "kind", "name") == [("a", "folder", "new"), ("b", "folder", "b")]
+
+
+def test_known_rows_keep_their_identity(database):
+    put(database, [source("a")])
+    before = sources(database, "id")
+    put(database, [source("a", name="new")], ["name"])
+    put(database, [source("a", name="newer")])
+    assert sources(database, "id") == before
+
+
+def test_a_column_can_be_emptied(database):
+    with database.begin() as connection:
+        row = {"weights_id": "w", "calibration_id": "c", "name": "n", "version": "1", "location": "x", "labels": []}
+        upsert(connection, Model, [{**row, "first_used_at": THEN}], keys=["weights_id"], update=[])
+    put(database, [source("a", weights_id="w")])
+    put(database, [source("a", weights_id=None)], ["weights_id"])
+    assert sources(database, "weights_id") == [(None,)]
+
+
+def test_a_key_of_several_columns_is_one_key(world, make):
+    world.sink.write([make.good("a")])
+    mine = world.model.weights_id
+    world.begin(make.other_model).sink.write([make.good("a")])
+    with world.database.begin() as connection:
+        [first, second] = connection.execute(select(Current.__table__).order_by(Current.weights_id)).mappings().all()
+        assert (first["weights_id"], second["weights_id"]) == (mine, make.other_model.weights_id)
+        row = {**first, "latest_id": second["latest_id"]}
+        upsert(connection, Current, [row], keys=["item_id", "weights_id"], update=["latest_id"])
+        rows = connection.execute(select(Current.latest_id).order_by(Current.weights_id)).all()
+    assert [row.latest_id for row in rows] == [second["latest_id"]] * 2
+
+
+def test_other_errors_are_not_hidden(database):
+    for update in ((), ("name",)):
+        for wrong in ({"kind": None}, {"weights_id": "unknown"}):
+            with pytest.raises(DatabaseError):
+                put(database, [source("a", **wrong)], update)
+    assert sources(database, "id") == []
+
+
+TEXTS = ["", "'; DROP TABLE x; --", "%s :name ? %%", "back\\slash", "👗", " a\n\t ", "x" * 70_000]
+
+
+def test_any_text_comes_back_as_it_was(database):
+    first = [source(str(number)) for number in range(len(TEXTS))]
+    put(database, first)
+    put(database, [{**row, "name": value} for row, value in zip(first, TEXTS, strict=True)], ["name"])
+    assert sources(database, "name") == [(value,) for value in TEXTS]
+
+
+def test_many_rows_are_no_problem(database):
+    put(database, [source(str(number)) for number in range(3000)])
+    put(database, [source(str(number), name="new") for number in range(3000)], ["name"])
+    assert sources(database, "name") == [("new",)] * 3000
+
+
+def test_the_same_row_from_many_at_once_is_there_once(database):
+    start, errors = threading.Barrier(4), []
+
+    def insert():
+        start.wait()
+        try:
+            put(database, [source("a"), source("b")], ["name"])
+        except DatabaseError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=insert) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sources(database, "root_hash") == [("a",), ("b",)]
