@@ -100,6 +100,32 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class WebOptions:
+    """How images are downloaded.
+
+    allow_private: also from hosts with private, loopback or link-local addresses, such as the shop's own.
+    per_host: connections to one host and port at once. timeout: seconds that one attempt at an image may take
+    altogether, redirects included. connect_timeout: seconds until a host must have accepted a connection.
+    attempts: how often an image is tried in one run when the failure looks like a passing one.
+    """
+
+    allow_private: bool = False
+    per_host: int = 8
+    timeout: float = 30.0
+    connect_timeout: float = 10.0
+    attempts: int = 4
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.per_host <= 100, f"per_host must be between 1 and 100, not {self.per_host}")
+        _require(0 < self.timeout <= 3600, f"timeout must be between 0 and 3600 seconds, not {self.timeout}")
+        _require(
+            0 < self.connect_timeout <= 3600,
+            f"connect_timeout must be between 0 and 3600 seconds, not {self.connect_timeout}",
+        )
+        _require(1 <= self.attempts <= 20, f"attempts must be between 1 and 20, not {self.attempts}")
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """How one run behaves, whatever its source.
 

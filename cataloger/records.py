@@ -4,7 +4,7 @@ An `Item` names an input. It becomes `Fetched` (bytes), an `Image` (pixels) and 
 a `Prediction` or a `Failure`. Each carries its item, so nothing is ever matched by position.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class Item:
     version: version token (files: size and modification time); "" when it could not be read.
     path: file-system path as bytes, so that names that are not valid UTF-8 work; None if it is not a file.
     product_key: the product that the image belongs to, if the source knows.
+    url: where to download it, with user info and query string; never recorded, never logged. None if it is a file.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Item:
     version: str
     path: bytes | None = None
     product_key: str | None = None
+    url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,368 @@
+"""Images over HTTP and HTTPS (RFC 9110), with bounds on everything that a server decides.
+
+What goes wrong becomes a `Failure` with one of these codes:
+
+    fetch.not_found          404 or 410
+    fetch.http_status        another status that is no success, named in the message; again for 408, 429 and 5xx
+    fetch.timeout            no connection, or no complete image, in time; again
+    fetch.connection         the name does not resolve, the connection fails or breaks before the answer; again
+    fetch.truncated          the connection ends before the image does; again
+    fetch.tls                no secure connection, e.g. the certificate is not one for this host
+    fetch.private_address    the host has an address that is not public (see `cataloger.addresses`)
+    fetch.redirect           more than five redirects, one from https to http, or one to no valid address
+    fetch.scheme             neither http nor https, also in a redirect
+    fetch.bad_url            not a URL
+    fetch.encoding           the body is compressed, which was not asked for and could be a bomb
+    decode.too_many_bytes    larger than `Limits.max_bytes`, by its header or while it arrives (for good)
+    io.error                 this machine cannot write its temporary file
+
+"Again" means up to `WebOptions.attempts` times in all, after a random part of a wait that doubles each time, or what
+the server asks for in Retry-After, at most a minute. Messages hold hosts and paths, never user info or query strings.
+Proxies, netrc and cookies are not used; SSL_CERT_FILE and SSL_CERT_DIR name other certificate authorities.
+"""
+
+import hashlib
+import logging
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from tempfile import SpooledTemporaryFile
+from typing import Self
+
+import httpcore
+import httpx
+
+from cataloger import __version__
+from cataloger.addresses import CheckedBackend, CheckedTransport
+from cataloger.errors import ImageError
+from cataloger.options import Limits, WebOptions
+from cataloger.records import Failure, Fetched, Item
+
+SCHEMES = {"http": 80, "https": 443}
+MAX_REDIRECTS = 5
+MAX_RETRY_AFTER = 60.0
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 30.0
+SPOOL_BYTES = 2_000_000
+# Answers up to this size that nobody wants are read, since that is cheaper than a new connection.
+DRAIN_BYTES = 64_000
+HEADERS = {"User-Agent": f"fashion-cataloger/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+
+logger = logging.getLogger(__name__)
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
+_HOST = re.compile(r"(\[[0-9A-Za-z:.%]+\]|[^\s:@\\\[\]]*)(:[0-9]*)?\Z")
+
+
+def without_query(url: str) -> str:
+    """Return a URL without user info, query and fragment (RFC 3986), or "(not a URL)"; never raises."""
+    scheme, separator, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
+    authority, slash, path = rest.partition("/")
+    host = authority.rpartition("@")[2]
+    # A password with a bare "/", "?" or "#" ends up as a host that is none.
+    if not separator or not _SCHEME.match(scheme) or not _HOST.match(host):
+        return "(not a URL)"
+    return f"{scheme}://{host}{slash}{path}"
+
+
+@dataclass(slots=True)
+class Downloaded:
+    """The body of an item, `size` bytes, in memory or, if it is large, in a temporary file without a name.
+
+    content_hash: SHA-256 of the body, hexadecimal. Read it or close it, once.
+    """
+
+    item: Item
+    content_hash: str
+    size: int
+    body: SpooledTemporaryFile[bytes] = field(repr=False)
+
+    def read(self) -> Fetched:
+        """Return the bytes and close the file. Raises OSError, and ValueError the second time."""
+        with self.body:
+            self.body.seek(0)
+            return Fetched(self.item, self.body.read(), self.content_hash)
+
+    def close(self) -> None:
+        """Give the bytes up."""
+        self.body.close()
+
+
+class Downloader:
+    """Downloads the images of one run, from as many threads at once as there are; a context manager."""
+
+    def __init__(self, web: WebOptions, limits: Limits, *, backend: CheckedBackend | None = None) -> None:
+        self._web = web
+        self._limits = limits
+        self._backend = backend or CheckedBackend(allow_private=web.allow_private)
+        self._places = _Places(web.per_host)
+        self._stop = threading.Event()
+        self._client = httpx.Client(
+            transport=CheckedTransport(self._backend),
+            headers=HEADERS,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            timeout=httpx.Timeout(web.timeout, connect=min(web.connect_timeout, web.timeout)),
+            trust_env=False,
+        )
+        for name in ("httpx", "httpcore.connection", "httpcore.http11"):
+            logging.getLogger(name).addFilter(_SILENCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop: waits and transfers of other threads end soon as failures. Any thread may call it, also twice."""
+        self._stop.set()
+        self._places.stop()
+        self._backend.abort()
+        self._close_idle()
+
+    def get(self, item: Item) -> Downloaded | Failure:
+        """Download `item.url`; the codes of its failures are those of the module."""
+        _silent.here = True
+        try:
+            return self._persist(item)
+        except ImageError as error:
+            return Failure(item, error.code, str(error))
+        except OSError as error:  # httpcore's errors are none, so this is the temporary file's
+            return Failure(item, "io.error", f"the temporary file cannot be written: {error.strerror}")
+        finally:
+            _silent.here = False
+            if self._stop.is_set():
+                self._close_idle()
+
+    def _close_idle(self) -> None:
+        # A connection is closed by the thread that uses it; the last one out closes those that nobody uses.
+        if self._places.all_free():
+            self._client.close()
+
+    def _persist(self, item: Item) -> Downloaded:
+        assert item.url is not None, "only an item with a URL can be downloaded"
+        request = self._client.build_request("GET", _parse(item.url))
+        for attempt in range(1, self._web.attempts + 1):
+            try:
+                return self._attempt(item, request)
+            except _PassingError as error:
+                logger.debug("attempt %d at %s: %s", attempt, without_query(item.url), error)
+                if attempt == self._web.attempts or self._stop.wait(_wait(attempt, error.retry_after)):
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _attempt(self, item: Item, request: httpx.Request) -> Downloaded:
+        """Follow redirects to the image, `timeout` seconds in all; waiting for a free place does not count."""
+        left = self._web.timeout
+        for _ in range(MAX_REDIRECTS + 1):
+            with self._places.take(_place(request.url)):
+                start = time.monotonic()
+                with self._backend.time_limit(left), self._told(request.url.host, "fetch.connection"):
+                    answer = self._exchange(item, request)
+                left -= time.monotonic() - start
+            if isinstance(answer, Downloaded):
+                return answer
+            request = answer
+        raise ImageError("fetch.redirect", f"the server redirects more than {MAX_REDIRECTS} times")
+
+    def _exchange(self, item: Item, request: httpx.Request) -> Downloaded | httpx.Request:
+        """Send one request; return the body, or the request that a redirect leads to."""
+        try:
+            response = self._client.send(request, stream=True)
+        except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError):
+            raise ImageError("fetch.redirect", f"{request.url.host} redirects to what is not a URL") from None
+        with closing(response):
+            if response.is_success and response.status_code != HTTPStatus.PARTIAL_CONTENT:
+                self._check_headers(response)
+                with self._told(request.url.host, "fetch.truncated"):
+                    return self._receive(item, response)
+            _drain(response)
+            if response.next_request is None:
+                raise _status_error(response)
+            _check_redirect(request.url, response.next_request.url)
+            return response.next_request
+
+    def _check_headers(self, response: httpx.Response) -> None:
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            raise ImageError("fetch.encoding", f"the server sent the image compressed ({encoding[:20]!r}), unasked")
+        if _length(response) > self._limits.max_bytes:
+            raise self._too_large()
+
+    def _receive(self, item: Item, response: httpx.Response) -> Downloaded:
+        digest = hashlib.sha256()
+        size = 0
+        body: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
+        try:
+            for chunk in response.iter_raw():
+                size += len(chunk)
+                if size > self._limits.max_bytes:
+                    raise self._too_large()
+                digest.update(chunk)
+                body.write(chunk)
+        except BaseException:
+            body.close()
+            raise
+        return Downloaded(item, digest.hexdigest(), size, body)
+
+    def _too_large(self) -> ImageError:
+        limit = self._limits.max_bytes
+        return ImageError("decode.too_many_bytes", f"the file is larger than the {limit:,} bytes allowed")
+
+    @contextmanager
+    def _told(self, host: str, code: str) -> Iterator[None]:
+        """Turn httpcore's errors into ours; `code` is that of a connection that breaks here."""
+        try:
+            yield
+        except httpcore.ConnectTimeout:
+            limit = min(self._web.connect_timeout, self._web.timeout)
+            message = f"{host} did not accept a connection in {limit:g} seconds"
+            raise _PassingError("fetch.timeout", message) from None
+        except httpcore.TimeoutException:
+            message = f"{host} did not send the whole image in {self._web.timeout:g} seconds"
+            raise _PassingError("fetch.timeout", message) from None
+        except httpcore.ConnectError as error:
+            raise _PassingError("fetch.connection", f"no connection to {host}: {error}") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError):
+            # Without httpcore's words: they can hold what the server sent.
+            what = "before the image ended" if code == "fetch.truncated" else "without a valid answer"
+            raise _PassingError(code, f"the connection to {host} ended {what}") from None
+
+
+class _PassingError(ImageError):
+    """A failure that looks like a passing one. retry_after: seconds that the server asks to wait."""
+
+    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(code, message)
+        self.retry_after = retry_after
+
+
+class _Places:
+    """As many places a host as connections are allowed; waiting for one ends with `stop`."""
+
+    def __init__(self, per_host: int) -> None:
+        self._per_host = per_host
+        self._taken: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    @contextmanager
+    def take(self, host: str) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._taken[host] < self._per_host)
+            if self._stopped:
+                raise ImageError("fetch.connection", "the run was stopped before the image was downloaded")
+            self._taken[host] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= Counter({host: 1})
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def all_free(self) -> bool:
+        with self._changed:
+            return not self._taken.total()
+
+
+class _Silence(logging.Filter):
+    """Drops what httpx and httpcore log of our requests, since it holds full URLs; what others do is logged."""
+
+    def filter(self, _record: logging.LogRecord, /) -> bool:
+        return not _silent.here
+
+
+class _Silent(threading.local):
+    """Whether this thread is downloading."""
+
+    here = False
+
+
+_silent = _Silent()
+_SILENCE = _Silence()
+
+
+def _parse(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError):
+        raise ImageError("fetch.bad_url", "the address is not a valid URL") from None
+    _check(parsed)
+    return parsed
+
+
+def _check(url: httpx.URL) -> None:
+    if url.scheme and url.scheme not in SCHEMES:
+        raise ImageError("fetch.scheme", "only http and https addresses are downloaded")
+    if not url.scheme or not url.host or not 0 < _port(url) < 65536:
+        raise ImageError("fetch.bad_url", "the address is not a full URL, such as https://shop.example/image.jpg")
+
+
+def _check_redirect(url: httpx.URL, target: httpx.URL) -> None:
+    _check(target)
+    if url.scheme == "https" and target.scheme == "http":
+        raise ImageError("fetch.redirect", f"the server redirects from https to http: {without_query(str(target))}")
+
+
+def _port(url: httpx.URL) -> int:
+    return SCHEMES[url.scheme] if url.port is None else url.port
+
+
+def _place(url: httpx.URL) -> str:
+    return f"{url.host}:{_port(url)}"
+
+
+def _length(response: httpx.Response) -> int:
+    """Return the bytes that the header declares, which httpcore has checked to be a number; -1 without one."""
+    return int(response.headers.get("content-length", -1))
+
+
+def _drain(response: httpx.Response) -> None:
+    """Read a small answer, so that the connection can be used again."""
+    if 0 <= _length(response) <= DRAIN_BYTES:
+        with suppress(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+            for _ in response.iter_raw():
+                pass
+
+
+def _status_error(response: httpx.Response) -> ImageError:
+    status = response.status_code
+    known = f"{status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        return ImageError("fetch.not_found", f"the server does not have it: {known}")
+    message = f"the server answered {known}"
+    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500:
+        return _PassingError("fetch.http_status", message, _retry_after(response.headers.get("retry-after", "")))
+    return ImageError("fetch.http_status", message)
+
+
+def _retry_after(value: str) -> float | None:
+    """Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3), at most a minute; None if unclear."""
+    if value.isascii() and value.isdigit():
+        return min(float(value), MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+def _wait(attempt: int, retry_after: float | None) -> float:
+    """Return the seconds to wait after attempt 1, 2, ...: with full jitter, so that not all come back at once."""
+    jitter = random.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)))
+    return jitter if retry_after is None else retry_after + jitter
