@@ -135,14 +135,13 @@ class CheckedBackend(httpcore.NetworkBackend):
         """Resolve a name and check every address. Raises ImageError (fetch.private_address), ConnectError."""
         try:
             addresses = self._resolve(host, port)
+            private = [] if self._allow_private else [each for each in addresses if not is_public(each)]
         except (OSError, ValueError) as error:
             raise httpcore.ConnectError(f"the name cannot be resolved: {_words(error)}") from error
-        if not self._allow_private:
-            for address in addresses:
-                if not is_public(address):
-                    raise ImageError(
-                        "fetch.private_address", f"{host} has the address {address}, which is not a public one"
-                    )
+        if private:
+            raise ImageError(
+                "fetch.private_address", f"{host} has the address {private[0]}, which is not a public one"
+            )
         return addresses
 
 
