@@ -16,6 +16,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from cataloger.db import schema as schemas
 from cataloger.db.database import Database, open_database
+from cataloger.db.models import Base
 from cataloger.lease import Lease, acquire
 from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_source
 from cataloger.records import Failure, Item, Prediction
@@ -161,6 +162,36 @@ def url(empty_url):
     """URL of a database with our tables, on each engine."""
     schemas.upgrade(empty_url)
     return empty_url
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
+def module_url(request, tmp_path_factory):
+    """URL of one database with our tables for all tests of a module, on each engine."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('module')}/catalog.db"
+        schemas.upgrade(url)
+        yield url
+        return
+    with own_database(request.getfixturevalue(f"{request.param}_server")) as url:
+        schemas.upgrade(url)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database(module_url):
+    """That database, open."""
+    opened = open_database(module_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def shared_database(module_database):
+    """The same, emptied after each test: making the tables anew takes longer than most tests."""
+    yield module_database
+    with module_database.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
 
 
 @pytest.fixture

@@ -19,6 +19,11 @@ from cataloger.errors import CatalogerError, DatabaseError, MissingExtraError, S
 SERVERS = ["postgresql", "mariadb"]
 
 
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
 @pytest.fixture(params=SERVERS)
 def server_url(request):
     """URL of the maintenance database of each server."""

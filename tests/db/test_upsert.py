@@ -13,6 +13,11 @@ from cataloger.errors import DatabaseError
 THEN = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
 
 
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
 def source(key, kind="folder", **values):
     return {"kind": kind, "root": key, "root_hash": key, "name": key, "created_at": THEN, **values}
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import column, insert, inspect, select, table, text
 
 from cataloger.db.clock import utc_now
@@ -29,6 +30,11 @@ CONTRACT = {
         "tagged_at",
     ],
 }
+
+
+@pytest.fixture
+def database(shared_database):
+    return shared_database
 
 
 def look(world, view, *columns):

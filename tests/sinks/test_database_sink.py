@@ -1,0 +1,222 @@
+"""The database sink: one transaction a batch, good results that stay visible, text as it was; on every engine."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select, text
+
+from cataloger.db.models import Result as ResultRow
+from cataloger.db.views import IMAGE_TOP5
+from cataloger.errors import DatabaseError
+from cataloger.records import Failure
+
+TABLES = ("item", "result", "current")
+
+
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
+def counts(world):
+    """Return the number of items, results and pointers."""
+    return [world.rows(f"SELECT COUNT(*) FROM cataloger_{name}")[0][0] for name in TABLES]
+
+
+def seen(world, *columns):
+    """Return columns of what the view shows, by key."""
+    with world.database.read() as connection:
+        query = select(*[IMAGE_TOP5.c[name] for name in columns]).order_by(IMAGE_TOP5.c.key)
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def results(world, *columns):
+    """Return columns of everything that was ever recorded, in order."""
+    with world.database.read() as connection:
+        query = select(*[getattr(ResultRow, name) for name in columns]).order_by(ResultRow.id)
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def test_a_batch_is_recorded_with_everything_that_is_needed_later(world, make):
+    world.sink.write([make.good("a", "v7", content="d"), make.bad("b", "v8", content="e", message="cut short")])
+    identity = (world.run.id, world.model.weights_id, world.model.calibration_id, "fp32")
+    assert results(world, "run_id", "weights_id", "calibration_id", "precision") == [identity] * 2
+    columns = ("status", "version_token", "content_hash", "logits", "log_sum_exp", "width", "height", "error_text")
+    assert results(world, *columns) == [
+        ("ok", "v7", "d" * 64, [2.5, 1.5], 2.9, 30, 40, None),
+        ("failed", "v8", "e" * 64, None, None, None, None, "cut short"),
+    ]
+
+
+def test_a_failure_without_logits_holds_null_and_not_the_json_word(world, make):
+    world.sink.write([make.bad("a")])
+    assert world.rows("SELECT COUNT(*) FROM cataloger_result WHERE logits IS NULL") == [(1,)]
+
+
+def test_a_batch_is_one_transaction(world, make):
+    during = []
+    sink = replace(world.sink, checkpoint=lambda name: during.append((name, counts(world))))
+    sink.write([make.good("a"), make.bad("b"), make.good("c")])
+    assert during == [("before_commit", [0, 0, 0]), ("after_commit", [3, 3, 3])]
+
+
+def test_a_batch_that_fails_leaves_nothing_and_says_nothing(world, make):
+    told = []
+    sink = replace(world.sink, on_recorded=told.append)
+    with pytest.raises(DatabaseError) as caught:
+        sink.write([make.good("a"), make.good("b"), make.good("a", "v2")])
+    assert counts(world) == [0, 0, 0]
+    assert told == []
+    assert "\n" not in str(caught.value)
+
+
+def test_the_ledger_is_told_after_the_commit(world, make):
+    batch, told = [make.good("a"), make.bad("b")], []
+    replace(world.sink, on_recorded=lambda results: told.append((list(results), counts(world)))).write(batch)
+    assert told == [(batch, [2, 2, 2])]
+
+
+KILLED = """if True:
+    import json, os, signal, sys
+    from cataloger.db.database import open_database
+    from cataloger.lease import Lease
+    from cataloger.ledger import ModelRef, SourceRef
+    from cataloger.records import Item, Prediction
+    from cataloger.sinks.database import DatabaseSink
+
+    url, source, run, fence, model = json.loads(sys.argv[1])
+    database = open_database(url)
+    sink = DatabaseSink(
+        database, SourceRef(source, "/photos"), run, ModelRef(*model), Lease(database, source, fence),
+        checkpoint=lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == "before_commit" else None,
+    )
+    item = Item("a", "/photos/a", "v1")
+    sink.write([Prediction(item, "1" * 64, 3, 4, ("Hat",), (0.5,), (1.0,), 2.0)])
+"""
+
+
+def test_a_process_that_is_killed_before_the_commit_leaves_nothing(world, module_url):
+    model = world.model
+    identity = (model.weights_id, model.calibration_id, model.name, model.version, model.location, model.labels)
+    told = json.dumps([module_url, world.source.id, world.run.id, world.lease.fence, identity])
+    assert subprocess.run([sys.executable, "-c", KILLED, told], check=False).returncode == -9
+    assert counts(world) == [0, 0, 0]
+
+
+def test_a_good_result_replaces_the_one_before_and_history_stays(world, make):
+    world.sink.write([make.good("a", "v1", content="1")])
+    world.begin().sink.write([make.good("a", "v2", content="2", labels=("Sock",))])
+    assert seen(world, "label_1", "run_id") == [("Sock", world.run.id)]
+    assert results(world, "version_token", "label_1") == [("v1", "Dress"), ("v2", "Sock")]
+
+
+def holds(world):
+    """Return the current and the latest result of the only image: status and version."""
+    query = "SELECT r.status, r.version_token FROM cataloger_current c JOIN cataloger_result r ON r.id = c.{}"
+    return [world.rows(query.format(pointer))[0] for pointer in ("result_id", "latest_id")]
+
+
+@pytest.mark.parametrize("code", ["io.unreadable", "fetch.timeout"])
+def test_a_failure_in_passing_keeps_the_good_result_visible(world, make, code):
+    world.sink.write([make.good("a", "v1")])
+    run_id = world.run.id
+    world.begin().sink.write([make.bad("a", "v2", code=code, content=None)])
+    assert seen(world, "status", "error_code", "label_1", "run_id") == [("ok", None, "Dress", run_id)]
+    assert holds(world) == [("ok", "v1"), ("failed", "v2")]
+
+
+def test_a_failure_on_the_same_bytes_keeps_the_good_result_visible(world, make):
+    world.sink.write([make.good("a", "v1", content="1")])
+    world.begin().sink.write([make.bad("a", "v2", code="decode.crashed", content="1")])
+    assert seen(world, "status", "label_1") == [("ok", "Dress")]
+    assert holds(world) == [("ok", "v1"), ("failed", "v2")]
+
+
+def test_a_failure_on_changed_bytes_replaces_the_good_result(world, make):
+    world.sink.write([make.good("a", "v1", content="1")])
+    world.begin().sink.write([make.bad("a", "v2", content="2")])
+    assert seen(world, "status", "error_code", "label_1", "run_id") == [
+        ("failed", "decode.truncated", None, world.run.id)
+    ]
+    assert holds(world) == [("failed", "v2"), ("failed", "v2")]
+
+
+def test_a_good_result_replaces_a_failure_and_a_failure_a_failure(world, make):
+    world.sink.write([make.bad("a", code="decode.truncated")])
+    world.begin().sink.write([make.bad("a", code="decode.bomb")])
+    assert seen(world, "error_code") == [("decode.bomb",)]
+    world.begin().sink.write([make.good("a")])
+    assert seen(world, "status", "error_code", "label_1") == [("ok", None, "Dress")]
+
+
+def test_a_good_result_that_was_kept_survives_any_number_of_failures(world, make):
+    world.sink.write([make.good("a", "v1")])
+    for code, content in (("io.unreadable", None), ("decode.crashed", "1"), ("fetch.timeout", None)):
+        world.begin().sink.write([make.bad("a", "v2", code=code, content=content)])
+    assert seen(world, "label_1") == [("Dress",)]
+    assert len(results(world, "id")) == 4
+
+
+def test_a_failure_under_another_model_leaves_the_first_model_alone(world, make):
+    world.sink.write([make.good("a")])
+    mine = world.model
+    world.begin(make.other_model).sink.write([make.bad("a", code="io.unreadable", content=None)])
+    assert seen(world, "model", "status") == [("other 2.0", "failed")]
+    assert seen(world.begin(mine), "model", "status") == [("shipped 1.0", "ok")]
+
+
+def test_the_product_follows_the_source(world, make):
+    world.sink.write([make.good("a", product_key="sku 1"), make.good("b")])
+    assert seen(world, "product_key") == [("sku 1",), (None,)]
+    world.begin().sink.write([make.good("a", product_key="sku 2"), make.bad("b")])
+    assert seen(world, "product_key") == [("sku 2",), (None,)]
+    world.begin().sink.write([make.good("a", uri="/moved/a")])
+    assert seen(world, "uri", "product_key") == [("/moved/a", None), ("/photos/b", None)]
+
+
+def test_an_image_that_was_gone_and_came_back_is_seen_again(world, make):
+    world.sink.write([make.good("a")])
+    with world.database.begin() as connection:
+        connection.execute(text("UPDATE cataloger_item SET gone_run_id = :run"), {"run": world.run.id})
+    assert seen(world, "key") == []
+    world.begin().sink.write([make.good("a")])
+    assert seen(world, "key") == [("a",)]
+    assert counts(world)[0] == 1
+
+
+WEIRD = [
+    "a'b\"c`d",
+    "%s %(x)s :x ?",
+    "back\\slash",
+    "tab\tline\nend ",
+    "é e\u0301",
+    "👗" * 50,
+    "x" * 5000,
+    "\u202egpj",
+]
+
+
+def test_weird_text_comes_back_as_it_was(world, make):
+    world.sink.write([make.good(key, f"version {key}", product_key=key, labels=(key[:200],)) for key in WEIRD])
+    assert seen(world, "key", "uri", "product_key", "label_1") == [
+        (key, f"/photos/{key}", key, key[:200]) for key in sorted(WEIRD)
+    ]
+    assert sorted(results(world, "version_token")) == sorted((f"version {key}",) for key in WEIRD)
+
+
+def test_text_that_no_engine_stores_is_made_storable(world, make):
+    world.sink.write([make.good("nul\0 half\ud83d", uri="u\0\ud83d", product_key="p\0\ud83d")])
+    assert seen(world, "key", "uri", "product_key") == [("nul half\\ud83d", "u\\ud83d", "p\\ud83d")]
+
+
+def test_keys_that_are_stored_alike_stay_two_images(world, make):
+    world.sink.write([make.good("a\0"), make.good("a", labels=("Sock",))])
+    assert sorted(seen(world, "label_1")) == [("Dress",), ("Sock",)]
+
+
+def test_long_messages_of_failures_are_cut(world, make):
+    world.sink.write([make.bad("a", message="\0" + "é\n👗" * 400), Failure(make.item("b"), "io.unreadable", "")])
+    assert results(world, "error_text") == [(("é\n👗" * 400)[:500],), ("",)]
