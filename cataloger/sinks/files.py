@@ -93,8 +93,8 @@ def _rows(database: Database, selection: Selection) -> Iterator[Mapping[str, Any
     with database.read() as connection:
         stream = connection.execution_options(yield_per=PAGE).execute(query)
         for row in stream.mappings():
-            # LIKE ignores case in some engines and collations.
-            is_wanted = row["key"].startswith(selection.prefix)
+            # LIKE ignores case in some engines and collations, and = spaces at the end in MySQL.
+            is_wanted = row["source"] == selection.source and row["key"].startswith(selection.prefix)
             if is_wanted and (selection.keys is None or row["key"] in selection.keys):
                 yield {**row, "tagged_at": _utc(row["tagged_at"])}
 
