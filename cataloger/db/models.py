@@ -209,8 +209,8 @@ class Write(Base):
     product_key: Mapped[str] = mapped_column(exact_text())
     product_hash: Mapped[str] = mapped_column(digest())
     column_name: Mapped[str] = mapped_column(String(255))
-    old_value: Mapped[Any] = mapped_column(JSON(none_as_null=True))
-    new_value: Mapped[Any] = mapped_column(JSON(none_as_null=True))
+    old_value: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
+    new_value: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
     written_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

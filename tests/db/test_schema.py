@@ -12,11 +12,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from pymysql.constants import CLIENT
-from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy import create_engine, insert, inspect, make_url, text
 from sqlalchemy.dialects import mysql
 
+from cataloger.db.clock import utc_now
 from cataloger.db.database import open_database
-from cataloger.db.models import Base
+from cataloger.db.models import Base, Write
 from cataloger.db.schema import VERSION_TABLE, current, head, revisions, upgrade, upgrade_sql
 from cataloger.db.session import connect, is_new_sqlite_file, make_engine
 from cataloger.errors import DatabaseError, SchemaError, UsageError
@@ -101,6 +102,14 @@ def test_the_models_are_what_the_migrations_make(url):
             connection, opts={"version_table": VERSION_TABLE, "compare_type": differs}
         )
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_column_of_the_shop_may_have_been_empty_before_it_was_written(world):
+    row = {"source_id": world.source.id, "run_id": world.run.id, "product_key": "p", "product_hash": "p"}
+    change = {"column_name": "category", "old_value": None, "new_value": "Hat"}
+    with world.database.begin() as connection:
+        connection.execute(insert(Write).values(**row, **change, written_at=utc_now(connection)))
+    assert world.rows("SELECT COUNT(*) FROM cataloger_write WHERE old_value IS NULL") == [(1,)]
 
 
 def test_head_is_one_of_the_known_revisions():
