@@ -2,6 +2,7 @@
 
 import io
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
 from cataloger.db.session import (
+    BUSY_TIMEOUT,
     connect,
     explain,
     is_new_sqlite_file,
@@ -134,11 +136,17 @@ def _config() -> Config:
 
 def _use_wal(engine: Engine) -> None:
     """Readers must not block the writer. Done before the first transaction; it stays with the file."""
-    try:
-        with closing(engine.raw_connection()) as raw:
-            raw.cursor().execute("PRAGMA journal_mode = WAL")
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        raise explain(error, engine.url) from error
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            with closing(engine.raw_connection()) as raw:
+                raw.cursor().execute("PRAGMA journal_mode = WAL")
+            return
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            # SQLite waits for nobody here, not even for a process that makes the same file at the same time.
+            if "database is locked" not in str(error) or time.monotonic() > deadline:
+                raise explain(error, engine.url) from error
+        time.sleep(0.02)
 
 
 def _check_folder(url: str) -> None:
