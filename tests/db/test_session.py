@@ -161,6 +161,20 @@ def test_a_wrong_password_is_told_and_not_shown(server_url):
         assert "***" in message
 
 
+def test_a_password_in_a_message_of_the_server_is_blotted_out(server_url):
+    engine = make_engine(server_url)
+    name = engine.dialect.identifier_preparer.quote_identifier("the " + server_url.password).replace("%%", "%")
+
+    def fail():
+        with connect(engine) as connection:
+            connection.execute(text(f"SELECT * FROM {name}".replace(":", "\\:")))
+
+    message = message_of(fail)
+    assert "the ***" in message
+    assert server_url.password not in message
+    engine.dispose()
+
+
 def test_a_server_that_is_not_there_is_told(server_url):
     message = message_of(current, written(server_url.set(port=1, password="s3cret")))
     assert "no database server answers there; check host and port" in message
