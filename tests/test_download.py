@@ -155,10 +155,15 @@ class Internet(httpcore.SyncBackend):
 
     def __init__(self):
         self.connected = []
+        self.streams = []
 
     def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
         self.connected.append(host)
-        return super().connect_tcp("127.0.0.1", port, timeout, local_address, socket_options)
+        self.streams.append(super().connect_tcp("127.0.0.1", port, timeout, local_address, socket_options))
+        return self.streams[-1]
+
+    def open(self):
+        return [stream for stream in self.streams if stream.get_extra_info("socket").fileno() >= 0]
 
 
 def names(table):
@@ -811,13 +816,22 @@ def test_nothing_is_downloaded_after_the_stop_and_stopping_twice_is_fine(shop):
 
 
 def test_the_end_closes_the_connections_that_were_kept(shop):
-    with Downloader(web(), Limits()) as downloader:
+    internet = Internet()
+    with Downloader(web(), Limits(), backend=CheckedBackend(allow_private=True, tcp=internet)) as downloader:
         downloader.get(item(shop.url()))
-        assert not shop.seen[0].rfile.closed
-    end = time.monotonic() + 2
-    while not shop.seen[0].rfile.closed and time.monotonic() < end:
-        time.sleep(0.01)
-    assert shop.seen[0].rfile.closed
+        assert len(internet.open()) == 1
+    assert not internet.open()
+
+
+def test_a_stop_leaves_no_connection_open_once_the_transfers_have_ended(shop):
+    shop.answers["/slow"] = SLOW["body"]
+    internet = Internet()
+    downloader = Downloader(web(), Limits(), backend=CheckedBackend(allow_private=True, tcp=internet))
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(downloader.get, [item(shop.url())] * 2))
+    stopped_after(0.3, downloader, shop.url("/slow"), shop.url("/slow"), shop.url("/slow"))
+    assert len(internet.streams) >= 3
+    assert not internet.open()
 
 
 # TLS
