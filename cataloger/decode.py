@@ -1,7 +1,7 @@
 """Decoding in child processes, so that an image that kills or hangs its decoder costs nobody else anything.
 
-Each worker holds one image at a time, so it is certain which one it died of. That image is tried once more in a
-fresh process of its own and, if that dies too, recorded. A plain subprocess on a socket is used and not
+Each worker holds one image at a time, so it is certain which one it died of. That image is tried once more, as the
+first one of a fresh process, and recorded if that dies too. A plain subprocess on a socket is used and not
 multiprocessing's start methods: these import the caller's main module again in every child.
 """
 
@@ -19,12 +19,15 @@ from typing import Self
 from cataloger.decode_worker import READY, decode_answer, encode_config
 from cataloger.errors import CatalogerError, ImageError
 from cataloger.options import Limits, PreprocessSpec
+from cataloger.preprocess import Loaded
 from cataloger.records import Failure, Fetched, Image
 
 DEFAULT_LOADER = "cataloger.preprocess:load"
 START_TIMEOUT = 60.0
 ATTEMPTS = 2
+HANDOVERS = 3
 LOOK_AHEAD = 8
+CRASHED = ImageError("decode.crashed", "the image crashes the decoder")
 
 
 @dataclass(slots=True, eq=False)
@@ -40,16 +43,12 @@ class _Worker:
     """A child process and the image it holds."""
 
     def __init__(self, config: str) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self.process = subprocess.Popen(
-                # -P: a json.py among the pictures of the current folder must not be imported.
-                [sys.executable, "-P", "-m", "cataloger.decode_worker", str(theirs.fileno()), config],
-                pass_fds=(theirs.fileno(),),
-                process_group=0,  # so that Ctrl-C cannot reach a child that is still starting
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self.process = _start(theirs.fileno(), config)
+        except OSError as error:
+            raise CatalogerError(f"a decoding process cannot be started: {error.strerror}") from error
         self.pipe = Connection(ours.detach())
         self.is_ready = False
         self.slot: _Slot | None = None
@@ -86,6 +85,17 @@ class _Worker:
         self.pipe.close()
 
 
+def _start(descriptor: int, config: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # -P: a json.py among the pictures of the current folder must not be imported.
+        [sys.executable, "-P", "-m", "cataloger.decode_worker", str(descriptor), config],
+        pass_fds=(descriptor,),
+        process_group=0,  # so that Ctrl-C cannot reach a child that is still starting
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
 class DecodePool:
     """Decodes in `workers` child processes; a context manager, so that none is left behind.
 
@@ -99,12 +109,20 @@ class DecodePool:
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
-        self._workers = [_Worker(self._config) for _ in range(self._count)]
+        try:
+            while len(self._workers) < self._count:
+                self._workers.append(_Worker(self._config))
+        except BaseException:
+            self._kill_all()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._kill_all()
+
+    def _kill_all(self) -> None:
         for worker in self._workers:
             worker.kill()
         self._workers = []
@@ -112,38 +130,43 @@ class DecodePool:
     def decode(self, items: Iterable[Fetched | Failure]) -> Iterator[Image | Failure]:
         """Yield an image or a failure for every input, in order; failures pass through.
 
-        Codes: those of `preprocess.load`, decode.crashed, decode.timeout.
+        Codes: those of `preprocess.load`, decode.crashed, decode.timeout. Raises CatalogerError when a new process
+        is needed and cannot be started.
         """
         source = iter(items)
         slots: deque[_Slot] = deque()
-        again: deque[_Slot] = deque()
-        exhausted = False
-        while True:
-            exhausted = self._hand_out(source, slots, again) or exhausted
-            if slots and slots[0].result is None:
-                self._collect(again)
+        while not self._hand_out(source, slots) or slots:
+            # Without slots every worker still holds an image of a stream that was left early.
+            if not slots or slots[0].result is None:
+                self._collect()
             while slots and slots[0].result is not None:
                 yield slots.popleft().result  # type: ignore[misc]  # just checked
-            if exhausted and not slots:
-                return
 
-    def _hand_out(self, source: Iterator[Fetched | Failure], slots: deque[_Slot], again: deque[_Slot]) -> bool:
+    def _hand_out(self, source: Iterator[Fetched | Failure], slots: deque[_Slot]) -> bool:
         """Give every idle worker an image; return whether the source has ended."""
         bound = self._count * LOOK_AHEAD
-        for index, worker in enumerate(self._workers):
-            while worker.slot is None:
-                slot = again.popleft() if again else None
-                if slot is None:
-                    if len(slots) >= bound or (subject := next(source, None)) is None:
-                        return len(slots) < bound
-                    slot = _Slot(subject) if isinstance(subject, Fetched) else _Slot(None, result=subject)
-                    slots.append(slot)
-                if slot.fetched is not None and not worker.give(slot, self._limits.decode_timeout):
-                    worker = self._replace(index)  # noqa: PLW2901 (the place in the list is what counts)
-                    again.appendleft(slot)
+        for index in range(self._count):
+            while self._workers[index].slot is None:
+                if len(slots) >= bound:
+                    return False
+                subject = next(source, None)
+                if subject is None:
+                    return True
+                slot = _Slot(subject) if isinstance(subject, Fetched) else _Slot(None, result=subject)
+                slots.append(slot)
+                if slot.fetched is not None:
+                    self._give(index, slot)
         return False
 
-    def _collect(self, again: deque[_Slot]) -> None:
+    def _give(self, index: int, slot: _Slot) -> None:
+        """Hand an image to a worker, or to a fresh one when it was gone already, which need not be its fault."""
+        for _ in range(HANDOVERS):
+            if self._workers[index].give(slot, self._limits.decode_timeout):
+                return
+            self._replace(index)
+        _record(slot, CRASHED)
+
+    def _collect(self) -> None:
         """Wait until a worker answers, dies or exceeds its time."""
         busy = {worker.pipe: worker for worker in self._workers if worker.slot is not None}
         if not busy:
@@ -151,43 +174,46 @@ class DecodePool:
         patience = max(0.0, min(worker.deadline for worker in busy.values()) - time.monotonic())
         for pipe in wait(list(busy), timeout=patience):
             assert isinstance(pipe, Connection)
-            self._receive(busy[pipe], again)
+            self._receive(busy[pipe])
         now = time.monotonic()
         for worker in busy.values():
-            if worker.slot is not None and worker.slot.result is None and worker.deadline <= now:
+            if worker.slot is not None and worker.deadline <= now:
                 seconds = self._limits.decode_timeout
-                self._fail(worker, again, "decode.timeout", f"decoding took longer than {seconds:g} seconds")
+                self._fail(worker, ImageError("decode.timeout", f"decoding took longer than {seconds:g} seconds"))
 
-    def _receive(self, worker: _Worker, again: deque[_Slot]) -> None:
+    def _receive(self, worker: _Worker) -> None:
         slot = worker.slot
         assert slot is not None
-        assert slot.fetched is not None
         try:
             answer = decode_answer(worker.pipe.recv_bytes())
         except (EOFError, ConnectionError):
-            self._fail(worker, again, "decode.crashed", "the image crashes the decoder")
+            self._fail(worker, CRASHED)
             return
         worker.slot = None
-        item, content_hash = slot.fetched.item, slot.fetched.content_hash
-        if isinstance(answer, ImageError):
-            slot.result = Failure(item, answer.code, str(answer), content_hash)
-        else:
-            slot.result = Image(item, content_hash, *answer)
-        slot.fetched = None  # its bytes are not needed while it waits for its turn
+        _record(slot, answer)
 
-    def _fail(self, worker: _Worker, again: deque[_Slot], code: str, message: str) -> None:
-        """Replace a worker that died or hangs; its image gets one more chance."""
-        slot = worker.slot
+    def _fail(self, worker: _Worker, error: ImageError) -> None:
+        """Replace a worker that died or hangs; its image gets one more chance, in the fresh process."""
+        slot, worker.slot = worker.slot, None
         assert slot is not None
-        assert slot.fetched is not None
         slot.attempts += 1
+        index = self._workers.index(worker)
+        self._replace(index)
         if slot.attempts < ATTEMPTS:
-            again.append(slot)
+            self._give(index, slot)
         else:
-            slot.result = Failure(slot.fetched.item, code, message, slot.fetched.content_hash)
-        self._replace(self._workers.index(worker))
+            _record(slot, error)
 
-    def _replace(self, index: int) -> _Worker:
+    def _replace(self, index: int) -> None:
         self._workers[index].kill()
         self._workers[index] = _Worker(self._config)
-        return self._workers[index]
+
+
+def _record(slot: _Slot, answer: Loaded | ImageError) -> None:
+    """Give a slot its result; the encoded bytes are not needed while it waits for its turn."""
+    fetched, slot.fetched = slot.fetched, None
+    assert fetched is not None
+    if isinstance(answer, ImageError):
+        slot.result = Failure(fetched.item, answer.code, str(answer), fetched.content_hash)
+    else:
+        slot.result = Image(fetched.item, fetched.content_hash, *answer)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from cataloger.decode import DecodePool
+from cataloger.errors import CatalogerError
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import load
 from cataloger.records import Failure, Fetched, Image, Item
@@ -25,11 +26,27 @@ LIMITS = Limits(decode_timeout=1.0)
 
 # Decodes like the real one, unless the bytes say what to do instead.
 LOADER = """
-import os, time
+import os, resource, time
 from pathlib import Path
 from cataloger.preprocess import load
 
+BROKEN = Path(__file__).with_suffix(".broken")
+if BROKEN.exists():
+    raise SystemExit
+in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + 100_000_000,) * 2)
+seen = 0
+
 def treacherous(data, spec, limits):
+    global seen
+    seen += 1
+    if data.startswith(b"break"):
+        BROKEN.touch()
+        os.abort()
+    if data.startswith(b"first:"):
+        if seen > 1:
+            os.abort()
+        data = data[6:]
     if data.startswith(b"abort"):
         os.abort()
     if data.startswith(b"exit"):
@@ -123,6 +140,64 @@ def test_an_image_is_tried_again_after_a_crash_that_does_not_repeat(pool, tmp_pa
     assert is_alone(result, PHOTOS[0])
 
 
+def test_an_image_is_tried_again_as_the_first_one_of_a_fresh_process(pool):
+    wants_to_be_first = b"first:" + PHOTOS[0]
+    results = list(pool.decode(fetched(*PHOTOS[:4], wants_to_be_first, *PHOTOS[4:], wants_to_be_first)))
+    assert all(isinstance(result, Image) for result in results)
+
+
+def test_an_image_that_kills_its_decoder_while_that_receives_it_is_the_only_one_to_fail(pool):
+    too_much = bytes(200_000_000)  # more than the process may allocate
+    results = list(pool.decode(fetched(*PHOTOS[:3], too_much, *PHOTOS[3:])))
+    assert results[3].code == "decode.crashed"
+    assert results[3].content_hash == hashlib.sha256(too_much).hexdigest()
+    assert [type(result) for result in results].count(Image) == 12
+
+
+def test_a_run_ends_with_a_clear_error_when_dead_processes_cannot_be_replaced(pool):
+    stream = pool.decode(fetched(*PHOTOS[:4], b"break", *PHOTOS[4:]))
+    with pytest.raises(CatalogerError, match="a decoding process cannot be started"):
+        list(stream)
+
+
+def test_a_decoder_that_cannot_be_imported_is_a_clear_error():
+    with (
+        DecodePool(SPEC, LIMITS, workers=2, loader="no_such_module:load") as pool,
+        pytest.raises(CatalogerError, match="a decoding process cannot be started"),
+    ):
+        list(pool.decode(fetched(PHOTOS[0])))
+
+
+CRAMPED = """
+import os, resource
+from pathlib import Path
+from cataloger.decode import DecodePool
+from cataloger.errors import CatalogerError
+from cataloger.options import Limits, PreprocessSpec
+resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+try:
+    with DecodePool(PreprocessSpec(), Limits(), workers=30):
+        print("started")
+except CatalogerError as error:
+    print(error)
+print(repr(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()))
+"""
+
+
+def test_processes_that_did_start_are_ended_when_one_cannot():
+    done = subprocess.run([sys.executable, "-c", CRAMPED], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["a decoding process cannot be started: Too many open files", "''"]
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_killed_from_outside_costs_no_image(pool, victim):
+    stream = pool.decode(fetched(*PHOTOS))
+    results = [next(stream)]
+    os.kill(sorted(workers_of(os.getpid()))[victim], signal.SIGKILL)
+    results += stream
+    assert all(is_alone(result, data) for result, data in zip(results, PHOTOS, strict=True))
+
+
 def test_nothing_but_bad_images_ends_too(pool):
     codes = {failure.code for failure in pool.decode(fetched(b"abort", HTML, b"abort", b"", b"exit", b"abort"))}
     assert codes == {"decode.crashed", "decode.not_image", "decode.empty"}
@@ -147,6 +222,15 @@ def test_a_pool_can_be_used_again_after_a_stream_was_left_early(pool):
     assert all(is_alone(result, data) for result, data in zip(results, PHOTOS[4:8], strict=True))
 
 
+def test_a_pool_can_be_used_again_when_all_its_workers_were_busy(pool):
+    gone = Failure(Item("x", "", ""), "io.missing", "gone")
+    stream = pool.decode([gone, *fetched(*PHOTOS[:2])])
+    assert next(stream) is gone
+    stream.close()
+    (result,) = pool.decode(fetched(PHOTOS[4]))
+    assert is_alone(result, PHOTOS[4])
+
+
 def test_the_source_is_read_only_a_little_ahead(pool):
     taken = []
 
@@ -159,8 +243,10 @@ def test_the_source_is_read_only_a_little_ahead(pool):
     assert len(taken) <= 64
 
 
-def children(pid):
-    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+def workers_of(pid):
+    """The decoding processes among the children: a database server of other tests may be one of them, too."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {int(child) for child in children if b"decode_worker" in Path(f"/proc/{child}/cmdline").read_bytes()}
 
 
 def is_alive(pid):
@@ -171,11 +257,10 @@ def is_alive(pid):
 
 
 def test_no_child_outlives_the_pool():
-    before = children(os.getpid())
     with DecodePool(SPEC, LIMITS, workers=2) as pool:
         next(pool.decode(fetched(*PHOTOS)))
-        assert len(children(os.getpid()) - before) == 2
-    assert children(os.getpid()) <= before
+        assert len(workers_of(os.getpid())) == 2
+    assert workers_of(os.getpid()) == set()
 
 
 PARENT = """
@@ -193,7 +278,7 @@ with DecodePool(PreprocessSpec(), Limits(), workers=2) as pool:
 def test_children_die_with_a_parent_that_is_killed():
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout.readline() == "ready\n"
-        orphans = children(parent.pid)
+        orphans = workers_of(parent.pid)
         parent.kill()
     deadline = time.monotonic() + 5
     while any(map(is_alive, orphans)) and time.monotonic() < deadline:
@@ -203,7 +288,7 @@ def test_children_die_with_a_parent_that_is_killed():
 
 
 def test_ctrl_c_reaches_only_the_parent(pool):
-    workers = children(os.getpid())
+    workers = workers_of(os.getpid())
     assert all(os.getpgid(child) != os.getpgrp() for child in workers)  # at once, before Python runs in them
     list(pool.decode(fetched(*PHOTOS)))
     for child in workers:
