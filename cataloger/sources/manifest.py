@@ -1,8 +1,10 @@
 """A manifest, CSV or JSONL with a column of paths, as items."""
 
 import csv
+import itertools
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from cataloger.sources.names import key_of, version_of
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
 BAD_ROW = "source.bad_row"
+
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of such bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,10 @@ class ManifestSource:
     def scan(self) -> Iterator[Item | Failure]:
         """Yield an item a row. Raises SourceError when the file or its columns cannot be used."""
         try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
+            with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
                 for line, row in self._rows(file):
                     yield self._subject(line, row)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, csv.Error) as error:
             raise SourceError(f"the manifest {self.path} cannot be read: {error}") from error
 
     def check(self) -> None:
@@ -56,13 +60,16 @@ class ManifestSource:
         return self._csv_rows(file)
 
     def _csv_rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-        header = file.readline()
+        first = file.readline()
+        if _NOT_UTF8.search(first):
+            raise SourceError(f"the manifest {self.path} cannot be read: it is not UTF-8; save it as that")
         file.seek(0)
-        delimiter = max(",;\t", key=header.count)
-        reader = csv.DictReader(file, delimiter=delimiter)
-        self._column(reader.fieldnames or ())
-        for row in reader:
-            yield reader.line_num, row
+        reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
+        header = next(reader, [])
+        self._column(header)
+        while (row := _next_row(reader, header)) is not None:
+            if row:
+                yield reader.line_num, row
 
     def _json_rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
         is_checked = False
@@ -113,7 +120,22 @@ class ManifestSource:
         return (self.path_column,) if self.path_column else PATH_COLUMNS
 
 
+def _next_row(reader: Iterator[list[str]], header: list[str]) -> Mapping[str, Any] | str | None:
+    """Return the next row, empty for a blank line; a text that says why it is unusable; None at the end."""
+    try:
+        cells = next(reader)
+    except StopIteration:
+        return None
+    except csv.Error as error:  # a cell above csv.field_size_limit, which an unclosed quote makes, too
+        return f"the row cannot be read: {error}"
+    if any(map(_NOT_UTF8.search, cells)):
+        return "the row is not UTF-8"
+    return dict(itertools.zip_longest(header, cells)) if cells else {}
+
+
 def _json_object(text: str) -> Mapping[str, Any] | str:
+    if _NOT_UTF8.search(text):
+        return "the line is not UTF-8"
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:

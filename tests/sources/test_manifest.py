@@ -58,6 +58,45 @@ def test_rows_that_cannot_be_used_become_failures_named_after_their_line(scan):
         assert (subject.item.key, subject.code) == (line, "source.bad_row")
 
 
+@pytest.mark.parametrize(
+    ("bad", "name"),
+    [
+        (b"b.jpg,caf\xe9", "list.csv"),
+        (b"caf\xe9.jpg,b", "list.csv"),
+        (b"b.jpg," + b"x" * 200_000, "list.csv"),
+        (b"b.jpg," + b"x" * 200_000, "list.tsv"),
+        (b'{"path": "caf\xe9.jpg"}', "list.jsonl"),
+    ],
+)
+def test_a_row_that_cannot_be_read_fails_alone(scan, bad, name):
+    if name.endswith("jsonl"):
+        lines = b'{"path": "a.jpg"}', bad, b'{"path": "c.jpg"}'
+    else:
+        lines = b"path,title", b"a.jpg,a", bad, b"c.jpg,c"
+    first, failure, last = scan(b"\n".join(lines) + b"\n", name)
+    assert (first.key, last.key) == ("a.jpg", "c.jpg")
+    assert isinstance(failure, Failure)
+    assert (failure.item.key, failure.code) == (f"line {lines.index(bad) + 1}", "source.bad_row")
+
+
+def test_a_quote_that_is_never_closed_does_not_swallow_the_rows_far_behind_it(scan):
+    lines = ["path", *(f"{number}.jpg" for number in range(30_000))]
+    lines[10] = '"oops.jpg'
+    subjects = scan("\n".join(lines))
+    (failure,) = [subject for subject in subjects if isinstance(subject, Failure)]
+    assert failure.code == "source.bad_row"
+    assert subjects[0].key == "0.jpg"
+    assert subjects[-1].key == "29999.jpg"
+
+
+def test_short_and_long_rows_are_read_by_their_column_and_blank_ones_left_out(scan):
+    subjects = scan("sku,path\n1\n\n2,a.jpg,more\n")
+    assert [subject.item.key if isinstance(subject, Failure) else subject.key for subject in subjects] == [
+        "line 2",
+        "a.jpg",
+    ]
+
+
 def test_a_named_column_is_used(scan):
     (item,) = scan("path,photo\nwrong.jpg,right.jpg\n", path_column="photo")
     assert item.key == "right.jpg"
@@ -69,7 +108,10 @@ def test_a_named_column_is_used(scan):
         ("sku,url\n1,a\n", {}, "no column 'path' or .*; it has sku, url"),
         ("path\na\n", {"path_column": "photo"}, "no column 'photo'"),
         ("path\na\n", {"product_column": "sku"}, "no column 'sku'"),
-        (b"path\n\xff\xfe\n", {}, "cannot be read"),
+        (b"path,gr\xf6\xdfe\na.jpg,M\n", {}, "is not UTF-8"),
+        ("path,size\n".encode("utf-16"), {}, "is not UTF-8"),
+        ("path," + "x" * 200_000 + "\n", {}, "larger than field limit"),
+        ("", {}, "it has none"),
     ],
 )
 def test_a_manifest_that_cannot_be_used_is_an_error(scan, text, options, message):
