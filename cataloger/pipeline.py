@@ -123,7 +123,7 @@ def run(
     with ThreadPoolExecutor(parts.threads, thread_name_prefix="classify") as executor:
         for result in runner.results(runner.wanted(items), executor):
             runner.record(result)
-        runner.flush()
+        runner.finish()
     report.interrupted = control.stop.is_set()
 
 
@@ -134,7 +134,9 @@ class _Runner:
         self.control = control
         self.report = report
         self.unwritten: list[Result] = []
-        self.streak = 0
+        # Transient failures in a row. They wait for an input that can be read: if this is an outage, they are never
+        # recorded. Predictions do not count, since they come late, a whole batch of them after it was read.
+        self.suspects: list[Failure] = []
         self.written_at = time.monotonic()
 
     def wanted(self, items: Iterable[Item | Failure]) -> Iterator[Item | Failure]:
@@ -160,6 +162,7 @@ class _Runner:
             if isinstance(subject, Failure):
                 yield subject
                 continue
+            self._acquit()
             images.append(subject)
             if len(images) == self.options.batch_size:
                 self.control.checkpoint("after_decode")
@@ -174,14 +177,16 @@ class _Runner:
 
     def record(self, result: Result) -> None:
         """Keep a result and write when enough have come together; guard against an outage."""
-        is_transient = isinstance(result, Failure) and result.is_transient
-        self.streak = self.streak + 1 if is_transient else 0
+        if isinstance(result, Failure) and result.is_transient:
+            self.suspects.append(result)
+            if len(self.suspects) >= self.options.outage_after:
+                self._stop_for_outage()
+            return
+        if isinstance(result, Failure):
+            self._acquit()
         self.unwritten.append(result)
-        if self.streak >= self.options.outage_after:
-            self._stop_for_outage(result)
         is_late = time.monotonic() - self.written_at > WRITE_EVERY_SECONDS
-        # Transient failures wait for a result of another kind: if this is an outage they are never recorded.
-        if not is_transient and (len(self.unwritten) >= WRITE_EVERY_RESULTS or is_late):
+        if len(self.unwritten) >= WRITE_EVERY_RESULTS or is_late:
             self.flush()
 
     def flush(self) -> None:
@@ -194,12 +199,21 @@ class _Runner:
         self.written_at = time.monotonic()
         self.control.progress(self.report)
 
-    def _stop_for_outage(self, last: Result) -> None:
-        self.unwritten = self.unwritten[: -self.streak]
+    def finish(self) -> None:
+        """Write what is left, the last transient failures too: they were too few for an outage."""
+        self._acquit()
         self.flush()
-        assert isinstance(last, Failure)
+
+    def _acquit(self) -> None:
+        """Something could be read: the failures before it are no outage."""
+        self.unwritten += self.suspects
+        self.suspects.clear()
+
+    def _stop_for_outage(self) -> None:
+        last = self.suspects[-1]
+        self.flush()
         raise OutageError(
-            f"{self.streak} inputs in a row could not be read, the last one {last.item.uri}: {last.message} "
+            f"{len(self.suspects)} inputs in a row could not be read, the last one {last.item.uri}: {last.message} "
             f"({last.code}). The storage seems to be down; nothing of this was recorded. Run again when it is back."
         )
 
@@ -222,7 +236,10 @@ class _Runner:
 
     def _wait(self, future: Future[list[Result]]) -> list[Result]:
         with self._clock("classifying"):
-            return future.result()
+            try:
+                return future.result()
+            finally:
+                del future  # it holds its error, which holds this frame; threads would live until the next collection
 
     @contextmanager
     def _clock(self, stage: str) -> Iterator[None]:
