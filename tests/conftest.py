@@ -302,6 +302,26 @@ def as_nobody(tmp_path):
     return run
 
 
+@pytest.fixture
+def workers_of():
+    """Return a function: process id -> ids of its decoding processes; a database server may be its child, too."""
+
+    def workers_of(pid):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {int(child) for child in children if b"decode_worker" in command_line(child)}
+
+    return workers_of
+
+
+def command_line(pid):
+    """Return the arguments of a process, waiting for those of one that is just being started."""
+    for _ in range(100):
+        if arguments := Path(f"/proc/{pid}/cmdline").read_bytes():
+            return arguments
+        time.sleep(0.01)
+    return b""
+
+
 def password_of(url):
     """Return the password of a URL, unescaped."""
     return str(make_url(url).password)

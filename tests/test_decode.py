@@ -190,7 +190,7 @@ def test_processes_that_did_start_are_ended_when_one_cannot():
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_process_killed_from_outside_costs_no_image(pool, victim):
+def test_a_process_killed_from_outside_costs_no_image(pool, workers_of, victim):
     stream = pool.decode(fetched(*PHOTOS))
     results = [next(stream)]
     os.kill(sorted(workers_of(os.getpid()))[victim], signal.SIGKILL)
@@ -243,12 +243,6 @@ def test_the_source_is_read_only_a_little_ahead(pool):
     assert len(taken) <= 64
 
 
-def workers_of(pid):
-    """The decoding processes among the children: a database server of other tests may be one of them, too."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {int(child) for child in children if b"decode_worker" in Path(f"/proc/{child}/cmdline").read_bytes()}
-
-
 def is_alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -256,7 +250,7 @@ def is_alive(pid):
         return False
 
 
-def test_no_child_outlives_the_pool():
+def test_no_child_outlives_the_pool(workers_of):
     with DecodePool(SPEC, LIMITS, workers=2) as pool:
         next(pool.decode(fetched(*PHOTOS)))
         assert len(workers_of(os.getpid())) == 2
@@ -275,7 +269,7 @@ with DecodePool(PreprocessSpec(), Limits(), workers=2) as pool:
 """
 
 
-def test_children_die_with_a_parent_that_is_killed():
+def test_children_die_with_a_parent_that_is_killed(workers_of):
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout.readline() == "ready\n"
         orphans = workers_of(parent.pid)
@@ -287,8 +281,9 @@ def test_children_die_with_a_parent_that_is_killed():
     assert not any(map(is_alive, orphans))
 
 
-def test_ctrl_c_reaches_only_the_parent(pool):
+def test_ctrl_c_reaches_only_the_parent(pool, workers_of):
     workers = workers_of(os.getpid())
+    assert len(workers) == 2
     assert all(os.getpgid(child) != os.getpgrp() for child in workers)  # at once, before Python runs in them
     list(pool.decode(fetched(*PHOTOS)))
     for child in workers:

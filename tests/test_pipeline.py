@@ -162,12 +162,6 @@ def own_threads():
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(("fetch", "classify"))]
 
 
-def workers():
-    """Process ids of the decoding processes among the children."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return {int(child) for child in children if b"decode_worker" in Path(f"/proc/{child}/cmdline").read_bytes()}
-
-
 def test_the_pictures_differ_so_that_a_mix_up_would_show(alone):
     assert all(isinstance(result, Prediction) for result in alone.values())
     assert len({result.content_hash for result in alone.values()}) == len(GOOD)
@@ -305,17 +299,17 @@ class Full(Sink):
         super().write(results)
 
 
-def test_an_error_of_the_sink_stops_the_run_and_leaves_no_thread_or_process(folder, classifier):
-    before = workers()
+def test_an_error_of_the_sink_stops_the_run_and_leaves_no_thread_or_process(folder, classifier, workers_of):
+    before = workers_of(os.getpid())
     with DecodePool(BUNDLE.preprocess, Limits(), workers=WORKERS) as pool:
         world = World(folder, pool, classifier)
         world.sink = Full()
-        assert len(workers() - before) == WORKERS
+        assert len(workers_of(os.getpid()) - before) == WORKERS
         with pytest.raises(DatabaseError, match="the disk is full"):
             world.run_names(GOOD * 40)
     assert world.report.done == len(world.sink.results) > 0
     assert own_threads() == []
-    assert workers() == before
+    assert workers_of(os.getpid()) == before
 
 
 def test_an_error_of_the_classifier_stops_the_run_and_leaves_no_thread(world):
