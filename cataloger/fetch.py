@@ -62,11 +62,14 @@ def read_file(item: Item, limits: Limits) -> Fetched | Failure:
     try:
         # Non-blocking, so that a pipe with an image's name cannot hold the run up.
         descriptor = os.open(item.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
+        try:
+            # Not by way of fdopen alone: it raises for a folder, and then leaves the descriptor open.
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return Failure(item, "io.not_a_file", "it is not a regular file")
-            data = file.read(limits.max_bytes + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(limits.max_bytes + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         return _failure(item, error)
     if len(data) > limits.max_bytes:

@@ -60,8 +60,10 @@ def test_a_path_that_is_too_long_is_a_failure(tmp_path):
     assert fetched(os.fsencode(tmp_path) + b"/x" * 4096)[0].is_transient
 
 
-def test_a_folder_is_no_file(tmp_path):
-    assert fetched(tmp_path)[0].code in ("io.not_a_file", "io.error")
+def test_a_folder_is_no_file_and_leaves_no_descriptor_open(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    assert {failure.code for failure in fetched(*[tmp_path] * 50)} == {"io.not_a_file"}
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.timeout(10)
