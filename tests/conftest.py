@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -285,18 +286,19 @@ class Make:
 
 
 @pytest.fixture
-def as_nobody(tmp_path):
-    """Run Python code as a user without rights; root may write everywhere. Returns (exit status, output)."""
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
+def as_nobody():
+    """Run Python code as someone whom the modes of files stop, which they do not root. Returns (status, output).
+
+    Still the same user, so that the interpreter may lie anywhere.
+    """
+    drop = []
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv") or absent("setpriv")
+        drop = [setpriv, "--bounding-set=-dac_override,-dac_read_search"]
 
     def run(code):
-        import sys
-
-        result = subprocess.run(
-            unprivileged(sys.executable, "-c", code), capture_output=True, text=True, check=False, cwd="/"
-        )
+        command = [*drop, sys.executable, "-c", code]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         return result.returncode, result.stdout + result.stderr
 
     return run
