@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 PARTS = 5
+ENDED = "ZX"  # states of a process that has ended and that its parent has not waited for
 
 
 def this_process() -> str:
@@ -44,6 +45,8 @@ def _start_time(pid: int) -> str:
     """Return when a process started, in clock ticks since boot; "" when there is no such process."""
     try:
         # The name of the program, in parentheses, may hold anything; the fields after it are fixed.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # In a container without an init, nobody may ever wait for a process that was killed.
+        return "" if fields[0] in ENDED else fields[19]
     except (OSError, IndexError):
         return ""
