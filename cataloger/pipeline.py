@@ -120,11 +120,23 @@ def run(
     Raises OutageError after `options.outage_after` transient failures in a row; those are not recorded.
     """
     runner = _Runner(parts, options, control, report)
-    with ThreadPoolExecutor(parts.threads, thread_name_prefix="classify") as executor:
+    with _classifying(parts.threads) as executor:
         for result in runner.results(runner.wanted(items), executor):
             runner.record(result)
         runner.finish()
     report.interrupted = control.stop.is_set()
+
+
+@contextmanager
+def _classifying(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Give threads to classify in. After an error nobody waits for their results: a large batch takes long."""
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="classify")
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    executor.shutdown()
 
 
 class _Runner:

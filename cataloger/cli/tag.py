@@ -1,10 +1,11 @@
 """`cataloger tag`."""
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -117,7 +118,9 @@ def _stop_on_interrupt() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        sys.stderr.write("\nstopping after the images in flight; press Ctrl-C again to stop at once\n")
+        # The reader of a pipe has got the Ctrl-C as well and may be gone; that must not end the run in its place.
+        with suppress(OSError, RuntimeError):
+            sys.stderr.write("\nstopping after the images in flight; press Ctrl-C again to stop at once\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -125,6 +128,9 @@ def _stop_on_interrupt() -> Iterator[threading.Event]:
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
+    except KeyboardInterrupt:
+        # Everything has been closed. Python itself would wait for the batches that are being classified.
+        os._exit(130)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
