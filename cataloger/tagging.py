@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cataloger.cpus import available_cpus
 from cataloger.db.database import Database, open_database
 from cataloger.db.session import is_new_sqlite_file, redact
 from cataloger.decode import DEFAULT_LOADER, DecodePool
-from cataloger.errors import CatalogerError, SourceError, UsageError
+from cataloger.errors import CatalogerError, DatabaseError, SourceError, UsageError
 from cataloger.fetch import fetch
 from cataloger.lease import hold_lease
 from cataloger.ledger import Ledger, ModelRef, Planned, SourceRef
@@ -137,7 +137,9 @@ class _Tagger:
             try:
                 selections = self._tag_all(database, run)
             except BaseException as error:
-                self._close(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+                # A database that fails again must not hide why; the next run then closes this one.
+                with suppress(DatabaseError):
+                    self._close(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
                 raise
             if self.options.output:
                 files.export(database, selections, self.options.output)
@@ -184,11 +186,10 @@ class _Tagger:
             ref = ledgers.register_source(database, kind=target.kind, root=key_of(target.root))
             if isinstance(source, FolderSource):
                 source.prefix = ref.prefix
-            self._tag_one(database, run, ref, source, total)
+            if not self.report.run.interrupted:
+                self._tag_one(database, run, ref, source, total)
             names = None if target.files is None else frozenset(ref.prefix + key_of(n) for n in target.files)
             selections.append(files.Selection(ref.root, ref.prefix, names))
-            if self.report.run.interrupted:
-                break
         return selections
 
     def _tag_one(
