@@ -12,6 +12,7 @@ import signal
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
@@ -61,16 +62,12 @@ def main(descriptor: int, config: str) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     load, spec, limits = _configure(config)
-    with Connection(descriptor) as pipe:
+    with Connection(descriptor) as pipe, suppress(EOFError, ConnectionError):  # then the parent is gone
         pipe.send_bytes(READY)
         # From here on only decoders written in C would write there, e.g. libtiff its warnings.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         while True:
-            try:
-                data = pipe.recv_bytes()
-            except EOFError:
-                return
-            pipe.send_bytes(_answer(load, data, spec, limits))
+            pipe.send_bytes(_answer(load, pipe.recv_bytes(), spec, limits))
 
 
 def _configure(config: str) -> tuple[Loader, PreprocessSpec, Limits]:
