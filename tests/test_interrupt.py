@@ -1,0 +1,505 @@
+"""Interruption: Ctrl-C, kill -9, a server that dies, a locked database, a full disk.
+
+The real program runs in child processes. Afterwards the same command must end with tables that are equal to those of
+a run that nobody interrupted, and no decoding process may be left behind.
+"""
+
+import csv
+import importlib.util
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+from typer.testing import CliRunner
+
+from cataloger.cli.app import app
+from cataloger.tagging import Hooks, TagOptions, tag
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples" / "images"
+POINTS = ["after_decode", "before_commit", "after_commit", "before_close"]
+SEED = int(os.environ.get("CATALOGER_TEST_SEED") or random.randrange(1_000_000))
+FLAGS = ("--no-progress", "--batch-size", "4", "--workers", "1", "--max-failure-rate", "1")
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what becomes of processes is read from /proc")
+
+
+def load(path):
+    """Import a program by its path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+storm = load(ROOT / "benchmarks" / "kill_storm.py")
+
+# `cataloger ARGUMENTS` that writes every 4 results; `at(point, action)` acts when it gets to a point.
+RIGGED = """
+import os, resource, signal, sys
+from cataloger import pipeline, tagging
+from cataloger.cli.app import main
+from cataloger.db import session
+
+pipeline.WRITE_EVERY_RESULTS = 4
+session.BUSY_TIMEOUT = 0.3
+passed = []
+
+def at(point, action):
+    def check(name):
+        passed.append(name)
+        # There is something to lose at the second time; a run closes once.
+        if name == point and passed.count(name) == (1 if point == "before_close" else 2):
+            action()
+
+    hooks = tagging.Hooks
+    tagging.Hooks = lambda stop, progress: hooks(stop, progress, check)
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def pause():
+    print("pausing", flush=True)
+    sys.stdin.readline()
+
+def fill_disk():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+"""
+
+
+@dataclass
+class Child:
+    """A started program; mark: in the environment of it and of all its children."""
+
+    process: subprocess.Popen
+    mark: str
+
+    def end(self, told=None):
+        """Wait for the end; return exit status, stdout and stderr. No process may be left."""
+        out, err = self.process.communicate(told, timeout=60)
+        assert storm.survivors(self.mark) == []
+        return self.process.returncode, out, err
+
+
+@contextmanager
+def started(*command):
+    """Start a program as the leader of a group, as a shell does; kill what is left of it at the end of the block."""
+    mark = uuid.uuid4().hex
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    environment = os.environ | {storm.MARK: mark}
+    process = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
+    try:
+        yield Child(process, mark)
+    finally:
+        for left in storm.processes(mark):
+            with suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+
+
+def tagging(folder, url, *flags):
+    """Start `cataloger tag`."""
+    return started(sys.executable, "-m", "cataloger", "tag", str(folder), "--db", url, *FLAGS, *flags)
+
+
+def rigged(setup, folder, url, *flags):
+    """Start `cataloger tag` after a line of code."""
+    code = f"{RIGGED}{setup}\nmain()"
+    return started(sys.executable, "-c", code, "tag", str(folder), "--db", url, *FLAGS, *flags)
+
+
+def tag_again(folder, url, *flags):
+    """Run the command to its end; return its report."""
+    with tagging(folder, url, "--json", *flags) as child:
+        status, out, err = child.end()
+    assert status == 0, err
+    return json.loads(out)
+
+
+def kill_at(point, folder, url, *flags):
+    """Run the command until it kills itself at a point."""
+    with rigged(f"at({point!r}, die)", folder, url, *flags) as child:
+        status, _, err = child.end()
+    assert status == -signal.SIGKILL, err
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of 24 images, two of them damaged, two of them the same."""
+    folder = tmp_path_factory.mktemp("photos")
+    for path in EXAMPLES.glob("*.png"):
+        with Image.open(path) as image:
+            image.convert("RGBA").convert("RGB").resize((90, 120)).save(folder / f"{path.stem}.jpg")
+    whole = (folder / "sombrero.jpg").read_bytes()
+    (folder / "sombrero-again.jpg").write_bytes(whole)
+    (folder / "sombrero-cut.jpg").write_bytes(whole[:700])
+    (folder / "page.jpg").write_text("<html>not found</html>")
+    (folder / "new").mkdir()
+    (folder / "new" / "sombrero.jpg").write_bytes(whole)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(photos, tmp_path_factory):
+    """The tables of a run that nobody interrupted."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('reference')}/catalog.db"
+    assert tag_again(photos, url)["done"] == 22
+    found = storm.read_tables(url, photos)
+    assert Counter(row.status for row in found.values()) == {"ok": 22, "failed": 2}
+    return found
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A folder of so many images that a run takes several seconds."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(200):
+        shutil.copy(EXAMPLES / "t-shirt-black.png", folder / f"{number:03}.png")
+    return folder
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path}/catalog.db"
+
+
+def recorded(url):
+    """Return how many results a SQLite file holds; 0 while it is being made."""
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(make_url(url).database)) as connection:
+        return connection.execute("SELECT COUNT(*) FROM cataloger_result").fetchone()[0]
+    return 0
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def assert_completes(folder, url, reference, *flags):
+    """Run the same command again: the tables are equal, and the killed run is closed as abandoned."""
+    tag_again(folder, url, *flags)
+    assert storm.differences(reference, storm.read_tables(url, folder)) == []
+    assert storm.outcomes(url) == ["abandoned", "done"]
+
+
+@contextmanager
+def locked(url, child):
+    """Lock a SQLite database when a run has come to its pause."""
+    assert child.process.stdout.readline() == "pausing\n"
+    with closing(sqlite3.connect(make_url(url).database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+# Kill -9
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_run_killed_at_a_point_is_completed_by_the_next(point, sqlite_url, photos, reference):
+    kill_at(point, photos, sqlite_url)
+    assert storm.outcomes(sqlite_url) == [None]
+    known = storm.read_tables(sqlite_url, photos)
+    assert len(known) == {"after_decode": 0, "before_commit": 4, "after_commit": 8, "before_close": 24}[point]
+    assert_completes(photos, sqlite_url, reference)
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql", "mariadb"], indirect=True)
+def test_a_run_killed_at_each_point_in_turn_is_completed_on_a_server(url, photos, reference):
+    known = []
+    for point in POINTS:
+        kill_at(point, photos, url)
+        known.append(len(storm.read_tables(url, photos)))
+    assert known == [0, 4, 12, 24]
+    tag_again(photos, url)
+    assert storm.differences(reference, storm.read_tables(url, photos)) == []
+    assert storm.outcomes(url) == ["abandoned"] * 4 + ["done"]
+
+
+def test_runs_killed_at_random_times_are_completed_by_the_next(tmp_path, photos, reference):
+    def kill_and_complete(number):
+        url = f"sqlite:///{tmp_path}/{number}.db"
+        with rigged("", photos, url) as child:
+            time.sleep(random.Random(SEED + number).uniform(0.3, 3.0))
+            child.process.kill()
+            child.end()
+        tag_again(photos, url)
+        return storm.differences(reference, storm.read_tables(url, photos)), storm.outcomes(url)
+
+    with ThreadPoolExecutor(2) as executor:
+        ends = list(executor.map(kill_and_complete, range(5)))
+    told = f"again with CATALOGER_TEST_SEED={SEED}: {ends}"
+    assert [lines for lines, _ in ends] == [[]] * 5, told
+    assert all(outcomes[-1] == "done" and None not in outcomes for _, outcomes in ends), told
+
+
+def test_a_killed_run_that_its_parent_has_not_waited_for_is_dead_all_the_same(sqlite_url, photos, reference):
+    with rigged("at('after_commit', die)", photos, sqlite_url) as child:
+        os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT)
+        assert_completes(photos, sqlite_url, reference)
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_writes_what_is_in_flight_and_says_how_to_go_on(number, sqlite_url, many, tmp_path):
+    flags = ("--output", str(tmp_path / "out.jsonl"), "--workers", "2")
+    with tagging(many, sqlite_url, *flags) as child:
+        wait_until(lambda: recorded(sqlite_url))
+        assert len(storm.processes(child.mark)) == 3  # so that it is no wonder when none is left
+        os.killpg(child.process.pid, number)
+        status, out, err = child.end()
+    assert status == 130
+    assert "stopping after the images in flight" in err
+    assert "run 1 interrupted, run the same command again to go on" in out
+    assert storm.outcomes(sqlite_url) == ["interrupted"]
+    assert 0 < recorded(sqlite_url) < 200
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == recorded(sqlite_url)
+    report = tag_again(many, sqlite_url, *flags)
+    assert report["done"] + report["skipped"] == 200
+    assert report["skipped_by_reason"] == {"unchanged": 200 - report["done"]}
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 200
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once(sqlite_url, many):
+    with tagging(many, sqlite_url) as child:
+        wait_until(lambda: recorded(sqlite_url))
+        os.killpg(child.process.pid, signal.SIGINT)
+        assert child.process.stderr.readline() == "\n"
+        assert "press Ctrl-C again to stop at once" in child.process.stderr.readline()
+        os.killpg(child.process.pid, signal.SIGINT)
+        assert_ends_within(2, child)
+    assert storm.outcomes(sqlite_url) == ["interrupted"]
+
+
+def assert_ends_within(seconds, child):
+    """Wait for the end of a run that was told twice to stop."""
+    start = time.monotonic()
+    status, _, err = child.end()
+    assert (status, "Traceback" in err) == (130, False)
+    assert time.monotonic() - start < seconds
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_large_batch(sqlite_url, many):
+    # When the second batch has been decoded, the first one is being classified.
+    with rigged("at('after_decode', pause)", many, sqlite_url, "--batch-size", "90") as child:
+        assert child.process.stdout.readline() == "pausing\n"
+        interrupt_twice(child)
+        assert_ends_within(2, child)
+    assert storm.outcomes(sqlite_url) == ["interrupted"]
+
+
+def interrupt_twice(child):
+    child.process.send_signal(signal.SIGINT)
+    child.process.stderr.readline()
+    child.process.send_signal(signal.SIGINT)
+
+
+def test_a_second_ctrl_c_is_obeyed_while_the_database_is_locked(sqlite_url, photos, reference):
+    with rigged("at('after_commit', pause)", photos, sqlite_url) as child, locked(sqlite_url, child):
+        interrupt_twice(child)
+        status, _, err = child.end()
+    assert (status, "Traceback" in err) == (130, False)
+    assert_completes(photos, sqlite_url, reference)
+
+
+def test_ctrl_c_stops_a_run_properly_although_nobody_reads_its_messages(sqlite_url, photos):
+    with rigged("at('after_commit', pause)", photos, sqlite_url) as child:
+        assert child.process.stdout.readline() == "pausing\n"
+        child.process.stderr.close()
+        child.process.send_signal(signal.SIGINT)
+        child.process.stdin.close()
+        assert child.process.wait(30) == 130
+        assert storm.survivors(child.mark) == []
+    assert storm.outcomes(sqlite_url) == ["interrupted"]
+    assert len(storm.read_tables(sqlite_url, photos)) == 24
+
+
+# The output file
+
+
+def read_output(path):
+    """Return key -> first label of an output file."""
+    if path.suffix == ".parquet":
+        parquet = pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
+        rows = parquet.read_table(path).to_pylist()
+    else:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [json.loads(line) for line in file] if path.suffix == ".jsonl" else list(csv.DictReader(file))
+    return {row["key"]: row["label_1"] or None for row in rows}
+
+
+@pytest.mark.parametrize("extension", ["jsonl", "csv", "parquet"])
+def test_a_killed_run_leaves_the_output_file_of_before_and_the_next_one_completes_it(
+    extension, sqlite_url, photos, reference, tmp_path
+):
+    output = tmp_path / f"out.{extension}"
+    output.write_text("of yesterday")
+    # Everything has been written to the temporary file when it is brought to the disk.
+    with rigged("os.fsync = lambda _: die()", photos, sqlite_url, "--output", str(output)) as child:
+        assert child.end()[0] == -signal.SIGKILL
+    assert output.read_text() == "of yesterday"
+    assert_completes(photos, sqlite_url, reference, "--output", str(output))
+    assert read_output(output) == {key: row.labels[0] for key, row in reference.items()}
+
+
+def test_the_output_of_an_interrupted_run_keeps_the_images_of_paths_it_did_not_get_to(sqlite_url, photos, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    shutil.copy(photos / "bow-tie.jpg", more / "another.jpg")
+    options = TagOptions((str(photos), str(more)), db=sqlite_url, output=tmp_path / "out.csv")
+    tag(options)
+    complete = read_output(tmp_path / "out.csv")
+    hooks = Hooks()
+    hooks.stop.set()
+    assert tag(options, hooks).exit_status == 130
+    assert read_output(tmp_path / "out.csv") == complete
+    assert "another.jpg" in complete
+
+
+# What is done again
+
+
+@pytest.fixture
+def few(tmp_path):
+    """A folder of three good images and a damaged one."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for name in ("sunglasses.png", "t-shirt-black.png", "winter-hat.png"):
+        shutil.copy(EXAMPLES / name, folder)
+    (folder / "page.jpg").write_text("<html>not found</html>")
+    return folder
+
+
+def invoke(folder, url, *flags):
+    """Run the command in this process; return its report."""
+    result = CliRunner().invoke(app, ["tag", str(folder), "--db", url, *FLAGS, "--json", *flags])
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_what_is_unchanged_is_skipped_unless_it_is_asked_for(few, sqlite_url):
+    assert invoke(few, sqlite_url)["planned_by_reason"] == {"new": 4}
+    again = invoke(few, sqlite_url)
+    assert (again["planned_by_reason"], again["skipped_by_reason"]) == ({}, {"unchanged": 3, "failed_before": 1})
+    assert invoke(few, sqlite_url, "--retry-failed")["planned_by_reason"] == {"retry": 1}
+    assert invoke(few, sqlite_url, "--force")["planned_by_reason"] == {"forced": 4}
+
+
+def test_a_changed_image_is_tagged_again_and_a_touched_one_ends_up_equal(few, sqlite_url):
+    invoke(few, sqlite_url)
+    before = storm.read_tables(sqlite_url, few)
+    shutil.copy(EXAMPLES / "sombrero.png", few / "sunglasses.png")
+    os.utime(few / "winter-hat.png", (1, 1))
+    report = invoke(few, sqlite_url)
+    assert report["planned_by_reason"] == {"changed": 2}
+    after = storm.read_tables(sqlite_url, few)
+    assert [line.partition(":")[0] for line in storm.differences(before, after)] == ["sunglasses.png"]
+    assert after["sunglasses.png"].labels[0] == "Hat"
+
+
+# What the machine does
+
+
+class Server:
+    """The throw-away PostgreSQL server, to be killed and started again on the same data and port."""
+
+    def __init__(self, url):
+        self.url = url
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            self.folder = Path(connection.scalar(text("SHOW data_directory")))
+        engine.dispose()
+        self.pid = int((self.folder / "postmaster.pid").read_text().split()[0])
+        self.command = Path(f"/proc/{self.pid}/cmdline").read_text().split("\0")[:-1]
+        self.user = self.folder.stat().st_uid
+        self.process = None
+
+    def kill(self):
+        """Kill the server and all processes that it has started, as a power cut does."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        for pid in (self.pid, *map(int, children)):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)  # a dead server that nobody has waited for would keep the next one from starting
+
+    def start(self):
+        identity = {"user": self.user, "group": self.user, "extra_groups": []} if os.geteuid() == 0 else {}
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(self.command, cwd=self.folder, **silent, **identity)
+        wait_until(self.answers)
+
+    def answers(self):
+        engine = create_engine(self.url)
+        try:
+            with suppress(OperationalError), engine.connect():
+                return True
+            assert self.process.poll() is None, "the server did not start again"
+            return False
+        finally:
+            engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def mortal_server(postgresql_server):
+    """It lives on for the tests that follow, and ends before its data folder is removed."""
+    server = Server(postgresql_server)
+    yield server
+    if server.process:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_a_server_that_dies_during_a_run_loses_nothing(url, mortal_server, photos, reference):
+    with rigged("at('after_commit', pause)", photos, url) as child:
+        assert child.process.stdout.readline() == "pausing\n"
+        mortal_server.kill()
+        status, _, err = child.end("\n")
+    mortal_server.start()
+    assert status == 1
+    assert err.startswith("cataloger: error: postgresql") or "\ncataloger: error: postgresql" in err
+    assert "Traceback" not in err
+    assert len(storm.read_tables(url, photos)) == 8
+    assert_completes(photos, url, reference)
+
+
+def test_a_database_that_stays_locked_is_a_clear_error_and_nothing_is_lost(sqlite_url, photos, reference):
+    with rigged("at('after_commit', pause)", photos, sqlite_url) as child, locked(sqlite_url, child):
+        status, _, err = child.end("\n")
+    assert status == 1
+    assert "database is locked: another program holds it; wait for that or stop it, then run again" in err
+    assert "Traceback" not in err
+    assert len(storm.read_tables(sqlite_url, photos)) == 8
+    assert_completes(photos, sqlite_url, reference)
+
+
+def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(sqlite_url, photos, reference):
+    with rigged("at('after_commit', fill_disk)", photos, sqlite_url) as child:
+        status, _, err = child.end()
+    assert status == 1
+    assert "the disk is full or failing" in err
+    assert "Traceback" not in err
+    assert len(storm.read_tables(sqlite_url, photos)) == 8
+    assert_completes(photos, sqlite_url, reference)
