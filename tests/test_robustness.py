@@ -127,6 +127,7 @@ def bad_files():
         "flipped.png": (flipped(png), "decode.corrupt"),
         "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "decode.unsupported"),
         "bomb.png": (black_png(20_000), "decode.too_large"),
+        "81-megapixels.png": (black_png(9_000), "decode.too_large"),  # which Pillow itself would decode
     }
 
 
