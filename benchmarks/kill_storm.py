@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from cataloger.db.database import open_database
 from cataloger.db.models import Current, Item, Result, Run, Source
@@ -188,14 +188,21 @@ def run_storm(storm: Storm, url: str, *, kills: int, longest: float) -> None:
     """Kill so often, print a line for each, then let the command end."""
     for number in range(1, kills + 1):
         seconds = storm.kill_once(longest)
-        images = known(url, storm.folder)
-        print(f"kill {number:2} after {seconds:5.2f} s: {images} images known, {storm.ended} runs ended", flush=True)
+        results = recorded(url)
+        print(f"kill {number:2} after {seconds:5.2f} s: {results} results, {storm.ended} runs ended", flush=True)
     check(subprocess.run(storm.command, check=False).returncode)
 
 
-def known(url: str, folder: Path) -> int:
-    """Return how many images the database knows; runs killed early have not got round to making a SQLite file."""
-    return 0 if is_new_sqlite_file(url) else len(read_tables(url, folder))
+def recorded(url: str) -> int:
+    """Return how many results there are; runs killed early have not got round to making a SQLite file."""
+    if is_new_sqlite_file(url):
+        return 0
+    database = open_database(url)
+    try:
+        with database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(Result)) or 0
+    finally:
+        database.close()
 
 
 def verdict(reference: dict[str, Row], storm: Storm, url: str) -> bool:

@@ -37,7 +37,10 @@ POINTS = ["after_decode", "before_commit", "after_commit", "before_close"]
 SEED = int(os.environ.get("CATALOGER_TEST_SEED") or random.randrange(1_000_000))
 FLAGS = ("--no-progress", "--batch-size", "4", "--workers", "1", "--max-failure-rate", "1")
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what becomes of processes is read from /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="what becomes of processes is read from /proc"),
+]
 
 
 def load(path):
@@ -135,6 +138,13 @@ def tag_again(folder, url, *flags):
     return json.loads(out)
 
 
+def invoke(folder, url, *flags):
+    """Run the command to its end in this process, which is quicker; return its report."""
+    result = CliRunner().invoke(app, ["tag", str(folder), "--db", url, *FLAGS, "--json", *flags])
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
 def kill_at(point, folder, url, *flags):
     """Run the command until it kills itself at a point."""
     with rigged(f"at({point!r}, die)", folder, url, *flags) as child:
@@ -199,7 +209,7 @@ def wait_until(condition, seconds=30):
 
 def assert_completes(folder, url, reference, *flags):
     """Run the same command again: the tables are equal, and the killed run is closed as abandoned."""
-    tag_again(folder, url, *flags)
+    invoke(folder, url, *flags)
     assert storm.differences(reference, storm.read_tables(url, folder)) == []
     assert storm.outcomes(url) == ["abandoned", "done"]
 
@@ -277,10 +287,16 @@ def test_an_interrupted_run_writes_what_is_in_flight_and_says_how_to_go_on(numbe
     assert storm.outcomes(sqlite_url) == ["interrupted"]
     assert 0 < recorded(sqlite_url) < 200
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == recorded(sqlite_url)
-    report = tag_again(many, sqlite_url, *flags)
-    assert report["done"] + report["skipped"] == 200
-    assert report["skipped_by_reason"] == {"unchanged": 200 - report["done"]}
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 200
+
+
+def test_the_run_after_an_interruption_does_the_rest_alone(sqlite_url, many):
+    with tagging(many, sqlite_url) as child:
+        wait_until(lambda: recorded(sqlite_url))
+        child.process.send_signal(signal.SIGINT)
+        assert child.end()[0] == 130
+    report = tag_again(many, sqlite_url)
+    assert report["planned_by_reason"]["new"] + report["skipped_by_reason"]["unchanged"] == 200
+    assert recorded(sqlite_url) == 200
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(sqlite_url, many):
@@ -304,7 +320,7 @@ def assert_ends_within(seconds, child):
 
 def test_a_second_ctrl_c_does_not_wait_for_a_large_batch(sqlite_url, many):
     # When the second batch has been decoded, the first one is being classified.
-    with rigged("at('after_decode', pause)", many, sqlite_url, "--batch-size", "90") as child:
+    with rigged("at('after_decode', pause)", many, sqlite_url, "--batch-size", "100") as child:
         assert child.process.stdout.readline() == "pausing\n"
         interrupt_twice(child)
         assert_ends_within(2, child)
@@ -391,13 +407,6 @@ def few(tmp_path):
         shutil.copy(EXAMPLES / name, folder)
     (folder / "page.jpg").write_text("<html>not found</html>")
     return folder
-
-
-def invoke(folder, url, *flags):
-    """Run the command in this process; return its report."""
-    result = CliRunner().invoke(app, ["tag", str(folder), "--db", url, *FLAGS, "--json", *flags])
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 def test_what_is_unchanged_is_skipped_unless_it_is_asked_for(few, sqlite_url):
