@@ -1,6 +1,6 @@
 """How close `cataloger tag` comes to the floor: bare decoding plus the bare model on every processor.
 
-    python benchmarks/throughput.py PHOTOS [--size 400x533] [--images 600] [--rounds 3]
+    python benchmarks/throughput.py PHOTOS [--size 400x533] [--images 5000] [--rounds 3]
 
 PHOTOS is a folder of photos; copies of the asked size (JPEG, quality 90) are made in a temporary folder. Floor and
 command take turns, so that both see the same machine. The floor runs as many single-threaded workers at once as there
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--size", default="400x533", help="width x height of the copies")
-    parser.add_argument("--images", type=int, default=600)
+    parser.add_argument("--images", type=int, default=5000, help="fewer make the start of the command weigh more")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", type=Path, default=Path(cataloger.__file__).parent / "default_model")
     arguments = parser.parse_args()

@@ -1,6 +1,7 @@
 """Throw-away database servers, and a world of one source, one model and one run in each of them."""
 
 import itertools
+import logging
 import os
 import shutil
 import socket
@@ -27,6 +28,16 @@ from cataloger.sinks.database import DatabaseSink
 NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
 numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_logging():
+    """Undo what a command line that ran inside a test did to our logger."""
+    logger = logging.getLogger("cataloger")
+    before = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 def absent(what):

@@ -29,6 +29,8 @@ FLOORS = (
     ("cataloger.ledger", 2),
     ("cataloger.runs", 2),
     ("cataloger.lease", 2),
+    ("cataloger.addresses", 2),
+    ("cataloger.download", 2),
     ("cataloger.fetch", 2),
     ("cataloger.decode", 2),
     ("cataloger.decode_worker", 2),
