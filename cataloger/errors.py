@@ -9,6 +9,7 @@
     ├── ImageError                 exit 1   one image cannot be used; inside a run it becomes a `Failure`
     ├── BundleError                exit 1   a model bundle is missing, damaged or of an unknown format
     ├── DatabaseError              exit 1   the database cannot be reached or used
+    │   ├── UnavailableError       exit 1   it cannot be used at the moment: connection lost, lock held, deadlock
     │   ├── SchemaError            exit 1   its tables are missing, older or newer than this version
     │   └── LeaseError             exit 1   another run works on the same source, or took it over
     ├── OutputError                exit 1   an output file cannot be written
@@ -67,6 +68,10 @@ class BundleError(CatalogerError):
 
 class DatabaseError(CatalogerError):
     """The database cannot be reached or used."""
+
+
+class UnavailableError(DatabaseError):
+    """The database cannot be used at the moment; the very same transaction may succeed later."""
 
 
 class SchemaError(DatabaseError):

@@ -5,60 +5,135 @@ import hashlib
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
+from cataloger.download import SPOOL_BYTES, Downloaded, Downloader
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
 
 THREADS = 4
 LOOK_AHEAD = 64
+BLOBS_A_STATEMENT = 32
+BLOB_BYTES_A_STATEMENT = 8_000_000
+
+BlobReader = Callable[[Sequence[Item]], dict[str, bytes]]
+Answer = Fetched | Downloaded | Failure
 
 
-def fetch(items: Iterable[Item | Failure], limits: Limits, *, threads: int = THREADS) -> Iterator[Fetched | Failure]:
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where the bytes of items come from that are no files. blobs: bytes by key; what is gone is left out."""
+
+    web: Downloader | None = None
+    blobs: BlobReader | None = None
+    threads: int = THREADS
+
+
+def fetch(items: Iterable[Item | Failure], limits: Limits, remote: Remote | None = None) -> Iterator[Fetched | Failure]:
     """Read items ahead, in order; at most `limits.bytes_in_flight` bytes are held that nobody has taken.
 
     Failures among the items pass through. Codes: io.missing, io.permission, io.not_a_file, io.error (transient),
-    decode.too_many_bytes (for good).
+    decode.too_many_bytes (for good), and those of `cataloger.download`.
     """
-    waiting: deque[tuple[Future[Fetched | Failure], int]] = deque()
+    remote = remote or Remote()
+    waiting: deque[tuple[Future[list[Answer]], int]] = deque()
     held = 0
-    with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as executor:
+    with ThreadPoolExecutor(remote.threads, thread_name_prefix="fetch") as executor:
         try:
-            for item in items:
-                size = _expected_size(item, limits)
+            for group in _groups(items):
+                size = sum(_expected_size(item, limits) for item in group)
                 while waiting and (len(waiting) >= LOOK_AHEAD or held + size > limits.bytes_in_flight):
                     future, freed = waiting.popleft()
-                    yield future.result()
+                    yield from _take(future)
                     held -= freed
-                waiting.append((executor.submit(_fetch, item, limits), size))
+                waiting.append((executor.submit(_fetch_group, group, limits, remote), size))
                 held += size
             while waiting:
-                yield waiting.popleft()[0].result()
+                yield from _take(waiting.popleft()[0])
         finally:
             for future, _ in waiting:
                 future.cancel()
+            if remote.web is not None:
+                remote.web.close()
+
+
+def _groups(items: Iterable[Item | Failure]) -> Iterator[list[Item | Failure]]:
+    """Put neighbours together whose bytes one statement reads; all others stay alone."""
+    group: list[Item | Failure] = []
+    size = 0
+    for item in items:
+        blob = None if isinstance(item, Failure) else item.blob
+        added = 0 if blob is None else blob.size
+        is_full = len(group) == BLOBS_A_STATEMENT or size + added > BLOB_BYTES_A_STATEMENT
+        if group and (blob is None or is_full):
+            yield group
+            group, size = [], 0
+        if blob is None:
+            yield [item]
+            continue
+        group.append(item)
+        size += added
+    if group:
+        yield group
+
+
+def _take(future: Future[list[Answer]]) -> Iterator[Fetched | Failure]:
+    for answer in future.result():
+        yield answer.read() if isinstance(answer, Downloaded) else answer
 
 
 def _expected_size(item: Item | Failure, limits: Limits) -> int:
-    """Bytes to set aside before a file is queued: the threads read it whether anyone takes it or not."""
-    if isinstance(item, Failure) or item.path is None:
+    """Bytes to set aside before an item is queued: the threads read it whether anyone takes it or not."""
+    if isinstance(item, Failure):
         return 0
+    if item.blob is not None:
+        return min(item.blob.size, limits.max_bytes)
+    if item.path is None:
+        return SPOOL_BYTES  # what is beyond that waits on the disk
     try:
         return min(os.stat(item.path).st_size, limits.max_bytes)
     except OSError:
         return 0
 
 
-def _fetch(item: Item | Failure, limits: Limits) -> Fetched | Failure:
-    if isinstance(item, Failure):
-        return item
-    return read_file(item, limits)
+def _fetch_group(group: list[Item | Failure], limits: Limits, remote: Remote) -> list[Answer]:
+    first = group[0]
+    if isinstance(first, Failure):
+        return [first]
+    if first.blob is not None:
+        return _read_blobs([item for item in group if isinstance(item, Item)], limits, remote)
+    if first.url is not None:
+        assert remote.web is not None, "a source of URLs comes with a downloader"
+        return [remote.web.get(first)]
+    return [read_file(first, limits)]
+
+
+def _read_blobs(items: list[Item], limits: Limits, remote: Remote) -> list[Answer]:
+    assert remote.blobs is not None, "a source of blobs comes with their reader"
+    fitting = [item for item in items if item.blob is not None and item.blob.size <= limits.max_bytes]
+    found = remote.blobs(fitting) if fitting else {}
+    return [_of_blob(item, found.get(item.key), limits) for item in items]
+
+
+def _of_blob(item: Item, data: bytes | None, limits: Limits) -> Fetched | Failure:
+    size = item.blob.size if item.blob is not None else 0
+    if max(size, len(data or b"")) > limits.max_bytes:
+        return _too_large(item, limits)
+    if data is None:
+        return Failure(item, "io.missing", "the row or its image is not there any more")
+    return Fetched(item, data, hashlib.sha256(data).hexdigest())
+
+
+def _too_large(item: Item, limits: Limits) -> Failure:
+    text = f"the image is larger than the {limits.max_bytes:,} bytes allowed"
+    return Failure(item, "decode.too_many_bytes", text)
 
 
 def read_file(item: Item, limits: Limits) -> Fetched | Failure:
     """Read the file of an item; what goes wrong becomes a failure."""
-    assert item.path is not None, "only files can be fetched yet"
+    assert item.path is not None, "an item is a file, a URL or a blob"
     try:
         # Non-blocking, so that a pipe with an image's name cannot hold the run up.
         descriptor = os.open(item.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -73,9 +148,7 @@ def read_file(item: Item, limits: Limits) -> Fetched | Failure:
     except OSError as error:
         return _failure(item, error)
     if len(data) > limits.max_bytes:
-        return Failure(
-            item, "decode.too_many_bytes", f"the file is larger than the {limits.max_bytes:,} bytes allowed"
-        )
+        return _too_large(item, limits)
     return Fetched(item, data, hashlib.sha256(data).hexdigest())
 
 

@@ -1,7 +1,7 @@
 """What is known of the items of a source: which to do, which to skip, and why."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,11 +100,15 @@ def known_model(database: Database, weights_id: str) -> ModelRef:
 
 
 class Ledger:
-    """Decides about the items of one run over one source; memory does not depend on their number."""
+    """Decides about the items of one run over one source; memory does not depend on their number.
+
+    on_known: told the id of every item that the scan meets and the ledger knows, and whether it had gone.
+    """
 
     def __init__(
         self, database: Database, source: SourceRef, run_id: int | None, *, weights_id: str, force: bool, retry: bool
     ) -> None:
+        self.on_known: Callable[[int, bool], None] = lambda _id, _is_gone: None
         self._database = database
         self._source = source
         self._run_id = run_id
@@ -125,6 +129,8 @@ class Ledger:
         taken = self._in_flight.intersection(hashes)
         known = self._look_up(hashes)
         plan = []
+        for row in known.values():
+            self.on_known(row.id, row.gone_run_id is not None)
         for subject, key_hash in zip(chunk, hashes, strict=True):
             planned = self._decide(subject, known.get(key_hash), is_taken=key_hash in taken)
             if planned.do:
@@ -155,6 +161,8 @@ class Ledger:
         query = (
             select(
                 ItemRow.key_hash,
+                ItemRow.id,
+                ItemRow.gone_run_id,
                 ResultRow.status,
                 ResultRow.error_code,
                 ResultRow.version_token,
@@ -165,8 +173,8 @@ class Ledger:
             .join(ResultRow, ResultRow.id == Current.latest_id, isouter=True)
             .where(ItemRow.source_id == self._source.id, ItemRow.key_hash.in_(hashes))
         )
-        with self._database.read() as connection:
-            return {row.key_hash: row for row in connection.execute(query)}
+        rows = self._database.run(lambda connection: connection.execute(query).all(), read_only=True)
+        return {row.key_hash: row for row in rows}
 
 
 def item_of(subject: Item | Failure) -> Item:

@@ -1,6 +1,7 @@
 """Frozen, validated options. Every default of the tool lives here, once."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
 from cataloger.errors import UsageError
@@ -123,6 +124,44 @@ class WebOptions:
             f"connect_timeout must be between 0 and 3600 seconds, not {self.connect_timeout}",
         )
         _require(1 <= self.attempts <= 20, f"attempts must be between 1 and 20, not {self.attempts}")
+
+
+@dataclass(frozen=True, slots=True)
+class TableOptions:
+    """Where the images of a shop's products are.
+
+    table: of the products, "name" or "schema.name". ids: columns that identify a product. image: column of paths,
+    URLs or bytes. image_root: folder of the paths. image_list: "json" or a separator, if a cell holds several.
+    image_table: table with a row an image, which then has `image`, `image_fk` (columns that name the product, in
+    the order of `ids`) and `image_ids` (columns that identify the row; its primary key if not given).
+    version_column: changes whenever the image does. where: SQL condition on the products, trusted as it is.
+    name: of the source; without it, made from database, table and column.
+    """
+
+    table: str
+    ids: tuple[str, ...]
+    image: str
+    image_root: Path | None = None
+    image_list: str | None = None
+    image_table: str | None = None
+    image_fk: tuple[str, ...] = ()
+    image_ids: tuple[str, ...] = ()
+    version_column: str | None = None
+    where: str | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(bool(self.ids), "--id is needed: the column or columns that identify a product")
+        _require(len(set(self.ids)) == len(self.ids), "--id names a column twice")
+        _require(self.image_list != "", "--image-list is json or a separator, e.g. --image-list '|'")
+        if self.image_table:
+            _require(
+                len(self.image_fk) == len(self.ids),
+                "--image-table needs --image-fk: its columns that name the product, one for each --id",
+            )
+            _require(self.image_list is None, "--image-list and --image-table exclude each other")
+        else:
+            _require(not self.image_fk and not self.image_ids, "--image-fk and --image-id need --image-table")
 
 
 @dataclass(frozen=True, slots=True)

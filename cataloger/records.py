@@ -17,6 +17,14 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes in a column of the shop's table. row: values of the columns that identify the row. size: bytes."""
+
+    row: tuple[Any, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One input of a source.
 
@@ -26,6 +34,7 @@ class Item:
     path: file-system path as bytes, so that names that are not valid UTF-8 work; None if it is not a file.
     product_key: the product that the image belongs to, if the source knows.
     url: where to download it, with user info and query string; never recorded, never logged. None if it is a file.
+    blob: the row that holds the bytes, if they are in the shop's table.
     """
 
     key: str
@@ -34,6 +43,7 @@ class Item:
     path: bytes | None = None
     product_key: str | None = None
     url: str | None = field(default=None, repr=False)
+    blob: Blob | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 import cataloger
 from cataloger import owner
@@ -24,9 +24,12 @@ class Run:
 
     def close(self, outcome: Outcome, counts: dict[str, Any]) -> None:
         """Record how the run ended and what it counted."""
-        with self.database.begin() as connection:
+
+        def end(connection: Connection) -> None:
             values = {"outcome": outcome, "counts": counts, "ended_at": utc_now(connection)}
             connection.execute(update(RunRow).where(RunRow.id == self.id).values(values))
+
+        self.database.run(end)
 
 
 def open_run(database: Database, *, command: str, options: dict[str, Any], device: str) -> Run:

@@ -1,13 +1,24 @@
 """An open database whose tables fit this version."""
 
-from collections.abc import Iterator
+import itertools
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from cataloger.db import schema as schemas
 from cataloger.db.session import connect, is_new_sqlite_file, make_engine, redact
-from cataloger.errors import SchemaError
+from cataloger.errors import DatabaseError, SchemaError, UnavailableError
+
+PATIENCE = 120.0
+LONGEST_PAUSE = 5.0
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class Database:
@@ -15,7 +26,8 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._reader = engine.execution_options(cataloger_read_only=True)
+        options = {"postgresql_readonly": True} if engine.dialect.name == "postgresql" else {}
+        self._reader = engine.execution_options(cataloger_read_only=True, **options)
 
     @property
     def name(self) -> str:
@@ -33,6 +45,26 @@ class Database:
         """Give a connection in one short transaction that only reads."""
         with connect(self._reader) as connection:
             yield connection
+
+    def run(self, action: Callable[[Connection], T], *, read_only: bool = False) -> T:
+        """Run an action in a transaction of its own; do it again while the database cannot be used for the moment.
+
+        Lost connections, deadlocks and locks of others are waited for, PATIENCE seconds in a row at most. A commit
+        whose answer was lost may have happened: a writing action must notice that by itself.
+        """
+        deadline: float | None = None
+        for pause in _pauses():
+            try:
+                with self.read() if read_only else self.begin() as connection:
+                    return action(connection)
+            except UnavailableError as error:
+                now = time.monotonic()
+                deadline = deadline or now + PATIENCE
+                if now + pause > deadline:
+                    raise
+                logger.warning("%s; trying again in %.1f seconds", error, pause)
+                time.sleep(pause)
+        raise AssertionError("unreachable: there is no last pause")
 
     def close(self) -> None:
         """Close all connections."""
@@ -57,3 +89,16 @@ def open_database(url: str, *, schema: str | None = None) -> Database:
             f"the tables in {redact(url)} are older than this version: run `cataloger db upgrade {hint}`"
         )
     return Database(engine)
+
+
+def open_source(url: str) -> Database:
+    """Open the shop's own database to read from: no tables of ours are needed there, and nothing is created."""
+    if is_new_sqlite_file(url):
+        raise DatabaseError(f"{redact(url)} does not exist or is empty: there is no table to read")
+    return Database(make_engine(url))
+
+
+def _pauses() -> Iterator[float]:
+    """Yield growing pauses, in seconds; with chance in them, so that two that met do not meet again."""
+    for attempt in itertools.count():
+        yield min(LONGEST_PAUSE, 0.1 * 2**attempt) * random.uniform(0.5, 1.0)

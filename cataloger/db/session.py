@@ -1,5 +1,6 @@
 """Connections: one short transaction at a time, errors that say what to do, no password anywhere."""
 
+import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -11,12 +12,18 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from cataloger.errors import DatabaseError, MissingExtraError, UsageError
+from cataloger.errors import DatabaseError, MissingExtraError, UnavailableError, UsageError
 
 BUSY_TIMEOUT = 30.0
 SQLITE_PAGE = 4096  # bytes
 DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
+
+LOCK_TIMEOUT = 30  # seconds that a statement waits for another's lock
+# Errors that pass: SQLSTATEs of PostgreSQL, by their beginning (connection, rollback, shutdown, locks, too many),
+# and error numbers of MySQL and MariaDB.
+PASSING_STATES = ("08", "40", "57P", "55P03", "53300")
+PASSING_NUMBERS = frozenset({1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
 
 WRONG_PASSWORD = ("password authentication failed", "access denied for user")
 NOT_THERE = ("connection refused", "could not translate host", "can't connect", "name or service not known")
@@ -59,6 +66,14 @@ def redact(url: str | URL) -> str:
     return parsed.set(query={}).render_as_string(hide_password=True)
 
 
+def server_of(url: URL) -> str:
+    """Return what stays the same when the user, the password or the driver changes: host, port and database."""
+    if url.get_backend_name() == "sqlite":
+        return str(Path(str(url.database)).resolve())
+    port = f":{url.port}" if url.port else ""
+    return f"{url.host or 'localhost'}{port}/{url.database}"
+
+
 def make_engine(url: str | URL, *, schema: str | None = None) -> Engine:
     """Make an engine. Raises UsageError for an unknown kind of database, MissingExtraError for its driver."""
     parsed = parse_url(url) if isinstance(url, str) else url
@@ -80,8 +95,10 @@ def make_engine(url: str | URL, *, schema: str | None = None) -> Engine:
     if backend == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_immediate)
-    if schema:
-        event.listen(engine, "connect", lambda connection, _: _set_search_path(connection, schema))
+    elif backend == "postgresql":
+        event.listen(engine, "connect", lambda connection, _: _set_up_postgresql(connection, schema))
+    else:
+        event.listen(engine, "begin", _begin_read_only)
     return engine
 
 
@@ -133,9 +150,11 @@ def _engine_options(backend: str) -> dict[str, Any]:
     if backend == "sqlite":
         options["connect_args"] = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
     elif backend == "postgresql":
-        options["connect_args"] = {"connect_timeout": 10}
+        # A server that is gone without a word is noticed after a minute.
+        options["connect_args"] = {"connect_timeout": 10, "tcp_user_timeout": 60_000}
     else:
-        options["connect_args"] = {"connect_timeout": 10, "charset": "utf8mb4"}
+        locks = f"SET SESSION lock_wait_timeout = {LOCK_TIMEOUT}, innodb_lock_wait_timeout = {LOCK_TIMEOUT}"
+        options["connect_args"] = {"connect_timeout": 10, "charset": "utf8mb4", "init_command": locks}
         options["isolation_level"] = "READ COMMITTED"
     return options
 
@@ -144,17 +163,34 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # The driver's own transactions would begin late and deferred; `_begin_immediate` takes their place.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.create_function("cataloger_sha256", 1, _sha256, deterministic=True)
+
+
+def _sha256(value: bytes | str | None) -> str | None:
+    """What PostgreSQL and MySQL have built in, so that an unchanged image never leaves the database."""
+    if value is None:
+        return None
+    return hashlib.sha256(value if isinstance(value, bytes) else str(value).encode()).hexdigest()
 
 
 def _begin_immediate(connection: Connection) -> None:
     """Take the write lock first: a transaction that reads and then writes could otherwise fail half-way."""
     is_reader = connection.get_execution_options().get("cataloger_read_only", False)
+    connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if is_reader else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
 
 
-def _set_search_path(connection: Any, schema: str) -> None:
+def _begin_read_only(connection: Connection) -> None:
+    """Have MySQL refuse to write where we only read; the driver begins the transaction with the next statement."""
+    if connection.get_execution_options().get("cataloger_read_only", False):
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _set_up_postgresql(connection: Any, schema: str | None) -> None:
     connection.autocommit = True
-    connection.execute(f"SET search_path TO {quote_schema(schema)}")
+    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
+    if schema:
+        connection.execute(f"SET search_path TO {quote_schema(schema)}")
     connection.autocommit = False
 
 
@@ -164,7 +200,10 @@ def quote_schema(schema: str) -> str:
 
 
 def explain(error: Exception, url: URL) -> DatabaseError:
-    """Turn a driver's error into one line that says what to do. Parameters and passwords are left out."""
+    """Turn a driver's error into one line that says what to do. Parameters and passwords are left out.
+
+    It becomes an UnavailableError if the same transaction may succeed a little later.
+    """
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     text = _clean(str(cause.args[-1] if isinstance(error, DBAPIError) and cause.args else cause), url)
     lowered = text.lower()
@@ -172,9 +211,19 @@ def explain(error: Exception, url: URL) -> DatabaseError:
     if any(phrase in lowered for phrase in WRONG_PASSWORD):
         return DatabaseError(f"{where}: the user name or password is wrong, or the user may not connect")
     if any(phrase in lowered for phrase in NOT_THERE):
-        return DatabaseError(f"{where}: no database server answers there; check host and port, and that it runs")
+        return UnavailableError(f"{where}: no database server answers there; check host and port, and that it runs")
     advice = next((advice for phrase, advice in ADVICE.items() if phrase in lowered), None)
-    return DatabaseError(f"{where}: {text}" + (f": {advice}" if advice else ""))
+    kind = UnavailableError if _passes(error) else DatabaseError
+    return kind(f"{where}: {text}" + (f": {advice}" if advice else ""))
+
+
+def _passes(error: Exception) -> bool:
+    """True for a lost connection, a lock that another holds, a deadlock or a failed serialization."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    number = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return error.connection_invalidated or str(state or "").startswith(PASSING_STATES) or number in PASSING_NUMBERS
 
 
 def _clean(text: str, url: URL) -> str:

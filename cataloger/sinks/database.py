@@ -1,5 +1,6 @@
 """Results into the ledger: one short transaction a batch, upserts in each engine's own words."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,14 +39,29 @@ class DatabaseSink:
 
     def write(self, results: Sequence[Result]) -> None:
         """Record results, all or none. Raises LeaseError when another run has taken the source over."""
-        with self.database.begin() as connection:
+        attempts = itertools.count()
+
+        def record(connection: Connection) -> None:
             self.lease.check(connection)
-            item_ids = self._write_items(connection, [result.item for result in results])
-            new = self._write_results(connection, results, item_ids)
-            self._move_pointers(connection, results, item_ids, new)
-            self.checkpoint("before_commit")
+            # A connection that was lost while it committed may have committed.
+            if next(attempts) == 0 or not self._is_recorded(connection, results[0].item):
+                self._record(connection, results)
+                self.checkpoint("before_commit")
+
+        self.database.run(record)
         self.checkpoint("after_commit")
         self.on_recorded(results)
+
+    def _record(self, connection: Connection, results: Sequence[Result]) -> None:
+        item_ids = self._write_items(connection, [result.item for result in results])
+        new = self._write_results(connection, results, item_ids)
+        self._move_pointers(connection, results, item_ids, new)
+
+    def _is_recorded(self, connection: Connection, item: Item) -> bool:
+        """True when this run has a result of an item, and so of all that were written with it."""
+        mine = (ItemRow.source_id == self.source.id) & (ItemRow.key_hash == digest(item.key))
+        query = select(ResultRow.id).join(ItemRow, ItemRow.id == ResultRow.item_id)
+        return connection.scalar(query.where(mine, ResultRow.run_id == self.run_id)) is not None
 
     def _write_items(self, connection: Connection, items: Sequence[Item]) -> dict[str, int]:
         """Make the items known; return their ids by key hash."""

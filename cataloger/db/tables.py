@@ -1,0 +1,114 @@
+"""Tables of the shop: finding one by its name and describing it. Their types and values stay as the driver gives them."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnClause, Connection, LargeBinary, TableClause, column, inspect, table
+from sqlalchemy.sql import quoted_name
+
+from cataloger.errors import SourceError, UsageError
+
+# A name is bare, without dots and quotes, or in double quotes, in which "" stands for one.
+_PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".]+?))\s*(?:\.|$)')
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """Name of a table or view, exactly as the database holds it."""
+
+    name: str
+    schema: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "TableName":
+        """Read `table`, `schema.table`, or either part in double quotes. Raises UsageError."""
+        parts, position = [], 0
+        while position < len(text):
+            match = _PART.match(text, position)
+            if match is None:
+                break
+            parts.append((match[1] or match[2]).replace('""', '"'))
+            position = match.end()
+        if position < len(text) or text.endswith(".") or len(parts) not in (1, 2):
+            raise UsageError(f'{text!r} is not the name of a table; write products, shop.products or shop."My.Table"')
+        return cls(parts[-1], parts[0] if len(parts) == 2 else None)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """What the database says of a table. columns: name -> type. uniques: sets of columns that cannot repeat."""
+
+    name: TableName
+    columns: dict[str, Any]
+    not_null: frozenset[str]
+    primary_key: tuple[str, ...]
+    uniques: tuple[frozenset[str], ...]
+
+    def clause(self, alias: str | None = None) -> Any:
+        """Return the table for use in a statement; every identifier is quoted as it is."""
+        columns: list[ColumnClause[Any]] = [column(quoted_name(name, True)) for name in self.columns]  # type: ignore[arg-type]
+        schema = quoted_name(self.name.schema, True) if self.name.schema else None
+        clause: TableClause = table(quoted_name(self.name.name, True), *columns, schema=schema)
+        return clause.alias(alias) if alias else clause
+
+    def require(self, names: Iterable[str], flag: str) -> None:
+        """Raise SourceError unless all columns are there; the message offers the nearest one."""
+        for name in names:
+            if name not in self.columns:
+                raise SourceError(f"{flag} {name}: {_missing(f'the column in {self.name}', name, list(self.columns))}")
+
+    def is_binary(self, name: str) -> bool:
+        """True for a column of bytes."""
+        return isinstance(self.columns[name], LargeBinary)
+
+    def is_unique(self, names: Sequence[str]) -> bool:
+        """True when the database guarantees that these columns are never null and never repeat."""
+        given = frozenset(names)
+        keys = (frozenset(self.primary_key), *self.uniques)
+        return given <= self.not_null | frozenset(self.primary_key) and any(key and key <= given for key in keys)
+
+
+def describe(connection: Connection, name: TableName, flag: str) -> TableInfo:
+    """Look a table or view up. Raises SourceError with the nearest names when it is not there."""
+    inspector = inspect(connection)
+    schema = name.schema
+    if schema and schema not in inspector.get_schema_names():
+        raise SourceError(f"{flag} {name}: {_missing('the schema', schema, inspector.get_schema_names())}")
+    known = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+    if connection.dialect.name == "postgresql":
+        known += inspector.get_materialized_view_names(schema)
+    if name.name not in known:
+        raise SourceError(f"{flag} {name}: {_missing('the table', name.name, known)}")
+    columns = inspector.get_columns(name.name, schema)
+    primary_key = inspector.get_pk_constraint(name.name, schema).get("constrained_columns") or ()
+    constraints = inspector.get_unique_constraints(name.name, schema) if name.name in known else []
+    indexes = inspector.get_indexes(name.name, schema)
+    uniques = [c["column_names"] for c in constraints]
+    # A partial index is unique only among the rows that it covers, and one over an expression has no column there.
+    uniques += [i["column_names"] for i in indexes if i["unique"] and not _is_partial(i)]  # type: ignore[misc]
+    return TableInfo(
+        name,
+        {str(each["name"]): each["type"] for each in columns},
+        frozenset(str(each["name"]) for each in columns if not each["nullable"]),
+        tuple(str(each) for each in primary_key),
+        tuple(frozenset(names) for names in uniques if None not in names),
+    )
+
+
+def _is_partial(index: Any) -> bool:
+    return any(key.endswith("_where") and value is not None for key, value in index.get("dialect_options", {}).items())
+
+
+def _missing(what: str, name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), [each.lower() for each in known], n=3)
+    offered = [each for each in known if each.lower() in near]
+    if offered:
+        return f"{what} is not there; did you mean {' or '.join(offered)}?"
+    listed = ", ".join(sorted(known)[:12]) + (", ..." if len(known) > 12 else "")
+    return f"{what} is not there; there are: {listed}" if known else f"{what} is not there; there is none"

@@ -1,0 +1,87 @@
+"""Items that a complete scan did not meet leave the views, and those that it meets again come back."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, ColumnElement, func, select, update
+
+from cataloger.db.database import Database
+from cataloger.db.models import Item
+from cataloger.ledger import SourceRef
+
+PAGE = 5000
+BITS = 1 << 16
+
+
+class Presence:
+    """Which known items a scan has met: one bit an item, so a million of them need a few hundred kilobytes."""
+
+    def __init__(self, database: Database, source: SourceRef) -> None:
+        self._database = database
+        self._source = source
+        self._blocks: dict[int, bytearray] = {}
+        self._seen = 0
+        self._returned: list[int] = []
+        # What this run itself adds has a higher id and is there for certain.
+        highest = select(func.max(Item.id)).where(Item.source_id == source.id)
+        self._highest = database.run(lambda connection: connection.scalar(highest), read_only=True) or 0
+
+    def see(self, item_id: int, *, is_gone: bool) -> None:
+        """Note that the scan met an item. is_gone: it is not in the views at the moment."""
+        block = self._blocks.setdefault(item_id // BITS, bytearray(BITS // 8))
+        byte, bit = divmod(item_id % BITS, 8)
+        if block[byte] & (1 << bit):
+            return
+        block[byte] |= 1 << bit
+        if is_gone:
+            self._returned.append(item_id)
+        elif item_id <= self._highest:
+            self._seen += 1
+
+    def count_gone(self) -> int:
+        """Count what a complete scan has not met."""
+        return sum(len(ids) for ids in self._missing())
+
+    def settle(self, run_id: int) -> int:
+        """After a complete scan: take what it did not meet out of the views; return how many those were."""
+        gone = 0
+        for ids in self._missing():
+            self._mark(ids, run_id)
+            gone += len(ids)
+        return gone
+
+    def bring_back(self) -> int:
+        """Return what was met again to the views; right after a scan of a part, too."""
+        for start in range(0, len(self._returned), PAGE):
+            self._mark(self._returned[start : start + PAGE], None)
+        count, self._returned = len(self._returned), []
+        return count
+
+    def _mark(self, ids: list[int], run_id: int | None) -> None:
+        statement = update(Item).where(Item.id.in_(ids)).values(gone_run_id=run_id)
+        self._database.run(lambda connection: connection.execute(statement).rowcount)
+
+    def _missing(self) -> Iterator[list[int]]:
+        if not self._source.prefix and self._count_present() == self._seen:
+            return
+        last = 0
+        while rows := self._database.run(lambda connection, last=last: self._page(connection, last), read_only=True):
+            last = rows[-1][0]
+            ids = [item_id for item_id, key in rows if key.startswith(self._source.prefix) and not self._has(item_id)]
+            if ids:
+                yield ids
+
+    def _present(self) -> ColumnElement[bool]:
+        return (Item.source_id == self._source.id) & Item.gone_run_id.is_(None) & (Item.id <= self._highest)
+
+    def _count_present(self) -> int:
+        query = select(func.count()).select_from(Item).where(self._present())
+        return self._database.run(lambda connection: connection.scalar(query), read_only=True) or 0
+
+    def _page(self, connection: Connection, last: int) -> list[tuple[int, str]]:
+        query = select(Item.id, Item.key).where(self._present(), Item.id > last).order_by(Item.id).limit(PAGE)
+        return [(row.id, row.key) for row in connection.execute(query)]
+
+    def _has(self, item_id: int) -> bool:
+        block = self._blocks.get(item_id // BITS)
+        byte, bit = divmod(item_id % BITS, 8)
+        return block is not None and bool(block[byte] & (1 << bit))

@@ -1,0 +1,137 @@
+"""The shop's tables, checked before any work: which columns name a product, order the rows and hold the image."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Float, and_, exists, func, literal_column, or_, select, tuple_
+
+from cataloger.db.tables import TableInfo, TableName, describe
+from cataloger.errors import SourceError
+from cataloger.options import TableOptions
+
+Column = ColumnElement[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What to select. rows: the table with a row an image or a product. keys: identify a row and order the pages.
+
+    products: name the product, columns of the same table. own: positions in `keys` that tell the images of one
+    product apart. digest: SHA-256 of the bytes in hexadecimal, computed by the server; None unless `is_blob`.
+    """
+
+    name: TableName
+    rows: Any
+    keys: tuple[Column, ...]
+    products: tuple[Column, ...]
+    own: tuple[int, ...]
+    image: Column
+    is_blob: bool
+    version: Column | None
+    digest: Column | None
+    condition: Column | None
+
+    def after(self, key: tuple[Any, ...] | None) -> list[Column]:
+        """Return the conditions that hold for the rows behind a key, in the server's own order."""
+        conditions = [] if self.condition is None else [self.condition]
+        if key is None:
+            return conditions
+        if len(key) > 1:
+            # MySQL finds no range in a comparison of rows; this one it does.
+            conditions.append(self.keys[0] >= key[0])
+            return [*conditions, tuple_(*self.keys) > tuple_(*key)]
+        return [*conditions, self.keys[0] > key[0]]
+
+    def at(self, rows: list[tuple[Any, ...]]) -> Column:
+        """Return the condition for certain rows."""
+        if len(self.keys) == 1:
+            return self.keys[0].in_([row[0] for row in rows])
+        return tuple_(*self.keys).in_(rows)
+
+
+def inspect_layout(connection: Connection, options: TableOptions) -> Layout:
+    """Check tables, columns and keys. Raises SourceError that names what is missing and the flag that asked for it."""
+    products = describe(connection, TableName.parse(options.table), "--table")
+    products.require(options.ids, "--id")
+    _check_identity(connection, products, options.ids, "--id")
+    if options.image_table is None:
+        return _of_products(connection, products, options)
+    return _of_images(connection, products, options)
+
+
+def _of_products(connection: Connection, info: TableInfo, options: TableOptions) -> Layout:
+    _check_columns(info, options)
+    rows = info.clause()
+    keys = tuple(rows.c[name] for name in options.ids)
+    return _layout(connection, info, options, rows=rows, keys=keys, products=keys, own=(), condition=_where(options))
+
+
+def _of_images(connection: Connection, products: TableInfo, options: TableOptions) -> Layout:
+    info = describe(connection, TableName.parse(str(options.image_table)), "--image-table")
+    info.require(options.image_fk, "--image-fk")
+    info.require(options.image_ids, "--image-id")
+    _check_columns(info, options)
+    names = options.image_ids or info.primary_key
+    if not names:
+        raise SourceError(f"{info.name} has no primary key: name the columns that identify a row with --image-id")
+    if options.image_ids:
+        _check_identity(connection, info, names, "--image-id")
+    rows = info.clause("cataloger_images")
+    parent = products.clause()
+    pairs = zip(options.ids, options.image_fk, strict=True)
+    belongs = and_(*(parent.c[product] == rows.c[image] for product, image in pairs))
+    # Inside the subquery the columns that --where names are those of the products.
+    where = _where(options)
+    condition = exists().where(belongs if where is None else and_(belongs, where)).select_from(parent).correlate(rows)
+    own = tuple(index for index, name in enumerate(names) if name not in options.image_fk)
+    keys = tuple(rows.c[name] for name in names)
+    fk = tuple(rows.c[name] for name in options.image_fk)
+    return _layout(connection, info, options, rows=rows, keys=keys, products=fk, own=own, condition=condition)
+
+
+def _layout(connection: Connection, info: TableInfo, options: TableOptions, **parts: Any) -> Layout:
+    image = parts["rows"].c[options.image]
+    is_blob = info.is_binary(options.image)
+    if is_blob and options.image_list:
+        raise SourceError(f"--image {options.image} holds bytes; --image-list is for text and arrays")
+    version = parts["rows"].c[options.version_column] if options.version_column else None
+    digest = _digest(connection.dialect.name, image) if is_blob and version is None else None
+    return Layout(name=info.name, image=image, is_blob=is_blob, version=version, digest=digest, **parts)
+
+
+def _check_columns(info: TableInfo, options: TableOptions) -> None:
+    info.require((options.image,), "--image")
+    if options.version_column:
+        info.require((options.version_column,), "--version-column")
+
+
+def _check_identity(connection: Connection, info: TableInfo, names: tuple[str, ...], flag: str) -> None:
+    """Raise SourceError unless the columns are unique and not null; look, where the database does not say so."""
+    for name in names:
+        if isinstance(info.columns[name], Float):
+            raise SourceError(f"{flag} {name} is a floating-point number, which cannot identify a row exactly")
+    if info.is_unique(names):
+        return
+    rows = info.clause()
+    columns = [rows.c[name] for name in names]
+    shown = ", ".join(names)
+    if connection.execute(select(1).where(or_(*(each.is_(None) for each in columns))).limit(1)).first():
+        raise SourceError(f"{flag} {shown} is null in some rows of {info.name}: exclude them in a view, or name others")
+    twice = select(*columns).group_by(*columns).having(func.count() > 1).limit(1)
+    row = connection.execute(twice).first()
+    if row is not None:
+        values = ", ".join(str(value) for value in row)
+        raise SourceError(f"{flag} {shown} does not identify a row of {info.name}: {values} is there more than once")
+
+
+def _where(options: TableOptions) -> Column | None:
+    """Return the operator's own condition. The line breaks keep a comment in it from reaching our SQL."""
+    return None if options.where is None else literal_column(f"(\n{options.where}\n)")
+
+
+def _digest(dialect: str, image: Column) -> Column:
+    if dialect == "postgresql":
+        return func.encode(func.sha256(image), "hex")
+    if dialect in ("mysql", "mariadb"):
+        return func.sha2(image, 256)
+    return func.cataloger_sha256(image)

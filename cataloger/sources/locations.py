@@ -1,0 +1,116 @@
+"""What a product table says of an image: a path, a URL, or something that is neither."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cataloger.download import without_query
+from cataloger.sources.names import key_of, version_of
+
+SCHEMES = ("http", "https")
+BAD_VALUE = "source.bad_value"
+BAD_LIST = "source.bad_list"
+RELATIVE_PATH = "source.relative_path"
+OUTSIDE_ROOT = "source.outside_root"
+UNKNOWN_SCHEME = "source.scheme"
+
+# Two characters at least, so that a Windows drive is no scheme.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the bytes of an image are. uri: for people, without query and password. version: "" if unknown."""
+
+    uri: str
+    version: str
+    path: bytes | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a value names no image. code: stable failure code."""
+
+    code: str
+    message: str
+
+
+def locate(value: object, root: bytes | None) -> Location | Problem:
+    """Read one value as a URL, or as a path below `root` if there is one.
+
+    A path with a leading slash starts at the root too, as in the path of a URL, unless it lies in the root as it is.
+    Codes: source.bad_value, source.relative_path, source.outside_root, source.scheme.
+    """
+    if not isinstance(value, str) or "\0" in value:
+        return Problem(BAD_VALUE, f"the value is no text that could be a path or a URL, but {type(value).__name__}")
+    scheme = _SCHEME.match(value)
+    if scheme is None:
+        return _locate_file(value, root)
+    if scheme[1].lower() not in SCHEMES:
+        return Problem(UNKNOWN_SCHEME, f"images are read from paths, http and https, not from {scheme[1]}")
+    plain = without_query(value)
+    return Location(uri=plain, version=plain, url=value)
+
+
+def split_list(value: object, separator: str) -> list[object] | Problem:
+    """Return the images of a cell: a JSON array, or text with a separator. Empty ones are left out.
+
+    separator: "json" or the text between two values. A database's own arrays come as lists. Code: source.bad_list.
+    """
+    if isinstance(value, str) and separator != "json":
+        return [part.strip() for part in value.split(separator) if part.strip()]
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return Problem(BAD_LIST, "the value is not valid JSON")
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return Problem(BAD_LIST, "the value is not an array of paths or URLs")
+    return [each for each in value if each not in (None, "")]
+
+
+def text_of(value: Any) -> str:
+    """Return a key's value as text: the same for every driver, and different for different values."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def join_keys(values: Sequence[Any]) -> str:
+    """Return a key of one or several columns as text: the value itself, or a JSON array of them."""
+    if len(values) == 1:
+        return text_of(values[0])
+    return json.dumps([text_of(value) for value in values], ensure_ascii=False)
+
+
+def _locate_file(value: str, root: bytes | None) -> Location | Problem:
+    try:
+        name = os.fsencode(value)
+    except UnicodeEncodeError:
+        return Problem(BAD_VALUE, "the path holds half a surrogate pair, which no file name can")
+    if root is None:
+        if not name.startswith(b"/"):
+            return Problem(RELATIVE_PATH, "the path is relative: say what to with --image-root")
+        path = os.path.normpath(name)
+    else:
+        path = os.path.normpath(name)
+        if not _is_inside(path, root):
+            path = os.path.normpath(os.path.join(root, name.lstrip(b"/")))
+        if not _is_inside(path, root):
+            return Problem(OUTSIDE_ROOT, "the path leads out of --image-root")
+    return Location(uri=key_of(path), version=_version(path), path=path)
+
+
+def _is_inside(path: bytes, root: bytes) -> bool:
+    return path.startswith(root.rstrip(b"/") + b"/")
+
+
+def _version(path: bytes) -> str:
+    try:
+        return version_of(os.stat(path))
+    except OSError:
+        return ""  # reading it says why

@@ -1,0 +1,165 @@
+"""A product table of a SQL database as items: page by page, holding no connection in between."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+
+from cataloger.db.database import Database
+from cataloger.db.session import server_of
+from cataloger.errors import SourceError, UsageError
+from cataloger.options import TableOptions
+from cataloger.records import Blob, Failure, Item
+from cataloger.sources.layout import Layout, inspect_layout
+from cataloger.sources.locations import RELATIVE_PATH, Location, Problem, join_keys, locate, split_list, text_of
+
+PAGE = 1000
+SAMPLE = 20
+
+
+class TableSource:
+    """The images of a product table.
+
+    The key of an item is the product's, or a JSON array of it and what tells its images apart. After a scan:
+    `without_image` counts the rows that have none. Raises SourceError at once when the tables cannot be used.
+    """
+
+    kind = "table"
+    prefix = ""
+
+    def __init__(self, database: Database, options: TableOptions) -> None:
+        self.database = database
+        self.options = options
+        self.without_image = 0
+        self._image_root = None if options.image_root is None else os.path.abspath(os.fsencode(options.image_root))
+        self.layout = database.run(lambda connection: inspect_layout(connection, options), read_only=True)
+        self._check_sample()
+
+    @property
+    def root(self) -> str:
+        """Identity of the source: its given name, or the server, table and column; never a user or a password."""
+        if self.options.name:
+            return self.options.name
+        return f"{server_of(self.database.engine.url)}/{self.layout.name}#{self.options.image}"
+
+    @property
+    def is_complete(self) -> bool:
+        """True when a scan sees everything that the source holds."""
+        return self.options.where is None
+
+    @property
+    def problems(self) -> list[str]:
+        """What a person should know of the scan."""
+        if not self.without_image:
+            return []
+        return [f"{self.without_image} rows of {self.layout.name} have no image in {self.options.image}"]
+
+    def scan(self) -> Iterator[Item | Failure]:
+        """Yield the items, in the order of the keys. Rows added behind the page that was read last are seen."""
+        self.without_image = 0
+        after: tuple[Any, ...] | None = None
+        while page := self._read(self._page(after, PAGE)):
+            for row in page:
+                yield from self._subjects(row)
+            last = self._key(page[-1])
+            if last == after:
+                raise SourceError(f"the rows of {self.layout.name} cannot be paged by {', '.join(self.options.ids)}")
+            after = last
+
+    def count(self) -> int | None:
+        """Count the rows, for a progress bar; None if a row may hold several images."""
+        if self.options.image_list:
+            return None
+        query = select(func.count()).select_from(self.layout.rows).where(*self.layout.after(None))
+        return int(self._read(query)[0][0])
+
+    def nothing_found(self) -> str:
+        """Say why a scan found nothing."""
+        narrowed = " under --where" if self.options.where else ""
+        problems = "".join(f"; {problem}" for problem in self.problems)
+        return f"{self.layout.name} has no rows with an image{narrowed}{problems}"
+
+    def read_blobs(self, items: Sequence[Item]) -> dict[str, bytes]:
+        """Return the bytes of items by key, in one statement; rows that are gone or null are left out."""
+        rows = {item.blob.row: item.key for item in items if item.blob is not None}
+        query = select(*self.layout.keys, self.layout.image).where(self.layout.at(list(rows)))
+        found = ((rows.get(self._key(row)), row[-1]) for row in self._read(query))
+        return {key: _as_bytes(data) for key, data in found if key is not None and data is not None}
+
+    def _read(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
+        return self.database.run(lambda connection: connection.execute(query).all(), read_only=True)
+
+    def _page(self, after: tuple[Any, ...] | None, size: int) -> Select[Any]:
+        layout = self.layout
+        image = [func.length(layout.image)] if layout.is_blob else [layout.image]
+        extra = [column for column in (layout.version, layout.digest) if column is not None]
+        columns = [*layout.keys, *layout.products, *image, *extra]
+        # Labels, since a column may be selected twice.
+        labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
+        return select(*labelled).where(*layout.after(after)).order_by(*layout.keys).limit(size)
+
+    def _key(self, row: Row[*tuple[Any, ...]]) -> tuple[Any, ...]:
+        return tuple(row[: len(self.layout.keys)])
+
+    def _subjects(self, row: Row[*tuple[Any, ...]]) -> Iterator[Item | Failure]:
+        keys, start = self._key(row), len(self.layout.keys)
+        products, rest = row[start : start + len(self.layout.products)], row[start + len(self.layout.products) :]
+        product = join_keys(products)
+        image, version = rest[0], (rest[1] if len(rest) > 1 else None)
+        key = join_keys([product, *(keys[index] for index in self.layout.own)])
+        if image is None or image == "" or image == b"":
+            self.without_image += 1
+        elif self.layout.is_blob:
+            token = "" if version is None else self._token(version)
+            uri = f"{self.layout.name}/{key}"
+            yield Item(key, uri, token, product_key=product, blob=Blob(keys, int(image)))
+        elif self.options.image_list:
+            yield from self._listed(product, image, version)
+        else:
+            yield self._located(key, product, image, version)
+
+    def _listed(self, product: str, cell: object, version: object) -> Iterator[Item | Failure]:
+        images = split_list(cell, str(self.options.image_list))
+        if isinstance(images, Problem):
+            yield Failure(Item(product, "", "", product_key=product), images.code, images.message)
+            return
+        if not images:
+            self.without_image += 1
+        seen: Counter[str] = Counter()
+        for number, image in enumerate(images, start=1):
+            place = locate(image, self._image_root)
+            # The key names the image and not its place in the list, so that another order changes nothing. Images
+            # whose URLs differ in the query alone are told apart by their order.
+            name = place.uri if isinstance(place, Location) else f"image {number}"
+            seen[name] += 1
+            key = join_keys([product, name, *([seen[name]] if seen[name] > 1 else [])])
+            yield self._subject(key, product, place, version)
+
+    def _located(self, key: str, product: str, image: object, version: object) -> Item | Failure:
+        return self._subject(key, product, locate(image, self._image_root), version)
+
+    def _subject(self, key: str, product: str, place: Location | Problem, version: object) -> Item | Failure:
+        if isinstance(place, Problem):
+            return Failure(Item(key, "", "", product_key=product), place.code, place.message)
+        token = place.version if version is None else self._token(version)
+        return Item(key, place.uri, token, path=place.path, product_key=product, url=place.url)
+
+    def _token(self, version: object) -> str:
+        """Return the version token; the prefix keeps a version column and a digest apart from each other."""
+        return ("sha256:" if self.layout.digest is not None else "column:") + text_of(version)
+
+    def _check_sample(self) -> None:
+        """Try the very statement of the scan, so that --where, privileges and paths are proved before any work."""
+        sample = list(self._read(self._page(None, SAMPLE)))
+        subjects = [subject for row in sample for subject in self._subjects(row)]
+        relative = [s for s in subjects if isinstance(s, Failure) and s.code == RELATIVE_PATH]
+        if relative and len(relative) == len(subjects):
+            raise UsageError(
+                f"{self.options.image} holds relative paths: name the folder that they start from with --image-root"
+            )
+
+
+def _as_bytes(data: Any) -> bytes:
+    return data.encode() if isinstance(data, str) else bytes(data)
