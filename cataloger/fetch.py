@@ -31,7 +31,9 @@ class Remote:
     threads: int = THREADS
 
 
-def fetch(items: Iterable[Item | Failure], limits: Limits, remote: Remote | None = None) -> Iterator[Fetched | Failure]:
+def fetch(
+    items: Iterable[Item | Failure], limits: Limits, remote: Remote | None = None
+) -> Iterator[Fetched | Failure]:
     """Read items ahead, in order; at most `limits.bytes_in_flight` bytes are held that nobody has taken.
 
     Failures among the items pass through. Codes: io.missing, io.permission, io.not_a_file, io.error (transient),
@@ -53,10 +55,19 @@ def fetch(items: Iterable[Item | Failure], limits: Limits, remote: Remote | None
             while waiting:
                 yield from _take(waiting.popleft()[0])
         finally:
-            for future, _ in waiting:
-                future.cancel()
             if remote.web is not None:
                 remote.web.close()
+            for future, _ in waiting:
+                future.add_done_callback(_discard)
+                future.cancel()
+
+
+def _discard(future: Future[list[Answer]]) -> None:
+    """Close the temporary files of downloads that nobody takes any more."""
+    if not future.cancelled() and future.exception() is None:
+        for answer in future.result():
+            if isinstance(answer, Downloaded):
+                answer.close()
 
 
 def _groups(items: Iterable[Item | Failure]) -> Iterator[list[Item | Failure]]:

@@ -154,6 +154,10 @@ class TableOptions:
         _require(bool(self.ids), "--id is needed: the column or columns that identify a product")
         _require(len(set(self.ids)) == len(self.ids), "--id names a column twice")
         _require(self.image_list != "", "--image-list is json or a separator, e.g. --image-list '|'")
+        _require(
+            self.name is None or (self.name.strip() != "" and not self.name.startswith("/")),
+            "--source-name is a name, which does not begin with /",
+        )
         if self.image_table:
             _require(
                 len(self.image_fk) == len(self.ids),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item
@@ -25,7 +25,7 @@ class Presence:
         highest = select(func.max(Item.id)).where(Item.source_id == source.id)
         self._highest = database.run(lambda connection: connection.scalar(highest), read_only=True) or 0
 
-    def see(self, item_id: int, *, is_gone: bool) -> None:
+    def see(self, item_id: int, is_gone: bool, /) -> None:
         """Note that the scan met an item. is_gone: it is not in the views at the moment."""
         block = self._blocks.setdefault(item_id // BITS, bytearray(BITS // 8))
         byte, bit = divmod(item_id % BITS, 8)

@@ -38,10 +38,14 @@ FLOORS = (
     ("cataloger.sinks", 2),
     ("cataloger.training", 3),
     ("cataloger.targets", 3),
+    ("cataloger.presence", 3),
+    ("cataloger.label_map", 3),
     ("cataloger.pipeline", 3),
-    ("cataloger.tagging", 4),
-    ("cataloger.cli", 5),
-    ("cataloger.__main__", 6),
+    ("cataloger.job", 4),
+    ("cataloger.tagging", 5),
+    ("cataloger.sync", 5),
+    ("cataloger.cli", 6),
+    ("cataloger.__main__", 7),
 )
 
 TORCH_MODULES = {

@@ -29,7 +29,8 @@ from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.tagging import Hooks, TagOptions, tag
+from cataloger.job import Hooks
+from cataloger.tagging import TagOptions, tag
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "images"
@@ -56,7 +57,7 @@ storm = load(ROOT / "benchmarks" / "kill_storm.py")
 # `cataloger ARGUMENTS` that writes every 4 results; `at(point, action)` acts when it gets to a point.
 RIGGED = """
 import os, resource, signal, sys
-from cataloger import pipeline, tagging
+from cataloger import job, pipeline
 from cataloger.cli.app import main
 from cataloger.db import session
 
@@ -71,8 +72,8 @@ def at(point, action):
         if name == point and passed.count(name) == (1 if point == "before_close" else 2):
             action()
 
-    hooks = tagging.Hooks
-    tagging.Hooks = lambda stop, progress: hooks(stop, progress, check)
+    hooks = job.Hooks
+    job.Hooks = lambda stop, progress: hooks(stop, progress, check)
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

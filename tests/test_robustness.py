@@ -18,8 +18,9 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
+from cataloger.job import Hooks
 from cataloger.options import Limits, RunOptions
-from cataloger.tagging import Hooks, TagOptions, tag
+from cataloger.tagging import TagOptions, tag
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 TOLERANCE = 1e-5  # of a confidence, between two runs over the same bytes

@@ -9,9 +9,10 @@ from cataloger.cli import render
 from cataloger.cli.groups import make_group
 from cataloger.db import schema as schemas
 from cataloger.db.session import redact
+from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
 
-app = make_group("The tables of cataloger: upgrade, current.")
+app = make_group("The tables of cataloger: upgrade, downgrade, current.")
 
 
 @app.command()
@@ -29,6 +30,25 @@ def upgrade(
     after = schemas.current(db, schema=schema)
     changed = f"from {before or 'no tables'} to {after}" if before != after else f"already at {after}"
     typer.echo(f"{redact(db)}: {changed}")
+
+
+@app.command()
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="An older revision, or 'base' for no tables at all.")],
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it: what only newer revisions hold is lost.")] = False,
+) -> None:
+    """Take the tables back to an older revision, e.g. before an older version of cataloger is installed again."""
+    if not yes:
+        raise UsageError(
+            f"a downgrade of {redact(db)} loses what only newer revisions hold ('base': everything that cataloger "
+            "recorded); add --yes to do it"
+        )
+    before = schemas.current(db, schema=schema)
+    schemas.downgrade(db, revision, schema=schema)
+    after = schemas.current(db, schema=schema)
+    typer.echo(f"{redact(db)}: from {before} to {after or 'no tables'}")
 
 
 @app.command()

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cataloger.options import Device
+from cataloger.options import Device, RunOptions
+
+DEFAULTS = RunOptions()
 
 DbOption = Annotated[
     str,
@@ -73,5 +75,33 @@ OutputOption = Annotated[
         envvar="CATALOGER_OUTPUT",
         metavar="FILE",
         help="Also write the current result of every image there: .jsonl, .csv or .parquet.",
+    ),
+]
+TopKOption = Annotated[
+    int, typer.Option("--top-k", envvar="CATALOGER_TOP_K", min=1, max=5, help="Categories an image.")
+]
+BatchSizeOption = Annotated[
+    int, typer.Option("--batch-size", envvar="CATALOGER_BATCH_SIZE", min=1, help="Images classified together.")
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option("--workers", envvar="CATALOGER_WORKERS", min=0, help="Decoding processes; 0: one a processor."),
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", envvar="CATALOGER_LIMIT", min=1, help="Tag at most so many images.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Tag again what is unchanged.")]
+RetryFailedOption = Annotated[
+    bool, typer.Option("--retry-failed", help="Try again what failed for good, e.g. damaged files.")
+]
+MaxFailureRateOption = Annotated[
+    float,
+    typer.Option(
+        "--max-failure-rate",
+        envvar="CATALOGER_MAX_FAILURE_RATE",
+        min=0.0,
+        max=1.0,
+        help="Failed share of the images attempted above which the exit status is 3.",
     ),
 ]

@@ -91,6 +91,13 @@ def open_database(url: str, *, schema: str | None = None) -> Database:
     return Database(engine)
 
 
+def open_for_planning(url: str, *, schema: str | None = None) -> Database | None:
+    """Open a database that is only looked at; None where there are no tables of cataloger yet."""
+    if is_new_sqlite_file(url) or schemas.current(url, schema=schema) is None:
+        return None
+    return open_database(url, schema=schema)
+
+
 def open_source(url: str) -> Database:
     """Open the shop's own database to read from: no tables of ours are needed there, and nothing is created."""
     if is_new_sqlite_file(url):

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from cataloger.db.types import UtcDateTime, digest, exact_text, identifier
+from cataloger.db.types import UtcDateTime, digest, exact_name, exact_text, identifier
 
 TOP_K = 5
 
@@ -76,6 +76,17 @@ class Source(Base):
     name: Mapped[str] = mapped_column(exact_text())
     weights_id: Mapped[str | None] = mapped_column(ForeignKey("cataloger_model.weights_id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class LabelMap(Base):
+    """What a shop calls a label of the model. parent: code of the category above."""
+
+    __tablename__ = "cataloger_label_map"
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
+    label: Mapped[str] = mapped_column(exact_name(), primary_key=True)
+    code: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str | None] = mapped_column(String(255))
+    parent: Mapped[str | None] = mapped_column(String(255))
 
 
 class Run(Base):

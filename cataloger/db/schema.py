@@ -78,6 +78,29 @@ def upgrade(url: str, *, schema: str | None = None) -> None:
         engine.dispose()
 
 
+def downgrade(url: str, revision: str, *, schema: str | None = None) -> None:
+    """Take the tables back to an older revision, or to none with "base"; what only newer ones hold is lost."""
+    if revision not in {*revisions(), "base"}:
+        raise SchemaError(f"there is no revision {revision}; there are base, {', '.join(sorted(revisions()))}")
+    engine = make_engine(url, schema=schema)
+    try:
+        with connect(engine) as connection:
+            _wait_for_others(connection)
+            found = _revision_in(connection)
+            if found is None:
+                raise SchemaError(f"{redact(url)} has no tables of cataloger")
+            refuse_newer(found, url)
+            if revision != "base" and revision > found:
+                raise SchemaError(f"{redact(url)} is at revision {found}, which is older than {revision}")
+            config = _config()
+            config.attributes["connection"] = connection
+            command.downgrade(config, revision)
+            if revision == "base":
+                connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+    finally:
+        engine.dispose()
+
+
 def upgrade_sql(url: str, *, schema: str | None = None) -> str:
     """Return the statements of `upgrade` from nothing, for somebody else to run."""
     engine = make_engine(url, schema=schema)

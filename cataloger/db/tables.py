@@ -1,4 +1,4 @@
-"""Tables of the shop: finding one by its name and describing it. Their types and values stay as the driver gives them."""
+"""Tables of the shop: finding one by its name and describing it; types and values as the driver gives them."""
 
 import difflib
 import re
@@ -61,7 +61,8 @@ class TableInfo:
         """Raise SourceError unless all columns are there; the message offers the nearest one."""
         for name in names:
             if name not in self.columns:
-                raise SourceError(f"{flag} {name}: {_missing(f'the column in {self.name}', name, list(self.columns))}")
+                missing = _missing(f"the column in {self.name}", name, list(self.columns))
+                raise SourceError(f"{flag} {name}: {missing}")
 
     def is_binary(self, name: str) -> bool:
         """True for a column of bytes."""
@@ -102,7 +103,8 @@ def describe(connection: Connection, name: TableName, flag: str) -> TableInfo:
 
 
 def _is_partial(index: Any) -> bool:
-    return any(key.endswith("_where") and value is not None for key, value in index.get("dialect_options", {}).items())
+    options = index.get("dialect_options", {})
+    return any(key.endswith("_where") and value is not None for key, value in options.items())
 
 
 def _missing(what: str, name: str, known: Sequence[str]) -> str:

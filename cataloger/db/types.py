@@ -36,6 +36,13 @@ def exact_text() -> Any:
     )
 
 
+def exact_name() -> Any:
+    """A short text that can be part of a key and is compared byte by byte on every engine."""
+    return String(255).with_variant(
+        mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+    )
+
+
 def identifier() -> Any:
     """Integer key of a table that may grow beyond two thousand million rows."""
     return BigInteger().with_variant(Integer(), "sqlite")

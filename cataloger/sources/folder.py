@@ -25,23 +25,31 @@ BLOCK = 10_000
 class FolderSource:
     """Images below a folder, or only `files` of it.
 
-    root: absolute path as bytes. prefix: put before every key. files: paths as bytes, relative to root; these are
+    folder: absolute path as bytes. prefix: put before every key. files: paths as bytes, relative to it; these are
     taken whatever their extension. After a scan: `ignored` files without an image's extension, `problems` that kept
     parts from being read.
 
     Hidden files and folders are left out. A link to a file is an item of its own. A link to a folder is followed
-    unless that lies inside the root, where it is found under its own name, or was followed before.
+    unless that lies inside the folder, where it is found under its own name, or was followed before.
     """
 
-    root: bytes
+    folder: bytes
     prefix: str = ""
     files: Sequence[bytes] | None = None
     ignored: int = 0
     problems: list[str] = field(default_factory=list)
     _followed: set[tuple[int, int]] = field(default_factory=set)
 
+    kind = "folder"
+    without_image = 0
+
+    @property
+    def root(self) -> str:
+        """Identity of the source."""
+        return key_of(self.folder)
+
     def scan(self) -> Iterator[Item | Failure]:
-        """Yield the items. Raises SourceError when the root cannot be read at all."""
+        """Yield the items. Raises SourceError when the folder cannot be read at all."""
         self.ignored = 0
         self.problems.clear()
         self._followed.clear()
@@ -49,15 +57,15 @@ class FolderSource:
             for name in self.files:
                 yield self._item(name)
             return
-        check_folder(self.root)
-        yield from self._scan(b"", (self._identity(self.root),))
+        check_folder(self.folder)
+        yield from self._scan(b"", (self._identity(self.folder),))
 
     def count(self) -> int:
         """Count the items without opening any of them; for a progress bar."""
         if self.files is not None:
             return len(self.files)
-        counter = FolderSource(self.root)
-        return sum(1 for _ in counter._names(b"", (self._identity(self.root),)))
+        counter = FolderSource(self.folder)
+        return sum(1 for _ in counter._names(b"", (self._identity(self.folder),)))
 
     @property
     def is_complete(self) -> bool:
@@ -67,8 +75,8 @@ class FolderSource:
     def nothing_found(self) -> str:
         """Say why a scan found no image."""
         return (
-            f"no image found in {os.fsdecode(self.root)}: looked for {' '.join(SUPPORTED)} in any case, recursively; "
-            f"{self.ignored} other files were ignored"
+            f"no image found in {os.fsdecode(self.folder)}: looked for {' '.join(SUPPORTED)} in any case, "
+            f"recursively; {self.ignored} other files were ignored"
         )
 
     def _scan(self, folder: bytes, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Item | Failure]:
@@ -76,7 +84,7 @@ class FolderSource:
             yield self._item(name)
 
     def _names(self, folder: bytes, ancestors: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
-        """Yield the paths of the images below a folder, relative to the root."""
+        """Yield the paths of the images below a folder, relative to the folder."""
         pending: list[Iterator[tuple[bytes, bool]]] = [self._entries(folder)]
         chain = [ancestors[-1]]
         while pending:
@@ -85,7 +93,7 @@ class FolderSource:
                 pending.pop()
                 chain.pop()
             elif entry[1]:
-                identity = self._identity(os.path.join(self.root, entry[0]))
+                identity = self._identity(os.path.join(self.folder, entry[0]))
                 if identity not in chain:
                     pending.append(self._entries(entry[0]))
                     chain.append(identity)
@@ -95,7 +103,7 @@ class FolderSource:
     def _entries(self, folder: bytes) -> Iterator[tuple[bytes, bool]]:
         """Yield (path relative to the root, whether it is a folder) of what counts in one folder."""
         try:
-            with os.scandir(os.path.join(self.root, folder)) as entries:
+            with os.scandir(os.path.join(self.folder, folder)) as entries:
                 kept = ((entry.name, kind) for entry in entries if (kind := self._kind(entry)) is not None)
                 while block := sorted(itertools.islice(kept, BLOCK)):
                     yield from ((os.path.join(folder, name), kind == "folder") for name, kind in block)
@@ -119,7 +127,7 @@ class FolderSource:
     def _may_follow(self, path: bytes) -> bool:
         target = os.path.realpath(path)
         identity = self._identity(target)
-        root = os.path.realpath(self.root)
+        root = os.path.realpath(self.folder)
         is_inside = target == root or target.startswith(root.rstrip(b"/") + b"/")
         is_above = root.startswith(target.rstrip(b"/") + b"/")
         if is_inside or is_above or identity in self._followed:
@@ -128,7 +136,7 @@ class FolderSource:
         return True
 
     def _item(self, name: bytes) -> Item | Failure:
-        path = os.path.join(self.root, name)
+        path = os.path.join(self.folder, name)
         item = Item(key=self.prefix + key_of(name), uri=key_of(path), version="", path=path)
         try:
             status = os.stat(path)

@@ -50,7 +50,7 @@ class Layout:
 
 
 def inspect_layout(connection: Connection, options: TableOptions) -> Layout:
-    """Check tables, columns and keys. Raises SourceError that names what is missing and the flag that asked for it."""
+    """Check tables, columns and keys. Raises SourceError, which names what is missing and its flag."""
     products = describe(connection, TableName.parse(options.table), "--table")
     products.require(options.ids, "--id")
     _check_identity(connection, products, options.ids, "--id")
@@ -116,7 +116,8 @@ def _check_identity(connection: Connection, info: TableInfo, names: tuple[str, .
     columns = [rows.c[name] for name in names]
     shown = ", ".join(names)
     if connection.execute(select(1).where(or_(*(each.is_(None) for each in columns))).limit(1)).first():
-        raise SourceError(f"{flag} {shown} is null in some rows of {info.name}: exclude them in a view, or name others")
+        advice = "leave them out in a view, or name others"
+        raise SourceError(f"{flag} {shown} is null in some rows of {info.name}: {advice}")
     twice = select(*columns).group_by(*columns).having(func.count() > 1).limit(1)
     row = connection.execute(twice).first()
     if row is not None:

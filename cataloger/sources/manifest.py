@@ -21,7 +21,7 @@ BAD_ROW = "source.bad_row"
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of such bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ManifestSource:
     """Rows of a manifest. The key of an item is its path as written.
 
@@ -32,6 +32,21 @@ class ManifestSource:
     path: Path
     path_column: str | None = None
     product_column: str | None = None
+    prefix: str = ""
+
+    kind = "manifest"
+    without_image = 0
+    is_complete = True
+
+    @property
+    def root(self) -> str:
+        """Identity of the source."""
+        return key_of(os.fsencode(self.path))
+
+    @property
+    def problems(self) -> list[str]:
+        """None: rows that cannot be used are failures."""
+        return []
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield an item a row. Raises SourceError when the file or its columns cannot be used."""

@@ -12,7 +12,7 @@ from cataloger.db.session import server_of
 from cataloger.errors import SourceError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
-from cataloger.sources.layout import Layout, inspect_layout
+from cataloger.sources.layout import inspect_layout
 from cataloger.sources.locations import RELATIVE_PATH, Location, Problem, join_keys, locate, split_list, text_of
 
 PAGE = 1000
@@ -51,10 +51,8 @@ class TableSource:
 
     @property
     def problems(self) -> list[str]:
-        """What a person should know of the scan."""
-        if not self.without_image:
-            return []
-        return [f"{self.without_image} rows of {self.layout.name} have no image in {self.options.image}"]
+        """None: what cannot be read ends the run."""
+        return []
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield the items, in the order of the keys. Rows added behind the page that was read last are seen."""
@@ -78,8 +76,8 @@ class TableSource:
     def nothing_found(self) -> str:
         """Say why a scan found nothing."""
         narrowed = " under --where" if self.options.where else ""
-        problems = "".join(f"; {problem}" for problem in self.problems)
-        return f"{self.layout.name} has no rows with an image{narrowed}{problems}"
+        empty = f"; {self.options.image} is empty in all {self.without_image} of them" if self.without_image else ""
+        return f"{self.layout.name} has no rows with an image{narrowed}{empty}"
 
     def read_blobs(self, items: Sequence[Item]) -> dict[str, bytes]:
         """Return the bytes of items by key, in one statement; rows that are gone or null are left out."""
@@ -109,7 +107,7 @@ class TableSource:
         product = join_keys(products)
         image, version = rest[0], (rest[1] if len(rest) > 1 else None)
         key = join_keys([product, *(keys[index] for index in self.layout.own)])
-        if image is None or image == "" or image == b"":
+        if not image and image != 0:
             self.without_image += 1
         elif self.layout.is_blob:
             token = "" if version is None else self._token(version)

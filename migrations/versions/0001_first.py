@@ -1,54 +1,35 @@
 """The first tables and views."""
 
-from typing import Any
-
 import sqlalchemy as sa
-from alembic import context, op
 
 from cataloger.db.types import UtcDateTime, digest, exact_text, identifier
+from cataloger.migrations.statements import create_index, create_table, create_view, drop_tables, drop_views
 
 revision = "0001"
 down_revision = None
 
 RANKS = range(1, 6)
-OPTIONS = {"engine": "InnoDB", "charset": "utf8mb4"}
 
 
 def upgrade() -> None:
     """Apply. Every statement can be repeated: MySQL keeps what was done before a migration was killed."""
     for create in TABLES:
         create()
-    _create_index("cataloger_result", ["item_id", "weights_id"])
-    _create_index("cataloger_write", ["source_id", "product_hash"])
-    _create_index("cataloger_correction", ["item_id"])
+    create_index("cataloger_result", ["item_id", "weights_id"])
+    create_index("cataloger_write", ["source_id", "product_hash"])
+    create_index("cataloger_correction", ["item_id"])
     for name, select in VIEWS.items():
-        _create_view(name, select)
+        create_view(name, select)
 
 
-def _create_table(name: str, *parts: Any) -> None:
-    # SQLAlchemy takes the options by the name in the URL: mysql://, or mariadb://.
-    options = {f"{kind}_{key}": value for kind in ("mysql", "mariadb") for key, value in OPTIONS.items()}
-    op.create_table(name, *parts, if_not_exists=True, **options)
-
-
-def _create_index(table: str, columns: list[str]) -> None:
-    name = f"ix_{table}_{'_'.join(columns)}"
-    # MySQL has no CREATE INDEX IF NOT EXISTS.
-    if context.is_offline_mode() or not sa.inspect(op.get_bind()).has_index(table, name):
-        op.create_index(name, table, columns)
-
-
-def _create_view(name: str, select: str) -> None:
-    dialect = op.get_context().dialect
-    quote = dialect.identifier_preparer.quote
-    is_mysql = dialect.name in ("mysql", "mariadb")
-    model = "CONCAT(m.name, ' ', m.version)" if is_mysql else "m.name || ' ' || m.version"
-    verb = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
-    op.execute(f"{verb} {name} AS {select.format(model=model, key=quote('key'), rank=quote('rank'))}")
+def downgrade() -> None:
+    """Undo: everything that was recorded is lost."""
+    drop_views(VIEWS)
+    drop_tables(f"cataloger{create.__name__}" for create in reversed(TABLES))
 
 
 def _model() -> None:
-    _create_table(
+    create_table(
         "cataloger_model",
         sa.Column("weights_id", digest(), nullable=False),
         sa.Column("calibration_id", digest(), nullable=False),
@@ -62,7 +43,7 @@ def _model() -> None:
 
 
 def _run() -> None:
-    _create_table(
+    create_table(
         "cataloger_run",
         sa.Column("id", identifier(), sa.Identity(always=False), nullable=False),
         sa.Column("command", sa.String(length=32), nullable=False),
@@ -79,7 +60,7 @@ def _run() -> None:
 
 
 def _source() -> None:
-    _create_table(
+    create_table(
         "cataloger_source",
         sa.Column("id", identifier(), sa.Identity(always=False), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
@@ -97,7 +78,7 @@ def _source() -> None:
 
 
 def _item() -> None:
-    _create_table(
+    create_table(
         "cataloger_item",
         sa.Column("id", identifier(), sa.Identity(always=False), nullable=False),
         sa.Column("source_id", identifier(), nullable=False),
@@ -114,7 +95,7 @@ def _item() -> None:
 
 
 def _lease() -> None:
-    _create_table(
+    create_table(
         "cataloger_lease",
         sa.Column("source_id", identifier(), autoincrement=False, nullable=False),
         sa.Column("run_id", identifier(), nullable=True),
@@ -128,7 +109,7 @@ def _lease() -> None:
 
 
 def _product_result() -> None:
-    _create_table(
+    create_table(
         "cataloger_product_result",
         sa.Column("id", identifier(), sa.Identity(always=False), nullable=False),
         sa.Column("source_id", identifier(), nullable=False),
@@ -162,7 +143,7 @@ def _product_result() -> None:
 
 
 def _write() -> None:
-    _create_table(
+    create_table(
         "cataloger_write",
         sa.Column("id", identifier(), sa.Identity(always=False), nullable=False),
         sa.Column("source_id", identifier(), nullable=False),
@@ -180,7 +161,7 @@ def _write() -> None:
 
 
 def _product_current() -> None:
-    _create_table(
+    create_table(
         "cataloger_product_current",
         sa.Column("source_id", identifier(), autoincrement=False, nullable=False),
         sa.Column("product_hash", digest(), nullable=False),
@@ -200,7 +181,7 @@ def _product_current() -> None:
 
 
 def _result() -> None:
-    _create_table(
+    create_table(
         "cataloger_result",
         sa.Column("id", identifier(), sa.Identity(always=False), nullable=False),
         sa.Column("item_id", identifier(), nullable=False),
@@ -241,7 +222,7 @@ def _result() -> None:
 
 
 def _correction() -> None:
-    _create_table(
+    create_table(
         "cataloger_correction",
         sa.Column("id", identifier(), sa.Identity(always=False), nullable=False),
         sa.Column("item_id", identifier(), nullable=False),
@@ -257,7 +238,7 @@ def _correction() -> None:
 
 
 def _current() -> None:
-    _create_table(
+    create_table(
         "cataloger_current",
         sa.Column("item_id", identifier(), autoincrement=False, nullable=False),
         sa.Column("weights_id", digest(), nullable=False),

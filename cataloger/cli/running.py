@@ -1,0 +1,118 @@
+"""What commands that run a job share: Ctrl-C, the progress bar and the summary at the end."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+from cataloger.cli import render
+
+if TYPE_CHECKING:
+    from cataloger.job import Hooks, JobReport
+    from cataloger.pipeline import RunReport
+
+
+def watched(work: "Callable[[Hooks], JobReport]", *, progress: bool, quiet: bool, json: bool) -> None:
+    """Run a job, show how far it is, print its summary; exit with its status."""
+    from cataloger.job import Hooks
+
+    with _stop_on_interrupt() as stop, _progress(enabled=progress) as show:
+        report = work(Hooks(stop, show))
+    if json:
+        render.print_json(report.as_json())
+    elif not quiet:
+        print_summary(report, render.stdout_console())
+    if report.exit_status:
+        raise typer.Exit(report.exit_status)
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or SIGTERM into a request to stop; a second one interrupts at once."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        # The reader of a pipe has got the Ctrl-C as well and may be gone; that must not end the run in its place.
+        with suppress(OSError, RuntimeError):
+            sys.stderr.write("\nstopping after the images in flight; press Ctrl-C again to stop at once\n")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    except KeyboardInterrupt:
+        # Everything has been closed. Python itself would wait for the batches that are being classified.
+        os._exit(130)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(*, enabled: bool) -> Iterator[Any]:
+    """Give a callback that shows a run's report, and its total once known, as a progress bar."""
+    with render.progress_bar(enabled=enabled) as bar:
+        task = None if bar.disable else bar.add_task("tagging", total=None, extra="")
+
+        def show(report: "RunReport", total: int | None) -> None:
+            if task is not None:
+                completed = report.attempted + sum(report.skipped.values())
+                failed = f"{report.failed} failed" if report.failed else ""
+                bar.update(task, completed=completed, total=total, extra=failed)
+
+        yield show
+
+
+def print_summary(report: "JobReport", console: Console) -> None:
+    """Print what a run did: counts, rate, where the time went, failures, categories."""
+    run = report.run
+    if report.options.run.dry_run:
+        rows = [(reason.replace("_", " "), count) for reason, count in report.plan().items()]
+        console.print(render.table(("plan", "images"), rows or [("nothing to do", 0)]))
+        return
+    rate = f"{run.attempted / report.seconds:.1f}" if run.attempted and report.seconds else "-"
+    console.print(
+        render.table(
+            ("done", "failed", "skipped", "images/s", "seconds"),
+            [(run.done, run.failed, sum(run.skipped.values()), rate, f"{report.seconds:.1f}")],
+        )
+    )
+    if run.attempted:
+        console.print(_time_line(report))
+    if run.skipped:
+        reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in run.skipped.most_common())
+        console.print(("skipped: " if run.attempted else "nothing to do: ") + reasons)
+    if report.gone or report.returned:
+        console.print(f"left the views, not in the source any more: {report.gone}; came back: {report.returned}")
+    if run.failures:
+        console.print(render.table(("failure", "images"), run.failures.most_common()))
+    if run.categories:
+        console.print(render.table(("most frequent category", "images"), run.categories.most_common(10)))
+    console.print(_closing_line(report))
+
+
+def _time_line(report: "JobReport") -> str:
+    parts: dict[str, float] = dict(report.run.seconds)
+    parts["starting and the rest"] = max(0.0, report.seconds - sum(parts.values()))
+    shares = (f"{name} {100 * value / report.seconds:.0f}%" for name, value in parts.items())
+    return "time waited for: " + ", ".join(shares)
+
+
+def _closing_line(report: "JobReport") -> str:
+    from cataloger.db.session import redact
+
+    state = "interrupted, run the same command again to go on;" if report.run.interrupted else "ended"
+    options = report.options
+    where = f"results: {redact(options.db)}" + (f" and {options.output}" if options.output else "")
+    return f"run {report.run_id} {state} {where}"

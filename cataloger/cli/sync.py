@@ -1,0 +1,212 @@
+"""`cataloger sync`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.cli.running import watched
+from cataloger.options import RunOptions, TableOptions, WebOptions
+
+WEB = WebOptions()
+
+EXAMPLES = """\b
+Examples:
+  cataloger sync --db postgresql://shop@db/shop --table products --id sku --image image_url
+  cataloger sync --db sqlite:///shop.db --table products --id sku --image photo --image-root /srv/photos
+  cataloger sync --db mysql://shop@db/shop --table products --id id --image url \\
+                 --image-table product_image --image-fk product_id --label-map codes.csv
+  cataloger sync --db postgresql://reader@db/shop --ledger-db postgresql://shop@db/tags \\
+                 --table catalog.products --id sku --image photos --image-list json --where "active = 1"
+
+Run the same command every night: what is unchanged is skipped, and the summary says what was done.
+The text of --where becomes part of the statements as it is: it must come from somebody you trust.
+"""
+
+
+def sync(
+    db: Annotated[
+        str,
+        typer.Option(
+            "--db", envvar="CATALOGER_DB", metavar="URL", help="Database of the products, as a SQLAlchemy URL."
+        ),
+    ],
+    table: Annotated[
+        str,
+        typer.Option(
+            "--table",
+            envvar="CATALOGER_TABLE",
+            metavar="NAME",
+            help='Table or view of the products: products, shop.products, or shop."My.Table".',
+        ),
+    ],
+    ids: Annotated[
+        list[str],
+        typer.Option("--id", envvar="CATALOGER_ID", metavar="COLUMN", help="Identifies a product; may be repeated."),
+    ],
+    image: Annotated[
+        str,
+        typer.Option(
+            "--image", envvar="CATALOGER_IMAGE", metavar="COLUMN", help="Holds the path, the URL or the bytes."
+        ),
+    ],
+    image_root: Annotated[
+        Path | None,
+        typer.Option("--image-root", envvar="CATALOGER_IMAGE_ROOT", metavar="DIR", help="Where the paths start."),
+    ] = None,
+    image_list: Annotated[
+        str | None,
+        typer.Option(
+            "--image-list",
+            envvar="CATALOGER_IMAGE_LIST",
+            metavar="json|SEPARATOR",
+            help="A cell holds several images: as a JSON array, or with this between them.",
+        ),
+    ] = None,
+    image_table: Annotated[
+        str | None,
+        typer.Option(
+            "--image-table",
+            envvar="CATALOGER_IMAGE_TABLE",
+            metavar="NAME",
+            help="Table with a row an image, which then has the column of --image.",
+        ),
+    ] = None,
+    image_fk: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image-fk",
+            envvar="CATALOGER_IMAGE_FK",
+            metavar="COLUMN",
+            help="Of --image-table, names the product; one for each --id.",
+        ),
+    ] = None,
+    image_id: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image-id",
+            envvar="CATALOGER_IMAGE_ID",
+            metavar="COLUMN",
+            help="Of --image-table, identifies a row; its primary key if not given.",
+        ),
+    ] = None,
+    version_column: Annotated[
+        str | None,
+        typer.Option(
+            "--version-column",
+            envvar="CATALOGER_VERSION_COLUMN",
+            metavar="COLUMN",
+            help="Changes whenever the image does, e.g. updated_at.",
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", envvar="CATALOGER_WHERE", metavar="SQL", help="Only products for which this holds."),
+    ] = None,
+    label_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--label-map",
+            envvar="CATALOGER_LABEL_MAP",
+            metavar="CSV",
+            help="The shop's own codes: columns label,code and if wanted name,parent.",
+        ),
+    ] = None,
+    ledger_db: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger-db",
+            envvar="CATALOGER_LEDGER_DB",
+            metavar="URL",
+            help="Database of cataloger's own tables, if not that of the products.",
+        ),
+    ] = None,
+    source_name: Annotated[
+        str | None,
+        typer.Option(
+            "--source-name",
+            envvar="CATALOGER_SOURCE_NAME",
+            metavar="NAME",
+            help="Name that the results are kept under; without it, made from server, table and column.",
+        ),
+    ] = None,
+    schema: flags.SchemaOption = None,
+    model: flags.ModelOption = None,
+    output: flags.OutputOption = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private",
+            envvar="CATALOGER_ALLOW_PRIVATE",
+            help="Download from private and local addresses, too, such as the shop's own.",
+        ),
+    ] = False,
+    per_host: Annotated[
+        int,
+        typer.Option("--per-host", envvar="CATALOGER_PER_HOST", min=1, help="Downloads from one host at a time."),
+    ] = WEB.per_host,
+    download_timeout: Annotated[
+        float,
+        typer.Option(
+            "--download-timeout", envvar="CATALOGER_DOWNLOAD_TIMEOUT", help="Seconds that a download may take."
+        ),
+    ] = WEB.timeout,
+    top_k: flags.TopKOption = flags.DEFAULTS.top_k,
+    batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
+    workers: flags.WorkersOption = flags.DEFAULTS.workers,
+    device: flags.DeviceOption = flags.DEFAULTS.device,
+    limit: flags.LimitOption = None,
+    dry_run: flags.DryRunOption = False,
+    force: flags.ForceOption = False,
+    retry_failed: flags.RetryFailedOption = False,
+    max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
+    json_output: flags.JsonOption = False,
+    verbose: flags.VerboseOption = 0,
+    quiet: flags.QuietOption = False,
+    no_progress: flags.NoProgressOption = False,
+) -> None:
+    """Tag the images of a SQL product table; the results go to tables of cataloger beside it.
+
+    The product table itself is only read. Its images are paths, http(s) URLs or the bytes.
+    """
+    render.set_up_logging(verbose=verbose, quiet=quiet)
+    from cataloger.sync import SyncOptions
+    from cataloger.sync import sync as run_sync
+
+    options = SyncOptions(
+        db=db,
+        ledger_db=ledger_db,
+        schema=schema,
+        model=model,
+        output=output,
+        label_map=label_map,
+        table=TableOptions(
+            table=table,
+            ids=tuple(ids),
+            image=image,
+            image_root=image_root,
+            image_list=image_list,
+            image_table=image_table,
+            image_fk=tuple(image_fk or ()),
+            image_ids=tuple(image_id or ()),
+            version_column=version_column,
+            where=where,
+            name=source_name,
+        ),
+        web=WebOptions(allow_private=allow_private, per_host=per_host, timeout=download_timeout),
+        run=RunOptions(
+            top_k=top_k,
+            batch_size=batch_size,
+            workers=workers,
+            device=device,
+            limit=limit,
+            dry_run=dry_run,
+            force=force,
+            retry_failed=retry_failed,
+            max_failure_rate=max_failure_rate,
+        ),
+    )
+    show = not (quiet or no_progress)
+    watched(lambda hooks: run_sync(options, hooks), progress=show, quiet=quiet, json=json_output)

@@ -1,0 +1,306 @@
+"""One run over one source after another: what `tag` and `sync` have in common.
+
+A job owns the run's row, the lease of the source that it works on, the model and the decoding processes. The callers
+say which sources there are and in which database the results go.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from cataloger import ledger as ledgers
+from cataloger.bundle import Bundle, default_bundle_path, read_bundle, resolve_bundle_path
+from cataloger.classify.onnx import OnnxClassifier, choose_provider
+from cataloger.cpus import available_cpus
+from cataloger.db.database import Database
+from cataloger.db.session import redact
+from cataloger.decode import DEFAULT_LOADER, DecodePool
+from cataloger.errors import CatalogerError, DatabaseError, SourceError, UsageError
+from cataloger.fetch import Remote, fetch
+from cataloger.lease import hold_lease
+from cataloger.ledger import Ledger, ModelRef, Planned, SourceRef
+from cataloger.options import Limits, RunOptions
+from cataloger.pipeline import Control, Parts, RunReport
+from cataloger.pipeline import run as run_pipeline
+from cataloger.presence import Presence
+from cataloger.records import Failure, Image, Item
+from cataloger.runs import Run, open_run
+from cataloger.sinks.database import DatabaseSink
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[RunReport, int | None], None]
+
+
+class Source(Protocol):
+    """Something that holds images. kind, root: its identity. prefix: before its keys, in a folder of a known source.
+
+    is_complete: a whole scan meets everything that the source holds. problems: what the last scan could not see.
+    without_image: rows of the last scan that name none.
+    """
+
+    prefix: str
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def root(self) -> str: ...
+    @property
+    def is_complete(self) -> bool: ...
+    @property
+    def problems(self) -> list[str]: ...
+    @property
+    def without_image(self) -> int: ...
+    def scan(self) -> Iterator[Item | Failure]:
+        """Yield every input."""
+        ...
+
+    def count(self) -> int | None:
+        """Count the inputs, for a progress bar; None if that is not known before they are read."""
+        ...
+
+    def nothing_found(self) -> str:
+        """Say why a scan found nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """How the caller takes part. stop: set it to end early. progress: told the report and the total, once known.
+
+    checkpoint: told the names of the points at which tests kill the process.
+    """
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: Progress = lambda _report, _total: None
+    checkpoint: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What every job needs to know.
+
+    command, record: the name of the command and its options as the run's row holds them, without secrets. db: where
+    the results go. model: a bundle's directory, "default", or None for what each source began with. loader: for
+    tests, the decoder of the worker processes.
+    """
+
+    command: str
+    record: dict[str, Any]
+    db: str
+    schema: str | None = None
+    model: str | None = None
+    output: Path | None = None
+    run: RunOptions = field(default_factory=RunOptions)
+    limits: Limits = field(default_factory=Limits)
+    loader: str = DEFAULT_LOADER
+
+
+@dataclass(slots=True)
+class JobReport:
+    """What a command did. seconds: from its start. run_id: None for a dry run.
+
+    gone: items that left the views, since their source does not hold them any more; in a dry run, that would leave.
+    returned: items that came back to the views.
+    """
+
+    run: RunReport
+    options: JobOptions
+    run_id: int | None = None
+    seconds: float = 0.0
+    gone: int = 0
+    returned: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def exit_status(self) -> int:
+        """130 when interrupted, 3 when more failed than allowed, else 0."""
+        if self.run.interrupted:
+            return 130
+        return 3 if self.run.failure_rate > self.options.run.max_failure_rate else 0
+
+    def plan(self) -> dict[str, int]:
+        """Return how many items a dry run would do, skip or take out of the views, by reason."""
+        return {**self.run.plan(), **({"gone": self.gone} if self.gone else {})}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {
+            "run_id": self.run_id,
+            "db": redact(self.options.db),
+            "output": str(self.options.output) if self.options.output else None,
+            "dry_run": self.options.run.dry_run,
+            **self.run.as_json(),
+            "gone": self.gone,
+            "returned": self.returned,
+            "images_per_second": round(self.run.attempted / self.seconds, 2) if self.seconds else None,
+            "total_seconds": round(self.seconds, 3),
+            "warnings": self.warnings,
+            "exit_status": self.exit_status,
+        }
+
+
+class Job:
+    """One command's work. Made before anything is opened: a wrong model or device is told at once."""
+
+    def __init__(self, options: JobOptions, hooks: Hooks) -> None:
+        self.options = options
+        self.hooks = hooks
+        self.report = JobReport(RunReport(), options)
+        self._started = time.monotonic()
+        self._total: int | None = None
+        choose_provider(options.run.device)
+        self.default = read_bundle(resolve_bundle_path(options.model or "default"))
+
+    @property
+    def interrupted(self) -> bool:
+        """True when the run was asked to stop and did."""
+        return self.report.run.interrupted
+
+    @contextmanager
+    def running(self, database: Database) -> Iterator[Run]:
+        """Give the run's row; it is closed whatever happens."""
+        run = open_run(
+            database, command=self.options.command, options=self.options.record, device=self.options.run.device
+        )
+        self.report.run_id = run.id
+        try:
+            yield run
+        except BaseException as error:
+            # A database that fails again must not hide why; the next run then closes this one.
+            with suppress(DatabaseError):
+                self._close(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        self.hooks.checkpoint("before_close")
+        self._close(run, "interrupted" if self.interrupted else "done")
+
+    def finished(self) -> JobReport:
+        """Return the report with the time that the whole command took."""
+        self.report.seconds = time.monotonic() - self._started
+        return self.report
+
+    def count(self, sources: Sequence[Source]) -> None:
+        """Count the items of all sources in a thread beside the run, for the progress bar."""
+        threading.Thread(target=self._count, args=(sources,), name="count", daemon=True).start()
+
+    def plan(self, database: Database | None, source: Source) -> None:
+        """Decide about every item of a source and write nothing. database: None when there is none yet."""
+        known = database and ledgers.find_source(database, kind=source.kind, root=source.root)
+        if not database or not known:
+            self._count_plan(Planned(subject, True, "new") for subject in source.scan())
+        else:
+            source.prefix = known.prefix
+            ledger, presence = self._ledger(database, known, None, self.bundle(database, known))
+            self._count_plan(ledger.plan(source.scan()))
+            if self._saw_all(source):
+                self.report.gone += presence.count_gone()
+        self._look_back(source)
+
+    def process(self, database: Database, run: Run, source: Source, remote: Remote | None = None) -> SourceRef:
+        """Bring every item of a source to a result. remote: for sources whose bytes are not in files."""
+        ref = ledgers.register_source(database, kind=source.kind, root=source.root)
+        source.prefix = ref.prefix
+        if self.interrupted:
+            return ref
+        bundle = self.bundle(database, ref)
+        with ExitStack() as stack:
+            lease = stack.enter_context(hold_lease(database, ref.id, run.id))
+            # The children start while the model is loaded here.
+            pool = stack.enter_context(self._pool(bundle))
+            classifier = OnnxClassifier(bundle, device=self.options.run.device)
+            model = _model_ref(bundle)
+            ledgers.pin_model(database, ref, model)
+            ledger, presence = self._ledger(database, ref, run.id, bundle)
+            sink = DatabaseSink(database, ref, run.id, model, lease, ledger.recorded, self.hooks.checkpoint)
+            parts = Parts(ledger.plan, self._decoder(pool, remote), classifier, sink, threads=available_cpus())
+            before = self._seen()
+            control = Control(self.hooks.stop, self._progress, self.hooks.checkpoint)
+            run_pipeline(source.scan(), parts, self.options.run, control=control, report=self.report.run)
+            if self._seen() == before and not self.interrupted:
+                raise SourceError(source.nothing_found())
+            self._look_back(source)
+            self.report.returned += presence.bring_back()
+            if self._saw_all(source):
+                self.report.gone += presence.settle(run.id)
+        return ref
+
+    def bundle(self, database: Database, ref: SourceRef) -> Bundle:
+        """Return the model to use for a source: the one asked for, else the one that it is pinned to."""
+        if self.options.model is not None or ref.weights_id in (None, self.default.weights_id):
+            return self.default
+        pinned = ledgers.known_model(database, str(ref.weights_id))
+        try:
+            path = default_bundle_path() if pinned.location == "default" else Path(pinned.location)
+            bundle = read_bundle(path)
+        except CatalogerError:
+            bundle = None
+        if bundle is None or bundle.weights_id != pinned.weights_id:
+            raise UsageError(
+                f"{ref.root} was tagged with {pinned.name} {pinned.version} from {pinned.location}, which is gone. "
+                f"Name the model to go on with: --model DIR keeps it, --model default adopts "
+                f"{self.default.title} and tags every image again"
+            )
+        logger.info("using %s, which %s began with", bundle.title, ref.root)
+        return bundle
+
+    def _ledger(
+        self, database: Database, ref: SourceRef, run_id: int | None, bundle: Bundle
+    ) -> tuple[Ledger, Presence]:
+        run = self.options.run
+        ledger = Ledger(database, ref, run_id, weights_id=bundle.weights_id, force=run.force, retry=run.retry_failed)
+        presence = Presence(database, ref)
+        ledger.on_known = presence.see
+        return ledger, presence
+
+    def _saw_all(self, source: Source) -> bool:
+        """True when what was not met is really gone."""
+        is_cut = self.interrupted or self.options.run.limit is not None
+        return source.is_complete and not is_cut
+
+    def _decoder(
+        self, pool: DecodePool, remote: Remote | None
+    ) -> Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]]:
+        return lambda items: pool.decode(fetch(items, self.options.limits, remote))
+
+    def _pool(self, bundle: Bundle) -> DecodePool:
+        workers = self.options.run.workers or available_cpus()
+        return DecodePool(bundle.preprocess, self.options.limits, workers=workers, loader=self.options.loader)
+
+    def _progress(self, report: RunReport) -> None:
+        self.hooks.progress(report, self._total)
+
+    def _seen(self) -> int:
+        return self.report.run.attempted + sum(self.report.run.skipped.values())
+
+    def _count_plan(self, plan: Iterable[Planned]) -> None:
+        for planned in plan:
+            counter = self.report.run.planned if planned.do else self.report.run.skipped
+            counter[planned.reason] += 1
+
+    def _look_back(self, source: Source) -> None:
+        if source.without_image:
+            self.report.run.skipped["no_image"] += source.without_image
+        self.report.warnings += source.problems
+        for problem in source.problems:
+            logger.warning("%s", problem)
+
+    def _count(self, sources: Sequence[Source]) -> None:
+        try:
+            counts = [source.count() for source in sources]
+        except CatalogerError:
+            return  # the run itself meets the same problem and reports it
+        self._total = None if None in counts else sum(count or 0 for count in counts)
+
+    def _close(self, run: Run, outcome: Any) -> None:
+        numbers = {"gone": self.report.gone, "returned": self.report.returned}
+        run.close(outcome, {**self.report.run.as_json(), **numbers, "total_seconds": self.finished().seconds})
+
+
+def _model_ref(bundle: Bundle) -> ModelRef:
+    location = "default" if bundle.path == default_bundle_path() else str(bundle.path.absolute())
+    return ModelRef(bundle.weights_id, bundle.calibration_id, bundle.name, bundle.version, location, bundle.labels)

@@ -1,0 +1,96 @@
+"""The shop's own names for the labels of a model: a CSV file, kept for each source in the database."""
+
+import csv
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, insert, select
+
+from cataloger.db.database import Database
+from cataloger.db.models import LabelMap as LabelMapRow
+from cataloger.errors import UsageError
+
+LONGEST = 255
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """What a shop calls a label. code: its own key. name, parent: for people and trees; None if not given."""
+
+    label: str
+    code: str
+    name: str | None = None
+    parent: str | None = None
+
+
+def read_label_map(path: Path) -> list[Category]:
+    """Read a CSV file with the columns label and code, and if wanted name and parent. Raises UsageError."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if missing := {"label", "code"} - set(reader.fieldnames or ()):
+                raise UsageError(
+                    f"--label-map {path} has no column {' and '.join(sorted(missing))}: its first line names the "
+                    "columns, label,code and if wanted name,parent"
+                )
+            categories = [_category(path, reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise UsageError(f"--label-map {path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"--label-map {path} is not a CSV file in UTF-8: {error}") from error
+    labels = [category.label for category in categories]
+    if twice := {label for label in labels if labels.count(label) > 1}:
+        raise UsageError(f"--label-map {path} holds {_listed(twice)} more than once")
+    return categories
+
+
+def require_labels(categories: Iterable[Category], labels: Sequence[str], origin: str) -> None:
+    """Raise UsageError if a label of the model has no category; warn of categories without a label."""
+    mapped = {category.label for category in categories}
+    if missing := [label for label in labels if label not in mapped]:
+        raise UsageError(
+            f"{origin} has no code for {_listed(missing)}, which the model can answer: add a line for each"
+        )
+    if unknown := mapped.difference(labels):
+        logger.warning("%s names %s, which the model does not know", origin, _listed(unknown))
+
+
+def load_label_map(database: Database, source_id: int) -> list[Category]:
+    """Return the map that a source has; empty if it has none."""
+    columns = (LabelMapRow.label, LabelMapRow.code, LabelMapRow.name, LabelMapRow.parent)
+    query = select(*columns).where(LabelMapRow.source_id == source_id)
+    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
+    return [Category(*row) for row in rows]
+
+
+def store_label_map(database: Database, source_id: int, categories: Sequence[Category]) -> None:
+    """Make a map the one of a source, in place of any other."""
+    rows = [
+        {"source_id": source_id, "label": each.label, "code": each.code, "name": each.name, "parent": each.parent}
+        for each in categories
+    ]
+
+    def replace(connection: Connection) -> None:
+        connection.execute(delete(LabelMapRow).where(LabelMapRow.source_id == source_id))
+        connection.execute(insert(LabelMapRow), rows)
+
+    database.run(replace)
+
+
+def _category(path: Path, line: int, row: dict[str, str | None]) -> Category:
+    values = {name: (row.get(name) or "").strip() for name in ("label", "code", "name", "parent")}
+    for name in ("label", "code"):
+        if not values[name]:
+            raise UsageError(f"--label-map {path}, line {line}: {name} is empty")
+    if too_long := [name for name, value in values.items() if len(value) > LONGEST]:
+        raise UsageError(f"--label-map {path}, line {line}: {too_long[0]} is longer than {LONGEST} characters")
+    return Category(values["label"], values["code"], values["name"] or None, values["parent"] or None)
+
+
+def _listed(labels: Iterable[str]) -> str:
+    names = sorted(labels)
+    return ", ".join(map(repr, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

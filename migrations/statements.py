@@ -1,0 +1,46 @@
+"""Statements that can be repeated: MySQL keeps what was done before a migration was killed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context, op
+
+OPTIONS = {"engine": "InnoDB", "charset": "utf8mb4"}
+
+
+def create_table(name: str, *parts: Any) -> None:
+    """Create a table unless it is there."""
+    # SQLAlchemy takes the options by the name in the URL: mysql://, or mariadb://.
+    options = {f"{kind}_{key}": value for kind in ("mysql", "mariadb") for key, value in OPTIONS.items()}
+    op.create_table(name, *parts, if_not_exists=True, **options)
+
+
+def create_index(table: str, columns: list[str]) -> None:
+    """Create an index unless it is there."""
+    name = f"ix_{table}_{'_'.join(columns)}"
+    # MySQL has no CREATE INDEX IF NOT EXISTS.
+    if context.is_offline_mode() or not sa.inspect(op.get_bind()).has_index(table, name):
+        op.create_index(name, table, columns)
+
+
+def create_view(name: str, select: str) -> None:
+    """Create a view, or make it anew. select: {model}, {key}, {rank} stand for what engines write differently."""
+    dialect = op.get_context().dialect
+    quote = dialect.identifier_preparer.quote
+    is_mysql = dialect.name in ("mysql", "mariadb")
+    model = "CONCAT(m.name, ' ', m.version)" if is_mysql else "m.name || ' ' || m.version"
+    verb = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
+    op.execute(f"{verb} {name} AS {select.format(model=model, key=quote('key'), rank=quote('rank'))}")
+
+
+def drop_views(names: Iterable[str]) -> None:
+    """Drop the views that are there."""
+    for name in names:
+        op.execute(f"DROP VIEW IF EXISTS {name}")
+
+
+def drop_tables(names: Iterable[str]) -> None:
+    """Drop the tables that are there, and what is in them."""
+    for name in names:
+        op.drop_table(name, if_exists=True)
