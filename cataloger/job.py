@@ -221,9 +221,10 @@ class Job:
             before = self._seen()
             control = Control(self.hooks.stop, self._progress, self.hooks.checkpoint)
             run_pipeline(source.scan(), parts, self.options.run, control=control, report=self.report.run)
-            if self._seen() == before and not self.interrupted:
-                raise SourceError(source.nothing_found())
+            found_nothing = self._seen() == before
             self._look_back(source)
+            if found_nothing and not self.interrupted:
+                raise SourceError(source.nothing_found())
             self.report.returned += presence.bring_back()
             if self._saw_all(source):
                 self.report.gone += presence.settle(run.id)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cataloger.fetch import fetch
+from cataloger.fetch import Remote, fetch
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
 
@@ -123,7 +123,7 @@ def test_reading_ahead_is_bounded_by_bytes_even_while_nobody_takes(tmp_path):
     paths = [tmp_path / str(number) for number in range(60)]
     for path in paths:
         path.write_bytes(bytes(1_000_000))
-    stream = fetch([item(path) for path in paths], Limits(bytes_in_flight=4_000_000), threads=2)
+    stream = fetch([item(path) for path in paths], Limits(bytes_in_flight=4_000_000), Remote(threads=2))
     next(stream)
     time.sleep(0.5)
     for path in paths:

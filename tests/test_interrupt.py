@@ -57,12 +57,13 @@ storm = load(ROOT / "benchmarks" / "kill_storm.py")
 # `cataloger ARGUMENTS` that writes every 4 results; `at(point, action)` acts when it gets to a point.
 RIGGED = """
 import os, resource, signal, sys
-from cataloger import job, pipeline
+from cataloger import job, pipeline, sync, tagging  # before job.Hooks is replaced
 from cataloger.cli.app import main
-from cataloger.db import session
+from cataloger.db import database, session
 
 pipeline.WRITE_EVERY_RESULTS = 4
 session.BUSY_TIMEOUT = 0.3
+database.PATIENCE = 0.5
 passed = []
 
 def at(point, action):

@@ -18,11 +18,11 @@ from sqlalchemy.dialects import mysql
 from cataloger.db.clock import utc_now
 from cataloger.db.database import open_database
 from cataloger.db.models import Base, Write
-from cataloger.db.schema import VERSION_TABLE, current, head, revisions, upgrade, upgrade_sql
+from cataloger.db.schema import VERSION_TABLE, current, downgrade, head, revisions, upgrade, upgrade_sql
 from cataloger.db.session import connect, is_new_sqlite_file, make_engine
 from cataloger.errors import DatabaseError, SchemaError, UsageError
 
-VIEWS = ["cataloger_image_labels", "cataloger_image_top5", "cataloger_product_top5"]
+VIEWS = ["cataloger_image_codes", "cataloger_image_labels", "cataloger_image_top5", "cataloger_product_top5"]
 TABLES = {*Base.metadata.tables, VERSION_TABLE}
 
 
@@ -143,7 +143,7 @@ def drop_everything(url):
 def test_the_statements_are_printed_without_a_server_and_without_the_password():
     for kind in ("postgresql", "mysql", "mariadb"):
         script = upgrade_sql(f"{kind}://shop:s3cret@nowhere.invalid/catalog")
-        assert f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{head()}')" in script
+        assert f"UPDATE {VERSION_TABLE} SET version_num='{head()}'" in script
         assert "s3cret" not in script
 
 
@@ -337,3 +337,60 @@ def test_a_sqlite_file_that_was_killed_half_way_is_still_ours(tmp_path):
     assert is_new_sqlite_file(url)
     open_database(url).close()
     assert current(url) == head()
+
+
+# Up and down: every revision that was ever released, with data in it
+
+
+def fill(world, make):
+    """Have something in the tables: an image that was tagged."""
+    world.sink.write([make.good()])
+
+
+def contents(url):
+    """Return the rows of all tables of the first revision."""
+    names = sorted(name for name in TABLES if name not in (VERSION_TABLE, "cataloger_label_map"))
+    return {name: sorted(map(repr, execute(url, f"SELECT * FROM {name}"))) for name in names}
+
+
+@pytest.mark.parametrize("revision", sorted(revisions()))
+def test_every_revision_can_be_left_and_reached_again_with_data(world, make, url, revision):
+    fill(world, make)
+    made, before = describe(url), contents(url)
+    downgrade(url, revision)
+    assert current(url) == revision
+    if revision != head():
+        with pytest.raises(SchemaError, match="older than this version: run `cataloger db upgrade"):
+            open_database(url)
+    upgrade(url)
+    assert (describe(url), contents(url)) == (made, before)
+
+
+def test_a_downgrade_to_base_leaves_only_what_the_shop_has(empty_url):
+    execute(empty_url, "CREATE TABLE products (sku INTEGER)", "CREATE TABLE alembic_version (version_num INTEGER)")
+    before = describe(empty_url)
+    upgrade(empty_url)
+    downgrade(empty_url, "base")
+    assert current(empty_url) is None
+    assert describe(empty_url) == before
+
+
+def test_a_downgrade_says_what_there_is(url):
+    with pytest.raises(SchemaError, match="no revision 9999; there are base, 0001"):
+        downgrade(url, "9999")
+    downgrade(url, "0001")
+    with pytest.raises(SchemaError, match="at revision 0001, which is older than 0002"):
+        downgrade(url, "0002")
+    downgrade(url, "base")
+    with pytest.raises(SchemaError, match="no tables of cataloger"):
+        downgrade(url, "base")
+
+
+def test_an_upgrade_between_revisions_that_was_killed_half_way_is_finished_by_the_next(empty_url):
+    upgrade(empty_url)
+    finished = describe(empty_url)
+    downgrade(empty_url, "0001")
+    kill_upgrade(empty_url, 1)
+    upgrade(empty_url)
+    assert describe(empty_url) == finished
+    assert current(empty_url) == head()

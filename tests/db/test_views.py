@@ -29,6 +29,9 @@ CONTRACT = {
         *ANSWER,
         "tagged_at",
     ],
+    "cataloger_image_codes": [
+        *("source", "key", "uri", "product_key", "rank", "label", "code", "name", "parent", "confidence")
+    ],
 }
 
 
