@@ -6,13 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnClause, Connection, LargeBinary, TableClause, column, inspect, table
+from sqlalchemy import BINARY, VARBINARY, ColumnClause, Connection, LargeBinary, TableClause, column, inspect, table
+from sqlalchemy.dialects import mysql
 from sqlalchemy.sql import quoted_name
 
 from cataloger.errors import SourceError, UsageError
 
 # A name is bare, without dots and quotes, or in double quotes, in which "" stands for one.
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".]+?))\s*(?:\.|$)')
+
+
+BINARY_TYPES = (LargeBinary, BINARY, VARBINARY, mysql.TINYBLOB, mysql.MEDIUMBLOB, mysql.LONGBLOB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class TableInfo:
 
     def is_binary(self, name: str) -> bool:
         """True for a column of bytes."""
-        return isinstance(self.columns[name], LargeBinary)
+        return isinstance(self.columns[name], BINARY_TYPES)
 
     def is_unique(self, names: Sequence[str]) -> bool:
         """True when the database guarantees that these columns are never null and never repeat."""

@@ -91,12 +91,20 @@ def _of_images(connection: Connection, products: TableInfo, options: TableOption
 
 def _layout(connection: Connection, info: TableInfo, options: TableOptions, **parts: Any) -> Layout:
     image = parts["rows"].c[options.image]
-    is_blob = info.is_binary(options.image)
+    is_blob = info.is_binary(options.image) or _holds_bytes(connection, parts["rows"], image)
     if is_blob and options.image_list:
         raise SourceError(f"--image {options.image} holds bytes; --image-list is for text and arrays")
     version = parts["rows"].c[options.version_column] if options.version_column else None
     digest = _digest(connection.dialect.name, image) if is_blob and version is None else None
     return Layout(name=info.name, image=image, is_blob=is_blob, version=version, digest=digest, **parts)
+
+
+def _holds_bytes(connection: Connection, rows: Any, image: Column) -> bool:
+    """Look at a value: in SQLite any column can hold bytes, and the declared type says nothing of it."""
+    if connection.dialect.name != "sqlite":
+        return False
+    found = connection.scalar(select(func.typeof(image)).select_from(rows).where(image.is_not(None)).limit(1))
+    return found == "blob"
 
 
 def _check_columns(info: TableInfo, options: TableOptions) -> None:
