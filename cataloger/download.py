@@ -30,7 +30,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -46,6 +46,7 @@ from cataloger.addresses import CheckedBackend, CheckedTransport
 from cataloger.errors import ImageError
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Fetched, Item
+from cataloger.versions import with_validators
 
 SCHEMES = {"http": 80, "https": 443}
 MAX_REDIRECTS = 5
@@ -78,19 +79,22 @@ def without_query(url: str) -> str:
 class Downloaded:
     """The body of an item, `size` bytes, in memory or, if it is large, in a temporary file without a name.
 
-    content_hash: SHA-256 of the body, hexadecimal. Read it or close it, once.
+    content_hash: SHA-256 of the body, hexadecimal. validators: what the server says of the version it sent (RFC 9110,
+    8.8), "" if nothing. Read it or close it, once.
     """
 
     item: Item
     content_hash: str
     size: int
+    validators: str
     body: SpooledTemporaryFile[bytes] = field(repr=False)
 
     def read(self) -> Fetched:
         """Return the bytes and close the file. Raises OSError, and ValueError the second time."""
         with self.body:
             self.body.seek(0)
-            return Fetched(self.item, self.body.read(), self.content_hash)
+            item = replace(self.item, version=with_validators(self.item.version, self.validators))
+            return Fetched(item, self.body.read(), self.content_hash)
 
     def close(self) -> None:
         """Give the bytes up."""
@@ -131,9 +135,20 @@ class Downloader:
 
     def get(self, item: Item) -> Downloaded | Failure:
         """Download `item.url`; the codes of its failures are those of the module."""
+        return self._ask("GET", item)
+
+    def validators(self, item: Item) -> str:
+        """Ask for the headers alone; return what tells versions apart, "" if there is nothing or it failed."""
+        answer = self._ask("HEAD", item)
+        if isinstance(answer, Failure):
+            return ""
+        answer.close()
+        return answer.validators
+
+    def _ask(self, method: str, item: Item) -> Downloaded | Failure:
         _silent.here = True
         try:
-            return self._persist(item)
+            return self._persist(method, item)
         except ImageError as error:
             return Failure(item, error.code, str(error))
         except OSError as error:  # httpcore's errors are none, so this is the temporary file's
@@ -148,9 +163,9 @@ class Downloader:
         if self._places.all_free():
             self._client.close()
 
-    def _persist(self, item: Item) -> Downloaded:
+    def _persist(self, method: str, item: Item) -> Downloaded:
         assert item.url is not None, "only an item with a URL can be downloaded"
-        request = self._client.build_request("GET", _parse(item.url))
+        request = self._client.build_request(method, _parse(item.url))
         for attempt in range(1, self._web.attempts + 1):
             try:
                 return self._attempt(item, request)
@@ -212,7 +227,7 @@ class Downloader:
         except BaseException:
             body.close()
             raise
-        return Downloaded(item, digest.hexdigest(), size, body)
+        return Downloaded(item, digest.hexdigest(), size, _validators(response), body)
 
     def _too_large(self) -> ImageError:
         limit = self._limits.max_bytes
@@ -329,6 +344,14 @@ def _place(url: httpx.URL) -> str:
 def _length(response: httpx.Response) -> int:
     """Return the bytes that the header declares, which httpcore has checked to be a number; -1 without one."""
     return int(response.headers.get("content-length", -1))
+
+
+def _validators(response: httpx.Response) -> str:
+    """Return what tells one version of an image from another: its ETag, or its date and size."""
+    headers = response.headers
+    if "etag" in headers:
+        return str(headers["etag"])
+    return f"{headers['last-modified']} {_length(response)}" if "last-modified" in headers else ""
 
 
 def _drain(response: httpx.Response) -> None:

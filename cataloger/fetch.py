@@ -24,11 +24,15 @@ Answer = Fetched | Downloaded | Failure
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where the bytes of items come from that are no files. blobs: bytes by key; what is gone is left out."""
+    """Where the bytes of items come from that are no files. blobs: bytes by key; what is gone is left out.
+
+    revalidate: ask `web` whether unchanged addresses still show the same images.
+    """
 
     web: Downloader | None = None
     blobs: BlobReader | None = None
     threads: int = THREADS
+    revalidate: bool = False
 
 
 def fetch(

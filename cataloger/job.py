@@ -29,6 +29,7 @@ from cataloger.pipeline import Control, Parts, RunReport
 from cataloger.pipeline import run as run_pipeline
 from cataloger.presence import Presence
 from cataloger.records import Failure, Image, Item
+from cataloger.revalidate import revalidate
 from cataloger.runs import Run, open_run
 from cataloger.sinks.database import DatabaseSink
 
@@ -188,7 +189,7 @@ class Job:
         """Count the items of all sources in a thread beside the run, for the progress bar."""
         threading.Thread(target=self._count, args=(sources,), name="count", daemon=True).start()
 
-    def plan(self, database: Database | None, source: Source) -> None:
+    def plan(self, database: Database | None, source: Source, remote: Remote | None = None) -> None:
         """Decide about every item of a source and write nothing. database: None when there is none yet."""
         known = database and ledgers.find_source(database, kind=source.kind, root=source.root)
         if not database or not known:
@@ -196,7 +197,7 @@ class Job:
         else:
             source.prefix = known.prefix
             ledger, presence = self._ledger(database, known, None, self.bundle(database, known))
-            self._count_plan(ledger.plan(source.scan()))
+            self._count_plan(_planner(ledger, remote)(source.scan()))
             if self._saw_all(source):
                 self.report.gone += presence.count_gone()
         self._look_back(source)
@@ -217,7 +218,9 @@ class Job:
             ledgers.pin_model(database, ref, model)
             ledger, presence = self._ledger(database, ref, run.id, bundle)
             sink = DatabaseSink(database, ref, run.id, model, lease, ledger.recorded, self.hooks.checkpoint)
-            parts = Parts(ledger.plan, self._decoder(pool, remote), classifier, sink, threads=available_cpus())
+            parts = Parts(
+                _planner(ledger, remote), self._decoder(pool, remote), classifier, sink, threads=available_cpus()
+            )
             before = self._seen()
             control = Control(self.hooks.stop, self._progress, self.hooks.checkpoint)
             run_pipeline(source.scan(), parts, self.options.run, control=control, report=self.report.run)
@@ -300,6 +303,13 @@ class Job:
     def _close(self, run: Run, outcome: Any) -> None:
         numbers = {"gone": self.report.gone, "returned": self.report.returned}
         run.close(outcome, {**self.report.run.as_json(), **numbers, "total_seconds": self.finished().seconds})
+
+
+def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item | Failure]], Iterator[Planned]]:
+    if remote is None or remote.web is None or not remote.revalidate:
+        return ledger.plan
+    step = revalidate(ledger, remote.web, remote.threads)
+    return lambda items: step(ledger.plan(items))
 
 
 def _model_ref(bundle: Bundle) -> ModelRef:

@@ -14,6 +14,7 @@ from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Result as ResultRow
 from cataloger.db.upsert import upsert
 from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Result
+from cataloger.versions import is_same
 
 CHUNK = 500
 
@@ -45,11 +46,12 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An input and what to do with it."""
+    """An input and what to do with it. recorded: version token of its latest result, if that decided."""
 
     subject: Item | Failure
     do: bool
     reason: Reason
+    recorded: str = ""
 
 
 def digest(key: str) -> str:
@@ -143,6 +145,11 @@ class Ledger:
         """Forget inputs that are in the database now and can be found there."""
         self._in_flight.difference_update(digest(result.item.key) for result in results)
 
+    def reconsider(self, planned: Planned) -> Planned:
+        """Have an unchanged input done after all: somebody knows better."""
+        self._in_flight.add(digest(item_of(planned.subject).key))
+        return Planned(planned.subject, True, "changed")
+
     def _decide(self, subject: Item | Failure, row: Row[*tuple[Any, ...]] | None, *, is_taken: bool) -> Planned:
         if is_taken or (row is not None and row.run_id is not None and row.run_id == self._run_id):
             return Planned(subject, False, "duplicate")
@@ -153,7 +160,7 @@ class Ledger:
         reason = _judge(subject, row)
         if reason == "failed_before" and self._retry:
             reason = "retry"
-        return Planned(subject, reason in ("retry", "changed"), reason)
+        return Planned(subject, reason in ("retry", "changed"), reason, row.version_token)
 
     def _look_up(self, hashes: list[str]) -> dict[str, Row[*tuple[Any, ...]]]:
         """Return the latest result of each known key, by its hash."""
@@ -195,7 +202,7 @@ def _judge(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> Reason:
 def _is_same(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> bool:
     if isinstance(subject, Failure):
         return bool(row.error_code == subject.code)
-    return bool(subject.version) and subject.version == row.version_token
+    return is_same(subject.version, row.version_token)
 
 
 def _batched(subjects: Iterable[Item | Failure], size: int) -> Iterator[list[Item | Failure]]:

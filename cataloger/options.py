@@ -107,7 +107,8 @@ class WebOptions:
     allow_private: also from hosts with private, loopback or link-local addresses, such as the shop's own.
     per_host: connections to one host and port at once. timeout: seconds that one attempt at an image may take
     altogether, redirects included. connect_timeout: seconds until a host must have accepted a connection.
-    attempts: how often an image is tried in one run when the failure looks like a passing one.
+    attempts: how often an image is tried in one run when the failure looks like a passing one. revalidate: ask for
+    every unchanged address whether it still shows the same image.
     """
 
     allow_private: bool = False
@@ -115,6 +116,7 @@ class WebOptions:
     timeout: float = 30.0
     connect_timeout: float = 10.0
     attempts: int = 4
+    revalidate: bool = False
 
     def __post_init__(self) -> None:
         _require(1 <= self.per_host <= 100, f"per_host must be between 1 and 100, not {self.per_host}")

@@ -1,6 +1,7 @@
 """Items that a complete scan did not meet leave the views, and those that it meets again come back."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
@@ -64,7 +65,7 @@ class Presence:
         if not self._source.prefix and self._count_present() == self._seen:
             return
         last = 0
-        while rows := self._database.run(lambda connection, last=last: self._page(connection, last), read_only=True):
+        while rows := self._database.run(partial(self._page, last=last), read_only=True):
             last = rows[-1][0]
             ids = [item_id for item_id, key in rows if key.startswith(self._source.prefix) and not self._has(item_id)]
             if ids:

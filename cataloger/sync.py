@@ -77,7 +77,9 @@ def sync(options: SyncOptions, hooks: Hooks | None = None) -> JobReport:
 
 def _plan(job: Job, shop: Database, options: SyncOptions) -> None:
     database = open_for_planning(job.options.db, schema=options.schema)
-    job.plan(database, TableSource(shop, options.table))
+    source = TableSource(shop, options.table)
+    with _remote(source, options) as remote:
+        job.plan(database, source, remote)
     if database:
         database.close()
 
@@ -113,7 +115,7 @@ def _remote(source: TableSource, options: SyncOptions) -> Iterator[Remote]:
             yield Remote(blobs=source.read_blobs)
         else:
             web = stack.enter_context(Downloader(options.web, options.limits))
-            yield Remote(web=web, threads=DOWNLOADS)
+            yield Remote(web=web, threads=DOWNLOADS, revalidate=options.web.revalidate)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

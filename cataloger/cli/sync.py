@@ -153,6 +153,14 @@ def sync(
             "--download-timeout", envvar="CATALOGER_DOWNLOAD_TIMEOUT", help="Seconds that a download may take."
         ),
     ] = WEB.timeout,
+    revalidate: Annotated[
+        bool,
+        typer.Option(
+            "--revalidate",
+            envvar="CATALOGER_REVALIDATE",
+            help="Ask for every unchanged URL whether it still shows the same image (one HEAD request each).",
+        ),
+    ] = False,
     top_k: flags.TopKOption = flags.DEFAULTS.top_k,
     batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
     workers: flags.WorkersOption = flags.DEFAULTS.workers,
@@ -195,7 +203,9 @@ def sync(
             where=where,
             name=source_name,
         ),
-        web=WebOptions(allow_private=allow_private, per_host=per_host, timeout=download_timeout),
+        web=WebOptions(
+            allow_private=allow_private, per_host=per_host, timeout=download_timeout, revalidate=revalidate
+        ),
         run=RunOptions(
             top_k=top_k,
             batch_size=batch_size,

@@ -56,7 +56,7 @@ class TableInfo:
 
     def clause(self, alias: str | None = None) -> Any:
         """Return the table for use in a statement; every identifier is quoted as it is."""
-        columns: list[ColumnClause[Any]] = [column(quoted_name(name, True)) for name in self.columns]  # type: ignore[arg-type]
+        columns: list[ColumnClause[Any]] = [column(quoted_name(name, True)) for name in self.columns]
         schema = quoted_name(self.name.schema, True) if self.name.schema else None
         clause: TableClause = table(quoted_name(self.name.name, True), *columns, schema=schema)
         return clause.alias(alias) if alias else clause

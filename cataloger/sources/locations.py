@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cataloger import versions
 from cataloger.download import without_query
-from cataloger.sources.names import key_of, version_of
+from cataloger.sources.names import key_of
 
 SCHEMES = ("http", "https")
 BAD_VALUE = "source.bad_value"
@@ -53,7 +54,7 @@ def locate(value: object, root: bytes | None) -> Location | Problem:
     if scheme[1].lower() not in SCHEMES:
         return Problem(UNKNOWN_SCHEME, f"images are read from paths, http and https, not from {scheme[1]}")
     plain = without_query(value)
-    return Location(uri=plain, version=plain, url=value)
+    return Location(uri=plain, version=versions.of_url(plain), url=value)
 
 
 def split_list(value: object, separator: str) -> list[object] | Problem:
@@ -111,6 +112,6 @@ def _is_inside(path: bytes, root: bytes) -> bool:
 
 def _version(path: bytes) -> str:
     try:
-        return version_of(os.stat(path))
+        return versions.of_file(os.stat(path))
     except OSError:
         return ""  # reading it says why

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from cataloger import versions
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
-from cataloger.sources.names import key_of, version_of
+from cataloger.sources.names import key_of
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -160,6 +161,6 @@ def _json_object(text: str) -> Mapping[str, Any] | str:
 
 def _version(path: bytes) -> str:
     try:
-        return version_of(os.stat(path))
+        return versions.of_file(os.stat(path))
     except OSError:
         return ""

@@ -1,6 +1,5 @@
 """Names of files as text that can be stored: every byte name has exactly one key, and no two share one."""
 
-import os
 import re
 
 _LOOKS_ESCAPED = re.compile(r"%(?=[0-9A-Fa-f]{2})")
@@ -12,8 +11,3 @@ def key_of(name: bytes) -> str:
     text = name.decode("utf-8", "surrogateescape")
     text = _LOOKS_ESCAPED.sub("%25", text)
     return _UNDECODABLE.sub(lambda match: f"%{ord(match.group()) - 0xDC00:02X}", text)
-
-
-def version_of(status: os.stat_result) -> str:
-    """Return the version token of a file: its size in bytes and its modification time in nanoseconds."""
-    return f"{status.st_size}-{status.st_mtime_ns}"

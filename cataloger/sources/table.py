@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, select
 
+from cataloger import versions
 from cataloger.db.database import Database
 from cataloger.db.session import server_of
 from cataloger.errors import SourceError, UsageError
@@ -145,8 +146,9 @@ class TableSource:
         return Item(key, place.uri, token, path=place.path, product_key=product, url=place.url)
 
     def _token(self, version: object) -> str:
-        """Return the version token; the prefix keeps a version column and a digest apart from each other."""
-        return ("sha256:" if self.layout.digest is not None else "column:") + text_of(version)
+        """Return the version token of a version column's value or of a digest."""
+        text = text_of(version)
+        return versions.of_column(text) if self.layout.digest is None else f"sha256:{text}"
 
     def _check_sample(self) -> None:
         """Try the very statement of the scan, so that --where, privileges and paths are proved before any work."""

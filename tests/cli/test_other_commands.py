@@ -1,8 +1,8 @@
 """`models`, `db`, `doctor`, help and completion."""
 
 import json
-import shutil
 import os
+import shutil
 import subprocess
 import sys
 

@@ -1,0 +1,44 @@
+"""Version tokens: what is recorded with a result to tell the next time whether its image has changed.
+
+    1234-1700000000000000000      a file: size in bytes and modification time in nanoseconds
+    url:https://shop/a.jpg        a URL without user info and query, which may be secret and change with a signature
+    url:https://shop/a.jpg v:9f.. the same, with a digest of what its server said of the version it sent
+    column:9f..                   a column of the shop that changes with the image
+    sha256:9f..                   the bytes themselves, in a table
+
+The values of columns and the words of servers are kept as digests: they are long, or secret, or both.
+"""
+
+import hashlib
+import os
+
+_VALIDATORS = " v:"
+
+
+def of_file(status: os.stat_result) -> str:
+    """Return the token of a file."""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def of_url(plain: str) -> str:
+    """Return the token of a URL that has no query any more."""
+    return "url:" + plain.replace(" ", "%20")
+
+
+def of_column(text: str) -> str:
+    """Return the token of a version column's value."""
+    return "column:" + _digest(text)
+
+
+def with_validators(token: str, validators: str) -> str:
+    """Add what a server said of the version that it sent; other tokens than those of URLs stay as they are."""
+    return token + _VALIDATORS + _digest(validators) if token.startswith("url:") and validators else token
+
+
+def is_same(scanned: str, recorded: str) -> bool:
+    """True when an image has not changed as far as the scan can tell; it has not asked any server."""
+    return bool(scanned) and scanned in (recorded, recorded.partition(_VALIDATORS)[0])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
