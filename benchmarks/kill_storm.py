@@ -68,14 +68,14 @@ def _close(left: float | None, right: float | None) -> bool:
     return left is right if left is None or right is None else abs(left - right) <= TOLERANCE
 
 
-def read_tables(url: str, root: Path) -> dict[str, Row]:
-    """Return the current results of a source, by key; empty when the database does not know it."""
+def read_tables(url: str, root: Path | str) -> dict[str, Row]:
+    """Return the current results of a folder or a named source, by key; empty when the database does not know it."""
     query = (
         select(Item.key, Result.__table__)
         .join(Source, Source.id == Item.source_id)
         .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id), isouter=True)
         .join(Result, Result.id == Current.result_id, isouter=True)
-        .where(Source.root == str(root.absolute()))
+        .where(Source.root == (root if isinstance(root, str) else str(root.absolute())))
     )
     database = open_database(url)
     try:

@@ -4,6 +4,7 @@ An owner writes a heartbeat with every batch and from a thread in between. Whoev
 fence; the update with the old fence then finds no row, so that a late owner cannot commit.
 """
 
+import itertools
 import logging
 import threading
 from collections.abc import Iterator
@@ -72,7 +73,10 @@ def hold_lease(database: Database, source_id: int, run_id: int) -> Iterator[Leas
 
 def acquire(database: Database, source_id: int, run_id: int) -> Lease:
     """Take the lease if it is free, its owner is dead, or nothing was heard of it for a minute."""
-    with database.begin() as connection:
+    attempts = itertools.count()
+
+    def take(connection: Connection) -> Lease:
+        is_repeated = next(attempts) > 0
         now = utc_now(connection)
         free = {"source_id": source_id, "run_id": None, "fence": 0, "owner": FREE, "heartbeat_at": now}
         upsert(connection, LeaseRow, [free], keys=["source_id"], update=[])
@@ -80,7 +84,9 @@ def acquire(database: Database, source_id: int, run_id: int) -> Lease:
             select(LeaseRow.__table__).where(LeaseRow.source_id == source_id).with_for_update()
         ).one()
         silence = now - row.heartbeat_at
-        if row.owner != FREE and silence < EXPIRES_AFTER and not owner.is_dead(row.owner):
+        # After a commit whose answer was lost, this run itself may have it.
+        is_held = row.owner != FREE and not (is_repeated and row.run_id == run_id)
+        if is_held and silence < EXPIRES_AFTER and not owner.is_dead(row.owner):
             raise LeaseError(
                 f"run {row.run_id} is working on this source ({owner.describe(row.owner)}, last heard of "
                 f"{max(0, round(silence.total_seconds()))} seconds ago); wait until it has ended"
@@ -88,6 +94,8 @@ def acquire(database: Database, source_id: int, run_id: int) -> Lease:
         values = {"run_id": run_id, "fence": row.fence + 1, "owner": owner.this_process(), "heartbeat_at": now}
         connection.execute(update(LeaseRow).where(LeaseRow.source_id == source_id).values(values))
         return Lease(database, source_id, row.fence + 1)
+
+    return database.run(take)
 
 
 def _beat(lease: Lease, ended: threading.Event) -> None:

@@ -67,7 +67,8 @@ def find_source(database: Database, *, kind: str, root: str) -> SourceRef | None
 
 def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
     """Return the source of a root, made if there is none. A folder inside a known one shares its keys."""
-    with database.begin() as connection:
+
+    def register(connection: Connection) -> SourceRef:
         found = _find_source(connection, kind, root)
         if found is not None:
             return found
@@ -77,10 +78,13 @@ def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
         assert identity is not None
         return SourceRef(identity, root)
 
+    return database.run(register)
+
 
 def pin_model(database: Database, source: SourceRef, model: ModelRef) -> None:
     """Make a model the one that a source's views show."""
-    with database.begin() as connection:
+
+    def pin(connection: Connection) -> None:
         row = {
             "weights_id": model.weights_id,
             "calibration_id": model.calibration_id,
@@ -93,11 +97,13 @@ def pin_model(database: Database, source: SourceRef, model: ModelRef) -> None:
         upsert(connection, Model, [row], keys=["weights_id"], update=["calibration_id", "location"])
         connection.execute(update(Source).where(Source.id == source.id).values(weights_id=model.weights_id))
 
+    database.run(pin)
+
 
 def known_model(database: Database, weights_id: str) -> ModelRef:
     """Return a model that the database knows."""
-    with database.read() as connection:
-        row = connection.execute(select(Model.__table__).where(Model.weights_id == weights_id)).one()
+    query = select(Model.__table__).where(Model.weights_id == weights_id)
+    row = database.run(lambda connection: connection.execute(query).one(), read_only=True)
     return ModelRef(row.weights_id, row.calibration_id, row.name, row.version, row.location, tuple(row.labels))
 
 

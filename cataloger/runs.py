@@ -33,8 +33,12 @@ class Run:
 
 
 def open_run(database: Database, *, command: str, options: dict[str, Any], device: str) -> Run:
-    """Begin a run; runs of dead processes of this machine are closed as abandoned."""
-    with database.begin() as connection:
+    """Begin a run; runs of dead processes of this machine are closed as abandoned.
+
+    When the answer to the commit is lost, a row stays behind that a later run closes as abandoned.
+    """
+
+    def begin(connection: Connection) -> Run:
         now = utc_now(connection)
         unfinished = connection.execute(select(RunRow.id, RunRow.owner).where(RunRow.outcome.is_(None)))
         dead = [row.id for row in unfinished if owner.is_dead(row.owner)]
@@ -52,6 +56,8 @@ def open_run(database: Database, *, command: str, options: dict[str, Any], devic
         result = connection.execute(insert(RunRow).values(values))
         assert result.inserted_primary_key is not None
         return Run(database, result.inserted_primary_key[0])
+
+    return database.run(begin)
 
 
 def _storable(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from cataloger.errors import DatabaseError, MissingExtraError, UnavailableError, UsageError
 
@@ -21,9 +21,10 @@ EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 
 LOCK_TIMEOUT = 30  # seconds that a statement waits for another's lock
 # Errors that pass: SQLSTATEs of PostgreSQL, by their beginning (connection, rollback, shutdown, locks, too many),
-# and error numbers of MySQL and MariaDB.
+# error numbers of MySQL and MariaDB, and names of SQLite's, by their beginning.
 PASSING_STATES = ("08", "40", "57P", "55P03", "53300")
 PASSING_NUMBERS = frozenset({1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
+PASSING_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED")
 
 WRONG_PASSWORD = ("password authentication failed", "access denied for user")
 NOT_THERE = ("connection refused", "could not translate host", "can't connect", "name or service not known")
@@ -115,6 +116,8 @@ def connect(engine: Engine) -> Iterator[Connection]:
 def _connected(engine: Engine) -> Connection:
     try:
         return engine.connect()
+    except OperationalError as error:
+        raise explain(error, engine.url, connecting=True) from error
     except (OSError, UnicodeError, RuntimeError) as error:
         # pymysql lets these pass: a host name that cannot be one, a login that needs another package.
         raise explain(error, engine.url) from error
@@ -199,10 +202,10 @@ def quote_schema(schema: str) -> str:
     return '"' + schema.replace('"', '""') + '"'
 
 
-def explain(error: Exception, url: URL) -> DatabaseError:
+def explain(error: Exception, url: URL, *, connecting: bool = False) -> DatabaseError:
     """Turn a driver's error into one line that says what to do. Parameters and passwords are left out.
 
-    It becomes an UnavailableError if the same transaction may succeed a little later.
+    It becomes an UnavailableError if the same transaction may succeed a little later. connecting: it was not begun.
     """
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     text = _clean(str(cause.args[-1] if isinstance(error, DBAPIError) and cause.args else cause), url)
@@ -213,7 +216,7 @@ def explain(error: Exception, url: URL) -> DatabaseError:
     if any(phrase in lowered for phrase in NOT_THERE):
         return UnavailableError(f"{where}: no database server answers there; check host and port, and that it runs")
     advice = next((advice for phrase, advice in ADVICE.items() if phrase in lowered), None)
-    kind = UnavailableError if _passes(error) else DatabaseError
+    kind = UnavailableError if _passes(error) or (connecting and _has_no_state(error)) else DatabaseError
     return kind(f"{where}: {text}" + (f": {advice}" if advice else ""))
 
 
@@ -223,7 +226,14 @@ def _passes(error: Exception) -> bool:
         return False
     state = getattr(error.orig, "sqlstate", None)
     number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return error.connection_invalidated or str(state or "").startswith(PASSING_STATES) or number in PASSING_NUMBERS
+    name = getattr(error.orig, "sqlite_errorname", "")
+    is_known = str(state or "").startswith(PASSING_STATES) or name.startswith(PASSING_NAMES)
+    return error.connection_invalidated or is_known or number in PASSING_NUMBERS
+
+
+def _has_no_state(error: Exception) -> bool:
+    """True for what psycopg says when a server starts, stops or hangs up: there is only text, in any language."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") is None
 
 
 def _clean(text: str, url: URL) -> str:
