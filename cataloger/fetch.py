@@ -4,10 +4,11 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 
 from cataloger.download import SPOOL_BYTES, Downloaded, Downloader
 from cataloger.options import Limits
@@ -15,6 +16,7 @@ from cataloger.records import Failure, Fetched, Item
 
 THREADS = 4
 LOOK_AHEAD = 64
+STOP_SECONDS = 0.2  # until a stop is noticed
 BLOBS_A_STATEMENT = 32
 BLOB_BYTES_A_STATEMENT = 8_000_000
 
@@ -26,13 +28,15 @@ Answer = Fetched | Downloaded | Failure
 class Remote:
     """Where the bytes of items come from that are no files. blobs: bytes by key; what is gone is left out.
 
-    revalidate: ask `web` whether unchanged addresses still show the same images.
+    revalidate: ask `web` whether unchanged addresses still show the same images. stop: once it is set, downloads that
+    are still on their way are given up.
     """
 
     web: Downloader | None = None
     blobs: BlobReader | None = None
     threads: int = THREADS
     revalidate: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 def fetch(
@@ -51,12 +55,14 @@ def fetch(
             for group in _groups(items):
                 size = sum(_expected_size(item, limits) for item in group)
                 while waiting and (len(waiting) >= LOOK_AHEAD or held + size > limits.bytes_in_flight):
+                    if not _arrives(waiting[0][0], remote):
+                        return
                     future, freed = waiting.popleft()
                     yield from _take(future)
                     held -= freed
                 waiting.append((executor.submit(_fetch_group, group, limits, remote), size))
                 held += size
-            while waiting:
+            while waiting and _arrives(waiting[0][0], remote):
                 yield from _take(waiting.popleft()[0])
         finally:
             if remote.web is not None:
@@ -64,6 +70,14 @@ def fetch(
             for future, _ in waiting:
                 future.add_done_callback(_discard)
                 future.cancel()
+
+
+def _arrives(future: Future[list[Answer]], remote: Remote) -> bool:
+    """Wait for an answer; False when the run is to stop before it is there: a slow server can take minutes."""
+    while not wait([future], timeout=STOP_SECONDS).done:
+        if remote.web is not None and remote.stop.is_set():
+            return False
+    return True
 
 
 def _discard(future: Future[list[Answer]]) -> None:

@@ -78,7 +78,7 @@ def sync(options: SyncOptions, hooks: Hooks | None = None) -> JobReport:
 def _plan(job: Job, shop: Database, options: SyncOptions) -> None:
     database = open_for_planning(job.options.db, schema=options.schema)
     source = TableSource(shop, options.table)
-    with _remote(source, options) as remote:
+    with _remote(job, source, options) as remote:
         job.plan(database, source, remote)
     if database:
         database.close()
@@ -88,7 +88,7 @@ def _run(job: Job, database: Database, source: TableSource, options: SyncOptions
     _map_labels(job, database, source, categories)
     with job.running(database) as run:
         job.count([source])
-        with _remote(source, options) as remote:
+        with _remote(job, source, options) as remote:
             ref = job.process(database, run, source, remote)
         if options.output:
             files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
@@ -108,14 +108,15 @@ def _map_labels(job: Job, database: Database, source: TableSource, categories: l
 
 
 @contextmanager
-def _remote(source: TableSource, options: SyncOptions) -> Iterator[Remote]:
+def _remote(job: Job, source: TableSource, options: SyncOptions) -> Iterator[Remote]:
     """Give what reads the bytes that are in no file."""
     with ExitStack() as stack:
         if source.layout.is_blob:
             yield Remote(blobs=source.read_blobs)
         else:
             web = stack.enter_context(Downloader(options.web, options.limits))
-            yield Remote(web=web, threads=DOWNLOADS, revalidate=options.web.revalidate)
+            stop = job.hooks.stop
+            yield Remote(web=web, threads=DOWNLOADS, revalidate=options.web.revalidate, stop=stop)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
