@@ -154,7 +154,8 @@ class _Runner:
     def wanted(self, items: Iterable[Item | Failure]) -> Iterator[Item | Failure]:
         """Yield the items to do, up to the limit, and count the others."""
         started = 0
-        for planned in self.parts.plan(items):
+        plan = self.parts.plan(items)
+        while (planned := self._next_planned(plan)) is not None:
             if self.control.stop.is_set() or started == self.options.limit:
                 return
             if planned.do:
@@ -238,9 +239,17 @@ class _Runner:
                 self.report.failed += 1
                 self.report.failures[result.code] += 1
 
+    def _next_planned(self, plan: Iterator[Planned]) -> Planned | None:
+        with self._clock("planning"):
+            return next(plan, None)
+
     def _next(self, decoded: Iterator[Image | Failure]) -> Image | Failure | None:
+        planning = self.report.seconds["planning"]
         with self._clock("reading and decoding"):
-            return next(decoded, None)
+            subject = next(decoded, None)
+        # What is decoded next was planned meanwhile, in this thread; that has a line of its own.
+        self.report.seconds["reading and decoding"] -= self.report.seconds["planning"] - planning
+        return subject
 
     def _submit(self, executor: ThreadPoolExecutor, images: list[Image]) -> Future[list[Result]]:
         batch = Batch(tuple(images))
