@@ -3,8 +3,8 @@
     python benchmarks/product_table.py products.csv IMAGES sqlite:///shop.db postgresql://shop:secret@db/shop ...
 
 The CSV has the columns id, title and image, a path below IMAGES. Each database must be empty, or one that this
-program has begun to fill: run it again to go on after an interruption. In each it makes the table `products`, syncs it, and
-syncs it once more, which finds nothing to do. `--limit N` syncs only the first N rows that have no result yet.
+program has begun to fill: run it again to go on after an interruption. In each it makes the table `products`, syncs
+it, and once more, which finds nothing to do. `--limit N` syncs only the first N rows that have no result yet.
 
 Printed for each database: images a second, the seconds of the second run, and the time that the run waited for the
 database, as a share of the processor time of the fp32 model for as many images, measured in the same run of this

@@ -1,0 +1,135 @@
+"""How time and memory of a sync without anything to do grow with the product table.
+
+    python benchmarks/million_rows.py sqlite:///rows.db [--rows 10000,100000,1000000]
+
+Each size gets a table of rows that share the images of examples/images, and a ledger as if all of them had been
+tagged: a few rows really are, the others are copies of those. Then `cataloger sync --dry-run` and `cataloger sync`
+go over it. Printed for each size: seconds, and the peak memory of the command's own process.
+The database must be empty, or one that this program has filled.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, func, insert, inspect, select
+
+from cataloger.db.database import Database, open_database
+from cataloger.db.models import Current, Item, Result, Source
+from cataloger.ledger import digest
+
+IMAGES = Path(__file__).parent.parent / "examples" / "images"
+CHUNK = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a command took. memory: peak resident set of its own process, bytes."""
+
+    seconds: float
+    memory: int
+    report: dict[str, Any]
+
+
+def main() -> None:
+    """Fill the database, measure each size, print the curve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url")
+    parser.add_argument("--rows", default="10000,100000,1000000")
+    arguments = parser.parse_args()
+    run("db", "upgrade", "--db", arguments.url)
+    print("      rows   plan s  plan MB   no-op s  no-op MB", flush=True)
+    for rows in map(int, arguments.rows.split(",")):
+        prepare(arguments.url, rows)
+        plan, nothing = sync(arguments.url, rows, "--dry-run"), sync(arguments.url, rows)
+        for measured in (plan, nothing):
+            if measured.report["skipped_by_reason"] != {"unchanged": rows}:
+                raise SystemExit(f"something was to do: {measured.report}")
+        figures = (plan.seconds, plan.memory / 1e6, nothing.seconds, nothing.memory / 1e6)
+        print(f"{rows:10,} {figures[0]:8.1f} {figures[1]:8.0f} {figures[2]:9.1f} {figures[3]:9.0f}", flush=True)
+
+
+def sync(url: str, rows: int, *flags: str) -> Measured:
+    """Run the command over the table of a size."""
+    table = ["--table", f"products_{rows}", "--id", "id", "--image", "image", "--image-root", str(IMAGES)]
+    return run("sync", "--db", url, *table, "--source-name", f"{rows} rows", "--json", *flags)
+
+
+def run(*arguments: str) -> Measured:
+    """Run cataloger and measure it; ends when it fails."""
+    command = [sys.executable, "-m", "cataloger", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(os.waitstatus_to_exitcode(status))
+    report = json.loads(output) if output.startswith("{") else {}
+    return Measured(report.get("total_seconds", 0.0), usage.ru_maxrss * 1024, report)
+
+
+def prepare(url: str, rows: int) -> None:
+    """Make the table of a size and its ledger, unless they are there."""
+    names = sorted(path.name for path in IMAGES.glob("*.png"))
+    database = open_database(url)
+    try:
+        with database.begin() as connection:
+            is_there = inspect(connection).has_table(f"products_{rows}")
+        if not is_there:
+            fill_table(database, f"products_{rows}", islice(cycle(names), len(names)))
+            sync(url, rows)
+            fill_table(database, f"products_{rows}", islice(cycle(names), len(names), rows), start=len(names))
+            copy_ledger(database, f"{rows} rows", len(names), rows)
+    finally:
+        database.close()
+
+
+def fill_table(database: Database, name: str, images: Iterator[str], start: int = 0) -> None:
+    """Append rows to a table, which is made if it is not there."""
+    columns = Column("id", Integer, primary_key=True, autoincrement=False), Column("image", String(100))
+    table = Table(name, MetaData(), *columns)
+    with database.begin() as connection:
+        table.create(connection, checkfirst=True)
+        for chunk in _chunks(enumerate(images, start=start)):
+            connection.execute(insert(table), [{"id": number, "image": image} for number, image in chunk])
+
+
+def copy_ledger(database: Database, source: str, known: int, rows: int) -> None:
+    """Give rows `known` to `rows` the items and results of the first `known` ones, in turn."""
+    with database.begin() as connection:
+        source_id = connection.scalar(select(Source.id).where(Source.root == source))
+        items = _by_key(connection, select(Item.__table__).where(Item.source_id == source_id))
+        results = {row["item_id"]: row for row in connection.execute(select(Result.__table__)).mappings()}
+        originals = [(items[str(number)], results[items[str(number)]["id"]]) for number in range(known)]
+        offset = 1 + max(connection.scalar(select(func.max(table.id))) or 0 for table in (Item, Result))
+        for chunk in _chunks(iter(range(known, rows))):
+            copies = [_copy(*originals[number % known], number, offset) for number in chunk]
+            for table, position in ((Item, 0), (Result, 1), (Current, 2)):
+                connection.execute(insert(table), [copy[position] for copy in copies])
+
+
+def _copy(item: Any, result: Any, number: int, offset: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    identity, key = offset + number, str(number)
+    copied = {**item, "id": identity, "key": key, "key_hash": digest(key), "product_key": key}
+    pointer = {"item_id": identity, "weights_id": result["weights_id"], "result_id": identity, "latest_id": identity}
+    return copied, {**result, "id": identity, "item_id": identity}, pointer
+
+
+def _by_key(connection: Connection, query: Any) -> dict[str, Any]:
+    return {row["key"]: row for row in connection.execute(query).mappings()}
+
+
+def _chunks(values: Iterator[Any]) -> Iterator[list[Any]]:
+    while chunk := list(islice(values, CHUNK)):
+        yield chunk
+
+
+if __name__ == "__main__":
+    main()

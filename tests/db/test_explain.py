@@ -1,0 +1,116 @@
+"""With a million items PostgreSQL finds what a batch needs through its indexes, with its default settings."""
+
+import re
+
+import pytest
+from sqlalchemy import event, text
+
+from cataloger.db.database import open_source
+from cataloger.options import TableOptions
+from cataloger.presence import Presence
+from cataloger.sources.table import TableSource
+
+pytestmark = pytest.mark.slow
+
+ITEMS = 1_000_000
+
+FILL = """
+INSERT INTO cataloger_item (id, source_id, key, key_hash, product_key, uri)
+SELECT n, :source, 'sku' || n, encode(sha256(('sku' || n)::bytea), 'hex'), 'sku' || n, '/photos/' || n
+FROM generate_series(1, :items) n;
+INSERT INTO cataloger_result (id, item_id, run_id, weights_id, calibration_id, precision, content_hash, version_token,
+    status, label_1, confidence_1, logits, log_sum_exp, width, height, tagged_at)
+SELECT n, n, :run, :weights, :weights, 'fp32', :weights, 'v1', 'ok', 'Hat', 1, '[1]', 1, 30, 40, now()
+FROM generate_series(1, :items) n;
+INSERT INTO cataloger_current (item_id, weights_id, result_id, latest_id)
+SELECT n, :weights, n, n FROM generate_series(1, :items) n;
+CREATE TABLE products (sku TEXT PRIMARY KEY, photo TEXT, picture BYTEA);
+INSERT INTO products SELECT 'sku' || n, '/photos/' || n, 'x' FROM generate_series(1, :items) n;
+SELECT setval(pg_get_serial_sequence('cataloger_item', 'id'), :items);
+SELECT setval(pg_get_serial_sequence('cataloger_result', 'id'), :items)
+"""
+
+# What a batch asks for -> how its statement begins, and the index that answers it.
+QUERIES = {
+    "a page of products": (r'SELECT "products"\."sku" AS c0.*WHERE', "products_pkey"),
+    "the bytes of some products": (r'SELECT "products"\."sku", "products"\."picture"', "products_pkey"),
+    "what is known of a chunk": (
+        r"SELECT cataloger_item\.key_hash, cataloger_item\.id, .*gone_run_id",
+        "uq_cataloger_item",
+    ),
+    "renew the lease": (r"UPDATE cataloger_lease", "cataloger_lease"),
+    "make items known": (r"INSERT INTO cataloger_item", "uq_cataloger_item"),
+    "the ids of items": (r"SELECT cataloger_item\.key_hash, cataloger_item\.id \nFROM", "uq_cataloger_item"),
+    "append results": (r"INSERT INTO cataloger_result", "Insert on cataloger_result"),
+    "the ids of results": (
+        r"SELECT cataloger_result\.item_id, cataloger_result\.id",
+        "uq_cataloger_result_run_id_item_id",
+    ),
+    "the good results before": (r"SELECT cataloger_current\.item_id, cataloger_result\.id", "pk_cataloger_current"),
+    "move the pointers": (r"INSERT INTO cataloger_current", "pk_cataloger_current"),
+    "a page of items to look for gone ones": (r"SELECT cataloger_item\.id, cataloger_item\.key", "pk_cataloger_item"),
+    "take items out of the views": (r"UPDATE cataloger_item SET gone_run_id", "pk_cataloger_item"),
+}
+
+LARGE = re.compile(r"Seq Scan on (cataloger_item|cataloger_result|cataloger_current|products)")
+
+
+@pytest.fixture
+def large(world, url):
+    """A world of a million items that are tagged, in a run of its own."""
+    values = {"source": world.source.id, "run": world.run.id, "weights": world.model.weights_id, "items": ITEMS}
+    with world.database.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))  # no check of each foreign key
+        for statement in FILL.split(";"):
+            connection.execute(text(statement), values)
+    world.begin()
+    with world.database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    return world
+
+
+def statements_of_a_batch(world, url, make):
+    """Do everything that a batch does; return each statement with its parameters, as it went to the driver."""
+    seen = {}
+
+    def note(_connection, _cursor, statement, parameters, _context, executemany):
+        first = parameters[0] if executemany else parameters
+        seen.setdefault(statement, first)
+
+    shop = open_source(url)
+    engines = (world.database.engine, shop.engine)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    paths = TableSource(shop, TableOptions(table="products", ids=("sku",), image="photo"))
+    items = [next(scan) for scan in [paths.scan()] for _ in range(1500)]
+    blobs = TableSource(shop, TableOptions(table="products", ids=("sku",), image="picture"))
+    blobs.read_blobs([next(scan) for scan in [blobs.scan()] for _ in range(32)])
+    list(world.ledger.plan(items))
+    world.sink.write([make.good(item.key) for item in items[:64]])
+    presence = Presence(world.database, world.source)
+    for item_id in range(3, ITEMS + 1):
+        presence.see(item_id, False)
+    assert presence.settle(world.run.id) == 2
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
+    shop.close()
+    return seen
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_every_query_of_a_batch_uses_its_index(large, url, make):
+    seen = statements_of_a_batch(large, url, make)
+    wrong = []
+    with large.database.begin() as connection:
+        for name, (beginning, index) in QUERIES.items():
+            found = [statement for statement in seen if re.match(beginning, statement, re.DOTALL)]
+            assert found, f"{name}: no such statement among {[statement[:200] for statement in seen]}"
+            for statement in found:
+                rows = connection.exec_driver_sql(f"EXPLAIN {statement}", seen[statement])
+                plan = "\n".join(row[0] for row in rows)
+                scans = re.findall(
+                    r"Seq Scan on (?:cataloger_item|cataloger_result|cataloger_current|products)", plan
+                )
+                if index not in plan or scans:
+                    wrong.append(f"{name}: expected {index}\n{plan}")
+    assert not wrong, "\n\n".join(wrong)
