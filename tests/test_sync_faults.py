@@ -68,7 +68,7 @@ def on(*pairs):
 # Kill -9
 
 
-@on("sqlite path", "postgresql blob", "mariadb url")
+@on("postgresql blob", "mariadb url")
 def test_a_sync_killed_at_each_point_in_turn_is_completed_by_the_next(shop, reference):
     known = []
     for point in POINTS:
@@ -84,7 +84,7 @@ def test_a_sync_killed_at_each_point_in_turn_is_completed_by_the_next(shop, refe
 @on("postgresql path", "mariadb blob")
 def test_syncs_killed_at_random_times_are_completed_by_the_next(shop, reference):
     chance = random.Random(SEED)
-    for _ in range(3):
+    for _ in range(2):
         with shop.syncing() as child:
             time.sleep(chance.uniform(0.5, 3.0))
             child.process.kill()
@@ -139,11 +139,12 @@ def test_a_sync_goes_on_by_itself_when_a_server_that_died_is_back(shop, mortal, 
         start = time.monotonic()
         status, _, err = child.end()
         took = time.monotonic() - start
-    print(f"TOOK {took:.1f}")
     assert status == 0, err
     assert "trying again" in rig.words(err)
     assert "Traceback" not in err
-    assert took < 10
+    # It tries again within 5 seconds. After this outage of 3 seconds the rest of the run took 2 to 4 seconds on each
+    # engine; an outage may last PATIENCE, 120 seconds.
+    assert took < 10, f"it took {took:.1f} seconds to go on and to end"
     rig.assert_equal(reference, shop, ["done"])
 
 
@@ -235,7 +236,7 @@ def locked_out(shop, tmp_path):
 def test_a_lock_on_the_product_table_is_waited_for(locked_out, reference):
     with locked_out.syncing(f"{IMPATIENT}database.PATIENCE = 30") as child:
         with locked(locked_out.url):
-            time.sleep(5)
+            time.sleep(4)
             assert child.process.poll() is None
             assert locked_out.tables() == {}
         status, _, err = child.end()
@@ -352,7 +353,7 @@ def test_a_full_disk_is_a_clear_error_and_the_next_sync_goes_on_once_there_is_ro
 # Two syncs over one source
 
 
-@on("sqlite path", "postgresql path", "mariadb path")
+@on("mariadb path")
 def test_a_second_sync_over_the_same_source_is_told_of_the_first_and_stops(shop, reference):
     with shop.syncing("at('after_commit', pause)") as child:
         assert child.process.stdout.readline() == "pausing\n"
@@ -362,7 +363,7 @@ def test_a_second_sync_over_the_same_source_is_told_of_the_first_and_stops(shop,
     rig.assert_equal(reference, shop, ["done", "failed"])
 
 
-@on("sqlite path", "postgresql path", "mariadb path")
+@on("postgresql path")
 def test_the_lease_of_a_machine_that_is_silent_is_taken_over_after_a_minute(shop, reference):
     with shop.syncing("at('after_commit', die)") as child:
         child.end()
@@ -382,7 +383,7 @@ def silence(shop, seconds):
         connection.execute(update(Lease).values(heartbeat_at=heartbeat - timedelta(seconds=seconds)))
 
 
-@on("sqlite path", "postgresql path", "mariadb path")
+@on("postgresql path", "mariadb path")
 def test_a_sync_that_was_taken_over_cannot_commit_any_more(shop, reference):
     with shop.syncing("at('after_commit', pause)") as child:
         assert child.process.stdout.readline() == "pausing\n"
@@ -416,9 +417,8 @@ def read_only(url):
 
 
 @pytest.mark.parametrize("empty_url", ["postgresql", "mariadb"], indirect=True)
-@pytest.mark.parametrize("kind", ["path", "blob"])
-def test_a_role_that_may_only_read_is_enough_with_a_ledger_elsewhere(empty_url, kind, tmp_path, reference):
-    shop = rig.Shop(empty_url, kind, tmp_path, ledger=f"sqlite:///{tmp_path}/ledger.db")
+def test_a_role_that_may_only_read_is_enough_with_a_ledger_elsewhere(empty_url, tmp_path, reference):
+    shop = rig.Shop(empty_url, "blob", tmp_path, ledger=f"sqlite:///{tmp_path}/ledger.db")
     before = rig.tables_of(empty_url)
     shop.url = read_only(empty_url)
     shop.sync()
@@ -438,7 +438,7 @@ def test_a_shop_in_a_sqlite_file_is_left_as_it_is(tmp_path, reference):
 # A product table that changes meanwhile
 
 
-@on("sqlite path", "postgresql blob", "mariadb url")
+@on("postgresql blob")
 def test_rows_that_come_go_and_change_during_a_sync_do_no_harm(shop, tmp_path):
     with shop.syncing(f"{rig.IN_STEPS}at('after_commit', pause)") as child:
         assert child.process.stdout.readline() == "pausing\n"
