@@ -1,0 +1,123 @@
+"""How often the databases are asked: by the batch and not by the row; and never while the model computes."""
+
+from contextlib import closing, contextmanager
+
+import pytest
+from PIL import Image
+from sqlalchemy import event, text
+
+from cataloger import job
+from cataloger.db import database as databases
+from cataloger.db.database import make_engine, open_source
+from cataloger.options import RunOptions, TableOptions
+from cataloger.presence import Presence
+from cataloger.sources import table as tables
+from cataloger.sources.table import TableSource
+from cataloger.sync import SyncOptions, sync
+
+# To see what is known of a chunk, to record a batch, to read a page of the product table. Servers are asked the time.
+TO_PLAN, TO_RECORD, TO_PAGE = 1, {"sqlite": 7, "postgresql": 9, "mysql": 9}, 1
+
+
+@contextmanager
+def counting(engine):
+    """Count the statements that go to a driver."""
+    seen = []
+
+    def note(_connection, _cursor, statement, _parameters, _context, _many):
+        if not statement.startswith(("BEGIN", "PRAGMA", "SET TRANSACTION")):
+            seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def questions(database):
+    """Return how many statements MariaDB has been sent by everybody."""
+    with database.read() as connection:
+        return int(connection.execute(text("SHOW GLOBAL STATUS LIKE 'Questions'")).one()[1])
+
+
+@pytest.mark.parametrize("size", [1, 500])
+def test_a_chunk_is_planned_with_one_statement(world, make, size):
+    presence = Presence(world.database, world.source)
+    world.ledger.on_known = presence.see
+    with counting(world.database.engine) as seen:
+        assert len(list(world.ledger.plan(make.item(str(n)) for n in range(size)))) == size
+    assert len(seen) == TO_PLAN
+
+
+@pytest.mark.parametrize("size", [2, 64])
+def test_a_batch_is_recorded_with_as_many_statements_whatever_its_size(world, make, size):
+    with counting(world.database.engine) as seen:
+        world.sink.write([make.good(str(n)) for n in range(size)])
+    assert len(seen) == TO_RECORD[world.database.engine.dialect.name]
+
+
+@pytest.mark.parametrize("empty_url", ["mariadb"], indirect=True)
+def test_a_batch_is_not_sent_row_by_row(world, make):
+    """The driver of MySQL would send one statement a row if it did not understand that they can be one."""
+    counts = []
+    for size in (2, 64):
+        before = questions(world.database)
+        world.sink.write([make.good(f"{size} {n}") for n in range(size)])
+        counts.append(questions(world.database) - before)
+    assert counts[0] == counts[1]
+    assert counts[1] < 20
+
+
+@pytest.fixture
+def shop(url, tmp_path, monkeypatch):
+    """A product table of 25 rows that are read 10 at a time, half of them with bytes."""
+    monkeypatch.setattr(tables, "PAGE", 10)
+    binary = "BYTEA" if url.startswith("postgresql") else "LONGBLOB"
+    with closing(open_source(url)) as database, database.begin() as connection:
+        connection.execute(
+            text(f"CREATE TABLE products (id INTEGER PRIMARY KEY, photo VARCHAR(100), picture {binary})")
+        )
+        rows = [{"id": n, "photo": str(tmp_path / "x.png"), "picture": b"x" * n} for n in range(1, 26)]
+        connection.execute(text("INSERT INTO products VALUES (:id, :photo, :picture)"), rows)
+    return url
+
+
+@pytest.mark.parametrize("column", ["photo", "picture"])
+def test_a_table_is_read_by_the_page(shop, column):
+    with closing(open_source(shop)) as database:
+        source = TableSource(database, TableOptions(table="products", ids=("id",), image=column))
+        with counting(database.engine) as seen:
+            assert len(list(source.scan())) == 25
+        assert len(seen) == 4 * TO_PAGE  # the last one finds nothing
+
+
+def test_bytes_are_read_by_the_group(shop):
+    with closing(open_source(shop)) as database:
+        source = TableSource(database, TableOptions(table="products", ids=("id",), image="picture"))
+        items = list(source.scan())
+        with counting(database.engine) as seen:
+            assert len(source.read_blobs(items)) == 25
+        assert len(seen) == 1
+
+
+def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypatch):
+    engines, held = [], []
+
+    class Watching(job.OnnxClassifier):
+        """Looks at the connections that are in use while it computes, alone, since there is only one batch."""
+
+        def logits(self, pixels):
+            held.append([engine.pool.checkedout() for engine in engines])
+            return super().logits(pixels)
+
+    def remembered(*arguments, **options):
+        engines.append(make_engine(*arguments, **options))
+        return engines[-1]
+
+    monkeypatch.setattr(job, "OnnxClassifier", Watching)
+    monkeypatch.setattr(databases, "make_engine", remembered)
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    source = TableOptions(table="products", ids=("id",), image="photo")
+    assert sync(SyncOptions(shop, source, run=RunOptions(batch_size=25))).run.done == 25
+    assert held == [[0, 0]]
