@@ -108,7 +108,7 @@ class TableSource:
         product = join_keys(products)
         image, version = rest[0], (rest[1] if len(rest) > 1 else None)
         key = join_keys([product, *(keys[index] for index in self.layout.own)])
-        if not image and image != 0:
+        if not image and (self.layout.is_blob or image != 0):
             self.without_image += 1
         elif self.layout.is_blob:
             token = "" if version is None else self._token(version)

@@ -1,0 +1,496 @@
+"""Product tables as they are in the wild, on every engine: names, keys, views, lists, bytes, a table of images."""
+
+import datetime
+import decimal
+import uuid
+from contextlib import closing, contextmanager
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import (
+    Column,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+    create_engine,
+    insert,
+    make_url,
+    text,
+)
+from sqlalchemy import types as sql
+
+from cataloger.db.database import open_source
+from cataloger.errors import DatabaseError, SourceError, UsageError
+from cataloger.options import TableOptions
+from cataloger.records import Failure
+from cataloger.sources import table as tables
+from cataloger.sources.table import TableSource
+
+BYTES = {"sqlite": "BLOB", "postgresql": "BYTEA", "mysql": "LONGBLOB"}
+
+
+@pytest.fixture(scope="module")
+def shop_url(request, tmp_path_factory, engine_name):
+    """URL of one database for all tests of a module; each test makes tables of its own names, or drops them."""
+    if engine_name == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('shop')}/shop.db"
+        return
+    server = request.getfixturevalue(f"{engine_name}_server")
+    name = f"tables_{uuid.uuid4().hex[:8]}"
+    with administrator(server) as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    plain = server.set(drivername=server.get_backend_name(), database=name)
+    yield plain.render_as_string(hide_password=False)
+
+
+@contextmanager
+def administrator(server):
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
+def engine_name(request):
+    return request.param
+
+
+def on(*names):
+    """Run a test on some engines alone."""
+    return pytest.mark.parametrize("engine_name", names, indirect=True, scope="module")
+
+
+class Shop:
+    """Somebody else's database."""
+
+    def __init__(self, url):
+        self.url = url
+        self.database = open_source_even_if_new(url)
+        self.kind = make_url(url).get_backend_name()
+        self.bytes = BYTES[self.kind]
+
+    def run(self, *statements, **values):
+        with self.database.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement), values)
+
+    def insert(self, table, rows):
+        if not rows:
+            return
+        with self.database.begin() as connection:
+            connection.execute(insert(table), rows)
+
+    def create(self, name, *columns, schema=None):
+        table = Table(name, MetaData(), *columns, schema=schema)
+        with self.database.begin() as connection:
+            table.drop(connection, checkfirst=True)
+            table.create(connection)
+        return table
+
+    def source(self, table="products", ids=("id",), image="photo", **options):
+        return TableSource(self.database, TableOptions(table=table, ids=ids, image=image, **options))
+
+    def keys(self, *arguments, **options):
+        return [subject_of(each).key for each in self.source(*arguments, **options).scan()]
+
+
+def subject_of(each):
+    return each.item if isinstance(each, Failure) else each
+
+
+def open_source_even_if_new(url):
+    if url.startswith("sqlite"):
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE IF NOT EXISTS ballast (id INTEGER)"))
+        engine.dispose()
+    return open_source(url)
+
+
+@pytest.fixture
+def shop(shop_url):
+    opened = Shop(shop_url)
+    yield opened
+    opened.database.close()
+
+
+def plain(shop, number=3):
+    """Make the plainest table: numbers and absolute paths."""
+    identity = Column("id", sql.Integer, primary_key=True, autoincrement=False)
+    table = shop.create("products", identity, Column("photo", Text))
+    shop.insert(table, [{"id": n, "photo": f"/p/{n}.jpg"} for n in range(1, number + 1)])
+    return table
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["Order", "order", "My Table", 'a"b', "per%cent", "co:lon", "naïve", "dot.ted"])
+def test_tables_and_columns_may_have_any_name(shop, name):
+    table = shop.create(name, Column("select", String(20), primary_key=True), Column(name, Text))
+    shop.insert(table, [{"select": "x", name: "/p/x.jpg"}, {"select": "y", name: "/p/y.jpg"}])
+    quoted = '"' + name.replace('"', '""') + '"'
+    items = list(shop.source(quoted, ids=("select",), image=name, where="1 = 1").scan())
+    assert [(item.key, item.path) for item in items] == [("x", b"/p/x.jpg"), ("y", b"/p/y.jpg")]
+    table.drop(shop.database.engine)
+
+
+def test_a_column_may_have_the_name_that_we_give_to_columns(shop):
+    table = shop.create("products", Column("c1", String(20), primary_key=True), Column("c0", Text))
+    shop.insert(table, [{"c1": "x", "c0": "/p/x.jpg"}])
+    assert [item.path for item in shop.source(ids=("c1",), image="c0").scan()] == [b"/p/x.jpg"]
+
+
+@on("postgresql", "mariadb")
+def test_a_schema_may_stand_before_the_table(shop):
+    shop.run("CREATE SCHEMA IF NOT EXISTS catalog")
+    table = shop.create("Goods", Column("id", sql.Integer, primary_key=True), Column("photo", Text), schema="catalog")
+    shop.insert(table, [{"id": 7, "photo": "/p/7.jpg"}])
+    source = shop.source("catalog.Goods")
+    assert [item.key for item in source.scan()] == ["7"]
+    assert source.root.endswith("/catalog.Goods#photo")
+    with pytest.raises(
+        SourceError, match=r"--table catalogue\.Goods: the schema is not there; did you mean catalog\?"
+    ):
+        shop.source("catalogue.Goods")
+
+
+# Keys
+
+
+KEYS = {
+    "integer": (sql.BigInteger(), [-5, 0, 9, 10, 2**62]),
+    "text": (String(50), ["10", "9", "a", "b c", "é", "z%"]),
+    "decimal": (Numeric(10, 2), [decimal.Decimal("1.10"), decimal.Decimal("2.05"), decimal.Decimal("10.00")]),
+    "date": (sql.Date(), [datetime.date(2024, 1, 2), datetime.date(2023, 5, 6)]),
+    "uuid": (sql.Uuid(), [uuid.UUID(int=1), uuid.UUID(int=2**100)]),
+    "bytes": (sql.LargeBinary(16).with_variant(sql.VARBINARY(16), "mysql"), [b"\0\1", b"\xff"]),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_of_every_type_page_and_tell_rows_apart(shop, kind, monkeypatch):
+    monkeypatch.setattr(tables, "PAGE", 1)
+    column, values = KEYS[kind]
+    table = shop.create(
+        "products", Column("id", column, primary_key=True, autoincrement=False), Column("photo", Text)
+    )
+    shop.insert(table, [{"id": value, "photo": "/p/x.jpg"} for value in values])
+    keys = shop.keys()
+    assert len(set(keys)) == len(keys) == len(values)
+
+
+def test_a_key_may_have_several_columns(shop, monkeypatch):
+    monkeypatch.setattr(tables, "PAGE", 2)
+    columns = Column("brand", String(20), primary_key=True), Column("number", sql.Integer, primary_key=True)
+    table = shop.create("products", *columns, Column("photo", Text))
+    rows = [(brand, number) for brand in ("a", "b", "c") for number in (1, 2, 3)]
+    shop.insert(table, [{"brand": b, "number": n, "photo": f"/p/{b}{n}"} for b, n in rows])
+    items = list(shop.source(ids=("brand", "number")).scan())
+    assert [(item.key, item.path) for item in items] == [(f'["{b}", "{n}"]', f"/p/{b}{n}".encode()) for b, n in rows]
+
+
+TEXTS = st.lists(st.text(st.sampled_from("aAbBéÉzß ~_-%'\"\\"), min_size=1, max_size=6), max_size=12, unique=True)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=TEXTS, page=st.integers(1, 4))
+def test_paging_meets_every_text_key_once_whatever_the_collation(shop, monkeypatch, texts, page):
+    monkeypatch.setattr(tables, "PAGE", page)
+    table = shop.create("words", Column("id", String(20), nullable=False), Column("photo", Text))
+    # The server says which of them it takes for one and the same.
+    with shop.database.begin() as connection:
+        for word in texts:
+            twin = connection.execute(text("SELECT COUNT(*) FROM words WHERE id = :id"), {"id": word}).scalar()
+            if not twin:
+                connection.execute(insert(table), [{"id": word, "photo": "/p/x"}])
+        stored = list(connection.scalars(text("SELECT id FROM words")))
+    assert sorted(shop.keys("words")) == sorted(stored)
+
+
+def test_a_floating_point_key_is_refused(shop):
+    shop.create("products", Column("id", sql.Double, primary_key=True), Column("photo", Text))
+    with pytest.raises(SourceError, match="--id id is a floating-point number"):
+        shop.source()
+
+
+# Views
+
+
+def test_a_view_works_when_its_key_is_unique_and_never_null(shop):
+    plain(shop)
+    shop.run("DROP VIEW IF EXISTS active", "CREATE VIEW active AS SELECT id, photo FROM products WHERE id > 1")
+    assert shop.keys("active") == ["2", "3"]
+    shop.run("DROP VIEW active")
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("SELECT id, photo FROM products UNION ALL SELECT id, photo FROM products", "2 is there more than once|1 is"),
+        ("SELECT NULLIF(id, 2) AS id, photo FROM products", "--id id is null in some rows of odd"),
+    ],
+)
+def test_a_view_whose_key_tells_no_rows_apart_is_refused(shop, query, problem):
+    plain(shop)
+    shop.run("DROP VIEW IF EXISTS odd", f"CREATE VIEW odd AS {query}")
+    with pytest.raises(SourceError, match=problem):
+        shop.source("odd")
+    shop.run("DROP VIEW odd")
+
+
+def test_a_column_that_happens_to_be_unique_will_do(shop):
+    table = shop.create("products", Column("id", sql.Integer), Column("photo", Text))
+    shop.insert(table, [{"id": 1, "photo": "/a"}, {"id": 2, "photo": "/b"}])
+    assert shop.keys() == ["1", "2"]
+    shop.insert(table, [{"id": 2, "photo": "/c"}])
+    with pytest.raises(SourceError, match="--id id does not identify a row of products: 2 is there more than once"):
+        shop.source()
+
+
+# What is missing
+
+
+def test_what_is_missing_is_named_with_its_flag(shop):
+    plain(shop)
+    for arguments, message in (
+        ({"table": "prodcuts"}, "--table prodcuts: the table is not there; did you mean products?"),
+        ({"ids": ("idd",)}, "--id idd: the column in products is not there; did you mean id?"),
+        ({"image": "foto"}, "--image foto: the column in products is not there; did you mean photo?"),
+        ({"version_column": "changed"}, "--version-column changed: the column in products is not there; there are"),
+        ({"image_table": "images", "image_fk": ("id",)}, "--image-table images: the table is not there"),
+        ({"image_table": "products", "image_fk": ("sku",)}, "--image-fk sku: the column in products is not there"),
+    ):
+        with pytest.raises(SourceError) as caught:
+            shop.source(**arguments)
+        assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["", ".", "a.", ".a", "a.b.c", 'a"b', '"a'])
+def test_what_is_no_name_is_said_to_be_none(shop, name):
+    with pytest.raises(UsageError, match="is not the name of a table; write products"):
+        shop.source(name)
+
+
+@on("postgresql", "mariadb")
+def test_a_table_that_may_not_be_read_is_one_clear_error(shop):
+    plain(shop)
+    reader = make_url(shop.url).set(username="nosy", password="nosy")
+    if shop.kind == "postgresql":
+        shop.run("DROP ROLE IF EXISTS nosy", "CREATE ROLE nosy LOGIN PASSWORD 'nosy'")
+    else:
+        database = make_url(shop.url).database
+        shop.run("DROP USER IF EXISTS nosy@localhost", "CREATE USER nosy@localhost IDENTIFIED BY 'nosy'")
+        shop.run("CREATE TABLE IF NOT EXISTS open_to_all (id INTEGER)")
+        shop.run(f"GRANT SELECT ON {database}.open_to_all TO nosy@localhost")
+    database = open_source(reader.render_as_string(hide_password=False))
+    with closing(database), pytest.raises((DatabaseError, SourceError)) as caught:
+        TableSource(database, TableOptions(table="products", ids=("id",), image="photo"))
+    assert "products" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# A part of it
+
+
+WHERES = {
+    "id > 1": ["2", "3"],
+    "id > 2 OR id < 2": ["1", "3"],
+    "photo LIKE '%2.jpg'": ["2"],
+    "id > 1 -- and that is all": ["2", "3"],
+    "photo <> ':id' AND id = 1": ["1"],
+    "id IN (SELECT id FROM products WHERE id = 3)": ["3"],
+}
+
+
+@pytest.mark.parametrize("where", WHERES)
+def test_a_condition_narrows_the_table(shop, where, monkeypatch):
+    monkeypatch.setattr(tables, "PAGE", 1)
+    plain(shop)
+    source = shop.source(where=where)
+    assert [item.key for item in source.scan()] == WHERES[where]
+    assert not source.is_complete
+
+
+@pytest.mark.parametrize("where", ["id > 1); DELETE FROM products; --", "1 = 1; DELETE FROM products"])
+def test_a_condition_cannot_write(shop, where):
+    plain(shop)
+    with pytest.raises(DatabaseError):
+        shop.source(where=where)
+    assert shop.keys() == ["1", "2", "3"]
+
+
+@on("postgresql")
+def test_a_function_that_writes_is_refused_in_a_condition(shop):
+    plain(shop)
+    shop.run(
+        "CREATE OR REPLACE FUNCTION wipe() RETURNS BOOLEAN LANGUAGE sql AS "
+        "$$ DELETE FROM products WHERE id = 1; SELECT true $$"
+    )
+    with pytest.raises(DatabaseError, match="read-only transaction"):
+        shop.source(where="wipe()")
+    assert shop.keys() == ["1", "2", "3"]
+
+
+# Rows that change meanwhile
+
+
+def test_rows_that_come_and_go_between_pages_do_no_harm(shop, monkeypatch):
+    monkeypatch.setattr(tables, "PAGE", 2)
+    plain(shop, 6)
+    keys = []
+    for item in shop.source().scan():
+        keys.append(item.key)
+        if item.key == "2":
+            shop.run("DELETE FROM products WHERE id IN (1, 3)", "INSERT INTO products VALUES (0, '/n'), (9, '/n')")
+    assert keys == ["1", "2", "4", "5", "6", "9"]
+
+
+def test_no_connection_is_held_between_pages(shop, monkeypatch):
+    monkeypatch.setattr(tables, "PAGE", 1)
+    plain(shop)
+    held = [shop.database.engine.pool.checkedout() for _ in shop.source().scan()]
+    assert held == [0, 0, 0]
+
+
+# What the column holds
+
+
+def test_rows_without_an_image_are_counted_and_no_items(shop):
+    table = plain(shop)
+    shop.insert(table, [{"id": 8, "photo": None}, {"id": 9, "photo": ""}])
+    source = shop.source()
+    assert [item.key for item in source.scan()] == ["1", "2", "3"]
+    assert source.without_image == 2
+
+
+def test_bytes_are_read_and_a_change_of_them_is_seen(shop):
+    table = shop.create(
+        "products", Column("id", sql.Integer, primary_key=True), Column("photo", LargeBinary(100_000))
+    )
+    shop.insert(table, [{"id": 1, "photo": b"abc"}, {"id": 2, "photo": None}, {"id": 3, "photo": b""}])
+    source = shop.source()
+    (item,) = source.scan()
+    assert (item.key, item.blob.size, source.without_image) == ("1", 3, 2)
+    # SHA-256 of "abc" is in FIPS 180-4's examples.
+    assert item.version == "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert source.read_blobs([item]) == {"1": b"abc"}
+    shop.run("DELETE FROM products")
+    assert source.read_blobs([item]) == {}
+
+
+def test_a_json_array_holds_several_images(shop):
+    table = shop.create("products", Column("id", sql.Integer, primary_key=True), Column("photo", sql.JSON))
+    rows = [(1, ["/a.jpg", "https://u:pw@shop.test/b.jpg?sig=1"]), (2, []), (3, {"no": "list"}), (4, ["/a.jpg", 5])]
+    shop.insert(table, [{"id": number, "photo": value} for number, value in rows])
+    source = shop.source(image_list="json")
+    found = list(source.scan())
+    assert [subject_of(each).key for each in found] == [
+        '["1", "/a.jpg"]',
+        '["1", "https://shop.test/b.jpg"]',
+        "3",
+        '["4", "/a.jpg"]',
+        '["4", "image 2"]',
+    ]
+    assert [each.code for each in found if isinstance(each, Failure)] == ["source.bad_list", "source.bad_value"]
+    assert {subject_of(each).product_key for each in found} == {"1", "3", "4"}
+    assert source.without_image == 1
+    assert source.count() is None
+
+
+@on("postgresql")
+def test_an_array_of_postgresql_is_a_list(shop):
+    shop.run("DROP TABLE IF EXISTS products", "CREATE TABLE products (id INTEGER PRIMARY KEY, photo TEXT[])")
+    shop.run("INSERT INTO products VALUES (1, ARRAY['/a.jpg', '/b.jpg'])")
+    assert shop.keys(image_list="json") == ['["1", "/a.jpg"]', '["1", "/b.jpg"]']
+
+
+def test_a_separator_splits_a_cell(shop):
+    table = plain(shop, 0)
+    shop.insert(table, [{"id": 1, "photo": "/a.jpg| /b.jpg||"}])
+    assert shop.keys(image_list="|") == ['["1", "/a.jpg"]', '["1", "/b.jpg"]']
+
+
+def test_a_new_order_of_a_list_changes_no_key(shop):
+    table = plain(shop, 0)
+    shop.insert(table, [{"id": 1, "photo": "/a.jpg|/b.jpg"}])
+    before = set(shop.keys(image_list="|"))
+    shop.run("UPDATE products SET photo = '/b.jpg|/a.jpg'")
+    assert set(shop.keys(image_list="|")) == before
+
+
+def test_relative_paths_without_a_root_are_an_error_before_any_work(shop, tmp_path):
+    table = plain(shop, 0)
+    shop.insert(table, [{"id": 1, "photo": "a.jpg"}, {"id": 2, "photo": "../../etc/passwd"}])
+    with pytest.raises(UsageError, match="photo holds relative paths: name the folder that they start from with"):
+        shop.source()
+    inside, outside = shop.source(image_root=tmp_path).scan()
+    assert inside.path == bytes(tmp_path / "a.jpg")
+    assert outside.code == "source.outside_root"
+
+
+# A table of images
+
+
+def images_of(shop):
+    """Make products with a key of two columns, and a table of their images."""
+    keys = Column("brand", String(20), primary_key=True), Column("number", sql.Integer, primary_key=True)
+    products = shop.create("goods", *keys, Column("active", sql.Integer))
+    shop.insert(products, [{"brand": "a", "number": n, "active": n % 2} for n in (1, 2, 3)])
+    fk = Column("for_brand", String(20)), Column("for_number", sql.Integer)
+    identity = Column("id", sql.Integer, primary_key=True, autoincrement=False)
+    images = shop.create("pictures", identity, *fk, Column("file", Text))
+    pairs = [(10, 1), (11, 2), (12, 1), (13, 3), (14, 99)]
+    shop.insert(images, [{"id": i, "for_brand": "a", "for_number": n, "file": f"/p/{i}"} for i, n in pairs])
+    return {
+        "table": "goods",
+        "ids": ("brand", "number"),
+        "image": "file",
+        "image_table": "pictures",
+        "image_fk": ("for_brand", "for_number"),
+    }
+
+
+def test_a_table_of_images_gives_an_item_a_row_and_names_the_product(shop, monkeypatch):
+    monkeypatch.setattr(tables, "PAGE", 2)
+    items = list(shop.source(**images_of(shop)).scan())
+    assert [(item.path, item.product_key) for item in items] == [
+        (b"/p/10", '["a", "1"]'),
+        (b"/p/11", '["a", "2"]'),
+        (b"/p/12", '["a", "1"]'),
+        (b"/p/13", '["a", "3"]'),
+    ]
+    assert len({item.key for item in items}) == 4
+
+
+def test_a_condition_is_about_the_products_also_with_a_table_of_images(shop):
+    options = images_of(shop)
+    assert [item.path for item in shop.source(**options, where="active = 0").scan()] == [b"/p/11"]
+
+
+def test_a_table_of_images_needs_a_key(shop):
+    options = images_of(shop)
+    shop.run("DROP TABLE pictures", "CREATE TABLE pictures (for_brand VARCHAR(20), for_number INTEGER, file TEXT)")
+    shop.run("INSERT INTO pictures VALUES ('a', 1, '/p/1'), ('a', 1, '/p/2')")
+    with pytest.raises(SourceError, match="pictures has no primary key: name the columns that identify a row with"):
+        shop.source(**options)
+
+
+# Secrets
+
+
+def test_no_secret_is_in_the_name_of_a_source_or_in_an_item(shop):
+    table = plain(shop, 0)
+    shop.insert(table, [{"id": 1, "photo": "https://ann:s3cret@shop.test/a.jpg?token=s3cret#s3cret"}])
+    source = shop.source(version_column="photo")
+    (item,) = source.scan()
+    assert item.url.count("s3cret") == 3
+    assert "s3cret" not in repr(item)
+    assert item.uri == "https://shop.test/a.jpg"
+    for secret in ("p@ss", "p%40ss", "shop:"):
+        assert secret not in source.root
