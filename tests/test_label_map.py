@@ -1,0 +1,95 @@
+"""The shop's own codes: what a map may look like, and what is wrong with it before any work."""
+
+import logging
+
+import pytest
+
+from cataloger.errors import UsageError
+from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
+
+
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
+def written(tmp_path, text):
+    path = tmp_path / "codes.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label,code,name,parent\nHat,12,Hats,Clothing\n",
+        "\ufefflabel,code,name,parent\r\nHat,12,Hats,Clothing\r\n",
+        'parent,name,code,label\nClothing,"Hats",12,Hat',
+        "label,code,name,parent,note\n Hat , 12 ,Hats,Clothing,x\n",
+    ],
+)
+def test_a_map_is_read(tmp_path, text):
+    assert read_label_map(written(tmp_path, text)) == [Category("Hat", "12", "Hats", "Clothing")]
+
+
+def test_names_and_parents_may_be_missing(tmp_path):
+    assert read_label_map(written(tmp_path, "label,code\nHat,12\n")) == [Category("Hat", "12")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label,kode\nHat,12\n", "has no column code: its first line names the columns, label,code"),
+        ("", "has no column code and label"),
+        ("label,code\nHat,\n", "line 2: code is empty"),
+        ("label,code\nHat,1\n,2\n", "line 3: label is empty"),
+        ("label,code\nHat,1\nHat,2\n", "holds 'Hat' more than once"),
+        (f"label,code\nHat,{'1' * 256}\n", "line 2: code is longer than 255 characters"),
+        (b"label,code\nHat,\xff\n", "is not a CSV file in UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_map_is_said(tmp_path, text, message):
+    with pytest.raises(UsageError) as caught:
+        read_label_map(written(tmp_path, text))
+    assert message in str(caught.value)
+    assert "codes.csv" in str(caught.value)
+
+
+def test_a_map_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(UsageError, match=r"codes.csv cannot be read: No such file"):
+        read_label_map(tmp_path / "codes.csv")
+
+
+def test_every_label_needs_a_category():
+    labels = [f"label {number:02}" for number in range(12)]
+    with pytest.raises(UsageError) as caught:
+        require_labels([Category("label 00", "1")], labels, "the map")
+    assert str(caught.value).startswith("the map has no code for 'label 01', 'label 02',")
+    assert "and 3 more, which the model can answer" in str(caught.value)
+
+
+def test_a_category_without_a_label_is_only_told(caplog):
+    with caplog.at_level(logging.WARNING):
+        require_labels([Category("Hat", "1"), Category("Hut", "2")], ["Hat"], "the map")
+    assert "the map names 'Hut', which the model does not know" in caplog.text
+
+
+def test_a_map_takes_the_place_of_the_one_before(world):
+    first = [Category("Hat", "1"), Category("hat", "2", "small", "x"), Category("Sock", "3")]
+    store_label_map(world.database, world.source.id, first)
+    assert set(load_label_map(world.database, world.source.id)) == set(first)
+    second = [Category("Hat", "9", "Hüte", None)]
+    store_label_map(world.database, world.source.id, second)
+    assert load_label_map(world.database, world.source.id) == second
+    assert load_label_map(world.database, world.source.id + 1) == []
+
+
+def test_the_view_shows_the_codes_of_every_rank(world, make):
+    codes = [Category("Dress", "D", "Dresses", "Clothing"), Category("Hat", "H")]
+    store_label_map(world.database, world.source.id, codes)
+    world.sink.write([make.good("a.jpg"), make.bad("b.jpg")])
+    query = "SELECT v.key, v.rank, v.label, v.code, v.name, v.parent FROM cataloger_image_codes v ORDER BY v.rank"
+    assert world.rows(query) == [
+        ("a.jpg", 1, "Dress", "D", "Dresses", "Clothing"),
+        ("a.jpg", 2, "Hat", "H", None, None),
+    ]
