@@ -10,9 +10,10 @@ The database must be empty, or one that this program has filled.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -65,14 +66,27 @@ def sync(url: str, rows: int, *flags: str) -> Measured:
 def run(*arguments: str) -> Measured:
     """Run cataloger and measure it; ends when it fails."""
     command = [sys.executable, "-m", "cataloger", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(os.waitstatus_to_exitcode(status))
-    report = json.loads(output) if output.startswith("{") else {}
-    return Measured(report.get("total_seconds", 0.0), usage.ru_maxrss * 1024, report)
+    memory = 0
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output)
+        while process.poll() is None:
+            memory = max(memory, peak_memory(process.pid))
+            time.sleep(0.05)
+        if process.returncode:
+            raise SystemExit(process.returncode)
+        output.seek(0)
+        text = output.read()
+    report = json.loads(text) if text.startswith("{") else {}
+    return Measured(report.get("total_seconds", 0.0), memory, report)
+
+
+def peak_memory(pid: int) -> int:
+    """Return the peak resident set of a process so far, bytes. (What wait4 says counts that of the parent in.)"""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def prepare(url: str, rows: int) -> None:

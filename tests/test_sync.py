@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -247,6 +248,13 @@ def test_a_named_source_survives_a_move_of_the_database(tmp_path, photos):
         execute(url, "INSERT INTO products VALUES ('S0', 'sunglasses.png')")
         results.append(sync(options(url, photos, name="catalog", others={"ledger_db": ledger})))
     assert [report.run.done for report in results] == [1, 0]
+
+
+def test_a_wrong_address_is_told_at_once(tmp_path):
+    start = time.monotonic()
+    with pytest.raises(DatabaseError, match="no database server answers there"):
+        sync(options("postgresql://shop@127.0.0.1:1/shop", others={"ledger_db": f"sqlite:///{tmp_path}/ledger.db"}))
+    assert time.monotonic() - start < 60  # half of what a server that was there is waited for
 
 
 def test_a_missing_file_is_not_made_a_database(tmp_path):

@@ -99,10 +99,15 @@ def open_for_planning(url: str, *, schema: str | None = None) -> Database | None
 
 
 def open_source(url: str) -> Database:
-    """Open the shop's own database to read from: no tables of ours are needed there, and nothing is created."""
+    """Open the shop's own database to read from: no tables of ours are needed there, and nothing is created.
+
+    Raises DatabaseError at once, without the patience of `Database.run`: a wrong address is no outage.
+    """
     if is_new_sqlite_file(url):
         raise DatabaseError(f"{redact(url)} does not exist or is empty: there is no table to read")
-    return Database(make_engine(url))
+    engine = make_engine(url)
+    with connect(engine):
+        return Database(engine)
 
 
 def _pauses() -> Iterator[float]:
