@@ -303,6 +303,11 @@ def test_a_wrong_name_is_one_line_that_offers_the_right_one(shop):
     assert done.stderr == "cataloger: error: --table product: the table is not there; did you mean products?\n"
 
 
+def test_our_own_tables_are_not_offered(shop):
+    done = command("sync", "--db", shop, "--table", "x", "--id", "sku", "--image", "photo")
+    assert done.stderr == "cataloger: error: --table x: the table is not there; there are: products\n"
+
+
 def test_the_example_shop_runs(empty_url, capfd):
     main = runpy.run_path(str(EXAMPLES / "shop" / "run.py"))["main"]
     main(empty_url)

@@ -89,7 +89,8 @@ def describe(connection: Connection, name: TableName, flag: str) -> TableInfo:
     if connection.dialect.name == "postgresql":
         known += inspector.get_materialized_view_names(schema)
     if name.name not in known:
-        raise SourceError(f"{flag} {name}: {_missing('the table', name.name, known)}")
+        shops = [each for each in known if not each.startswith("cataloger_")]
+        raise SourceError(f"{flag} {name}: {_missing('the table', name.name, shops)}")
     columns = inspector.get_columns(name.name, schema)
     primary_key = inspector.get_pk_constraint(name.name, schema).get("constrained_columns") or ()
     constraints = inspector.get_unique_constraints(name.name, schema) if name.name in known else []

@@ -260,6 +260,7 @@ def test_what_is_missing_is_named_with_its_flag(shop):
     plain(shop)
     for arguments, message in (
         ({"table": "prodcuts"}, "--table prodcuts: the table is not there; did you mean products?"),
+        ({"table": "x"}, "--table x: the table is not there; there are: "),
         ({"ids": ("idd",)}, "--id idd: the column in products is not there; did you mean id?"),
         ({"image": "foto"}, "--image foto: the column in products is not there; did you mean photo?"),
         ({"version_column": "changed"}, "--version-column changed: the column in products is not there; there are"),
