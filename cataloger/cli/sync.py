@@ -26,141 +26,155 @@ The text of --where becomes part of the statements as it is: it must come from s
 """
 
 
+ShopOption = Annotated[
+    str,
+    typer.Option("--db", envvar="CATALOGER_DB", metavar="URL", help="Database of the products, as a SQLAlchemy URL."),
+]
+TableOption = Annotated[
+    str,
+    typer.Option(
+        "--table",
+        envvar="CATALOGER_TABLE",
+        metavar="NAME",
+        help='Table or view of the products: products, shop.products, or shop."My.Table".',
+    ),
+]
+IdOption = Annotated[
+    list[str],
+    typer.Option("--id", envvar="CATALOGER_ID", metavar="COLUMN", help="Identifies a product; may be repeated."),
+]
+ImageOption = Annotated[
+    str,
+    typer.Option("--image", envvar="CATALOGER_IMAGE", metavar="COLUMN", help="Holds the path, the URL or the bytes."),
+]
+ImageRootOption = Annotated[
+    Path | None,
+    typer.Option("--image-root", envvar="CATALOGER_IMAGE_ROOT", metavar="DIR", help="Where the paths start."),
+]
+ImageListOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-list",
+        envvar="CATALOGER_IMAGE_LIST",
+        metavar="json|SEPARATOR",
+        help="A cell holds several images: as a JSON array, or with this between them.",
+    ),
+]
+ImageTableOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-table",
+        envvar="CATALOGER_IMAGE_TABLE",
+        metavar="NAME",
+        help="Table with a row an image, which then has the column of --image.",
+    ),
+]
+ImageFkOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image-fk",
+        envvar="CATALOGER_IMAGE_FK",
+        metavar="COLUMN",
+        help="Of --image-table, names the product; one for each --id.",
+    ),
+]
+ImageIdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image-id",
+        envvar="CATALOGER_IMAGE_ID",
+        metavar="COLUMN",
+        help="Of --image-table, identifies a row; its primary key if not given.",
+    ),
+]
+VersionColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--version-column",
+        envvar="CATALOGER_VERSION_COLUMN",
+        metavar="COLUMN",
+        help="Changes whenever the image does, e.g. updated_at.",
+    ),
+]
+WhereOption = Annotated[
+    str | None,
+    typer.Option("--where", envvar="CATALOGER_WHERE", metavar="SQL", help="Only products for which this holds."),
+]
+LabelMapOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--label-map",
+        envvar="CATALOGER_LABEL_MAP",
+        metavar="CSV",
+        help="The shop's own codes: columns label,code and if wanted name,parent.",
+    ),
+]
+LedgerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger-db",
+        envvar="CATALOGER_LEDGER_DB",
+        metavar="URL",
+        help="Database of cataloger's own tables, if not that of the products.",
+    ),
+]
+SourceNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source-name",
+        envvar="CATALOGER_SOURCE_NAME",
+        metavar="NAME",
+        help="Name that the results are kept under; without it, made from server, table and column.",
+    ),
+]
+AllowPrivateOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private",
+        envvar="CATALOGER_ALLOW_PRIVATE",
+        help="Download from private and local addresses, too, such as the shop's own.",
+    ),
+]
+PerHostOption = Annotated[
+    int,
+    typer.Option("--per-host", envvar="CATALOGER_PER_HOST", min=1, help="Downloads from one host at a time."),
+]
+DownloadTimeoutOption = Annotated[
+    float,
+    typer.Option("--download-timeout", envvar="CATALOGER_DOWNLOAD_TIMEOUT", help="Seconds that a download may take."),
+]
+RevalidateOption = Annotated[
+    bool,
+    typer.Option(
+        "--revalidate",
+        envvar="CATALOGER_REVALIDATE",
+        help="Ask for every unchanged URL whether it still shows the same image (one HEAD request each).",
+    ),
+]
+
+
 def sync(
-    db: Annotated[
-        str,
-        typer.Option(
-            "--db", envvar="CATALOGER_DB", metavar="URL", help="Database of the products, as a SQLAlchemy URL."
-        ),
-    ],
-    table: Annotated[
-        str,
-        typer.Option(
-            "--table",
-            envvar="CATALOGER_TABLE",
-            metavar="NAME",
-            help='Table or view of the products: products, shop.products, or shop."My.Table".',
-        ),
-    ],
-    ids: Annotated[
-        list[str],
-        typer.Option("--id", envvar="CATALOGER_ID", metavar="COLUMN", help="Identifies a product; may be repeated."),
-    ],
-    image: Annotated[
-        str,
-        typer.Option(
-            "--image", envvar="CATALOGER_IMAGE", metavar="COLUMN", help="Holds the path, the URL or the bytes."
-        ),
-    ],
-    image_root: Annotated[
-        Path | None,
-        typer.Option("--image-root", envvar="CATALOGER_IMAGE_ROOT", metavar="DIR", help="Where the paths start."),
-    ] = None,
-    image_list: Annotated[
-        str | None,
-        typer.Option(
-            "--image-list",
-            envvar="CATALOGER_IMAGE_LIST",
-            metavar="json|SEPARATOR",
-            help="A cell holds several images: as a JSON array, or with this between them.",
-        ),
-    ] = None,
-    image_table: Annotated[
-        str | None,
-        typer.Option(
-            "--image-table",
-            envvar="CATALOGER_IMAGE_TABLE",
-            metavar="NAME",
-            help="Table with a row an image, which then has the column of --image.",
-        ),
-    ] = None,
-    image_fk: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--image-fk",
-            envvar="CATALOGER_IMAGE_FK",
-            metavar="COLUMN",
-            help="Of --image-table, names the product; one for each --id.",
-        ),
-    ] = None,
-    image_id: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--image-id",
-            envvar="CATALOGER_IMAGE_ID",
-            metavar="COLUMN",
-            help="Of --image-table, identifies a row; its primary key if not given.",
-        ),
-    ] = None,
-    version_column: Annotated[
-        str | None,
-        typer.Option(
-            "--version-column",
-            envvar="CATALOGER_VERSION_COLUMN",
-            metavar="COLUMN",
-            help="Changes whenever the image does, e.g. updated_at.",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option("--where", envvar="CATALOGER_WHERE", metavar="SQL", help="Only products for which this holds."),
-    ] = None,
-    label_map: Annotated[
-        Path | None,
-        typer.Option(
-            "--label-map",
-            envvar="CATALOGER_LABEL_MAP",
-            metavar="CSV",
-            help="The shop's own codes: columns label,code and if wanted name,parent.",
-        ),
-    ] = None,
-    ledger_db: Annotated[
-        str | None,
-        typer.Option(
-            "--ledger-db",
-            envvar="CATALOGER_LEDGER_DB",
-            metavar="URL",
-            help="Database of cataloger's own tables, if not that of the products.",
-        ),
-    ] = None,
-    source_name: Annotated[
-        str | None,
-        typer.Option(
-            "--source-name",
-            envvar="CATALOGER_SOURCE_NAME",
-            metavar="NAME",
-            help="Name that the results are kept under; without it, made from server, table and column.",
-        ),
-    ] = None,
+    db: ShopOption,
+    table: TableOption,
+    ids: IdOption,
+    image: ImageOption,
+    image_root: ImageRootOption = None,
+    image_list: ImageListOption = None,
+    image_table: ImageTableOption = None,
+    image_fk: ImageFkOption = None,
+    image_id: ImageIdOption = None,
+    version_column: VersionColumnOption = None,
+    where: WhereOption = None,
+    label_map: LabelMapOption = None,
+    ledger_db: LedgerOption = None,
+    source_name: SourceNameOption = None,
     schema: flags.SchemaOption = None,
     model: flags.ModelOption = None,
     output: flags.OutputOption = None,
-    allow_private: Annotated[
-        bool,
-        typer.Option(
-            "--allow-private",
-            envvar="CATALOGER_ALLOW_PRIVATE",
-            help="Download from private and local addresses, too, such as the shop's own.",
-        ),
-    ] = False,
-    per_host: Annotated[
-        int,
-        typer.Option("--per-host", envvar="CATALOGER_PER_HOST", min=1, help="Downloads from one host at a time."),
-    ] = WEB.per_host,
-    download_timeout: Annotated[
-        float,
-        typer.Option(
-            "--download-timeout", envvar="CATALOGER_DOWNLOAD_TIMEOUT", help="Seconds that a download may take."
-        ),
-    ] = WEB.timeout,
-    revalidate: Annotated[
-        bool,
-        typer.Option(
-            "--revalidate",
-            envvar="CATALOGER_REVALIDATE",
-            help="Ask for every unchanged URL whether it still shows the same image (one HEAD request each).",
-        ),
-    ] = False,
+    allow_private: AllowPrivateOption = False,
+    per_host: PerHostOption = WEB.per_host,
+    download_timeout: DownloadTimeoutOption = WEB.timeout,
+    revalidate: RevalidateOption = False,
     top_k: flags.TopKOption = flags.DEFAULTS.top_k,
     batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
     workers: flags.WorkersOption = flags.DEFAULTS.workers,
