@@ -20,6 +20,7 @@ FLOORS = (
     ("cataloger.cpus", 0),
     ("cataloger.signatures", 0),
     ("cataloger.versions", 0),
+    ("cataloger.products", 0),
     ("cataloger.owner", 0),
     ("cataloger.preprocess", 1),
     ("cataloger.bundle", 1),
