@@ -28,6 +28,7 @@ from cataloger.options import Limits, RunOptions
 from cataloger.pipeline import Control, Parts, RunReport
 from cataloger.pipeline import run as run_pipeline
 from cataloger.presence import Presence
+from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Image, Item
 from cataloger.revalidate import revalidate
 from cataloger.runs import Run, open_run
@@ -257,7 +258,8 @@ class Job:
     ) -> tuple[Ledger, Presence]:
         run = self.options.run
         ledger = Ledger(database, ref, run_id, weights_id=bundle.weights_id, force=run.force, retry=run.retry_failed)
-        presence = Presence(database, ref)
+        products = None if run_id is None else ProductResults(ref, run_id, _model_ref(bundle))
+        presence = Presence(database, ref, products.renew_those_of if products else None)
         ledger.on_known = presence.see
         return ledger, presence
 

@@ -1,6 +1,6 @@
 """Items that a complete scan did not meet leave the views, and those that it meets again come back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
@@ -14,9 +14,15 @@ BITS = 1 << 16
 
 
 class Presence:
-    """Which known items a scan has met: one bit an item, so a million of them need a few hundred kilobytes."""
+    """Which known items a scan has met: one bit an item, so a million of them need a few hundred kilobytes.
 
-    def __init__(self, database: Database, source: SourceRef) -> None:
+    on_moved: told the items that leave the views or come back, in the same transaction.
+    """
+
+    def __init__(
+        self, database: Database, source: SourceRef, on_moved: Callable[[Connection, list[int]], None] | None = None
+    ) -> None:
+        self._on_moved = on_moved
         self._database = database
         self._source = source
         self._blocks: dict[int, bytearray] = {}
@@ -58,8 +64,12 @@ class Presence:
         return count
 
     def _mark(self, ids: list[int], run_id: int | None) -> None:
-        statement = update(Item).where(Item.id.in_(ids)).values(gone_run_id=run_id)
-        self._database.run(lambda connection: connection.execute(statement).rowcount)
+        def mark(connection: Connection) -> None:
+            connection.execute(update(Item).where(Item.id.in_(ids)).values(gone_run_id=run_id))
+            if self._on_moved:
+                self._on_moved(connection, ids)
+
+        self._database.run(mark)
 
     def _missing(self) -> Iterator[list[int]]:
         if not self._source.prefix and self._count_present() == self._seen:

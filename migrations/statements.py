@@ -24,6 +24,29 @@ def create_index(table: str, columns: list[str]) -> None:
         op.create_index(name, table, columns)
 
 
+def add_column(table: str, column: Any) -> None:
+    """Add a column unless it is there."""
+    if context.is_offline_mode() or not _has_column(table, column.name):
+        op.add_column(table, column)
+
+
+def drop_column(table: str, name: str) -> None:
+    """Drop a column if it is there."""
+    if _has_column(table, name):
+        op.drop_column(table, name)
+
+
+def drop_index(table: str, columns: list[str]) -> None:
+    """Drop an index if it is there."""
+    name = f"ix_{table}_{'_'.join(columns)}"
+    if sa.inspect(op.get_bind()).has_index(table, name):
+        op.drop_index(name, table)
+
+
+def _has_column(table: str, name: str) -> bool:
+    return any(column["name"] == name for column in sa.inspect(op.get_bind()).get_columns(table))
+
+
 def create_view(name: str, select: str) -> None:
     """Create a view, or make it anew. select: {model}, {key}, {rank} stand for what engines write differently."""
     dialect = op.get_context().dialect

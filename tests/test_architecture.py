@@ -37,6 +37,7 @@ FLOORS = (
     ("cataloger.decode", 2),
     ("cataloger.decode_worker", 2),
     ("cataloger.classify", 2),
+    ("cataloger.product_results", 2),
     ("cataloger.sinks", 2),
     ("cataloger.training", 3),
     ("cataloger.targets", 3),

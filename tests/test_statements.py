@@ -57,6 +57,15 @@ def test_a_batch_is_recorded_with_as_many_statements_whatever_its_size(world, ma
     assert len(seen) == TO_RECORD[world.database.engine.dialect.name]
 
 
+@pytest.mark.parametrize("size", [2, 64])
+def test_products_add_as_many_statements_whatever_their_number(world, make, size):
+    """Beyond those of a batch without products: their images, their answers, the ids of these, the pointers."""
+    with counting(world.database.engine) as seen:
+        world.sink.write([make.good(str(n), product_key=f"p{n // 2}") for n in range(size)])
+    asks_the_time = world.database.engine.dialect.name != "sqlite"
+    assert len(seen) == TO_RECORD[world.database.engine.dialect.name] + 4 + asks_the_time
+
+
 @pytest.mark.parametrize("empty_url", ["mariadb"], indirect=True)
 def test_a_batch_is_not_sent_row_by_row(world, make):
     """The driver of MySQL would send one statement a row if it did not understand that they can be one."""

@@ -303,6 +303,16 @@ def test_a_wrong_name_is_one_line_that_offers_the_right_one(shop):
     assert done.stderr == "cataloger: error: --table product: the table is not there; did you mean products?\n"
 
 
+def test_a_product_of_several_images_has_one_answer(shop, photos):
+    execute(shop, "UPDATE products SET photo = 'blue-fedora.png|winter-hat.png|sunglasses.png' WHERE sku = 'S0'")
+    sync(options(shop, photos, image_list="|"))
+    rows = execute(shop, "SELECT product_key, images, label_1 FROM cataloger_product_top5 ORDER BY product_key")
+    assert rows == [("S0", 3, "Hat"), ("S1", 1, "Sunglasses"), ("S2", 1, "Shorts"), ("S3", 1, "Hat")]
+    rows = execute(shop, "SELECT uri, label, product_label, disagrees FROM cataloger_product_images")
+    odd = [(Path(uri).name, label, product_label) for uri, label, product_label, disagrees in rows if disagrees]
+    assert odd == [("sunglasses.png", "Sunglasses", "Hat")]
+
+
 def test_our_own_tables_are_not_offered(shop):
     done = command("sync", "--db", shop, "--table", "x", "--id", "sku", "--image", "photo")
     assert done.stderr == "cataloger: error: --table x: the table is not there; there are: products\n"

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Float,
     ForeignKey,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -120,7 +122,11 @@ class Item(Base):
     """Identity of one image. gone_run_id: the complete scan that no longer found it; null while it is there."""
 
     __tablename__ = "cataloger_item"
-    __table_args__ = (UniqueConstraint("source_id", "key_hash"), Base.__table_args__)
+    __table_args__ = (
+        UniqueConstraint("source_id", "key_hash"),
+        Index(None, "source_id", "product_hash"),
+        Base.__table_args__,
+    )
     id: Mapped[int] = _key()
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
     key: Mapped[str] = mapped_column(exact_text())
@@ -128,6 +134,7 @@ class Item(Base):
     product_key: Mapped[str | None] = mapped_column(exact_text())
     uri: Mapped[str] = mapped_column(exact_text())
     gone_run_id: Mapped[int | None] = mapped_column(ForeignKey("cataloger_run.id"))
+    product_hash: Mapped[str | None] = mapped_column(digest())
 
 
 class Answer:
@@ -175,13 +182,17 @@ class Result(Answer, Base):
 
 
 class Current(Base):
-    """What holds of an image under some weights. latest_id: the newest result, even if it did not replace it."""
+    """What holds of an image under some weights. latest_id: the newest result, even if it did not replace it.
+
+    disagrees: with the other images of its product, so strongly that the product's answer does without it.
+    """
 
     __tablename__ = "cataloger_current"
     item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"), primary_key=True, autoincrement=False)
     weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"), primary_key=True)
     result_id: Mapped[int] = mapped_column(ForeignKey("cataloger_result.id"))
     latest_id: Mapped[int] = mapped_column(ForeignKey("cataloger_result.id"))
+    disagrees: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class ProductResult(Answer, Base):

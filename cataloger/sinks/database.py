@@ -17,6 +17,7 @@ from cataloger.db.types import storable
 from cataloger.db.upsert import upsert
 from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef, digest
+from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
 
 TEXT_LIMIT = 500
@@ -56,6 +57,8 @@ class DatabaseSink:
         item_ids = self._write_items(connection, [result.item for result in results])
         new = self._write_results(connection, results, item_ids)
         self._move_pointers(connection, results, item_ids, new)
+        products = {digest(key) for result in results if (key := result.item.product_key) is not None}
+        ProductResults(self.source, self.run_id, self.model).renew(connection, products)
 
     def _is_recorded(self, connection: Connection, item: Item) -> bool:
         """True when this run has a result of an item, and so of all that were written with it."""
@@ -71,6 +74,7 @@ class DatabaseSink:
                 "key": storable(item.key),
                 "key_hash": digest(item.key),
                 "product_key": None if item.product_key is None else storable(item.product_key),
+                "product_hash": None if item.product_key is None else digest(item.product_key),
                 "uri": storable(item.uri),
                 "gone_run_id": None,
             }
@@ -81,7 +85,7 @@ class DatabaseSink:
             ItemRow,
             rows,
             keys=["source_id", "key_hash"],
-            update=["uri", "product_key", "gone_run_id"],
+            update=["uri", "product_key", "product_hash", "gone_run_id"],
         )
         mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([row["key_hash"] for row in rows])
         found = connection.execute(select(ItemRow.key_hash, ItemRow.id).where(mine))

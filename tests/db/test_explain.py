@@ -15,19 +15,26 @@ pytestmark = pytest.mark.slow
 ITEMS = 1_000_000
 
 FILL = """
-INSERT INTO cataloger_item (id, source_id, key, key_hash, product_key, uri)
-SELECT n, :source, 'sku' || n, encode(sha256(('sku' || n)::bytea), 'hex'), 'sku' || n, '/photos/' || n
+INSERT INTO cataloger_item (id, source_id, key, key_hash, product_key, product_hash, uri)
+SELECT n, :source, 'sku' || n, encode(sha256(('sku' || n)::bytea), 'hex'), 'sku' || n,
+    encode(sha256(('sku' || n)::bytea), 'hex'), '/photos/' || n
 FROM generate_series(1, :items) n;
 INSERT INTO cataloger_result (id, item_id, run_id, weights_id, calibration_id, precision, content_hash, version_token,
     status, label_1, confidence_1, logits, log_sum_exp, width, height, tagged_at)
 SELECT n, n, :run, :weights, :weights, 'fp32', :weights, 'v1', 'ok', 'Hat', 1, '[1]', 1, 30, 40, now()
 FROM generate_series(1, :items) n;
+INSERT INTO cataloger_product_result (id, source_id, run_id, weights_id, product_key, product_hash, images, tagged_at)
+SELECT n, :source, :run, :weights, 'sku' || n, encode(sha256(('sku' || n)::bytea), 'hex'), 1, now()
+FROM generate_series(1, :items) n;
+INSERT INTO cataloger_product_current (source_id, product_hash, weights_id, result_id)
+SELECT :source, encode(sha256(('sku' || n)::bytea), 'hex'), :weights, n FROM generate_series(1, :items) n;
 INSERT INTO cataloger_current (item_id, weights_id, result_id, latest_id)
 SELECT n, :weights, n, n FROM generate_series(1, :items) n;
 CREATE TABLE products (sku TEXT PRIMARY KEY, photo TEXT, picture BYTEA);
 INSERT INTO products SELECT 'sku' || n, '/photos/' || n, 'x' FROM generate_series(1, :items) n;
 SELECT setval(pg_get_serial_sequence('cataloger_item', 'id'), :items);
-SELECT setval(pg_get_serial_sequence('cataloger_result', 'id'), :items)
+SELECT setval(pg_get_serial_sequence('cataloger_result', 'id'), :items);
+SELECT setval(pg_get_serial_sequence('cataloger_product_result', 'id'), :items)
 """
 
 # What a batch asks for -> how its statement begins, and the index that answers it.
@@ -48,11 +55,15 @@ QUERIES = {
     ),
     "the good results before": (r"SELECT cataloger_current\.item_id, cataloger_result\.id", "pk_cataloger_current"),
     "move the pointers": (r"INSERT INTO cataloger_current", "pk_cataloger_current"),
+    "the images of products": (r"SELECT cataloger_item\.product_hash", "ix_cataloger_item_source_id_product_hash"),
+    "record the answers for products": (r"INSERT INTO cataloger_product_result", "uq_cataloger_product_result"),
+    "the ids of these answers": (r"SELECT cataloger_product_result\.product_hash", "uq_cataloger_product_result"),
+    "point to the answers": (r"INSERT INTO cataloger_product_current", "pk_cataloger_product_current"),
     "a page of items to look for gone ones": (r"SELECT cataloger_item\.id, cataloger_item\.key", "pk_cataloger_item"),
     "take items out of the views": (r"UPDATE cataloger_item SET gone_run_id", "pk_cataloger_item"),
 }
 
-LARGE = re.compile(r"Seq Scan on (cataloger_item|cataloger_result|cataloger_current|products)")
+LARGE = re.compile(r"Seq Scan on (cataloger_(item|result|current|product_result|product_current)|products)")
 
 
 @pytest.fixture
@@ -86,7 +97,7 @@ def statements_of_a_batch(world, url, make):
     blobs = TableSource(shop, TableOptions(table="products", ids=("sku",), image="picture"))
     blobs.read_blobs([next(scan) for scan in [blobs.scan()] for _ in range(32)])
     list(world.ledger.plan(items))
-    world.sink.write([make.good(item.key) for item in items[:64]])
+    world.sink.write([make.good(item.key, product_key=item.key) for item in items[:64]])
     presence = Presence(world.database, world.source)
     for item_id in range(3, ITEMS + 1):
         presence.see(item_id, False)

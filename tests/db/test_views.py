@@ -4,10 +4,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import column, insert, inspect, select, table, text
+from sqlalchemy import column, inspect, select, table, text
 
 from cataloger.db.clock import utc_now
-from cataloger.db.models import ProductCurrent, ProductResult
 from cataloger.db.views import IMAGE_COLUMNS, IMAGE_TOP5
 from cataloger.ledger import pin_model, register_source
 
@@ -28,6 +27,9 @@ CONTRACT = {
         "decision",
         *ANSWER,
         "tagged_at",
+    ],
+    "cataloger_product_images": [
+        *("source", "product_key", "key", "uri", "status", "label", "confidence", "product_label", "disagrees")
     ],
     "cataloger_image_codes": [
         *("source", "key", "uri", "product_key", "rank", "label", "code", "name", "parent", "confidence")
@@ -140,24 +142,11 @@ def test_images_that_are_gone_leave_the_views(world, make):
     assert look(world, "cataloger_image_labels", "key") == [("b",)]
 
 
-def product(world, key, model):
-    """Record what a model says of a product, as a later version will."""
-    with world.database.begin() as connection:
-        shared = {"source_id": world.source.id, "product_hash": key * 64, "weights_id": model.weights_id}
-        row = {"run_id": world.run.id, "product_key": key, "images": 3, "tagged_at": utc_now(connection)}
-        answer = {"label_1": "Hat", "confidence_1": 0.5, "label_5": model.name, "confidence_5": 0.125}
-        result = connection.execute(insert(ProductResult).values(**shared, **row, **answer))
-        pointer = {**shared, "result_id": result.inserted_primary_key[0]}
-        connection.execute(insert(ProductCurrent).values(**pointer))
-
-
 def test_products_show_the_pinned_model(world, make):
-    world.sink.write([make.good("a", product_key="p")])
-    assert look(world, "cataloger_product_top5", "product_key") == []
-    product(world, "p", world.model)
+    world.sink.write([make.good("a", product_key="p", labels=("Dress", "Hat"))])
     world.begin(make.other_model)
-    product(world, "q", world.model)
-    columns = ("source", "product_key", "model", "images", "label_1", "confidence_1", "label_5", "confidence_5")
+    world.sink.write([make.good("b", product_key="q", labels=("Hat", "Sock"))])
+    columns = ("source", "product_key", "model", "images", "label_1", "confidence_1", "label_2", "label_3")
     assert look(world, "cataloger_product_top5", *columns) == [
-        ("/photos", "q", "other 2.0", 3, "Hat", 0.5, "other", 0.125)
+        ("/photos", "q", "other 2.0", 1, "Hat", 0.75, "Sock", None)
     ]

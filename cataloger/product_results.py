@@ -1,0 +1,140 @@
+"""Answers for products in the ledger: made anew with every change of the images that they come from."""
+
+from collections.abc import Collection, Iterable
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from cataloger.db.clock import utc_now
+from cataloger.db.models import TOP_K, Current, Item, ProductCurrent, ProductResult, Result
+from cataloger.db.upsert import upsert
+from cataloger.ledger import ModelRef, SourceRef
+from cataloger.products import Answer, ProductAnswer, combine
+
+RANKS = range(1, TOP_K + 1)
+KEYS = ["run_id", "source_id", "product_hash"]
+UPDATED = ["images", "tagged_at", *(f"{kind}_{rank}" for rank in RANKS for kind in ("label", "confidence"))]
+PAGE = 500
+
+
+class ProductResults:
+    """Writes the answers for the products of one source, in transactions of others."""
+
+    def __init__(self, source: SourceRef, run_id: int, model: ModelRef) -> None:
+        self._source = source
+        self._run_id = run_id
+        self._model = model
+
+    def renew(self, connection: Connection, products: Collection[str]) -> None:
+        """Answer anew for products, by the hashes of their keys, from the images that are there now."""
+        ordered = sorted(products)
+        for start in range(0, len(ordered), PAGE):
+            self._renew(connection, ordered[start : start + PAGE])
+
+    def renew_those_of(self, connection: Connection, item_ids: Collection[int]) -> None:
+        """Answer anew for the products of some images, which came or went."""
+        query = select(Item.product_hash).where(Item.id.in_(item_ids), Item.product_hash.is_not(None)).distinct()
+        self.renew(connection, [str(product) for product in connection.scalars(query)])
+
+    def _renew(self, connection: Connection, products: list[str]) -> None:
+        images = self._images(connection, products)
+        answers = {product: self._combine(rows) for product, rows in images.items()}
+        if answers:
+            self._mark(connection, images, answers)
+            self._write(connection, images, answers)
+            self._point(connection, list(answers))
+        if without := [product for product in products if product not in answers]:
+            mine = (ProductCurrent.source_id == self._source.id) & ProductCurrent.product_hash.in_(without)
+            connection.execute(delete(ProductCurrent).where(mine, self._of_model(ProductCurrent)))
+
+    def _images(self, connection: Connection, products: list[str]) -> dict[str, list[Row[*tuple[Any, ...]]]]:
+        """Return the good results of the images of each product, in the order of the items."""
+        columns = [getattr(Result, f"{kind}_{rank}") for rank in RANKS for kind in ("label", "confidence")]
+        query = (
+            select(Item.product_hash, Item.product_key, Item.id, Current.disagrees, *columns)
+            .join(Current, (Current.item_id == Item.id) & self._of_model(Current))
+            .join(Result, Result.id == Current.result_id)
+            .where(Item.source_id == self._source.id, Item.product_hash.in_(products))
+            .where(Item.gone_run_id.is_(None), Result.status == "ok")
+            .order_by(Item.product_hash, Item.id)
+        )
+        found = connection.execute(query).all()
+        return {product: list(rows) for product, rows in groupby(found, key=lambda row: str(row.product_hash))}
+
+    def _combine(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> ProductAnswer:
+        return combine([_answer(row) for row in rows], self._model.labels)
+
+    def _mark(
+        self,
+        connection: Connection,
+        images: dict[str, list[Row[*tuple[Any, ...]]]],
+        answers: dict[str, ProductAnswer],
+    ) -> None:
+        """Keep which images disagree; nearly always that is what was kept before."""
+        changed: dict[bool, list[int]] = {True: [], False: []}
+        for product, rows in images.items():
+            for position, row in enumerate(rows):
+                disagrees = position in answers[product].disagreeing
+                if disagrees != row.disagrees:
+                    changed[disagrees].append(row.id)
+        for disagrees, ids in changed.items():
+            if ids:
+                mine = Current.item_id.in_(ids) & self._of_model(Current)
+                connection.execute(update(Current).where(mine).values(disagrees=disagrees))
+
+    def _write(
+        self,
+        connection: Connection,
+        images: dict[str, list[Row[*tuple[Any, ...]]]],
+        answers: dict[str, ProductAnswer],
+    ) -> None:
+        """Record the answers. Later images of a product in the same run improve its row."""
+        common = {
+            "source_id": self._source.id,
+            "run_id": self._run_id,
+            "weights_id": self._model.weights_id,
+            "tagged_at": utc_now(connection),
+            "decision": None,
+        }
+        rows = [
+            {
+                **common,
+                "product_hash": product,
+                "product_key": images[product][0].product_key,
+                "images": len(images[product]),
+                **_columns(found.answer),
+            }
+            for product, found in answers.items()
+        ]
+        upsert(connection, ProductResult, rows, keys=KEYS, update=UPDATED)
+
+    def _point(self, connection: Connection, products: list[str]) -> None:
+        """Make the answers of this run the current ones."""
+        mine = (ProductResult.run_id == self._run_id) & (ProductResult.source_id == self._source.id)
+        found = select(ProductResult.product_hash, ProductResult.id).where(mine)
+        common = {"source_id": self._source.id, "weights_id": self._model.weights_id}
+        rows = [
+            {**common, "product_hash": row.product_hash, "result_id": row.id}
+            for row in connection.execute(found.where(ProductResult.product_hash.in_(products)))
+        ]
+        keys = ["source_id", "product_hash", "weights_id"]
+        upsert(connection, ProductCurrent, rows, keys=keys, update=["result_id"])
+
+    def _of_model(self, table: Any) -> Any:
+        return table.weights_id == self._model.weights_id
+
+
+def _answer(row: Row[*tuple[Any, ...]]) -> Answer:
+    pairs = [(getattr(row, f"label_{rank}"), getattr(row, f"confidence_{rank}")) for rank in RANKS]
+    known = [(label, confidence) for label, confidence in pairs if label is not None]
+    return Answer(tuple(label for label, _ in known), tuple(confidence for _, confidence in known))
+
+
+def _columns(answer: Answer) -> dict[str, Any]:
+    empty = [None] * (TOP_K - len(answer.labels))
+    labels, confidences = [*answer.labels, *empty], [*answer.confidences, *empty]
+    return {
+        **{f"label_{rank}": label for rank, label in zip(RANKS, labels, strict=True)},
+        **{f"confidence_{rank}": confidence for rank, confidence in zip(RANKS, confidences, strict=True)},
+    }
