@@ -19,7 +19,7 @@ from cataloger.ledger import Planned
 from cataloger.options import RunOptions
 from cataloger.records import Batch, Failure, Image, Item, Prediction, Result
 
-WRITE_EVERY_RESULTS = 64
+WRITE_EVERY_RESULTS = 256
 WRITE_EVERY_SECONDS = 2.0
 
 
