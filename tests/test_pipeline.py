@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
+from cataloger import pipeline
 from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.decode import DecodePool
@@ -332,7 +333,8 @@ def test_an_error_of_the_classifier_stops_the_run_and_leaves_no_thread(world):
     assert no_thread_is_left()
 
 
-def test_the_source_is_read_only_a_bounded_way_ahead_of_what_is_recorded(world):
+def test_the_source_is_read_only_a_bounded_way_ahead_of_what_is_recorded(world, monkeypatch):
+    monkeypatch.setattr(pipeline, "WRITE_EVERY_RESULTS", 64)
     taken = itertools.count(1)
     ahead = []
 
