@@ -253,6 +253,11 @@ class Job:
         logger.info("using %s, which %s began with", bundle.title, ref.root)
         return bundle
 
+    def labels(self, database: Database | None, source: Source) -> tuple[str, ...]:
+        """Return what the model of a source can answer, whether the source is known or not."""
+        known = database and ledgers.find_source(database, kind=source.kind, root=source.root)
+        return (self.bundle(database, known) if database and known else self.default).labels
+
     def _ledger(
         self, database: Database, ref: SourceRef, run_id: int | None, bundle: Bundle
     ) -> tuple[Ledger, Presence]:

@@ -62,22 +62,22 @@ def sync(options: SyncOptions, hooks: Hooks | None = None) -> JobReport:
     """Tag what is new or changed in a table. Raises CatalogerError for anything that keeps it from working."""
     job = Job(options.job(), hooks or Hooks())
     categories = read_label_map(options.label_map) if options.label_map else []
-    if categories:
-        require_labels(categories, job.default.labels, f"--label-map {options.label_map}")
     if options.output:
         files.check_output(options.output)
     with closing(open_source(options.db)) as shop:
         if options.run.dry_run:
-            _plan(job, shop, options)
+            _plan(job, shop, options, categories)
         else:
             with closing(open_database(job.options.db, schema=options.schema)) as database:
                 _run(job, database, TableSource(shop, options.table), options, categories)
     return job.finished()
 
 
-def _plan(job: Job, shop: Database, options: SyncOptions) -> None:
+def _plan(job: Job, shop: Database, options: SyncOptions, categories: list[Category]) -> None:
     database = open_for_planning(job.options.db, schema=options.schema)
     source = TableSource(shop, options.table)
+    if categories:
+        require_labels(categories, job.labels(database, source), f"--label-map {options.label_map}")
     with _remote(job, source, options) as remote:
         job.plan(database, source, remote)
     if database:
@@ -96,11 +96,12 @@ def _run(job: Job, database: Database, source: TableSource, options: SyncOptions
 
 def _map_labels(job: Job, database: Database, source: TableSource, categories: list[Category]) -> None:
     """Make sure, before any work, that the source has a code for every label of its model, if it has codes."""
-    ref = ledgers.register_source(database, kind=source.kind, root=source.root)
-    labels = job.bundle(database, ref).labels
-    known = load_label_map(database, ref.id)
+    labels = job.labels(database, source)
     if categories:
         require_labels(categories, labels, "--label-map")
+    ref = ledgers.register_source(database, kind=source.kind, root=source.root)
+    known = load_label_map(database, ref.id)
+    if categories:
         if set(categories) != set(known):
             store_label_map(database, ref.id, categories)
     elif known:

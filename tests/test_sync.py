@@ -201,9 +201,11 @@ def test_labels_are_shown_in_the_codes_of_the_shop(shop, photos):
 
 def test_a_label_without_a_code_is_an_error_before_any_work(shop, photos, tmp_path):
     codes = write_map(tmp_path / "codes.csv", ["Hat"])
-    with pytest.raises(UsageError, match="has no code for 'Backpack', 'Belt'"):
-        sync(options(shop, photos, others={"label_map": codes}))
+    for run in ({"dry_run": True}, {}):
+        with pytest.raises(UsageError, match="has no code for 'Backpack', 'Belt'"):
+            sync(options(shop, photos, run=run, others={"label_map": codes}))
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_run") == [(0,)]
+    assert execute(shop, "SELECT COUNT(*) FROM cataloger_source") == [(0,)]
 
 
 def test_a_map_is_kept_until_there_is_another(shop, photos, tmp_path):
