@@ -1,9 +1,28 @@
 """The shop's tables, checked before any work: which columns name a product, order the rows and hold the image."""
 
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, and_, exists, func, literal_column, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    String,
+    and_,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import NullType
 
 from cataloger.db.tables import TableInfo, TableName, describe
 from cataloger.errors import SourceError
@@ -36,17 +55,25 @@ class Layout:
         conditions = [] if self.condition is None else [self.condition]
         if key is None:
             return conditions
+        values = _bound(key)
         if len(key) > 1:
             # MySQL finds no range in a comparison of rows; this one it does.
-            conditions.append(self.keys[0] >= key[0])
-            return [*conditions, tuple_(*self.keys) > tuple_(*key)]
-        return [*conditions, self.keys[0] > key[0]]
+            conditions.append(self.keys[0] >= values[0])
+            return [*conditions, tuple_(*self.keys) > tuple_(*values)]
+        return [*conditions, self.keys[0] > values[0]]
 
     def at(self, rows: list[tuple[Any, ...]]) -> Column:
         """Return the condition for certain rows."""
-        if len(self.keys) == 1:
-            return self.keys[0].in_([row[0] for row in rows])
-        return tuple_(*self.keys).in_(rows)
+        return or_(false(), *(and_(*map(operator.eq, self.keys, _bound(row))) for row in rows))
+
+
+def _bound(values: tuple[Any, ...]) -> list[Column]:
+    """Return values for a statement, as the driver gave them.
+
+    With a type of its own, a value would be cast to that, and PostgreSQL compare another way than it sorts (citext)
+    or not at all (an enumeration).
+    """
+    return [literal(value, NullType()) for value in values]
 
 
 def inspect_layout(connection: Connection, options: TableOptions) -> Layout:
@@ -62,7 +89,7 @@ def inspect_layout(connection: Connection, options: TableOptions) -> Layout:
 def _of_products(connection: Connection, info: TableInfo, options: TableOptions) -> Layout:
     _check_columns(info, options)
     rows = info.clause()
-    keys = tuple(rows.c[name] for name in options.ids)
+    keys = _keys(info, rows, options.ids)
     return _layout(connection, info, options, rows=rows, keys=keys, products=keys, own=(), condition=_where(options))
 
 
@@ -84,9 +111,17 @@ def _of_images(connection: Connection, products: TableInfo, options: TableOption
     where = _where(options)
     condition = exists().where(belongs if where is None else and_(belongs, where)).select_from(parent).correlate(rows)
     own = tuple(index for index, name in enumerate(names) if name not in options.image_fk)
-    keys = tuple(rows.c[name] for name in names)
+    keys = _keys(info, rows, names)
     fk = tuple(rows.c[name] for name in options.image_fk)
     return _layout(connection, info, options, rows=rows, keys=keys, products=fk, own=own, condition=condition)
+
+
+def _keys(info: TableInfo, rows: Any, names: Sequence[str]) -> tuple[Column, ...]:
+    """Return the columns that order the rows. MySQL sorts an ENUM by number and compares it as text: text it is."""
+    by_number = (mysql.ENUM, mysql.SET)
+    return tuple(
+        cast(rows.c[name], String) if isinstance(info.columns[name], by_number) else rows.c[name] for name in names
+    )
 
 
 def _layout(connection: Connection, info: TableInfo, options: TableOptions, **parts: Any) -> Layout:
