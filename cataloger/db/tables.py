@@ -2,18 +2,21 @@
 
 import difflib
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BINARY, VARBINARY, ColumnClause, Connection, LargeBinary, TableClause, column, inspect, table
 from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Inspector
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.sql import quoted_name
 
 from cataloger.errors import SourceError, UsageError
 
 # A name is bare, without dots and quotes, or in double quotes, in which "" stands for one.
-_PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".]+?))\s*(?:\.|$)')
+_PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".\s][^".]*?))\s*(?:\.|$)')
 
 
 BINARY_TYPES = (LargeBinary, BINARY, VARBINARY, mysql.TINYBLOB, mysql.MEDIUMBLOB, mysql.LONGBLOB)
@@ -46,7 +49,7 @@ class TableName:
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """What the database says of a table. columns: name -> type. uniques: sets of columns that cannot repeat."""
+    """What the database says of a table. columns: name -> type. uniques: sets that do not repeat, nulls aside."""
 
     name: TableName
     columns: dict[str, Any]
@@ -73,38 +76,50 @@ class TableInfo:
         return isinstance(self.columns[name], BINARY_TYPES)
 
     def is_unique(self, names: Sequence[str]) -> bool:
-        """True when the database guarantees that these columns are never null and never repeat."""
-        given = frozenset(names)
-        keys = (frozenset(self.primary_key), *self.uniques)
-        return given <= self.not_null | frozenset(self.primary_key) and any(key and key <= given for key in keys)
+        """True when the database guarantees that these columns never repeat in rows without a null in them."""
+        return any(key and key <= frozenset(names) for key in (frozenset(self.primary_key), *self.uniques))
 
 
 def describe(connection: Connection, name: TableName, flag: str) -> TableInfo:
     """Look a table or view up. Raises SourceError with the nearest names when it is not there."""
-    inspector = inspect(connection)
-    schema = name.schema
-    if schema and schema not in inspector.get_schema_names():
-        raise SourceError(f"{flag} {name}: {_missing('the schema', schema, inspector.get_schema_names())}")
-    known = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
-    if connection.dialect.name == "postgresql":
-        known += inspector.get_materialized_view_names(schema)
-    if name.name not in known:
-        shops = [each for each in known if not each.startswith("cataloger_")]
-        raise SourceError(f"{flag} {name}: {_missing('the table', name.name, shops)}")
-    columns = inspector.get_columns(name.name, schema)
-    primary_key = inspector.get_pk_constraint(name.name, schema).get("constrained_columns") or ()
-    constraints = inspector.get_unique_constraints(name.name, schema) if name.name in known else []
-    indexes = inspector.get_indexes(name.name, schema)
-    uniques = [c["column_names"] for c in constraints]
+    with warnings.catch_warnings():
+        # Of types of extensions and of indexes over expressions, which it does not know and we do not need.
+        warnings.simplefilter("ignore", SAWarning)
+        return _describe(inspect(connection), name, flag)
+
+
+def _describe(inspector: Inspector, name: TableName, flag: str) -> TableInfo:
+    _find(inspector, name, flag)
+    table, schema = name.name, name.schema
+    columns = inspector.get_columns(table, schema)
+    primary_key = inspector.get_pk_constraint(table, schema).get("constrained_columns") or ()
+    uniques = [each["column_names"] for each in inspector.get_unique_constraints(table, schema)]
     # A partial index is unique only among the rows that it covers, and one over an expression has no column there.
+    indexes = inspector.get_indexes(table, schema)
     uniques += [i["column_names"] for i in indexes if i["unique"] and not _is_partial(i)]  # type: ignore[misc]
     return TableInfo(
         name,
-        {str(each["name"]): each["type"] for each in columns},
+        # Bytes in a domain of PostgreSQL are bytes all the same.
+        {str(each["name"]): getattr(each["type"], "data_type", each["type"]) for each in columns},
         frozenset(str(each["name"]) for each in columns if not each["nullable"]),
         tuple(str(each) for each in primary_key),
         tuple(frozenset(names) for names in uniques if None not in names),
     )
+
+
+def _find(inspector: Inspector, name: TableName, flag: str) -> None:
+    """Raise SourceError unless there is such a table or view."""
+    schema = name.schema
+    if schema and schema not in inspector.get_schema_names():
+        raise SourceError(f"{flag} {name}: {_missing('the schema', schema, inspector.get_schema_names())}")
+    known = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+    if inspector.dialect.name == "postgresql":
+        known += inspector.get_materialized_view_names(schema)
+    # Tables of other servers and such that keep their history are not listed. The name is as the database holds it.
+    is_other_case = name.name.lower() in (each.lower() for each in known)
+    if name.name not in known and (is_other_case or not inspector.has_table(name.name, schema)):
+        shops = [each for each in known if not each.startswith("cataloger_")]
+        raise SourceError(f"{flag} {name}: {_missing('the table', name.name, shops)}")
 
 
 def _is_partial(index: Any) -> bool:

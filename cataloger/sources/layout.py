@@ -48,19 +48,17 @@ class Layout:
     is_blob: bool
     version: Column | None
     digest: Column | None
-    condition: Column | None
+    conditions: tuple[Column, ...]
 
     def after(self, key: tuple[Any, ...] | None) -> list[Column]:
         """Return the conditions that hold for the rows behind a key, in the server's own order."""
-        conditions = [] if self.condition is None else [self.condition]
         if key is None:
-            return conditions
+            return list(self.conditions)
         values = _bound(key)
         if len(key) > 1:
             # MySQL finds no range in a comparison of rows; this one it does.
-            conditions.append(self.keys[0] >= values[0])
-            return [*conditions, tuple_(*self.keys) > tuple_(*values)]
-        return [*conditions, self.keys[0] > values[0]]
+            return [*self.conditions, self.keys[0] >= values[0], tuple_(*self.keys) > tuple_(*values)]
+        return [*self.conditions, self.keys[0] > values[0]]
 
     def at(self, rows: list[tuple[Any, ...]]) -> Column:
         """Return the condition for certain rows."""
@@ -89,8 +87,10 @@ def inspect_layout(connection: Connection, options: TableOptions) -> Layout:
 def _of_products(connection: Connection, info: TableInfo, options: TableOptions) -> Layout:
     _check_columns(info, options)
     rows = info.clause()
+    where = _where(options)
+    conditions = (*_not_null(info, rows, options.ids), *([] if where is None else [where]))
     keys = _keys(info, rows, options.ids)
-    return _layout(connection, info, options, rows=rows, keys=keys, products=keys, own=(), condition=_where(options))
+    return _layout(connection, info, options, rows=rows, keys=keys, products=keys, own=(), conditions=conditions)
 
 
 def _of_images(connection: Connection, products: TableInfo, options: TableOptions) -> Layout:
@@ -101,19 +101,19 @@ def _of_images(connection: Connection, products: TableInfo, options: TableOption
     names = options.image_ids or info.primary_key
     if not names:
         raise SourceError(f"{info.name} has no primary key: name the columns that identify a row with --image-id")
-    if options.image_ids:
-        _check_identity(connection, info, names, "--image-id")
+    _check_identity(connection, info, names, "--image-id")
     rows = info.clause("cataloger_images")
     parent = products.clause()
     pairs = zip(options.ids, options.image_fk, strict=True)
     belongs = and_(*(parent.c[product] == rows.c[image] for product, image in pairs))
     # Inside the subquery the columns that --where names are those of the products.
     where = _where(options)
-    condition = exists().where(belongs if where is None else and_(belongs, where)).select_from(parent).correlate(rows)
+    shown = exists().where(belongs if where is None else and_(belongs, where)).select_from(parent).correlate(rows)
+    conditions = (*_not_null(info, rows, names), shown)
     own = tuple(index for index, name in enumerate(names) if name not in options.image_fk)
     keys = _keys(info, rows, names)
     fk = tuple(rows.c[name] for name in options.image_fk)
-    return _layout(connection, info, options, rows=rows, keys=keys, products=fk, own=own, condition=condition)
+    return _layout(connection, info, options, rows=rows, keys=keys, products=fk, own=own, conditions=conditions)
 
 
 def _keys(info: TableInfo, rows: Any, names: Sequence[str]) -> tuple[Column, ...]:
@@ -122,6 +122,11 @@ def _keys(info: TableInfo, rows: Any, names: Sequence[str]) -> tuple[Column, ...
     return tuple(
         cast(rows.c[name], String) if isinstance(info.columns[name], by_number) else rows.c[name] for name in names
     )
+
+
+def _not_null(info: TableInfo, rows: Any, names: Sequence[str]) -> list[Column]:
+    """Return the conditions that keep out what comes after the check: behind a null there would be no next page."""
+    return [rows.c[name].is_not(None) for name in names if name not in info.not_null]
 
 
 def _layout(connection: Connection, info: TableInfo, options: TableOptions, **parts: Any) -> Layout:
@@ -153,14 +158,15 @@ def _check_identity(connection: Connection, info: TableInfo, names: tuple[str, .
     for name in names:
         if isinstance(info.columns[name], Float):
             raise SourceError(f"{flag} {name} is a floating-point number, which cannot identify a row exactly")
-    if info.is_unique(names):
-        return
     rows = info.clause()
-    columns = [rows.c[name] for name in names]
     shown = ", ".join(names)
-    if connection.execute(select(1).where(or_(*(each.is_(None) for each in columns))).limit(1)).first():
+    nullable = [rows.c[name].is_(None) for name in names if name not in info.not_null]
+    if nullable and connection.execute(select(1).where(or_(*nullable)).limit(1)).first():
         advice = "leave them out in a view, or name others"
         raise SourceError(f"{flag} {shown} is null in some rows of {info.name}: {advice}")
+    if info.is_unique(names):
+        return
+    columns = [rows.c[name] for name in names]
     twice = select(*columns).group_by(*columns).having(func.count() > 1).limit(1)
     row = connection.execute(twice).first()
     if row is not None:

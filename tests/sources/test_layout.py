@@ -2,7 +2,8 @@
 
 import pytest
 
-from cataloger.errors import DatabaseError, SourceError
+from cataloger.errors import SourceError
+
 from cataloger.records import Failure
 from cataloger.sources import table as tables
 
@@ -105,3 +106,70 @@ def test_keys_of_the_types_of_postgresql_are_paged_and_read(shop, monkeypatch, k
         items = list(source.scan())
         assert len({item.key for item in items}) == len(items) == len(values)
         assert len(source.read_blobs(items)) == len(values)
+
+
+# Identity: the columns tell the rows apart, now and while the table is read.
+
+
+def test_a_key_with_nulls_is_refused_also_where_it_is_the_primary_key(shop):
+    """SQLite lets nulls into a primary key that is no integer; all engines let them into a unique column."""
+    kind = "PRIMARY KEY" if shop.kind == "sqlite" else "UNIQUE"
+    fill(shop, f"id {TEXT} {kind}", "NULL", "'a'")
+    with pytest.raises(SourceError) as caught:
+        shop.source()
+    assert str(caught.value) == ("--id id is null in some rows of products: leave them out in a view, or name others")
+
+
+def test_a_nullable_column_without_nulls_will_do(shop):
+    fill(shop, f"id {TEXT} UNIQUE", "'a'", "'b'")
+    assert len(shop.keys()) == 2
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_null_that_comes_while_the_table_is_read_hides_no_other_row(shop, monkeypatch, size):
+    fill(shop, "brand INTEGER, n INTEGER", "1, 1", "1, 2", "2, 1", "2, 2")
+    monkeypatch.setattr(tables, "PAGE", size)
+    keys = []
+    for item in shop.source(ids=("brand", "n")).scan():
+        keys.append(item.key)
+        if item.key == '["1", "1"]':
+            shop.run("INSERT INTO products VALUES ('/p/x', 2, NULL), ('/p/x', NULL, 1), ('/p/x', NULL, NULL)")
+    assert keys == ['["1", "1"]', '["1", "2"]', '["2", "1"]', '["2", "2"]']
+
+
+PARTIAL, WIDE, EXPRESSION = "(id) WHERE active = 1", "(id, active)", "(LOWER(id))"
+
+
+@pytest.mark.parametrize(
+    ("engine_name", "index"),
+    [
+        ("sqlite", PARTIAL),
+        ("sqlite", WIDE),
+        ("sqlite", "((id || active))"),
+        ("postgresql", PARTIAL),
+        ("postgresql", WIDE),
+        ("postgresql", "((id || active))"),
+        ("postgresql", "(id, (id || active))"),
+        ("postgresql", "(active) INCLUDE (id)"),
+        ("mariadb", WIDE),
+    ],
+    indirect=["engine_name"],
+    scope="module",
+)
+def test_a_unique_index_that_lets_the_column_repeat_proves_nothing(shop, index):
+    fill(shop, f"id {TEXT} NOT NULL, active INTEGER NOT NULL", "'a', 0", "'b', 1")
+    shop.run(f"CREATE UNIQUE INDEX odd ON products {index}")
+    assert len(shop.keys()) == 2
+    shop.run("INSERT INTO products VALUES ('/p/x', 'a', 2)")
+    with pytest.raises(SourceError, match="--id id does not identify a row of products: a is there more than once"):
+        shop.source()
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_the_database_has_and_we_need_not_know_warns_nobody(shop):
+    """An index over an expression, a type of an extension."""
+    odd = {"sqlite": "VECTOR(3)", "postgresql": "PG_LSN", "mysql": "POINT"}[shop.kind]
+    fill(shop, f"id {TEXT} NOT NULL PRIMARY KEY, place {odd}")
+    index = "(photo(9))" if shop.kind == "mysql" else "(LOWER(photo))"
+    shop.run(f"CREATE INDEX odd ON products {index}", "INSERT INTO products (id, photo) VALUES ('a', '/p/x')")
+    assert shop.keys() == ["a"]
