@@ -87,6 +87,7 @@ def inspect_layout(connection: Connection, options: TableOptions) -> Layout:
 def _of_products(connection: Connection, info: TableInfo, options: TableOptions) -> Layout:
     _check_columns(info, options)
     rows = info.clause()
+    _check_where(connection, options, rows)
     where = _where(options)
     conditions = (*_not_null(info, rows, options.ids), *([] if where is None else [where]))
     keys = _keys(info, rows, options.ids)
@@ -106,6 +107,7 @@ def _of_images(connection: Connection, products: TableInfo, options: TableOption
     parent = products.clause()
     pairs = zip(options.ids, options.image_fk, strict=True)
     belongs = and_(*(parent.c[product] == rows.c[image] for product, image in pairs))
+    _check_where(connection, options, parent)
     # Inside the subquery the columns that --where names are those of the products.
     where = _where(options)
     shown = exists().where(belongs if where is None else and_(belongs, where)).select_from(parent).correlate(rows)
@@ -177,6 +179,13 @@ def _check_identity(connection: Connection, info: TableInfo, names: tuple[str, .
 def _where(options: TableOptions) -> Column | None:
     """Return the operator's own condition. The line breaks keep a comment in it from reaching our SQL."""
     return None if options.where is None else literal_column(f"(\n{options.where}\n)")
+
+
+def _check_where(connection: Connection, options: TableOptions, rows: Any) -> None:
+    """Try the condition without our parentheses, since "a) OR (b" fits in between but would undo the paging."""
+    if options.where is not None:
+        alone = literal_column(f"\n{options.where}\n")
+        connection.execute(select(1).select_from(rows).where(alone).limit(0))
 
 
 def _digest(dialect: str, image: Column) -> Column:

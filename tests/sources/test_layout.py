@@ -3,7 +3,6 @@
 import pytest
 
 from cataloger.errors import SourceError
-
 from cataloger.records import Failure
 from cataloger.sources import table as tables
 

@@ -224,6 +224,12 @@ WHERES = {
     "id > 1 -- and that is all": ["2", "3"],
     "photo <> ':id' AND id = 1": ["1"],
     "id IN (SELECT id FROM products WHERE id = 3)": ["3"],
+    "id > 1 /* or so */": ["2", "3"],
+    "photo <> '100%' AND photo LIKE '/p/_.jp%' AND id = 2": ["2"],
+    "photo <> '%s %(id)s %% ? $1 {x}' AND id < 3": ["1", "2"],
+    "photo <> ')' AND id = 1": ["1"],
+    "(id) = (1)\nOR\n(id) = (3)": ["1", "3"],
+    "id > 0 AND id < 0": [],
 }
 
 
@@ -236,7 +242,34 @@ def test_a_condition_narrows_the_table(shop, where, monkeypatch):
     assert not source.is_complete
 
 
-@pytest.mark.parametrize("where", ["id > 1); DELETE FROM products; --", "1 = 1; DELETE FROM products"])
+INJECTED = [
+    "id > 1); DELETE FROM products; --",
+    "1 = 1; DELETE FROM products",
+    "1 = 1); COMMIT; DELETE FROM products; SELECT (1",
+    "id IN (DELETE FROM products RETURNING id)",
+]
+NO_CONDITIONS = [
+    "id > 1)",
+    "(id > 1",
+    "id > 1) OR (id = 1",
+    "id > 1) -- and so on",
+    "id = '",
+    "",
+    "nothing = 1",
+    "id >",
+]
+
+
+@pytest.mark.parametrize("where", NO_CONDITIONS)
+def test_what_is_no_condition_by_itself_is_one_line_before_any_work(shop, where):
+    plain(shop)
+    with pytest.raises(DatabaseError) as caught:
+        shop.source(where=where)
+    assert "\n" not in str(caught.value)
+    assert "p@ss" not in str(caught.value)
+
+
+@pytest.mark.parametrize("where", INJECTED)
 def test_a_condition_cannot_write(shop, where):
     plain(shop)
     with pytest.raises(DatabaseError):
@@ -254,6 +287,28 @@ def test_a_function_that_writes_is_refused_in_a_condition(shop):
     with pytest.raises(DatabaseError, match="read-only transaction"):
         shop.source(where="wipe()")
     assert shop.keys() == ["1", "2", "3"]
+
+
+@on("mariadb")
+def test_a_function_that_writes_is_refused_by_mariadb_too(shop):
+    plain(shop)
+    shop.run(
+        "DROP FUNCTION IF EXISTS wipe",
+        "CREATE FUNCTION wipe() RETURNS INTEGER MODIFIES SQL DATA "
+        "BEGIN DELETE FROM products WHERE id = 9; INSERT INTO log VALUES (1); RETURN 1; END",
+        "CREATE TABLE IF NOT EXISTS log (id INTEGER)",
+    )
+    with pytest.raises(DatabaseError, match="READ ONLY transaction"):
+        shop.source(where="wipe() = 1")
+    assert shop.keys() == ["1", "2", "3"]
+
+
+def test_nothing_can_be_written_where_a_source_reads(shop):
+    plain(shop)
+    with pytest.raises(DatabaseError, match=r"(?i)read.?only"):
+        shop.database.run(lambda connection: connection.execute(text("DELETE FROM products")), read_only=True)
+    shop.run("DELETE FROM products WHERE id = 1")
+    assert shop.keys() == ["2", "3"]
 
 
 # Rows that change meanwhile
