@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from cataloger import versions
@@ -18,8 +19,9 @@ RELATIVE_PATH = "source.relative_path"
 OUTSIDE_ROOT = "source.outside_root"
 UNKNOWN_SCHEME = "source.scheme"
 
-# Two characters at least, so that a Windows drive is no scheme.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+# Two characters at least, so that a Windows drive is no scheme. An image that stands in the value itself is long.
+_SCHEME = re.compile(r"(data(?=:)|[a-z][a-z0-9+.-]+(?=://))", re.IGNORECASE)
+_URL_WITHIN = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,17 @@ def locate(value: object, root: bytes | None) -> Location | Problem:
     """
     if not isinstance(value, str) or "\0" in value:
         return Problem(BAD_VALUE, f"the value is no text that could be a path or a URL, but {type(value).__name__}")
-    scheme = _SCHEME.match(value)
+    url = value.strip()
+    scheme = _SCHEME.match(url)
+    if scheme is None and _URL_WITHIN.search(url):
+        # As a path it would be shown with its password and query.
+        return Problem(BAD_VALUE, "the value holds a URL, but does not begin with it")
     if scheme is None:
         return _locate_file(value, root)
     if scheme[1].lower() not in SCHEMES:
         return Problem(UNKNOWN_SCHEME, f"images are read from paths, http and https, not from {scheme[1]}")
-    plain = without_query(value)
-    return Location(uri=plain, version=versions.of_url(plain), url=value)
+    plain = without_query(url)
+    return Location(uri=plain, version=versions.of_url(plain), url=url)
 
 
 def split_list(value: object, separator: str) -> list[object] | Problem:
@@ -69,6 +75,8 @@ def split_list(value: object, separator: str) -> list[object] | Problem:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return Problem(BAD_LIST, "the value is not valid JSON")
+        if value is None:
+            return []
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return Problem(BAD_LIST, "the value is not an array of paths or URLs")
     return [each for each in value if each not in (None, "")]
@@ -78,6 +86,8 @@ def text_of(value: Any) -> str:
     """Return a key's value as text: the same for every driver, and different for different values."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
+    if isinstance(value, datetime) and value.tzinfo:
+        value = value.astimezone(UTC)  # PostgreSQL gives it in the time zone of the session
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 

@@ -3,8 +3,11 @@
 import datetime
 import decimal
 import os
+import uuid
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cataloger import versions
 from cataloger.sources.locations import Location, Problem, join_keys, locate, split_list, text_of
@@ -38,6 +41,27 @@ def test_a_whole_path_elsewhere_is_looked_for_in_the_root(value):
     assert locate(value, ROOT).path.startswith(ROOT + b"/")
 
 
+@given(st.text(st.sampled_from("./\\a\x7f é"), max_size=20), st.sampled_from([ROOT, b"/", b"/srv/photos/", b"/a/.."]))
+def test_no_path_leaves_the_root(value, root):
+    root = os.path.normpath(root)
+    found = locate(value, root)
+    if isinstance(found, Location):
+        assert os.path.normpath(found.path) == found.path
+        assert found.path.startswith(root.rstrip(b"/") + b"/")
+    else:
+        assert found.code == "source.outside_root"
+
+
+def test_a_folder_beside_the_root_is_not_in_it():
+    assert locate("/srv/photos2/a.jpg", ROOT).path == b"/srv/photos/srv/photos2/a.jpg"
+    assert locate("../photos2/a.jpg", ROOT).code == "source.outside_root"
+
+
+def test_a_name_that_is_not_utf8_is_the_bytes_that_it_stands_for():
+    found = locate("\udcff.jpg", ROOT)
+    assert (found.path, found.uri) == (ROOT + b"/\xff.jpg", "/srv/photos/%FF.jpg")
+
+
 def test_without_a_root_only_whole_paths_are_known():
     assert locate("/p/a.jpg", None).path == b"/p/a.jpg"
     assert locate("a.jpg", None).code == "source.relative_path"
@@ -57,10 +81,58 @@ def test_the_version_of_a_file_is_that_of_the_file(tmp_path):
         ("https://shop.test/a.jpg", "https://shop.test/a.jpg"),
         ("HTTP://shop.test/a.jpg", "HTTP://shop.test/a.jpg"),
         ("https://ann:pw@shop.test:8443/a.jpg?sig=1#top", "https://shop.test:8443/a.jpg"),
+        ("https://shop.test/a.jpg?next=https://b.test/?sig=1", "https://shop.test/a.jpg"),
+        ("https://shop.test?sig=1", "https://shop.test"),
+        ("https://ann:p%40w@shop.test/a@b.jpg", "https://shop.test/a@b.jpg"),
+        ("https://[::1]:8443/a.jpg", "https://[::1]:8443/a.jpg"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(value, uri):
     assert locate(value, ROOT) == Location(uri=uri, version=f"url:{uri}", url=value)
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\t", "\r\n", "\u00a0"])
+def test_blanks_around_an_address_do_not_make_it_a_path_that_shows_its_secrets(space):
+    found = locate(f"{space}https://ann:pw@shop.test/a.jpg?sig=1{space}", ROOT)
+    assert found.url == "https://ann:pw@shop.test/a.jpg?sig=1"
+    assert found.uri == "https://shop.test/a.jpg"
+
+
+@pytest.mark.parametrize("before", ["\ufeff", '"', "a.jpg ", "/in/", "url(", "//"])
+def test_an_address_behind_something_else_is_a_problem_and_no_path(before):
+    found = locate(f"{before}https://ann:pw@shop.test/a.jpg?sig=1", ROOT)
+    assert found == Problem("source.bad_value", "the value holds a URL, but does not begin with it")
+
+
+@pytest.mark.parametrize("url", ["https://ann:p/w@shop.test/a.jpg", "https://ann:p?w@shop.test/a.jpg", "http://a b/"])
+def test_an_address_that_is_none_is_not_shown(url):
+    assert locate(url, ROOT).uri == "(not a URL)"
+
+
+def test_blanks_belong_to_the_name_of_a_file():
+    assert locate(" a b .jpg ", ROOT).path == ROOT + b"/ a b .jpg "
+
+
+SECRETS = st.text(st.sampled_from("pw/?#@:%\\ &=[]é"), min_size=1).map(lambda text: f"s3cret{text}s3cret")
+
+
+@given(secret=SECRETS, at=st.sampled_from(["https://ann:{}@x.test/a", "http://x.test/a?{}", " HTTPS://x.test/a#{}"]))
+def test_no_secret_in_an_address_is_shown_whatever_its_characters(secret, at):
+    found = locate(at.format(secret), None)
+    assert "s3cret" not in f"{found.uri} {found.version} {found.path}"
+
+
+@pytest.mark.parametrize("value", ["data:image/png;base64,iVBORw0KGgo=", "DATA:,x", " ftp://ann:pw@shop.test/a.jpg"])
+def test_a_scheme_is_named_and_nothing_else_of_the_value(value):
+    found = locate(value, ROOT)
+    assert found.code == "source.scheme"
+    assert found.message == f"images are read from paths, http and https, not from {value.strip().partition(':')[0]}"
+
+
+def test_a_name_of_a_file_may_look_like_a_scheme():
+    assert locate("img:1.jpg", ROOT).path == ROOT + b"/img:1.jpg"
+    assert locate("c://a.jpg", ROOT).path == ROOT + b"/c:/a.jpg"
+    assert locate("data/a.jpg", ROOT).path == ROOT + b"/data/a.jpg"
 
 
 @pytest.mark.parametrize("value", ["ftp://shop.test/a.jpg", "s3://bucket/a.jpg", "file:///etc/passwd", "data://x"])
@@ -83,6 +155,13 @@ def test_what_is_no_text_that_names_an_image_is_a_problem(value):
         ("a.jpg||b.jpg|", "|", ["a.jpg", "b.jpg"]),
         ("a.jpg", "|", ["a.jpg"]),
         (["a.jpg"], "|", ["a.jpg"]),
+        (("a.jpg", "b.jpg"), "json", ["a.jpg", "b.jpg"]),
+        ("null", "json", []),
+        (' ["a.jpg", null, ""] ', "json", ["a.jpg"]),
+        ('["a.jpg", "a.jpg"]', "json", ["a.jpg", "a.jpg"]),
+        ("a.jpg, ,  ,b.jpg", ",", ["a.jpg", "b.jpg"]),
+        ("a, b.jpg", ", ", ["a", "b.jpg"]),
+        ("https://x.test/a,b.jpg https://x.test/c.jpg", " ", ["https://x.test/a,b.jpg", "https://x.test/c.jpg"]),
         ("a.jpg\nb.jpg", "\n", ["a.jpg", "b.jpg"]),
     ],
 )
@@ -102,7 +181,25 @@ def test_keys_are_the_same_for_every_driver():
     assert text_of(b"\0\xff") == text_of(memoryview(b"\0\xff")) == text_of(bytearray(b"\0\xff")) == "00ff"
     assert text_of(datetime.date(2024, 1, 2)) == "2024-01-02"
     assert text_of(decimal.Decimal("1.10")) == "1.10"
+    assert text_of(uuid.UUID(int=1)) == "00000000-0000-0000-0000-000000000001"
+
+
+def test_a_moment_is_the_same_in_every_time_zone():
+    """PostgreSQL gives it in that of the session, which differs from one host to the next."""
+    moment = datetime.datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=datetime.UTC)
+    abroad = moment.astimezone(datetime.timezone(datetime.timedelta(hours=9)))
+    assert text_of(moment) == text_of(abroad) == "2024-01-02T03:04:05.000006+00:00"
+    assert text_of(moment.replace(tzinfo=None)) == "2024-01-02T03:04:05.000006"
 
 
 def test_keys_of_several_columns_cannot_be_taken_for_others():
     assert join_keys(["a", "b, c"]) != join_keys(["a, b", "c"])
+
+
+KEYS = st.lists(st.text() | st.integers() | st.binary(max_size=3), min_size=2, max_size=3)
+
+
+@given(one=KEYS, other=KEYS)
+def test_different_keys_of_several_columns_have_different_texts(one, other):
+    same = [text_of(value) for value in one] == [text_of(value) for value in other]
+    assert (join_keys(one) == join_keys(other)) == same
