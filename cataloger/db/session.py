@@ -109,7 +109,7 @@ def connect(engine: Engine) -> Iterator[Connection]:
     try:
         with _connected(engine) as connection, connection.begin():
             yield connection
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, UnicodeEncodeError) as error:
         raise explain(error, engine.url) from error
 
 
@@ -166,7 +166,13 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # The driver's own transactions would begin late and deferred; `_begin_immediate` takes their place.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
+    # SQLite keeps text as it was written: one cell in another encoding must not end a run, and be shown in its error.
+    connection.text_factory = _decode
     connection.create_function("cataloger_sha256", 1, _sha256, deterministic=True)
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _sha256(value: bytes | str | None) -> str | None:

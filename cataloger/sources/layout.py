@@ -145,8 +145,8 @@ def _holds_bytes(connection: Connection, rows: Any, image: Column) -> bool:
     """Look at a value: in SQLite any column can hold bytes, and the declared type says nothing of it."""
     if connection.dialect.name != "sqlite":
         return False
-    found = connection.scalar(select(func.typeof(image)).select_from(rows).where(image.is_not(None)).limit(1))
-    return found == "blob"
+    is_there = func.length(image) > 0
+    return connection.scalar(select(func.typeof(image)).select_from(rows).where(is_there).limit(1)) == "blob"
 
 
 def _check_columns(info: TableInfo, options: TableOptions) -> None:
@@ -184,7 +184,7 @@ def _where(options: TableOptions) -> Column | None:
 def _check_where(connection: Connection, options: TableOptions, rows: Any) -> None:
     """Try the condition without our parentheses, since "a) OR (b" fits in between but would undo the paging."""
     if options.where is not None:
-        alone = literal_column(f"\n{options.where}\n")
+        alone: Column = literal_column(f"\n{options.where}\n")
         connection.execute(select(1).select_from(rows).where(alone).limit(0))
 
 

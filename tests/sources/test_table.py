@@ -343,6 +343,39 @@ def test_rows_without_an_image_are_counted_and_no_items(shop):
     assert source.without_image == 2
 
 
+@on("sqlite")
+def test_text_in_another_encoding_is_a_name_of_those_bytes_and_ends_no_scan(shop):
+    table = plain(shop, 2)
+    shop.run("UPDATE products SET photo = CAST(x'2f702fe92e6a7067' AS TEXT) WHERE id = 1")
+    assert [(item.path, item.uri) for item in shop.source().scan()] == [
+        (b"/p/\xe9.jpg", "/p/%E9.jpg"),
+        (b"/p/2.jpg", "/p/2.jpg"),
+    ]
+    table.drop(shop.database.engine)
+
+
+@on("sqlite")
+def test_a_key_in_another_encoding_is_one_line(shop):
+    shop.create("products", Column("id", String(9), primary_key=True), Column("photo", Text))
+    shop.run("INSERT INTO products VALUES (CAST(x'e9' AS TEXT), '/p/x')")
+    with pytest.raises(DatabaseError, match="surrogates not allowed"):
+        shop.keys()
+
+
+@on("sqlite")
+@pytest.mark.parametrize("kind", ["BLOB", "", "TEXT", "LONGBLOB", "IMAGE"])
+def test_bytes_are_bytes_whatever_the_column_of_sqlite_was_declared_as(shop, kind):
+    shop.run(
+        "DROP TABLE IF EXISTS products",
+        f"CREATE TABLE products (id INTEGER PRIMARY KEY, photo {kind})",
+        "INSERT INTO products VALUES (1, NULL), (2, ''), (3, x''), (4, x'616263')",
+    )
+    source = shop.source()
+    items = list(source.scan())
+    assert source.read_blobs(items) == {"4": b"abc"}
+    assert source.without_image == 3
+
+
 def test_bytes_are_read_and_a_change_of_them_is_seen(shop):
     table = shop.create(
         "products", Column("id", sql.Integer, primary_key=True), Column("photo", LargeBinary(100_000))
