@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import BINARY, VARBINARY, ColumnClause, Connection, LargeBinary, TableClause, column, inspect, table
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Inspector
-from sqlalchemy.exc import SAWarning
+from sqlalchemy.exc import DBAPIError, SAWarning
 from sqlalchemy.sql import quoted_name
 
 from cataloger.errors import SourceError, UsageError
@@ -115,11 +115,22 @@ def _find(inspector: Inspector, name: TableName, flag: str) -> None:
     known = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
     if inspector.dialect.name == "postgresql":
         known += inspector.get_materialized_view_names(schema)
-    # Tables of other servers and such that keep their history are not listed. The name is as the database holds it.
-    is_other_case = name.name.lower() in (each.lower() for each in known)
-    if name.name not in known and (is_other_case or not inspector.has_table(name.name, schema)):
+    if name.name not in known and not _is_unlisted(inspector, name, known):
         shops = [each for each in known if not each.startswith("cataloger_")]
         raise SourceError(f"{flag} {name}: {_missing('the table', name.name, shops)}")
+
+
+def _is_unlisted(inspector: Inspector, name: TableName, known: Sequence[str]) -> bool:
+    """True for a table of another server and one that keeps its history; not for the same name in other letters."""
+    if name.name.lower() in (each.lower() for each in known):
+        return False
+    try:
+        return inspector.has_table(name.name, name.schema)
+    except DBAPIError:
+        # MySQL does not say whether a table is there that may not be read: it may as well be a slip of the pen.
+        if _near(name.name, known):
+            return False
+        raise
 
 
 def _is_partial(index: Any) -> bool:
@@ -128,9 +139,12 @@ def _is_partial(index: Any) -> bool:
 
 
 def _missing(what: str, name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), [each.lower() for each in known], n=3)
-    offered = [each for each in known if each.lower() in near]
-    if offered:
+    if offered := _near(name, known):
         return f"{what} is not there; did you mean {' or '.join(offered)}?"
     listed = ", ".join(sorted(known)[:12]) + (", ..." if len(known) > 12 else "")
     return f"{what} is not there; there are: {listed}" if known else f"{what} is not there; there is none"
+
+
+def _near(name: str, known: Sequence[str]) -> list[str]:
+    near = difflib.get_close_matches(name.lower(), [each.lower() for each in known], n=3)
+    return [each for each in known if each.lower() in near]

@@ -25,6 +25,7 @@ from cataloger.errors import DatabaseError, SourceError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Failure
 from cataloger.sources import table as tables
+from cataloger.sources.locations import join_keys
 from cataloger.sources.table import TableSource
 
 
@@ -116,7 +117,10 @@ def test_a_key_may_have_several_columns(shop, monkeypatch):
 TEXTS = st.lists(st.text(st.sampled_from("aAbBéÉzß ~_-%'\"\\"), min_size=1, max_size=6), max_size=12, unique=True)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+AGAIN = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@AGAIN
 @given(texts=TEXTS, page=st.integers(1, 4))
 def test_paging_meets_every_text_key_once_whatever_the_collation(shop, monkeypatch, texts, page):
     monkeypatch.setattr(tables, "PAGE", page)
@@ -129,6 +133,32 @@ def test_paging_meets_every_text_key_once_whatever_the_collation(shop, monkeypat
                 connection.execute(insert(table), [{"id": word, "photo": "/p/x"}])
         stored = list(connection.scalars(text("SELECT id FROM words")))
     assert sorted(shop.keys("words")) == sorted(stored)
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("aAbé "), st.integers(-2, 2), st.sampled_from("xXy")), max_size=14)
+
+
+@AGAIN
+@given(rows=ROWS, size=st.integers(1, 3), order=st.permutations(["a", "b", "c"]))
+def test_paging_meets_every_key_of_three_columns_once_while_others_come_and_go(shop, monkeypatch, rows, size, order):
+    monkeypatch.setattr(tables, "PAGE", size)
+    columns = Column("a", String(9)), Column("b", sql.Integer), Column("c", sql.CHAR(3))
+    table = shop.create("triples", *columns, Column("photo", Text))
+    stored = {}
+    for a, b, c in rows:
+        # What a collation takes for one is one.
+        stored.setdefault((a.strip().lower().replace("é", "e"), b, c.lower()), (a, b, c))
+    shop.insert(table, [{"a": a, "b": b, "c": c, "photo": "/p/x"} for a, b, c in stored.values()])
+    met = []
+    for number, item in enumerate(shop.source("triples", ids=tuple(order)).scan()):
+        met.append(item.key)
+        if number == 2:
+            shop.run("DELETE FROM triples WHERE b = 0", "INSERT INTO triples VALUES ('zz', 9, 'z', '/p/x')")
+    asked = "SELECT a, b, c FROM triples WHERE b <> 9"
+    with shop.database.read() as connection:
+        left = [dict(row._mapping) for row in connection.execute(text(asked))]
+    assert len(met) == len(set(met))
+    assert set(met) >= {join_keys([row[name] for name in order]) for row in left}
 
 
 def test_a_floating_point_key_is_refused(shop):
@@ -160,6 +190,29 @@ def test_a_view_whose_key_tells_no_rows_apart_is_refused(shop, query, problem):
     with pytest.raises(SourceError, match=problem):
         shop.source("odd")
     shop.run("DROP VIEW odd")
+
+
+@on("postgresql")
+def test_a_materialized_view_is_read_as_it_was_last_refreshed(shop):
+    plain(shop)
+    shop.run(
+        "CREATE MATERIALIZED VIEW kept AS SELECT id, photo FROM products", "INSERT INTO products VALUES (4, '/n')"
+    )
+    assert shop.keys("kept") == ["1", "2", "3"]
+    shop.run("REFRESH MATERIALIZED VIEW kept")
+    assert shop.keys("kept") == ["1", "2", "3", "4"]
+    shop.run("DROP MATERIALIZED VIEW kept")
+
+
+def test_a_generated_column_is_a_column_like_others(shop):
+    kind = "VARCHAR(60) GENERATED ALWAYS AS ({}) STORED"
+    made = "'/p/' || id" if shop.kind != "mysql" else "CONCAT('/p/', id)"
+    shop.run(
+        "DROP TABLE IF EXISTS products",
+        f"CREATE TABLE products (id VARCHAR(20) PRIMARY KEY, photo {kind.format(made)})",
+        "INSERT INTO products (id) VALUES ('a')",
+    )
+    assert [item.path for item in shop.source().scan()] == [b"/p/a"]
 
 
 def test_a_column_that_happens_to_be_unique_will_do(shop):
@@ -196,22 +249,63 @@ def test_what_is_no_name_is_said_to_be_none(shop, name):
         shop.source(name)
 
 
-@on("postgresql", "mariadb")
-def test_a_table_that_may_not_be_read_is_one_clear_error(shop):
-    plain(shop)
-    reader = make_url(shop.url).set(username="nosy", password="nosy")
+def nosy(shop, *grants):
+    """Return the URL of somebody who may do nothing but what is granted."""
+    name = make_url(shop.url).database
     if shop.kind == "postgresql":
-        shop.run("DROP ROLE IF EXISTS nosy", "CREATE ROLE nosy LOGIN PASSWORD 'nosy'")
+        shop.run("DROP ROLE IF EXISTS nosy", "CREATE ROLE nosy LOGIN PASSWORD 'nosy'", *grants)
     else:
-        database = make_url(shop.url).database
         shop.run("DROP USER IF EXISTS nosy@localhost", "CREATE USER nosy@localhost IDENTIFIED BY 'nosy'")
         shop.run("CREATE TABLE IF NOT EXISTS open_to_all (id INTEGER)")
-        shop.run(f"GRANT SELECT ON {database}.open_to_all TO nosy@localhost")
-    database = open_source(reader.render_as_string(hide_password=False))
-    with closing(database), pytest.raises((DatabaseError, SourceError)) as caught:
-        TableSource(database, TableOptions(table="products", ids=("id",), image="photo"))
-    assert "products" in str(caught.value)
+        shop.run(*(f"{grant}@localhost" for grant in (f"GRANT SELECT ON {name}.open_to_all TO nosy", *grants)))
+    return make_url(shop.url).set(username="nosy", password="nosy").render_as_string(hide_password=False)
+
+
+def refused(url, table="products", **options):
+    with closing(open_source(url)) as database, pytest.raises((DatabaseError, SourceError)) as caught:
+        TableSource(database, TableOptions(table=table, ids=("id",), image="photo", **options))
     assert "\n" not in str(caught.value)
+    assert ":nosy" not in str(caught.value)
+    return str(caught.value)
+
+
+@on("postgresql")
+def test_a_table_that_may_not_be_read_is_one_line_that_says_what_to_do(shop):
+    plain(shop)
+    denied = "permission denied for table products: grant the privilege, then run again"
+    assert refused(nosy(shop)).endswith(denied)
+    shop.run("GRANT SELECT (id) ON products TO nosy")
+    assert refused(make_url(shop.url).set(username="nosy", password="nosy").render_as_string(False)).endswith(denied)
+    shop.run("DROP OWNED BY nosy", "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    try:
+        assert "products" in refused(nosy(shop))
+    finally:
+        shop.run("GRANT USAGE ON SCHEMA public TO PUBLIC")
+
+
+@on("mariadb")
+def test_a_table_that_may_not_be_read_is_one_line_of_mariadb(shop):
+    plain(shop)
+    name = make_url(shop.url).database
+    denied = f"for table `{name}`.`products`: grant the privilege, then run again"
+    assert refused(nosy(shop)).endswith(denied)
+    assert refused(nosy(shop, f"GRANT SELECT (id) ON {name}.products TO nosy")).endswith(denied)
+    # A slip of the pen is taken for what it is.
+    message = refused(nosy(shop, f"GRANT SELECT ON {name}.products TO nosy"), table="prodcuts")
+    assert message == "--table prodcuts: the table is not there; did you mean products?"
+
+
+@on("postgresql", "mariadb")
+def test_a_function_in_the_condition_that_may_not_be_used_is_one_line(shop):
+    plain(shop)
+    grant = "GRANT SELECT ON products TO nosy"
+    if shop.kind == "mysql":
+        grant = grant.replace("products", f"{make_url(shop.url).database}.products")
+        assert "mysql" in refused(nosy(shop, grant), where="id IN (SELECT 1 FROM mysql.user)")
+        return
+    message = refused(nosy(shop, grant), where="pg_read_file('/etc/passwd') <> ''")
+    assert "permission denied for function pg_read_file: grant the privilege, then run again" in message
+    shop.run("DROP OWNED BY nosy")
 
 
 # A part of it
@@ -478,6 +572,61 @@ def test_a_table_of_images_gives_an_item_a_row_and_names_the_product(shop, monke
 def test_a_condition_is_about_the_products_also_with_a_table_of_images(shop):
     options = images_of(shop)
     assert [item.path for item in shop.source(**options, where="active = 0").scan()] == [b"/p/11"]
+
+
+def test_the_images_of_a_product_are_told_apart_by_what_they_do_not_share(shop):
+    """A key of product and position gives the position; the same position of another product is another image."""
+    shop.create("goods", Column("sku", String(9), primary_key=True))
+    table = shop.create(
+        "pictures",
+        Column("sku", String(9), primary_key=True),
+        Column("n", sql.Integer, primary_key=True, autoincrement=False),
+        Column("photo", Text),
+    )
+    shop.run("INSERT INTO goods VALUES ('a'), ('b')")
+    shop.insert(table, [{"sku": sku, "n": n, "photo": f"/p/{sku}{n}"} for sku in "ab" for n in (1, 2)])
+    options = {"table": "goods", "ids": ("sku",), "image_table": "pictures", "image_fk": ("sku",)}
+    assert shop.keys(**options) == ['["a", "1"]', '["a", "2"]', '["b", "1"]', '["b", "2"]']
+    assert shop.keys(**options, image_ids=("n", "sku")) == ['["a", "1"]', '["b", "1"]', '["a", "2"]', '["b", "2"]']
+    with pytest.raises(SourceError, match="--image-id n does not identify a row of pictures: . is there more"):
+        shop.source(**options, image_ids=("n",))
+
+
+def test_bytes_in_a_table_of_images_are_read(shop, monkeypatch):
+    monkeypatch.setattr(tables, "PAGE", 2)
+    options = images_of(shop)
+    kind = shop.bytes
+    shop.run(
+        "DROP TABLE pictures", f"CREATE TABLE pictures (n INTEGER PRIMARY KEY, sku VARCHAR(9), m INTEGER, f {kind})"
+    )
+    with shop.database.begin() as connection:
+        rows = [
+            {"n": n, "m": m, "f": data} for n, m, data in ((1, 1, b"a\0"), (2, 2, b""), (3, 9, b"c"), (4, 3, b"d"))
+        ]
+        connection.execute(text("INSERT INTO pictures VALUES (:n, 'a', :m, :f)"), rows)
+    source = shop.source(**options | {"image": "f", "image_fk": ("sku", "m")})
+    items = list(source.scan())
+    assert source.read_blobs(items) == {'["[\\"a\\", \\"1\\"]", "1"]': b"a\0", '["[\\"a\\", \\"3\\"]", "4"]': b"d"}
+    assert [item.uri for item in items] == [f"pictures/{item.key}" for item in items]
+    assert source.without_image == 1
+
+
+def test_a_version_column_says_what_has_changed_and_no_digest_is_made(shop):
+    shop.run(
+        "DROP TABLE IF EXISTS products",
+        f"CREATE TABLE products (id INTEGER PRIMARY KEY, photo {shop.bytes}, changed TIMESTAMP NULL)",
+    )
+    with shop.database.begin() as connection:
+        rows = [{"n": 1, "at": "2024-01-02 03:04:05"}, {"n": 2, "at": None}, {"n": 3, "at": "2024-01-02 03:04:06"}]
+        insertion = "INSERT INTO products VALUES (:n, :data, CAST(:at AS {}))"
+        kind = {"sqlite": "TEXT", "postgresql": "TIMESTAMP", "mysql": "DATETIME"}[shop.kind]
+        connection.execute(text(insertion.format(kind)), [{**row, "data": b"x"} for row in rows])
+    before = [item.version for item in shop.source(version_column="changed").scan()]
+    assert [version.partition(":")[0] for version in before] == ["column", "", "column"]
+    assert len(set(before)) == 3
+    shop.run("UPDATE products SET changed = '2025-01-02 03:04:05' WHERE id = 1")
+    after = [item.version for item in shop.source(version_column="changed").scan()]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, True, True]
 
 
 def test_a_table_of_images_needs_a_key(shop):
