@@ -3,6 +3,9 @@
 PYTHON ?= python3
 RUNTIME := .venv/runtime
 DEV := .venv/dev
+# Many tests wait, for a server or a lock, so that one process more than processors keeps these busy.
+PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
+PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 .PHONY: demo test test-fast lint clean
 
@@ -24,10 +27,10 @@ demo: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/python examples/show_results.py demo/catalog.db
 
 test: $(DEV)/.ready
-	$(DEV)/bin/python -m pytest
+	$(PYTEST)
 
 test-fast: $(DEV)/.ready
-	$(DEV)/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(DEV)/.ready
 	$(DEV)/bin/ruff check .

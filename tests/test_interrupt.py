@@ -274,11 +274,14 @@ def test_a_killed_run_that_its_parent_has_not_waited_for_is_dead_all_the_same(sq
 
 # Ctrl-C
 
+# With the patience that everybody gets; written so often that the first results are not the last.
+AS_EVER = "pipeline.WRITE_EVERY_RESULTS, session.BUSY_TIMEOUT, database.PATIENCE = 16, 30.0, 120.0"
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_writes_what_is_in_flight_and_says_how_to_go_on(number, sqlite_url, many, tmp_path):
     flags = ("--output", str(tmp_path / "out.jsonl"), "--workers", "2")
-    with tagging(many, sqlite_url, *flags) as child:
+    with rigged(AS_EVER, many, sqlite_url, *flags) as child:
         wait_until(lambda: recorded(sqlite_url))
         assert len(storm.processes(child.mark)) == 3  # so that it is no wonder when none is left
         os.killpg(child.process.pid, number)
@@ -292,7 +295,7 @@ def test_an_interrupted_run_writes_what_is_in_flight_and_says_how_to_go_on(numbe
 
 
 def test_the_run_after_an_interruption_does_the_rest_alone(sqlite_url, many):
-    with tagging(many, sqlite_url) as child:
+    with rigged(AS_EVER, many, sqlite_url) as child:
         wait_until(lambda: recorded(sqlite_url))
         child.process.send_signal(signal.SIGINT)
         assert child.end()[0] == 130
@@ -302,7 +305,7 @@ def test_the_run_after_an_interruption_does_the_rest_alone(sqlite_url, many):
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(sqlite_url, many):
-    with tagging(many, sqlite_url) as child:
+    with rigged(AS_EVER, many, sqlite_url) as child:
         wait_until(lambda: recorded(sqlite_url))
         os.killpg(child.process.pid, signal.SIGINT)
         assert child.process.stderr.readline() == "\n"

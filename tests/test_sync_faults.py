@@ -236,12 +236,14 @@ def locked_out(shop, tmp_path):
 def test_a_lock_on_the_product_table_is_waited_for(locked_out, reference):
     with locked_out.syncing(f"{IMPATIENT}database.PATIENCE = 30") as child:
         with locked(locked_out.url):
-            time.sleep(4)
-            assert child.process.poll() is None
+            told = ""
+            while "trying again" not in rig.words(told):
+                line = child.process.stderr.readline()
+                assert line, told  # it has not ended
+                told += line
             assert locked_out.tables() == {}
         status, _, err = child.end()
     assert status == 0, err
-    assert "trying again" in rig.words(err)
     rig.assert_equal(reference, locked_out, ["done"])
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 
 from cataloger.db import schema as schemas
-from cataloger.db.session import connect, is_new_sqlite_file, make_engine, redact
+from cataloger.db.session import connect, connected, is_new_sqlite_file, make_engine, redact
 from cataloger.errors import DatabaseError, SchemaError, UnavailableError
 
 PATIENCE = 120.0
@@ -101,13 +101,14 @@ def open_for_planning(url: str, *, schema: str | None = None) -> Database | None
 def open_source(url: str) -> Database:
     """Open the shop's own database to read from: no tables of ours are needed there, and nothing is created.
 
-    Raises DatabaseError at once, without the patience of `Database.run`: a wrong address is no outage.
+    Raises DatabaseError at once, without the patience of `Database.run`: a wrong address is no outage. No transaction
+    is begun: on SQLite it would wait for a lock of others that a reader gets past, or has the patience for.
     """
     if is_new_sqlite_file(url):
         raise DatabaseError(f"{redact(url)} does not exist or is empty: there is no table to read")
     engine = make_engine(url)
-    with connect(engine):
-        return Database(engine)
+    connected(engine).close()
+    return Database(engine)
 
 
 def _pauses() -> Iterator[float]:

@@ -107,13 +107,14 @@ def make_engine(url: str | URL, *, schema: str | None = None) -> Engine:
 def connect(engine: Engine) -> Iterator[Connection]:
     """Give a connection in a transaction that is committed at the end; driver errors become DatabaseError."""
     try:
-        with _connected(engine) as connection, connection.begin():
+        with connected(engine) as connection, connection.begin():
             yield connection
     except (SQLAlchemyError, UnicodeEncodeError) as error:
         raise explain(error, engine.url) from error
 
 
-def _connected(engine: Engine) -> Connection:
+def connected(engine: Engine) -> Connection:
+    """Return a connection that has begun nothing. Raises DatabaseError."""
     try:
         return engine.connect()
     except OperationalError as error:

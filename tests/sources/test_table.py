@@ -588,7 +588,7 @@ def test_the_images_of_a_product_are_told_apart_by_what_they_do_not_share(shop):
     options = {"table": "goods", "ids": ("sku",), "image_table": "pictures", "image_fk": ("sku",)}
     assert shop.keys(**options) == ['["a", "1"]', '["a", "2"]', '["b", "1"]', '["b", "2"]']
     assert shop.keys(**options, image_ids=("n", "sku")) == ['["a", "1"]', '["b", "1"]', '["a", "2"]', '["b", "2"]']
-    with pytest.raises(SourceError, match="--image-id n does not identify a row of pictures: . is there more"):
+    with pytest.raises(SourceError, match=r"--image-id n does not identify a row of pictures: . is there more"):
         shop.source(**options, image_ids=("n",))
 
 
