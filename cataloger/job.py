@@ -216,7 +216,7 @@ class Job:
             pool = stack.enter_context(self._pool(bundle))
             classifier = OnnxClassifier(bundle, device=self.options.run.device)
             model = _model_ref(bundle)
-            ledgers.pin_model(database, ref, model)
+            ledgers.pin_model(database, ref, model, run.id)
             ledger, presence = self._ledger(database, ref, run.id, bundle)
             sink = DatabaseSink(database, ref, run.id, model, lease, ledger.recorded, self.hooks.checkpoint)
             parts = Parts(
@@ -229,7 +229,7 @@ class Job:
             self._look_back(source)
             if found_nothing and not self.interrupted:
                 raise SourceError(source.nothing_found())
-            self.report.returned += presence.bring_back()
+            self.report.returned += presence.bring_back(run.id)
             if self._saw_all(source):
                 self.report.gone += presence.settle(run.id)
         return ref

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, exists, select, update
+from sqlalchemy import Connection, Row, exists, select
 
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
@@ -13,6 +13,7 @@ from cataloger.db.models import Current, Model, Source
 from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Result as ResultRow
 from cataloger.db.upsert import upsert
+from cataloger.history import pin
 from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Result
 from cataloger.versions import is_same
 
@@ -81,10 +82,10 @@ def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
     return database.run(register)
 
 
-def pin_model(database: Database, source: SourceRef, model: ModelRef) -> None:
+def pin_model(database: Database, source: SourceRef, model: ModelRef, run_id: int) -> None:
     """Make a model the one that a source's views show."""
 
-    def pin(connection: Connection) -> None:
+    def store(connection: Connection) -> None:
         row = {
             "weights_id": model.weights_id,
             "calibration_id": model.calibration_id,
@@ -95,9 +96,9 @@ def pin_model(database: Database, source: SourceRef, model: ModelRef) -> None:
             "first_used_at": utc_now(connection),
         }
         upsert(connection, Model, [row], keys=["weights_id"], update=["calibration_id", "location"])
-        connection.execute(update(Source).where(Source.id == source.id).values(weights_id=model.weights_id))
+        pin(connection, source.id, run_id, model.weights_id)
 
-    database.run(pin)
+    database.run(store)
 
 
 def known_model(database: Database, weights_id: str) -> ModelRef:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item
+from cataloger.history import mark_presence
 from cataloger.ledger import SourceRef
 
 PAGE = 5000
@@ -52,20 +53,20 @@ class Presence:
         """After a complete scan: take what it did not meet out of the views; return how many those were."""
         gone = 0
         for ids in self._missing():
-            self._mark(ids, run_id)
+            self._mark(ids, run_id, is_gone=True)
             gone += len(ids)
         return gone
 
-    def bring_back(self) -> int:
+    def bring_back(self, run_id: int) -> int:
         """Return what was met again to the views; right after a scan of a part, too."""
         for start in range(0, len(self._returned), PAGE):
-            self._mark(self._returned[start : start + PAGE], None)
+            self._mark(self._returned[start : start + PAGE], run_id, is_gone=False)
         count, self._returned = len(self._returned), []
         return count
 
-    def _mark(self, ids: list[int], run_id: int | None) -> None:
+    def _mark(self, ids: list[int], run_id: int, *, is_gone: bool) -> None:
         def mark(connection: Connection) -> None:
-            connection.execute(update(Item).where(Item.id.in_(ids)).values(gone_run_id=run_id))
+            mark_presence(connection, ids, run_id, is_gone=is_gone)
             if self._on_moved:
                 self._on_moved(connection, ids)
 

@@ -234,8 +234,8 @@ class World:
             self.lease.release()
             self.run.close("done", {})
         self.model = model or self.model
-        pin_model(self.database, self.source, self.model)
         self.run = open_run(self.database, command="tag", options={}, device="cpu")
+        pin_model(self.database, self.source, self.model, self.run.id)
         self.lease = acquire(self.database, self.source.id, self.run.id)
         self.ledger = self.make_ledger()
         self.sink = DatabaseSink(

@@ -27,6 +27,7 @@ FLOORS = (
     ("cataloger.network", 1),
     ("cataloger.db", 1),
     ("cataloger.migrations", 2),
+    ("cataloger.history", 2),
     ("cataloger.sources", 2),
     ("cataloger.ledger", 2),
     ("cataloger.runs", 2),

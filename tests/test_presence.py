@@ -45,9 +45,9 @@ def test_what_a_scan_has_not_met_is_gone(known, make):
 def test_what_is_met_again_comes_back(known, make):
     scan(known, make, "a").settle(known.run.id)
     presence = scan(known, make, "a", "b")
-    assert presence.bring_back() == 1
+    assert presence.bring_back(known.run.id) == 1
     assert shown(known) == ["a", "b"]
-    assert presence.bring_back() == 0
+    assert presence.bring_back(known.run.id) == 0
     assert presence.settle(known.run.id) == 0
 
 
@@ -80,7 +80,7 @@ def test_gone_ones_are_found_page_by_page(known, make, monkeypatch):
     monkeypatch.setattr(presences, "PAGE", 2)
     assert scan(known, make, "b").settle(known.run.id) == 5
     assert shown(known) == ["b"]
-    assert scan(known, make, "a", "b", "c", "in/d", "in/e", "inn").bring_back() == 5
+    assert scan(known, make, "a", "b", "c", "in/d", "in/e", "inn").bring_back(known.run.id) == 5
     assert len(shown(known)) == 6
 
 

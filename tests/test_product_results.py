@@ -100,7 +100,7 @@ def test_a_product_leaves_and_returns_with_its_images(world, make):
     world.begin()
     assert settle(world, make, "b").settle(world.run.id) == 2
     assert products(world, "images") == [("q", 1)]
-    assert settle(world, make, "a", "b", "c").bring_back() == 2
+    assert settle(world, make, "a", "b", "c").bring_back(world.run.id) == 2
     assert products(world, "images", "label_1") == [("p", 1, "Dress"), ("q", 2, "Hat")]
 
 

@@ -92,7 +92,11 @@ class LabelMap(Base):
 
 
 class Run(Base):
-    """One command. outcome: null while it runs, then done, failed, interrupted or abandoned."""
+    """One command. outcome: null while it runs, then done, failed, interrupted or abandoned.
+
+    undoes_id: the run that this one takes back. undone_by_id: the run that took this one back, and still counts.
+    pruned: what could be undone of it has been deleted.
+    """
 
     __tablename__ = "cataloger_run"
     id: Mapped[int] = _key()
@@ -105,6 +109,18 @@ class Run(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str | None] = mapped_column(String(16))
+    undoes_id: Mapped[int | None] = mapped_column(identifier())
+    undone_by_id: Mapped[int | None] = mapped_column(identifier())
+    pruned: Mapped[bool] = mapped_column(Boolean, server_default=false())
+
+
+class RunSource(Base):
+    """A source that a run has worked on, and the model that it pinned it to."""
+
+    __tablename__ = "cataloger_run_source"
+    run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"), primary_key=True, autoincrement=False)
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
+    weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"))
 
 
 class Lease(Base):
@@ -135,6 +151,17 @@ class Item(Base):
     uri: Mapped[str] = mapped_column(exact_text())
     gone_run_id: Mapped[int | None] = mapped_column(ForeignKey("cataloger_run.id"))
     product_hash: Mapped[str | None] = mapped_column(digest())
+
+
+class ItemPresence(Base):
+    """A run found that an item is gone, or that it came back."""
+
+    __tablename__ = "cataloger_presence"
+    run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"), primary_key=True, autoincrement=False)
+    item_id: Mapped[int] = mapped_column(
+        ForeignKey("cataloger_item.id"), primary_key=True, autoincrement=False, index=True
+    )
+    is_gone: Mapped[bool] = mapped_column(Boolean)
 
 
 class Answer:
@@ -221,10 +248,17 @@ class ProductCurrent(Base):
 
 
 class Write(Base):
-    """What was written back into a column of the shop: where, what stood there, what stands there now."""
+    """What was written back into a column of the shop: where, what stood there, what stands there now.
+
+    restores: an undo has put back what the shop had there itself.
+    """
 
     __tablename__ = "cataloger_write"
-    __table_args__ = (Index(None, "source_id", "product_hash"), Base.__table_args__)
+    __table_args__ = (
+        Index(None, "source_id", "product_hash"),
+        Index(None, "run_id", "product_hash"),
+        Base.__table_args__,
+    )
     id: Mapped[int] = _key()
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
     run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"))
@@ -234,6 +268,7 @@ class Write(Base):
     old_value: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
     new_value: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
     written_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    restores: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class Correction(Base):

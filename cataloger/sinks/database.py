@@ -15,6 +15,7 @@ from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Result as ResultRow
 from cataloger.db.types import storable
 from cataloger.db.upsert import upsert
+from cataloger.history import mark_presence, spares
 from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef, digest
 from cataloger.product_results import ProductResults
@@ -76,7 +77,6 @@ class DatabaseSink:
                 "product_key": None if item.product_key is None else storable(item.product_key),
                 "product_hash": None if item.product_key is None else digest(item.product_key),
                 "uri": storable(item.uri),
-                "gone_run_id": None,
             }
             for item in items
         ]
@@ -85,10 +85,13 @@ class DatabaseSink:
             ItemRow,
             rows,
             keys=["source_id", "key_hash"],
-            update=["uri", "product_key", "product_hash", "gone_run_id"],
+            update=["uri", "product_key", "product_hash"],
         )
         mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([row["key_hash"] for row in rows])
-        found = connection.execute(select(ItemRow.key_hash, ItemRow.id).where(mine))
+        columns = (ItemRow.key_hash, ItemRow.id, ItemRow.gone_run_id)
+        found = connection.execute(select(*columns).where(mine)).all()
+        if returned := [row.id for row in found if row.gone_run_id is not None]:
+            mark_presence(connection, returned, self.run_id, is_gone=False)
         return {row.key_hash: row.id for row in found}
 
     def _write_results(
@@ -122,7 +125,8 @@ class DatabaseSink:
         rows = []
         for result in results:
             item_id = item_ids[digest(result.item.key)]
-            keep = item_id in good and _spares(result, good[item_id][1])
+            code = result.code if isinstance(result, Failure) else None
+            keep = item_id in good and spares(code, result.content_hash, good[item_id][1])
             rows.append(
                 {
                     "item_id": item_id,
@@ -142,11 +146,6 @@ class DatabaseSink:
             .where(ResultRow.status == "ok")
         )
         return {item_id: (identity, content_hash) for item_id, identity, content_hash in connection.execute(query)}
-
-
-def _spares(result: Result, content_hash: str | None) -> bool:
-    """True when a result must not replace a good one: it failed in passing, or on the very same bytes."""
-    return isinstance(result, Failure) and (result.is_transient or result.content_hash == content_hash)
 
 
 def _ok(prediction: Prediction) -> dict[str, Any]:

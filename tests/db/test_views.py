@@ -110,7 +110,7 @@ def test_the_model_that_a_source_is_pinned_to_is_the_one_that_is_seen(world, mak
     columns = ("key", "model", "run_id", "label_1")
     assert look(world, "cataloger_image_top5", *columns) == [("a", "other 2.0", world.run.id, "Sock")]
     assert look(world, "cataloger_image_labels", "key", "label") == [("a", "Sock")]
-    pin_model(world.database, world.source, mine)
+    pin_model(world.database, world.source, mine, world.run.id)
     assert look(world, "cataloger_image_top5", *columns) == [
         ("a", "shipped 1.0", run_id, "Dress"),
         ("b", "shipped 1.0", run_id, "Dress"),
