@@ -16,8 +16,8 @@ from cataloger.records import TRANSIENT_PREFIXES
 
 
 def counts() -> ColumnElement[bool]:
-    """Return the condition that a run counts. What is left of a pruned run does: it is there to stay."""
-    return Run.undone_by_id.is_(None) | Run.pruned
+    """Return the condition that a run counts."""
+    return Run.undone_by_id.is_(None)
 
 
 def spares(error_code: str | None, content_hash: str | None, good_hash: str | None) -> bool:
@@ -33,7 +33,7 @@ def renew_results(connection: Connection, item_ids: Collection[int], weights_id:
         .where(Result.item_id.in_(item_ids), Result.weights_id == weights_id, counts())
         .order_by(Result.id)
     )
-    found = _fold(connection.execute(query))
+    found = fold(connection.execute(query))
     rows = [
         {"item_id": item_id, "weights_id": weights_id, "result_id": result_id, "latest_id": latest_id}
         for item_id, (result_id, latest_id) in found.items()
@@ -44,8 +44,11 @@ def renew_results(connection: Connection, item_ids: Collection[int], weights_id:
         connection.execute(delete(Current).where(mine))
 
 
-def _fold(rows: Iterable[Row[*tuple[Any, ...]]]) -> dict[int, tuple[int, int]]:
-    """Return item id -> (result that holds, newest result), from results in the order of time."""
+def fold(rows: Iterable[Row[*tuple[Any, ...]]]) -> dict[int, tuple[int, int]]:
+    """Return item id -> (result that holds, newest result), from results in the order of time.
+
+    rows: with id, item_id, error_code and content_hash.
+    """
     found: dict[int, tuple[int, int]] = {}
     good: dict[int, str | None] = {}
     for row in rows:
@@ -95,7 +98,7 @@ def renew_pin(connection: Connection, source_id: int) -> str | None:
     query = (
         select(RunSource.weights_id)
         .join(Run, Run.id == RunSource.run_id)
-        .where(RunSource.source_id == source_id, Run.undone_by_id.is_(None), Run.undoes_id.is_(None))
+        .where(RunSource.source_id == source_id, counts())
         .order_by(RunSource.run_id.desc())
         .limit(1)
     )

@@ -33,6 +33,7 @@ from cataloger.records import Failure, Image, Item
 from cataloger.revalidate import revalidate
 from cataloger.runs import Run, open_run
 from cataloger.sinks.database import DatabaseSink
+from cataloger.write_back import WriteBack, WriteCounts, WritePlan
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,9 @@ class JobReport:
     """What a command did. seconds: from its start. run_id: None for a dry run.
 
     gone: items that left the views, since their source does not hold them any more; in a dry run, that would leave.
-    returned: items that came back to the views.
+    returned: items that came back to the views. forgotten: items that were deleted, with all that was recorded of
+    them. writes: what was written back, or in a dry run, would be as far as
+    answers are known; None if nothing is to be. created_columns: of the product table, which were missing.
     """
 
     run: RunReport
@@ -117,14 +120,18 @@ class JobReport:
     seconds: float = 0.0
     gone: int = 0
     returned: int = 0
+    forgotten: int = 0
+    writes: WriteCounts | None = None
+    created_columns: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:
-        """130 when interrupted, 3 when more failed than allowed, else 0."""
+        """130 when interrupted, 3 when more failed than allowed or the table refused a value, else 0."""
         if self.run.interrupted:
             return 130
-        return 3 if self.run.failure_rate > self.options.run.max_failure_rate else 0
+        is_refused = self.writes is not None and self.writes.refused > 0
+        return 3 if is_refused or self.run.failure_rate > self.options.run.max_failure_rate else 0
 
     def plan(self) -> dict[str, int]:
         """Return how many items a dry run would do, skip or take out of the views, by reason."""
@@ -140,6 +147,9 @@ class JobReport:
             **self.run.as_json(),
             "gone": self.gone,
             "returned": self.returned,
+            "forgotten": self.forgotten,
+            "write_back": self.writes.as_json() if self.writes else None,
+            "created_columns": self.created_columns,
             "images_per_second": round(self.run.attempted / self.seconds, 2) if self.seconds else None,
             "total_seconds": round(self.seconds, 3),
             "warnings": self.warnings,
@@ -203,8 +213,18 @@ class Job:
                 self.report.gone += presence.count_gone()
         self._look_back(source)
 
-    def process(self, database: Database, run: Run, source: Source, remote: Remote | None = None) -> SourceRef:
-        """Bring every item of a source to a result. remote: for sources whose bytes are not in files."""
+    def process(
+        self,
+        database: Database,
+        run: Run,
+        source: Source,
+        remote: Remote | None = None,
+        write: WritePlan | None = None,
+    ) -> SourceRef:
+        """Bring every item of a source to a result.
+
+        remote: for sources whose bytes are not in files. write: what goes back into the product table.
+        """
         ref = ledgers.register_source(database, kind=source.kind, root=source.root)
         source.prefix = ref.prefix
         if self.interrupted:
@@ -217,8 +237,14 @@ class Job:
             classifier = OnnxClassifier(bundle, device=self.options.run.device)
             model = _model_ref(bundle)
             ledgers.pin_model(database, ref, model, run.id)
+            if ref.weights_id not in (None, model.weights_id):
+                ProductResults(ref, run.id, model).renew_all(database, lease)
             ledger, presence = self._ledger(database, ref, run.id, bundle)
-            sink = DatabaseSink(database, ref, run.id, model, lease, ledger.recorded, self.hooks.checkpoint)
+            write_back = WriteBack(write, ref, run.id, model.weights_id) if write else None
+            self.report.writes = WriteCounts() if write else None
+            sink = DatabaseSink(
+                database, ref, run.id, model, lease, ledger.recorded, self.hooks.checkpoint, write_back, self._written
+            )
             parts = Parts(
                 _planner(ledger, remote), self._decoder(pool, remote), classifier, sink, threads=available_cpus()
             )
@@ -232,6 +258,10 @@ class Job:
             self.report.returned += presence.bring_back(run.id)
             if self._saw_all(source):
                 self.report.gone += presence.settle(run.id)
+                if self.options.run.forget:
+                    self.report.forgotten += presence.forget()
+            if write_back and not self._is_cut:
+                self._settle(write_back.settle(database, lease))
         return ref
 
     def bundle(self, database: Database, ref: SourceRef) -> Bundle:
@@ -270,8 +300,21 @@ class Job:
 
     def _saw_all(self, source: Source) -> bool:
         """True when what was not met is really gone."""
-        is_cut = self.interrupted or self.options.run.limit is not None
-        return source.is_complete and not is_cut
+        return source.is_complete and not self._is_cut
+
+    @property
+    def _is_cut(self) -> bool:
+        return self.interrupted or self.options.run.limit is not None
+
+    def _written(self, counts: WriteCounts) -> None:
+        if self.report.writes:
+            self.report.writes.add(counts)
+
+    def _settle(self, counts: WriteCounts) -> None:
+        """Take over the counts at the end of a run, which are those of all rows and not of some batches."""
+        before = self.report.writes or WriteCounts()
+        self.report.writes = counts
+        counts.add(WriteCounts(before.written))
 
     def _decoder(
         self, pool: DecodePool, remote: Remote | None
@@ -308,8 +351,11 @@ class Job:
         self._total = None if None in counts else sum(count or 0 for count in counts)
 
     def _close(self, run: Run, outcome: Any) -> None:
-        numbers = {"gone": self.report.gone, "returned": self.report.returned}
-        run.close(outcome, {**self.report.run.as_json(), **numbers, "total_seconds": self.finished().seconds})
+        writes = {"write_back": self.report.writes.as_json()} if self.report.writes else {}
+        report = self.report
+        numbers = {"gone": report.gone, "returned": report.returned, "forgotten": report.forgotten}
+        seconds = self.finished().seconds
+        run.close(outcome, {**report.run.as_json(), **numbers, **writes, "total_seconds": seconds})
 
 
 def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item | Failure]], Iterator[Planned]]:

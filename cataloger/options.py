@@ -1,5 +1,6 @@
 """Frozen, validated options. Every default of the tool lives here, once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
@@ -11,6 +12,14 @@ Head = Literal["single", "double"]
 Device = Literal["auto", "cpu", "cuda"]
 
 DEFAULT_DB = "sqlite:///cataloger.db"
+DECISIONS = ("accept", "review", "abstain")
+# What can be written back. name and parent come from the label map.
+WRITE_FIELDS = (
+    *(f"{kind}_{rank}" for kind in ("label", "confidence", "name", "parent") for rank in range(1, 6)),
+    "top5_json",
+    "decision",
+)
+_FIELDS_SHOWN = "there are label_1 to _5, confidence_1 to _5, name_1 to _5, parent_1 to _5, top5_json and decision"
 
 
 def _require(condition: bool, message: str) -> None:
@@ -171,12 +180,54 @@ class TableOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """What to write back into columns of the product table.
+
+    columns: pairs of a column and one of WRITE_FIELDS. only_null: fill only what is empty. min_confidence: of the
+    best category. only_decision: write only answers so decided; if none is given, all but review and abstain.
+    create_columns: add those that are missing.
+    """
+
+    columns: tuple[tuple[str, str], ...] = ()
+    only_null: bool = False
+    min_confidence: float | None = None
+    only_decision: tuple[str, ...] = ()
+    create_columns: bool = False
+
+    def __post_init__(self) -> None:
+        names = [column for column, _ in self.columns]
+        _require(len(set(names)) == len(names), "--write names a column twice")
+        for column, name in self.columns:
+            _require(bool(column), f"--write ={name} names no column; write e.g. --write category=label_1")
+            _require(name in WRITE_FIELDS, f"--write {column}={name}: no such field; {_FIELDS_SHOWN}")
+        for decision in self.only_decision:
+            known = ", ".join(DECISIONS)
+            _require(decision in DECISIONS, f"--only-decision must be one of {known}, not {decision!r}")
+        least = self.min_confidence
+        _require(least is None or 0.0 <= least <= 1.0, f"--min-confidence must be between 0 and 1, not {least}")
+        is_more = self.only_null or least is not None or bool(self.only_decision) or self.create_columns
+        _require(
+            bool(self.columns) or not is_more,
+            "--only-null, --min-confidence, --only-decision and --create-columns need --write",
+        )
+
+    @classmethod
+    def parse(cls, texts: Sequence[str], **others: Any) -> "WriteOptions":
+        """Read `column=field` pairs. Raises UsageError."""
+        for text in texts:
+            _require("=" in text, f"--write {text}: write COLUMN=FIELD, e.g. --write category=label_1")
+        pairs = (text.rpartition("=") for text in texts)
+        return cls(tuple((column.strip(), name.strip()) for column, _, name in pairs), **others)
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """How one run behaves, whatever its source.
 
     batch_size: images classified together. workers: decoding processes; 0 means as many as processors.
     max_failure_rate: failed share of the items attempted above which the run ends with exit status 3.
-    outage_after: transient failures in a row after which the run stops.
+    outage_after: transient failures in a row after which the run stops. forget: delete what is gone from the source
+    and everything that was recorded of it. accept_move: go on although the source looks like one that has moved.
     """
 
     top_k: int = 5
@@ -189,6 +240,8 @@ class RunOptions:
     retry_failed: bool = False
     max_failure_rate: float = 0.01
     outage_after: int = 100
+    forget: bool = False
+    accept_move: bool = False
 
     def __post_init__(self) -> None:
         _check_choices(self)

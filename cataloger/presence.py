@@ -7,10 +7,12 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item
+from cataloger.forget import forget_items
 from cataloger.history import mark_presence
 from cataloger.ledger import SourceRef
 
 PAGE = 5000
+FORGET_PAGE = 500
 BITS = 1 << 16
 
 
@@ -63,6 +65,20 @@ class Presence:
             self._mark(self._returned[start : start + PAGE], run_id, is_gone=False)
         count, self._returned = len(self._returned), []
         return count
+
+    def forget(self) -> int:
+        """Delete the items that have gone, and everything that was ever recorded of them; return how many."""
+        count = 0
+        while ids := self._database.run(self._gone, read_only=True):
+            self._database.run(partial(forget_items, source_id=self._source.id, ids=ids))
+            count += len(ids)
+        return count
+
+    def _gone(self, connection: Connection) -> list[int]:
+        query = select(Item.id).where(Item.source_id == self._source.id, Item.gone_run_id.is_not(None))
+        if self._source.prefix:
+            query = query.where(Item.key.startswith(self._source.prefix, autoescape=True))
+        return list(connection.scalars(query.order_by(Item.id).limit(FORGET_PAGE)))
 
     def _mark(self, ids: list[int], run_id: int, *, is_gone: bool) -> None:
         def mark(connection: Connection) -> None:

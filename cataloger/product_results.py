@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select, update
 
 from cataloger.db.clock import utc_now
+from cataloger.db.database import Database
 from cataloger.db.models import TOP_K, Current, Item, ProductCurrent, ProductResult, Result
 from cataloger.db.upsert import upsert
+from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef
 from cataloger.products import Answer, ProductAnswer, combine
 
@@ -24,7 +26,7 @@ class ProductResults:
     def __init__(self, source: SourceRef, run_id: int, model: ModelRef) -> None:
         self._source = source
         self._run_id = run_id
-        self._model = model
+        self.model = model
 
     def renew(self, connection: Connection, products: Collection[str]) -> None:
         """Answer anew for products, by the hashes of their keys, from the images that are there now."""
@@ -36,6 +38,23 @@ class ProductResults:
         """Answer anew for the products of some images, which came or went."""
         query = select(Item.product_hash).where(Item.id.in_(item_ids), Item.product_hash.is_not(None)).distinct()
         self.renew(connection, [str(product) for product in connection.scalars(query)])
+
+    def renew_all(self, database: Database, lease: Lease) -> None:
+        """Answer anew for all products of the source: those of a model that was not shown were not kept up."""
+        query = select(Item.product_hash).where(Item.source_id == self._source.id).distinct().limit(PAGE)
+        last = ""
+        while True:
+            after = query.where(Item.product_hash > last).order_by(Item.product_hash)
+            page = database.run(lambda connection: connection.scalars(after).all(), read_only=True)  # noqa: B023
+            if not page:
+                return
+
+            def renew(connection: Connection) -> None:
+                lease.check(connection)
+                self._renew(connection, [str(product) for product in page])  # noqa: B023 (run at once)
+
+            database.run(renew)
+            last = str(page[-1])
 
     def _renew(self, connection: Connection, products: list[str]) -> None:
         images = self._images(connection, products)
@@ -63,7 +82,7 @@ class ProductResults:
         return {product: list(rows) for product, rows in groupby(found, key=lambda row: str(row.product_hash))}
 
     def _combine(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> ProductAnswer:
-        return combine([_answer(row) for row in rows], self._model.labels)
+        return combine([_answer(row) for row in rows], self.model.labels)
 
     def _mark(
         self,
@@ -93,7 +112,7 @@ class ProductResults:
         common = {
             "source_id": self._source.id,
             "run_id": self._run_id,
-            "weights_id": self._model.weights_id,
+            "weights_id": self.model.weights_id,
             "tagged_at": utc_now(connection),
             "decision": None,
         }
@@ -113,7 +132,7 @@ class ProductResults:
         """Make the answers of this run the current ones."""
         mine = (ProductResult.run_id == self._run_id) & (ProductResult.source_id == self._source.id)
         found = select(ProductResult.product_hash, ProductResult.id).where(mine)
-        common = {"source_id": self._source.id, "weights_id": self._model.weights_id}
+        common = {"source_id": self._source.id, "weights_id": self.model.weights_id}
         rows = [
             {**common, "product_hash": row.product_hash, "result_id": row.id}
             for row in connection.execute(found.where(ProductResult.product_hash.in_(products)))
@@ -122,7 +141,7 @@ class ProductResults:
         upsert(connection, ProductCurrent, rows, keys=keys, update=["result_id"])
 
     def _of_model(self, table: Any) -> Any:
-        return table.weights_id == self._model.weights_id
+        return table.weights_id == self.model.weights_id
 
 
 def _answer(row: Row[*tuple[Any, ...]]) -> Answer:

@@ -32,32 +32,43 @@ class Run:
         self.database.run(end)
 
 
-def open_run(database: Database, *, command: str, options: dict[str, Any], device: str) -> Run:
-    """Begin a run; runs of dead processes of this machine are closed as abandoned.
+def open_run(
+    database: Database, *, command: str, options: dict[str, Any], device: str, undoes: int | None = None
+) -> Run:
+    """Begin a run; runs of dead processes of this machine are closed as abandoned. undoes: the run it takes back.
 
     When the answer to the commit is lost, a row stays behind that a later run closes as abandoned.
     """
 
     def begin(connection: Connection) -> Run:
-        now = utc_now(connection)
-        unfinished = connection.execute(select(RunRow.id, RunRow.owner).where(RunRow.outcome.is_(None)))
-        dead = [row.id for row in unfinished if owner.is_dead(row.owner)]
-        if dead:
-            abandoned = update(RunRow).where(RunRow.id.in_(dead))
-            connection.execute(abandoned.values(outcome="abandoned", ended_at=now))
+        _close_dead(connection)
         values = {
             "command": command,
             "options": _storable(options),
             "device": device,
             "owner": owner.this_process(),
             "version": cataloger.__version__,
-            "started_at": now,
+            "started_at": utc_now(connection),
+            "undoes_id": undoes,
         }
         result = connection.execute(insert(RunRow).values(values))
         assert result.inserted_primary_key is not None
         return Run(database, result.inserted_primary_key[0])
 
     return database.run(begin)
+
+
+def close_abandoned(database: Database) -> None:
+    """Close the runs of dead processes of this machine as abandoned."""
+    database.run(_close_dead)
+
+
+def _close_dead(connection: Connection) -> None:
+    unfinished = connection.execute(select(RunRow.id, RunRow.owner).where(RunRow.outcome.is_(None)))
+    dead = [row.id for row in unfinished if owner.is_dead(row.owner)]
+    if dead:
+        abandoned = update(RunRow).where(RunRow.id.in_(dead))
+        connection.execute(abandoned.values(outcome="abandoned", ended_at=utc_now(connection)))
 
 
 def _storable(value: Any) -> Any:

@@ -8,14 +8,18 @@ from typing import Any
 
 from cataloger import ledger as ledgers
 from cataloger.db.database import Database, open_database, open_for_planning, open_source
+from cataloger.db.tables import TableName
 from cataloger.decode import DEFAULT_LOADER
 from cataloger.download import Downloader
 from cataloger.fetch import Remote
 from cataloger.job import Hooks, Job, JobOptions, JobReport
 from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
-from cataloger.options import Limits, RunOptions, TableOptions, WebOptions
+from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
+from cataloger.relocate import require_same_root
 from cataloger.sinks import files
 from cataloger.sources.table import TableSource
+from cataloger.write_back import WriteBack, WritePlan
+from cataloger.write_checks import Answers, WriteCheck, check_database, qualified
 
 # Downloads wait for the network most of the time; more of them than processors keep the model busy.
 DOWNLOADS = 16
@@ -26,7 +30,7 @@ class SyncOptions:
     """Options of `cataloger sync`; see `JobOptions` for those that are not explained here.
 
     db: of the product table. ledger_db: of cataloger's own tables, if that is another. label_map: CSV file of the
-    shop's codes; without it, the one that the source has already.
+    shop's codes; without it, the one that the source has already. write: columns of the table to write back to.
     """
 
     db: str
@@ -36,6 +40,7 @@ class SyncOptions:
     model: str | None = None
     output: Path | None = None
     label_map: Path | None = None
+    write: WriteOptions = field(default_factory=WriteOptions)
     web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
@@ -62,6 +67,8 @@ def sync(options: SyncOptions, hooks: Hooks | None = None) -> JobReport:
     """Tag what is new or changed in a table. Raises CatalogerError for anything that keeps it from working."""
     job = Job(options.job(), hooks or Hooks())
     categories = read_label_map(options.label_map) if options.label_map else []
+    if options.write.columns:
+        check_database(options.db, options.ledger_db)
     if options.output:
         files.check_output(options.output)
     with closing(open_source(options.db)) as shop:
@@ -76,26 +83,41 @@ def sync(options: SyncOptions, hooks: Hooks | None = None) -> JobReport:
 def _plan(job: Job, shop: Database, options: SyncOptions, categories: list[Category]) -> None:
     database = open_for_planning(job.options.db, schema=options.schema)
     source = TableSource(shop, options.table)
+    _check_place(database, source, options)
+    labels = job.labels(database, source)
     if categories:
-        require_labels(categories, job.labels(database, source), f"--label-map {options.label_map}")
+        require_labels(categories, labels, f"--label-map {options.label_map}")
     with _remote(job, source, options) as remote:
         job.plan(database, source, remote)
+    if options.write.columns:
+        _plan_writes(job, database, source, options, categories)
     if database:
         database.close()
 
 
 def _run(job: Job, database: Database, source: TableSource, options: SyncOptions, categories: list[Category]) -> None:
-    _map_labels(job, database, source, categories)
+    _check_place(database, source, options)
+    in_effect = _map_labels(job, database, source, categories)
+    write = _prepare_writes(job, database, source, options, in_effect) if options.write.columns else None
     with job.running(database) as run:
         job.count([source])
         with _remote(job, source, options) as remote:
-            ref = job.process(database, run, source, remote)
+            ref = job.process(database, run, source, remote, write)
         if options.output:
             files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
 
 
-def _map_labels(job: Job, database: Database, source: TableSource, categories: list[Category]) -> None:
-    """Make sure, before any work, that the source has a code for every label of its model, if it has codes."""
+def _check_place(database: Database | None, source: TableSource, options: SyncOptions) -> None:
+    root = options.table.image_root
+    if root is not None and not options.run.accept_move:
+        require_same_root(database, source, str(root))
+
+
+def _map_labels(job: Job, database: Database, source: TableSource, categories: list[Category]) -> list[Category]:
+    """Make sure, before any work, that the source has a code for every label of its model, if it has codes.
+
+    Return the codes that it has now.
+    """
     labels = job.labels(database, source)
     if categories:
         require_labels(categories, labels, "--label-map")
@@ -106,6 +128,45 @@ def _map_labels(job: Job, database: Database, source: TableSource, categories: l
             store_label_map(database, ref.id, categories)
     elif known:
         require_labels(known, labels, f"the label map of {ref.root}; give a new one with --label-map: it")
+    return categories or known
+
+
+def _check_writes(
+    job: Job, database: Database, source: TableSource, options: SyncOptions, categories: list[Category]
+) -> tuple[WriteCheck, Answers]:
+    name = qualified(source.database, TableName.parse(options.table.table), options.schema)
+    answers = Answers(job.labels(database, source), {each.label: each for each in categories}, options.run.top_k)
+    check = WriteCheck(database, name, options.table, options.write)
+    check.check_table(answers)
+    return check, answers
+
+
+def _prepare_writes(
+    job: Job, database: Database, source: TableSource, options: SyncOptions, categories: list[Category]
+) -> WritePlan:
+    """Check what is to be written, and add columns that are missing, if wanted, before any work."""
+    check, answers = _check_writes(job, database, source, options, categories)
+    job.report.created_columns = check.create_columns()
+    # What `cataloger runs undo` needs to find the rows again.
+    name = {"table": check.name.name, "schema": check.name.schema, "ids": list(options.table.ids)}
+    job.options.record["write_target"] = name
+    return check.plan(answers)
+
+
+def _plan_writes(
+    job: Job, database: Database | None, source: TableSource, options: SyncOptions, categories: list[Category]
+) -> None:
+    """Check what is to be written; count what the answers that are known already would change in the table."""
+    ref = database and ledgers.find_source(database, kind=source.kind, root=source.root)
+    if database and ref:
+        categories = categories or load_label_map(database, ref.id)
+    check, answers = _check_writes(job, database or source.database, source, options, categories)
+    job.report.created_columns = check.missing
+    if check.missing:
+        return
+    plan = check.plan(answers)
+    if database and ref:
+        job.report.writes = WriteBack(plan, ref, 0, job.bundle(database, ref).weights_id).preview(database)
 
 
 @contextmanager

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.database import open_database, open_for_planning
+from cataloger.db.database import Database, open_database, open_for_planning
 from cataloger.decode import DEFAULT_LOADER
 from cataloger.job import Hooks, Job, JobOptions, JobReport
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
+from cataloger.relocate import require_not_moved
 from cataloger.sinks import files
 from cataloger.sources.folder import FolderSource
 from cataloger.sources.manifest import ManifestSource
@@ -67,20 +68,37 @@ def tag(options: TagOptions, hooks: Hooks | None = None) -> JobReport:
     if options.run.dry_run:
         _plan(job, sources, options)
         return job.finished()
-    with closing(open_database(options.db, schema=options.schema)) as database, job.running(database) as run:
-        job.count(sources)
+    with closing(open_database(options.db, schema=options.schema)) as database:
+        _check_places(database, sources, options)
+        _run(job, database, list(zip(targets, sources, strict=True)), options)
+    return job.finished()
+
+
+def _run(
+    job: Job, database: Database, pairs: list[tuple[Target, FolderSource | ManifestSource]], options: TagOptions
+) -> None:
+    with job.running(database) as run:
+        job.count([source for _, source in pairs])
         selections = []
-        for target, source in zip(targets, sources, strict=True):
+        for target, source in pairs:
             ref = job.process(database, run, source)
             names = None if target.files is None else frozenset(ref.prefix + key_of(n) for n in target.files)
             selections.append(files.Selection(ref.root, ref.prefix, names))
         if options.output:
             files.export(database, selections, options.output)
-    return job.finished()
+
+
+def _check_places(
+    database: Database | None, sources: list[FolderSource | ManifestSource], options: TagOptions
+) -> None:
+    if not options.run.accept_move:
+        for source in sources:
+            require_not_moved(database, source)
 
 
 def _plan(job: Job, sources: list[FolderSource | ManifestSource], options: TagOptions) -> None:
     database = open_for_planning(options.db, schema=options.schema)
+    _check_places(database, sources, options)
     for source in sources:
         job.plan(database, source)
     if database:

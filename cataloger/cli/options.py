@@ -105,3 +105,19 @@ MaxFailureRateOption = Annotated[
         help="Failed share of the images attempted above which the exit status is 3.",
     ),
 ]
+ForgetOption = Annotated[
+    bool,
+    typer.Option(
+        "--forget",
+        envvar="CATALOGER_FORGET",
+        help="Delete what is gone from the source, with everything that was recorded of it.",
+    ),
+]
+AcceptMoveOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-move",
+        envvar="CATALOGER_ACCEPT_MOVE",
+        help="Go on although this looks like a known source, or image root, that has moved.",
+    ),
+]

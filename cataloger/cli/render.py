@@ -23,6 +23,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+PIPE_WIDTH = 200
+
 
 def stderr_console() -> Console:
     """Return a console on the current stderr; made anew, since tests exchange the stream."""
@@ -31,7 +33,8 @@ def stderr_console() -> Console:
 
 def stdout_console() -> Console:
     """Return a console on the current stdout."""
-    return Console(highlight=False, soft_wrap=True)
+    # In a pipe or a log there is no edge to wrap lines at.
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def print_json(values: Any) -> None:

@@ -22,7 +22,7 @@ def watched(work: "Callable[[Hooks], JobReport]", *, progress: bool, quiet: bool
     """Run a job, show how far it is, print its summary; exit with its status."""
     from cataloger.job import Hooks
 
-    with _stop_on_interrupt() as stop, _progress(enabled=progress) as show:
+    with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
         report = work(Hooks(stop, show))
     if json:
         render.print_json(report.as_json())
@@ -33,7 +33,7 @@ def watched(work: "Callable[[Hooks], JobReport]", *, progress: bool, quiet: bool
 
 
 @contextmanager
-def _stop_on_interrupt() -> Iterator[threading.Event]:
+def stop_on_interrupt() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C or SIGTERM into a request to stop; a second one interrupts at once."""
     stop = threading.Event()
 
@@ -80,6 +80,7 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if report.options.run.dry_run:
         rows = [(reason.replace("_", " "), count) for reason, count in report.plan().items()]
         console.print(render.table(("plan", "images"), rows or [("nothing to do", 0)]))
+        _print_writes(report, console)
         return
     rate = f"{run.attempted / report.seconds:.1f}" if run.attempted and report.seconds else "-"
     console.print(
@@ -95,11 +96,33 @@ def print_summary(report: "JobReport", console: Console) -> None:
         console.print(("skipped: " if run.attempted else "nothing to do: ") + reasons)
     if report.gone or report.returned:
         console.print(f"left the views, not in the source any more: {report.gone}; came back: {report.returned}")
+    if report.forgotten:
+        console.print(f"deleted with all that was recorded of them (--forget): {report.forgotten:,}")
+    _print_writes(report, console)
     if run.failures:
         console.print(render.table(("failure", "images"), run.failures.most_common()))
     if run.categories:
         console.print(render.table(("most frequent category", "images"), run.categories.most_common(10)))
     console.print(_closing_line(report))
+
+
+def _print_writes(report: "JobReport", console: Console) -> None:
+    """Print what was written back to the product table, or would be, and what was left as it is and why."""
+    is_planned = report.options.run.dry_run
+    if report.created_columns:
+        console.print(f"columns {'to add' if is_planned else 'added'}: {', '.join(report.created_columns)}")
+    counts = report.writes
+    if counts is None:
+        return
+    written = ", ".join(f"{column} {count:,}" for column, count in counts.written.items()) or "nothing"
+    console.print(f"{'would write, as far as answers are known' if is_planned else 'written back'}: {written}")
+    if counts.edited:
+        examples = ", ".join(dict.fromkeys(counts.edited_products))
+        console.print(f"left as people have changed it: {counts.edited:,} values, e.g. of {examples}")
+    if counts.not_null:
+        console.print(f"left, since something stands there (--only-null): {counts.not_null:,} values")
+    if counts.refused:
+        console.print(f"refused by the table: {counts.refused:,}, e.g. {'; '.join(counts.reasons)}")
 
 
 def _time_line(report: "JobReport") -> str:

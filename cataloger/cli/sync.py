@@ -8,7 +8,7 @@ import typer
 from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.cli.running import watched
-from cataloger.options import RunOptions, TableOptions, WebOptions
+from cataloger.options import RunOptions, TableOptions, WebOptions, WriteOptions
 
 WEB = WebOptions()
 
@@ -20,6 +20,9 @@ Examples:
                  --image-table product_image --image-fk product_id --label-map codes.csv
   cataloger sync --db postgresql://reader@db/shop --ledger-db postgresql://shop@db/tags \\
                  --table catalog.products --id sku --image photos --image-list json --where "active = 1"
+
+  cataloger sync --db postgresql://shop@db/shop --table products --id sku --image photo --label-map codes.csv \\
+                 --write category=label_1 --write category_confidence=confidence_1 --min-confidence 0.8
 
 Run the same command every night: what is unchanged is skipped, and the summary says what was done.
 The text of --where becomes part of the statements as it is: it must come from somebody you trust.
@@ -127,6 +130,45 @@ SourceNameOption = Annotated[
         help="Name that the results are kept under; without it, made from server, table and column.",
     ),
 ]
+WriteOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--write",
+        envvar="CATALOGER_WRITE",
+        metavar="COLUMN=FIELD",
+        help="Write an answer into a column of the product table: label_1 .. label_5 (the shop's codes, with a label "
+        "map), confidence_1 .. confidence_5, name_1 .., parent_1 .., top5_json or decision. May be repeated.",
+    ),
+]
+OnlyNullOption = Annotated[
+    bool,
+    typer.Option("--only-null", envvar="CATALOGER_ONLY_NULL", help="Write only where nothing stands."),
+]
+MinConfidenceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        envvar="CATALOGER_MIN_CONFIDENCE",
+        help="Write only answers whose best category has at least this confidence.",
+    ),
+]
+OnlyDecisionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only-decision",
+        envvar="CATALOGER_ONLY_DECISION",
+        metavar="accept|review|abstain",
+        help="Write only answers so decided; may be repeated. Default: all but review and abstain.",
+    ),
+]
+CreateColumnsOption = Annotated[
+    bool,
+    typer.Option(
+        "--create-columns",
+        envvar="CATALOGER_CREATE_COLUMNS",
+        help="Add columns of --write that the product table does not have.",
+    ),
+]
 AllowPrivateOption = Annotated[
     bool,
     typer.Option(
@@ -166,6 +208,11 @@ def sync(
     version_column: VersionColumnOption = None,
     where: WhereOption = None,
     label_map: LabelMapOption = None,
+    write: WriteOption = None,
+    only_null: OnlyNullOption = False,
+    min_confidence: MinConfidenceOption = None,
+    only_decision: OnlyDecisionOption = None,
+    create_columns: CreateColumnsOption = False,
     ledger_db: LedgerOption = None,
     source_name: SourceNameOption = None,
     schema: flags.SchemaOption = None,
@@ -183,6 +230,8 @@ def sync(
     dry_run: flags.DryRunOption = False,
     force: flags.ForceOption = False,
     retry_failed: flags.RetryFailedOption = False,
+    forget: flags.ForgetOption = False,
+    accept_move: flags.AcceptMoveOption = False,
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
     json_output: flags.JsonOption = False,
     verbose: flags.VerboseOption = 0,
@@ -191,7 +240,8 @@ def sync(
 ) -> None:
     """Tag the images of a SQL product table; the results go to tables of cataloger beside it.
 
-    The product table itself is only read. Its images are paths, http(s) URLs or the bytes.
+    The product table itself is only read, unless --write names columns. Its images are paths, http(s) URLs or the
+    bytes.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
     from cataloger.sync import SyncOptions
@@ -204,6 +254,13 @@ def sync(
         model=model,
         output=output,
         label_map=label_map,
+        write=WriteOptions.parse(
+            write or (),
+            only_null=only_null,
+            min_confidence=min_confidence,
+            only_decision=tuple(only_decision or ()),
+            create_columns=create_columns,
+        ),
         table=TableOptions(
             table=table,
             ids=tuple(ids),
@@ -230,6 +287,8 @@ def sync(
             force=force,
             retry_failed=retry_failed,
             max_failure_rate=max_failure_rate,
+            forget=forget,
+            accept_move=accept_move,
         ),
     )
     show = not (quiet or no_progress)

@@ -38,6 +38,8 @@ def tag(
     dry_run: flags.DryRunOption = False,
     force: flags.ForceOption = False,
     retry_failed: flags.RetryFailedOption = False,
+    forget: flags.ForgetOption = False,
+    accept_move: flags.AcceptMoveOption = False,
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
     json_output: flags.JsonOption = False,
     verbose: flags.VerboseOption = 0,
@@ -70,6 +72,8 @@ def tag(
             force=force,
             retry_failed=retry_failed,
             max_failure_rate=max_failure_rate,
+            forget=forget,
+            accept_move=accept_move,
         ),
     )
     show = not (quiet or no_progress)

@@ -226,7 +226,11 @@ class ProductResult(Answer, Base):
     """What one run says of one product, from all of its images."""
 
     __tablename__ = "cataloger_product_result"
-    __table_args__ = (UniqueConstraint("run_id", "source_id", "product_hash"), Base.__table_args__)
+    __table_args__ = (
+        UniqueConstraint("run_id", "source_id", "product_hash"),
+        Index(None, "source_id", "product_hash"),
+        Base.__table_args__,
+    )
     id: Mapped[int] = _key()
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
     run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"))

@@ -214,8 +214,7 @@ def explain(error: Exception, url: URL, *, connecting: bool = False) -> Database
 
     It becomes an UnavailableError if the same transaction may succeed a little later. connecting: it was not begun.
     """
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    text = _clean(str(cause.args[-1] if isinstance(error, DBAPIError) and cause.args else cause), url)
+    text = words_of(error, url)
     lowered = text.lower()
     where = redact(url)
     if any(phrase in lowered for phrase in WRONG_PASSWORD):
@@ -223,11 +222,17 @@ def explain(error: Exception, url: URL, *, connecting: bool = False) -> Database
     if any(phrase in lowered for phrase in NOT_THERE):
         return UnavailableError(f"{where}: no database server answers there; check host and port, and that it runs")
     advice = next((advice for phrase, advice in ADVICE.items() if phrase in lowered), None)
-    kind = UnavailableError if _passes(error) or (connecting and _has_no_state(error)) else DatabaseError
+    kind = UnavailableError if passes(error) or (connecting and _has_no_state(error)) else DatabaseError
     return kind(f"{where}: {text}" + (f": {advice}" if advice else ""))
 
 
-def _passes(error: Exception) -> bool:
+def words_of(error: Exception, url: URL) -> str:
+    """Return what a driver said, in one line without passwords."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return _clean(str(cause.args[-1] if isinstance(error, DBAPIError) and cause.args else cause), url)
+
+
+def passes(error: Exception) -> bool:
     """True for a lost connection, a lock that another holds, a deadlock or a failed serialization."""
     if not isinstance(error, DBAPIError):
         return False

@@ -49,13 +49,18 @@ class TableName:
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """What the database says of a table. columns: name -> type. uniques: sets that do not repeat, nulls aside."""
+    """What the database says of a table. columns: name -> type. uniques: sets that do not repeat, nulls aside.
+
+    computed: columns that the database fills itself. is_view: it is none, but a view.
+    """
 
     name: TableName
     columns: dict[str, Any]
     not_null: frozenset[str]
     primary_key: tuple[str, ...]
     uniques: tuple[frozenset[str], ...]
+    computed: frozenset[str] = frozenset()
+    is_view: bool = False
 
     def clause(self, alias: str | None = None) -> Any:
         """Return the table for use in a statement; every identifier is quoted as it is."""
@@ -104,7 +109,13 @@ def _describe(inspector: Inspector, name: TableName, flag: str) -> TableInfo:
         frozenset(str(each["name"]) for each in columns if not each["nullable"]),
         tuple(str(each) for each in primary_key),
         tuple(frozenset(names) for names in uniques if None not in names),
+        frozenset(str(each["name"]) for each in columns if each.get("computed") or _is_always(each.get("identity"))),
+        table in inspector.get_view_names(schema),
     )
+
+
+def _is_always(identity: Any) -> bool:
+    return bool(identity and identity.get("always"))
 
 
 def _find(inspector: Inspector, name: TableName, flag: str) -> None:

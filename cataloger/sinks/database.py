@@ -20,6 +20,7 @@ from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef, digest
 from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
+from cataloger.write_back import WriteBack, WriteCounts
 
 TEXT_LIMIT = 500
 
@@ -29,6 +30,7 @@ class DatabaseSink:
     """Writes the results of one run over one source.
 
     on_recorded: told what has been committed. checkpoint: told "before_commit" and "after_commit"; for tests.
+    write_back: writes the answers into the shop's table, too; on_written: told what became of that, once committed.
     """
 
     database: Database
@@ -38,28 +40,34 @@ class DatabaseSink:
     lease: Lease
     on_recorded: Callable[[Sequence[Result]], None] = lambda _: None
     checkpoint: Callable[[str], None] = lambda _: None
+    write_back: WriteBack | None = None
+    on_written: Callable[[WriteCounts], None] = lambda _: None
 
     def write(self, results: Sequence[Result]) -> None:
         """Record results, all or none. Raises LeaseError when another run has taken the source over."""
         attempts = itertools.count()
 
-        def record(connection: Connection) -> None:
+        def record(connection: Connection) -> WriteCounts:
             self.lease.check(connection)
             # A connection that was lost while it committed may have committed.
-            if next(attempts) == 0 or not self._is_recorded(connection, results[0].item):
-                self._record(connection, results)
-                self.checkpoint("before_commit")
+            if next(attempts) > 0 and self._is_recorded(connection, results[0].item):
+                return WriteCounts()
+            written = self._record(connection, results)
+            self.checkpoint("before_commit")
+            return written
 
-        self.database.run(record)
+        written = self.database.run(record)
         self.checkpoint("after_commit")
         self.on_recorded(results)
+        self.on_written(written)
 
-    def _record(self, connection: Connection, results: Sequence[Result]) -> None:
+    def _record(self, connection: Connection, results: Sequence[Result]) -> WriteCounts:
         item_ids = self._write_items(connection, [result.item for result in results])
         new = self._write_results(connection, results, item_ids)
         self._move_pointers(connection, results, item_ids, new)
         products = {digest(key) for result in results if (key := result.item.product_key) is not None}
         ProductResults(self.source, self.run_id, self.model).renew(connection, products)
+        return self.write_back.write(connection, products) if self.write_back else WriteCounts()
 
     def _is_recorded(self, connection: Connection, item: Item) -> bool:
         """True when this run has a result of an item, and so of all that were written with it."""

@@ -37,6 +37,7 @@ def upgrade() -> None:
     add_column("cataloger_run", sa.Column("pruned", sa.Boolean(), nullable=False, server_default=sa.false()))
     add_column("cataloger_write", sa.Column("restores", sa.Boolean(), nullable=False, server_default=sa.false()))
     create_index("cataloger_write", ["run_id", "product_hash"])
+    create_index("cataloger_product_result", ["source_id", "product_hash"])
     create_table(
         "cataloger_run_source",
         sa.Column("run_id", identifier(), autoincrement=False, nullable=False),
@@ -66,6 +67,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo: what happened stays, but which runs were undone is lost."""
     drop_tables(["cataloger_presence", "cataloger_run_source"])
+    drop_index("cataloger_product_result", ["source_id", "product_hash"])
     drop_index("cataloger_write", ["run_id", "product_hash"])
     drop_column("cataloger_write", "restores")
     for name in ("pruned", "undone_by_id", "undoes_id"):

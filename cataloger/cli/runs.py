@@ -1,0 +1,279 @@
+"""`cataloger runs`: what was done, what moved, and taking it back."""
+
+import csv
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.cli.groups import make_group
+from cataloger.cli.running import stop_on_interrupt
+from cataloger.options import DEFAULT_DB
+
+if TYPE_CHECKING:
+    from cataloger.diff import Difference, Part, Summary
+    from cataloger.run_records import RunRecord
+    from cataloger.undo import UndoReport
+
+app = make_group("Runs: list, show, diff, undo, prune.")
+
+DIFF_EXAMPLES = """\b
+Examples:
+  cataloger runs diff 12 13
+  cataloger runs diff 12 13 --format csv > moved.csv
+  cataloger runs diff 12 13 --json | jq .products.moved
+"""
+UNDO_EXAMPLES = """\b
+Examples:
+  cataloger runs undo 13
+  cataloger runs undo 13 --skip-edited    leave what people have changed since
+  cataloger runs undo 14                  if 14 was an undo: take that back
+
+The next `tag` or `sync` with the same options does again what was undone; change what made it wrong first.
+"""
+
+RunArgument = Annotated[int, typer.Argument(metavar="RUN", help="Number of the run, from `cataloger runs list`.")]
+ExamplesOption = Annotated[int, typer.Option("--examples", min=0, help="Images and products to name, of each kind.")]
+
+
+@app.command("list")
+def list_command(
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
+    json_output: flags.JsonOption = False,
+) -> None:
+    """List the latest runs: what they did, with which model, how they ended."""
+    from cataloger.db.database import open_database
+    from cataloger.run_records import list_runs
+
+    with closing(open_database(db, schema=schema)) as database:
+        runs = list_runs(database, limit)
+    if json_output:
+        render.print_json([run.as_json() for run in runs])
+        return
+    columns = ("run", "started (UTC)", "command", "done", "failed", "skipped", "written", "model", "state")
+    render.stdout_console().print(render.table(columns, [_row(run) for run in runs] or [("none", *[""] * 8)]))
+
+
+def _row(run: "RunRecord") -> tuple[object, ...]:
+    counts = (run.counts.get(name, "") for name in ("done", "failed"))
+    skipped = run.counts.get("skipped", "")
+    models = ", ".join(sorted({model for _, model in run.sources}))
+    written = sum(run.written.values()) or ""
+    started = run.started_at.strftime("%Y-%m-%d %H:%M")
+    return (run.id, started, run.command, *counts, skipped, written, models, run.state)
+
+
+@app.command()
+def show(
+    run: RunArgument,
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    json_output: flags.JsonOption = False,
+) -> None:
+    """Show one run: options, counts, what it wrote, what became of it."""
+    from cataloger.db.database import open_database
+    from cataloger.run_records import find_run
+
+    with closing(open_database(db, schema=schema)) as database:
+        record = find_run(database, run)
+    if json_output:
+        render.print_json(record.as_json())
+        return
+    rows: list[tuple[str, object]] = [
+        ("run", record.id),
+        ("command", record.command),
+        ("state", record.state),
+        ("started (UTC)", record.started_at.strftime("%Y-%m-%d %H:%M:%S")),
+        ("seconds", "" if record.seconds is None else f"{record.seconds:,.1f}"),
+        ("version, device", f"{record.version}, {record.device}"),
+        *((f"source {number}", f"{root} ({model})") for number, (root, model) in enumerate(record.sources, start=1)),
+        *((f"written to {column}", count) for column, count in record.written.items()),
+        *((name.replace("_", " "), text) for name, text in _filled(record.counts)),
+        *((f"option {name}", text) for name, text in _filled(record.options)),
+    ]
+    render.stdout_console().print(render.table(("", ""), rows))
+
+
+def _filled(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what is set, as text."""
+    filled = {name: value for name, value in values.items() if value not in ({}, [], None, "")}
+    return [(name, _plain(value)) for name, value in filled.items()]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {text}" for name, text in _filled(value))
+    return ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)
+
+
+@app.command(epilog=DIFF_EXAMPLES)
+def diff(
+    before: Annotated[int, typer.Argument(metavar="A", help="Number of the earlier run.")],
+    after: Annotated[int, typer.Argument(metavar="B", help="Number of the later run.")],
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    output_format: Annotated[
+        Literal["table", "json", "csv"],
+        typer.Option("--format", help="csv has a line for every image and product that moved."),
+    ] = "table",
+    examples: ExamplesOption = 10,
+    json_output: flags.JsonOption = False,
+) -> None:
+    """Compare what held after two runs: categories that moved, confidences that changed, churn a category.
+
+    Runs of two models are compared on the images that both have tagged.
+    """
+    from cataloger.db.database import open_database
+    from cataloger.diff import Summary, compare
+
+    with closing(open_database(db, schema=schema)) as database:
+        differences = compare(database, before, after)
+        if output_format == "csv" and not json_output:
+            _print_csv(differences)
+            return
+        summary = Summary(examples)
+        for difference in differences:
+            summary.add(difference)
+    if json_output or output_format == "json":
+        render.print_json({"before": before, "after": after, **summary.as_json()})
+    else:
+        _print_summary(summary)
+
+
+def _print_csv(differences: Any) -> None:
+    from cataloger.diff import Answer, Difference
+
+    columns = list(Difference("image", "", "", None, Answer(None, None), None).as_json())
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(each.as_json() for each in differences if each.change != "same")
+
+
+def _print_summary(summary: "Summary") -> None:
+    console = render.stdout_console()
+    names = ("same", "moved", "new", "gone", "failed", "recovered")
+    parts: list[tuple[str, Part]] = [("images", summary.parts["image"]), ("products", summary.parts["product"])]
+    parts = [(name, part) for name, part in parts if part.changes]
+    rows = [(name, *(part.changes[each] for each in names)) for name, part in parts]
+    console.print(render.table(("", *names), rows or [("nothing", *[0] * len(names))]))
+    for name, part in parts:
+        if not part.moves:
+            continue
+        churn = [tuple(row.values()) for row in part.churn() if row["left"] or row["arrived"]]
+        console.print(render.table((f"{name} by category", "before", "left", "arrived", "after"), churn))
+        moves = [(f"{old} -> {new}", count) for (old, new), count in part.moves.most_common(10)]
+        console.print(render.table((f"{name}: most frequent moves", "count"), moves))
+    if summary.moved:
+        title = "moved, most confident first"
+        console.print(render.table((title, "", "before", "", "after", ""), _lines(summary.moved)))
+    if summary.shifted:
+        title = "same category, largest changes of confidence"
+        console.print(render.table((title, "", "before", "", "after", ""), _lines(summary.shifted)))
+
+
+def _lines(differences: "list[Difference]") -> list[tuple[object, ...]]:
+    return [
+        (
+            each.key,
+            each.kind,
+            each.before.label if each.before else "",
+            each.before.confidence if each.before else "",
+            each.after.label if each.after else "",
+            each.after.confidence if each.after else "",
+        )
+        for each in differences
+    ]
+
+
+@app.command(epilog=UNDO_EXAMPLES)
+def undo(
+    run: RunArgument,
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    skip_edited: Annotated[
+        bool, typer.Option("--skip-edited", help="Leave what people have changed since, and undo the rest.")
+    ] = False,
+    json_output: flags.JsonOption = False,
+    quiet: flags.QuietOption = False,
+    no_progress: flags.NoProgressOption = False,
+) -> None:
+    """Take a run back: views and written columns hold again what they would without it. Interrupted, run it again."""
+    render.set_up_logging(verbose=0, quiet=quiet)
+    from cataloger.db.database import open_database
+    from cataloger.undo import Hooks
+    from cataloger.undo import undo as undo_run
+
+    bar = render.progress_bar(enabled=not (quiet or no_progress))
+    with closing(open_database(db, schema=schema)) as database, stop_on_interrupt() as stop, bar as shown:
+        task = None if shown.disable else shown.add_task("undoing", total=None, extra="")
+
+        def progress(done: int, total: int) -> None:
+            if task is not None:
+                shown.update(task, completed=done, total=total)
+
+        report = undo_run(database, run, skip_edited=skip_edited, hooks=Hooks(stop, progress))
+    if json_output:
+        render.print_json(report.as_json())
+    elif not quiet:
+        _print_undo(report)
+    if report.exit_status:
+        raise typer.Exit(report.exit_status)
+
+
+def _print_undo(report: "UndoReport") -> None:
+    console = render.stdout_console()
+    restored = ", ".join(f"{column} {count:,}" for column, count in report.restored.items()) or "none"
+    if report.interrupted:
+        console.print(f"run {report.undone_id} is undone in part; run the same command again to go on")
+        return
+    what = "is undone" if report.undoes_undo is None else f"is taken back: run {report.undoes_undo} counts again"
+    console.print(
+        f"run {report.undone_id} {what}; images looked at: {report.images:,}; "
+        f"values put back in the product table: {restored}"
+    )
+    if report.edited:
+        console.print(
+            f"left as people have changed them: {report.edited:,} values, e.g. of "
+            f"{', '.join(dict.fromkeys(report.edited_products))}"
+        )
+    if report.missing:
+        console.print(f"not in the product table any more: {report.missing:,} products")
+    if report.refused:
+        console.print(f"refused by the table: {report.refused:,}, e.g. {'; '.join(report.reasons)}")
+    console.print(f"to take this back: cataloger runs undo {report.run_id}")
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Runs of tag and sync whose history stays whole.")],
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    json_output: flags.JsonOption = False,
+) -> None:
+    """End the history of older runs: what nothing needs any more is deleted, and they cannot be undone.
+
+    What holds now stays, and so does everything that undoing the newest runs would bring back.
+    """
+    from cataloger.db.database import open_database
+    from cataloger.prune import Hooks
+    from cataloger.prune import prune as prune_runs
+
+    with closing(open_database(db, schema=schema)) as database, stop_on_interrupt() as stop:
+        report = prune_runs(database, keep, Hooks(stop))
+    if json_output:
+        render.print_json(report.as_json())
+    else:
+        typer.echo(
+            f"the history of {report.runs:,} runs has ended; deleted: {report.results:,} results of images, "
+            f"{report.product_results:,} of products, {report.writes:,} writes, "
+            f"{report.presences:,} comings and goings"
+        )
+        if report.interrupted:
+            typer.echo("interrupted; run the same command again to go on")
+    if report.interrupted:
+        raise typer.Exit(130)

@@ -1,0 +1,49 @@
+"""`cataloger sources`: what has been tagged, and where it has moved to."""
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.cli.groups import make_group
+from cataloger.db.session import redact
+from cataloger.options import DEFAULT_DB
+
+app = make_group("Sources: list, move.")
+
+
+@app.command("list")
+def list_command(
+    db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
+) -> None:
+    """List the folders, manifests and tables that have been tagged."""
+    from cataloger.db.database import open_database
+    from cataloger.relocate import list_sources
+
+    with closing(open_database(db, schema=schema)) as database:
+        sources = list_sources(database)
+    if json_output:
+        render.print_json([source.as_json() for source in sources])
+        return
+    rows = [(each.kind, each.root, each.images, each.gone, each.model or "") for each in sources]
+    render.stdout_console().print(
+        render.table(("kind", "source", "images", "gone", "model"), rows or [("none", "", "", "", "")])
+    )
+
+
+@app.command()
+def move(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="As `cataloger sources list` shows it.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Where it is now.")],
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+) -> None:
+    """Say that a source has moved: a renamed folder or manifest, or the new name of a table; it keeps its results."""
+    from cataloger.db.database import open_database
+    from cataloger.relocate import move_source
+
+    with closing(open_database(db, schema=schema)) as database:
+        items = move_source(database, old, new)
+    typer.echo(f"{redact(db)}: {old} is {new} now, with its {items:,} images")

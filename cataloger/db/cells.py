@@ -1,0 +1,124 @@
+"""Values in columns of the shop that we write: how they are read, kept, compared and put back, on each engine.
+
+A value that was read is kept as JSON in `cataloger_write` and must come back as it was, so that undoing a run leaves
+the shop's table byte for byte as it had been.
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Float, Integer, Numeric, String, Text, cast, literal
+from sqlalchemy import types as sqltypes
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import NullType
+
+Kind = Literal["text", "integer", "decimal", "float", "json", "any", "other"]
+
+DECIMALS = 4
+
+
+class UnwritableError(ValueError):
+    """A value that a column cannot hold, or that could not be put back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A column of the shop. kind: what it holds; "any" in SQLite, where a column without a type takes everything."""
+
+    name: str
+    type: Any
+    dialect: str
+
+    @property
+    def kind(self) -> Kind:
+        """What the column holds."""
+        kinds: tuple[tuple[Any, Kind], ...] = (
+            (sqltypes.JSON, "json"),
+            (sqltypes.Boolean, "other"),
+            (Integer, "integer"),
+            (Float, "float"),
+            (Numeric, "decimal"),
+            (mysql.SET, "other"),
+            (String, "text"),
+        )
+        for cls, kind in kinds:
+            if isinstance(self.type, cls):
+                return "text" if kind == "json" and self.dialect == "sqlite" else kind
+        if isinstance(self.type, NullType):  # of an extension, such as citext, where it is not SQLite
+            return "any" if self.dialect == "sqlite" else "text"
+        return "other"
+
+    def read(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return what to select, so that nothing of the value is lost."""
+        if self.dialect == "postgresql" and self.kind == "json":
+            return cast(column, Text)
+        if self.dialect in ("mysql", "mariadb") and isinstance(self.type, mysql.FLOAT):
+            return column + literal(0.0)  # alone, it is rounded to six digits for display
+        return column
+
+    def bind(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return what to set the column to, given a parameter."""
+        return cast(value, self.type) if self.dialect == "postgresql" and self.kind == "json" else value
+
+    def wanted(self, value: Any) -> Any:
+        """Return an answer as the column will hold it. Raises UnwritableError if it cannot."""
+        if value is None:
+            return None
+        if self.kind == "integer":
+            try:
+                return int(str(value))
+            except ValueError as error:
+                raise UnwritableError(f"{value!r} is no whole number") from error
+        if isinstance(value, float):
+            return self._number(round(value, DECIMALS))
+        return value
+
+    def _number(self, value: float) -> Any:
+        if self.kind == "decimal" and self.dialect != "sqlite":  # which has no decimals
+            scale = getattr(self.type, "scale", None)
+            exact = Decimal(str(value))
+            return exact if scale is None else exact.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
+        if self.kind == "float" and self.dialect != "sqlite" and isinstance(self.type, sqltypes.REAL | mysql.FLOAT):
+            (single,) = struct.unpack("f", struct.pack("f", value))
+            return float(f"{single:.7g}") if self.dialect == "postgresql" else single
+        return value
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        """True when two values mean the same to the shop; both as they are read."""
+        if self.kind == "json" and isinstance(one, str) and isinstance(other, str):
+            return bool(_parsed(one) == _parsed(other))
+        return bool(one == other)
+
+
+def keep(value: Any) -> Any:
+    """Return a value that was read as JSON for `cataloger_write`. Raises UnwritableError."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UnwritableError("the value that stands there is in no encoding that could be put back") from error
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Decimal):
+        return {"decimal": str(value)}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"bytes": bytes(value).hex()}
+    raise UnwritableError(f"a value of the type {type(value).__name__} could not be put back")
+
+
+def restore(kept: Any) -> Any:
+    """Return the value that was kept, as it was read."""
+    if isinstance(kept, dict):
+        ((kind, text),) = kept.items()
+        return Decimal(text) if kind == "decimal" else bytes.fromhex(text)
+    return kept
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except (ValueError, InvalidOperation):
+        return text

@@ -1,0 +1,310 @@
+"""What moved between two runs: of images and products, the answers that held after one and after the other.
+
+Answers are compared as they held after each run, not only what the run itself recorded, so that a nightly run that
+tagged three images is compared by all of them; two models are compared on the images that both have tagged.
+"""
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, select
+
+from cataloger import history
+from cataloger.db.database import Database
+from cataloger.db.models import Item, ItemPresence, ProductResult, Result, RunSource, Source
+from cataloger.db.models import Run as RunRow
+from cataloger.errors import UsageError
+
+PAGE = 1000
+
+Kind = Literal["image", "product"]
+Change = Literal["same", "moved", "new", "gone", "failed", "recovered"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What held: the best label and its confidence; None for an image that failed."""
+
+    label: str | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One image or product that had an answer after at least one of the runs. key: of a product, its own."""
+
+    kind: Kind
+    source: str
+    key: str
+    product_key: str | None
+    before: Answer | None
+    after: Answer | None
+
+    @property
+    def change(self) -> Change:
+        """What became of it. An image that failed before and after is the same."""
+        if self.before is None or self.after is None:
+            return "new" if self.before is None else "gone"
+        if self.before.label == self.after.label:
+            return "same"
+        if self.before.label is None:
+            return "recovered"
+        return "failed" if self.after.label is None else "moved"
+
+    @property
+    def confidence_change(self) -> float:
+        """How the confidence changed, where the label did not."""
+        if self.change != "same" or self.before is None or self.after is None or self.before.label is None:
+            return 0.0
+        return (self.after.confidence or 0.0) - (self.before.confidence or 0.0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values, which are the columns of the CSV, too."""
+        before, after = self.before or Answer(None, None), self.after or Answer(None, None)
+        return {
+            "kind": self.kind,
+            "change": self.change,
+            "source": self.source,
+            "key": self.key,
+            "product_key": self.product_key,
+            "before": before.label,
+            "before_confidence": before.confidence,
+            "after": after.label,
+            "after_confidence": after.confidence,
+        }
+
+
+@dataclass(slots=True)
+class Part:
+    """What moved of the images, or of the products. moves: (before, after) -> how many."""
+
+    changes: Counter[str] = field(default_factory=Counter)
+    before: Counter[str] = field(default_factory=Counter)
+    after: Counter[str] = field(default_factory=Counter)
+    moves: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, difference: Difference) -> None:
+        """Count one more."""
+        self.changes[difference.change] += 1
+        before = difference.before and difference.before.label
+        after = difference.after and difference.after.label
+        if before:
+            self.before[before] += 1
+        if after:
+            self.after[after] += 1
+        if before and after and before != after:
+            self.moves[before, after] += 1
+
+    def churn(self) -> list[dict[str, Any]]:
+        """Return for each category how many it had, lost to others, got from others and has; most churn first."""
+        left, arrived = Counter[str](), Counter[str]()
+        for (before, after), count in self.moves.items():
+            left[before] += count
+            arrived[after] += count
+        labels = sorted(
+            self.before.keys() | self.after.keys(), key=lambda label: (-left[label] - arrived[label], label)
+        )
+        return [
+            {
+                "category": label,
+                "before": self.before[label],
+                "left": left[label],
+                "arrived": arrived[label],
+                "after": self.after[label],
+            }
+            for label in labels
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "compared": self.changes.total(),
+            **{name: self.changes[name] for name in ("same", "moved", "new", "gone", "failed", "recovered")},
+            "churn": self.churn(),
+            "moves": [
+                {"before": before, "after": after, "count": count}
+                for (before, after), count in self.moves.most_common()
+            ],
+        }
+
+
+class Summary:
+    """What two runs differ in. Keeps `limit` examples, so that memory does not depend on how many there are."""
+
+    def __init__(self, limit: int) -> None:
+        self.parts: dict[Kind, Part] = {"image": Part(), "product": Part()}
+        self._limit = limit
+        self._moved: list[tuple[float, int, Difference]] = []
+        self._shifted: list[tuple[float, int, Difference]] = []
+        self._numbers = itertools.count()
+
+    def add(self, difference: Difference) -> None:
+        """Count one more."""
+        self.parts[difference.kind].add(difference)
+        if difference.change == "moved" and difference.after:
+            self._push(self._moved, difference.after.confidence or 0.0, difference)
+        elif difference.confidence_change:
+            self._push(self._shifted, abs(difference.confidence_change), difference)
+
+    @property
+    def moved(self) -> list[Difference]:
+        """Those whose category moved, the most confident first."""
+        return [each for _, _, each in sorted(self._moved, reverse=True)]
+
+    @property
+    def shifted(self) -> list[Difference]:
+        """The biggest changes of confidence where the category stayed."""
+        return [each for _, _, each in sorted(self._shifted, reverse=True)]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "images": self.parts["image"].as_json(),
+            "products": self.parts["product"].as_json(),
+            "moved": [each.as_json() for each in self.moved],
+            "confidence_changes": [each.as_json() for each in self.shifted],
+        }
+
+    def _push(self, heap: list[tuple[float, int, Difference]], weight: float, difference: Difference) -> None:
+        entry = (weight, -next(self._numbers), difference)
+        if len(heap) < self._limit:
+            heapq.heappush(heap, entry)
+        elif self._limit:
+            heapq.heappushpop(heap, entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two runs, over one source."""
+
+    run_id: int
+    weights_id: str
+
+
+def compare(database: Database, before: int, after: int) -> Iterator[Difference]:
+    """Yield every image and product of the sources that both runs have worked on. Raises UsageError."""
+    shared = database.run(lambda connection: _shared(connection, before, after), read_only=True)
+    for source_id, (root, old, new) in shared.items():
+        yield from _images(database, source_id, root, (old, new))
+        yield from _products(database, source_id, root, (old, new))
+
+
+def _shared(connection: Connection, before: int, after: int) -> dict[int, tuple[str, Side, Side]]:
+    sides = {run_id: _sides(connection, run_id) for run_id in (before, after)}
+    both = sides[before].keys() & sides[after].keys()
+    if not both:
+        raise UsageError(f"runs {before} and {after} have no source in common: there is nothing to compare")
+    roots = connection.execute(select(Source.id, Source.root).where(Source.id.in_(both)).order_by(Source.id))
+    return {row.id: (row.root, sides[before][row.id], sides[after][row.id]) for row in roots}
+
+
+def _sides(connection: Connection, run_id: int) -> dict[int, Side]:
+    command = connection.scalar(select(RunRow.command).where(RunRow.id == run_id))
+    if command is None:
+        raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
+    rows = connection.execute(
+        select(RunSource.source_id, RunSource.weights_id).where(RunSource.run_id == run_id)
+    ).all()
+    if not rows:
+        raise UsageError(f"run {run_id} (`cataloger {command}`) has tagged nothing: name a run of tag or sync")
+    return {row.source_id: Side(run_id, row.weights_id) for row in rows}
+
+
+def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
+    query = select(Item.id, Item.key, Item.product_key).where(Item.source_id == source_id)
+    last = 0
+    while True:
+        page = query.where(Item.id > last).order_by(Item.id).limit(PAGE)
+        rows, old, new = database.run(lambda connection: _look(connection, page, sides), read_only=True)  # noqa: B023
+        if not rows:
+            return
+        for row in rows:
+            if row.id in old or row.id in new:
+                yield Difference("image", root, row.key, row.product_key, old.get(row.id), new.get(row.id))
+        last = rows[-1].id
+
+
+def _look(
+    connection: Connection, page: Any, sides: tuple[Side, Side]
+) -> tuple[Sequence[Row[*tuple[Any, ...]]], Mapping[int, Answer], Mapping[int, Answer]]:
+    rows = connection.execute(page).all()
+    ids = [row.id for row in rows]
+    old, new = (_answers(connection, ids, side) for side in sides)
+    return rows, old, new
+
+
+def _answers(connection: Connection, items: Sequence[int], side: Side) -> dict[int, Answer]:
+    """Return what held of images after a run."""
+    query = (
+        select(Result.id, Result.item_id, Result.error_code, Result.content_hash, Result.label_1, Result.confidence_1)
+        .join(RunRow, RunRow.id == Result.run_id)
+        .where(Result.item_id.in_(items), Result.weights_id == side.weights_id, _until(Result.run_id, side))
+        .order_by(Result.id)
+    )
+    rows = connection.execute(query).all()
+    by_id = {row.id: row for row in rows}
+    gone = _gone(connection, items, side)
+    held = {item_id: by_id[result_id] for item_id, (result_id, _) in history.fold(rows).items()}
+    return {each: Answer(row.label_1, row.confidence_1) for each, row in held.items() if each not in gone}
+
+
+def _gone(connection: Connection, items: Sequence[int], side: Side) -> set[int]:
+    query = (
+        select(ItemPresence.item_id, ItemPresence.is_gone)
+        .join(RunRow, RunRow.id == ItemPresence.run_id)
+        .where(ItemPresence.item_id.in_(items), _until(ItemPresence.run_id, side))
+        .order_by(ItemPresence.run_id)
+    )
+    last = {row.item_id: row.is_gone for row in connection.execute(query)}
+    return {item_id for item_id, is_gone in last.items() if is_gone}
+
+
+def _products(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
+    hashes = select(ProductResult.product_hash).where(ProductResult.source_id == source_id).distinct()
+    last = ""
+    while True:
+        page = hashes.where(ProductResult.product_hash > last).order_by(ProductResult.product_hash).limit(PAGE)
+        products = database.run(lambda connection: list(connection.scalars(page)), read_only=True)  # noqa: B023
+        if not products:
+            return
+        old, new = (
+            database.run(lambda connection: _product_answers(connection, source_id, products, side), read_only=True)  # noqa: B023
+            for side in sides
+        )
+        for product in products:
+            if product in old or product in new:
+                key = (new.get(product) or old[product])[0]
+                before, after = (found[product][1] if product in found else None for found in (old, new))
+                yield Difference("product", root, key, key, before, after)
+        last = products[-1]
+
+
+def _product_answers(
+    connection: Connection, source_id: int, products: Sequence[str], side: Side
+) -> dict[str, tuple[str, Answer]]:
+    columns = (
+        ProductResult.product_hash,
+        ProductResult.product_key,
+        ProductResult.label_1,
+        ProductResult.confidence_1,
+    )
+    query = (
+        select(*columns)
+        .join(RunRow, RunRow.id == ProductResult.run_id)
+        .where(ProductResult.source_id == source_id, ProductResult.product_hash.in_(products))
+        .where(ProductResult.weights_id == side.weights_id, _until(ProductResult.run_id, side))
+        .order_by(ProductResult.run_id)
+    )
+    return {
+        row.product_hash: (row.product_key, Answer(row.label_1, row.confidence_1))
+        for row in connection.execute(query)
+    }
+
+
+def _until(run_id: Any, side: Side) -> Any:
+    """Return the condition for what had happened by the end of a run; of runs undone later, only of itself."""
+    return (run_id <= side.run_id) & (history.counts() | (RunRow.id == side.run_id))

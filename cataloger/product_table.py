@@ -1,0 +1,167 @@
+"""The rows of the shop's product table, found by the keys that the ledger knows them by, and written to."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    Numeric,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.types import NullType
+
+from cataloger.db.cells import Cell
+from cataloger.db.tables import BINARY_TYPES, TableInfo
+from cataloger.ledger import digest
+from cataloger.sources.locations import join_keys
+
+Cells = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A row. ids: values of the columns that identify it. cells: column -> value."""
+
+    ids: tuple[Any, ...]
+    cells: Cells
+
+
+class ProductTable:
+    """Rows to read and write. ids: columns that identify a product. where: the condition that narrows the rows."""
+
+    def __init__(self, info: TableInfo, ids: Sequence[str], cells: Iterable[Cell], where: str | None = None) -> None:
+        self.info = info
+        self.ids = tuple(ids)
+        self.cells = {cell.name: cell for cell in cells}
+        self._where = where
+        self._rows = info.clause()
+
+    def read(self, connection: Connection, products: dict[str, str], *, lock: bool) -> dict[str, Found]:
+        """Return the rows of products by the hash of their keys; those that are not there are left out.
+
+        products: hash -> key. lock: keep the rows from others until the transaction ends.
+        """
+        dialect = connection.dialect.name
+        keys = [typed for key in products.values() if (typed := self._typed(key, dialect)) is not None]
+        if not keys:
+            return {}
+        query = self._query().where(self._among(keys), *self._conditions()).order_by(*self._keys())
+        found = {}
+        for row in connection.execute(query.with_for_update() if lock else query):
+            # The server may compare less strictly than we do, e.g. without regard to case.
+            each = self._found(row)
+            key_hash = digest(join_keys(each.ids))
+            if key_hash in products:
+                found[key_hash] = each
+        return found
+
+    def update(self, connection: Connection, changes: Iterable[tuple[Found, Cells]]) -> None:
+        """Set cells of rows; each row may have other columns to set."""
+        ordered = sorted(changes, key=lambda change: sorted(change[1]))
+        for names, group in groupby(ordered, key=lambda change: sorted(change[1])):
+            parameters = [
+                {f"k{n}": value for n, value in enumerate(row.ids)}
+                | {f"v{n}": cells[name] for n, name in enumerate(names)}
+                for row, cells in group
+            ]
+            connection.execute(self._update(names), parameters)
+
+    def _update(self, names: Sequence[str]) -> Any:
+        where = [self._rows.c[name] == bindparam(f"k{n}", type_=NullType()) for n, name in enumerate(self.ids)]
+        values = {
+            self._rows.c[name]: self.cells[name].bind(bindparam(f"v{n}", type_=NullType()))
+            for n, name in enumerate(names)
+        }
+        return update(self._rows).where(*where).values(values)
+
+    def any_row(self, connection: Connection) -> Found | None:
+        """Return a row and keep it from others; None if there is none."""
+        query = self._query().where(*self._conditions(), *(column.is_not(None) for column in self._keys())).limit(1)
+        row = connection.execute(query.with_for_update()).first()
+        return None if row is None else self._found(row)
+
+    def read_again(self, connection: Connection, row: Found) -> Found | None:
+        """Return a row as it is now."""
+        same = [column == literal(value, NullType()) for column, value in zip(self._keys(), row.ids, strict=True)]
+        again = connection.execute(self._query().where(*same)).first()
+        return None if again is None else self._found(again)
+
+    def _query(self) -> Select[Any]:
+        columns = [*self._keys(), *(cell.read(self._rows.c[name]) for name, cell in self.cells.items())]
+        return select(*(column.label(f"c{number}") for number, column in enumerate(columns)))
+
+    def _found(self, row: Row[*tuple[Any, ...]]) -> Found:
+        count = len(self.ids)
+        return Found(tuple(row[:count]), dict(zip(self.cells, row[count:], strict=True)))
+
+    def _keys(self) -> list[ColumnElement[Any]]:
+        return [self._rows.c[name] for name in self.ids]
+
+    def _conditions(self) -> list[ColumnElement[Any]]:
+        return [] if self._where is None else [literal_column(f"(\n{self._where}\n)")]
+
+    def _among(self, keys: Sequence[list[list[Any]]]) -> ColumnElement[bool]:
+        columns = self._keys()
+        if len(columns) == 1:
+            return columns[0].in_([literal(value, NullType()) for key in keys for value in key[0]])
+        return or_(
+            *(
+                and_(
+                    *(
+                        column.in_([literal(v, NullType()) for v in forms])
+                        for column, forms in zip(columns, key, strict=True)
+                    )
+                )
+                for key in keys
+            )
+        )
+
+    def _typed(self, key: str, dialect: str) -> list[list[Any]] | None:
+        """Return the values that a key may stand for, for each column; None if it cannot be a key of this table."""
+        parts = [key] if len(self.ids) == 1 else json.loads(key)
+        try:
+            return [
+                _forms(part, self.info.columns[name], dialect) for part, name in zip(parts, self.ids, strict=True)
+            ]
+        except (ValueError, ArithmeticError):
+            return None
+
+
+def _forms(text: str, kind: Any, dialect: str) -> list[Any]:
+    """Return the values of a column that have this text in a key."""
+    if dialect == "sqlite":
+        return _sqlite_forms(text, kind)
+    if isinstance(kind, BINARY_TYPES):
+        return [bytes.fromhex(text)]
+    if isinstance(kind, Integer):
+        return [int(text)]
+    # Of everything else the server reads the text as a value of the column.
+    return [Decimal(text)] if isinstance(kind, Numeric) else [text]
+
+
+def _sqlite_forms(text: str, kind: Any) -> list[Any]:
+    """SQLite reads text as a number where the column has a type for that; without one, it may hold either."""
+    if not isinstance(kind, NullType | LargeBinary):
+        return [text]
+    forms: list[Any] = [text]
+    for form in (int, float, bytes.fromhex):
+        try:
+            forms.append(form(text))
+        except ValueError:
+            continue
+    return forms

@@ -1,0 +1,233 @@
+"""Ending history: what older runs recorded and nothing needs any more is deleted; what holds now stays.
+
+The newest runs stay whole, so that they can be undone and compared. Of each older run only that stays which holds, or
+would hold if all newer runs were undone.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, delete, or_, select, update
+
+from cataloger import history
+from cataloger.db.database import Database
+from cataloger.db.models import (
+    Correction,
+    Current,
+    ItemPresence,
+    ProductCurrent,
+    ProductResult,
+    Result,
+    Source,
+)
+from cataloger.db.models import Run as RunRow
+from cataloger.db.models import Write as WriteRow
+from cataloger.errors import UsageError
+from cataloger.lease import Lease, hold_lease
+from cataloger.runs import close_abandoned, open_run
+
+PAGE = 1000
+TAGGING = ("tag", "sync")
+
+
+@dataclass(slots=True)
+class PruneReport:
+    """What was deleted. runs: whose history has ended, now or before."""
+
+    run_id: int
+    runs: int = 0
+    results: int = 0
+    product_results: int = 0
+    writes: int = 0
+    presences: int = 0
+    interrupted: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "run_id": self.run_id,
+            "runs": self.runs,
+            "results": self.results,
+            "product_results": self.product_results,
+            "writes": self.writes,
+            "presences": self.presences,
+            "interrupted": self.interrupted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """How the caller takes part. stop: set it to end early. progress: told how many rows have been deleted."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: Callable[[int], None] = lambda _: None
+
+
+def prune(database: Database, keep: int, hooks: Hooks | None = None) -> PruneReport:
+    """End the history before the newest `keep` runs of tag and sync. Run it again after an interruption."""
+    if keep < 1:
+        raise UsageError(f"--keep must be at least 1, not {keep}")
+    close_abandoned(database)
+    run = open_run(database, command="prune", options={"keep": keep}, device="")
+    report = PruneReport(run.id)
+    done = False
+    try:
+        with ExitStack() as stack:
+            sources = database.run(lambda connection: list(connection.scalars(select(Source.id))), read_only=True)
+            leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
+            runs = database.run(lambda connection: prunable(connection, keep), read_only=True)
+            if runs:
+                _Work(database, leases, runs, hooks or Hooks(), report).do()
+        done = True
+    finally:
+        outcome = "interrupted" if report.interrupted else "done" if done else "failed"
+        run.close(outcome, report.as_json())  # type: ignore[arg-type]
+    return report
+
+
+def prunable(connection: Connection, keep: int) -> list[int]:
+    """Return the runs before the newest ones, but for those that an undo among these needs."""
+    newest = select(RunRow.id).where(RunRow.command.in_(TAGGING)).order_by(RunRow.id.desc()).limit(keep)
+    kept = list(connection.scalars(newest))
+    if len(kept) < keep:
+        return []
+    rows = connection.execute(select(RunRow.id, RunRow.undoes_id, RunRow.outcome).order_by(RunRow.id.desc())).all()
+    needed: set[int] = set()
+    for row in rows:
+        if (row.id >= min(kept) or row.id in needed) and row.undoes_id is not None:
+            needed.add(row.undoes_id)
+    return [row.id for row in rows if row.id < min(kept) and row.id not in needed and row.outcome is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One pruning. runs: whose history ends."""
+
+    database: Database
+    leases: Sequence[Lease]
+    runs: Sequence[int]
+    hooks: Hooks
+    report: PruneReport
+
+    def do(self) -> None:
+        report = self.report
+        report.runs = len(self.runs)
+        # First of all, so that nobody undoes a run of which only a part is left.
+        marked = update(RunRow).where(self._is_old(RunRow.id)).values(pruned=True)
+        self._commit(lambda connection: connection.execute(marked))
+        for page in self._pages(Result.item_id, Result.run_id, 0):
+            report.results += self._commit(partial(self._prune_results, items=page))
+        for page in self._pages(ItemPresence.item_id, ItemPresence.run_id, 0):
+            report.presences += self._commit(partial(self._prune_presence, items=page))
+        for source_id in (lease.source_id for lease in self.leases):
+            mine = ProductResult.source_id == source_id
+            for page in self._pages(ProductResult.product_hash, ProductResult.run_id, "", mine):
+                prune_products = partial(self._prune_products, source_id=source_id, products=page)
+                report.product_results += self._commit(prune_products)
+            for page in self._pages(WriteRow.product_hash, WriteRow.run_id, "", WriteRow.source_id == source_id):
+                report.writes += self._commit(partial(self._prune_writes, source_id=source_id, products=page))
+
+    def _commit(self, action: Callable[[Connection], Any]) -> Any:
+        def act(connection: Connection) -> Any:
+            for lease in self.leases:
+                lease.check(connection)
+            return action(connection)
+
+        done = self.database.run(act)
+        report = self.report
+        self.hooks.progress(report.results + report.product_results + report.writes + report.presences)
+        return done
+
+    def _pages(self, column: Any, run_id: Any, first: Any, *where: Any) -> Iterator[list[Any]]:
+        """Yield the values of a column of what the old runs recorded, page by page."""
+        query = select(column).where(self._is_old(run_id), *where).distinct().order_by(column).limit(PAGE)
+        last = first
+        while not self._is_stopped():
+            page = self.database.run(
+                lambda connection: list(connection.scalars(query.where(column > last))),  # noqa: B023 (run at once)
+                read_only=True,
+            )
+            if not page:
+                return
+            yield page
+            last = page[-1]
+
+    def _is_stopped(self) -> bool:
+        self.report.interrupted = self.report.interrupted or self.hooks.stop.is_set()
+        return self.report.interrupted
+
+    def _is_old(self, run_id: Any) -> Any:
+        return run_id.in_(self.runs)
+
+    def _prune_results(self, connection: Connection, items: list[int]) -> int:
+        query = (
+            select(Result.id, Result.item_id, Result.weights_id, Result.error_code, Result.content_hash)
+            .add_columns(history.counts().label("counts"))
+            .join(RunRow, RunRow.id == Result.run_id)
+            .where(Result.item_id.in_(items), self._is_old(Result.run_id))
+            .order_by(Result.id)
+        )
+        rows = connection.execute(query).all()
+        keep = set(self._pointed(connection, Current, (Current.result_id, Current.latest_id), items))
+        corrected = select(Correction.result_id).where(Correction.item_id.in_(items))
+        keep.update(each for each in connection.scalars(corrected) if each is not None)
+        for weights_id in {row.weights_id for row in rows}:
+            held = history.fold(row for row in rows if row.weights_id == weights_id and row.counts)
+            keep.update(each for pair in held.values() for each in pair)
+        return _delete(connection, Result, [row.id for row in rows if row.id not in keep])
+
+    def _pointed(self, connection: Connection, table: Any, columns: Sequence[Any], items: list[int]) -> Iterable[int]:
+        rows = connection.execute(select(*columns).where(table.item_id.in_(items)))
+        return [each for row in rows for each in row]
+
+    def _prune_products(self, connection: Connection, source_id: int, products: list[str]) -> int:
+        mine = (ProductResult.source_id == source_id) & ProductResult.product_hash.in_(products)
+        query = (
+            select(ProductResult.id, ProductResult.product_hash, ProductResult.weights_id)
+            .add_columns(history.counts().label("counts"))
+            .join(RunRow, RunRow.id == ProductResult.run_id)
+            .where(mine, self._is_old(ProductResult.run_id))
+            .order_by(ProductResult.run_id)
+        )
+        rows = connection.execute(query).all()
+        last = {(row.product_hash, row.weights_id): row.id for row in rows if row.counts}
+        current = (ProductCurrent.source_id == source_id) & ProductCurrent.product_hash.in_(products)
+        keep = {*last.values(), *connection.scalars(select(ProductCurrent.result_id).where(current))}
+        return _delete(connection, ProductResult, [row.id for row in rows if row.id not in keep])
+
+    def _prune_writes(self, connection: Connection, source_id: int, products: list[str]) -> int:
+        """Keep of each cell the last write: it says what stood there before the runs that stay."""
+        mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products)
+        columns = (WriteRow.id, WriteRow.product_hash, WriteRow.column_name)
+        query = select(*columns).where(mine, self._is_old(WriteRow.run_id)).order_by(WriteRow.id)
+        rows = connection.execute(query).all()
+        keep = set({(row.product_hash, row.column_name): row.id for row in rows}.values())
+        return _delete(connection, WriteRow, [row.id for row in rows if row.id not in keep])
+
+    def _prune_presence(self, connection: Connection, items: list[int]) -> int:
+        query = (
+            select(ItemPresence.item_id, ItemPresence.run_id, history.counts().label("counts"))
+            .join(RunRow, RunRow.id == ItemPresence.run_id)
+            .where(ItemPresence.item_id.in_(items), self._is_old(ItemPresence.run_id))
+            .order_by(ItemPresence.run_id)
+        )
+        rows = connection.execute(query).all()
+        last = {row.item_id: row.run_id for row in rows if row.counts}
+        old = [row for row in rows if last.get(row.item_id) != row.run_id]
+        by_run: dict[int, list[int]] = {}
+        for row in old:
+            by_run.setdefault(row.run_id, []).append(row.item_id)
+        parts = [(ItemPresence.run_id == run_id) & ItemPresence.item_id.in_(ids) for run_id, ids in by_run.items()]
+        if parts:
+            connection.execute(delete(ItemPresence).where(or_(*parts)))
+        return len(old)
+
+
+def _delete(connection: Connection, table: Any, ids: list[int]) -> int:
+    for start in range(0, len(ids), PAGE):
+        connection.execute(delete(table).where(table.id.in_(ids[start : start + PAGE])))
+    return len(ids)

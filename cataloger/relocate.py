@@ -1,0 +1,192 @@
+"""Sources that have moved: a renamed folder keeps its results under its new name, once that is said.
+
+What looks like a known source that is gone is not tagged anew in silence: the run stops and says what to do.
+"""
+
+import itertools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from cataloger.db.database import Database
+from cataloger.db.models import Item, Lease, Model, Result, Run
+from cataloger.db.models import Source as SourceRow
+from cataloger.errors import SourceError, UsageError
+from cataloger.job import Source
+from cataloger.lease import hold_lease
+from cataloger.ledger import digest, find_source, item_of
+from cataloger.runs import open_run
+from cataloger.sources.names import key_of
+
+SAMPLE = 100
+LIKENESS = 0.5
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A known source. model: that its views show. images, gone: in the views, and not any more."""
+
+    kind: str
+    root: str
+    model: str | None
+    images: int
+    gone: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"kind": self.kind, "root": self.root, "model": self.model, "images": self.images, "gone": self.gone}
+
+
+def list_sources(database: Database) -> list[SourceRecord]:
+    """Return the known sources, by their roots."""
+    return database.run(_list, read_only=True)
+
+
+def _list(connection: Connection) -> list[SourceRecord]:
+    counted = select(Item.source_id, func.count().label("items"), func.count(Item.gone_run_id).label("gone"))
+    counts = {row.source_id: row for row in connection.execute(counted.group_by(Item.source_id))}
+    query = select(SourceRow.id, SourceRow.kind, SourceRow.root, Model.name, Model.version)
+    rows = connection.execute(query.join(Model, isouter=True).order_by(SourceRow.root)).all()
+    return [
+        SourceRecord(
+            row.kind,
+            row.root,
+            None if row.name is None else f"{row.name} {row.version}",
+            counts[row.id].items - counts[row.id].gone if row.id in counts else 0,
+            counts[row.id].gone if row.id in counts else 0,
+        )
+        for row in rows
+    ]
+
+
+def require_not_moved(database: Database | None, source: Source) -> None:
+    """Raise SourceError when a new folder or manifest looks like a known one that is not there any more."""
+    if database is None or find_source(database, kind=source.kind, root=source.root) is not None:
+        return
+    sample = [digest(item_of(subject).key) for subject in itertools.islice(source.scan(), SAMPLE)]
+    query = select(SourceRow.id, SourceRow.root).where(SourceRow.kind == source.kind)
+    for row in database.run(lambda connection: connection.execute(query).all(), read_only=True):
+        if not _is_there(row.root) and sample:
+            same = (Item.source_id == row.id) & Item.key_hash.in_(sample)
+            known = database.run(_scalar(select(func.count()).select_from(Item).where(same)), read_only=True)
+            if known >= LIKENESS * len(sample):
+                raise SourceError(
+                    f"{source.root} is new, but looks like {row.root}, which is not there any more: {known} of "
+                    f"{len(sample)} images have the same names. To keep its results: cataloger sources move "
+                    f"'{row.root}' '{source.root}'. To tag everything again: --accept-move"
+                )
+
+
+def require_same_root(database: Database | None, source: Source, image_root: str | None) -> None:
+    """Raise SourceError when the image root of a table is another one than before and most images look changed."""
+    known = database and find_source(database, kind=source.kind, root=source.root)
+    if not database or not known:
+        return
+    before = database.run(lambda connection: _last_image_root(connection, known.id), read_only=True)
+    if before in (None, image_root):
+        return
+    sample = {digest(item.key): item.version for item in map(item_of, itertools.islice(source.scan(), SAMPLE))}
+    newest = select(func.max(Result.id)).join(Item, Item.id == Result.item_id)
+    mine = (Item.source_id == known.id) & Item.key_hash.in_(sample)
+    query = select(Item.key_hash, Result.version_token).join(Result, Result.item_id == Item.id)
+    rows = database.run(
+        lambda connection: connection.execute(
+            query.where(Result.id.in_(newest.where(mine).group_by(Result.item_id)))
+        ).all(),
+        read_only=True,
+    )
+    changed = sum(row.version_token != sample[row.key_hash] for row in rows)
+    if changed > (1 - LIKENESS) * len(rows):
+        raise SourceError(
+            f"--image-root was {before} in the last run and is {image_root} now, and {changed} of {len(rows)} images "
+            "have another size or time there, so that they would be tagged again. Copy them with their times "
+            "(rsync -a, cp -a), or say --accept-move to tag them again"
+        )
+
+
+def _last_image_root(connection: Connection, source_id: int) -> str | None:
+    query = select(Run.options).join(Lease, Lease.run_id == Run.id).where(Lease.source_id == source_id)
+    options = connection.scalar(query)
+    return options.get("table", {}).get("image_root") if options and options.get("table") else None
+
+
+def move_source(database: Database, old: str, new: str) -> int:
+    """Give a source a new root; return how many items it has. Raises UsageError.
+
+    A folder or manifest must be there under its new name. The items of a folder get their new places at once.
+    """
+    rows = database.run(lambda connection: connection.execute(select(SourceRow.__table__)).all(), read_only=True)
+    by_root = {row.root: row for row in rows}
+    found = by_root.get(old) or by_root.get(_resolved(old))
+    if found is None:
+        listed = ", ".join(sorted(by_root)[:10]) or "none"
+        raise UsageError(f"there is no source {old}; there are: {listed}")
+    root = new if found.kind == "table" else _resolved(new)
+    if found.kind != "table" and not _is_there(root):
+        raise UsageError(f"{new} is not there: move the {found.kind} first, then say so here")
+    taken = by_root.get(root)
+    if taken is not None and (taken.id == found.id or database.run(_scalar(_items(taken.id)), read_only=True)):
+        raise UsageError(f"{root} is a source already, with results of its own: only an unknown name can be taken")
+    run = open_run(database, command="move", options={"old": found.root, "new": root}, device="")
+    outcome: Any = "failed"
+    try:
+        with hold_lease(database, found.id, run.id) as lease:
+
+            def rename(connection: Connection) -> None:
+                lease.check(connection)
+                if taken is not None:
+                    connection.execute(delete(Lease).where(Lease.source_id == taken.id))
+                    connection.execute(delete(SourceRow).where(SourceRow.id == taken.id))
+                values = {"root": root, "root_hash": digest(root), "name": root}
+                connection.execute(update(SourceRow).where(SourceRow.id == found.id).values(values))
+
+            database.run(rename)
+            if found.kind == "folder":
+                _move_items(database, found.id, found.root, root)
+        outcome = "done"
+    finally:
+        run.close(outcome, {})
+    return int(database.run(_scalar(_items(found.id)), read_only=True))
+
+
+def _move_items(database: Database, source_id: int, old: str, new: str) -> None:
+    """Say of every item where it is now."""
+    inside = old.rstrip("/") + "/"
+    query = select(Item.id, Item.uri).where(Item.source_id == source_id).order_by(Item.id).limit(PAGE)
+    last = 0
+    while rows := database.run(_all(query.where(Item.id > last)), read_only=True):
+        moved = [(row.id, row.uri.removeprefix(inside)) for row in rows if row.uri.startswith(inside)]
+
+        def place(connection: Connection) -> None:
+            for item_id, rest in moved:  # noqa: B023 (run at once)
+                uri = f"{new.rstrip('/')}/{rest}"
+                connection.execute(update(Item).where(Item.id == item_id).values(uri=uri))
+
+        database.run(place)
+        last = rows[-1].id
+
+
+def _items(source_id: int) -> Any:
+    return select(func.count()).select_from(Item).where(Item.source_id == source_id)
+
+
+def _scalar(query: Any) -> Callable[[Connection], Any]:
+    return lambda connection: connection.scalar(query)
+
+
+def _all(query: Any) -> Callable[[Connection], Any]:
+    return lambda connection: connection.execute(query).all()
+
+
+def _resolved(path: str) -> str:
+    return key_of(os.path.realpath(os.fsencode(path)))
+
+
+def _is_there(root: str) -> bool:
+    """True when a folder or file is there; a name that is not UTF-8 is not looked for."""
+    return Path(root).exists() or "%" in root

@@ -1,0 +1,137 @@
+"""Runs to look at: what was done when, to which sources, with which model, and what became of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from cataloger.db.database import Database
+from cataloger.db.models import Model, RunSource, Source
+from cataloger.db.models import Run as RunRow
+from cataloger.db.models import Write as WriteRow
+from cataloger.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run. outcome: None while it runs. sources: root and model of each. written: cells, by column."""
+
+    id: int
+    command: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    options: dict[str, Any]
+    counts: dict[str, Any]
+    device: str
+    version: str
+    undoes: int | None
+    undone_by: int | None
+    pruned: bool
+    sources: tuple[tuple[str, str], ...]
+    written: dict[str, int]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it runs."""
+        return None if self.ended_at is None else (self.ended_at - self.started_at).total_seconds()
+
+    @property
+    def state(self) -> str:
+        """How it ended and what became of it, in words."""
+        words = [self.outcome or "running"]
+        if self.undoes is not None:
+            words.append(f"undid {self.undoes}")
+        if self.undone_by is not None:
+            words.append(f"undone by {self.undone_by}")
+        if self.pruned:
+            words.append("pruned")
+        return ", ".join(words)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values."""
+        return {
+            "id": self.id,
+            "command": self.command,
+            "started_at": self.started_at.isoformat(),
+            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+            "seconds": self.seconds,
+            "outcome": self.outcome,
+            "undoes": self.undoes,
+            "undone_by": self.undone_by,
+            "pruned": self.pruned,
+            "sources": [{"root": root, "model": model} for root, model in self.sources],
+            "written": self.written,
+            "counts": self.counts,
+            "options": self.options,
+            "device": self.device,
+            "version": self.version,
+        }
+
+
+def list_runs(database: Database, limit: int | None = None) -> list[RunRecord]:
+    """Return the latest runs, newest first."""
+    query = select(RunRow.__table__).order_by(RunRow.id.desc()).limit(limit)
+    return database.run(lambda connection: _records(connection, connection.execute(query).all()), read_only=True)
+
+
+def find_run(database: Database, run_id: int) -> RunRecord:
+    """Return one run. Raises UsageError if there is none of that number."""
+    query = select(RunRow.__table__).where(RunRow.id == run_id)
+    found = database.run(lambda connection: _records(connection, connection.execute(query).all()), read_only=True)
+    if not found:
+        raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
+    return found[0]
+
+
+def _records(connection: Connection, rows: Sequence[Any]) -> list[RunRecord]:
+    ids = [row.id for row in rows]
+    sources, written = _sources(connection, ids), _written(connection, ids)
+    return [
+        RunRecord(
+            id=row.id,
+            command=row.command,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            outcome=row.outcome,
+            options=row.options,
+            counts=row.counts or {},
+            device=row.device,
+            version=row.version,
+            undoes=row.undoes_id,
+            undone_by=row.undone_by_id,
+            pruned=bool(row.pruned),
+            sources=tuple(sources.get(row.id, ())),
+            written=written.get(row.id, {}),
+        )
+        for row in rows
+    ]
+
+
+def _sources(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
+    query = (
+        select(RunSource.run_id, Source.root, Model.name, Model.version)
+        .join(Source, Source.id == RunSource.source_id)
+        .join(Model, Model.weights_id == RunSource.weights_id)
+        .where(RunSource.run_id.in_(ids))
+        .order_by(RunSource.run_id, Source.root)
+    )
+    found: dict[int, list[tuple[str, str]]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.run_id, []).append((row.root, f"{row.name} {row.version}"))
+    return found
+
+
+def _written(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    query = (
+        select(WriteRow.run_id, WriteRow.column_name, func.count().label("cells"))
+        .where(WriteRow.run_id.in_(ids))
+        .group_by(WriteRow.run_id, WriteRow.column_name)
+        .order_by(WriteRow.run_id, WriteRow.column_name)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.run_id, {})[row.column_name] = row.cells
+    return found

@@ -1,0 +1,440 @@
+"""Taking a run back: in the ledger, and in the columns of the shop's table that it wrote to.
+
+A run that is undone does not count any more; then everything that it touched is worked out anew (`history`), page by
+page. Each page is done for good, or not at all, and doing it again changes nothing: an undo that was killed goes on
+when it is asked for again. An undo is a run, too, and is taken back by counting the first one again.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy.sql import Select
+
+from cataloger import history
+from cataloger.db.cells import Cell, restore
+from cataloger.db.database import Database
+from cataloger.db.models import Item, ItemPresence, ProductCurrent, Result, RunSource, Source
+from cataloger.db.models import Run as RunRow
+from cataloger.db.models import Write as WriteRow
+from cataloger.db.tables import TableName, describe
+from cataloger.errors import DatabaseError, EditedError, SourceError, UsageError
+from cataloger.lease import Lease, hold_lease
+from cataloger.ledger import SourceRef, known_model
+from cataloger.product_results import ProductResults
+from cataloger.product_table import Found, ProductTable
+from cataloger.runs import Run, close_abandoned, open_run
+from cataloger.write_back import Change, Journal, WriteCounts, write_cells
+
+PAGE = 500
+NAMED = 20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """How the caller takes part. stop: set it to end early. progress: told how many images and products are done."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: Callable[[int, int], None] = lambda _done, _total: None
+    checkpoint: Callable[[str], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class UndoReport:
+    """What an undo did. run_id: its own. undone_id: the run that was undone. undoes_undo: what counts again by that.
+
+    images, products: whose answers were worked out anew. restored: cells by column. edited: cells left as people have
+    changed them; edited_products: some of theirs. missing: products that are not in the table any more.
+    """
+
+    run_id: int
+    undone_id: int
+    undoes_undo: int | None = None
+    images: int = 0
+    products: int = 0
+    restored: dict[str, int] = field(default_factory=dict)
+    edited: int = 0
+    edited_products: list[str] = field(default_factory=list)
+    missing: int = 0
+    refused: int = 0
+    reasons: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def exit_status(self) -> int:
+        """130 when interrupted, 3 when the table refused a value, else 0."""
+        return 130 if self.interrupted else 3 if self.refused else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {
+            "run_id": self.run_id,
+            "undone_run_id": self.undone_id,
+            "counts_again": self.undoes_undo,
+            "images": self.images,
+            "products": self.products,
+            "restored": self.restored,
+            "edited": self.edited,
+            "edited_products": self.edited_products,
+            "missing": self.missing,
+            "refused": self.refused,
+            "reasons": self.reasons,
+            "interrupted": self.interrupted,
+            "exit_status": self.exit_status,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A run, and the undos of it that count: the first takes it back, the second takes that back, and so on.
+
+    base: the run that is no undo. is_undone: what it is to be when the work is done. undoes_undo: what the run takes
+    back that is undone, if that is an undo itself.
+    """
+
+    base: Row[*tuple[Any, ...]]
+    is_undone: bool
+    undoes_undo: int | None
+
+
+def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: Hooks | None = None) -> UndoReport:
+    """Take a run back. skip_edited: leave cells that people have changed since, instead of refusing.
+
+    Raises UsageError for a run that cannot be undone, EditedError when people have changed what it wrote.
+    """
+    hooks = hooks or Hooks()
+    close_abandoned(database)
+    chain = _chain(database, run_id)
+    table = _product_table(database, chain.base)
+    if table and not skip_edited:
+        _refuse_edited(database, chain, table)
+    options = {"run": run_id, "skip_edited": skip_edited}
+    run = open_run(database, command="undo", options=options, device="", undoes=run_id)
+    report = UndoReport(run.id, run_id, chain.undoes_undo)
+    try:
+        _Work(database, run, chain, table, hooks, report).do()
+    except BaseException as error:
+        # A database that fails again must not hide why.
+        with suppress(DatabaseError):
+            run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", report.as_json())
+        raise
+    run.close("interrupted" if report.interrupted else "done", report.as_json())
+    return report
+
+
+def _chain(database: Database, run_id: int) -> Chain:
+    """Return what undoing a run comes down to. Raises UsageError unless that is possible."""
+    runs = database.run(lambda connection: _runs_of(connection, run_id), read_only=True)
+    if not runs:
+        raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
+    target, base = runs[0], runs[-1]
+    if base.command not in ("tag", "sync"):
+        raise UsageError(f"run {run_id} is of `cataloger {base.command}`, which there is nothing to undo of")
+    if any(run.pruned for run in runs):
+        raise UsageError(f"run {run_id} cannot be undone: its history was ended by `cataloger runs prune`")
+    if target.outcome is None:
+        raise UsageError(f"run {run_id} has not ended; stop it first")
+    if target.undone_by_id is not None:
+        by = database.run(lambda connection: _runs_of(connection, target.undone_by_id)[0], read_only=True)
+        if by.outcome == "done":
+            raise UsageError(
+                f"run {run_id} was undone by run {by.id} already; `cataloger runs undo {by.id}` takes that back"
+            )
+    elif target.undoes_id is not None and target.outcome != "done":
+        raise UsageError(
+            f"run {run_id} is an undo that did not end; `cataloger runs undo {target.undoes_id}` goes on with it"
+        )
+    return Chain(base, len(runs) % 2 == 1, target.undoes_id)
+
+
+def _runs_of(connection: Connection, run_id: int) -> list[Row[*tuple[Any, ...]]]:
+    """Return a run and, if it is an undo, what it undoes, and so on down to a run that is none."""
+    found: list[Row[*tuple[Any, ...]]] = []
+    following: int | None = run_id
+    while following is not None:
+        row = connection.execute(select(RunRow.__table__).where(RunRow.id == following)).one_or_none()
+        if row is None:
+            break
+        found.append(row)
+        following = row.undoes_id
+    return found
+
+
+def _product_table(database: Database, base: Row[*tuple[Any, ...]]) -> ProductTable | None:
+    """Return the table that a run wrote to; None if it wrote nothing. Raises UsageError if it is not as it was."""
+    query = select(WriteRow.column_name).where(WriteRow.run_id == base.id).distinct()
+    columns = sorted(database.run(lambda connection: list(connection.scalars(query)), read_only=True))
+    if not columns:
+        return None
+    target = base.options["write_target"]
+    name = TableName(target["table"], target["schema"])
+    try:
+        info = database.run(lambda connection: describe(connection, name, "the table"), read_only=True)
+        info.require(columns, "column")
+        info.require(target["ids"], "column")
+    except SourceError as error:
+        raise UsageError(f"run {base.id} wrote to what is not there any more: {error}") from error
+    dialect = database.engine.dialect.name
+    return ProductTable(info, target["ids"], [Cell(column, info.columns[column], dialect) for column in columns])
+
+
+def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> None:
+    named: list[str] = []
+    count = 0
+    for source_id in _sources(database, chain.base.id):
+        plan = Restoring(source_id, chain, table)
+        for page in plan.pages(database):
+            edited = database.run(lambda connection: plan.look(connection, page, lock=False), read_only=True).edited  # noqa: B023
+            count += len(edited)
+            named += [f"{key} ({column})" for key, column in edited][: NAMED - len(named)]
+    if count:
+        more = f" and {count - len(named)} more" if count > len(named) else ""
+        raise EditedError(
+            f"people have changed what run {chain.base.id} wrote: {', '.join(named)}{more}. Nothing was undone; "
+            "--skip-edited undoes the rest and leaves these as they are"
+        )
+
+
+def _sources(database: Database, run_id: int) -> list[int]:
+    query = select(RunSource.source_id).where(RunSource.run_id == run_id).order_by(RunSource.source_id)
+    return database.run(lambda connection: list(connection.scalars(query)), read_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is to be done with the cells of some products.
+
+    restores: for each cell, by product hash and column, whether the shop gets its own value back. edited: keys and
+    columns that people have changed. missing: products that have no row.
+    """
+
+    changes: list[Change]
+    restores: dict[tuple[str, str], bool]
+    edited: list[tuple[str, str]]
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """Works out what the cells that a run wrote are to hold once it does not count, or counts again."""
+
+    source_id: int
+    chain: Chain
+    table: ProductTable
+
+    def pages(self, database: Database) -> Iterator[list[str]]:
+        """Yield the hashes of the products that the run wrote to."""
+        mine = (WriteRow.run_id == self.chain.base.id) & (WriteRow.source_id == self.source_id)
+        query = select(WriteRow.product_hash).where(mine).distinct().order_by(WriteRow.product_hash).limit(PAGE)
+        last = ""
+        while page := database.run(_scalars(query.where(WriteRow.product_hash > last)), read_only=True):
+            yield page
+            last = page[-1]
+
+    def look(self, connection: Connection, products: Sequence[str], *, lock: bool) -> Look:
+        """Compare what the cells hold, what we left there, and what they are to hold."""
+        mine = (WriteRow.source_id == self.source_id) & WriteRow.product_hash.in_(products)
+        query = (
+            select(WriteRow.__table__, _is_word().label("counts"))
+            .join(RunRow, RunRow.id == WriteRow.run_id)
+            .where(mine, WriteRow.column_name.in_(list(self.table.cells)))
+            .order_by(WriteRow.id)
+        )
+        cells: dict[tuple[str, str], list[Row[*tuple[Any, ...]]]] = {}
+        for row in connection.execute(query):
+            cells.setdefault((row.product_hash, row.column_name), []).append(row)
+        touched = {key: rows for key, rows in cells.items() if any(row.run_id == self.chain.base.id for row in rows)}
+        keys = {product: rows[0].product_key for (product, _), rows in touched.items()}
+        found = self.table.read(connection, keys, lock=lock)
+        return self._compare(touched, keys, found)
+
+    def _compare(
+        self,
+        cells: Mapping[tuple[str, str], list[Row[*tuple[Any, ...]]]],
+        keys: Mapping[str, str],
+        found: Mapping[str, Found],
+    ) -> Look:
+        new: dict[str, dict[str, Any]] = {}
+        look = Look([], {}, [], len(keys.keys() - found.keys()))
+        for (product, column), rows in cells.items():
+            target, restores = self._target(rows)
+            stands = restore(rows[-1].new_value)
+            cell = self.table.cells[column]
+            if product not in found or cell.is_same(stands, target):
+                continue
+            if cell.is_same(found[product].cells[column], stands):
+                new.setdefault(product, {})[column] = target
+                look.restores[product, column] = restores
+            else:
+                look.edited.append((keys[product], column))
+        look.changes.extend(Change(product, keys[product], found[product], values) for product, values in new.items())
+        return look
+
+    def _target(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[Any, bool]:
+        """Return what a cell is to hold, and whether that is the shop's own value."""
+        is_counted = [self._counts(row) for row in rows]
+        for row, counts in zip(reversed(rows), reversed(is_counted), strict=True):
+            if counts:
+                return restore(row.new_value), bool(row.restores)
+        return restore(rows[0].old_value), True
+
+    def _counts(self, row: Row[*tuple[Any, ...]]) -> bool:
+        return not self.chain.is_undone if row.run_id == self.chain.base.id else bool(row.counts)
+
+
+def _is_word() -> Any:
+    """Return the condition that a write holds: of a run that counts and is no undo, or of one that was pruned."""
+    return RunRow.pruned | (history.counts() & RunRow.undoes_id.is_(None))
+
+
+@dataclass(slots=True)
+class _Work:
+    """One undo."""
+
+    database: Database
+    run: Run
+    chain: Chain
+    table: ProductTable | None
+    hooks: Hooks
+    report: UndoReport
+    total: int = 0
+
+    def do(self) -> None:
+        sources = _sources(self.database, self.chain.base.id)
+        self.total = self.database.run(self._count, read_only=True)
+        # The leases come first: what is at work there would not know that the run no longer counts.
+        for number, source_id in enumerate(sources):
+            with hold_lease(self.database, source_id, self.run.id) as lease:
+                if number == 0:
+                    self.database.run(self._mark)
+                self._do_source(source_id, lease)
+            if self.report.interrupted:
+                return
+        if not sources:
+            self.database.run(self._mark)
+
+    def _mark(self, connection: Connection) -> None:
+        """Have the runs of the chain count as they will: every second one, from the new one downwards."""
+        ids = [run.id for run in _runs_of(connection, self.run.id)]
+        for position, run_id in enumerate(ids):
+            undone_by = ids[position - 1] if position % 2 == 1 else None
+            connection.execute(update(RunRow).where(RunRow.id == run_id).values(undone_by_id=undone_by))
+
+    def _do_source(self, source_id: int, lease: Lease) -> None:
+        base = self.chain.base.id
+        weights = select(RunSource.weights_id).where(RunSource.run_id == base, RunSource.source_id == source_id)
+        used = str(self.database.run(lambda connection: connection.scalar(weights), read_only=True))
+        pinned = self.database.run(lambda connection: _renew_pin(connection, lease, source_id))
+        products = self._products(source_id, pinned)
+        if products and pinned != used:
+            # The views show another model now, whose answers for products were not kept up meanwhile.
+            products.renew_all(self.database, lease)
+        items = select(Result.item_id).where(Result.run_id == base)
+        for page in self._pages(Result.item_id, items, source_id):
+            self._renew(lease, page, used, products, results=True)
+        left = select(ItemPresence.item_id).where(ItemPresence.run_id == base)
+        for page in self._pages(ItemPresence.item_id, left, source_id):
+            self._renew(lease, page, used, products, results=False)
+        if self.table:
+            self._restore(lease, Restoring(source_id, self.chain, self.table))
+
+    def _products(self, source_id: int, weights_id: str | None) -> ProductResults | None:
+        if weights_id is None:
+            return None
+        root = select(Source.root).where(Source.id == source_id)
+        ref = SourceRef(source_id, str(self.database.run(lambda connection: connection.scalar(root), read_only=True)))
+        return ProductResults(ref, self.run.id, known_model(self.database, weights_id))
+
+    def _renew(
+        self, lease: Lease, items: list[int], used: str, products: ProductResults | None, *, results: bool
+    ) -> None:
+        def renew(connection: Connection) -> None:
+            lease.check(connection)
+            if results:
+                history.renew_results(connection, items, used)
+            else:
+                history.renew_presence(connection, items)
+            if products:
+                products.renew_those_of(connection, items)
+            if products is None or products.model.weights_id != used:
+                _forget_products(connection, lease.source_id, items, used)
+            self.hooks.checkpoint("before_commit")
+
+        self.database.run(renew)
+        self.hooks.checkpoint("after_commit")
+        self.report.images += len(items)
+        self._tell()
+
+    def _restore(self, lease: Lease, plan: Restoring) -> None:
+        for page in plan.pages(self.database):
+            if self._is_stopped():
+                return
+            look, counts = self.database.run(lambda connection: self._write(connection, lease, plan, page))  # noqa: B023
+            self.report.products += len(page)
+            self.report.missing += look.missing
+            self.report.edited += len(look.edited)
+            self.report.edited_products += [key for key, _ in look.edited][: NAMED - len(self.report.edited_products)]
+            self.report.refused += counts.refused
+            self.report.reasons = (self.report.reasons + counts.reasons)[:NAMED]
+            for column, count in counts.written.items():
+                self.report.restored[column] = self.report.restored.get(column, 0) + count
+            self.hooks.checkpoint("after_commit")
+            self._tell()
+
+    def _write(
+        self, connection: Connection, lease: Lease, plan: Restoring, page: list[str]
+    ) -> tuple[Look, WriteCounts]:
+        lease.check(connection)
+        counts = WriteCounts()
+        look = plan.look(connection, page, lock=True)
+        journal = Journal(plan.source_id, self.run.id)
+        write_cells(connection, plan.table, journal, look.changes, counts, restores=look.restores)
+        self.hooks.checkpoint("before_commit")
+        return look, counts
+
+    def _pages(self, column: Any, query: Select[Any], source_id: int) -> Iterator[list[int]]:
+        """Yield the ids of the items of a source that a query finds, page by page."""
+        mine = query.join(Item, Item.id == column).where(Item.source_id == source_id)
+        last = 0
+        while not self._is_stopped():
+            page = self.database.run(_scalars(mine.where(column > last).order_by(column).limit(PAGE)), read_only=True)
+            if not page:
+                return
+            yield page
+            last = page[-1]
+
+    def _is_stopped(self) -> bool:
+        self.report.interrupted = self.report.interrupted or self.hooks.stop.is_set()
+        return self.report.interrupted
+
+    def _count(self, connection: Connection) -> int:
+        base = self.chain.base.id
+        images = connection.scalar(select(func.count()).select_from(Result).where(Result.run_id == base)) or 0
+        writes = select(func.count(func.distinct(WriteRow.product_hash))).where(WriteRow.run_id == base)
+        return images + (connection.scalar(writes) or 0)
+
+    def _tell(self) -> None:
+        self.hooks.progress(self.report.images + self.report.products, self.total)
+
+
+def _renew_pin(connection: Connection, lease: Lease, source_id: int) -> str | None:
+    lease.check(connection)
+    return history.renew_pin(connection, source_id)
+
+
+def _scalars(query: Select[Any]) -> Callable[[Connection], list[Any]]:
+    return lambda connection: list(connection.scalars(query))
+
+
+def _forget_products(connection: Connection, source_id: int, items: list[int], weights_id: str) -> None:
+    """Take back the answers for products under a model that the views do not show: nobody keeps them up."""
+    hashes = select(Item.product_hash).where(Item.id.in_(items), Item.product_hash.is_not(None))
+    found = list(connection.scalars(hashes.distinct()))
+    mine = (ProductCurrent.source_id == source_id) & ProductCurrent.product_hash.in_(found)
+    connection.execute(delete(ProductCurrent).where(mine, ProductCurrent.weights_id == weights_id))

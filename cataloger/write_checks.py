@@ -1,0 +1,242 @@
+"""What write-back needs, checked before any work: one database, a table with transactions, columns that fit."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import JSON, Connection, Double, Float, String, false, inspect, text, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+
+from cataloger.db.cells import Cell, UnwritableError
+from cataloger.db.database import Database
+from cataloger.db.session import parse_url, passes, server_of, words_of
+from cataloger.db.tables import TableInfo, TableName, describe
+from cataloger.errors import SourceError, UsageError
+from cataloger.label_map import Category
+from cataloger.options import DECISIONS, TableOptions, WriteOptions
+from cataloger.product_table import Found, ProductTable
+from cataloger.write_back import WritePlan, top5_json
+
+LONGEST_CODE = 255
+FITS = {
+    "label": ("text", "integer", "any"),
+    "name": ("text", "any"),
+    "parent": ("text", "integer", "any"),
+    "decision": ("text", "any"),
+    "confidence": ("float", "decimal", "any"),
+    "top5_json": ("json", "text", "any"),
+}
+NEEDS = {"confidence": "a column of fractions", "top5_json": "a column of JSON or of text"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What can be answered: the labels of the model, the shop's categories by label, if any, and how many a row."""
+
+    labels: tuple[str, ...]
+    categories: Mapping[str, Category]
+    top_k: int
+
+    def values(self, name: str) -> list[Any]:
+        """Return everything that a field may be, or examples of it; None among them if it may be empty."""
+        kind = kind_of(name)
+        if kind == "decision":
+            return [None, *DECISIONS]
+        if kind == "confidence":
+            return self._ranked(name, [0.0, 0.1234, 1.0])
+        codes = [self.categories[label].code if self.categories else label for label in self.labels]
+        if kind == "label":
+            return self._ranked(name, sorted(set(codes)))
+        if kind == "top5_json":
+            return [top5_json([(code, 0.1234) for code in sorted(codes, key=len)[-self.top_k :]])]
+        found = {getattr(self.categories[label], kind) for label in self.labels}
+        return self._ranked(name, sorted(found, key=lambda value: value or ""))
+
+    def _ranked(self, name: str, values: list[Any]) -> list[Any]:
+        is_always = int(name.rpartition("_")[2]) <= min(self.top_k, len(self.labels))
+        return values if is_always else [None, *values]
+
+
+def kind_of(name: str) -> str:
+    """Return what a field is, without its rank."""
+    return name if name in ("top5_json", "decision") else name.rpartition("_")[0]
+
+
+def check_database(shop_url: str, ledger_url: str | None) -> None:
+    """Raise UsageError unless the ledger lies in the database of the products: one transaction must hold both."""
+    if ledger_url is None:
+        return
+    shop, ledger = parse_url(shop_url), parse_url(ledger_url)
+    if (shop.get_backend_name(), server_of(shop)) != (ledger.get_backend_name(), server_of(ledger)):
+        raise UsageError(
+            "--write needs cataloger's tables in the database of the products, so that one transaction writes both; "
+            "leave out --ledger-db or --write"
+        )
+
+
+class WriteCheck:
+    """Checks the columns of one product table. database: the ledger's, which is the shop's too."""
+
+    def __init__(self, database: Database, name: TableName, table: TableOptions, options: WriteOptions) -> None:
+        self.database = database
+        self.name = name
+        self.table = table
+        self.options = options
+        self.dialect = database.engine.dialect.name
+        self.info = self._describe()
+
+    @property
+    def missing(self) -> list[str]:
+        """Columns that are to be written and are not there."""
+        return [column for column, _ in self.options.columns if column not in self.info.columns]
+
+    def plan(self, answers: Answers) -> WritePlan:
+        """Return what to write, proved on the table itself. Raises UsageError."""
+        cells = [Cell(column, self.info.columns[column], self.dialect) for column, _ in self.options.columns]
+        products = ProductTable(self.info, self.table.ids, cells, self.table.where)
+        for cell, (_, name) in zip(cells, self.options.columns, strict=True):
+            self._check_column(cell, name, answers)
+        self.database.run(lambda connection: self._try(connection, products, answers))
+        return WritePlan(products, self.options, answers.categories)
+
+    def check_table(self, answers: Answers) -> None:
+        """Raise UsageError for a table that cannot be written to, or a column that is not there nor to be made."""
+        if self.info.is_view:
+            raise UsageError(f"--write needs a table; {self.name} is a view: name the table behind it with --table")
+        if engine := self._plain_engine():
+            raise UsageError(
+                f"--write needs a table with transactions, so that it can be undone; {self.name} is of the engine "
+                f"{engine}: make it InnoDB"
+            )
+        taken = {**dict.fromkeys(self.table.ids, "--id")}
+        if self.table.image_table is None:
+            taken[self.table.image] = "--image"
+            if self.table.version_column:
+                taken[self.table.version_column] = "--version-column"
+        for column, name in self.options.columns:
+            if column in taken:
+                raise UsageError(f"--write {column}={name}: {column} is read as {taken[column]}; name another column")
+            if kind_of(name) in ("name", "parent") and not answers.categories:
+                raise UsageError(
+                    f"--write {column}={name} needs a --label-map, which has the shop's {kind_of(name)}s"
+                )
+        if self.missing and not self.options.create_columns:
+            try:
+                self.info.require(self.missing, "--write")
+            except SourceError as error:
+                raise UsageError(f"{error}; --create-columns adds it") from error
+
+    def create_columns(self) -> list[str]:
+        """Add the columns that are missing; return their names."""
+        created = self.missing
+        for column in created:
+            statement = self._add(column, dict(self.options.columns)[column])
+            self.database.run(lambda connection: connection.exec_driver_sql(statement))  # noqa: B023 (run at once)
+        if created:
+            self.info = self._describe()
+        return created
+
+    def _describe(self) -> TableInfo:
+        return self.database.run(lambda connection: describe(connection, self.name, "--table"), read_only=True)
+
+    def _add(self, column: str, name: str) -> str:
+        preparer = self.database.engine.dialect.identifier_preparer
+        quoted = [preparer.quote_identifier(part) for part in (self.name.schema, self.name.name) if part]
+        kind: Any = {"confidence": Double(), "decision": String(16), "top5_json": JSON()}.get(
+            kind_of(name), String(LONGEST_CODE)
+        )
+        if kind_of(name) == "top5_json" and self.dialect == "postgresql":
+            kind = postgresql.JSONB()
+        if self.dialect == "sqlite" and isinstance(kind, Float):
+            kind = Float()
+        compiled = kind.compile(self.database.engine.dialect)
+        statement = f"ALTER TABLE {'.'.join(quoted)} ADD COLUMN {preparer.quote_identifier(column)} {compiled}"
+        return statement if self.database.engine.dialect.paramstyle == "qmark" else statement.replace("%%", "%")
+
+    def _plain_engine(self) -> str | None:
+        """Return the engine of a MySQL table that knows no transactions."""
+        if self.dialect not in ("mysql", "mariadb"):
+            return None
+        query = text(
+            "SELECT t.engine FROM information_schema.tables t LEFT JOIN information_schema.engines e "
+            "ON e.engine = t.engine WHERE t.table_name = :name AND t.table_schema = COALESCE(:schema, DATABASE()) "
+            "AND COALESCE(e.transactions, 'NO') <> 'YES'"
+        )
+        values = {"name": self.name.name, "schema": self.name.schema}
+        found = self.database.run(lambda connection: connection.scalar(query, values), read_only=True)
+        return None if found is None else str(found)
+
+    def _check_column(self, cell: Cell, name: str, answers: Answers) -> None:
+        flag, kind = f"--write {cell.name}={name}", kind_of(name)
+        if cell.name in self.info.computed:
+            raise UsageError(f"{flag}: the database fills {cell.name} itself")
+        if cell.kind not in FITS[kind]:
+            needed = NEEDS.get(kind, "a column of text")
+            raise UsageError(f"{flag} needs {needed}; {cell.name} of {self.name} is {_shown(cell.type)}")
+        if any(frozenset(unique) == {cell.name} for unique in self.info.uniques):
+            raise UsageError(f"{flag}: {cell.name} of {self.name} is unique, but many products have the same answer")
+        if cell.name in self.info.not_null and None in answers.values(name):
+            raise UsageError(f"{flag}: {cell.name} of {self.name} is NOT NULL, but there may be no {name}")
+
+    def _try(self, connection: Connection, products: ProductTable, answers: Answers) -> None:
+        """Write everything that may be written to one row and take it back: the database itself knows best."""
+        trial = connection.begin_nested()
+        try:
+            # Without any row, the privilege is asked for all the same.
+            rows = self.info.clause()
+            nothing = {rows.c[column]: rows.c[column] for column in products.cells}
+            connection.execute(update(rows).where(false()).values(nothing))
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+            for column, name in self.options.columns:
+                refused = self._refused(connection, products, column, answers.values(name))
+                if refused:
+                    (value, why), others = refused[0], len(refused) - 1
+                    more = f" (and so for {others} more values)" if others else ""
+                    raise UsageError(f"--write {column}={name}: {self.name} does not take {value!r}: {why}{more}")
+        finally:
+            trial.rollback()
+
+    def _refused(
+        self, connection: Connection, products: ProductTable, column: str, values: Iterable[Any]
+    ) -> list[tuple[Any, str]]:
+        """Return the values that a column does not take, and why."""
+        row = products.any_row(connection)
+        if row is None:
+            return []
+        answers = ((value, self._trial(connection, products, row, column, value)) for value in values)
+        return [(value, why) for value, why in answers if why is not None]
+
+    def _trial(
+        self, connection: Connection, products: ProductTable, row: Found, column: str, value: Any
+    ) -> str | None:
+        """Write a value and take it back; return why that does not work."""
+        cell = products.cells[column]
+        savepoint = connection.begin_nested()
+        try:
+            wanted = cell.wanted(value)
+            products.update(connection, [(row, {column: wanted})])
+            after = products.read_again(connection, row)
+            stands = None if after is None else after.cells[column]
+            return None if cell.is_same(stands, wanted) else f"it makes {stands!r} of it"
+        except UnwritableError as error:
+            return str(error)
+        except DBAPIError as error:
+            if passes(error):
+                raise
+            return words_of(error, self.database.engine.url)
+        finally:
+            savepoint.rollback()
+
+
+def _shown(kind: Any) -> str:
+    return str(kind)  # SQLAlchemy gives types that no standard has their names
+
+
+def qualified(shop: Database, name: TableName, schema: str | None) -> TableName:
+    """Return the name of a table of the shop as it is found from where cataloger's own tables have a schema."""
+    if schema is None or name.schema is not None:
+        return name
+    default: Callable[[Connection], str | None] = lambda connection: inspect(connection).default_schema_name  # noqa: E731
+    return TableName(name.name, shop.run(default, read_only=True))
