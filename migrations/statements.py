@@ -20,8 +20,18 @@ def create_index(table: str, columns: list[str]) -> None:
     """Create an index unless it is there."""
     name = f"ix_{table}_{'_'.join(columns)}"
     # MySQL has no CREATE INDEX IF NOT EXISTS.
-    if context.is_offline_mode() or not sa.inspect(op.get_bind()).has_index(table, name):
+    if context.is_offline_mode() or not has_index(table, name):
         op.create_index(name, table, columns)
+
+
+def has_index(table: str, name: str) -> bool:
+    """True when a table has an index of this name."""
+    return sa.inspect(op.get_bind()).has_index(table, name)
+
+
+def is_mysql() -> bool:
+    """True on MySQL and MariaDB."""
+    return op.get_context().dialect.name in ("mysql", "mariadb")
 
 
 def add_column(table: str, column: Any) -> None:
@@ -39,7 +49,7 @@ def drop_column(table: str, name: str) -> None:
 def drop_index(table: str, columns: list[str]) -> None:
     """Drop an index if it is there."""
     name = f"ix_{table}_{'_'.join(columns)}"
-    if sa.inspect(op.get_bind()).has_index(table, name):
+    if has_index(table, name):
         op.drop_index(name, table)
 
 
@@ -51,8 +61,7 @@ def create_view(name: str, select: str) -> None:
     """Create a view, or make it anew. select: {model}, {key}, {rank} stand for what engines write differently."""
     dialect = op.get_context().dialect
     quote = dialect.identifier_preparer.quote
-    is_mysql = dialect.name in ("mysql", "mariadb")
-    model = "CONCAT(m.name, ' ', m.version)" if is_mysql else "m.name || ' ' || m.version"
+    model = "CONCAT(m.name, ' ', m.version)" if is_mysql() else "m.name || ' ' || m.version"
     verb = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
     op.execute(f"{verb} {name} AS {select.format(model=model, key=quote('key'), rank=quote('rank'))}")
 

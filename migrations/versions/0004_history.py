@@ -1,7 +1,7 @@
 """History: which runs were undone, which sources a run worked on, who left and came back, what undoing restored."""
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 from cataloger.db.types import digest, identifier
 from cataloger.migrations.statements import (
@@ -11,10 +11,17 @@ from cataloger.migrations.statements import (
     drop_column,
     drop_index,
     drop_tables,
+    has_index,
+    is_mysql,
 )
 
 revision = "0004"
 down_revision = "0003"
+
+INDEXES = {
+    "cataloger_write": ["run_id", "product_hash"],
+    "cataloger_product_result": ["source_id", "product_hash"],
+}
 
 # What older runs left behind; MIN, since a run over one source has used one model.
 FILL_SOURCES = """
@@ -36,8 +43,9 @@ def upgrade() -> None:
         add_column("cataloger_run", sa.Column(name, identifier(), nullable=True))
     add_column("cataloger_run", sa.Column("pruned", sa.Boolean(), nullable=False, server_default=sa.false()))
     add_column("cataloger_write", sa.Column("restores", sa.Boolean(), nullable=False, server_default=sa.false()))
-    create_index("cataloger_write", ["run_id", "product_hash"])
-    create_index("cataloger_product_result", ["source_id", "product_hash"])
+    for table, columns in INDEXES.items():
+        create_index(table, columns)
+        _drop_plain_index(table, columns[0])
     create_table(
         "cataloger_run_source",
         sa.Column("run_id", identifier(), autoincrement=False, nullable=False),
@@ -67,8 +75,23 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo: what happened stays, but which runs were undone is lost."""
     drop_tables(["cataloger_presence", "cataloger_run_source"])
-    drop_index("cataloger_product_result", ["source_id", "product_hash"])
-    drop_index("cataloger_write", ["run_id", "product_hash"])
+    for table, columns in INDEXES.items():
+        _create_plain_index(table, columns[0])
+        drop_index(table, columns)
     drop_column("cataloger_write", "restores")
     for name in ("pruned", "undone_by_id", "undoes_id"):
         drop_column("cataloger_run", name)
+
+
+def _create_plain_index(table: str, column: str) -> None:
+    """MySQL wants an index for each foreign key: the one that it made itself went when a longer one came."""
+    name = f"fk_{table}_{column}"
+    if is_mysql() and not has_index(table, name):
+        op.create_index(name, table, [column])
+
+
+def _drop_plain_index(table: str, column: str) -> None:
+    """Drop what a downgrade has left; MySQL drops its own by itself."""
+    name = f"fk_{table}_{column}"
+    if is_mysql() and not context.is_offline_mode() and has_index(table, name):
+        op.drop_index(name, table)
