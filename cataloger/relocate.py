@@ -125,7 +125,8 @@ def _last_image_root(connection: Connection, source_id: int) -> str | None:
 def move_source(database: Database, old: str, new: str) -> int:
     """Give a source a new root; return how many items it has. Raises UsageError.
 
-    A folder or manifest must be there under its new name. The items of a folder get their new places at once.
+    A folder or manifest must be there under its new name. Items get their new places at once: those in the folder,
+    or at paths that start at the manifest's folder.
     """
     rows = database.run(lambda connection: connection.execute(select(SourceRow.__table__)).all(), read_only=True)
     by_root = {row.root: row for row in rows}
@@ -148,6 +149,8 @@ def move_source(database: Database, old: str, new: str) -> int:
             # The items come first: until the source has its new name, the same command goes on after a kill.
             if found.kind == "folder":
                 _move_items(database, leases[0], found.root, root)
+            elif found.kind == "manifest":
+                _move_items(database, leases[0], str(Path(found.root).parent), str(Path(root).parent))
 
             def rename(connection: Connection) -> None:
                 for lease in leases:

@@ -226,6 +226,7 @@ def test_a_renamed_manifest_is_said_and_moved(photos):
     said = cataloger("tag", new, status=1)
     assert f"cataloger sources move '{manifest}' '{new}'" in said
     cataloger("sources", "move", manifest, new)
+    assert uris() == sorted(str(folder / name) for name in NAMES)
     assert tag(new)["skipped_by_reason"] == {"unchanged": 3}
     assert "is not there: move the manifest first" in cataloger("sources", "move", new, "none.csv", status=2)
 
