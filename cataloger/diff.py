@@ -7,19 +7,26 @@ tagged three images is compared by all of them; two models are compared on the i
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, select
+from sqlalchemy.sql import Select
 
 from cataloger import history
 from cataloger.db.database import Database
-from cataloger.db.models import Item, ItemPresence, ProductResult, Result, RunSource, Source
+from cataloger.db.models import Item, ItemPresence, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
 from cataloger.errors import UsageError
+from cataloger.ledger import known_model
+from cataloger.product_results import RANKS, answer_of
+from cataloger.products import combine
 
 PAGE = 1000
+ANSWER = [getattr(Result, f"{kind}_{rank}") for rank in RANKS for kind in ("label", "confidence")]
+
+AnyRow = Row[*tuple[Any, ...]]
 
 Kind = Literal["image", "product"]
 Change = Literal["same", "moved", "new", "gone", "failed", "recovered"]
@@ -203,14 +210,16 @@ def _shared(connection: Connection, before: int, after: int) -> dict[int, tuple[
 
 
 def _sides(connection: Connection, run_id: int) -> dict[int, Side]:
-    command = connection.scalar(select(RunRow.command).where(RunRow.id == run_id))
-    if command is None:
+    run = connection.execute(select(RunRow.command, RunRow.pruned).where(RunRow.id == run_id)).one_or_none()
+    if run is None:
         raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
     rows = connection.execute(
         select(RunSource.source_id, RunSource.weights_id).where(RunSource.run_id == run_id)
     ).all()
     if not rows:
-        raise UsageError(f"run {run_id} (`cataloger {command}`) has tagged nothing: name a run of tag or sync")
+        raise UsageError(f"run {run_id} (`cataloger {run.command}`) has tagged nothing: name a run of tag or sync")
+    if run.pruned:
+        raise UsageError(f"run {run_id} cannot be compared: its history was ended by `cataloger runs prune`")
     return {row.source_id: Side(run_id, row.weights_id) for row in rows}
 
 
@@ -223,24 +232,75 @@ def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Si
         if not rows:
             return
         for row in rows:
-            if row.id in old or row.id in new:
-                yield Difference("image", root, row.key, row.product_key, old.get(row.id), new.get(row.id))
+            before, after = _answer(old.get(row.id)), _answer(new.get(row.id))
+            if _is_compared(before, after, sides):
+                yield Difference("image", root, row.key, row.product_key, before, after)
         last = rows[-1].id
+
+
+def _products(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
+    """Answer for products anew, from their images: what a run recorded may rest on one that was undone since."""
+    labels = {side: known_model(database, side.weights_id).labels for side in sides}
+    mine = (Item.source_id == source_id) & Item.product_hash.is_not(None)
+    hashes = select(Item.product_hash).where(mine).distinct().order_by(Item.product_hash).limit(PAGE)
+    columns = select(Item.id, Item.product_hash, Item.product_key).where(mine).order_by(Item.product_hash, Item.id)
+    last = ""
+    while products := database.run(_scalars(hashes.where(Item.product_hash > last)), read_only=True):
+        page = columns.where(Item.product_hash.in_(products))
+        rows, old, new = database.run(lambda connection: _look(connection, page, sides), read_only=True)  # noqa: B023
+        for _, group in itertools.groupby(rows, key=lambda row: row.product_hash):
+            images = list(group)
+            before, after = (
+                _combined([held[row.id] for row in images if row.id in held], labels[side])
+                for held, side in zip((old, new), sides, strict=True)
+            )
+            if _is_compared(before, after, sides):
+                key = images[0].product_key
+                yield Difference("product", root, key, key, before, after)
+        last = products[-1]
+
+
+def _is_compared(before: Answer | None, after: Answer | None, sides: tuple[Side, Side]) -> bool:
+    """True when there is something to compare: of two models, what both have answered for."""
+    if sides[0].weights_id == sides[1].weights_id:
+        return before is not None or after is not None
+    return before is not None and after is not None
+
+
+def _answer(row: AnyRow | None) -> Answer | None:
+    return None if row is None else Answer(row.label_1, row.confidence_1)
+
+
+def _combined(rows: Sequence[AnyRow], labels: Sequence[str]) -> Answer | None:
+    """Return the answer for a product from what held of its images; None if none of them is good."""
+    good = [answer_of(row) for row in rows if row.error_code is None]
+    if not good:
+        return None
+    answer = combine(good, labels).answer
+    return Answer(answer.labels[0], answer.confidences[0])
 
 
 def _look(
     connection: Connection, page: Any, sides: tuple[Side, Side]
-) -> tuple[Sequence[Row[*tuple[Any, ...]]], Mapping[int, Answer], Mapping[int, Answer]]:
+) -> tuple[Sequence[AnyRow], dict[int, AnyRow], dict[int, AnyRow]]:
+    """Return the images of a page, and what held of them after each run."""
     rows = connection.execute(page).all()
     ids = [row.id for row in rows]
-    old, new = (_answers(connection, ids, side) for side in sides)
+    old, new = (_held(connection, ids, side) for side in sides)
     return rows, old, new
 
 
-def _answers(connection: Connection, items: Sequence[int], side: Side) -> dict[int, Answer]:
-    """Return what held of images after a run."""
+def _held(connection: Connection, items: Sequence[int], side: Side) -> dict[int, AnyRow]:
+    """Return the result of each image that held after a run, if it was in the views."""
+    found: dict[int, AnyRow] = {}
+    for start in range(0, len(items), PAGE):
+        found |= _held_of_page(connection, items[start : start + PAGE], side)
+    return found
+
+
+def _held_of_page(connection: Connection, items: Sequence[int], side: Side) -> dict[int, AnyRow]:
     query = (
-        select(Result.id, Result.item_id, Result.error_code, Result.content_hash, Result.label_1, Result.confidence_1)
+        select(Result.id, Result.item_id, Result.error_code, Result.content_hash, *ANSWER)
         .join(RunRow, RunRow.id == Result.run_id)
         .where(Result.item_id.in_(items), Result.weights_id == side.weights_id, _until(Result.run_id, side))
         .order_by(Result.id)
@@ -248,8 +308,8 @@ def _answers(connection: Connection, items: Sequence[int], side: Side) -> dict[i
     rows = connection.execute(query).all()
     by_id = {row.id: row for row in rows}
     gone = _gone(connection, items, side)
-    held = {item_id: by_id[result_id] for item_id, (result_id, _) in history.fold(rows).items()}
-    return {each: Answer(row.label_1, row.confidence_1) for each, row in held.items() if each not in gone}
+    held = history.fold(rows).items()
+    return {item_id: by_id[result_id] for item_id, (result_id, _) in held if item_id not in gone}
 
 
 def _gone(connection: Connection, items: Sequence[int], side: Side) -> set[int]:
@@ -263,46 +323,8 @@ def _gone(connection: Connection, items: Sequence[int], side: Side) -> set[int]:
     return {item_id for item_id, is_gone in last.items() if is_gone}
 
 
-def _products(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
-    hashes = select(ProductResult.product_hash).where(ProductResult.source_id == source_id).distinct()
-    last = ""
-    while True:
-        page = hashes.where(ProductResult.product_hash > last).order_by(ProductResult.product_hash).limit(PAGE)
-        products = database.run(lambda connection: list(connection.scalars(page)), read_only=True)  # noqa: B023
-        if not products:
-            return
-        old, new = (
-            database.run(lambda connection: _product_answers(connection, source_id, products, side), read_only=True)  # noqa: B023
-            for side in sides
-        )
-        for product in products:
-            if product in old or product in new:
-                key = (new.get(product) or old[product])[0]
-                before, after = (found[product][1] if product in found else None for found in (old, new))
-                yield Difference("product", root, key, key, before, after)
-        last = products[-1]
-
-
-def _product_answers(
-    connection: Connection, source_id: int, products: Sequence[str], side: Side
-) -> dict[str, tuple[str, Answer]]:
-    columns = (
-        ProductResult.product_hash,
-        ProductResult.product_key,
-        ProductResult.label_1,
-        ProductResult.confidence_1,
-    )
-    query = (
-        select(*columns)
-        .join(RunRow, RunRow.id == ProductResult.run_id)
-        .where(ProductResult.source_id == source_id, ProductResult.product_hash.in_(products))
-        .where(ProductResult.weights_id == side.weights_id, _until(ProductResult.run_id, side))
-        .order_by(ProductResult.run_id)
-    )
-    return {
-        row.product_hash: (row.product_key, Answer(row.label_1, row.confidence_1))
-        for row in connection.execute(query)
-    }
+def _scalars(query: Select[Any]) -> Callable[[Connection], list[Any]]:
+    return lambda connection: list(connection.scalars(query))
 
 
 def _until(run_id: Any, side: Side) -> Any:

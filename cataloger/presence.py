@@ -68,17 +68,19 @@ class Presence:
 
     def forget(self) -> int:
         """Delete the items that have gone, and everything that was ever recorded of them; return how many."""
-        count = 0
-        while ids := self._database.run(self._gone, read_only=True):
+        count = last = 0
+        while rows := self._database.run(partial(self._gone, last=last), read_only=True):
+            last = rows[-1][0]
+            # SQLite's LIKE does not tell large letters from small ones.
+            ids = [item_id for item_id, key in rows if key.startswith(self._source.prefix)]
             self._database.run(partial(forget_items, source_id=self._source.id, ids=ids))
             count += len(ids)
         return count
 
-    def _gone(self, connection: Connection) -> list[int]:
-        query = select(Item.id).where(Item.source_id == self._source.id, Item.gone_run_id.is_not(None))
-        if self._source.prefix:
-            query = query.where(Item.key.startswith(self._source.prefix, autoescape=True))
-        return list(connection.scalars(query.order_by(Item.id).limit(FORGET_PAGE)))
+    def _gone(self, connection: Connection, last: int) -> list[tuple[int, str]]:
+        mine = (Item.source_id == self._source.id) & Item.gone_run_id.is_not(None) & (Item.id > last)
+        rows = connection.execute(select(Item.id, Item.key).where(mine).order_by(Item.id).limit(FORGET_PAGE))
+        return [(row.id, row.key) for row in rows]
 
     def _mark(self, ids: list[int], run_id: int, *, is_gone: bool) -> None:
         def mark(connection: Connection) -> None:

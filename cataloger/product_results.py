@@ -82,7 +82,7 @@ class ProductResults:
         return {product: list(rows) for product, rows in groupby(found, key=lambda row: str(row.product_hash))}
 
     def _combine(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> ProductAnswer:
-        return combine([_answer(row) for row in rows], self.model.labels)
+        return combine([answer_of(row) for row in rows], self.model.labels)
 
     def _mark(
         self,
@@ -144,7 +144,8 @@ class ProductResults:
         return table.weights_id == self.model.weights_id
 
 
-def _answer(row: Row[*tuple[Any, ...]]) -> Answer:
+def answer_of(row: Row[*tuple[Any, ...]]) -> Answer:
+    """Return what a result of an image says, as far as it was kept."""
     pairs = [(getattr(row, f"label_{rank}"), getattr(row, f"confidence_{rank}")) for rank in RANKS]
     known = [(label, confidence) for label, confidence in pairs if label is not None]
     return Answer(tuple(label for label, _ in known), tuple(confidence for _, confidence in known))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select, update
 
 from cataloger import history
 from cataloger.db.database import Database
@@ -79,9 +79,9 @@ def prune(database: Database, keep: int, hooks: Hooks | None = None) -> PruneRep
         with ExitStack() as stack:
             sources = database.run(lambda connection: list(connection.scalars(select(Source.id))), read_only=True)
             leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
-            runs = database.run(lambda connection: prunable(connection, keep), read_only=True)
-            if runs:
-                _Work(database, leases, runs, hooks or Hooks(), report).do()
+            old, needed = database.run(lambda connection: divide(connection, keep), read_only=True)
+            if old:
+                _Work(database, leases, old, needed, hooks or Hooks(), report).do()
         done = True
     finally:
         outcome = "interrupted" if report.interrupted else "done" if done else "failed"
@@ -89,27 +89,38 @@ def prune(database: Database, keep: int, hooks: Hooks | None = None) -> PruneRep
     return report
 
 
-def prunable(connection: Connection, keep: int) -> list[int]:
-    """Return the runs before the newest ones, but for those that an undo among these needs."""
+def divide(connection: Connection, keep: int) -> tuple[list[int], list[int]]:
+    """Return the runs before the newest ones: those whose history ends, and those that an undo still needs.
+
+    Needed is what an undo among the newest runs has taken back, and what one that has not ended is to take back.
+    """
     newest = select(RunRow.id).where(RunRow.command.in_(TAGGING)).order_by(RunRow.id.desc()).limit(keep)
     kept = list(connection.scalars(newest))
     if len(kept) < keep:
-        return []
-    rows = connection.execute(select(RunRow.id, RunRow.undoes_id, RunRow.outcome).order_by(RunRow.id.desc())).all()
+        return [], []
+    columns = (RunRow.id, RunRow.undoes_id, RunRow.undone_by_id, RunRow.outcome, RunRow.pruned)
+    rows = connection.execute(select(*columns).order_by(RunRow.id.desc())).all()
+    ended = {row.id for row in rows if row.outcome == "done"}
     needed: set[int] = set()
     for row in rows:
+        is_half_undone = row.undone_by_id not in ended and row.undone_by_id is not None and not row.pruned
+        if is_half_undone:
+            needed.add(row.id)
         if (row.id >= min(kept) or row.id in needed) and row.undoes_id is not None:
             needed.add(row.undoes_id)
-    return [row.id for row in rows if row.id < min(kept) and row.id not in needed and row.outcome is not None]
+    before = [row for row in rows if row.id < min(kept)]
+    old = [row.id for row in before if row.id not in needed and row.outcome is not None]
+    return old, [row.id for row in before if row.id in needed]
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One pruning. runs: whose history ends."""
+    """One pruning. runs: whose history ends. needed: runs among these whose history stays."""
 
     database: Database
     leases: Sequence[Lease]
     runs: Sequence[int]
+    needed: Sequence[int]
     hooks: Hooks
     report: PruneReport
 
@@ -121,15 +132,19 @@ class _Work:
         self._commit(lambda connection: connection.execute(marked))
         for page in self._pages(Result.item_id, Result.run_id, 0):
             report.results += self._commit(partial(self._prune_results, items=page))
+            self._tell()
         for page in self._pages(ItemPresence.item_id, ItemPresence.run_id, 0):
             report.presences += self._commit(partial(self._prune_presence, items=page))
+            self._tell()
         for source_id in (lease.source_id for lease in self.leases):
             mine = ProductResult.source_id == source_id
             for page in self._pages(ProductResult.product_hash, ProductResult.run_id, "", mine):
                 prune_products = partial(self._prune_products, source_id=source_id, products=page)
                 report.product_results += self._commit(prune_products)
+                self._tell()
             for page in self._pages(WriteRow.product_hash, WriteRow.run_id, "", WriteRow.source_id == source_id):
                 report.writes += self._commit(partial(self._prune_writes, source_id=source_id, products=page))
+                self._tell()
 
     def _commit(self, action: Callable[[Connection], Any]) -> Any:
         def act(connection: Connection) -> Any:
@@ -137,10 +152,11 @@ class _Work:
                 lease.check(connection)
             return action(connection)
 
-        done = self.database.run(act)
+        return self.database.run(act)
+
+    def _tell(self) -> None:
         report = self.report
         self.hooks.progress(report.results + report.product_results + report.writes + report.presences)
-        return done
 
     def _pages(self, column: Any, run_id: Any, first: Any, *where: Any) -> Iterator[list[Any]]:
         """Yield the values of a column of what the old runs recorded, page by page."""
@@ -171,7 +187,7 @@ class _Work:
             .where(Result.item_id.in_(items), self._is_old(Result.run_id))
             .order_by(Result.id)
         )
-        rows = connection.execute(query).all()
+        rows = self._before_needed(connection, connection.execute(query).all(), items)
         keep = set(self._pointed(connection, Current, (Current.result_id, Current.latest_id), items))
         corrected = select(Correction.result_id).where(Correction.item_id.in_(items))
         keep.update(each for each in connection.scalars(corrected) if each is not None)
@@ -179,6 +195,15 @@ class _Work:
             held = history.fold(row for row in rows if row.weights_id == weights_id and row.counts)
             keep.update(each for pair in held.values() for each in pair)
         return _delete(connection, Result, [row.id for row in rows if row.id not in keep])
+
+    def _before_needed(
+        self, connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]], items: list[int]
+    ) -> list[Row[*tuple[Any, ...]]]:
+        """Leave out what came after a result of a run that may count or not: what a failure spares depends on it."""
+        first = select(Result.item_id, func.min(Result.id).label("id")).group_by(Result.item_id)
+        mine = Result.item_id.in_(items) & Result.run_id.in_(self.needed)
+        bounds = {row.item_id: row.id for row in connection.execute(first.where(mine))}
+        return [row for row in rows if row.item_id not in bounds or row.id < bounds[row.item_id]]
 
     def _pointed(self, connection: Connection, table: Any, columns: Sequence[Any], items: list[int]) -> Iterable[int]:
         rows = connection.execute(select(*columns).where(table.item_id.in_(items)))

@@ -6,6 +6,7 @@ What looks like a known source that is gone is not tagged anew in silence: the r
 import itertools
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from cataloger.db.database import Database
-from cataloger.db.models import Item, Lease, Model, Result, Run
+from cataloger.db.models import Item, LabelMap, Lease, Model, Result, Run, RunSource
 from cataloger.db.models import Source as SourceRow
 from cataloger.errors import SourceError, UsageError
 from cataloger.job import Source
+from cataloger.lease import Lease as HeldLease
 from cataloger.lease import hold_lease
 from cataloger.ledger import digest, find_source, item_of
 from cataloger.runs import open_run
@@ -110,15 +112,21 @@ def require_same_root(database: Database | None, source: Source, image_root: str
 
 
 def _last_image_root(connection: Connection, source_id: int) -> str | None:
-    query = select(Run.options).join(Lease, Lease.run_id == Run.id).where(Lease.source_id == source_id)
-    options = connection.scalar(query)
+    query = (
+        select(Run.options)
+        .join(RunSource, RunSource.run_id == Run.id)
+        .where(RunSource.source_id == source_id)
+        .order_by(Run.id.desc())
+    )
+    options = connection.scalar(query.limit(1))
     return options.get("table", {}).get("image_root") if options and options.get("table") else None
 
 
 def move_source(database: Database, old: str, new: str) -> int:
     """Give a source a new root; return how many items it has. Raises UsageError.
 
-    A folder or manifest must be there under its new name. The items of a folder get their new places at once.
+    A folder or manifest must be there under its new name. Items get their new places at once: those in the folder,
+    or at paths that start at the manifest's folder.
     """
     rows = database.run(lambda connection: connection.execute(select(SourceRow.__table__)).all(), read_only=True)
     by_root = {row.root: row for row in rows}
@@ -135,36 +143,43 @@ def move_source(database: Database, old: str, new: str) -> int:
     run = open_run(database, command="move", options={"old": found.root, "new": root}, device="")
     outcome: Any = "failed"
     try:
-        with hold_lease(database, found.id, run.id) as lease:
+        with ExitStack() as stack:
+            ids = [found.id] if taken is None else [found.id, taken.id]
+            leases = [stack.enter_context(hold_lease(database, source_id, run.id)) for source_id in ids]
+            # The items come first: until the source has its new name, the same command goes on after a kill.
+            if found.kind == "folder":
+                _move_items(database, leases[0], found.root, root)
+            elif found.kind == "manifest":
+                _move_items(database, leases[0], str(Path(found.root).parent), str(Path(root).parent))
 
             def rename(connection: Connection) -> None:
-                lease.check(connection)
+                for lease in leases:
+                    lease.check(connection)
                 if taken is not None:
-                    connection.execute(delete(Lease).where(Lease.source_id == taken.id))
+                    for table in (Lease, RunSource, LabelMap):
+                        connection.execute(delete(table).where(table.source_id == taken.id))
                     connection.execute(delete(SourceRow).where(SourceRow.id == taken.id))
                 values = {"root": root, "root_hash": digest(root), "name": root}
                 connection.execute(update(SourceRow).where(SourceRow.id == found.id).values(values))
 
             database.run(rename)
-            if found.kind == "folder":
-                _move_items(database, found.id, found.root, root)
         outcome = "done"
     finally:
         run.close(outcome, {})
     return int(database.run(_scalar(_items(found.id)), read_only=True))
 
 
-def _move_items(database: Database, source_id: int, old: str, new: str) -> None:
-    """Say of every item where it is now."""
-    inside = old.rstrip("/") + "/"
-    query = select(Item.id, Item.uri).where(Item.source_id == source_id).order_by(Item.id).limit(PAGE)
+def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> None:
+    """Say of every item where it is now. Once more changes nothing, even if the new name lies within the old one."""
+    before, after = (root.rstrip("/") + "/" for root in (old, new))
+    query = select(Item.id, Item.key, Item.uri).where(Item.source_id == lease.source_id).order_by(Item.id).limit(PAGE)
     last = 0
     while rows := database.run(_all(query.where(Item.id > last)), read_only=True):
-        moved = [(row.id, row.uri.removeprefix(inside)) for row in rows if row.uri.startswith(inside)]
+        moved = [(row.id, after + row.key) for row in rows if row.uri == before + row.key]
 
         def place(connection: Connection) -> None:
-            for item_id, rest in moved:  # noqa: B023 (run at once)
-                uri = f"{new.rstrip('/')}/{rest}"
+            lease.check(connection)
+            for item_id, uri in moved:  # noqa: B023 (run at once)
                 connection.execute(update(Item).where(Item.id == item_id).values(uri=uri))
 
         database.run(place)

@@ -332,7 +332,7 @@ class _Work:
         used = str(self.database.run(lambda connection: connection.scalar(weights), read_only=True))
         pinned = self.database.run(lambda connection: _renew_pin(connection, lease, source_id))
         products = self._products(source_id, pinned)
-        if products and pinned != used:
+        if products and self.database.run(lambda connection: self._moves_pin(connection, source_id, used)):
             # The views show another model now, whose answers for products were not kept up meanwhile.
             products.renew_all(self.database, lease)
         items = select(Result.item_id).where(Result.run_id == base)
@@ -343,6 +343,17 @@ class _Work:
             self._renew(lease, page, used, products, results=False)
         if self.table:
             self._restore(lease, Restoring(source_id, self.chain, self.table))
+
+    def _moves_pin(self, connection: Connection, source_id: int, used: str) -> bool:
+        """True when the source has another model with the run than without it, however often that is asked."""
+        query = (
+            select(RunSource.run_id, RunSource.weights_id)
+            .join(RunRow, RunRow.id == RunSource.run_id)
+            .where(RunSource.source_id == source_id, RunSource.run_id != self.chain.base.id, history.counts())
+            .order_by(RunSource.run_id.desc())
+        )
+        last = connection.execute(query.limit(1)).one_or_none()
+        return last is None or (last.run_id < self.chain.base.id and last.weights_id != used)
 
     def _products(self, source_id: int, weights_id: str | None) -> ProductResults | None:
         if weights_id is None:

@@ -218,6 +218,15 @@ MODEL = ModelRef("a" * 64, "c" * 64, "shipped", "1.0", "default", ("Dress", "Hat
 OTHER = ModelRef("b" * 64, "c" * 64, "other", "2.0", "/models/other", ("Dress", "Hat", "Sock"))
 
 
+VIEWS = ("image_top5", "image_labels", "product_top5", "product_images")
+
+
+def shown(connection, view):
+    """Return the rows of a view as text, in order."""
+    rows = connection.execute(text(f"SELECT v.* FROM cataloger_{view} v")).mappings()
+    return sorted(str({name: row[name] for name in row if name not in ("run_id", "tagged_at")}) for row in rows)
+
+
 @dataclass
 class World:
     """One source; `begin` starts a run that holds its lease, `ledger` and `sink` are that run's."""
@@ -230,9 +239,7 @@ class World:
 
     def begin(self, model=None):
         """End the run before, if any, and start the next one."""
-        if self.lease is not None:
-            self.lease.release()
-            self.run.close("done", {})
+        self.end()
         self.model = model or self.model
         self.run = open_run(self.database, command="tag", options={}, device="cpu")
         pin_model(self.database, self.source, self.model, self.run.id)
@@ -247,6 +254,18 @@ class World:
             lambda results: self.ledger.recorded(results),
         )
         return self
+
+    def end(self, outcome="done"):
+        """End the run, if there is one."""
+        if self.lease is not None:
+            self.lease.release()
+            self.run.close(outcome, {})
+        self.lease = None
+
+    def views(self):
+        """Return what the views show, but for the numbers of runs and the times."""
+        with self.database.read() as connection:
+            return {name: shown(connection, name) for name in VIEWS}
 
     def make_ledger(self, *, force=False, retry=False):
         weights_id = self.model.weights_id

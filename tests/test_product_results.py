@@ -124,3 +124,13 @@ def test_the_same_product_of_another_source_is_another(world, make):
 def test_keys_of_products_are_told_apart_to_the_letter(world, make):
     world.sink.write([seen(make, "a", "P"), seen(make, "b", "p"), seen(make, "c", "p "), seen(make, "d", "é")])
     assert sorted(key for (key,) in products(world)) == ["P", "p", "p ", "é"]
+
+
+def test_a_product_that_an_image_has_left_is_answered_without_it(world, make):
+    world.sink.write([seen(make, "a", "p"), seen(make, "b", "q", "Hat"), seen(make, "c", "q", "Hat")])
+    world.begin()
+    world.sink.write([seen(make, "a", "q", "Hat"), seen(make, "c", "r", "Hat")])
+    assert products(world, "images", "label_1") == [("q", 2, "Hat"), ("r", 1, "Hat")]
+    world.begin()
+    world.sink.write([replace(found := seen(make, "a", "q"), item=replace(found.item, product_key=None))])
+    assert products(world, "images") == [("q", 1), ("r", 1)]

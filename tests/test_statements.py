@@ -16,7 +16,7 @@ from cataloger.sources.table import TableSource
 from cataloger.sync import SyncOptions, sync
 
 # To see what is known of a chunk, to record a batch, to read a page of the product table. Servers are asked the time.
-TO_PLAN, TO_RECORD, TO_PAGE = 1, {"sqlite": 7, "postgresql": 9, "mysql": 9}, 1
+TO_PLAN, TO_RECORD, TO_PAGE = 1, {"sqlite": 8, "postgresql": 10, "mysql": 10}, 1
 
 
 @contextmanager

@@ -62,11 +62,12 @@ class DatabaseSink:
         self.on_written(written)
 
     def _record(self, connection: Connection, results: Sequence[Result]) -> WriteCounts:
+        products = {digest(key) for result in results if (key := result.item.product_key) is not None}
+        left = self._products_of(connection, [result.item for result in results]) - products
         item_ids = self._write_items(connection, [result.item for result in results])
         new = self._write_results(connection, results, item_ids)
         self._move_pointers(connection, results, item_ids, new)
-        products = {digest(key) for result in results if (key := result.item.product_key) is not None}
-        ProductResults(self.source, self.run_id, self.model).renew(connection, products)
+        ProductResults(self.source, self.run_id, self.model).renew(connection, products | left)
         return self.write_back.write(connection, products) if self.write_back else WriteCounts()
 
     def _is_recorded(self, connection: Connection, item: Item) -> bool:
@@ -74,6 +75,12 @@ class DatabaseSink:
         mine = (ItemRow.source_id == self.source.id) & (ItemRow.key_hash == digest(item.key))
         query = select(ResultRow.id).join(ItemRow, ItemRow.id == ResultRow.item_id)
         return connection.scalar(query.where(mine, ResultRow.run_id == self.run_id)) is not None
+
+    def _products_of(self, connection: Connection, items: Sequence[Item]) -> set[str]:
+        """Return the products, by hash, that known items have belonged to until now."""
+        mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([digest(item.key) for item in items])
+        query = select(ItemRow.product_hash).where(mine, ItemRow.product_hash.is_not(None)).distinct()
+        return {str(product) for product in connection.scalars(query)}
 
     def _write_items(self, connection: Connection, items: Sequence[Item]) -> dict[str, int]:
         """Make the items known; return their ids by key hash."""
