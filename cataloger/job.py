@@ -237,8 +237,9 @@ class Job:
             classifier = OnnxClassifier(bundle, device=self.options.run.device)
             model = _model_ref(bundle)
             ledgers.pin_model(database, ref, model, run.id)
-            if ref.weights_id not in (None, model.weights_id):
-                ProductResults(ref, run.id, model).renew_all(database, lease)
+            products = ProductResults(ref, run.id, model)
+            if ref.weights_id not in (None, model.weights_id) or products.are_missing(database):
+                products.renew_all(database, lease)
             ledger, presence = self._ledger(database, ref, run.id, bundle)
             write_back = WriteBack(write, ref, run.id, model.weights_id) if write else None
             self.report.writes = WriteCounts() if write else None

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, exists, select, update
 
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
@@ -38,6 +38,14 @@ class ProductResults:
         """Answer anew for the products of some images, which came or went."""
         query = select(Item.product_hash).where(Item.id.in_(item_ids), Item.product_hash.is_not(None)).distinct()
         self.renew(connection, [str(product) for product in connection.scalars(query)])
+
+    def are_missing(self, database: Database) -> bool:
+        """True when no product has an answer although images have: the tables are from before there were any."""
+        items = select(Item.id).join(Current, (Current.item_id == Item.id) & self._of_model(Current))
+        images = items.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))
+        answers = select(ProductCurrent.product_hash).where(ProductCurrent.source_id == self._source.id)
+        query = select(exists(images) & ~exists(answers.where(self._of_model(ProductCurrent))))
+        return bool(database.run(lambda connection: connection.scalar(query), read_only=True))
 
     def renew_all(self, database: Database, lease: Lease) -> None:
         """Answer anew for all products of the source: those of a model that was not shown were not kept up."""

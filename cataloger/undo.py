@@ -7,7 +7,7 @@ when it is asked for again. An undo is a run, too, and is taken back by counting
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.sql import Select
 
 from cataloger import history
-from cataloger.db.cells import Cell, restore
+from cataloger.db.cells import Cell
 from cataloger.db.database import Database
 from cataloger.db.models import Item, ItemPresence, ProductCurrent, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
@@ -26,9 +26,10 @@ from cataloger.errors import DatabaseError, EditedError, SourceError, UsageError
 from cataloger.lease import Lease, hold_lease
 from cataloger.ledger import SourceRef, known_model
 from cataloger.product_results import ProductResults
-from cataloger.product_table import Found, ProductTable
+from cataloger.product_table import ProductTable
+from cataloger.restoring import Look, Restoring
 from cataloger.runs import Run, close_abandoned, open_run
-from cataloger.write_back import Change, Journal, WriteCounts, write_cells
+from cataloger.write_back import Journal, WriteCounts, write_cells
 
 PAGE = 500
 NAMED = 20
@@ -188,7 +189,7 @@ def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> Non
     named: list[str] = []
     count = 0
     for source_id in _sources(database, chain.base.id):
-        plan = Restoring(source_id, chain, table)
+        plan = Restoring(source_id, chain.base.id, chain.is_undone, table)
         for page in plan.pages(database):
             edited = database.run(lambda connection: plan.look(connection, page, lock=False), read_only=True).edited  # noqa: B023
             count += len(edited)
@@ -204,93 +205,6 @@ def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> Non
 def _sources(database: Database, run_id: int) -> list[int]:
     query = select(RunSource.source_id).where(RunSource.run_id == run_id).order_by(RunSource.source_id)
     return database.run(lambda connection: list(connection.scalars(query)), read_only=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What is to be done with the cells of some products.
-
-    restores: for each cell, by product hash and column, whether the shop gets its own value back. edited: keys and
-    columns that people have changed. missing: products that have no row.
-    """
-
-    changes: list[Change]
-    restores: dict[tuple[str, str], bool]
-    edited: list[tuple[str, str]]
-    missing: int
-
-
-@dataclass(frozen=True, slots=True)
-class Restoring:
-    """Works out what the cells that a run wrote are to hold once it does not count, or counts again."""
-
-    source_id: int
-    chain: Chain
-    table: ProductTable
-
-    def pages(self, database: Database) -> Iterator[list[str]]:
-        """Yield the hashes of the products that the run wrote to."""
-        mine = (WriteRow.run_id == self.chain.base.id) & (WriteRow.source_id == self.source_id)
-        query = select(WriteRow.product_hash).where(mine).distinct().order_by(WriteRow.product_hash).limit(PAGE)
-        last = ""
-        while page := database.run(_scalars(query.where(WriteRow.product_hash > last)), read_only=True):
-            yield page
-            last = page[-1]
-
-    def look(self, connection: Connection, products: Sequence[str], *, lock: bool) -> Look:
-        """Compare what the cells hold, what we left there, and what they are to hold."""
-        mine = (WriteRow.source_id == self.source_id) & WriteRow.product_hash.in_(products)
-        query = (
-            select(WriteRow.__table__, _is_word().label("counts"))
-            .join(RunRow, RunRow.id == WriteRow.run_id)
-            .where(mine, WriteRow.column_name.in_(list(self.table.cells)))
-            .order_by(WriteRow.id)
-        )
-        cells: dict[tuple[str, str], list[Row[*tuple[Any, ...]]]] = {}
-        for row in connection.execute(query):
-            cells.setdefault((row.product_hash, row.column_name), []).append(row)
-        touched = {key: rows for key, rows in cells.items() if any(row.run_id == self.chain.base.id for row in rows)}
-        keys = {product: rows[0].product_key for (product, _), rows in touched.items()}
-        found = self.table.read(connection, keys, lock=lock)
-        return self._compare(touched, keys, found)
-
-    def _compare(
-        self,
-        cells: Mapping[tuple[str, str], list[Row[*tuple[Any, ...]]]],
-        keys: Mapping[str, str],
-        found: Mapping[str, Found],
-    ) -> Look:
-        new: dict[str, dict[str, Any]] = {}
-        look = Look([], {}, [], len(keys.keys() - found.keys()))
-        for (product, column), rows in cells.items():
-            target, restores = self._target(rows)
-            stands = restore(rows[-1].new_value)
-            cell = self.table.cells[column]
-            if product not in found or cell.is_same(stands, target):
-                continue
-            if cell.is_same(found[product].cells[column], stands):
-                new.setdefault(product, {})[column] = target
-                look.restores[product, column] = restores
-            else:
-                look.edited.append((keys[product], column))
-        look.changes.extend(Change(product, keys[product], found[product], values) for product, values in new.items())
-        return look
-
-    def _target(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[Any, bool]:
-        """Return what a cell is to hold, and whether that is the shop's own value."""
-        is_counted = [self._counts(row) for row in rows]
-        for row, counts in zip(reversed(rows), reversed(is_counted), strict=True):
-            if counts:
-                return restore(row.new_value), bool(row.restores)
-        return restore(rows[0].old_value), True
-
-    def _counts(self, row: Row[*tuple[Any, ...]]) -> bool:
-        return not self.chain.is_undone if row.run_id == self.chain.base.id else bool(row.counts)
-
-
-def _is_word() -> Any:
-    """Return the condition that a write holds: of a run that counts and is no undo, or of one that was pruned."""
-    return RunRow.pruned | (history.counts() & RunRow.undoes_id.is_(None))
 
 
 @dataclass(slots=True)
@@ -342,7 +256,7 @@ class _Work:
         for page in self._pages(ItemPresence.item_id, left, source_id):
             self._renew(lease, page, used, products, results=False)
         if self.table:
-            self._restore(lease, Restoring(source_id, self.chain, self.table))
+            self._restore(lease, Restoring(source_id, self.chain.base.id, self.chain.is_undone, self.table))
 
     def _moves_pin(self, connection: Connection, source_id: int, used: str) -> bool:
         """True when the source has another model with the run than without it, however often that is asked."""

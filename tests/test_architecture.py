@@ -50,6 +50,7 @@ FLOORS = (
     ("cataloger.diff", 3),
     ("cataloger.run_records", 3),
     ("cataloger.prune", 3),
+    ("cataloger.restoring", 3),
     ("cataloger.undo", 3),
     ("cataloger.revalidate", 3),
     ("cataloger.pipeline", 3),

@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from cataloger import job as jobs
-from cataloger import pipeline, presence, product_results, prune, undo, write_back
+from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
 from cataloger.db.database import open_database
 from cataloger.db.models import Base
 from cataloger.db.tables import TableName
@@ -492,7 +492,7 @@ def database(url, monkeypatch):
     """A database with our tables and the shop's, on each engine; everything goes in pages of two or three."""
     monkeypatch.setattr(jobs, "OnnxClassifier", Classifier)
     monkeypatch.setattr(pipeline, "WRITE_EVERY_RESULTS", 2)
-    for module in (presence, product_results, prune, undo, write_back):
+    for module in (presence, product_results, prune, restoring, undo, write_back):
         monkeypatch.setattr(module, "PAGE", 2)
     monkeypatch.setattr(write_back, "SETTLE_PAGE", 3)
     with closing(open_database(url)) as database:
