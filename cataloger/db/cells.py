@@ -90,6 +90,8 @@ class Cell:
         """True when two values mean the same to the shop; both as they are read."""
         if self.kind == "json" and isinstance(one, str) and isinstance(other, str):
             return bool(_parsed(one) == _parsed(other))
+        if isinstance(self.type, sqltypes.CHAR) and isinstance(one, str) and isinstance(other, str):
+            return one.rstrip(" ") == other.rstrip(" ")  # filled up with blanks to its length
         return bool(one == other)
 
 

@@ -100,7 +100,9 @@ def _describe(inspector: Inspector, name: TableName, flag: str) -> TableInfo:
     primary_key = inspector.get_pk_constraint(table, schema).get("constrained_columns") or ()
     uniques = [each["column_names"] for each in inspector.get_unique_constraints(table, schema)]
     # A partial index is unique only among the rows that it covers, and one over an expression has no column there.
-    indexes = inspector.get_indexes(table, schema)
+    # SQLite has an index of its own for what is UNIQUE in a column's definition, which is not always read otherwise.
+    own = {"include_auto_indexes": True} if inspector.dialect.name == "sqlite" else {}
+    indexes = inspector.get_indexes(table, schema, **own)
     uniques += [i["column_names"] for i in indexes if i["unique"] and not _is_partial(i)]  # type: ignore[misc]
     return TableInfo(
         name,
