@@ -241,6 +241,7 @@ class Job:
             if ref.weights_id not in (None, model.weights_id) or products.are_missing(database):
                 products.renew_all(database, lease)
             ledger, presence = self._ledger(database, ref, run.id, bundle)
+            presence.lease = lease
             write_back = WriteBack(write, ref, run.id, model.weights_id) if write else None
             self.report.writes = WriteCounts() if write else None
             sink = DatabaseSink(

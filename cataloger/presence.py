@@ -9,6 +9,7 @@ from cataloger.db.database import Database
 from cataloger.db.models import Item
 from cataloger.forget import forget_items
 from cataloger.history import mark_presence
+from cataloger.lease import Lease
 from cataloger.ledger import SourceRef
 
 PAGE = 5000
@@ -19,12 +20,14 @@ BITS = 1 << 16
 class Presence:
     """Which known items a scan has met: one bit an item, so a million of them need a few hundred kilobytes.
 
-    on_moved: told the items that leave the views or come back, in the same transaction.
+    on_moved: told the items that leave the views or come back, in the same transaction. lease: which is checked in
+    each of these.
     """
 
     def __init__(
         self, database: Database, source: SourceRef, on_moved: Callable[[Connection, list[int]], None] | None = None
     ) -> None:
+        self.lease: Lease | None = None
         self._on_moved = on_moved
         self._database = database
         self._source = source
@@ -73,7 +76,7 @@ class Presence:
             last = rows[-1][0]
             # SQLite's LIKE does not tell large letters from small ones.
             ids = [item_id for item_id, key in rows if key.startswith(self._source.prefix)]
-            self._database.run(partial(forget_items, source_id=self._source.id, ids=ids))
+            self._write(partial(forget_items, source_id=self._source.id, ids=ids))
             count += len(ids)
         return count
 
@@ -88,7 +91,15 @@ class Presence:
             if self._on_moved:
                 self._on_moved(connection, ids)
 
-        self._database.run(mark)
+        self._write(mark)
+
+    def _write(self, action: Callable[[Connection], None]) -> None:
+        def act(connection: Connection) -> None:
+            if self.lease:
+                self.lease.check(connection)
+            action(connection)
+
+        self._database.run(act)
 
     def _missing(self) -> Iterator[list[int]]:
         if not self._source.prefix and self._count_present() == self._seen:

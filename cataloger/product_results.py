@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, delete, exists, select, update
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import TOP_K, Current, Item, ProductCurrent, ProductResult, Result
+from cataloger.db.paging import value_pages
 from cataloger.db.upsert import upsert
 from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef
@@ -49,20 +50,14 @@ class ProductResults:
 
     def renew_all(self, database: Database, lease: Lease) -> None:
         """Answer anew for all products of the source: those of a model that was not shown were not kept up."""
-        query = select(Item.product_hash).where(Item.source_id == self._source.id).distinct().limit(PAGE)
-        last = ""
-        while True:
-            after = query.where(Item.product_hash > last).order_by(Item.product_hash)
-            page = database.run(lambda connection: connection.scalars(after).all(), read_only=True)  # noqa: B023
-            if not page:
-                return
+        mine = (Item.source_id == self._source.id) & Item.product_hash.is_not(None)
+        for page in value_pages(database, select(Item.product_hash).where(mine), Item.product_hash, PAGE):
 
             def renew(connection: Connection) -> None:
                 lease.check(connection)
-                self._renew(connection, [str(product) for product in page])  # noqa: B023 (run at once)
+                self._renew(connection, page)  # noqa: B023 (run at once)
 
             database.run(renew)
-            last = str(page[-1])
 
     def _renew(self, connection: Connection, products: list[str]) -> None:
         images = self._images(connection, products)

@@ -26,6 +26,7 @@ from cataloger.db.models import (
 )
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
+from cataloger.db.paging import value_pages
 from cataloger.errors import UsageError
 from cataloger.lease import Lease, hold_lease
 from cataloger.runs import close_abandoned, open_run
@@ -130,19 +131,19 @@ class _Work:
         # First of all, so that nobody undoes a run of which only a part is left.
         marked = update(RunRow).where(self._is_old(RunRow.id)).values(pruned=True)
         self._commit(lambda connection: connection.execute(marked))
-        for page in self._pages(Result.item_id, Result.run_id, 0):
+        for page in self._pages(Result.item_id, Result.run_id):
             report.results += self._commit(partial(self._prune_results, items=page))
             self._tell()
-        for page in self._pages(ItemPresence.item_id, ItemPresence.run_id, 0):
+        for page in self._pages(ItemPresence.item_id, ItemPresence.run_id):
             report.presences += self._commit(partial(self._prune_presence, items=page))
             self._tell()
         for source_id in (lease.source_id for lease in self.leases):
             mine = ProductResult.source_id == source_id
-            for page in self._pages(ProductResult.product_hash, ProductResult.run_id, "", mine):
+            for page in self._pages(ProductResult.product_hash, ProductResult.run_id, mine):
                 prune_products = partial(self._prune_products, source_id=source_id, products=page)
                 report.product_results += self._commit(prune_products)
                 self._tell()
-            for page in self._pages(WriteRow.product_hash, WriteRow.run_id, "", WriteRow.source_id == source_id):
+            for page in self._pages(WriteRow.product_hash, WriteRow.run_id, WriteRow.source_id == source_id):
                 report.writes += self._commit(partial(self._prune_writes, source_id=source_id, products=page))
                 self._tell()
 
@@ -158,19 +159,13 @@ class _Work:
         report = self.report
         self.hooks.progress(report.results + report.product_results + report.writes + report.presences)
 
-    def _pages(self, column: Any, run_id: Any, first: Any, *where: Any) -> Iterator[list[Any]]:
+    def _pages(self, column: Any, run_id: Any, *where: Any) -> Iterator[list[Any]]:
         """Yield the values of a column of what the old runs recorded, page by page."""
-        query = select(column).where(self._is_old(run_id), *where).distinct().order_by(column).limit(PAGE)
-        last = first
-        while not self._is_stopped():
-            page = self.database.run(
-                lambda connection: list(connection.scalars(query.where(column > last))),  # noqa: B023 (run at once)
-                read_only=True,
-            )
-            if not page:
+        query = select(column).where(self._is_old(run_id), *where)
+        for page in value_pages(self.database, query, column, PAGE):
+            if self._is_stopped():
                 return
             yield page
-            last = page[-1]
 
     def _is_stopped(self) -> bool:
         self.report.interrupted = self.report.interrupted or self.hooks.stop.is_set()

@@ -11,6 +11,7 @@ from cataloger.db.cells import restore
 from cataloger.db.database import Database
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
+from cataloger.db.paging import value_pages
 from cataloger.product_table import Found, ProductTable
 from cataloger.write_back import Change
 
@@ -46,14 +47,7 @@ class Restoring:
     def pages(self, database: Database) -> Iterator[list[str]]:
         """Yield the hashes of the products that the run wrote to."""
         mine = (WriteRow.run_id == self.run_id) & (WriteRow.source_id == self.source_id)
-        query = select(WriteRow.product_hash).where(mine).distinct().order_by(WriteRow.product_hash).limit(PAGE)
-        last = ""
-        while page := database.run(
-            lambda connection: list(connection.scalars(query.where(WriteRow.product_hash > last))),  # noqa: B023
-            read_only=True,
-        ):
-            yield page
-            last = page[-1]
+        yield from value_pages(database, select(WriteRow.product_hash).where(mine), WriteRow.product_hash, PAGE)
 
     def look(self, connection: Connection, products: Sequence[str], *, lock: bool) -> Look:
         """Compare what the cells hold, what we left there, and what they are to hold."""

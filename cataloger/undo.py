@@ -21,6 +21,7 @@ from cataloger.db.database import Database
 from cataloger.db.models import Item, ItemPresence, ProductCurrent, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
+from cataloger.db.paging import value_pages
 from cataloger.db.tables import TableName, describe
 from cataloger.errors import DatabaseError, EditedError, SourceError, UsageError
 from cataloger.lease import Lease, hold_lease
@@ -326,13 +327,10 @@ class _Work:
     def _pages(self, column: Any, query: Select[Any], source_id: int) -> Iterator[list[int]]:
         """Yield the ids of the items of a source that a query finds, page by page."""
         mine = query.join(Item, Item.id == column).where(Item.source_id == source_id)
-        last = 0
-        while not self._is_stopped():
-            page = self.database.run(_scalars(mine.where(column > last).order_by(column).limit(PAGE)), read_only=True)
-            if not page:
+        for page in value_pages(self.database, mine, column, PAGE):
+            if self._is_stopped():
                 return
             yield page
-            last = page[-1]
 
     def _is_stopped(self) -> bool:
         self.report.interrupted = self.report.interrupted or self.hooks.stop.is_set()
@@ -351,10 +349,6 @@ class _Work:
 def _renew_pin(connection: Connection, lease: Lease, source_id: int) -> str | None:
     lease.check(connection)
     return history.renew_pin(connection, source_id)
-
-
-def _scalars(query: Select[Any]) -> Callable[[Connection], list[Any]]:
-    return lambda connection: list(connection.scalars(query))
 
 
 def _forget_products(connection: Connection, source_id: int, items: list[int], weights_id: str) -> None:
