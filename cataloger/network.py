@@ -8,7 +8,7 @@ token, and the second, being linear, commutes with the mean over the tokens. Hen
 mean of 49 *place scores*, and a class activation map is a reshape of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -196,3 +196,26 @@ def load_backbone(network: Network, state: dict[str, Tensor]) -> None:
     if missing:
         raise KeyError(f"backbone weights lack {len(missing)} tensors, the first is {missing[0]}")
     network.load_state_dict({key: state[key].float() for key in wanted}, strict=False)
+
+
+def load_head(
+    network: Network, state: dict[str, Tensor], *, known: Sequence[str], wanted: Sequence[str]
+) -> list[str]:
+    """Copy attention and head of a trained network; return the labels whose rows of the last layer were kept.
+
+    known, wanted: labels of the trained network and of this one; rows are matched by label, and those of new labels
+    stay as they were drawn. Nothing is copied where the rest of attention and head has another shape.
+    """
+    own = network.state_dict()
+    shared = [key for key in own if key.startswith(("attention.", "head.")) and not key.startswith("head.output.")]
+    same = all(key in state and state[key].shape == own[key].shape for key in shared)
+    if not same or state["head.output.weight"].shape[1:] != own["head.output.weight"].shape[1:]:
+        return []
+    rows = {label: row for row, label in enumerate(known)}
+    kept = [label for label in wanted if label in rows]
+    for key in ("head.output.weight", "head.output.bias"):
+        for row, label in enumerate(wanted):
+            if label in rows:
+                own[key][row] = state[key][rows[label]].float()
+    network.load_state_dict({key: state[key].float() for key in shared}, strict=False)
+    return kept

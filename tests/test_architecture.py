@@ -67,10 +67,16 @@ TORCH_MODULES = {
     "cataloger.network",
     "cataloger.classify.torch",
     "cataloger.training.engine",
-    "cataloger.training.data",
-    "cataloger.training.export",
+    "cataloger.training.augmentation",
+    "cataloger.training.average",
     "cataloger.training.checkpoint",
-    "cataloger.training.recipe",
+    "cataloger.training.curves",
+    "cataloger.training.distributed",
+    "cataloger.training.export",
+    "cataloger.training.inputs",
+    "cataloger.training.losses",
+    "cataloger.training.run",
+    "cataloger.training.start",
 }
 TORCH = {"torch", "torchvision", "safetensors"}
 

@@ -394,8 +394,9 @@ class History(RuleBasedStateMachine):
         ((number,),) = self.rows("SELECT MAX(id) FROM cataloger_run")
         query = f"SELECT i.{self.quoted('key')} FROM cataloger_result r JOIN cataloger_item i ON i.id = r.item_id "
         done = [key for (key,) in self.rows(f"{query} WHERE r.run_id = {number}")]
-        # How far it got is its own affair, but it does the first things first.
-        assert sorted(done) == expected[: len(done)]
+        # How far it got is its own affair; a failure does not wait for the batch of its neighbours.
+        assert len(set(done)) == len(done)
+        assert set(done) <= set(expected)
         is_complete = not was_killed or point == "before_close"
         assert not is_complete or len(done) == len(expected)
         self.reference.sync(number, model, done, is_complete=is_complete)

@@ -21,7 +21,7 @@ Categories:
 {notes}
 ## Training
 
-Recipe `{recipe}`: the layers up to the depthwise convolution of block 12 stay as they were, the rest is trained.
+Recipe `{recipe}`: {what}.
 {images} images (train / val / test).
 Seed {seed}, {options}.
 Confidences are calibrated on the validation split with temperature {temperature:.3f}.
@@ -35,10 +35,17 @@ with at least 20 of them.
 {results}
 """
 
+PARTS = {True: "the early layers stay as they were, the rest is trained", False: "all layers are trained"}
+SHOWN = (
+    "optimizer", "schedule", "learning_rate", "weight_decay", "epochs", "batch_size", "views", "crop",
+    "label_smoothing", "ema", "balance",
+)  # fmt: skip
+
 
 def write_card(bundle: Bundle, reports: dict[str, Report], *, notes: Path | None) -> None:
     """Write MODEL_CARD.md into the bundle's directory. notes: Markdown about data, licences and weaknesses."""
     provenance = bundle.provenance
+    recipe = provenance["recipe"]
     try:
         text = notes.read_text(encoding="utf-8") if notes else ""
     except OSError as error:
@@ -50,10 +57,13 @@ def write_card(bundle: Bundle, reports: dict[str, Report], *, notes: Path | None
         size=bundle.preprocess.size,
         labels=textwrap.fill(", ".join(bundle.labels), 116),
         notes=text,
-        recipe=provenance["recipe"],
+        recipe=recipe["name"],
+        what="the early layers stay as they were, the rest is trained"
+        if recipe["frozen"]
+        else "all layers are trained",
         images=" / ".join(f"{count:,}" for count in provenance["data"]["images"].values()),
         seed=provenance["seed"],
-        options=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in provenance["options"].items()),
+        options=", ".join(f"{name.replace('_', ' ')} {recipe[name]}" for name in SHOWN),
         temperature=bundle.temperature,
         results=markdown_tables(reports) if reports else "No row of the labels had split test.",
     )

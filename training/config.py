@@ -1,9 +1,12 @@
-"""What a training run is told; every default of training lives here."""
+"""What a training run is told; its defaults live here and in the recipes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cataloger.errors import UsageError
+from cataloger.options import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,10 +15,10 @@ class TrainOptions:
 
     labels: CSV with the columns file, labels (several joined by "|") and split (train, val, test).
     images: folder that `file` is relative to. output: directory of the new bundle. work: directory of the
-    feature cache and the checkpoints. start: bundle, or safetensors file, whose convolutions are the start.
-    views: cached copies of each training image, the first as it is, the others augmented.
-    learning_rate: peak, for AdamW. warmup: share of all steps. notes: Markdown file put into the model card.
-    report_by: label columns; the test split is reported for each of their combinations.
+    caches, the checkpoints and the curves. start: bundle, or safetensors file of convolutions.
+    recipe: "auto" or one of `training.recipes`. changes: fields of the recipe that are set otherwise.
+    notes: Markdown file put into the model card. report_by: label columns; the test split is reported for each of
+    their combinations. target_precision: share of the accepted answers that shall be right.
     """
 
     labels: Path
@@ -25,25 +28,18 @@ class TrainOptions:
     start: Path
     name: str = "catalog"
     version: str = "1"
-    epochs: int = 6
-    batch_size: int = 64
-    learning_rate: float = 6e-4
-    weight_decay: float = 0.05
-    warmup: float = 0.1
-    views: int = 2
+    recipe: str = "auto"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    device: Device = "auto"
     seed: int = 0
     notes: Path | None = None
     report_by: tuple[str, ...] = ()
+    target_precision: float = 0.95
 
     def __post_init__(self) -> None:
-        checks = {
-            "--epochs must be at least 1": self.epochs >= 1,
-            "--batch-size must be at least 2": self.batch_size >= 2,
-            "--learning-rate must be positive": self.learning_rate > 0,
-            "--views must be at least 1": self.views >= 1,
-            "--weight-decay must not be negative": self.weight_decay >= 0,
-            "--name and --version must not be empty": bool(self.name and self.version),
-        }
-        for message, holds in checks.items():
-            if not holds:
-                raise UsageError(message)
+        if not (self.name and self.version):
+            raise UsageError("--name and --version must not be empty")
+        if not 0.5 <= self.target_precision < 1.0:
+            raise UsageError(
+                f"--target-precision must be at least 0.5 and below 1, not {self.target_precision}; 0.95 is usual"
+            )

@@ -1,177 +1,263 @@
-"""The training loop: epochs over cached features, validation after each, the best checkpoint kept."""
+"""The training loop: set the rate, step, validate after each epoch, keep the best weights, resume anywhere."""
 
-import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from cataloger.network import Network
 from cataloger.training import checkpoint
+from cataloger.training.average import Average
 from cataloger.training.checkpoint import Progress
-from cataloger.training.config import TrainOptions
-from cataloger.training.features import FeatureCache
+from cataloger.training.distributed import Place
+from cataloger.training.inputs import Inputs, to_network
+from cataloger.training.losses import partial_label_loss
+from cataloger.training.recipes import Recipe
+from cataloger.training.sampling import Indices, Weights, epoch_batches, share_of
+from cataloger.training.schedule import learning_rate
 
-Indices = npt.NDArray[np.int64]
+LARGEST_GRADIENT = 5.0
+SECONDS_BETWEEN_CHECKPOINTS = 120.0
+VALIDATION_BATCH = 64
+
+
+class Trained(nn.Module):
+    """The part of a network that is trained: all of it, or what lies behind the frozen layers."""
+
+    def __init__(self, network: Network, *, frozen: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.frozen = frozen
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits, _ = self.network.classify(inputs) if self.frozen else self.network(inputs)
+        return logits
+
+    def train(self, mode: bool = True) -> "Trained":
+        super().train(mode)
+        if self.frozen:
+            self.network.freeze()
+        return self
+
+
+def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the recipe's optimizer over what is trainable.
+
+    Each group's "factor" is its share of the learning rate. Weight decay spares biases and norms.
+    """
+    groups = []
+    for is_head in (False, True):
+        parameters = [
+            parameter
+            for name, parameter in network.named_parameters()
+            if parameter.requires_grad and name.startswith(("attention.", "head.")) == is_head
+        ]
+        for decays in (True, False):
+            chosen = [parameter for parameter in parameters if (parameter.ndim >= 2) == decays]
+            factor = recipe.head_rate if is_head else 1.0
+            groups.append(
+                {"params": chosen, "factor": factor, "weight_decay": recipe.weight_decay if decays else 0.0}
+            )
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledFeatures:
-    """Cached features and what is right for them. accepted: bool N x labels, row by row as in the cache."""
+class Hooks:
+    """Told how training goes on. step: steps done of an epoch, and all of it; epoch: the records of all so far."""
 
-    cache: FeatureCache
-    accepted: Tensor
-
-    def batch(self, rows: Indices, views: Indices) -> tuple[Tensor, Tensor]:
-        """Return maps (N x 512 x 7 x 7, channels last) and accepted labels of some rows."""
-        maps = torch.from_numpy(self.cache.maps[rows, views].astype(np.float32))
-        return maps.permute(0, 3, 1, 2), self.accepted[torch.from_numpy(rows)]
-
-
-def partial_label_loss(logits: Tensor, accepted: Tensor) -> Tensor:
-    """Return the mean of -log(summed probability of the accepted labels).
-
-    With one accepted label it is the categorical cross-entropy. logits: N x labels; accepted: bool N x labels.
-    """
-    right = logits.masked_fill(~accepted, -torch.inf)
-    return (logits.logsumexp(dim=1) - right.logsumexp(dim=1)).mean()
-
-
-def learning_rate(step: int, *, steps: int, options: TrainOptions) -> float:
-    """Return the rate of a step: linear warm-up, then half a cosine down to zero."""
-    warmup = max(1, round(options.warmup * steps))
-    if step < warmup:
-        return options.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-
-
-def make_optimizer(network: Network, options: TrainOptions) -> torch.optim.AdamW:
-    """AdamW over what is trainable; weight decay only on matrices and kernels, not on biases and norms."""
-    trainable = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate)
+    step: Callable[[int, int], None] = lambda _done, _total: None
+    epoch: Callable[[Sequence[dict[str, float]]], None] = lambda _history: None
 
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """One run. fingerprint: what it was started with; a checkpoint of another run is left alone."""
+    """One run. weights: how often each readable training image is drawn, None for all alike.
+
+    work: folder of the checkpoints. fingerprint: what the run was started with; a checkpoint of another run is left
+    alone. In each process of a distributed run there is one.
+    """
 
     network: Network
-    train: LabelledFeatures
-    val: LabelledFeatures
-    options: TrainOptions
+    train: Inputs
+    val: Inputs
+    weights: Weights | None
+    recipe: Recipe
+    seed: int
+    work: Path
     fingerprint: str
-    on_batch: Callable[[int, int], None]
-    on_epoch: Callable[[dict[str, float]], None]
+    place: Place
+    hooks: Hooks = Hooks()
 
     @property
     def last(self) -> Path:
-        return self.options.work / "last.safetensors"
+        return self.work / "last.safetensors"
 
     @property
     def best(self) -> Path:
-        return self.options.work / "best.safetensors"
+        return self.work / "best.safetensors"
 
     def run(self) -> Progress:
-        """Train to the last epoch, resuming where a checkpoint stands; leave the best weights in the network."""
-        optimizer = make_optimizer(self.network, self.options)
-        progress = self._resume(optimizer)
-        while progress.epoch < self.options.epochs:
-            loss = self._train_epoch(progress.epoch, optimizer)
-            progress = self._close_epoch(progress, loss, optimizer)
-        checkpoint.load(self.best, self.network)
-        return progress
+        """Train to the end, resuming where a checkpoint stands; leave the best weights in the network."""
+        state = _State.begin(self)
+        while not self._is_over(state.progress):
+            self._train_epoch(state)
+            self._close_epoch(state)
+        self.place.wait()
+        parts, _ = checkpoint.load(self.best)
+        self.network.load_state_dict(parts[checkpoint.NETWORK])
+        return state.progress
 
-    def _resume(self, optimizer: torch.optim.Optimizer) -> Progress:
-        fresh = Progress(self.fingerprint)
-        if not self.last.exists():
-            return fresh
-        initial = {name: value.clone() for name, value in self.network.state_dict().items()}
-        progress = checkpoint.load(self.last, self.network, optimizer)
-        if progress.fingerprint == self.fingerprint:
-            return progress
-        self.network.load_state_dict(initial)
-        optimizer.state.clear()
-        return fresh
+    def _is_over(self, progress: Progress) -> bool:
+        is_early = progress.since_best >= self.recipe.patience
+        return progress.epoch >= self.recipe.epochs or is_early
 
-    def _train_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> float:
-        batches = list(epoch_batches(self.train, epoch, self.options))
-        self.network.train()
-        self.network.freeze()
-        # Dropout follows the epoch, so that a resumed run repeats what an undisturbed one does.
-        torch.manual_seed(self.options.seed * 1_000_003 + epoch)
-        total = 0.0
-        for number, (rows, views) in enumerate(batches):
-            step = epoch * len(batches) + number
-            rate = learning_rate(step, steps=self.options.epochs * len(batches), options=self.options)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            total += self._step(rows, views, optimizer)
-            self.on_batch(number + 1, len(batches))
-        return total / len(batches)
+    def _train_epoch(self, state: "_State") -> None:
+        plan = self._plan(state.progress.epoch)
+        state.part.train()
+        first, last_saved = state.progress.step, time.monotonic()
+        for inputs, accepted in self.train.batches(plan[first:], epoch=state.progress.epoch):
+            step = state.progress.epoch * len(plan) + state.progress.step
+            self._set_rate(state, step, self.recipe.epochs * len(plan))
+            # Dropout follows the step, so that a resumed run repeats what an undisturbed one does.
+            torch.manual_seed((self.seed * 1_000_003 + step) * 64 + self.place.rank)
+            loss = self._step(state, inputs, accepted)
+            state.progress = replace(state.progress, step=state.progress.step + 1, loss=state.progress.loss + loss)
+            self.hooks.step(state.progress.step, len(plan))
+            if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
+                self._save(self.last, state)
+                last_saved = time.monotonic()
 
-    def _step(self, rows: Indices, views: Indices, optimizer: torch.optim.Optimizer) -> float:
-        features, accepted = self.train.batch(rows, views)
-        optimizer.zero_grad(set_to_none=True)
-        logits, _ = self.network.classify(features)
-        loss = partial_label_loss(logits, accepted)
+    def _plan(self, epoch: int) -> list[Indices]:
+        rows = self.train.cache.readable
+        plan = epoch_batches(rows, self.weights, epoch=epoch, recipe=self.recipe, seed=self.seed)
+        return share_of(plan, rank=self.place.rank, processes=self.place.processes)
+
+    def _set_rate(self, state: "_State", step: int, steps: int) -> None:
+        losses = [record["loss"] for record in state.progress.history]
+        rate = learning_rate(step, steps=steps, recipe=self.recipe, losses=losses)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+
+    def _step(self, state: "_State", inputs: Tensor, accepted: Tensor) -> float:
+        state.optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            logits = state.part(to_network(inputs, self.place.device))
+        right = accepted.to(self.place.device, non_blocking=True)
+        loss = partial_label_loss(logits.float(), right, smoothing=self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        optimizer.step()
+        nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.update(self.network)
         return float(loss.detach())
 
-    def _close_epoch(self, progress: Progress, loss: float, optimizer: torch.optim.Optimizer) -> Progress:
-        record = {"epoch": progress.epoch + 1, "train_loss": loss, **validate(self.network, self.val)}
-        is_best = record["top1"] > progress.best
-        progress = replace(
-            progress,
-            epoch=progress.epoch + 1,
-            best=max(progress.best, record["top1"]),
-            history=(*progress.history, record),
+    def _precision(self) -> torch.autocast:
+        """Mixed precision on a GPU; the range of bfloat16 needs no scaling of the loss."""
+        is_gpu = self.place.device.type == "cuda"
+        return torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=is_gpu)
+
+    def _close_epoch(self, state: "_State") -> None:
+        """Validate in the first process, and let all take the same way from there."""
+        record = self._record(state) if self.place.is_first else {"top1": 0.0, "top5": 0.0, "loss": 0.0}
+        record = {name: self.place.same(value) for name, value in sorted(record.items())}
+        result = (record["top1"], -record["loss"])
+        is_best = result > state.progress.best
+        state.progress = replace(
+            state.progress,
+            epoch=state.progress.epoch + 1,
+            step=0,
+            loss=0.0,
+            best=max(state.progress.best, result),
+            since_best=0 if is_best else state.progress.since_best + 1,
+            history=(*state.progress.history, record),
         )
         if is_best:
-            checkpoint.save(self.best, self.network, optimizer, progress)
-        checkpoint.save(self.last, self.network, optimizer, progress)
-        self.on_epoch(record)
-        return progress
+            self._save_best(state)
+        self._save(self.last, state)
+        if self.place.is_first:
+            self.hooks.epoch(state.progress.history)
+
+    def _record(self, state: "_State") -> dict[str, float]:
+        raw = {name: value.clone() for name, value in self.network.state_dict().items()} if state.average else {}
+        if state.average is not None:
+            self.network.load_state_dict(state.average.values)
+        measured = validate(Trained(self.network, frozen=self.recipe.frozen), self.val, self.place.device)
+        if raw:
+            self.network.load_state_dict(raw)
+        loss = state.progress.loss / max(1, state.progress.step)
+        return {"epoch": state.progress.epoch + 1.0, "train_loss": loss, **measured}
+
+    def _save_best(self, state: "_State") -> None:
+        if self.place.is_first:
+            best = state.average.values if state.average else self.network.state_dict()
+            checkpoint.save(self.best, {checkpoint.NETWORK: best}, state.progress)
+
+    def _save(self, path: Path, state: "_State") -> None:
+        if self.place.is_first:
+            parts = {
+                checkpoint.NETWORK: self.network.state_dict(),
+                checkpoint.AVERAGE: state.average.values if state.average else {},
+                checkpoint.OPTIMIZER: checkpoint.optimizer_tensors(state.optimizer),
+            }
+            averaged = state.average.steps if state.average else 0
+            checkpoint.save(path, parts, replace(state.progress, averaged=averaged))
 
 
-def epoch_batches(features: LabelledFeatures, epoch: int, options: TrainOptions) -> Iterator[tuple[Indices, Indices]]:
-    """Yield (rows, views) of every batch of an epoch, shuffled by seed and epoch alone.
+@dataclass(slots=True)
+class _State:
+    """What changes from step to step."""
 
-    Each image appears once an epoch, with one of its views. A last batch of one is left out: a batch norm in
-    training mode would learn from a single image.
-    """
-    random = np.random.default_rng([options.seed, epoch])
-    rows = random.permutation(features.cache.readable)
-    views = random.integers(features.cache.maps.shape[1], size=len(rows))
-    for start in range(0, len(rows), options.batch_size):
-        batch = slice(start, start + options.batch_size)
-        if len(rows[batch]) > 1:
-            yield rows[batch], views[batch]
+    part: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+    progress: Progress
+
+    @classmethod
+    def begin(cls, trainer: Trainer) -> "_State":
+        """Start anew, or where the checkpoint of this very run stands."""
+        network, recipe = trainer.network, trainer.recipe
+        if recipe.frozen:
+            network.freeze()
+        state = cls(
+            Trained(network, frozen=recipe.frozen),
+            make_optimizer(network, recipe),
+            None,
+            Progress(trainer.fingerprint),
+        )
+        found = checkpoint.load(trainer.last) if trainer.last.exists() else None
+        trainer.place.wait()
+        if found is not None and found[1].fingerprint == trainer.fingerprint:
+            network.load_state_dict(found[0][checkpoint.NETWORK])
+            checkpoint.load_optimizer(state.optimizer, found[0][checkpoint.OPTIMIZER])
+            state.progress = found[1]
+        if recipe.ema > 0.0:
+            state.average = Average(network, recipe.ema)
+            if state.progress.averaged and found is not None:
+                state.average.load(found[0][checkpoint.AVERAGE], state.progress.averaged)
+        if trainer.place.processes > 1:
+            state.part = DistributedDataParallel(state.part)
+        return state
 
 
-def validate(network: Network, val: LabelledFeatures, *, batch_size: int = 64) -> dict[str, float]:
-    """Return loss, top1 and top5 of the validation split; any accepted label is right."""
-    network.eval()
-    loss, hits1, hits5 = 0.0, 0, 0
+def validate(part: Trained, val: Inputs, device: torch.device) -> dict[str, float]:
+    """Return loss, top1 and top5 of the validation images; any accepted label is right."""
+    part.eval()
     rows = val.cache.readable
+    plan = np.array_split(rows, -(-len(rows) // VALIDATION_BATCH))
+    loss, hits1, hits5 = 0.0, 0, 0
     with torch.inference_mode():
-        for start in range(0, len(rows), batch_size):
-            chunk = rows[start : start + batch_size]
-            features, accepted = val.batch(chunk, np.zeros(len(chunk), dtype=np.int64))
-            logits, _ = network.classify(features)
-            loss += float(partial_label_loss(logits, accepted)) * len(chunk)
-            best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-            right = accepted.gather(1, best)
+        for inputs, accepted in val.batches(plan, epoch=None):
+            logits = part(to_network(inputs, device)).float().cpu()
+            loss += float(partial_label_loss(logits, accepted)) * len(accepted)
+            right = accepted.gather(1, logits.topk(min(5, logits.shape[1]), dim=1).indices)
             hits1 += int(right[:, 0].sum())
             hits5 += int(right.any(dim=1).sum())
     return {"loss": loss / len(rows), "top1": hits1 / len(rows), "top5": hits5 / len(rows)}

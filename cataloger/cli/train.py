@@ -74,10 +74,37 @@ def train(
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the model.")] = "catalog",
     version: Annotated[str, typer.Option("--version", help="Version of the model.")] = "1",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")] = 6,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            envvar="CATALOGER_RECIPE",
+            metavar="auto|quick|full|paper",
+            help="quick trains the last layers on cached features, full all layers; paper repeats the paper.",
+        ),
+    ] = "auto",
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Passes over the images at most. Default: the recipe's.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=2, help="Images a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak of the learning rate.")] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", min=1, help="Stop after so many epochs without a better result.")
+    ] = None,
+    balance: Annotated[
+        float | None,
+        typer.Option(
+            "--balance",
+            min=0.0,
+            max=1.0,
+            help="0: images as they are; 1: all categories equally often.",
+        ),
+    ] = None,
     views: Annotated[
-        int, typer.Option("--views", min=1, help="Cached copies of an image, all but one augmented.")
-    ] = 2,
+        int | None,
+        typer.Option("--views", min=1, help="quick, paper: cached copies of an image, all but one augmented."),
+    ] = None,
+    device: flags.DeviceOption = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Same seed, data and machine: same weights.")] = 0,
     notes: Annotated[
         Path | None, typer.Option("--notes", metavar="FILE", help="Markdown to put into the model card.")
@@ -92,7 +119,7 @@ def train(
     """
     _require_train_extra()
     from cataloger.training.config import TrainOptions
-    from cataloger.training.recipe import train as run_training
+    from cataloger.training.run import train as run_training
 
     options = TrainOptions(
         labels=labels,
@@ -102,14 +129,28 @@ def train(
         start=_start_path(start),
         name=name,
         version=version,
-        epochs=epochs,
-        views=views,
+        recipe=recipe,
+        changes={
+            name: value
+            for name, value in {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "patience": patience,
+                "balance": balance,
+                "views": views,
+            }.items()
+            if value is not None
+        },
+        device=device,
         seed=seed,
         notes=notes,
         report_by=tuple(report_by or ()),
     )
     with render.progress_bar(enabled=not no_progress) as bar:
         trained = run_training(options, _ProgressListener(bar))
+    if trained is None:
+        return  # another process of a distributed run has done it
     _warn_unreadable(trained.failures)
     _print_reports(trained.reports, json_output=json_output)
     render.stderr_console().print(f"wrote {output}: use it with `cataloger tag PATH --model {output}`")

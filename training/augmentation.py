@@ -1,4 +1,4 @@
-"""Augmentation: the other views of a training image."""
+"""The other views of a training image."""
 
 import torch
 from torchvision.transforms import v2
@@ -10,13 +10,14 @@ class Augmentation:
     """Random crop, flip and colour jitter of decoded pixels, repeatable for a seed and an image.
 
     Works on the pixels that `preprocess.load` returns, so that no second way of decoding exists.
+    crop: smallest share of the area that a view shows.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int, seed: int, *, crop: float = 0.5) -> None:
         self._seed = seed
         self._transform = v2.Compose(
             [
-                v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(0.75, 1.3333), antialias=True),
+                v2.RandomResizedCrop(size, scale=(crop, 1.0), ratio=(0.75, 1.3333), antialias=True),
                 v2.RandomHorizontalFlip(),
                 v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
             ]

@@ -54,7 +54,7 @@ def shop(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(shop):
     arguments = ["train", "--labels", shop / "labels.csv", "--images", shop / "photos", "--output", shop / "model"]
-    arguments += ["--epochs", 8, "--name", "shapes", "--report-by", "kind", "--json"]
+    arguments += ["--recipe", "quick", "--epochs", 6, "--name", "shapes", "--report-by", "kind", "--json"]
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -91,7 +91,7 @@ def test_nothing_of_this_machine_gets_into_the_bundle(trained, shop):
 def test_the_same_command_again_trains_nothing_anew(trained, shop):
     before = (shop / "model.work" / "last.safetensors").stat().st_mtime_ns
     arguments = ["train", "--labels", shop / "labels.csv", "--images", shop / "photos", "--output", shop / "model"]
-    arguments += ["--epochs", 8, "--name", "shapes", "--no-progress"]
+    arguments += ["--recipe", "quick", "--epochs", 6, "--name", "shapes", "--no-progress"]
     first = read_bundle(shop / "model")
     again = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert again.exit_code == 0, again.stderr
@@ -111,7 +111,7 @@ def test_the_bundle_tags_and_is_evaluated(trained, shop, tmp_path):
 
 def test_a_bundle_is_a_start_for_another(trained, shop, tmp_path):
     start = ["train", "--labels", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "next"]
-    start += ["--start", shop / "model", "--epochs", 1, "--no-progress"]
+    start += ["--start", shop / "model", "--recipe", "quick", "--epochs", 1, "--no-progress"]
     result = CliRunner().invoke(app, [str(argument) for argument in start])
     assert result.exit_code == 0, result.stderr
     assert Path(tmp_path / "next" / "bundle.json").is_file()
@@ -122,7 +122,9 @@ def test_a_gate_that_fails_exits_with_4_and_leaves_no_bundle(shop, tmp_path, mon
 
     monkeypatch.setattr(export, "PARITY_TOLERANCE", -1.0)
     gate = ["train", "--labels", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "bad"]
-    result = CliRunner().invoke(app, [str(argument) for argument in (*gate, "--epochs", 1, "--no-progress")])
+    result = CliRunner().invoke(
+        app, [str(argument) for argument in (*gate, "--recipe", "quick", "--epochs", 1, "--no-progress")]
+    )
     assert result.exit_code == 4
     assert "nothing was written" in result.stderr
     assert not (tmp_path / "bad").exists()

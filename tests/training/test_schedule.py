@@ -1,0 +1,78 @@
+"""The learning rate, what an epoch draws, and how a recipe is chosen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cataloger.errors import UsageError
+from cataloger.training.recipes import RECIPES, choose_recipe
+from cataloger.training.sampling import draw_weights, epoch_batches, share_of
+from cataloger.training.schedule import learning_rate
+
+QUICK = replace(RECIPES["quick"], learning_rate=1.0, warmup=0.1, batch_size=8)
+
+
+def test_the_rate_warms_up_and_falls_to_zero():
+    rates = [learning_rate(step, steps=100, recipe=QUICK) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.001
+
+
+def test_on_a_plateau_the_rate_falls_to_nine_tenths():
+    paper = RECIPES["paper"]
+    losses = [1.0, 0.8, 0.9, 0.8, 0.7]  # the third and fourth are no progress
+    rates = [learning_rate(5, steps=100, recipe=paper, losses=losses[:epochs]) for epochs in range(6)]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 0.9e-4, 0.81e-4, 0.81e-4])
+
+
+def test_an_epoch_holds_every_image_once_and_differs_from_the_next():
+    first, again, second = (
+        [rows.tolist() for rows in epoch_batches(np.arange(25), None, epoch=epoch, recipe=QUICK, seed=0)]
+        for epoch in (0, 0, 1)
+    )
+    assert sorted(row for batch in first for row in batch)[:24] == sorted(row for batch in again for row in batch)
+    assert len({row for batch in first for row in batch}) == 24  # a last batch of one is left out
+    assert first == again != second
+
+
+@pytest.mark.parametrize(("balance", "rare"), [(0.5, 25), (1.0, 50)])
+def test_rare_categories_are_drawn_more_often(balance, rare):
+    accepted = np.zeros((100, 2), dtype=bool)
+    accepted[:90, 0] = accepted[90:, 1] = True
+    weights = draw_weights(accepted, balance)
+    drawn = np.concatenate(epoch_batches(np.arange(100), weights, epoch=3, recipe=QUICK, seed=1))
+    assert len(drawn) == 100
+    assert (drawn >= 90).sum() == pytest.approx(rare, abs=1)
+
+
+def test_without_balance_all_images_are_alike():
+    assert draw_weights(np.eye(3, dtype=bool), 0.0) is None
+
+
+def test_processes_share_each_batch_and_take_equally_many():
+    batches = [np.arange(9), np.arange(3)]
+    shares = [share_of(batches, rank=rank, processes=2) for rank in (0, 1)]
+    assert [[batch.tolist() for batch in share] for share in shares] == [[[0, 2, 4, 6]], [[1, 3, 5, 7]]]
+
+
+@pytest.mark.parametrize(
+    ("device", "images", "expected"), [("cuda", 10, "full"), ("cpu", 200, "full"), ("cpu", 2000, "quick")]
+)
+def test_the_recipe_suits_the_machine_and_says_why(device, images, expected):
+    recipe, reason = choose_recipe("auto", device=device, images=images, processors=2)
+    assert recipe.name == expected
+    assert f"recipe {expected}" in reason
+    assert "GPU" in reason
+
+
+def test_a_recipe_can_be_changed_but_not_to_nonsense():
+    recipe, reason = choose_recipe("paper", device="cpu", images=9, processors=2, changes={"epochs": 3})
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.optimizer) == (3, 16, 1e-4, "sgd")
+    assert "3 epochs" in reason
+    with pytest.raises(UsageError, match="auto, quick, full, paper"):
+        choose_recipe("fast", device="cpu", images=9, processors=2)
+    with pytest.raises(UsageError, match="--balance"):
+        choose_recipe("quick", device="cpu", images=9, processors=2, changes={"balance": 2.0})

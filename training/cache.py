@@ -1,0 +1,147 @@
+"""What is computed once for each image and kept in a file: decoded pixels, or the frozen part's output.
+
+Decoding and the first layers give the same in every epoch. Keeping it turns hours on a small machine into minutes.
+A cache that was interrupted is continued, and one of other images, preprocessing or weights is another cache.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cataloger.errors import TrainingError
+from cataloger.options import PreprocessSpec
+from cataloger.records import Failure, Pixels
+from cataloger.training.images import decode_examples
+from cataloger.training.labels import Example
+
+CHUNK = 32
+SAVE_EVERY = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Cached arrays of some examples.
+
+    values: memory-mapped, N x views x the shape of one. readable: indices of the examples that have values.
+    failures: one line for each example that could not be decoded.
+    """
+
+    values: np.memmap[Any, Any]
+    readable: npt.NDArray[np.int64]
+    failures: tuple[str, ...]
+
+
+class Maker(Protocol):
+    """Computes what is cached."""
+
+    spec: PreprocessSpec
+    views: int
+    shape: tuple[int, ...]
+    dtype: Any
+
+    @property
+    def identity(self) -> str:
+        """Changes when the same image would give other values."""
+        ...
+
+    def values(self, pixels: Sequence[Pixels], images: Sequence[int]) -> npt.NDArray[Any]:
+        """Return N x views x shape of decoded images, which are numbered for the augmentation."""
+        ...
+
+
+def cached(folder: Path, examples: Sequence[Example], maker: Maker, *, progress: Callable[[int], None]) -> Cache:
+    """Return the values of examples, computing those that `folder` lacks.
+
+    progress: told the number of examples done. Raises TrainingError when no image can be read or the disk is too
+    small.
+    """
+    folder = folder / _fingerprint(examples, maker)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = _read_state(folder)
+    values = _open(folder, (len(examples), maker.views, *maker.shape), maker.dtype)
+    if state["done"] < len(examples):
+        _fill(_Filling(values, maker, folder, state, progress), examples)
+    failed = {int(index) for index in state["failures"]}
+    readable = np.array([index for index in range(len(examples)) if index not in failed], dtype=np.int64)
+    if not len(readable):
+        raise TrainingError(f"none of {len(examples)} images could be read; the first: {state['failures']['0']}")
+    return Cache(values, readable, tuple(state["failures"].values()))
+
+
+@dataclass(slots=True)
+class _Filling:
+    values: np.memmap[Any, Any]
+    maker: Maker
+    folder: Path
+    state: dict[str, Any]
+    progress: Callable[[int], None]
+
+    def add(self, start: int, pixels: dict[int, Pixels]) -> None:
+        """Compute the values of some decoded examples; keys are indices counted from `start`."""
+        if pixels:
+            rows = [start + index for index in pixels]
+            self.values[rows] = self.maker.values(list(pixels.values()), rows)
+
+    def done(self, count: int) -> None:
+        self.values.flush()
+        self.state["done"] = count
+        temporary = self.folder / "state.json.tmp"
+        temporary.write_text(json.dumps(self.state), encoding="utf-8")
+        temporary.replace(self.folder / "state.json")
+
+
+def _fill(filling: _Filling, examples: Sequence[Example]) -> None:
+    start = int(str(filling.state["done"]))
+    pending: dict[int, Pixels] = {}
+    failures: dict[str, str] = filling.state["failures"]
+    for position, result in enumerate(decode_examples(examples[start:], filling.maker.spec), start=1):
+        index = int(result.item.key)
+        if isinstance(result, Failure):
+            failures[str(start + index)] = f"{result.item.uri}: {result.message} ({result.code})"
+        else:
+            pending[index] = result.pixels
+        if position % CHUNK == 0 or start + position == len(examples):
+            filling.add(start, pending)
+            pending = {}
+            filling.progress(start + position)
+        if position % SAVE_EVERY == 0 or start + position == len(examples):
+            filling.done(start + position)
+
+
+def _open(folder: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap[Any, Any]:
+    path = folder / "values.npy"
+    if path.exists():
+        return np.lib.format.open_memmap(path, mode="r+")
+    needed = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise TrainingError(
+            f"the cache of {shape[0]} images needs {needed / 1e9:.1f} GB below {folder.parent}, where "
+            f"{free / 1e9:.1f} GB are free; name another folder with --work, or use fewer --views"
+        )
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"done": 0, "failures": {}}
+    return state
+
+
+def _fingerprint(examples: Sequence[Example], maker: Maker) -> str:
+    """Name of a cache: another maker, list of files or size of a file is another cache."""
+    digest = hashlib.sha256(json.dumps([maker.identity, asdict(maker.spec), maker.views]).encode())
+    for example in examples:
+        stat = example.path.stat() if example.path.exists() else None
+        state = (stat.st_size, stat.st_mtime_ns) if stat else None
+        digest.update(f"{example.file}\0{state}\n".encode())
+    return digest.hexdigest()[:16]

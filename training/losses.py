@@ -1,0 +1,18 @@
+"""What training minimises."""
+
+import torch
+from torch import Tensor
+
+
+def partial_label_loss(logits: Tensor, accepted: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Return the mean of -log(summed probability of the accepted labels).
+
+    With one accepted label it is the categorical cross-entropy. smoothing: share of the target that is spread evenly
+    over all labels (Szegedy et al., arXiv:1512.00567). logits: N x labels; accepted: bool N x labels.
+    """
+    total = logits.logsumexp(dim=1)
+    right = logits.masked_fill(~accepted, -torch.inf).logsumexp(dim=1)
+    loss = total - right
+    if smoothing > 0.0:
+        loss = (1.0 - smoothing) * loss + smoothing * (total - logits.mean(dim=1))
+    return loss.mean()

@@ -1,0 +1,57 @@
+"""Which images an epoch shows, and in which order: a function of seed and epoch alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cataloger.training.recipes import Recipe
+
+Indices = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float64]
+
+
+def draw_weights(accepted: npt.NDArray[np.bool_], balance: float) -> Weights | None:
+    """Return how often each image is drawn, relative to the others; None for all alike.
+
+    An image of a category with n images weighs n ** -balance. Where several labels are accepted, each counts for
+    its share, and the image gets the mean of their weights. accepted: bool N x labels.
+    """
+    if balance == 0.0:
+        return None
+    shares = accepted / accepted.sum(axis=1, keepdims=True)
+    counts = np.maximum(shares.sum(axis=0), 1.0)
+    weights: Weights = (shares * counts**-balance).sum(axis=1)
+    return weights / weights.mean()
+
+
+def epoch_batches(rows: Indices, weights: Weights | None, *, epoch: int, recipe: Recipe, seed: int) -> list[Indices]:
+    """Return the rows of every batch of an epoch.
+
+    Without weights each image appears once; with weights (one for each of `rows`) as many images are drawn as there
+    are, systematically: one of weight 2.4 appears two or three times, and one of weight 0.5 every other epoch.
+    A last batch of one is left out: a batch norm in training mode would learn from a single image.
+    """
+    random = np.random.default_rng([seed, epoch])
+    drawn = rows if weights is None else rows[_systematic(weights, random)]
+    order = random.permutation(drawn)
+    batches = [order[start : start + recipe.batch_size] for start in range(0, len(order), recipe.batch_size)]
+    return [batch for batch in batches if len(batch) > 1]
+
+
+def share_of(batches: Sequence[Indices], *, rank: int, processes: int) -> list[Indices]:
+    """Return one process's share of each batch; all get equally many, so that none waits for ever."""
+    shares = []
+    for batch in batches:
+        even = len(batch) - len(batch) % processes
+        if even // processes > 1:
+            shares.append(batch[rank:even:processes])
+    return shares
+
+
+def _systematic(weights: Weights, random: np.random.Generator) -> Indices:
+    """Draw len(weights) positions with one random start: their counts differ from the expected by less than one."""
+    ends = np.cumsum(weights / weights.sum() * len(weights))
+    points = random.uniform() + np.arange(len(weights))
+    found: Indices = np.minimum(np.searchsorted(ends, points), len(weights) - 1)
+    return found

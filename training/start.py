@@ -1,0 +1,56 @@
+"""What a training starts from: the weights of a bundle, or of a backbone alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cataloger.bundle import WEIGHTS, read_bundle, sha256_of
+from cataloger.errors import TrainingError
+from cataloger.network import Network, load_backbone, load_head
+from cataloger.options import PreprocessSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Tensors to begin with. spec: preprocessing they were trained with. labels: of their head, if they have one."""
+
+    name: str
+    sha256: str
+    spec: PreprocessSpec
+    tensors: Mapping[str, Tensor]
+    labels: tuple[str, ...] = ()
+
+
+def read_start(path: Path) -> Start:
+    """Read a bundle, or a safetensors file of convolutions. Raises BundleError or TrainingError."""
+    spec, labels, title, file = PreprocessSpec(), (), path.name, path
+    if path.is_dir():
+        bundle = read_bundle(path, check=(WEIGHTS,))
+        spec, labels, title, file = bundle.preprocess, bundle.labels, bundle.title, path / WEIGHTS
+    try:
+        return Start(title, sha256_of(file), spec, load_file(file), labels)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"the weights of {path} cannot be read: {error}") from error
+
+
+def load_start(network: Network, start: Start, labels: tuple[str, ...]) -> str:
+    """Copy into the network what fits it; return one line that says what."""
+    tensors = dict(start.tensors)
+    try:
+        load_backbone(network, tensors)
+    except (KeyError, RuntimeError) as error:
+        raise TrainingError(f"the weights of {start.name} do not fit the network: {error}") from error
+    if not start.labels:
+        return f"start: convolutions of {start.name}; attention and head are new"
+    kept = load_head(network, tensors, known=start.labels, wanted=labels)
+    return f"start: {start.name}; {len(kept)} of {len(labels)} categories are known to it" + (
+        f", new: {_named([label for label in labels if label not in kept])}" if len(kept) < len(labels) else ""
+    )
+
+
+def _named(labels: list[str]) -> str:
+    return ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
