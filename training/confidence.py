@@ -1,4 +1,4 @@
-"""What confidences are worth: reliability, calibration error, and how accuracy grows as unsure images are left out."""
+"""What confidences are worth: reliability, calibration error, and what leaving unsure images out gains."""
 
 import math
 from dataclasses import dataclass

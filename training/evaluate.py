@@ -1,6 +1,5 @@
 """Measure a bundle against labelled images, through the same path that `cataloger tag` takes."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +12,11 @@ from cataloger.classify.onnx import OnnxClassifier
 from cataloger.cpus import available_cpus
 from cataloger.errors import TrainingError
 from cataloger.records import Failure, Floats, Image
+from cataloger.training.findings import plain, reports_by_group
 from cataloger.training.images import decode_examples
 from cataloger.training.labels import Example, accepted_matrix
-from cataloger.training.metrics import Report, Share, measure
+from cataloger.training.metrics import Report, Share
+from cataloger.training.predictions import Predictions
 
 BATCH = 16
 
@@ -36,8 +37,15 @@ def score(bundle: Bundle, examples: Sequence[Example], *, progress: Callable[[in
     kept: list[Example] = []
     logits: list[Floats] = []
     for done, batch in _batches(bundle, examples, failures):
-        kept += [examples[int(image.item.key)] for image in batch]
-        logits.append(classifier.logits(np.stack([image.pixels for image in batch])))
+        scores = classifier.logits(np.stack([image.pixels for image in batch]))
+        good = np.isfinite(scores).all(axis=1)
+        kept += [examples[int(image.item.key)] for image, is_good in zip(batch, good, strict=True) if is_good]
+        failures += [
+            f"{image.item.uri}: the model's scores for it are not finite numbers (classify.not_finite)"
+            for image, is_good in zip(batch, good, strict=True)
+            if not is_good
+        ]
+        logits.append(scores[good])
         progress(done)
     if not kept:
         raise TrainingError(f"none of {len(examples)} images could be read" + "".join(f"; {f}" for f in failures[:1]))
@@ -46,21 +54,13 @@ def score(bundle: Bundle, examples: Sequence[Example], *, progress: Callable[[in
 
 def report(bundle: Bundle, scored: Scored) -> dict[str, Report]:
     """Measure each combination of group values, and "all". Keys are the values joined by a space."""
-    names = [" ".join(value for value in example.groups if value) for example in scored.examples]
-    groups = dict.fromkeys(sorted({name for name in names if name}))
-    accepted = accepted_matrix(scored.examples, bundle.labels)
-    reports = {}
-    for group in (*groups, "all"):
-        rows = np.array([group in ("all", name) for name in names])
-        reports[group] = measure(scored.logits[rows], accepted[rows], bundle.labels, temperature=bundle.temperature)
-    return reports
+    predictions = Predictions.of_logits(scored.logits, bundle.labels, bundle.temperature)
+    return reports_by_group(scored.examples, predictions, accepted_matrix(scored.examples, bundle.labels))
 
 
 def reports_json(reports: dict[str, Report]) -> dict[str, Any]:
     """Return reports as plain JSON values; a figure that does not exist is null."""
-    values: dict[str, Any] = json.loads(
-        json.dumps({name: asdict(r) for name, r in reports.items()}), parse_constant=lambda _: None
-    )
+    values: dict[str, Any] = plain({name: asdict(report) for name, report in reports.items()})
     return values
 
 
