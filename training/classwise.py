@@ -61,8 +61,8 @@ def averages(matrix: Ints, classes: Sequence[int]) -> Averages:
     present = np.flatnonzero(support)
     weights = draws.support / draws.support.sum(axis=1, keepdims=True)
     return Averages(
-        macro=_mean(scores, draws.f1, classes),
-        macro_all=_mean(scores, draws.f1, present.tolist()),
+        macro=_mean(scores, draws, classes),
+        macro_all=_mean(scores, draws, present.tolist()),
         weighted=between(float(scores @ support / support.sum()), (draws.f1 * weights).sum(axis=1)),
     )
 
@@ -111,6 +111,11 @@ def _all_f1(matrix: Ints) -> Floats:
     return f1_scores(matrix.diagonal().astype(float), matrix.sum(axis=1), matrix.sum(axis=0))
 
 
-def _mean(scores: Floats, draws: Floats, classes: Sequence[int]) -> Share:
+def _mean(scores: Floats, draws: _Draws, classes: Sequence[int]) -> Share:
+    """Return the mean F1 of classes. A class that a draw leaves without rows has no F1 there, and does not count."""
     chosen = list(classes)
-    return between(float(scores[chosen].mean()), draws[:, chosen].mean(axis=1)) if chosen else UNKNOWN
+    if not chosen:
+        return UNKNOWN
+    present = draws.support[:, chosen] > 0
+    sums = (draws.f1[:, chosen] * present).sum(axis=1)
+    return between(float(scores[chosen].mean()), sums / np.maximum(present.sum(axis=1), 1))

@@ -90,7 +90,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     return made
 
 
+def printable(text: str) -> str:
+    """Return text without anything that a terminal would act upon; file names and labels may hold it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _cell(value: object) -> Text:
-    return Text(
-        f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-    )
+    if isinstance(value, float):
+        return Text(f"{value:,.3f}")
+    return Text(f"{value:,}" if isinstance(value, int) else printable(str(value)))
