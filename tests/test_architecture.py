@@ -19,6 +19,7 @@ FLOORS = (
     ("cataloger.options", 0),
     ("cataloger.cpus", 0),
     ("cataloger.signatures", 0),
+    ("cataloger.text", 0),
     ("cataloger.versions", 0),
     ("cataloger.products", 0),
     ("cataloger.owner", 0),

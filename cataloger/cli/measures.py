@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from cataloger.cli import render
+from cataloger.text import printable
 
 if TYPE_CHECKING:
     from cataloger.training.assessment import Evaluation, Subject
@@ -145,4 +146,4 @@ def _known(confidence: float | None) -> str:
 
 def _say(console: Console, text: str) -> None:
     """Print a line that holds names: no markup, no control characters."""
-    console.print(render.printable(text), markup=False)
+    console.print(printable(text), markup=False)

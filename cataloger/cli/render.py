@@ -23,6 +23,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from cataloger.text import printable
+
 PIPE_WIDTH = 200
 
 
@@ -88,11 +90,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made
-
-
-def printable(text: str) -> str:
-    """Return text without anything that a terminal would act upon; file names and labels may hold it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _cell(value: object) -> Text:
