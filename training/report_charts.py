@@ -23,6 +23,7 @@ from cataloger.training.intervals import Ints, Share
 DPI = 160
 MATRIX_CLASSES = 60
 BAR_CLASSES = 60
+RARE = 20  # images; a bin of fewer says little
 LONGEST_NAME = 28
 ACCENT = "#2563c9"
 
@@ -68,7 +69,10 @@ def confusion_chart(findings: Findings, palette: Palette) -> Figure:
 
 
 def reliability_chart(findings: Findings, palette: Palette) -> Figure:
-    """Draw accuracy against confidence, and below it how many images have which confidence."""
+    """Draw accuracy against confidence, and below it how many images have which confidence.
+
+    Bins of fewer than RARE images are grey.
+    """
     figure, (upper, lower) = _figures(palette, 4.6, 4.6, heights=(4, 1))
     bins = findings.reliability
     confidence = np.array([each.confidence for each in bins])
@@ -78,9 +82,19 @@ def reliability_chart(findings: Findings, palette: Palette) -> Figure:
         [b.accuracy.high - b.accuracy.value for b in bins],
     ]
     upper.plot([0, 1], [0, 1], color=palette.muted, linestyle="--", linewidth=1)
-    if bins:
-        margins = _margins([each.accuracy for each in bins])
-        upper.errorbar(confidence, accuracy, margins, color=palette.accent, marker="o", capsize=2)
+    is_rare = np.array([each.images < RARE for each in bins], dtype=bool)
+    for chosen, colour in ((is_rare, palette.muted), (~is_rare, palette.accent)):
+        margins = _margins([each.accuracy for each, keep in zip(bins, chosen, strict=True) if keep])
+        upper.errorbar(
+            confidence[chosen],
+            accuracy[chosen],
+            margins,
+            color=colour,
+            fmt="o",
+            markersize=4,
+            elinewidth=1,
+            capsize=2,
+        )
     _as_shares(upper)
     upper.set_ylabel("right")
     lower.bar(
@@ -114,12 +128,12 @@ def coverage_chart(findings: Findings, palette: Palette) -> Figure:
     if sure.images:
         axes.plot([sure.coverage], [sure.accuracy.value], color=palette.ink, marker="o")
         axes.annotate(
-            f"confidence {SURE:.0%} or more", (sure.coverage, sure.accuracy.value), xytext=(0, -16),
-            textcoords="offset points", ha="center", color=palette.ink, fontsize=8,
+            f"confidence {SURE:.0%} or more", (sure.coverage, sure.accuracy.value), xytext=(-6, -14),
+            textcoords="offset points", ha="right", color=palette.ink, fontsize=8,
         )  # fmt: skip
     _as_shares(axes)
     lowest = min((point.accuracy.low for point in points if point.coverage > 0.1), default=0.0)
-    axes.set_ylim(max(0.0, np.floor(lowest * 10) / 10 - 0.1), 1.005)
+    axes.set_ylim(max(0.0, np.floor(lowest * 20) / 20), 1.005)
     axes.set_xlabel("images that are taken, most confident first")
     axes.set_ylabel("right of these")
     return figure
