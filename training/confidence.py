@@ -40,21 +40,21 @@ def expected_calibration_error(confidence: Floats, correct: Bools) -> float:
     """Return the ECE over BINS equal-width bins (Naeini et al., 2015)."""
     if not len(confidence):
         return math.nan
-    return _calibration_error(_bins(confidence), confidence - correct)
+    return error_of_bins(bins_of(confidence), confidence - correct)
 
 
 def calibration_error(confidence: Floats, correct: Bools) -> Share:
     """Return the ECE with its bootstrap interval. A bootstrap of an ECE lies higher than the ECE itself."""
     if not len(confidence):
         return UNKNOWN
-    bins, gaps = _bins(confidence), confidence - correct
-    draws = resampled_rows(lambda rows: _calibration_error(bins[rows], gaps[rows]), len(gaps))
-    return between(_calibration_error(bins, gaps), draws)
+    bins, gaps = bins_of(confidence), confidence - correct
+    draws = resampled_rows(lambda rows: error_of_bins(bins[rows], gaps[rows]), len(gaps))
+    return between(error_of_bins(bins, gaps), draws)
 
 
 def reliability(confidence: Floats, correct: Bools) -> tuple[ReliabilityBin, ...]:
     """Return the bins of the reliability curve that hold images."""
-    bins = _bins(confidence)
+    bins = bins_of(confidence)
     return tuple(
         ReliabilityBin(
             low=float(b) / BINS,
@@ -103,11 +103,11 @@ def area_under_risk_coverage(confidence: Floats, correct: Bools) -> float:
     return float(risks.mean())
 
 
-def _bins(confidence: Floats) -> Ints:
+def bins_of(confidence: Floats) -> Ints:
     bins: Ints = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     return bins
 
 
-def _calibration_error(bins: Ints, gaps: Floats) -> float:
+def error_of_bins(bins: Ints, gaps: Floats) -> float:
     """gaps: confidence minus 1 for each right row, minus 0 for each wrong one."""
     return float(np.abs(np.bincount(bins, weights=gaps, minlength=BINS)).sum() / len(gaps))

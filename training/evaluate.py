@@ -19,6 +19,7 @@ from cataloger.training.metrics import Report, Share
 from cataloger.training.predictions import Predictions
 
 BATCH = 16
+NOT_FINITE = "{}: the model's scores for it are not finite numbers (classify.not_finite)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +33,59 @@ class Scored:
 
 def score(bundle: Bundle, examples: Sequence[Example], *, progress: Callable[[int], None] = lambda _: None) -> Scored:
     """Classify examples with a bundle. Images that cannot be decoded are listed as failures."""
-    classifier = OnnxClassifier(bundle, threads=available_cpus())
+    (scored,) = _score((bundle,), examples, progress)
+    return scored
+
+
+def score_together(
+    bundles: Sequence[Bundle],
+    examples: Sequence[Example],
+    *,
+    begin: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
+) -> list[Scored]:
+    """Classify examples with several bundles; all results are of the same images, in the same order.
+
+    Images are decoded once where the bundles see them alike. begin: told how much there is to do; returns what is
+    then told how much is done.
+    """
+    if len({bundle.preprocess for bundle in bundles}) == 1:
+        return _score(bundles, examples, begin(len(examples)))
+    progress = begin(len(bundles) * len(examples))
+    scores: list[Scored] = []
+    for bundle in bundles:
+        before = len(scores) * len(examples)
+        scores += _score((bundle,), examples, lambda done, before=before: progress(before + done))  # type: ignore[misc]
+    return _aligned(scores)
+
+
+def _score(bundles: Sequence[Bundle], examples: Sequence[Example], progress: Callable[[int], None]) -> list[Scored]:
+    """Classify with bundles of the same preprocessing; an image without finite scores from all is a failure."""
+    classifiers = [OnnxClassifier(bundle, threads=available_cpus()) for bundle in bundles]
     failures: list[str] = []
     kept: list[Example] = []
-    logits: list[Floats] = []
-    for done, batch in _batches(bundle, examples, failures):
-        scores = classifier.logits(np.stack([image.pixels for image in batch]))
-        good = np.isfinite(scores).all(axis=1)
-        kept += [examples[int(image.item.key)] for image, is_good in zip(batch, good, strict=True) if is_good]
-        failures += [
-            f"{image.item.uri}: the model's scores for it are not finite numbers (classify.not_finite)"
-            for image, is_good in zip(batch, good, strict=True)
-            if not is_good
-        ]
-        logits.append(scores[good])
+    logits: list[list[Floats]] = []
+    for done, batch in _batches(bundles[0], examples, failures):
+        pixels = np.stack([image.pixels for image in batch])
+        scores = [classifier.logits(pixels) for classifier in classifiers]
+        good = np.logical_and.reduce([np.isfinite(each).all(axis=1) for each in scores])
+        failures += [NOT_FINITE.format(image.item.uri) for image, fine in zip(batch, good, strict=True) if not fine]
+        kept += [examples[int(image.item.key)] for image, fine in zip(batch, good, strict=True) if fine]
+        logits.append([each[good] for each in scores])
         progress(done)
     if not kept:
         raise TrainingError(f"none of {len(examples)} images could be read" + "".join(f"; {f}" for f in failures[:1]))
-    return Scored(tuple(kept), np.concatenate(logits), tuple(failures))
+    columns = [np.concatenate(each) for each in zip(*logits, strict=True)]
+    return [Scored(tuple(kept), each, tuple(failures)) for each in columns]
+
+
+def _aligned(scores: Sequence[Scored]) -> list[Scored]:
+    """Keep the images that every result is of."""
+    files = set.intersection(*({example.file for example in each.examples} for each in scores))
+    aligned = []
+    for each in scores:
+        rows = [row for row, example in enumerate(each.examples) if example.file in files]
+        aligned.append(Scored(tuple(each.examples[row] for row in rows), each.logits[rows], each.failures))
+    return aligned
 
 
 def report(bundle: Bundle, scored: Scored) -> dict[str, Report]:

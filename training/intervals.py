@@ -34,7 +34,7 @@ def wilson(successes: int, trials: int) -> Share:
     share, z2 = successes / trials, Z95**2
     centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     margin = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return Share(share, centre - margin, centre + margin)
+    return Share(share, max(0.0, centre - margin), min(1.0, centre + margin))
 
 
 def resampled_counts(counts: Ints) -> Ints:

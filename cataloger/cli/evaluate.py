@@ -9,12 +9,11 @@ import typer
 from cataloger.bundle import read_bundle, resolve_bundle_path
 from cataloger.cli import options as flags
 from cataloger.cli import render
+from cataloger.cli.labelled import counter, read_labelled
 from cataloger.cli.measures import print_evaluation
 from cataloger.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.progress import Progress
 
     from cataloger.training.assessment import EvaluateOptions, Evaluation
@@ -32,23 +31,10 @@ image are joined by "|". With --results nothing is classified: a result is found
 address on the web, or by its key, which is the path below the tagged folder.
 """
 
-LabelsArgument = Annotated[
-    Path, typer.Argument(metavar="LABELS", help="CSV of labels: columns file, labels and, if wanted, split.")
-]
-ImagesOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--images",
-        envvar="CATALOGER_IMAGES",
-        metavar="DIR",
-        help="Folder that `file` is relative to. Default: that of LABELS.",
-    ),
-]
-
 
 def evaluate(
-    labels: LabelsArgument,
-    images: ImagesOption = None,
+    labels: flags.LabelsArgument,
+    images: flags.ImagesOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -67,10 +53,7 @@ def evaluate(
         typer.Option("--source", metavar="NAME", help="Of --results, only this one of `cataloger sources list`."),
     ] = None,
     schema: flags.SchemaOption = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", help="train, val, test or all. Default: test, or all if the labels name no split."),
-    ] = None,
+    split: flags.SplitOption = None,
     report_by: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,7 +87,7 @@ def evaluate(
         from cataloger.training.report_page import require_page_extra
 
         require_page_extra()
-    data = _read_labels(labels, images, report_by or [])
+    data = read_labelled(labels, images, report_by or ())
     with render.progress_bar(enabled=not no_progress) as bar:
         if results is None:
             if source is not None or schema is not None:
@@ -121,12 +104,6 @@ def evaluate(
         render.print_json(evaluation.as_json())
     else:
         print_evaluation(evaluation)
-
-
-def _read_labels(labels: Path, images: Path | None, report_by: list[str]) -> "LabelledImages":
-    from cataloger.training.labels import read_labels
-
-    return read_labels(labels, images or labels.parent, report_by=report_by, for_training=False)
 
 
 def _of_bundle(model: str, data: "LabelledImages", options: "EvaluateOptions", bar: "Progress") -> "Evaluation":
@@ -157,15 +134,3 @@ def _of_results(
                 "leave --model out, or leave --results out to classify the images"
             )
     return evaluation
-
-
-def counter(bar: "Progress", name: str) -> "Callable[[int], Callable[[int], None]]":
-    """Return what starts a progress bar when it is told a total; that returns what moves it."""
-
-    def begin(total: int) -> "Callable[[int], None]":
-        if bar.disable:
-            return lambda _done: None
-        task = bar.add_task(name, total=total, extra="")
-        return lambda done: bar.update(task, completed=done)
-
-    return begin

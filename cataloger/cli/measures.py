@@ -1,5 +1,6 @@
 """What `evaluate` and `models diff` print: compact tables, what is worst first."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
     from cataloger.training.findings import Findings
     from cataloger.training.intervals import Share
     from cataloger.training.metrics import Report
+    from cataloger.training.model_diff import Compared, ModelDiff, OnlyOne
 
 CLASSES = 15
 CONFUSIONS = 10
 MISTAKES = 10
 NAMED = 5
+DIFF_NAMES = {"macro_f1": "macro F1", "ece": "calibration error (ECE)"}
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -43,7 +46,7 @@ def _group(name: str, report: "Report") -> tuple[object, ...]:
 
 def share(measured: "Share") -> str:
     """Return a share with its interval, "-" if there is none."""
-    if measured.value != measured.value:
+    if math.isnan(measured.value):
         return "-"
     return f"{measured.value:.3f} ({measured.low:.3f}-{measured.high:.3f})"
 
@@ -138,6 +141,64 @@ def _print_mistakes(console: Console, findings: "Findings") -> None:
         columns = ("most confident mistakes", "label", "predicted", "confidence", "of the label")
         console.print(render.table(columns, rows))
         _say(console, f"{findings.mistakes_in_all:,} mistakes in all; the most confident may be wrong labels")
+
+
+def print_model_diff(difference: "ModelDiff") -> None:
+    """Print a comparison of two models: figures, chance, classes that lost most, images that only one gets right."""
+    console, compared = render.stdout_console(), difference.compared
+    _say(console, f"A: {compared.a}; B: {compared.b}; {difference.images:,} labelled images")
+    for line in _compared(compared):
+        _say(console, line)
+    rows = [
+        (DIFF_NAMES.get(c.name, c.name), c.a, c.b, f"{c.difference.value:+.3f}", _signed(c.difference))
+        for c in difference.changes
+    ]
+    console.print(render.table(("", "A", "B", "B - A", "95% interval"), rows))
+    only_a, only_b = difference.only_a_count, difference.only_b_count
+    verdict = "more than chance" if difference.p_value < 0.05 else "may be chance"
+    chance = f"{verdict} (McNemar, exact p = {difference.p_value:.3g})"
+    _say(console, f"right with A alone {only_a:,}, with B alone {only_b:,}: {chance}")
+    _print_class_changes(console, difference)
+    for name, images in (("A", difference.only_a), ("B", difference.only_b)):
+        _print_only(console, name, images)
+
+
+def _compared(compared: "Compared") -> list[str]:
+    lines = []
+    if compared.only_a or compared.only_b:
+        only = [f"{name} alone knows {', '.join(labels)}" for name, labels in
+                (("A", compared.only_a), ("B", compared.only_b)) if labels]  # fmt: skip
+        lines.append(f"compared on the {len(compared.shared):,} labels that both know; {'; '.join(only)}")
+    if compared.left_out:
+        counts = ", ".join(f"{label} ({count:,})" for label, count in list(compared.left_out.items())[:NAMED])
+        more = f" and {len(compared.left_out) - NAMED} more labels" if len(compared.left_out) > NAMED else ""
+        lines.append(f"left out, images of labels that not both know: {counts}{more}")
+    if compared.failures:
+        lines.append(_named(f"left out, {len(compared.failures):,} images without an answer", compared.failures))
+    return lines
+
+
+def _print_class_changes(console: Console, difference: "ModelDiff") -> None:
+    losses = [c for c in difference.classes if c.is_loss]
+    moved = [c for c in difference.classes if c.difference and not c.is_loss]
+    chosen = [*losses, *(c for c in moved if c.difference < 0), *(c for c in reversed(moved) if c.difference > 0)]
+    if losses:
+        _say(console, f"lost more than five points of recall: {', '.join(c.label for c in losses)}")
+    if chosen:
+        rows = [(c.label, c.support, share(c.a), share(c.b), f"{c.difference:+.3f}") for c in chosen]
+        console.print()
+        console.print(render.table(("recall of", "images", "A", "B", "B - A"), rows))
+
+
+def _print_only(console: Console, name: str, images: "Sequence[OnlyOne]") -> None:
+    if images:
+        rows = [(each.file, " | ".join(each.given), each.a, each.b, each.confidence) for each in images[:MISTAKES]]
+        console.print()
+        console.print(render.table((f"only {name} is right", "label", "A", "B", "confidence"), rows))
+
+
+def _signed(difference: "Share") -> str:
+    return "-" if math.isnan(difference.value) else f"{difference.low:+.3f} to {difference.high:+.3f}"
 
 
 def _known(confidence: float | None) -> str:
