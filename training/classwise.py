@@ -82,7 +82,7 @@ def class_reports(matrix: Ints, labels: Sequence[str]) -> tuple[ClassReport, ...
             recall=wilson(int(right[c]), int(support[c])),
             f1=between(float(scores[c]), draws.f1[:, c]),
         )
-        for c in np.flatnonzero(support + predicted)
+        for c in np.flatnonzero(support + predicted).tolist()
     )
 
 

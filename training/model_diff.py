@@ -170,7 +170,7 @@ def _renamed(predictions: Predictions, names: tuple[str, ...]) -> Predictions:
 def _changes(hits: tuple[Bools, Bools], single: tuple[Single, Single], classes: int) -> tuple[Change, ...]:
     changes = []
     for k in (1, 3, 5):
-        a, b = (each[:, :k].any(axis=1) for each in hits)
+        a, b = (np.asarray(each[:, :k].any(axis=1)) for each in hits)
         changes.append(Change(f"top-{k}", float(a.mean()), float(b.mean()), difference_of_hits(a, b)))
     first, second = single
     present = np.flatnonzero(np.bincount(first.truth, minlength=classes)).tolist()
@@ -189,7 +189,7 @@ def _classes(a: Single, b: Single, labels: Sequence[str]) -> tuple[ClassChange, 
     support = np.bincount(a.truth, minlength=len(labels))
     found = [np.bincount(each.truth[each.truth == each.guess], minlength=len(labels)) for each in (a, b)]
     changes = []
-    for c in np.flatnonzero(support):
+    for c in np.flatnonzero(support).tolist():
         difference = float((found[1][c] - found[0][c]) / support[c])
         recalls = [wilson(int(each[c]), int(support[c])) for each in found]
         is_loss = difference < -NOTABLE_LOSS

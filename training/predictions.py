@@ -46,7 +46,8 @@ class Predictions:
     def hits(self, accepted: Bools) -> Bools:
         """Return bool N x k: whether the label of each rank is accepted (bool N x labels)."""
         found: Bools = np.take_along_axis(accepted, np.maximum(self.ranked, 0), axis=1)
-        return found & (self.ranked != NOT_RANKED)
+        found &= self.ranked != NOT_RANKED
+        return found
 
     def rows(self, chosen: Bools) -> "Predictions":
         """Return those of some images. chosen: bool N."""

@@ -77,24 +77,12 @@ def reliability_chart(findings: Findings, palette: Palette) -> Figure:
     bins = findings.reliability
     confidence = np.array([each.confidence for each in bins])
     accuracy = np.array([each.accuracy.value for each in bins])
-    margins = [
-        [a.value - a.low for a in (b.accuracy for b in bins)],
-        [b.accuracy.high - b.accuracy.value for b in bins],
-    ]
     upper.plot([0, 1], [0, 1], color=palette.muted, linestyle="--", linewidth=1)
     is_rare = np.array([each.images < RARE for each in bins], dtype=bool)
     for chosen, colour in ((is_rare, palette.muted), (~is_rare, palette.accent)):
         margins = _margins([each.accuracy for each, keep in zip(bins, chosen, strict=True) if keep])
-        upper.errorbar(
-            confidence[chosen],
-            accuracy[chosen],
-            margins,
-            color=colour,
-            fmt="o",
-            markersize=4,
-            elinewidth=1,
-            capsize=2,
-        )
+        style: dict[str, Any] = {"color": colour, "fmt": "o", "markersize": 4, "elinewidth": 1, "capsize": 2}
+        upper.errorbar(confidence[chosen], accuracy[chosen], margins, **style)
     _as_shares(upper)
     upper.set_ylabel("right")
     lower.bar(
@@ -144,9 +132,8 @@ def class_chart(findings: Findings, palette: Palette) -> Figure:
     worst = findings.worst_classes()[:BAR_CLASSES]
     figure, axes = _figure(palette, 5.6, max(1.6, 0.2 * len(worst) + 0.9))
     values = np.array([each.f1.value for each in worst])
-    margins = _margins([each.f1 for each in worst])
-    colours = {"color": palette.accent, "ecolor": palette.muted}
-    axes.barh(range(len(worst)), values, xerr=margins, height=0.7, **colours)
+    style: dict[str, Any] = {"color": palette.accent, "ecolor": palette.muted, "height": 0.7}
+    axes.barh(range(len(worst)), values, xerr=_margins([each.f1 for each in worst]), **style)
     axes.set_yticks(range(len(worst)), [f"{_short(each.label)} ({each.support:,})" for each in worst], fontsize=7)
     axes.invert_yaxis()
     axes.margins(y=0.01)
@@ -185,7 +172,7 @@ def svg(name: str, findings: Findings, *, alt: str) -> str:
 @contextmanager
 def _drawing(name: str) -> Iterator[None]:
     # Text stays text, with the fonts of the reader; a "$" in a label is no formula; ids differ from chart to chart.
-    settings: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
     with rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
@@ -221,7 +208,8 @@ def _style(axes: Axes, palette: Palette) -> None:
 def _margins(shares: Sequence[Share]) -> Floats:
     """Return how far the intervals reach below and above: 2 x N. A bootstrap's may not hold its value."""
     reach = [(share.value - share.low, share.high - share.value) for share in shares]
-    return np.clip(np.array(reach).reshape(-1, 2), 0.0, 1.0).T
+    margins: Floats = np.clip(np.array(reach).reshape(-1, 2), 0.0, 1.0).T
+    return margins
 
 
 def _as_shares(axes: Axes) -> None:

@@ -112,9 +112,9 @@ def _print_classes(console: Console, findings: "Findings") -> None:
     if len(worst) > CLASSES:
         _say(console, f"{len(worst) - CLASSES} better classes are not shown; --json and --output have all")
     if findings.confusions:
-        rows = [(each.given, each.predicted, each.images) for each in findings.confusions[:CONFUSIONS]]
+        pairs = [(each.given, each.predicted, each.images) for each in findings.confusions[:CONFUSIONS]]
         console.print()
-        console.print(render.table(("confused", "taken for", "images"), rows))
+        console.print(render.table(("confused", "taken for", "images"), pairs))
 
 
 def _print_confidences(console: Console, findings: "Findings") -> None:
