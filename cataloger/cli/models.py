@@ -99,7 +99,7 @@ def diff(
     from cataloger.training.model_diff import compare_bundles
 
     options = EvaluateOptions(labels=labels, split=split)
-    bundles = [read_bundle(resolve_bundle_path(model)) for model in (before, after)]
+    a, b = (read_bundle(resolve_bundle_path(model)) for model in (before, after))
     _, chosen = choose_split(read_labelled(labels, images), options)
     with render.progress_bar(enabled=not no_progress) as bar:
         difference = compare_bundles(
