@@ -102,9 +102,7 @@ def diff(
     a, b = (read_bundle(resolve_bundle_path(model)) for model in (before, after))
     _, chosen = choose_split(read_labelled(labels, images), options)
     with render.progress_bar(enabled=not no_progress) as bar:
-        difference = compare_bundles(
-            bundles[0], bundles[1], chosen, begin=counter(bar, "classifying"), number=examples
-        )
+        difference = compare_bundles(a, b, chosen, begin=counter(bar, "classifying"), number=examples)
     if json_output:
         render.print_json(difference.as_json())
     else:

@@ -30,10 +30,11 @@ def test_precision_recall_and_f1_of_each_class_by_hand():
 
 
 def test_a_class_that_is_only_predicted_has_no_recall():
-    (_, b) = class_reports(confusion_matrix(np.array([0, 0]), np.array([0, 1]), 2), ("a", "b"))
+    matrix = confusion_matrix(np.array([0, 0]), np.array([0, 1]), 2)
+    (_, b) = class_reports(matrix, ("a", "b"))
     assert (b.support, b.predicted) == (0, 1)
     assert np.isnan(b.recall.value)
-    assert averages(confusion_matrix(np.array([0, 0]), np.array([0, 1]), 2), []).macro_all.value == pytest.approx(2 / 3)
+    assert averages(matrix, []).macro_all.value == pytest.approx(2 / 3)
 
 
 def test_the_interval_of_macro_f1_is_that_of_resampled_rows():
