@@ -104,10 +104,11 @@ def area_under_risk_coverage(confidence: Floats, correct: Bools) -> float:
 
 
 def bins_of(confidence: Floats) -> Ints:
+    """Return the bin of each confidence, 0 to BINS - 1."""
     bins: Ints = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     return bins
 
 
 def error_of_bins(bins: Ints, gaps: Floats) -> float:
-    """gaps: confidence minus 1 for each right row, minus 0 for each wrong one."""
+    """Return the ECE. bins: of each row. gaps: its confidence, minus 1 if it is right."""
     return float(np.abs(np.bincount(bins, weights=gaps, minlength=BINS)).sum() / len(gaps))

@@ -55,7 +55,8 @@ def confusion_chart(findings: Findings, palette: Palette) -> Figure:
     pixels = np.zeros((*matrix.shape, 4))
     pixels[..., :3] = to_rgb(ACCENT)
     pixels[..., 3] = np.sqrt(shares)
-    axes.imshow(pixels, interpolation="nearest")
+    if names:  # none where every image has several labels
+        axes.imshow(pixels, interpolation="nearest")
     for row, column in np.argwhere(matrix):
         colour = "#ffffff" if shares[row, column] > 0.4 else palette.ink
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", fontsize=5.5, color=colour)

@@ -106,6 +106,5 @@ def test_bundles_that_see_images_differently_are_still_compared_on_the_same_ones
     )
     assert scores[0].examples == scores[1].examples == tuple(pictures)
     assert not np.array_equal(scores[0].logits, scores[1].logits)
-    assert np.abs(scores[0].logits - scores[1].logits).max() < 5
     assert done[-1] == (42, 42)
     assert all("broken.png" in each.failures[0] for each in scores)
