@@ -143,13 +143,13 @@ def assess(examples: Sequence[Example], predictions: Predictions, *, mistakes: i
 
 def reports_by_group(examples: Sequence[Example], predictions: Predictions, accepted: Bools) -> dict[str, Report]:
     """Measure each combination of group values, and "all". Keys are the values joined by a space."""
-    names = [" ".join(value for value in example.groups if value) for example in examples]
-    groups = dict.fromkeys(sorted({name for name in names if name}))
+    names = np.array([" ".join(value for value in example.groups if value) for example in examples], dtype=object)
     reports = {}
-    for group in (*groups, "all"):
-        rows = np.array([group in ("all", name) for name in names])
-        reports[group] = measure_predictions(predictions.rows(rows), accepted[rows])
-    return reports
+    for group in sorted({name for name in names if name}):
+        rows = names == group
+        # A group of the name "all" must not take the place of everything.
+        reports["'all'" if group == "all" else group] = measure_predictions(predictions.rows(rows), accepted[rows])
+    return {**reports, "all": measure_predictions(predictions, accepted)}
 
 
 def require_known(examples: Sequence[Example], labels: Sequence[str]) -> None:

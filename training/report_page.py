@@ -60,7 +60,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 
 def render_page(evaluation: Evaluation) -> str:
     """Return the page as HTML: styles, charts and pictures are inside, and nothing is loaded from anywhere."""
-    from cataloger.training.report_charts import svg
+    from cataloger.training.report_charts import MATRIX_CLASSES, svg
     from cataloger.training.thumbnails import thumbnails
 
     findings = evaluation.findings
@@ -74,6 +74,7 @@ def render_page(evaluation: Evaluation) -> str:
         created=datetime.now(UTC).strftime("%Y-%m-%d"),
         mistakes=[Shown(mistake, picture) for mistake, picture in zip(shown, pictures, strict=True)],
         confusions=findings.confusions[:CONFUSIONS],
+        matrix_classes=MATRIX_CLASSES,
         charts={name: svg(name, findings, alt=alt) for name, alt in ALTS.items()},
     )
 

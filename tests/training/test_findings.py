@@ -1,6 +1,7 @@
 """What an evaluation finds, on predictions made by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,19 @@ def test_the_worst_class_comes_first_and_those_without_images_not_at_all(make_ex
     findings = assess(examples, make_predictions(LABELS, ("Hat", 0.7), ("Top", 0.9), ("Shirt", 0.5)))
     assert [each.label for each in findings.worst_classes()] == ["Shirt", "Hat"]
     assert [each.label for each in findings.classes] == ["Hat", "Shirt", "Top"]
+
+
+def test_a_group_named_all_does_not_take_the_place_of_everything(make_examples, make_predictions):
+    examples = [
+        replace(example, groups=groups)
+        for example, groups in zip(make_examples("Hat", "Hat", "Hat"), (("all",), ("x",), ("",)), strict=True)
+    ]
+    findings = assess(examples, make_predictions(LABELS, ("Hat", 0.9), ("Top", 0.8), ("Top", 0.7)))
+    assert findings.overall.images == 3
+    assert {name: (each.images, each.top1.value) for name, each in findings.groups.items()} == {
+        "'all'": (1, 1.0),
+        "x": (1, 0.0),
+    }
 
 
 def test_decisions_give_coverage_and_the_precision_of_what_is_accepted(make_examples, make_predictions):
