@@ -15,6 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cataloger.records import Floats
 from cataloger.training.findings import SURE, Findings
@@ -116,10 +117,10 @@ def coverage_chart(findings: Findings, palette: Palette) -> Figure:
     sure = findings.sure
     if sure.images:
         axes.plot([sure.coverage], [sure.accuracy.value], color=palette.ink, marker="o")
-        axes.annotate(
-            f"confidence {SURE:.0%} or more", (sure.coverage, sure.accuracy.value), xytext=(-6, -14),
-            textcoords="offset points", ha="right", color=palette.ink, fontsize=8,
-        )  # fmt: skip
+        beside = (-6, "right") if sure.coverage > 0.5 else (6, "left")
+        style: dict[str, Any] = {"textcoords": "offset points", "ha": beside[1], "color": palette.ink, "fontsize": 8}
+        place = sure.coverage, sure.accuracy.value
+        axes.annotate(f"confidence {SURE:.0%} or more", place, xytext=(beside[0], -14), **style)
     _as_shares(axes)
     lowest = min((point.accuracy.low for point in points if point.coverage > 0.1), default=0.0)
     axes.set_ylim(max(0.0, np.floor(lowest * 20) / 20), 1.005)
@@ -217,6 +218,7 @@ def _as_shares(axes: Axes) -> None:
     axes.set_xlim(0, 1.005)
     axes.set_ylim(0, 1.005)
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], min_n_ticks=3))
         axis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
 
 
