@@ -69,6 +69,9 @@ def test_the_wheel_runs_from_an_empty_folder_without_torch(environment, tmp_path
     assert result.returncode == 0, result.stderr
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 21
     assert run(environment, "cataloger", "models", "verify", cwd=tmp_path).returncode == 0
+    shutil.copy(ROOT / "examples" / "labels.csv", tmp_path)
+    measured = run(environment, "cataloger", "evaluate", "labels.csv", "--images", "photos", cwd=tmp_path)
+    assert "20 of 20 labelled images" in measured.stdout, measured.stderr
     assert run(environment, "cataloger", "doctor", cwd=tmp_path).returncode == 0
     assert run(environment, "python", "-c", "import torch", cwd=tmp_path).returncode != 0
 
@@ -81,6 +84,7 @@ def test_a_missing_extra_is_named(environment, tmp_path):
         (["cataloger", "db", "current", "--db", "postgresql://x@127.0.0.1:1/x"], "postgres"),
         (["cataloger", "db", "current", "--db", "mysql://x@127.0.0.1:1/x"], "mysql"),
         (["cataloger", "tag", ".", "--output", "x.parquet"], "parquet"),
+        (["cataloger", "evaluate", "labels.csv", "--output", "report"], "train"),
     ):
         result = run(environment, *command, cwd=tmp_path)
         assert (result.returncode, result.stdout) == (2, "")

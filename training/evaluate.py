@@ -1,6 +1,5 @@
 """Measure a bundle against labelled images, through the same path that `cataloger tag` takes."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,11 +12,14 @@ from cataloger.classify.onnx import OnnxClassifier
 from cataloger.cpus import available_cpus
 from cataloger.errors import TrainingError
 from cataloger.records import Failure, Floats, Image
+from cataloger.training.findings import plain, reports_by_group
 from cataloger.training.images import decode_examples
 from cataloger.training.labels import Example, accepted_matrix
-from cataloger.training.metrics import Report, Share, measure
+from cataloger.training.metrics import Report, Share
+from cataloger.training.predictions import Predictions
 
 BATCH = 16
+NOT_FINITE = "{}: the model's scores for it are not finite numbers (classify.not_finite)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +33,70 @@ class Scored:
 
 def score(bundle: Bundle, examples: Sequence[Example], *, progress: Callable[[int], None] = lambda _: None) -> Scored:
     """Classify examples with a bundle. Images that cannot be decoded are listed as failures."""
-    classifier = OnnxClassifier(bundle, threads=available_cpus())
+    (scored,) = _score((bundle,), examples, progress)
+    return scored
+
+
+def score_together(
+    bundles: Sequence[Bundle],
+    examples: Sequence[Example],
+    *,
+    begin: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
+) -> list[Scored]:
+    """Classify examples with several bundles; all results are of the same images, in the same order.
+
+    Images are decoded once where the bundles see them alike. begin: told how much there is to do; returns what is
+    then told how much is done.
+    """
+    if len({bundle.preprocess for bundle in bundles}) == 1:
+        return _score(bundles, examples, begin(len(examples)))
+    progress = begin(len(bundles) * len(examples))
+    scores: list[Scored] = []
+    for bundle in bundles:
+        before = len(scores) * len(examples)
+        scores += _score((bundle,), examples, lambda done, before=before: progress(before + done))  # type: ignore[misc]
+    return _aligned(scores)
+
+
+def _score(bundles: Sequence[Bundle], examples: Sequence[Example], progress: Callable[[int], None]) -> list[Scored]:
+    """Classify with bundles of the same preprocessing; an image without finite scores from all is a failure."""
+    classifiers = [OnnxClassifier(bundle, threads=available_cpus()) for bundle in bundles]
     failures: list[str] = []
     kept: list[Example] = []
-    logits: list[Floats] = []
-    for done, batch in _batches(bundle, examples, failures):
-        kept += [examples[int(image.item.key)] for image in batch]
-        logits.append(classifier.logits(np.stack([image.pixels for image in batch])))
+    logits: list[list[Floats]] = []
+    for done, batch in _batches(bundles[0], examples, failures):
+        pixels = np.stack([image.pixels for image in batch])
+        scores = [classifier.logits(pixels) for classifier in classifiers]
+        good = np.logical_and.reduce([np.isfinite(each).all(axis=1) for each in scores])
+        failures += [NOT_FINITE.format(image.item.uri) for image, fine in zip(batch, good, strict=True) if not fine]
+        kept += [examples[int(image.item.key)] for image, fine in zip(batch, good, strict=True) if fine]
+        logits.append([each[good] for each in scores])
         progress(done)
     if not kept:
         raise TrainingError(f"none of {len(examples)} images could be read" + "".join(f"; {f}" for f in failures[:1]))
-    return Scored(tuple(kept), np.concatenate(logits), tuple(failures))
+    columns = [np.concatenate(each) for each in zip(*logits, strict=True)]
+    return [Scored(tuple(kept), each, tuple(failures)) for each in columns]
+
+
+def _aligned(scores: Sequence[Scored]) -> list[Scored]:
+    """Keep the images that every result is of."""
+    files = set.intersection(*({example.file for example in each.examples} for each in scores))
+    aligned = []
+    for each in scores:
+        rows = [row for row, example in enumerate(each.examples) if example.file in files]
+        aligned.append(Scored(tuple(each.examples[row] for row in rows), each.logits[rows], each.failures))
+    return aligned
 
 
 def report(bundle: Bundle, scored: Scored) -> dict[str, Report]:
     """Measure each combination of group values, and "all". Keys are the values joined by a space."""
-    names = [" ".join(value for value in example.groups if value) for example in scored.examples]
-    groups = dict.fromkeys(sorted({name for name in names if name}))
-    accepted = accepted_matrix(scored.examples, bundle.labels)
-    reports = {}
-    for group in (*groups, "all"):
-        rows = np.array([group in ("all", name) for name in names])
-        reports[group] = measure(scored.logits[rows], accepted[rows], bundle.labels, temperature=bundle.temperature)
-    return reports
+    predictions = Predictions.of_logits(scored.logits, bundle.labels, bundle.temperature)
+    return reports_by_group(scored.examples, predictions, accepted_matrix(scored.examples, bundle.labels))
 
 
 def reports_json(reports: dict[str, Report]) -> dict[str, Any]:
     """Return reports as plain JSON values; a figure that does not exist is null."""
-    values: dict[str, Any] = json.loads(
-        json.dumps({name: asdict(r) for name, r in reports.items()}), parse_constant=lambda _: None
-    )
+    values: dict[str, Any] = plain({name: asdict(report) for name, report in reports.items()})
     return values
 
 

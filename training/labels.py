@@ -38,18 +38,27 @@ class LabelledImages:
         return [example for example in self.examples if example.split == name]
 
 
-def read_labels(path: Path, images: Path, *, report_by: Sequence[str] = ()) -> LabelledImages:
-    """Read a labels CSV. Raises TrainingError with line numbers for anything that cannot be used."""
+def read_labels(
+    path: Path, images: Path, *, report_by: Sequence[str] = (), for_training: bool = True
+) -> LabelledImages:
+    """Read a labels CSV. Raises TrainingError with line numbers for anything that cannot be used.
+
+    for_training: splits and two labels are needed; otherwise the column `split` may be missing, or empty.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            _check_columns(path, reader.fieldnames or (), (*COLUMNS, *report_by))
-            examples = [_example(row, images, report_by, f"{path}:{reader.line_num}") for row in reader]
+            needed = COLUMNS if for_training else COLUMNS[:2]
+            _check_columns(path, reader.fieldnames or (), (*needed, *report_by))
+            splits = SPLITS if for_training else (*SPLITS, "")
+            examples = [_example(row, images, report_by, splits, f"{path}:{reader.line_num}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"{path} cannot be read as a CSV of labels: {error}") from error
     _check_unique(path, examples)
+    if for_training:
+        _check_splits(path, examples)
     labels = tuple(sorted({label for example in examples for label in example.labels}))
-    if len(labels) < 2:
+    if for_training and len(labels) < 2:
         raise TrainingError(f"{path} has {len(labels)} labels; a classifier needs at least two")
     return LabelledImages(labels, tuple(examples))
 
@@ -73,20 +82,26 @@ def _check_columns(path: Path, present: Iterable[str], wanted: Sequence[str]) ->
         raise TrainingError(f"{path} lacks the column {missing[0]!r}; it has {', '.join(present) or 'no header'}")
 
 
-def _example(row: dict[str, str], images: Path, report_by: Sequence[str], place: str) -> Example:
+def _example(
+    row: dict[str, str], images: Path, report_by: Sequence[str], splits: Sequence[str], place: str
+) -> Example:
     labels = tuple(dict.fromkeys(part.strip() for part in (row["labels"] or "").split("|") if part.strip()))
     if not row["file"] or not labels:
         raise TrainingError(f"{place}: `file` and `labels` must not be empty")
-    if row["split"] not in SPLITS:
-        raise TrainingError(f"{place}: split is {row['split']!r}; it must be one of {', '.join(SPLITS)}")
+    split = row.get("split") or ""
+    if split not in splits:
+        raise TrainingError(f"{place}: split is {split!r}; it must be one of {', '.join(SPLITS)}")
     groups = tuple(row[name] or "" for name in report_by)
-    return Example(row["file"], images / row["file"], labels, row["split"], groups)
+    return Example(row["file"], images / row["file"], labels, split, groups)
 
 
 def _check_unique(path: Path, examples: Sequence[Example]) -> None:
     file, count = Counter(example.file for example in examples).most_common(1)[0] if examples else ("", 0)
     if count > 1:
         raise TrainingError(f"{path} names {file} {count} times; give each image one row")
+
+
+def _check_splits(path: Path, examples: Sequence[Example]) -> None:
     for split in ("train", "val"):
         if not any(example.split == split for example in examples):
             raise TrainingError(f"{path} has no row with split {split!r}")

@@ -1,115 +1,113 @@
-"""How good predictions are: accuracy with intervals, macro F1, recall, calibration error. Plain numpy.
+"""How good predictions are: accuracy, F1, recall and calibration, each with an interval. Plain numpy.
 
-Partial labels: a top-k hit is any accepted label among the k best. Macro F1, per-class recall and the
-calibration error use rows with exactly one accepted label; macro F1 and recall only classes with at least
-`MIN_SUPPORT` such rows.
+Partial labels: a top-k hit is any accepted label among the k best; AURC counts a hit of the best label as right.
+F1, per-class recall and the calibration error use rows with exactly one accepted label; `macro_f1` and `recall` only
+classes with at least `MIN_SUPPORT` such rows, `macro_f1_all` and `weighted_f1` every class that has one.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from cataloger.classify.base import calibrated_probabilities
 from cataloger.records import Floats
+from cataloger.training.classwise import averages, confusion_matrix, macro_f1
+from cataloger.training.confidence import (
+    Bools,
+    area_under_risk_coverage,
+    calibration_error,
+    expected_calibration_error,
+)
+from cataloger.training.intervals import UNKNOWN, Ints, Share, wilson
+from cataloger.training.predictions import Predictions
 
-Bools = npt.NDArray[np.bool_]
+__all__ = (
+    "Report",
+    "Share",
+    "Single",
+    "expected_calibration_error",
+    "macro_f1",
+    "measure",
+    "measure_predictions",
+    "wilson",
+)
 
 MIN_SUPPORT = 20
-BINS = 15
-Z95 = 1.959964
-BOOTSTRAP = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A measured share with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Measurements of one group of labelled images. recall: label -> share of its rows that rank first."""
+    """Measurements of one group of labelled images. recall: label -> share of its rows that rank first.
+
+    classes: those that macro_f1 is over. classes_all: those with an image, which macro_f1_all is over. aurc: area
+    under the risk-coverage curve. A share is nan when it cannot be known, as top5 where fewer labels were stored.
+    """
 
     images: int
     top1: Share
+    top3: Share
     top5: Share
     macro_f1: Share
     classes: int
+    macro_f1_all: Share
+    classes_all: int
+    weighted_f1: Share
     ece: Share
+    aurc: float
     recall: dict[str, Share]
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """The rows with exactly one accepted label. rows: bool N. truth, guess: positions of labels, a row each."""
+
+    rows: Bools
+    truth: Ints
+    guess: Ints
+    confidence: Floats
+
+    @classmethod
+    def of(cls, predictions: Predictions, accepted: Bools) -> "Single":
+        """Find them. accepted: bool N x labels."""
+        rows = accepted.sum(axis=1) == 1
+        return cls(rows, accepted[rows].argmax(axis=1), predictions.ranked[rows, 0], predictions.confidence[rows, 0])
+
+    def confusion(self, classes: int) -> Ints:
+        """Return the confusion matrix, classes x classes."""
+        return confusion_matrix(self.truth, self.guess, classes)
 
 
 def measure(logits: Floats, accepted: Bools, labels: Sequence[str], *, temperature: float) -> Report:
     """Measure logits (N x labels) against the accepted labels (bool N x labels)."""
-    order = np.argsort(-logits, axis=1, kind="stable")
-    hits = np.take_along_axis(accepted, order, axis=1)
-    single = accepted.sum(axis=1) == 1
-    truth, guess = accepted[single].argmax(axis=1), order[single, 0]
-    confidence = calibrated_probabilities(logits[single], temperature).max(axis=1)
-    scored = _scored_classes(truth, len(labels))
+    return measure_predictions(Predictions.of_logits(logits, labels, temperature), accepted)
+
+
+def measure_predictions(predictions: Predictions, accepted: Bools) -> Report:
+    """Measure predictions against the accepted labels (bool N x labels)."""
+    hits, labels = predictions.hits(accepted), predictions.labels
+    single = Single.of(predictions, accepted)
+    matrix = single.confusion(len(labels))
+    support = matrix.sum(axis=1)
+    scored = np.flatnonzero(support >= MIN_SUPPORT).tolist()
+    f1 = averages(matrix, scored)
     return Report(
-        images=len(logits),
-        top1=wilson(int(hits[:, 0].sum()), len(hits)),
-        top5=wilson(int(hits[:, :5].any(axis=1).sum()), len(hits)),
-        macro_f1=_bootstrapped(lambda rows: macro_f1(truth[rows], guess[rows], scored), len(truth)),
+        images=len(hits),
+        top1=_top(hits, 1, predictions),
+        top3=_top(hits, 3, predictions),
+        top5=_top(hits, 5, predictions),
+        macro_f1=f1.macro,
         classes=len(scored),
-        ece=_bootstrapped(
-            lambda rows: expected_calibration_error(confidence[rows], (truth == guess)[rows]), len(truth)
-        ),
-        recall={labels[c]: wilson(int((guess[truth == c] == c).sum()), int((truth == c).sum())) for c in scored},
+        macro_f1_all=f1.macro_all,
+        classes_all=int((support > 0).sum()),
+        weighted_f1=f1.weighted,
+        ece=calibration_error(single.confidence, single.truth == single.guess),
+        aurc=area_under_risk_coverage(predictions.confidence[:, 0], hits[:, 0]) if len(hits) else math.nan,
+        recall={labels[c]: wilson(int(matrix[c, c]), int(support[c])) for c in scored},
     )
 
 
-def wilson(successes: int, trials: int) -> Share:
-    """Return a share with its 95% score interval (Wilson, 1927)."""
-    if trials == 0:
-        return Share(math.nan, math.nan, math.nan)
-    share, z2 = successes / trials, Z95**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    margin = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return Share(share, centre - margin, centre + margin)
-
-
-def macro_f1(truth: npt.NDArray[np.int64], guess: npt.NDArray[np.int64], classes: Sequence[int]) -> float:
-    """Return the mean F1 of `classes`; a class without a true or a guessed row counts as 0."""
-    scores = []
-    for c in classes:
-        right = int(((truth == c) & (guess == c)).sum())
-        total = int((truth == c).sum() + (guess == c).sum())
-        scores.append(2 * right / total if total else 0.0)
-    return float(np.mean(scores)) if scores else math.nan
-
-
-def expected_calibration_error(confidence: npt.NDArray[np.float64], correct: Bools) -> float:
-    """Return the ECE over BINS equal-width bins (Naeini et al., 2015)."""
-    if not len(confidence):
-        return math.nan
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(confidence[bins == b].mean() - correct[bins == b].mean()) * (bins == b).mean()
-        for b in range(BINS)
-        if (bins == b).any()
-    ]
-    return float(sum(gaps))
-
-
-def _scored_classes(truth: npt.NDArray[np.int64], count: int) -> list[int]:
-    support = np.bincount(truth, minlength=count)
-    return [int(c) for c in np.flatnonzero(support >= MIN_SUPPORT)]
-
-
-def _bootstrapped(statistic: Callable[[npt.NDArray[np.int64]], float], rows: int) -> Share:
-    """Return a statistic with its 95% percentile bootstrap interval; the resampling is seeded."""
-    random = np.random.default_rng(0)
-    value = statistic(np.arange(rows))
-    if rows == 0 or math.isnan(value):
-        return Share(math.nan, math.nan, math.nan)
-    draws = [statistic(random.integers(rows, size=rows)) for _ in range(BOOTSTRAP)]
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return Share(value, float(low), float(high))
+def _top(hits: Bools, k: int, predictions: Predictions) -> Share:
+    if predictions.depth < min(k, len(predictions.labels)):
+        return UNKNOWN
+    return wilson(int(hits[:, :k].any(axis=1).sum()), len(hits))

@@ -1,4 +1,4 @@
-"""`cataloger models`: which models there are, what they are, whether they are whole."""
+"""`cataloger models`: which models there are, what they are, whether they are whole, which one is better."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +9,18 @@ from cataloger.bundle import MANIFEST, Bundle, default_bundle_path, read_bundle,
 from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.cli.groups import make_group
+from cataloger.cli.labelled import counter, read_labelled
+from cataloger.cli.measures import print_model_diff
 
-app = make_group("Model bundles: list, show, verify.")
+app = make_group("Model bundles: list, show, verify, diff.")
+
+DIFF_EXAMPLES = """\b
+Examples:
+  cataloger models diff default models/shop labels.csv --images photos
+  cataloger models diff models/may models/june labels.csv --images photos --split all --json
+
+Models of different categories are compared on the images whose labels both know.
+"""
 
 ModelArgument = Annotated[str, typer.Argument(metavar="[DIR|default]", help="Directory of a bundle.")]
 
@@ -71,6 +81,32 @@ def verify(model: ModelArgument = "default", json_output: flags.JsonOption = Fal
             f"{bundle.title}: {len(bundle.files)} files as they were exported; the golden images give the same "
             f"logits (largest difference {difference:.1e}, allowed {bundle.golden_tolerance:.0e})"
         )
+
+
+@app.command(epilog=DIFF_EXAMPLES)
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="Bundle: a directory, or 'default'.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The bundle to compare with it.")],
+    labels: flags.LabelsArgument,
+    images: flags.ImagesOption = None,
+    split: flags.SplitOption = None,
+    examples: Annotated[int, typer.Option("--examples", min=0, help="Images to name, of each kind.")] = 20,
+    json_output: flags.JsonOption = False,
+    no_progress: flags.NoProgressOption = False,
+) -> None:
+    """Compare two models on labelled images: what got better and worse, and whether it may be chance."""
+    from cataloger.training.assessment import EvaluateOptions, choose_split
+    from cataloger.training.model_diff import compare_bundles
+
+    options = EvaluateOptions(labels=labels, split=split)
+    a, b = (read_bundle(resolve_bundle_path(model)) for model in (before, after))
+    _, chosen = choose_split(read_labelled(labels, images), options)
+    with render.progress_bar(enabled=not no_progress) as bar:
+        difference = compare_bundles(a, b, chosen, begin=counter(bar, "classifying"), number=examples)
+    if json_output:
+        render.print_json(difference.as_json())
+    else:
+        print_model_diff(difference)
 
 
 def _summary(bundle: Bundle) -> dict[str, Any]:

@@ -121,3 +121,19 @@ AcceptMoveOption = Annotated[
         help="Go on although this looks like a known source, or image root, that has moved.",
     ),
 ]
+LabelsArgument = Annotated[
+    Path, typer.Argument(metavar="LABELS", help="CSV of labels: columns file, labels and, if wanted, split.")
+]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        envvar="CATALOGER_IMAGES",
+        metavar="DIR",
+        help="Folder that `file` is relative to. Default: that of LABELS.",
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option("--split", help="train, val, test or all. Default: test, or all if the labels name no split."),
+]

@@ -23,6 +23,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from cataloger.text import printable
+
 PIPE_WIDTH = 200
 
 
@@ -91,6 +93,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 
 
 def _cell(value: object) -> Text:
-    return Text(
-        f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-    )
+    if isinstance(value, float):
+        return Text(f"{value:,.3f}")
+    return Text(f"{value:,}" if isinstance(value, int) else printable(str(value)))

@@ -1,4 +1,4 @@
-"""`cataloger train` and `cataloger evaluate`."""
+"""`cataloger train`."""
 
 import importlib.util
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.bundle import default_bundle_path, read_bundle, resolve_bundle_path
+from cataloger.bundle import default_bundle_path, resolve_bundle_path
 from cataloger.cli import options as flags
 from cataloger.cli import render
-from cataloger.errors import MissingExtraError, TrainingError
+from cataloger.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,12 +23,6 @@ Examples:
 
 labels.csv has the columns file (relative to --images), labels and split (train, val or test). Several accepted
 labels of one image are joined by "|". Run the same command again to go on after an interruption.
-"""
-
-EVALUATE_EXAMPLES = """\b
-Examples:
-  cataloger evaluate --labels labels.csv --images photos
-  cataloger evaluate --labels labels.csv --images photos --model models/shop --report-by source --json
 """
 
 LabelsOption = Annotated[
@@ -154,33 +148,6 @@ def train(
     _warn_unreadable(trained.failures)
     _print_reports(trained.reports, json_output=json_output)
     render.stderr_console().print(f"wrote {output}: use it with `cataloger tag PATH --model {output}`")
-
-
-def evaluate(
-    labels: LabelsOption,
-    images: ImagesOption,
-    model: Annotated[
-        str, typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|default", help="Model bundle.")
-    ] = "default",
-    split: Annotated[str, typer.Option("--split", help="Which rows to measure on.")] = "test",
-    report_by: ReportByOption = None,
-    json_output: flags.JsonOption = False,
-    no_progress: flags.NoProgressOption = False,
-) -> None:
-    """Measure a model on labelled images: top-1, top-5, macro F1, calibration error, recall, with 95% intervals."""
-    from cataloger.training import evaluate as evaluation
-    from cataloger.training.labels import read_labels
-
-    bundle = read_bundle(resolve_bundle_path(model))
-    examples = read_labels(labels, images, report_by=report_by or ()).split(split)
-    if not examples:
-        raise TrainingError(f"{labels} has no row with split {split!r}")
-    with render.progress_bar(enabled=not no_progress) as bar:
-        listener = _ProgressListener(bar)
-        listener.stage("classifying", len(examples))
-        scored = evaluation.score(bundle, examples, progress=listener.advance)
-    _warn_unreadable(scored.failures)
-    _print_reports(evaluation.report(bundle, scored), json_output=json_output)
 
 
 class _ProgressListener:

@@ -52,6 +52,13 @@ def test_what_cannot_be_used_is_an_error_that_names_it(labels_csv, tmp_path, tex
         read_labels(labels_csv(text), tmp_path)
 
 
+def test_labels_to_measure_with_need_no_split(labels_csv, tmp_path):
+    data = read_labels(labels_csv("file,labels\na,Hat\n"), tmp_path, for_training=False)
+    assert data.examples == (Example("a", tmp_path / "a", ("Hat",), ""),)
+    with pytest.raises(TrainingError, match="split is 'dev'"):
+        read_labels(labels_csv("file,labels,split\na,Hat,dev\n"), tmp_path, for_training=False)
+
+
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(TrainingError, match="cannot be read"):
         read_labels(tmp_path / "none.csv", tmp_path)

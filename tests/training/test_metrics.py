@@ -45,3 +45,35 @@ def test_the_fitted_temperature_recovers_the_true_one():
 def test_a_row_that_accepts_everything_costs_nothing():
     logits = np.array([[1.0, -2.0]], dtype=np.float32)
     assert negative_log_likelihood(logits, np.array([[True, True]]), 1.0) == pytest.approx(0.0)
+
+
+def test_wilson_stays_within_0_and_1():
+    assert (wilson(0, 7).low, wilson(7, 7).high) == (0.0, 1.0)
+
+
+def test_the_ranks_3_and_5_count_what_is_among_them():
+    logits = np.tile(np.arange(7, 0, -1, dtype=np.float32), (4, 1))  # labels come in the order of their numbers
+    accepted = np.zeros((4, 7), dtype=bool)
+    accepted[np.arange(4), [0, 2, 4, 6]] = True
+    report = measure(logits, accepted, "abcdefg", temperature=1.0)
+    assert (report.top1.value, report.top3.value, report.top5.value) == (0.25, 0.5, 0.75)
+
+
+def test_macro_and_weighted_f1_of_all_classes_by_hand():
+    # Class a: 3 images, 2 found, 1 of them wrongly elsewhere; class b: 1 image, found.
+    logits = np.array([[2, 1], [2, 1], [1, 2], [1, 2]], dtype=np.float32)
+    accepted = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], dtype=bool)
+    report = measure(logits, accepted, ("a", "b"), temperature=1.0)
+    f1_a, f1_b = 2 * 1.0 * (2 / 3) / (1.0 + 2 / 3), 2 * 0.5 * 1.0 / (0.5 + 1.0)
+    assert report.macro_f1_all.value == pytest.approx((f1_a + f1_b) / 2)
+    assert report.weighted_f1.value == pytest.approx((3 * f1_a + f1_b) / 4)
+    assert report.classes_all == 2
+    assert np.isnan(report.macro_f1.value)
+
+
+def test_what_cannot_be_measured_is_not_a_number():
+    report = measure(np.zeros((0, 3), dtype=np.float32), np.zeros((0, 3), dtype=bool), "abc", temperature=1.0)
+    assert report.images == 0
+    for share in (report.top1, report.macro_f1_all, report.weighted_f1, report.ece):
+        assert np.isnan(share.value)
+    assert np.isnan(report.aurc)

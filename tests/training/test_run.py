@@ -104,9 +104,9 @@ def test_the_bundle_tags_and_is_evaluated(trained, shop, tmp_path):
     tag = ["tag", shop / "photos", "--model", shop / "model", "--db", database, "--json"]
     result = CliRunner().invoke(app, [str(argument) for argument in tag])
     assert json.loads(result.stdout)["done"] == 90
-    evaluate = ["evaluate", "--labels", shop / "labels.csv", "--images", shop / "photos", "--model", shop / "model"]
+    evaluate = ["evaluate", shop / "labels.csv", "--images", shop / "photos", "--model", shop / "model"]
     measured = CliRunner().invoke(app, [str(argument) for argument in (*evaluate, "--json", "--report-by", "kind")])
-    assert json.loads(measured.stdout)["even"]["top1"] == json.loads(trained.stdout)["even"]["top1"]
+    assert json.loads(measured.stdout)["groups"]["even"]["top1"] == json.loads(trained.stdout)["even"]["top1"]
 
 
 def test_a_bundle_is_a_start_for_another(trained, shop, tmp_path):

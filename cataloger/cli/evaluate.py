@@ -1,0 +1,136 @@
+"""`cataloger evaluate`: how good a model is, or the results in a database, by labels."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cataloger.bundle import read_bundle, resolve_bundle_path
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.cli.labelled import counter, read_labelled
+from cataloger.cli.measures import print_evaluation
+from cataloger.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from cataloger.training.assessment import EvaluateOptions, Evaluation
+    from cataloger.training.labels import LabelledImages
+
+EXAMPLES = """\b
+Examples:
+  cataloger evaluate labels.csv --images photos
+  cataloger evaluate labels.csv --images photos --model models/shop --output report
+  cataloger evaluate labels.csv --images photos --split all --report-by season --json
+  cataloger evaluate labels.csv --results sqlite:///catalog.db
+
+labels.csv has the columns file (relative to --images) and labels, and if wanted split. Several accepted labels of one
+image are joined by "|". With --results nothing is classified: a result is found by the path of its image, by its
+address on the web, or by its key, which is the path below the tagged folder.
+"""
+
+
+def evaluate(
+    labels: flags.LabelsArgument,
+    images: flags.ImagesOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            envvar="CATALOGER_MODEL",
+            metavar="DIR|default",
+            help="Model bundle; default: the shipped one. With --results it must be the one that they are of.",
+        ),
+    ] = None,
+    results: Annotated[
+        str | None,
+        typer.Option("--results", metavar="URL", help="Measure the results in this database; classify nothing."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="NAME", help="Of --results, only this one of `cataloger sources list`."),
+    ] = None,
+    schema: flags.SchemaOption = None,
+    split: flags.SplitOption = None,
+    report_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--report-by",
+            envvar="CATALOGER_REPORT_BY",
+            metavar="COLUMN",
+            help="Also measure by this column of the labels.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Also write report.html, report.json and charts (PNG) there."
+        ),
+    ] = None,
+    mistakes: Annotated[
+        int, typer.Option("--mistakes", min=0, help="How many of the most confident mistakes to list.")
+    ] = 50,
+    json_output: flags.JsonOption = False,
+    no_progress: flags.NoProgressOption = False,
+) -> None:
+    """Measure a model, or results in a database, on labelled images; say where it goes wrong.
+
+    Top-1, top-3, top-5, F1, precision and recall of each class, confusions, calibration, what leaving unsure images
+    out gains, and the most confident mistakes, which may be wrong labels.
+    """
+    from cataloger.training.assessment import EvaluateOptions
+
+    options = EvaluateOptions(labels=labels, split=split, mistakes=mistakes)
+    if output is not None:
+        from cataloger.training.report_page import require_page_extra
+
+        require_page_extra()
+    data = read_labelled(labels, images, report_by or ())
+    with render.progress_bar(enabled=not no_progress) as bar:
+        if results is None:
+            if source is not None or schema is not None:
+                raise UsageError("--source and --schema belong to --results, the database to measure")
+            evaluation = _of_bundle(model or "default", data, options, bar)
+        else:
+            evaluation = _of_results(results, schema, source, model, data, options)
+    if output is not None:
+        from cataloger.training.report_page import write_report
+
+        write_report(evaluation, output)
+        render.stderr_console().print(f"wrote {output}: open {output / 'report.html'} in a browser", markup=False)
+    if json_output:
+        render.print_json(evaluation.as_json())
+    else:
+        print_evaluation(evaluation)
+
+
+def _of_bundle(model: str, data: "LabelledImages", options: "EvaluateOptions", bar: "Progress") -> "Evaluation":
+    from cataloger.training.assessment import evaluate_bundle
+
+    return evaluate_bundle(read_bundle(resolve_bundle_path(model)), data, options, begin=counter(bar, "classifying"))
+
+
+def _of_results(
+    url: str,
+    schema: str | None,
+    source: str | None,
+    model: str | None,
+    data: "LabelledImages",
+    options: "EvaluateOptions",
+) -> "Evaluation":
+    from cataloger.training.assessment import evaluate_results
+    from cataloger.training.stored_results import open_results
+
+    with closing(open_results(url, schema=schema)) as database:
+        evaluation = evaluate_results(database, data, options, source=source)
+    if model is not None and model != "pinned":
+        wanted = read_bundle(resolve_bundle_path(model), check=())
+        subject = evaluation.subject
+        if wanted.weights_id != subject.weights_id:
+            raise UsageError(
+                f"the results in {subject.results} are of {subject.model}, not of {wanted.title}: "
+                "leave --model out, or leave --results out to classify the images"
+            )
+    return evaluation

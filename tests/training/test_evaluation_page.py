@@ -1,0 +1,199 @@
+"""The report page: whole, self-contained, safe with hostile names, true to the figures."""
+
+import base64
+import io
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("matplotlib", reason="the extra 'train' is not installed")
+pytest.importorskip("jinja2", reason="the extra 'train' is not installed")
+
+from cataloger.training.assessment import Evaluation, Subject
+from cataloger.training.findings import assess
+from cataloger.training.labels import Example
+from cataloger.training.report_charts import CHARTS
+from cataloger.training.report_page import of_100, render_page, write_report
+
+PICTURES = Path(__file__).parent.parent.parent / "examples" / "images"
+HOSTILE = '"><script>alert(1)</script>\x1b[31m$x_{1}$ & <b>'
+LABELS = ("Hat", "Shirt", HOSTILE)
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Collects elements and text, and notices tags that do not match."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.elements, self.text = [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def subject(**values):
+    given = {"model": "shop 1", "weights_id": "a" * 64, "calibration_id": "b" * 64, "labels": "labels.csv"}
+    return Subject(**given | {"split": "test", "images": 4} | values)
+
+
+@pytest.fixture(scope="module")
+def make_predictions_of():
+    import numpy as np
+
+    from cataloger.training.predictions import Predictions
+
+    def make(*answers, decisions=None):
+        ranked = [[LABELS.index(label), *(i for i in range(3) if LABELS[i] != label)] for label, _ in answers]
+        confidence = [[value, (1 - value) / 2, (1 - value) / 2] for _, value in answers]
+        return Predictions(LABELS, np.array(ranked), np.array(confidence), decisions)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory, make_predictions_of):
+    """Four pictures, three of them wrong, with names and labels that want to break the page."""
+    folder = tmp_path_factory.mktemp("photos")
+    names = ["plain.png", "<img src=x onerror=alert(1)>.png", "http:evil.example.png", "gone.png"]
+    for name, picture in zip(names, ("winter-hat", "silk-shirt", "straw-tote"), strict=False):
+        shutil.copy(PICTURES / f"{picture}.png", folder / name)
+    labels = ("Hat", "Hat", HOSTILE, "Shirt")
+    examples = tuple(
+        Example(name, folder / name, (label,), "test") for name, label in zip(names, labels, strict=True)
+    )
+    answers = (("Hat", 0.95), (HOSTILE, 0.92), ("Shirt", 0.6), ("Hat", 0.5))
+    failures = ("<i>bad.png</i>: the file is empty (decode.empty)",)
+    return Evaluation(subject(failures=failures), assess(examples, make_predictions_of(*answers)), examples)
+
+
+@pytest.fixture(scope="module")
+def html(evaluation):
+    return render_page(evaluation)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_the_page_parses_and_every_element_is_closed(page):
+    assert page.open == []
+    assert {"html", "head", "body", "main", "h1", "table", "svg", "img"} <= {tag for tag, _ in page.elements}
+
+
+def test_nothing_is_loaded_from_anywhere(page):
+    for tag, attributes in page.elements:
+        assert tag not in ("script", "link", "iframe", "object"), tag
+        for name in ("src", "href", "xlink:href"):
+            assert attributes.get(name, "#").startswith(("#", "data:")), attributes
+        assert "url(http" not in attributes.get("style", "")
+    policy = next(a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+
+
+def test_hostile_names_stay_text(page, html):
+    assert not [attributes for _, attributes in page.elements if any(name.startswith("on") for name in attributes)]
+    assert "<img src=x onerror=alert(1)>.png" in page.words
+    assert r'"><script>alert(1)</script>\x1b[31m$x_{1}$ & <b>' in page.words
+    assert "<i>bad.png</i>: the file is empty" in page.words
+    assert "\x1b" not in html
+
+
+def test_the_headline_tells_the_figures_in_words(page):
+    assert "1 of 4 photos get the right category" in page.words
+    assert "1 of 2 right where it is sure (confidence 90% or more), which is for 50.0% of all photos" in page.words
+    assert "Only 4 photos were measured" in page.words
+    assert "1 photos have no answer" in page.words
+
+
+def test_mistakes_come_with_their_pictures_in_their_own_shape(page):
+    pictures = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert [each["alt"] for each in pictures] == ["<img src=x onerror=alert(1)>.png", "http:evil.example.png"]
+    assert page.words.count("no picture") == 1  # gone.png
+    for attributes, name in zip(pictures, ("silk-shirt", "straw-tote"), strict=True):
+        data = base64.b64decode(attributes["src"].removeprefix("data:image/jpeg;base64,"))
+        with Image.open(io.BytesIO(data)) as small, Image.open(PICTURES / f"{name}.png") as original:
+            assert max(small.size) == 192
+            assert small.width / small.height == pytest.approx(original.width / original.height, rel=0.02)
+
+
+def test_every_chart_has_a_text_and_takes_its_colours_from_the_page(page, html):
+    charts = [attributes for tag, attributes in page.elements if tag == "svg"]
+    assert len(charts) == 3
+    assert all(each["role"] == "img" and len(each["aria-label"]) > 20 for each in charts)
+    assert "var(--accent)" in html
+    assert "#0102" not in html
+
+
+def test_ids_of_the_charts_do_not_clash(page):
+    ids = [attributes["id"] for tag, attributes in page.elements if "id" in attributes and tag == "clippath"]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_files_are_real(evaluation, tmp_path):
+    write_report(evaluation, tmp_path)
+    for name in CHARTS:
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            picture.load()
+            assert picture.format == "PNG"
+            assert min(picture.size) > 200
+            assert len(picture.convert("L").getcolors()) > 20  # something has been drawn
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_accepted_photos_take_the_place_of_sure_ones(make_predictions_of, evaluation):
+    decisions = ("accept", "accept", "accept", "review")
+    answers = (("Hat", 0.95), ("Hat", 0.92), ("Shirt", 0.6), ("Hat", 0.5))
+    findings = assess(evaluation.examples, make_predictions_of(*answers, decisions=decisions))
+    words = Page(render_page(Evaluation(subject(), findings, evaluation.examples))).words
+    assert "67 of 100 right of the photos that it accepts by itself, which are 75.0% of all" in words
+
+
+def test_a_single_photo_that_is_right_makes_a_page(make_predictions_of, evaluation):
+    examples = evaluation.examples[:1]
+    findings = assess(examples, make_predictions_of(("Hat", 0.95)), mistakes=0)
+    words = Page(render_page(Evaluation(subject(images=1), findings, examples))).words
+    assert "None: every first answer is right." in words
+    assert "Nothing: no photo with one label was taken for something else." in words
+
+
+def test_photos_with_several_labels_alone_make_a_page(make_predictions_of, evaluation):
+    examples = (Example("plain.png", evaluation.examples[0].path, ("Hat", "Shirt"), "test"),)
+    findings = assess(examples, make_predictions_of(("Hat", 0.5)))
+    words = Page(render_page(Evaluation(subject(images=1), findings, examples))).words
+    assert "No photo has exactly one label, so confidences cannot be checked." in words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.914, "91 of 100"),
+        (0.999, "more than 99 of 100"),
+        (1.0, "100 of 100"),
+        (0.001, "fewer than 1 of 100"),
+        (0.0, "0 of 100"),
+    ],
+)
+def test_the_last_bit_to_all_or_none_is_not_rounded_away(share, words):
+    assert of_100(share) == words

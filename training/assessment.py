@@ -1,0 +1,152 @@
+"""What `cataloger evaluate` does: measure a bundle, or the results in a database, on one split of labelled images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cataloger.bundle import Bundle
+from cataloger.db.database import Database
+from cataloger.errors import TrainingError, UsageError
+from cataloger.training.evaluate import score
+from cataloger.training.findings import MISTAKES, Findings, assess, plain, require_known
+from cataloger.training.labels import SPLITS, Example, LabelledImages
+from cataloger.training.predictions import Predictions
+from cataloger.training.stored_results import read_results
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """Options of `cataloger evaluate`.
+
+    labels: where the labels come from, for people. split: train, val, test or all; None means test, or all where the
+    labels name no split. mistakes: how many of the most confident ones to list.
+    """
+
+    labels: Path
+    split: str | None = None
+    mistakes: int = MISTAKES
+
+    def __post_init__(self) -> None:
+        if self.split not in (None, ALL, *SPLITS):
+            raise UsageError(f"--split must be one of {', '.join(SPLITS)}, {ALL}, not {self.split!r}")
+        if self.mistakes < 0:
+            raise UsageError(f"--mistakes must not be negative, but is {self.mistakes}")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was measured on what. images: rows of the split. results: the database, if nothing was classified.
+
+    failures: images without an answer, one line each. without_result, unlabelled: see `StoredResults`. notes: what a
+    reader of the figures must know.
+    """
+
+    model: str
+    weights_id: str
+    calibration_id: str
+    labels: str
+    split: str
+    images: int
+    results: str | None = None
+    sources: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    without_result: tuple[str, ...] = ()
+    unlabelled: int = 0
+    unlabelled_keys: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """An evaluation. examples: those that were measured, in the order of the labels."""
+
+    subject: Subject
+    findings: Findings
+    examples: tuple[Example, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        return {"subject": plain(asdict(self.subject)), **self.findings.as_json()}
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    data: LabelledImages,
+    options: EvaluateOptions,
+    *,
+    begin: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
+) -> Evaluation:
+    """Classify the images of a split and measure the answers.
+
+    begin: told the number of images; returns what is then told how many are done.
+    Raises TrainingError: no such rows, a label that the model does not know, no image that can be read.
+    """
+    split, examples = choose_split(data, options)
+    require_known(examples, bundle.labels)
+    scored = score(bundle, examples, progress=begin(len(examples)))
+    predictions = Predictions.of_logits(scored.logits, bundle.labels, bundle.temperature)
+    subject = Subject(
+        model=bundle.title,
+        weights_id=bundle.weights_id,
+        calibration_id=bundle.calibration_id,
+        labels=options.labels.name,
+        split=split,
+        images=len(examples),
+        failures=scored.failures,
+        notes=_notes(scored.examples, predictions),
+    )
+    return Evaluation(subject, assess(scored.examples, predictions, mistakes=options.mistakes), scored.examples)
+
+
+def evaluate_results(
+    database: Database, data: LabelledImages, options: EvaluateOptions, *, source: str | None = None
+) -> Evaluation:
+    """Measure the results of the pinned model in a database. Raises as `read_results`, and TrainingError."""
+    split, examples = choose_split(data, options)
+    stored = read_results(database, examples, source=source)
+    subject = Subject(
+        model=stored.model,
+        weights_id=stored.weights_id,
+        calibration_id=stored.calibration_id,
+        labels=options.labels.name,
+        split=split,
+        images=len(examples),
+        results=database.name,
+        sources=stored.sources,
+        failures=stored.failures,
+        without_result=stored.without_result,
+        unlabelled=stored.unlabelled,
+        unlabelled_keys=stored.unlabelled_keys,
+        notes=_notes(stored.examples, stored.predictions),
+    )
+    findings = assess(stored.examples, stored.predictions, mistakes=options.mistakes)
+    return Evaluation(subject, findings, stored.examples)
+
+
+def choose_split(data: LabelledImages, options: EvaluateOptions) -> tuple[str, list[Example]]:
+    """Return the name of a split and its examples. Raises TrainingError when it has none."""
+    present = {example.split for example in data.examples}
+    split = options.split or ("test" if present - {""} else ALL)
+    examples = list(data.examples) if split == ALL else data.split(split)
+    if not examples:
+        there = ", ".join(sorted(present - {""})) or "no split at all"
+        raise TrainingError(f"{options.labels} has no row with split {split!r}; it has {there}: choose with --split")
+    return split, examples
+
+
+def _notes(examples: Sequence[Example], predictions: Predictions) -> tuple[str, ...]:
+    notes = []
+    seen = sum(example.split == "train" for example in examples)
+    if seen:
+        notes.append(f"{seen:,} images are of the split train: a model that was trained on them looks better here")
+    partial = sum(len(example.labels) > 1 for example in examples)
+    if partial:
+        notes.append(
+            f"{partial:,} images have several accepted labels; they count in top-1, top-3, top-5 and coverage only"
+        )
+    if predictions.depth < min(5, len(predictions.labels)):
+        notes.append(f"only the best {predictions.depth} labels were stored of some images: nothing is known below")
+    return tuple(notes)

@@ -1,0 +1,137 @@
+"""The report of an evaluation as files: one page that needs nothing else, its charts as PNG, everything as JSON."""
+
+import importlib.util
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cataloger.errors import MissingExtraError, OutputError
+from cataloger.text import printable
+from cataloger.training.assessment import Evaluation
+from cataloger.training.findings import Mistake
+from cataloger.training.intervals import Share
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATE = "report.html.j2"
+THUMBNAILS = 50
+CONFUSIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A mistake with its picture, a data URI; None if there is none to show."""
+
+    mistake: Mistake
+    picture: str | None
+
+
+def require_page_extra() -> None:
+    """Raise MissingExtraError unless the page can be made."""
+    for module in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError("train", "the report page of `--output`")
+
+
+def write_report(evaluation: Evaluation, folder: Path) -> None:
+    """Write report.html, report.json and a PNG of each chart into a folder; files of these names are replaced.
+
+    Raises MissingExtraError, and OutputError where the folder cannot be written to.
+    """
+    require_page_extra()
+    from cataloger.training.report_charts import CHARTS, write_png
+
+    page = render_page(evaluation)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in CHARTS:
+            write_png(name, evaluation.findings, folder / f"{name}.png")
+        text = json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False)
+        _write(folder / "report.json", text + "\n")
+        _write(folder / "report.html", page)
+    except OSError as error:
+        raise OutputError(f"--output {folder} cannot be written: {error.strerror}") from error
+
+
+def render_page(evaluation: Evaluation) -> str:
+    """Return the page as HTML: styles, charts and pictures are inside, and nothing is loaded from anywhere."""
+    from cataloger.training.report_charts import MATRIX_CLASSES, svg
+    from cataloger.training.thumbnails import thumbnails
+
+    findings = evaluation.findings
+    shown = findings.mistakes[:THUMBNAILS]
+    pictures = thumbnails([evaluation.examples[mistake.index] for mistake in shown])
+    template = _environment().get_template(TEMPLATE)
+    return template.render(
+        subject=evaluation.subject,
+        findings=findings,
+        report=findings.overall,
+        created=datetime.now(UTC).strftime("%Y-%m-%d"),
+        mistakes=[Shown(mistake, picture) for mistake, picture in zip(shown, pictures, strict=True)],
+        confusions=findings.confusions[:CONFUSIONS],
+        matrix_classes=MATRIX_CLASSES,
+        charts={name: svg(name, findings, alt=alt) for name, alt in ALTS.items()},
+    )
+
+
+ALTS = {
+    "coverage": "Curve: how much is right of the images that are taken, as more of the unsure ones are taken.",
+    "reliability": "Points: share of right answers at each confidence; on the dashed line both are equal.",
+    "confusion": "Confusion matrix: images of each label, by the category that was predicted for them.",
+}
+
+
+def of_100(share: float) -> str:
+    """Return a share in words: "91 of 100"; the last bit to all or none is not rounded away."""
+    number = round(100 * share)
+    if number == 100 and share < 1:
+        return "more than 99 of 100"
+    return "fewer than 1 of 100" if number == 0 and share > 0 else f"{number} of 100"
+
+
+def of_images(share: Share, images: int) -> str:
+    """Return a share of few images as their number, of many as "91 of 100"."""
+    return f"{round(share.value * images)} of {images}" if images < 100 else of_100(share.value)
+
+
+def interval(share: Share) -> str:
+    """Return the interval of a share in percent."""
+    return "not known" if math.isnan(share.value) else f"{100 * share.low:.1f} to {100 * share.high:.1f}%"
+
+
+def percent(value: float | None) -> str:
+    """Return a share in percent with one decimal, "-" if there is none."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}%"
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Return accepted labels as one text."""
+    return printable(" or ".join(texts))
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "of_100": of_100,
+        "interval": interval,
+        "percent": percent,
+        "visible": printable,
+        "joined": joined,
+    }
+    environment.globals["of_images"] = of_images
+    return environment
+
+
+def _write(path: Path, text: str) -> None:
+    # A name of a file may hold bytes that are no UTF-8.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
