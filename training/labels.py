@@ -1,6 +1,8 @@
 """Reading labelled images from a CSV; partial labels."""
 
 import csv
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,26 +18,57 @@ COLUMNS = ("file", "labels", "split")
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a source that was left out, or is worth a look.
+
+    kind: stable name, see `cataloger.training.data_report`. place: file, or file and line. message: what is wrong.
+    """
+
+    kind: str
+    place: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled image. labels: the accepted ones; any of them is right. groups: its `report_by` values."""
+    """One labelled image. labels: the accepted ones; any of them is right. groups: its `report_by` values.
+
+    split: train, val, test or, before splits are made, "". product: what it shows; "" if the source does not say.
+    """
 
     file: str
     path: Path
     labels: tuple[str, ...]
     split: str
     groups: tuple[str, ...] = ()
+    product: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImages:
-    """All examples of a labels file. labels: every label, sorted; the order of the network's head."""
+    """All examples of a source. labels: every label, sorted; the order of the network's head.
+
+    problems: what the reader left out or found odd, in the order of the source.
+    """
 
     labels: tuple[str, ...]
     examples: tuple[Example, ...]
+    problems: tuple[Problem, ...] = ()
 
     def split(self, name: str) -> list[Example]:
         """Return the examples of one split, in the order of the file."""
         return [example for example in self.examples if example.split == name]
+
+    @property
+    def has_splits(self) -> bool:
+        """True when there is something to train on and something to choose the best epoch by."""
+        return {"train", "val"} <= {example.split for example in self.examples}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the examples say, hexadecimal; the order of the rows does not count."""
+        rows = sorted(json.dumps([e.file, e.labels, e.split, e.groups, e.product]) for e in self.examples)
+        return hashlib.sha256("\n".join([json.dumps(self.labels), *rows]).encode()).hexdigest()
 
 
 def read_labels(path: Path, images: Path, *, report_by: Sequence[str] = ()) -> LabelledImages:
