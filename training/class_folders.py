@@ -1,7 +1,7 @@
 """Class folders: the folder that an image lies in names its label, `root/<class>/**/image`.
 
-Or with splits given: `root/train/<class>/...`, `root/val/<class>/...` and `root/test/<class>/...`. That is how a root is
-read when it has a folder named like the training split and either one named like another split or nothing else.
+Or with splits given: `root/train/<class>/...`, `root/val/<class>/...` and `root/test/<class>/...`. That is how a root
+is read when it has a folder named like the training split and either one named like another split or nothing else.
 """
 
 import os

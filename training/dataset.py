@@ -25,7 +25,9 @@ def read_dataset(options: DataOptions) -> LabelledImages:
     examples, repeated = _merge_repeated(examples)
     examples, unsplit = _leave_out_unsplit(examples)
     labels = {label for example in examples for label in example.labels}
-    without = [Problem("empty_class", label, "no image has this label") for label in categories if label not in labels]
+    without = [
+        Problem("empty_class", label, "no image has this label") for label in categories if label not in labels
+    ]
     labels.update(categories)
     if len(labels) < 2:
         raise TrainingError(f"{options.name} has {len(labels)} labels; a classifier needs at least two")
@@ -57,13 +59,17 @@ def _merge_repeated(examples: Iterable[Example]) -> tuple[list[Example], list[Pr
         if first is example:
             continue
         if example.split != first.split:
-            message = f"two rows put it into {first.split or 'no split'} and {example.split or 'none'}; the first counts"
+            message = (
+                f"two rows put it into {first.split or 'no split'} and {example.split or 'none'}; the first counts"
+            )
             problems.append(Problem("repeated_split", example.file, message))
             continue
         if set(example.labels) == set(first.labels):
             problems.append(Problem("repeated_row", example.file, "two rows say the same of it"))
             continue
-        message = f"two rows call it {' | '.join(first.labels)} and {' | '.join(example.labels)}; either counts as right"
+        message = (
+            f"two rows call it {' | '.join(first.labels)} and {' | '.join(example.labels)}; either counts as right"
+        )
         problems.append(Problem("repeated_label", example.file, message))
         labels = tuple(dict.fromkeys((*first.labels, *example.labels)))
         merged[example.file] = replace(first, labels=labels)
@@ -82,7 +88,9 @@ def _leave_out_unsplit(examples: list[Example]) -> tuple[list[Example], list[Pro
 def _similar(labels: Iterable[str]) -> list[Problem]:
     """Name labels that differ in case alone: most often one category that two people have typed."""
     folded = Counter(label.casefold() for label in labels)
-    groups = [sorted(x for x in labels if x.casefold() == fold) for fold, count in sorted(folded.items()) if count > 1]
+    groups = [
+        sorted(x for x in labels if x.casefold() == fold) for fold, count in sorted(folded.items()) if count > 1
+    ]
     return [Problem("similar_labels", " / ".join(group), "these labels differ in case alone") for group in groups]
 
 

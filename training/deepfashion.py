@@ -2,7 +2,8 @@
 
 Read are `list_category_cloth.txt`, `list_category_img.txt` (in Anno, Anno_coarse or at the root) and
 `list_eval_partition.txt` (in Eval or at the root). In each the first line is the number of entries and the second
-names the columns. Categories count from 1. Boxes are not used, the pictures are taken whole; landmarks are never read.
+names the columns. Categories count from 1. Boxes are not used: the pictures are taken whole. Landmarks are never
+read.
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,9 @@ def read_deepfashion(folder: Path, options: DataOptions) -> tuple[list[str], lis
         if isinstance(found, str):
             problems.append(Problem("no_image", place, found))
         elif not split:
-            problems.append(Problem("no_split", f"{place} ({name})", f"{partition_file.name} does not name the image"))
+            problems.append(
+                Problem("no_split", f"{place} ({name})", f"{partition_file.name} does not name the image")
+            )
         else:
             examples.append(Example(*found, (_category(categories, number, place),), split))
     problems += [

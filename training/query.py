@@ -20,9 +20,7 @@ from cataloger.training.rows import Row, find_columns, read_rows
 PAGE = 1000
 
 # In standard SQL; a text with a backslash before its quote is taken for longer than it is, and at worst refused.
-_TEXTS_AND_COMMENTS = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL
-)
+_TEXTS_AND_COMMENTS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
 _BEGINNING = re.compile(r"(select|with)\b|\(\s*select\b", re.IGNORECASE)
 
 
@@ -34,7 +32,7 @@ def read_query(options: DataOptions) -> tuple[list[Example], list[Problem]]:
     """
     query = one_select(str(options.query))
     database = open_source(str(options.db))
-    root = None if options.images is None else os.path.abspath(os.fsencode(options.images))
+    root = None if options.images is None else os.fsencode(os.path.normpath(options.images.absolute()))
     try:
         with database.read() as connection:
             return _read(connection, query, options, root)

@@ -1,7 +1,7 @@
 """Rows of a manifest or a query as examples: which column is what, and what a cell says.
 
 A row that cannot be used becomes a `Problem` named after its place; the others are not affected. What cannot be
-meant, such as an unknown split, ends the reading with an error, since guessing it could leak test images into training.
+meant, such as an unknown split, ends the reading with an error: a guess could leak test images into training.
 """
 
 import json
@@ -86,9 +86,7 @@ def find_columns(present: Sequence[str], options: DataOptions, where: str) -> Co
     )
 
 
-def read_rows(
-    rows: Iterable[tuple[str, Row]], columns: Columns, find: Finder
-) -> tuple[list[Example], list[Problem]]:
+def read_rows(rows: Iterable[tuple[str, Row]], columns: Columns, find: Finder) -> tuple[list[Example], list[Problem]]:
     """Turn rows (place, cells) into examples, and those that cannot be used into problems.
 
     Raises TrainingError for a split that is none.
@@ -144,11 +142,13 @@ def split_of(cell: Any, place: str) -> str:
 
 def is_empty(cell: Any) -> bool:
     """True for a cell that says nothing: NULL, blanks, not a number."""
-    return cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and cell != cell)
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 def file_below(folder: Path, name: str) -> tuple[str, Path] | str:
-    """Find the file that a manifest calls `name`. Backslashes and blanks around it count only if such a file exists."""
+    """Find the file that a manifest calls `name`; a backslash is a separator if no file has one in its name."""
     if "\0" in name or "\n" in name:
         return "the path holds a line break or a zero byte; is a quote left open?"
     try:
