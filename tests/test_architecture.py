@@ -19,6 +19,7 @@ FLOORS = (
     ("cataloger.options", 0),
     ("cataloger.cpus", 0),
     ("cataloger.signatures", 0),
+    ("cataloger.text", 0),
     ("cataloger.versions", 0),
     ("cataloger.products", 0),
     ("cataloger.owner", 0),
@@ -157,8 +158,9 @@ def test_training_uses_no_sink_and_nothing_above_the_pipeline():
 def test_only_the_command_line_reaches_training_and_only_when_asked():
     users = {n for n in MODULES if any(t.startswith("cataloger.training") for t in internal(n))}
     outside = {name for name in users if not name.startswith("cataloger.training")}
-    assert outside <= {"cataloger.cli.train"}
-    assert not [t for t in internal("cataloger.cli.train", lazy=False) if t.startswith("cataloger.training")]
+    assert outside <= {f"cataloger.cli.{name}" for name in ("train", "dataset")}
+    for name in outside:
+        assert not [t for t in internal(name, lazy=False) if t.startswith("cataloger.training")]
 
 
 def test_nothing_imports_the_top_level_folders_by_name():

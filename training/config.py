@@ -10,16 +10,13 @@ from cataloger.errors import UsageError
 class TrainOptions:
     """Options of `cataloger train`.
 
-    labels: CSV with the columns file, labels (several joined by "|") and split (train, val, test).
-    images: folder that `file` is relative to. output: directory of the new bundle. work: directory of the
+    data: the labelled images. output: directory of the new bundle. work: directory of the inventory of images, the
     feature cache and the checkpoints. start: bundle, or safetensors file, whose convolutions are the start.
     views: cached copies of each training image, the first as it is, the others augmented.
     learning_rate: peak, for AdamW. warmup: share of all steps. notes: Markdown file put into the model card.
-    report_by: label columns; the test split is reported for each of their combinations.
     """
 
-    labels: Path
-    images: Path
+    data: "DataOptions"
     output: Path
     work: Path
     start: Path
@@ -33,7 +30,6 @@ class TrainOptions:
     views: int = 2
     seed: int = 0
     notes: Path | None = None
-    report_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks = {
@@ -75,10 +71,10 @@ class DataOptions:
     def __post_init__(self) -> None:
         checks = {
             "name the labelled images: DATA is a folder or a manifest; or give --db and --query": bool(
-                self.data or self.db or self.query
+                self.data or self.query
             ),
             "DATA and --query exclude each other; give one of them": not (self.data and self.query),
-            "--db and --query belong together; give both": bool(self.db) == bool(self.query),
+            "--query needs --db: the database that it is for": bool(self.db) or not self.query,
             "--shares must be three numbers for train, val and test, none negative, train and val above 0": (
                 len(self.shares) == 3 and min(self.shares) >= 0 and min(self.shares[:2]) > 0
             ),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.errors import TrainingError
+from cataloger.text import printable
 from cataloger.training.grouping import Groups, find_groups, members_of
 from cataloger.training.inventory import Inventory
 from cataloger.training.labels import SPLITS, Example, LabelledImages, Problem
@@ -20,28 +21,28 @@ PROBLEMS_FILE = "problems.csv"
 
 # Kinds of problems, the gravest first, and what is said of them. Readers make those that are not made here.
 KINDS = {
-    "unreadable": "images cannot be read; they are left out",
-    "bad_row": "rows cannot be read; they are left out",
-    "no_image": "rows name no image file; they are left out",
-    "no_label": "images have no label; they are left out",
-    "no_split": "images have no split; they are left out",
-    "leak_bytes": "groups of identical files are in several splits",
-    "leak_looks": "groups of images that look the same are in several splits",
-    "leak_product": "products have images in several splits",
-    "repeated_split": "images are in several splits; the first counts",
-    "conflict_bytes": "groups of identical files have labels that exclude each other",
-    "conflict_looks": "groups of images that look the same have labels that exclude each other",
-    "repeated_label": "images have rows with different labels; any of them counts as right",
-    "empty_class": "categories have no image",
-    "tiny_class": f"categories have fewer than {FEW} images to train on",
-    "no_val": "categories have no image in val: their confidence cannot be checked",
-    "similar_labels": "pairs of categories differ in case alone; are they one?",
-    "large_group": f"groups hold more than {LARGE_SHARE:.0%} of all images and cannot be split",
-    "repeated_row": "images have several rows that say the same",
+    "unreadable": "images that cannot be read are left out",
+    "bad_row": "rows that cannot be read are left out",
+    "no_image": "rows that name no image file are left out",
+    "no_label": "images without a label are left out",
+    "no_split": "images without a split are left out",
+    "leak_bytes": "identical files are in several splits",
+    "leak_looks": "images that look the same are in several splits",
+    "leak_product": "images of one product are in several splits",
+    "repeated_split": "rows put one image into several splits; the first counts",
+    "conflict_bytes": "identical files have labels that exclude each other",
+    "conflict_looks": "images that look the same have labels that exclude each other",
+    "repeated_label": "rows give one image different labels; any of them counts as right",
+    "empty_class": "categories without an image",
+    "tiny_class": f"categories with fewer than {FEW} images to train on",
+    "no_val": "categories without an image in val, so that their confidence cannot be checked",
+    "similar_labels": "categories that differ in case alone; are they one?",
+    "large_group": f"more than {LARGE_SHARE:.0%} of all images hang together and cannot be split",
+    "repeated_row": "rows that say the same of one image count once",
     "ignored_folder": "folders beside those of the splits are left out",
-    "not_image": "files are no images; they are left out",
-    "hidden_file": "hidden files or folders are left out",
-    "boxes_unused": "file of boxes is not used",
+    "not_image": "files that are no images are left out",
+    "hidden_file": "hidden files and folders are left out",
+    "boxes_unused": "boxes are not used",
 }
 
 
@@ -132,7 +133,7 @@ def problem_line(kind: str, problems: Sequence[Problem]) -> str:
     """Return a line for a kind of problem: how many, what it means, the first few."""
     first = "; ".join(f"{problem.place}: {problem.message}" for problem in problems[:SHOWN])
     more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
-    return f"{len(problems):,} {KINDS[kind]} ({kind}): {first}{more}"
+    return printable(f"{kind} ({len(problems):,}): {KINDS[kind]}: {first}{more}")
 
 
 def write_problems(report: DataReport, folder: Path) -> Path | None:

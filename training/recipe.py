@@ -27,8 +27,9 @@ from cataloger.training.config import TrainOptions
 from cataloger.training.engine import LabelledFeatures, Trainer
 from cataloger.training.features import FrozenPart, cached_features
 from cataloger.training.images import decode_examples
-from cataloger.training.labels import Example, LabelledImages, accepted_matrix, read_labels
+from cataloger.training.labels import Example, LabelledImages, accepted_matrix
 from cataloger.training.metrics import Report
+from cataloger.training.preparation import prepare
 
 
 class Listener(Protocol):
@@ -61,8 +62,11 @@ def train(options: TrainOptions, listener: Listener) -> Trained:
 
     Raises TrainingError for labels or images that cannot be used and QualityGateError for a failed export.
     """
-    data = read_labels(options.labels, options.images, report_by=options.report_by)
     spec, start = _start(options.start)
+    prepared = prepare(options.data, spec, options.work, listener)
+    for line in prepared.lines():
+        listener.note(line)
+    data = prepared.dataset
     torch.manual_seed(options.seed)
     torch.set_num_threads(available_cpus())
     network = Network(NetworkConfig(classes=len(data.labels)), size=spec.size)
@@ -205,7 +209,7 @@ def _fingerprint(options: TrainOptions, data: LabelledImages, network: Network) 
     """Digest of what decides the weights; a checkpoint with another one is not resumed."""
     decisive = [
         options.epochs, options.batch_size, options.learning_rate, options.weight_decay, options.warmup,
-        options.views, options.seed, sha256_of(options.labels), list(data.labels), asdict(network.config),
+        options.views, options.seed, data.fingerprint, list(data.labels), asdict(network.config),
         str(options.start),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
@@ -219,7 +223,7 @@ def _provenance(options: TrainOptions, data: LabelledImages, network: Network) -
         "recipe": "quick",
         "start": {"file": options.start.name, "sha256": sha256_of(_start(options.start)[1])},
         "data": {
-            "labels_sha256": sha256_of(options.labels),
+            "labels_sha256": data.fingerprint,
             "images": {split: len(data.split(split)) for split in ("train", "val", "test")},
         },
         "parameters": parameters,

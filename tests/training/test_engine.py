@@ -10,7 +10,7 @@ from cataloger.errors import TrainingError  # noqa: E402
 from cataloger.network import Network  # noqa: E402
 from cataloger.options import NetworkConfig  # noqa: E402
 from cataloger.training import checkpoint  # noqa: E402
-from cataloger.training.config import TrainOptions  # noqa: E402
+from cataloger.training.config import DataOptions, TrainOptions  # noqa: E402
 from cataloger.training.engine import (  # noqa: E402
     LabelledFeatures,
     Trainer,
@@ -25,8 +25,14 @@ from cataloger.training.features import FeatureCache  # noqa: E402
 @pytest.fixture
 def options(tmp_path):
     def make(**values):
-        paths = dict.fromkeys(("labels", "images", "output", "start"), tmp_path)
-        return TrainOptions(**paths, work=tmp_path / values.pop("folder", "work"), batch_size=8, **values)
+        paths = dict.fromkeys(("output", "start"), tmp_path)
+        return TrainOptions(
+            data=DataOptions(data=tmp_path),
+            **paths,
+            work=tmp_path / values.pop("folder", "work"),
+            batch_size=8,
+            **values,
+        )
 
     return make
 
