@@ -66,8 +66,8 @@ class LabelledImages:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what the examples say, hexadecimal; the order of the rows does not count."""
-        rows = sorted(json.dumps([e.file, e.labels, e.split, e.groups, e.product]) for e in self.examples)
+        """SHA-256 of files, labels and splits, hexadecimal; the order of the rows does not count."""
+        rows = sorted(json.dumps([e.file, sorted(e.labels), e.split]) for e in self.examples)
         return hashlib.sha256("\n".join([json.dumps(self.labels), *rows]).encode()).hexdigest()
 
 

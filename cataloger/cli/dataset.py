@@ -31,9 +31,8 @@ Examples:
       --query "select image, category, product_id from products"
 
 \b
-"""
-    + SOURCES
-    + "\n"
+"""  # noqa: S608
+    f"{SOURCES}\n"
 )
 
 DataArgument = Annotated[
