@@ -78,7 +78,7 @@ def test_the_wheel_runs_from_an_empty_folder_without_torch(environment, tmp_path
 
 def test_a_missing_extra_is_named(environment, tmp_path):
     (tmp_path / "labels.csv").write_text("file,labels,split\n")
-    train = ["cataloger", "train", "--labels", "labels.csv", "--images", ".", "--output", "model"]
+    train = ["cataloger", "train", "labels.csv", "--images", ".", "--output", "model"]
     for command, extra in (
         (train, "train"),
         (["cataloger", "db", "current", "--db", "postgresql://x@127.0.0.1:1/x"], "postgres"),

@@ -13,16 +13,13 @@ from cataloger.options import Device
 class TrainOptions:
     """Options of `cataloger train`.
 
-    labels: CSV with the columns file, labels (several joined by "|") and split (train, val, test).
-    images: folder that `file` is relative to. output: directory of the new bundle. work: directory of the
+    data: the labelled images. output: directory of the new bundle. work: directory of the inventory of images, the
     caches, the checkpoints and the curves. start: bundle, or safetensors file of convolutions.
     recipe: "auto" or one of `training.recipes`. changes: fields of the recipe that are set otherwise.
-    notes: Markdown file put into the model card. report_by: label columns; the test split is reported for each of
-    their combinations. target_precision: share of the accepted answers that shall be right.
+    notes: Markdown file put into the model card. target_precision: share of the accepted answers that shall be right.
     """
 
-    labels: Path
-    images: Path
+    data: "DataOptions"
     output: Path
     work: Path
     start: Path
@@ -33,7 +30,6 @@ class TrainOptions:
     device: Device = "auto"
     seed: int = 0
     notes: Path | None = None
-    report_by: tuple[str, ...] = ()
     target_precision: float = 0.95
 
     def __post_init__(self) -> None:
@@ -43,3 +39,48 @@ class TrainOptions:
             raise UsageError(
                 f"--target-precision must be at least 0.5 and below 1, not {self.target_precision}; 0.95 is usual"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Where labelled images come from, and how they are split; see `cataloger.training.dataset`.
+
+    data: root of class folders, manifest, or folder of DeepFashion's category benchmark. images: folder that relative
+    paths start at. db, query: SQLAlchemy URL and one SELECT, in place of `data`. *_column: names in a manifest or
+    query; None takes the first that is there of the usual names (`cataloger.training.rows`). report_by: columns whose
+    values are kept with each image.
+    shares: of train, val and test, where splits are made. seed: of these splits.
+    """
+
+    data: Path | None = None
+    images: Path | None = None
+    db: str | None = None
+    query: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    product_column: str | None = None
+    report_by: tuple[str, ...] = ()
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "name the labelled images: DATA is a folder or a manifest; or give --db and --query": bool(
+                self.data or self.query
+            ),
+            "DATA and --query exclude each other; give one of them": not (self.data and self.query),
+            "--query needs --db: the database that it is for": bool(self.db) or not self.query,
+            "--shares must be three numbers for train, val and test, none negative, train and val above 0": (
+                len(self.shares) == 3 and min(self.shares) >= 0 and min(self.shares[:2]) > 0
+            ),
+            "--report-by names a column twice": len(set(self.report_by)) == len(self.report_by),
+        }
+        for message, holds in checks.items():
+            if not holds:
+                raise UsageError(message)
+
+    @property
+    def name(self) -> str:
+        """What messages call the source; never a password."""
+        return str(self.data) if self.data else "the query"

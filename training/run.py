@@ -28,9 +28,10 @@ from cataloger.training.distributed import Place, joined
 from cataloger.training.engine import Hooks, Trainer
 from cataloger.training.images import decode_examples
 from cataloger.training.inputs import Inputs, LabelledFeatures, LabelledPixels
-from cataloger.training.labels import Example, LabelledImages, accepted_matrix, read_labels
+from cataloger.training.labels import Example, LabelledImages, accepted_matrix
 from cataloger.training.makers import FeatureMaker, PixelMaker
 from cataloger.training.metrics import Report
+from cataloger.training.preparation import prepare
 from cataloger.training.recipes import Recipe, choose_recipe
 from cataloger.training.sampling import draw_weights
 from cataloger.training.start import Start, load_start, read_start
@@ -110,7 +111,8 @@ class _Job:
 
 def _prepare(options: TrainOptions, place: Place, listener: Listener) -> _Job:
     """Read the labels, choose the recipe and make the network, its inputs and the trainer."""
-    data = read_labels(options.labels, options.images, report_by=options.report_by)
+    start = read_start(options.start)
+    data = _dataset(options, start, place, listener)
     recipe, reason = choose_recipe(
         options.recipe,
         device=place.device.type,
@@ -119,13 +121,24 @@ def _prepare(options: TrainOptions, place: Place, listener: Listener) -> _Job:
         changes=dict(options.changes),
     )
     listener.note(reason)
-    start = read_start(options.start)
     torch.manual_seed(options.seed)
     torch.set_num_threads(available_cpus())
     network = Network(NetworkConfig(classes=len(data.labels)), size=start.spec.size)
     listener.note(load_start(network, start, data.labels))
     trainer = _trainer(_Setup(options, data, start, recipe, network, place), listener)
     return _Job(options, data, start, recipe, trainer, listener)
+
+
+def _dataset(options: TrainOptions, start: Start, place: Place, listener: Listener) -> LabelledImages:
+    """Read and split the labelled images and say what is wrong with them; the first process looks at the files."""
+    if not place.is_first:
+        place.wait()
+    prepared = prepare(options.data, start.spec, options.work, listener)
+    if place.is_first:
+        place.wait()
+    for line in prepared.lines():
+        listener.note(line)
+    return prepared.dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,16 +310,10 @@ def _epoch_line(record: dict[str, float]) -> str:
 def _fingerprint(setup: _Setup) -> str:
     """Digest of what decides the weights; a checkpoint with another one is not resumed."""
     decisive = [
-        asdict(setup.recipe), setup.options.seed, _data_digest(setup.data), asdict(setup.network.config),
+        asdict(setup.recipe), setup.options.seed, setup.data.fingerprint, asdict(setup.network.config),
         setup.start.sha256, setup.place.device.type, setup.place.processes,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
-
-
-def _data_digest(data: LabelledImages) -> str:
-    """Digest of all labels and rows: file, accepted labels and split."""
-    rows = [[example.file, list(example.labels), example.split] for example in data.examples]
-    return hashlib.sha256(json.dumps([list(data.labels), rows]).encode()).hexdigest()
 
 
 def _provenance(job: _Job) -> dict[str, Any]:
@@ -318,7 +325,7 @@ def _provenance(job: _Job) -> dict[str, Any]:
         "device": job.trainer.place.device.type,
         "start": {"name": job.start.name, "sha256": job.start.sha256},
         "data": {
-            "sha256": _data_digest(job.data),
+            "sha256": job.data.fingerprint,
             "images": {split: len(job.data.split(split)) for split in ("train", "val", "test")},
         },
         "parameters": parameters,

@@ -4,17 +4,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cataloger.cli import render
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from cataloger.training.labels import LabelledImages
 
+SHOWN = 5
+
 
 def read_labelled(labels: Path, images: Path | None, report_by: Sequence[str] = ()) -> "LabelledImages":
-    """Read labels. images: folder that `file` is relative to; without it, that of the labels."""
-    from cataloger.training.labels import read_labels
+    """Read labelled images of any source; see `cataloger.training.dataset`."""
+    from cataloger.training.config import DataOptions
+    from cataloger.training.dataset import read_dataset
 
-    return read_labels(labels, images or labels.parent, report_by=report_by, for_training=False)
+    data = read_dataset(DataOptions(data=labels, images=images, report_by=tuple(report_by)))
+    for problem in data.problems[:SHOWN]:
+        render.stderr_console().print(f"labels: {problem.place}: {problem.message}", markup=False)
+    if len(data.problems) > SHOWN:
+        more = len(data.problems) - SHOWN
+        render.stderr_console().print(f"labels: {more} more problems; `cataloger inspect` lists them")
+    return data
 
 
 def counter(bar: "Progress", name: str) -> Callable[[int], Callable[[int], None]]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cataloger.bundle import default_bundle_path, resolve_bundle_path
+from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
-from cataloger.cli import render
 from cataloger.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -16,38 +16,31 @@ if TYPE_CHECKING:
 
     from cataloger.training.metrics import Report
 
-TRAIN_EXAMPLES = """\b
+TRAIN_EXAMPLES = f"""\b
 Examples:
-  cataloger train --labels labels.csv --images photos --output models/shop
+  cataloger train photos --output models/shop
+  cataloger train labels.csv --images photos --output models/shop
   cataloger tag photos --model models/shop
 
-labels.csv has the columns file (relative to --images), labels and split (train, val or test). Several accepted
-labels of one image are joined by "|". Run the same command again to go on after an interruption.
-"""
+Run the same command again to go on after an interruption.
 
-LabelsOption = Annotated[
-    Path,
-    typer.Option("--labels", envvar="CATALOGER_LABELS", metavar="CSV", help="Labels: columns file, labels, split."),
-]
-ImagesOption = Annotated[
-    Path,
-    typer.Option("--images", envvar="CATALOGER_IMAGES", metavar="DIR", help="Folder that `file` is relative to."),
-]
-ReportByOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--report-by",
-        envvar="CATALOGER_REPORT_BY",
-        metavar="COLUMN",
-        help="Also measure by this column of the labels.",
-    ),
-]
+\b
+{dataset.SOURCES}
+"""
 
 
 def train(
-    labels: LabelsOption,
-    images: ImagesOption,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle.")],
+    data: dataset.DataArgument = None,
+    images: dataset.ImagesOption = None,
+    db: dataset.DatabaseOption = None,
+    query: dataset.QueryOption = None,
+    image_column: dataset.ImageColumnOption = None,
+    label_column: dataset.LabelColumnOption = None,
+    split_column: dataset.SplitColumnOption = None,
+    product_column: dataset.ProductColumnOption = None,
+    report_by: dataset.ReportByOption = None,
+    shares: dataset.SharesOption = "80,10,10",
     start: Annotated[
         str,
         typer.Option(
@@ -103,7 +96,6 @@ def train(
     notes: Annotated[
         Path | None, typer.Option("--notes", metavar="FILE", help="Markdown to put into the model card.")
     ] = None,
-    report_by: ReportByOption = None,
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
@@ -112,12 +104,23 @@ def train(
     The early layers stay as they are and their output is cached, so that minutes are enough on a small machine.
     """
     _require_train_extra()
-    from cataloger.training.config import TrainOptions
+    from cataloger.training.config import DataOptions, TrainOptions
     from cataloger.training.run import train as run_training
 
     options = TrainOptions(
-        labels=labels,
-        images=images,
+        data=DataOptions(
+            data=data,
+            images=images,
+            db=db,
+            query=query,
+            image_column=image_column,
+            label_column=label_column,
+            split_column=split_column,
+            product_column=product_column,
+            report_by=tuple(report_by or ()),
+            shares=dataset.parse_shares(shares),
+            seed=seed,
+        ),
         output=output,
         work=work or output.with_name(output.name + ".work"),
         start=_start_path(start),
@@ -139,7 +142,6 @@ def train(
         device=device,
         seed=seed,
         notes=notes,
-        report_by=tuple(report_by or ()),
     )
     with render.progress_bar(enabled=not no_progress) as bar:
         trained = run_training(options, _ProgressListener(bar))
@@ -166,7 +168,7 @@ class _ProgressListener:
             self._bar.update(self._task, completed=done)
 
     def note(self, text: str) -> None:
-        self._bar.console.print(text)
+        self._bar.console.print(text, markup=False)
 
 
 def _require_train_extra() -> None:

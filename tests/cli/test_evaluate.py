@@ -159,7 +159,7 @@ def test_a_split_is_chosen(shop):
         (["a.png,Hat,"], ["--results", "nonsense"], 2, "is not a database URL"),
         (["a.png,Hat,"], ["--results", "sqlite:///none.db"], 1, "none.db has no results of cataloger"),
         (["gone.png,Hat,"], [], 1, "none of 1 images could be read; gone.png"),
-        ([",Hat,"], [], 1, "labels.csv:2: `file` and `labels` must not be empty"),
+        ([",Hat,"], [], 1, "labels.csv:2: the column file is empty"),
     ],
 )
 def test_what_cannot_work_is_one_clear_error(shop, tmp_path, monkeypatch, rows, arguments, status, message):

@@ -1,7 +1,8 @@
-"""Labelled examples and predictions made by hand."""
+"""Examples and predictions made by hand; pictures that look different for every number."""
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cataloger.training.labels import Example
 from cataloger.training.predictions import Predictions
@@ -33,3 +34,21 @@ def make_predictions():
         return Predictions(tuple(labels), np.array(ranked), np.array(confidence), decisions)
 
     return make
+
+
+def picture(number, side=64):
+    """Return coarse coloured squares; another number is another picture."""
+    squares = np.random.default_rng(number).integers(0, 256, size=(8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(squares).resize((side, side), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def save_picture():
+    """Write the picture of a number into a file, whose folders are made."""
+
+    def save(path, number, *, side=64, **options):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(number, side).save(path, **options)
+        return path
+
+    return save

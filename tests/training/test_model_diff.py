@@ -9,8 +9,9 @@ import pytest
 
 from cataloger.bundle import default_bundle_path, read_bundle, seal
 from cataloger.errors import TrainingError
+from cataloger.training.config import DataOptions
+from cataloger.training.dataset import read_dataset
 from cataloger.training.evaluate import score_together
-from cataloger.training.labels import read_labels
 from cataloger.training.model_diff import Compared, compare_bundles, compare_predictions
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -19,7 +20,7 @@ LABELS = ("Hat", "Shirt", "Top")
 
 @pytest.fixture(scope="module")
 def pictures():
-    return list(read_labels(EXAMPLES / "labels.csv", EXAMPLES / "images", for_training=False).examples)
+    return list(read_dataset(DataOptions(data=EXAMPLES / "labels.csv", images=EXAMPLES / "images")).examples)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,210 @@
+"""What should be known of labelled images before anything is trained on them. Nothing is dropped here."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cataloger.errors import TrainingError
+from cataloger.text import printable
+from cataloger.training.grouping import Groups, find_groups, members_of
+from cataloger.training.inventory import Inventory
+from cataloger.training.labels import SPLITS, Example, LabelledImages, Problem
+
+FEW = 10
+SHOWN = 3
+LARGE_SHARE = 0.05
+LARGE_LEAST = 20
+PROBLEMS_FILE = "problems.csv"
+
+# Kinds of problems, the gravest first, and what is said of them. Readers make those that are not made here.
+KINDS = {
+    "unreadable": "images that cannot be read are left out",
+    "bad_row": "rows that cannot be read are left out",
+    "no_image": "rows that name no image file are left out",
+    "no_label": "images without a label are left out",
+    "no_split": "images without a split are left out",
+    "leak_bytes": "identical files are in several splits",
+    "leak_looks": "images that look the same are in several splits",
+    "leak_product": "images of one product are in several splits",
+    "repeated_split": "rows put one image into several splits; the first counts",
+    "conflict_bytes": "identical files have labels that exclude each other",
+    "conflict_looks": "images that look the same have labels that exclude each other",
+    "repeated_label": "rows give one image different labels; any of them counts as right",
+    "empty_class": "categories without an image",
+    "tiny_class": f"categories with fewer than {FEW} images to train on",
+    "no_val": "categories without an image in val, so that their confidence cannot be checked",
+    "similar_labels": "categories that differ in case alone; are they one?",
+    "large_group": f"more than {LARGE_SHARE:.0%} of all images hang together and cannot be split",
+    "repeated_row": "rows that say the same of one image count once",
+    "ignored_folder": "folders beside those of the splits are left out",
+    "not_image": "files that are no images are left out",
+    "hidden_file": "hidden files and folders are left out",
+    "boxes_unused": "boxes are not used",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """Counts and problems. labels: label -> split -> images that accept it. splits: split -> images.
+
+    duplicates: images beyond the first of each group of identical files, near_duplicates: of those that look the
+    same, identical ones included. problems: the gravest kind first.
+    """
+
+    labels: dict[str, dict[str, int]]
+    splits: dict[str, int]
+    duplicates: int
+    near_duplicates: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of images that can be used."""
+        return sum(self.splits.values())
+
+    def by_kind(self) -> dict[str, list[Problem]]:
+        """Return the problems of each kind, the gravest kind first."""
+        found: dict[str, list[Problem]] = defaultdict(list)
+        for problem in self.problems:
+            found[problem.kind].append(problem)
+        return {kind: found[kind] for kind in KINDS if kind in found}
+
+    def lines(self) -> list[str]:
+        """Return the report in a few lines: the counts, then a line for each kind of problem."""
+        splits = ", ".join(f"{count:,} {split}" for split, count in self.splits.items())
+        lines = [f"data: {self.images:,} images in {len(self.labels)} categories: {splits}"]
+        if self.near_duplicates:
+            identical = (
+                f"{self.duplicates:,} of them of identical files" if self.duplicates else "no file is identical"
+            )
+            lines.append(f"data: {self.near_duplicates:,} images are copies of others or look the same; {identical}")
+        return lines + [problem_line(kind, problems) for kind, problems in self.by_kind().items()]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        problems = {
+            kind: {
+                "text": KINDS[kind],
+                "total": len(found),
+                "problems": [{"place": problem.place, "message": problem.message} for problem in found],
+            }
+            for kind, found in self.by_kind().items()
+        }
+        return {
+            "images": self.images,
+            "splits": self.splits,
+            "labels": self.labels,
+            "duplicates": self.duplicates,
+            "near_duplicates": self.near_duplicates,
+            "problems": problems,
+        }
+
+
+def data_report(dataset: LabelledImages, inventory: Inventory) -> DataReport:
+    """Count and look for trouble. dataset: with splits; inventory: of its examples, all of them readable."""
+    groups = find_groups(dataset.examples, inventory)
+    counts = {label: dict.fromkeys(SPLITS, 0) for label in dataset.labels}
+    splits = dict.fromkeys(SPLITS, 0)
+    for example in dataset.examples:
+        splits[example.split] += 1
+        for label in example.labels:
+            counts[label][example.split] += 1
+    found = [
+        *dataset.problems,
+        *_few(counts),
+        *_leaks(dataset.examples, groups),
+        *_conflicts(dataset.examples, groups),
+        *_large(dataset.examples, groups),
+    ]
+    ranks = {kind: rank for rank, kind in enumerate(KINDS)}
+    return DataReport(
+        labels=counts,
+        splits=splits,
+        duplicates=_copies(groups.same_bytes.tolist()),
+        near_duplicates=_copies(groups.looks.tolist()),
+        problems=tuple(sorted(found, key=lambda problem: ranks[problem.kind])),
+    )
+
+
+def problem_line(kind: str, problems: Sequence[Problem]) -> str:
+    """Return a line for a kind of problem: how many, what it means, the first few."""
+    first = "; ".join(f"{problem.place}: {problem.message}" for problem in problems[:SHOWN])
+    more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
+    return printable(f"{kind} ({len(problems):,}): {KINDS[kind]}: {first}{more}")
+
+
+def write_problems(report: DataReport, folder: Path) -> Path | None:
+    """Write every problem into a CSV of `folder`; None, and no file, if there is none. Raises TrainingError."""
+    path = folder / PROBLEMS_FILE
+    try:
+        if not report.problems:
+            path.unlink(missing_ok=True)
+            return None
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("kind", "place", "message"))
+            writer.writerows((problem.kind, problem.place, problem.message) for problem in report.problems)
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be written: {error.strerror}") from error
+    return path
+
+
+def _few(counts: dict[str, dict[str, int]]) -> Iterator[Problem]:
+    for label, splits in counts.items():
+        if not any(splits.values()):
+            continue  # named as empty by the reader
+        if splits["train"] < FEW:
+            yield Problem("tiny_class", label, f"{splits['train']} in train")
+        if not splits["val"]:
+            yield Problem("no_val", label, f"{splits['train']} in train, {splits['test']} in test")
+
+
+def _leaks(examples: Sequence[Example], groups: Groups) -> Iterator[Problem]:
+    for kind, index in (("bytes", groups.same_bytes), ("looks", groups.looks), ("product", groups.product)):
+        for members in members_of(index):
+            splits = _sorted_out(members, lambda example: (example.split,), examples)
+            if len(splits) > 1 and not (kind == "looks" and _is_one(members, groups)):
+                yield _problem(f"leak_{kind}", splits, examples, members)
+
+
+def _conflicts(examples: Sequence[Example], groups: Groups) -> Iterator[Problem]:
+    """Yield the groups of which no label is right for every member."""
+    for kind, index in (("bytes", groups.same_bytes), ("looks", groups.looks)):
+        for members in members_of(index):
+            shared = set.intersection(*(set(examples[member].labels) for member in members))
+            if not shared and not (kind == "looks" and _is_one(members, groups)):
+                labels = _sorted_out(members, lambda example: example.labels, examples)
+                yield _problem(f"conflict_{kind}", labels, examples, members)
+
+
+def _large(examples: Sequence[Example], groups: Groups) -> Iterator[Problem]:
+    for members in members_of(groups.together):
+        if len(members) > max(LARGE_LEAST, LARGE_SHARE * len(examples)):
+            products = len({examples[member].product for member in members} - {""})
+            cause = f"of {products:,} products" if products else "that look the same"
+            message = f"{len(members):,} images {cause} hang together; is --product-column right?"
+            yield Problem("large_group", examples[members[0]].file, message)
+
+
+def _is_one(members: Sequence[int], groups: Groups) -> bool:
+    """True when the members are identical files, which are reported as that."""
+    return len({int(groups.same_bytes[member]) for member in members}) == 1
+
+
+def _sorted_out(members: Iterable[int], key: Any, examples: Sequence[Example]) -> dict[str, list[str]]:
+    parts: dict[str, list[str]] = defaultdict(list)
+    for member in members:
+        parts[" | ".join(key(examples[member]))].append(examples[member].file)
+    return dict(sorted(parts.items()))
+
+
+def _problem(kind: str, parts: dict[str, list[str]], examples: Sequence[Example], members: Sequence[int]) -> Problem:
+    message = "; ".join(f"{name}: {', '.join(files)}" for name, files in parts.items())
+    return Problem(kind, examples[members[0]].file, message)
+
+
+def _copies(groups: list[int]) -> int:
+    return len(groups) - len(set(groups))

@@ -1,0 +1,96 @@
+"""Labelled images of any source: class folders, a manifest, a SQL query or DeepFashion's benchmark."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from cataloger.errors import TrainingError, UsageError
+from cataloger.training.class_folders import read_class_folders
+from cataloger.training.config import DataOptions
+from cataloger.training.deepfashion import is_deepfashion, read_deepfashion
+from cataloger.training.labels import Example, LabelledImages, Problem
+from cataloger.training.manifest import read_manifest
+from cataloger.training.query import read_query
+
+
+def read_dataset(options: DataOptions) -> LabelledImages:
+    """Read a source. Splits stay "" on every example when it names none.
+
+    What cannot be used of it is in `problems`. Raises TrainingError or UsageError when nothing of it can be.
+    """
+    categories, examples, problems = _read(options)
+    if not examples:
+        first = f"; the first of {len(problems)} problems: {_line(problems[0])}" if problems else ""
+        raise TrainingError(f"{options.name} has no labelled image{first}")
+    examples, repeated = _merge_repeated(examples)
+    examples, unsplit = _leave_out_unsplit(examples)
+    labels = {label for example in examples for label in example.labels}
+    without = [
+        Problem("empty_class", label, "no image has this label") for label in categories if label not in labels
+    ]
+    labels.update(categories)
+    found = (*problems, *repeated, *unsplit, *without, *_similar(labels))
+    return LabelledImages(tuple(sorted(labels)), tuple(examples), found)
+
+
+def _read(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Problem]]:
+    if options.data is None:
+        return (), *read_query(options)
+    if not options.data.exists():
+        raise TrainingError(f"{options.data} does not exist; is the storage mounted?")
+    if not options.data.is_dir():
+        return (), *read_manifest(options.data, options)
+    if is_deepfashion(options.data):
+        return read_deepfashion(options.data, options)
+    if options.images or options.report_by:
+        flag = "--images" if options.images else "--report-by"
+        raise UsageError(f"{flag} is for a manifest or a query; {options.data} is a folder of class folders")
+    return (), *read_class_folders(options.data)
+
+
+def _merge_repeated(examples: Iterable[Example]) -> tuple[list[Example], list[Problem]]:
+    """Make one example of the rows of one file: any of their labels is right. The first row's split counts."""
+    merged: dict[str, Example] = {}
+    problems = []
+    for example in examples:
+        first = merged.setdefault(example.file, example)
+        if first is example:
+            continue
+        if example.split != first.split:
+            message = (
+                f"two rows put it into {first.split or 'no split'} and {example.split or 'none'}; the first counts"
+            )
+            problems.append(Problem("repeated_split", example.file, message))
+            continue
+        if set(example.labels) == set(first.labels):
+            problems.append(Problem("repeated_row", example.file, "two rows say the same of it"))
+            continue
+        message = (
+            f"two rows call it {' | '.join(first.labels)} and {' | '.join(example.labels)}; either counts as right"
+        )
+        problems.append(Problem("repeated_label", example.file, message))
+        labels = tuple(dict.fromkeys((*first.labels, *example.labels)))
+        merged[example.file] = replace(first, labels=labels)
+    return list(merged.values()), problems
+
+
+def _leave_out_unsplit(examples: list[Example]) -> tuple[list[Example], list[Problem]]:
+    """Leave out rows without a split where others have one: guessing it could leak test images into training."""
+    if not any(example.split for example in examples):
+        return examples, []
+    message = "the row has no split, others have; give it one, or give none to any so that splits are made"
+    problems = [Problem("no_split", example.file, message) for example in examples if not example.split]
+    return [example for example in examples if example.split], problems
+
+
+def _similar(labels: Iterable[str]) -> list[Problem]:
+    """Name labels that differ in case alone: most often one category that two people have typed."""
+    folded = Counter(label.casefold() for label in labels)
+    groups = [
+        sorted(x for x in labels if x.casefold() == fold) for fold, count in sorted(folded.items()) if count > 1
+    ]
+    return [Problem("similar_labels", " / ".join(group), "these labels differ in case alone") for group in groups]
+
+
+def _line(problem: Problem) -> str:
+    return f"{problem.place}: {problem.message}"

@@ -1,0 +1,93 @@
+"""From a source to labelled images that can be trained on: read, looked at, split, reported."""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from cataloger.errors import TrainingError
+from cataloger.options import PreprocessSpec
+from cataloger.training.config import DataOptions
+from cataloger.training.data_report import DataReport, data_report, write_problems
+from cataloger.training.dataset import read_dataset
+from cataloger.training.inventory import Inventory, take_inventory
+from cataloger.training.labels import LabelledImages, Problem
+from cataloger.training.splitting import make_splits
+
+SPLITS_FILE = "splits.csv"
+
+
+class Watcher(Protocol):
+    """Told how the preparation goes on; a part of `run.Listener`."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage begins; `total` steps are expected."""
+        ...
+
+    def advance(self, done: int) -> None:
+        """`done` steps of the stage are behind us."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """dataset: readable images, each with a split. problems_file: all problems, None if there are none."""
+
+    dataset: LabelledImages
+    report: DataReport
+    splits_file: Path | None
+    problems_file: Path | None
+
+    def lines(self) -> Iterable[str]:
+        """Yield the report in lines, and where the rest stands."""
+        yield from self.report.lines()
+        if self.splits_file:
+            yield f"data: splits were made; they stand in {self.splits_file}"
+        if self.problems_file:
+            yield f"data: every problem is listed in {self.problems_file}"
+
+
+def prepare(options: DataOptions, spec: PreprocessSpec, folder: Path, watcher: Watcher) -> Prepared:
+    """Read a source, look at every file, make the splits that are missing, report.
+
+    folder: keeps the inventory, problems.csv and, where splits were made, splits.csv, a manifest with these splits.
+    Raises TrainingError, UsageError, DatabaseError or MissingExtraError.
+    """
+    dataset = read_dataset(options)
+    if len(dataset.labels) < 2:
+        raise TrainingError(f"{options.name} has {len(dataset.labels)} labels; a classifier needs at least two")
+    watcher.stage("looking at the images", len(dataset.examples))
+    inventory = take_inventory(dataset.examples, spec, folder, watcher.advance)
+    dataset, inventory = readable_only(dataset, inventory)
+    split = make_splits(dataset, inventory, options.shares, options.seed)
+    report = data_report(split, inventory)
+    splits_file = None if split is dataset else _write(folder / SPLITS_FILE, split)
+    return Prepared(split, report, splits_file, write_problems(report, folder))
+
+
+def readable_only(dataset: LabelledImages, inventory: Inventory) -> tuple[LabelledImages, Inventory]:
+    """Leave out the images that cannot be read, and name each. Raises TrainingError when none can be."""
+    rows = inventory.readable()
+    failed = [Problem("unreadable", dataset.examples[index].file, text) for index, text in inventory.failures.items()]
+    if not rows:
+        raise TrainingError(
+            f"none of {len(failed)} images could be read; the first: {failed[0].place}: {failed[0].message}"
+        )
+    examples = tuple(dataset.examples[index] for index in rows)
+    return replace(dataset, examples=examples, problems=(*dataset.problems, *failed)), inventory.take(rows)
+
+
+def _write(path: Path, dataset: LabelledImages) -> Path:
+    """Write a manifest that gives these splits to `cataloger evaluate`, and to people."""
+    try:
+        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("file", "labels", "split", "product"))
+            for example in dataset.examples:
+                labels = json.dumps(example.labels, ensure_ascii=False)
+                writer.writerow((str(example.path.absolute()), labels, example.split, example.product))
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be written: {error.strerror}") from error
+    return path

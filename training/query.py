@@ -1,0 +1,80 @@
+"""Labelled images of a SQL query: `select image, category, product_id from ...`."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult
+
+from cataloger.db.database import open_source
+from cataloger.errors import UsageError
+from cataloger.sources.locations import RELATIVE_PATH, locate
+from cataloger.sources.locations import Problem as Unusable
+from cataloger.sources.names import key_of
+from cataloger.training.config import DataOptions
+from cataloger.training.labels import Example, Problem
+from cataloger.training.rows import Row, find_columns, read_rows
+
+PAGE = 1000
+
+# In standard SQL; a text with a backslash before its quote is taken for longer than it is, and at worst refused.
+_TEXTS_AND_COMMENTS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+_BEGINNING = re.compile(r"(select|with)\b|\(\s*select\b", re.IGNORECASE)
+
+
+def read_query(options: DataOptions) -> tuple[list[Example], list[Problem]]:
+    """Run one SELECT, in a transaction that cannot write, and read its rows as they come.
+
+    Raises UsageError for another statement or columns that are not there, DatabaseError for what the database says;
+    the password is in neither.
+    """
+    query = one_select(str(options.query))
+    database = open_source(str(options.db))
+    root = None if options.images is None else os.fsencode(os.path.normpath(options.images.absolute()))
+    try:
+        with database.read() as connection:
+            return _read(connection, query, options, root)
+    finally:
+        database.close()
+
+
+def one_select(query: str) -> str:
+    """Return a query without its last semicolon. Raises UsageError unless it is a single SELECT."""
+    plain = _TEXTS_AND_COMMENTS.sub(" ", query).strip().rstrip(";").rstrip()
+    if not _BEGINNING.match(plain):
+        raise UsageError("--query must be a SELECT; nothing else is run")
+    if ";" in plain:
+        raise UsageError("--query holds more than one statement; give a single SELECT")
+    return query.strip().rstrip(";")
+
+
+def _read(
+    connection: Connection, query: str, options: DataOptions, root: bytes | None
+) -> tuple[list[Example], list[Problem]]:
+    # Without parameters a driver takes % and : as they stand.
+    streaming = connection.execution_options(stream_results=True, yield_per=PAGE, no_parameters=True)
+    result = streaming.exec_driver_sql(query)
+    names = list(result.keys())
+    columns = find_columns(names, options, "the query")
+    return read_rows(_rows(result, names), columns, lambda image: _file(image, root))
+
+
+def _rows(result: CursorResult[Any], names: list[str]) -> Iterator[tuple[str, Row]]:
+    for number, row in enumerate(result, start=1):
+        yield f"row {number} of the query", dict(zip(names, row, strict=True))
+
+
+def _file(image: str, root: bytes | None) -> tuple[str, Path] | str:
+    """Find the file that a cell names. Raises UsageError for a relative path without --images."""
+    place = locate(image, root)
+    if isinstance(place, Unusable):
+        if place.code == RELATIVE_PATH:
+            raise UsageError("the query gives relative paths: name the folder that they start from with --images")
+        return place.message.replace("--image-root", "--images")
+    if place.path is None:
+        return f"{place.uri} is a URL; training reads files: download the images and give their paths"
+    inside = root is not None and place.path.startswith(root.rstrip(b"/") + b"/")
+    name = os.path.relpath(place.path, root) if inside else place.path
+    return key_of(name), Path(os.fsdecode(place.path))
