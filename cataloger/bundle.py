@@ -11,7 +11,6 @@ Nothing in a bundle is ever unpickled. A bundle is written under a temporary nam
 
 import hashlib
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cataloger.calibration import Calibration
 from cataloger.errors import BundleError, UsageError
 from cataloger.options import NetworkConfig, PreprocessSpec
 
@@ -34,13 +34,14 @@ REQUIRED_FILES = (MODEL, WEIGHTS, GOLDEN, CARD)
 INPUT = "images"
 LOGITS = "logits"
 PLACE_SCORES = "place_scores"
+FAMILIARITY = "familiarity"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A bundle that has been read; `read_bundle` and `seal` make them.
 
-    files: SHA-256 (hexadecimal) of each file. temperature: logits are divided by it before the softmax.
+    files: SHA-256 (hexadecimal) of each file. calibration: how scores become confidences and decisions.
     golden_tolerance: largest allowed absolute difference of a logit when the golden images are replayed.
     """
 
@@ -50,7 +51,7 @@ class Bundle:
     labels: tuple[str, ...]
     preprocess: PreprocessSpec
     network: NetworkConfig
-    temperature: float = 1.0
+    calibration: Calibration = field(default_factory=Calibration)
     golden_tolerance: float = 1e-3
     files: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -63,8 +64,6 @@ class Bundle:
                 f"{self.path} has {len(self.labels)} labels for a head of {self.network.classes} classes; "
                 "the bundle is damaged, export it again"
             )
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise BundleError(f"{self.path} has a temperature of {self.temperature}; it must be positive")
 
     @property
     def weights_id(self) -> str:
@@ -75,7 +74,12 @@ class Bundle:
     @property
     def calibration_id(self) -> str:
         """Identity of what turns logits into confidences. Hexadecimal."""
-        return _digest({"temperature": self.temperature})
+        return _digest(self.calibration.to_json())
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax."""
+        return self.calibration.temperature
 
     @property
     def title(self) -> str:
@@ -93,8 +97,8 @@ class Bundle:
             "labels": list(self.labels),
             "preprocess": asdict(self.preprocess),
             "network": asdict(self.network),
-            "tensors": {"images": INPUT, "logits": LOGITS, "place_scores": PLACE_SCORES},
-            "calibration": {"temperature": self.temperature},
+            "tensors": {"images": INPUT, "logits": LOGITS, "place_scores": PLACE_SCORES, "familiarity": FAMILIARITY},
+            "calibration": self.calibration.to_json(),
             "golden": {"tolerance": self.golden_tolerance},
             "files": dict(self.files),
             "provenance": dict(self.provenance),
@@ -128,7 +132,7 @@ def read_bundle(path: Path, *, check: tuple[str, ...] = (MODEL,)) -> Bundle:
             labels=tuple(values["labels"]),
             preprocess=PreprocessSpec.from_json(values["preprocess"]),
             network=NetworkConfig(**values["network"]),
-            temperature=float(values["calibration"]["temperature"]),
+            calibration=Calibration.from_json(values["calibration"]),
             golden_tolerance=float(values["golden"]["tolerance"]),
             files=values["files"],
             provenance=values["provenance"],
@@ -189,9 +193,9 @@ def seal(bundle: Bundle) -> Bundle:
     return sealed
 
 
-def recalibrated(bundle: Bundle, temperature: float) -> Bundle:
-    """Return the same bundle with another temperature; weights_id stays, calibration_id changes."""
-    return replace(bundle, temperature=temperature)
+def recalibrated(bundle: Bundle, calibration: Calibration) -> Bundle:
+    """Return the same bundle with another calibration; weights_id stays, calibration_id changes."""
+    return replace(bundle, calibration=calibration)
 
 
 def sha256_of(path: Path) -> str:

@@ -20,11 +20,11 @@ from cataloger.db.models import Item, ItemPresence, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
 from cataloger.errors import UsageError
 from cataloger.ledger import known_model
-from cataloger.product_results import RANKS, answer_of
+from cataloger.product_results import ANSWER, answer_of
 from cataloger.products import combine
 
 PAGE = 1000
-ANSWER = [getattr(Result, f"{kind}_{rank}") for rank in RANKS for kind in ("label", "confidence")]
+COLUMNS = [getattr(Result, name) for name in ANSWER]
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -300,7 +300,7 @@ def _held(connection: Connection, items: Sequence[int], side: Side) -> dict[int,
 
 def _held_of_page(connection: Connection, items: Sequence[int], side: Side) -> dict[int, AnyRow]:
     query = (
-        select(Result.id, Result.item_id, Result.error_code, Result.content_hash, *ANSWER)
+        select(Result.id, Result.item_id, Result.error_code, Result.content_hash, *COLUMNS)
         .join(RunRow, RunRow.id == Result.run_id)
         .where(Result.item_id.in_(items), Result.weights_id == side.weights_id, _until(Result.run_id, side))
         .order_by(Result.id)

@@ -17,7 +17,8 @@ from cataloger.products import Answer, ProductAnswer, combine
 
 RANKS = range(1, TOP_K + 1)
 KEYS = ["run_id", "source_id", "product_hash"]
-UPDATED = ["images", "tagged_at", *(f"{kind}_{rank}" for rank in RANKS for kind in ("label", "confidence"))]
+ANSWER = ["decision", *(f"{kind}_{rank}" for rank in RANKS for kind in ("label", "confidence"))]
+UPDATED = ["images", "tagged_at", *ANSWER]
 PAGE = 500
 
 
@@ -72,7 +73,7 @@ class ProductResults:
 
     def _images(self, connection: Connection, products: list[str]) -> dict[str, list[Row[*tuple[Any, ...]]]]:
         """Return the good results of the images of each product, in the order of the items."""
-        columns = [getattr(Result, f"{kind}_{rank}") for rank in RANKS for kind in ("label", "confidence")]
+        columns = [getattr(Result, name) for name in ANSWER]
         query = (
             select(Item.product_hash, Item.product_key, Item.id, Current.disagrees, *columns)
             .join(Current, (Current.item_id == Item.id) & self._of_model(Current))
@@ -117,7 +118,6 @@ class ProductResults:
             "run_id": self._run_id,
             "weights_id": self.model.weights_id,
             "tagged_at": utc_now(connection),
-            "decision": None,
         }
         rows = [
             {
@@ -125,6 +125,7 @@ class ProductResults:
                 "product_hash": product,
                 "product_key": images[product][0].product_key,
                 "images": len(images[product]),
+                "decision": found.decision,
                 **_columns(found.answer),
             }
             for product, found in answers.items()
@@ -151,7 +152,8 @@ def answer_of(row: Row[*tuple[Any, ...]]) -> Answer:
     """Return what a result of an image says, as far as it was kept."""
     pairs = [(getattr(row, f"label_{rank}"), getattr(row, f"confidence_{rank}")) for rank in RANKS]
     known = [(label, confidence) for label, confidence in pairs if label is not None]
-    return Answer(tuple(label for label, _ in known), tuple(confidence for _, confidence in known))
+    labels, confidences = tuple(label for label, _ in known), tuple(confidence for _, confidence in known)
+    return Answer(labels, confidences, row.decision)
 
 
 def _columns(answer: Answer) -> dict[str, Any]:

@@ -9,12 +9,16 @@ How, and why so, is measured by `benchmarks/product_answer.py` on test images th
    probabilities, normalised: this has the better answers and the better calibrated confidences.
 3. Otherwise nobody can say which images are wrong: the answer stays the mean over all, with its low confidence.
 
+An image that the model abstains from (a size chart, say) has no say where another has one, and is marked like one
+that disagrees. The product is accepted when an image is accepted with the product's category and none with another;
+abstained from when all images are; and otherwise a person should look.
+
 An image's answer holds its best labels alone. What is left of its probability is spread evenly over the other labels.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TOP_K = 5
 DISAGREEMENT = 0.05
@@ -24,10 +28,14 @@ LEAST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is said of an image or a product: labels, best first, with calibrated probabilities."""
+    """What is said of an image or a product: labels, best first, with calibrated probabilities.
+
+    decision: accept, review or abstain; None if the model does not decide.
+    """
 
     labels: tuple[str, ...]
     confidences: tuple[float, ...]
+    decision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +45,43 @@ class ProductAnswer:
     answer: Answer
     disagreeing: frozenset[int] = frozenset()
 
+    @property
+    def decision(self) -> str | None:
+        """accept, review, abstain, or None if the model does not decide."""
+        return self.answer.decision
+
 
 def combine(images: Sequence[Answer], vocabulary: Sequence[str]) -> ProductAnswer:
     """Combine the answers for the images of a product, at least one. vocabulary: all labels, in the model's order."""
+    heard = [index for index, image in enumerate(images) if image.decision != "abstain"] or list(range(len(images)))
+    kept, left_out = _combine([images[index] for index in heard], vocabulary)
+    disagreeing = {heard[position] for position in left_out} | (set(range(len(images))) - set(heard))
+    decision = _decide([images[index] for index in heard], kept.labels[0])
+    return ProductAnswer(replace(kept, decision=decision), frozenset(disagreeing))
+
+
+def _combine(images: Sequence[Answer], vocabulary: Sequence[str]) -> tuple[Answer, frozenset[int]]:
+    """Return the answer of images and the positions of those that were left out."""
     if len(images) == 1:
-        return ProductAnswer(images[0])
+        return images[0], frozenset()
     rows = [_spread(image, vocabulary) for image in images]
     mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
     likely = mean.index(max(mean))
     disagreeing = frozenset(index for index, row in enumerate(rows) if _disagrees(row, likely))
     if 2 * len(disagreeing) >= len(rows):
-        return ProductAnswer(_best(mean, vocabulary))
+        return _best(mean, vocabulary), frozenset()
     kept = [row for index, row in enumerate(rows) if index not in disagreeing]
-    return ProductAnswer(_best(_geometric_mean(kept), vocabulary), disagreeing)
+    return _best(_geometric_mean(kept), vocabulary), disagreeing
+
+
+def _decide(images: Sequence[Answer], label: str) -> str | None:
+    """Say what to do with a product's category, from the decisions about its images."""
+    if any(image.decision is None for image in images):
+        return None
+    accepted = {image.labels[0] for image in images if image.decision == "accept"}
+    if accepted == {label}:
+        return "accept"
+    return "abstain" if all(image.decision == "abstain" for image in images) else "review"
 
 
 def _spread(answer: Answer, vocabulary: Sequence[str]) -> list[float]:

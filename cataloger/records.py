@@ -82,7 +82,10 @@ class Prediction:
     """What the model says of one image, best label first.
 
     confidences: calibrated probabilities of `labels`. logits: raw scores of `labels`, before calibration.
-    log_sum_exp: of *all* raw logits at temperature 1, so that a recalibration can start from the record.
+    log_sum_exp: of *all* raw logits at temperature 1. scores: all raw logits in the order of the model's labels,
+    float32, little-endian, so that a recalibration can start from the record. familiarity: how much the image looks
+    like those that the model was trained on, at most 1; None if the model cannot say. decision: accept, review or
+    abstain; None if the model's calibration does not decide.
     """
 
     item: Item
@@ -93,6 +96,9 @@ class Prediction:
     confidences: tuple[float, ...]
     logits: tuple[float, ...]
     log_sum_exp: float
+    scores: bytes = b""
+    familiarity: float | None = None
+    decision: str | None = None
 
 
 TRANSIENT_PREFIXES = ("fetch.", "io.")

@@ -18,6 +18,7 @@ FLOORS = (
     ("cataloger.records", 0),
     ("cataloger.options", 0),
     ("cataloger.cpus", 0),
+    ("cataloger.calibration", 0),
     ("cataloger.signatures", 0),
     ("cataloger.text", 0),
     ("cataloger.versions", 0),

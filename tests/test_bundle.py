@@ -16,6 +16,7 @@ from cataloger.bundle import (
     recalibrated,
     seal,
 )
+from cataloger.calibration import Calibration
 from cataloger.errors import BundleError
 from cataloger.options import NetworkConfig, PreprocessSpec
 
@@ -23,7 +24,8 @@ from cataloger.options import NetworkConfig, PreprocessSpec
 @pytest.fixture
 def bundle(tmp_path):
     path = tmp_path / "model"
-    draft = Bundle(path, "shop", "3", ("Hat", "Shirt"), PreprocessSpec(), NetworkConfig(classes=2), temperature=1.5)
+    network = NetworkConfig(classes=2)
+    draft = Bundle(path, "shop", "3", ("Hat", "Shirt"), PreprocessSpec(), network, calibration=Calibration(1.5))
     with new_bundle(path) as folder:
         for name in REQUIRED_FILES:
             (folder / name).write_bytes(name.encode())
@@ -48,7 +50,7 @@ def test_nothing_is_left_of_the_temporary_folder(bundle):
 
 
 def test_calibration_changes_its_own_identity_alone(bundle):
-    other = recalibrated(bundle, 2.0)
+    other = recalibrated(bundle, Calibration(2.0))
     assert other.weights_id == bundle.weights_id
     assert other.calibration_id != bundle.calibration_id
 

@@ -15,6 +15,8 @@ from PIL import Image as PillowImage
 
 from cataloger import pipeline
 from cataloger.bundle import default_bundle_path, read_bundle
+from cataloger.calibration import Calibration
+from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.decode import DecodePool
 from cataloger.errors import DatabaseError, OutageError, SourceError
@@ -65,9 +67,9 @@ class Sink(list):
 class Recorder(OnnxClassifier):
     """The real classifier; remembers the sizes of its batches."""
 
-    def logits(self, pixels):
+    def scores(self, pixels):
         self.__dict__.setdefault("sizes", []).append(len(pixels))
-        return super().logits(pixels)
+        return super().scores(pixels)
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +325,7 @@ def test_an_error_of_the_sink_stops_the_run_and_leaves_no_thread_or_process(fold
 
 def test_an_error_of_the_classifier_stops_the_run_and_leaves_no_thread(world):
     class Broken(OnnxClassifier):
-        def logits(self, pixels):
+        def scores(self, pixels):
             raise MemoryError("no memory for a batch")
 
     world.classifier = Broken(BUNDLE, device="cpu")
@@ -353,12 +355,12 @@ class Brightness:
     """A classifier that costs next to nothing, to get thousands of images through."""
 
     labels = ("dark", "bright")
-    temperature = 1.0
+    calibration = Calibration()
     device = "cpu"
 
-    def logits(self, pixels):
+    def scores(self, pixels):
         mean = pixels.mean(axis=(1, 2, 3)).astype(np.float32) / 255
-        return np.stack([1 - mean, mean], axis=1)
+        return Scores(np.stack([1 - mean, mean], axis=1))
 
 
 def memory():

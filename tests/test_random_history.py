@@ -30,6 +30,8 @@ from sqlalchemy import text
 
 from cataloger import job as jobs
 from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
+from cataloger.calibration import Calibration
+from cataloger.classify.base import Scores
 from cataloger.db.database import open_database
 from cataloger.db.models import Base
 from cataloger.db.tables import TableName
@@ -81,19 +83,19 @@ class Classifier:
     """Answers what a photo shows, in the words of its model: its pixels hold the label and the certainty."""
 
     labels = LABELS
-    temperature = 1.0
+    calibration = Calibration()
     device = "cpu"
 
     def __init__(self, bundle, *, device):
         self.shift = bundle.shift
 
-    def logits(self, pixels):
+    def scores(self, pixels):
         rows = []
         for label, certainty in pixels[:, 0, 0, :2]:
             probabilities = np.full(3, (1 - certainty / 100) / 2)
             probabilities[(label + self.shift) % 3] = certainty / 100
             rows.append(np.log(probabilities))
-        return np.array(rows, np.float32)
+        return Scores(np.array(rows, np.float32))
 
 
 class Shop(Job):

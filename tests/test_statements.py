@@ -116,9 +116,9 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
     class Watching(job.OnnxClassifier):
         """Looks at the connections that are in use while it computes, alone, since there is only one batch."""
 
-        def logits(self, pixels):
+        def scores(self, pixels):
             held.append([engine.pool.checkedout() for engine in engines])
-            return super().logits(pixels)
+            return super().scores(pixels)
 
     def remembered(*arguments, **options):
         engines.append(make_engine(*arguments, **options))

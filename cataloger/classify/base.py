@@ -1,11 +1,21 @@
 """What every classifier is, and how logits become predictions."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from cataloger.calibration import Calibration
 from cataloger.records import Batch, Failure, Floats, Image, Pixels, Prediction, Result
+
+STORED = np.dtype("<f4")
+
+
+class Scores(NamedTuple):
+    """What a network says of N images. logits: float32 N x labels. familiarity: float32 N, None if it has none."""
+
+    logits: Floats
+    familiarity: Floats | None = None
 
 
 class Classifier(Protocol):
@@ -17,8 +27,8 @@ class Classifier(Protocol):
         ...
 
     @property
-    def temperature(self) -> float:
-        """What logits are divided by before the softmax."""
+    def calibration(self) -> Calibration:
+        """How its scores become confidences and decisions."""
         ...
 
     @property
@@ -26,8 +36,8 @@ class Classifier(Protocol):
         """Where it runs, e.g. "cpu"."""
         ...
 
-    def logits(self, pixels: Pixels) -> Floats:
-        """Classify uint8 N x size x size x 3; return float32 N x labels."""
+    def scores(self, pixels: Pixels) -> Scores:
+        """Classify uint8 N x size x size x 3."""
         ...
 
 
@@ -52,23 +62,59 @@ def rank(logits: Floats, top_k: int) -> list[int]:
 
 def classify(classifier: Classifier, batch: Batch, *, top_k: int) -> list[Result]:
     """Classify a batch. An image whose logits are not finite becomes a failure; the others are untouched."""
-    logits = classifier.logits(batch.pixels())
-    return [_result(image, row, classifier, top_k) for image, row in zip(batch.images, logits, strict=True)]
+    scores = classifier.scores(batch.pixels())
+    familiarity = [None] * len(scores.logits) if scores.familiarity is None else map(float, scores.familiarity)
+    ranking = Ranking(classifier.labels, classifier.calibration, top_k)
+    return [
+        _result(image, row, known, ranking)
+        for image, row, known in zip(batch.images, scores.logits, familiarity, strict=True)
+    ]
 
 
-def _result(image: Image, logits: Floats, classifier: Classifier, top_k: int) -> Result:
+class Ranked(NamedTuple):
+    """The best labels, best first, with confidences and raw logits, and what to do with them."""
+
+    labels: tuple[str, ...]
+    confidences: tuple[float, ...]
+    logits: tuple[float, ...]
+    decision: str | None
+
+
+class Ranking(NamedTuple):
+    """Ranks labels by raw scores. labels: in the order of the logits."""
+
+    labels: Sequence[str]
+    calibration: Calibration
+    top_k: int
+
+    def of(self, logits: Floats, familiarity: float | None) -> Ranked:
+        """Return the best labels for one image. logits: of all labels."""
+        best = rank(logits, self.top_k)
+        probabilities = calibrated_probabilities(logits, self.calibration.temperature)
+        confidences = tuple(float(probabilities[index]) for index in best)
+        return Ranked(
+            labels=tuple(self.labels[index] for index in best),
+            confidences=confidences,
+            logits=tuple(float(logits[index]) for index in best),
+            decision=self.calibration.decide(self.labels[best[0]], confidences[0], familiarity),
+        )
+
+
+def _result(image: Image, logits: Floats, familiarity: float | None, ranking: Ranking) -> Result:
     if not np.isfinite(logits).all():
         message = "the model's scores for this image are not finite numbers"
         return Failure(image.item, "classify.not_finite", message, image.content_hash)
-    best = rank(logits, top_k)
-    probabilities = calibrated_probabilities(logits, classifier.temperature)
+    answer = ranking.of(logits, familiarity)
     return Prediction(
         item=image.item,
         content_hash=image.content_hash,
         width=image.width,
         height=image.height,
-        labels=tuple(classifier.labels[index] for index in best),
-        confidences=tuple(float(probabilities[index]) for index in best),
-        logits=tuple(float(logits[index]) for index in best),
+        labels=answer.labels,
+        confidences=answer.confidences,
+        logits=answer.logits,
         log_sum_exp=float(log_sum_exp(logits.astype(np.float64))),
+        scores=logits.astype(STORED).tobytes(),
+        familiarity=familiarity,
+        decision=answer.decision,
     )

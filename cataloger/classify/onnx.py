@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime
 
-from cataloger.bundle import GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, Bundle, check_files
+from cataloger.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, Bundle, check_files
+from cataloger.calibration import Calibration
+from cataloger.classify.base import Scores
 from cataloger.errors import BundleError, UsageError
 from cataloger.options import Device
 from cataloger.records import Floats, Pixels
@@ -43,17 +45,22 @@ class OnnxClassifier:
         return self._bundle.labels
 
     @property
-    def temperature(self) -> float:
-        return self._bundle.temperature
+    def calibration(self) -> Calibration:
+        return self._bundle.calibration
 
     @property
     def device(self) -> str:
         return "cuda" if self._session.get_providers()[0] == CUDA_PROVIDER else "cpu"
 
+    def scores(self, pixels: Pixels) -> Scores:
+        """Classify uint8 N x size x size x 3."""
+        logits, *others = self._session.run(self._wanted, {INPUT: pixels})
+        familiarity = np.asarray(others[0], dtype=np.float32) if others else None
+        return Scores(np.asarray(logits, dtype=np.float32), familiarity)
+
     def logits(self, pixels: Pixels) -> Floats:
         """Classify uint8 N x size x size x 3; return float32 N x labels."""
-        (logits,) = self._session.run([LOGITS], {INPUT: pixels})
-        return np.asarray(logits, dtype=np.float32)
+        return self.scores(pixels).logits
 
     def place_scores(self, pixels: Pixels) -> Floats:
         """Return float32 N x tokens x labels; their mean over the tokens is `logits`."""
@@ -64,6 +71,7 @@ class OnnxClassifier:
         names = {output.name: output.shape for output in self._session.get_outputs()}
         if LOGITS not in names or names[LOGITS][-1] != len(self._bundle.labels):
             raise BundleError(f"{self._bundle.path / MODEL} does not give one logit for each label")
+        self._wanted = [LOGITS, FAMILIARITY] if FAMILIARITY in names else [LOGITS]
 
 
 def choose_provider(device: Device) -> str:

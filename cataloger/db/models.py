@@ -17,6 +17,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -203,6 +204,8 @@ class Result(Answer, Base):
     error_text: Mapped[str | None] = mapped_column(Text)
     logits: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))
     log_sum_exp: Mapped[float | None] = mapped_column(Float(53))
+    scores: Mapped[bytes | None] = mapped_column(LargeBinary)
+    familiarity: Mapped[float | None] = mapped_column(Float(53))
     width: Mapped[int | None] = mapped_column(Integer)
     height: Mapped[int | None] = mapped_column(Integer)
     tagged_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -174,6 +174,9 @@ def _ok(prediction: Prediction) -> dict[str, Any]:
         **{f"confidence_{rank}": confidence for rank, confidence in enumerate(confidences, start=1)},
         "logits": list(prediction.logits),
         "log_sum_exp": prediction.log_sum_exp,
+        "scores": prediction.scores,
+        "familiarity": prediction.familiarity,
+        "decision": prediction.decision,
         "width": prediction.width,
         "height": prediction.height,
     }
@@ -186,5 +189,5 @@ def _failed(failure: Failure) -> dict[str, Any]:
         "error_code": failure.code,
         "error_text": storable(failure.message)[:TEXT_LIMIT],
         **dict.fromkeys([f"label_{rank}" for rank in ranks] + [f"confidence_{rank}" for rank in ranks]),
-        **dict.fromkeys(("logits", "log_sum_exp", "width", "height")),
+        **dict.fromkeys(("logits", "log_sum_exp", "scores", "familiarity", "decision", "width", "height")),
     }

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cataloger.classify.base import calibrated_probabilities, classify, log_sum_exp, rank
+from cataloger.calibration import Calibration
+from cataloger.classify.base import Scores, calibrated_probabilities, classify, log_sum_exp, rank
 from cataloger.records import Batch, Failure, Image, Item, Prediction
 
 LABELS = ("Belt", "Dress", "Hat", "Shirt", "Socks", "Tie")
@@ -13,17 +14,18 @@ class FixedLogits:
     """A classifier whose logits are the first pixels of each image."""
 
     labels = LABELS
-    temperature = 2.0
+    calibration = Calibration(2.0, 0.9, {"Dress": 0.8}, least_familiarity=0.5)
     device = "cpu"
 
-    def logits(self, pixels):
+    def scores(self, pixels):
         values = pixels[:, 0, :, 0].astype(np.float32)
-        return np.where(values == 255, np.nan, values)
+        return Scores(np.where(values == 255, np.nan, values), pixels[:, 1, 0, 0] / np.float32(100))
 
 
-def image(key, row):
+def image(key, row, familiarity=90):
     pixels = np.zeros((len(row), len(row), 3), dtype=np.uint8)
     pixels[0, :, 0] = row
+    pixels[1, 0, 0] = familiarity
     return Image(Item(key, key, "v"), "hash-" + key, pixels, 30, 40)
 
 
@@ -59,3 +61,23 @@ def test_large_logits_do_not_overflow():
     logits = np.array([[1e4, 1e4 - 1]], dtype=np.float32)
     assert np.isfinite(log_sum_exp(logits)).all()
     assert calibrated_probabilities(logits, 1.0).sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("row", "familiarity", "expected"),
+    [
+        ([0, 9, 3, 1, 2, 5], 90, "accept"),
+        ([0, 9, 8, 1, 2, 5], 90, "review"),  # not sure enough
+        ([0, 3, 9, 1, 2, 5], 90, "review"),  # a label without a threshold
+        ([0, 9, 3, 1, 2, 5], 49, "abstain"),
+    ],
+)
+def test_an_answer_is_accepted_reviewed_or_none_at_all(row, familiarity, expected):
+    (result,) = classify(FixedLogits(), Batch((image("a", row, familiarity),)), top_k=3)
+    assert result.decision == expected
+    assert result.familiarity == pytest.approx(familiarity / 100)
+
+
+def test_all_scores_are_kept():
+    (result,) = classify(FixedLogits(), Batch((image("a", [0, 9, 3, 1, 2, 5]),)), top_k=3)
+    assert np.frombuffer(result.scores, "<f4").tolist() == [0, 9, 3, 1, 2, 5]
