@@ -235,8 +235,12 @@ class Job:
             # The children start while the model is loaded here.
             pool = stack.enter_context(self._pool(bundle))
             classifier = OnnxClassifier(bundle, device=self.options.run.device)
-            model = _model_ref(bundle)
-            ledgers.pin_model(database, ref, model, run.id)
+            model = model_ref(bundle)
+            if ledgers.pin_model(database, ref, model, run.id):
+                self._warn(
+                    f"older results of {ref.root} are of another calibration of {bundle.title}: "
+                    f"`cataloger recalibrate` brings them to the present one"
+                )
             products = ProductResults(ref, run.id, model)
             if ref.weights_id not in (None, model.weights_id) or products.are_missing(database):
                 products.renew_all(database, lease)
@@ -295,10 +299,14 @@ class Job:
     ) -> tuple[Ledger, Presence]:
         run = self.options.run
         ledger = Ledger(database, ref, run_id, weights_id=bundle.weights_id, force=run.force, retry=run.retry_failed)
-        products = None if run_id is None else ProductResults(ref, run_id, _model_ref(bundle))
+        products = None if run_id is None else ProductResults(ref, run_id, model_ref(bundle))
         presence = Presence(database, ref, products.renew_those_of if products else None)
         ledger.on_known = presence.see
         return ledger, presence
+
+    def _warn(self, text: str) -> None:
+        self.report.warnings.append(text)
+        logger.warning("%s", text)
 
     def _saw_all(self, source: Source) -> bool:
         """True when what was not met is really gone."""
@@ -367,6 +375,7 @@ def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item |
     return lambda items: step(ledger.plan(items))
 
 
-def _model_ref(bundle: Bundle) -> ModelRef:
+def model_ref(bundle: Bundle) -> ModelRef:
+    """Return how results are recorded under a bundle."""
     location = "default" if bundle.path == default_bundle_path() else str(bundle.path.absolute())
     return ModelRef(bundle.weights_id, bundle.calibration_id, bundle.name, bundle.version, location, bundle.labels)

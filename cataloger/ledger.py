@@ -82,10 +82,17 @@ def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
     return database.run(register)
 
 
-def pin_model(database: Database, source: SourceRef, model: ModelRef, run_id: int) -> None:
-    """Make a model the one that a source's views show."""
+def pin_model(
+    database: Database, source: SourceRef, model: ModelRef, run_id: int, *, recalibrates: bool = False
+) -> bool:
+    """Make a model the one that a source's views show.
 
-    def store(connection: Connection) -> None:
+    recalibrates: its calibration is from now on the one of all results. Returns True when the older results are of
+    another calibration.
+    """
+    updated = ["location", "calibration_id"] if recalibrates else ["location"]
+
+    def store(connection: Connection) -> bool:
         row = {
             "weights_id": model.weights_id,
             "calibration_id": model.calibration_id,
@@ -95,10 +102,12 @@ def pin_model(database: Database, source: SourceRef, model: ModelRef, run_id: in
             "labels": list(model.labels),
             "first_used_at": utc_now(connection),
         }
-        upsert(connection, Model, [row], keys=["weights_id"], update=["calibration_id", "location"])
+        upsert(connection, Model, [row], keys=["weights_id"], update=updated)
         pin(connection, source.id, run_id, model.weights_id)
+        known = select(Model.calibration_id).where(Model.weights_id == model.weights_id)
+        return connection.scalar(known) != model.calibration_id
 
-    database.run(store)
+    return database.run(store)
 
 
 def known_model(database: Database, weights_id: str) -> ModelRef:

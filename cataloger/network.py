@@ -144,10 +144,18 @@ class Network(nn.Module):
 
     def classify(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Run the rest on the output of `frozen_features`; returns what `forward` returns."""
-        x = self._block(FROZEN_BLOCK).pointwise(features)
+        return self.read(self.feature_map(features))
+
+    def feature_map(self, features: Tensor) -> Tensor:
+        """Run the remaining convolutions on the output of `frozen_features`: N x 1024 x 7 x 7."""
+        x: Tensor = self._block(FROZEN_BLOCK).pointwise(features)
         for number in range(FROZEN_BLOCK + 1, len(BLOCKS) + 1):
             x = self._block(number)(x)
-        tokens = x.flatten(2).transpose(1, 2)
+        return x
+
+    def read(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
+        """Run attention and head on the last feature map; returns what `forward` returns."""
+        tokens = feature_map.flatten(2).transpose(1, 2)
         if self.attention is not None:
             tokens = self.attention(tokens)
         place_scores = self.head(tokens)

@@ -53,6 +53,7 @@ class RunReport:
     """What a run did so far; `done` and `failed` count recorded results.
 
     skipped: reason -> items that needed nothing. failures: code -> number. categories: best label -> number.
+    decisions: accept, review, abstain -> number; empty if the model does not decide.
     seconds: stage -> time that the run waited for it; together they make up the whole run.
     interrupted: stopped by request; everything recorded is complete.
     """
@@ -63,6 +64,7 @@ class RunReport:
     planned: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     categories: Counter[str] = field(default_factory=Counter)
+    decisions: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     interrupted: bool = False
 
@@ -90,6 +92,7 @@ class RunReport:
             "planned_by_reason": dict(self.planned),
             "failures": dict(self.failures.most_common()),
             "categories": dict(self.categories.most_common()),
+            "decisions": dict(self.decisions.most_common()),
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "interrupted": self.interrupted,
         }
@@ -235,6 +238,8 @@ class _Runner:
             if isinstance(result, Prediction):
                 self.report.done += 1
                 self.report.categories[result.labels[0]] += 1
+                if result.decision is not None:
+                    self.report.decisions[result.decision] += 1
             else:
                 self.report.failed += 1
                 self.report.failures[result.code] += 1

@@ -136,7 +136,7 @@ def _chain(database: Database, run_id: int) -> Chain:
     if not runs:
         raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
     target, base = runs[0], runs[-1]
-    if base.command not in ("tag", "sync"):
+    if base.command not in ("tag", "sync", "recalibrate"):
         raise UsageError(f"run {run_id} is of `cataloger {base.command}`, which there is nothing to undo of")
     if any(run.pruned for run in runs):
         raise UsageError(f"run {run_id} cannot be undone: its history was ended by `cataloger runs prune`")

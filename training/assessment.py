@@ -8,7 +8,7 @@ from typing import Any
 from cataloger.bundle import Bundle
 from cataloger.db.database import Database
 from cataloger.errors import TrainingError, UsageError
-from cataloger.training.evaluate import score
+from cataloger.training.evaluate import predictions_of, score
 from cataloger.training.findings import MISTAKES, Findings, assess, plain, require_known
 from cataloger.training.labels import SPLITS, Example, LabelledImages
 from cataloger.training.predictions import Predictions
@@ -87,7 +87,7 @@ def evaluate_bundle(
     split, examples = choose_split(data, options)
     require_known(examples, bundle.labels)
     scored = score(bundle, examples, progress=begin(len(examples)))
-    predictions = Predictions.of_logits(scored.logits, bundle.labels, bundle.temperature)
+    predictions = predictions_of(bundle, scored)
     subject = Subject(
         model=bundle.title,
         weights_id=bundle.weights_id,

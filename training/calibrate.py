@@ -1,15 +1,143 @@
-"""Temperature scaling on validation logits (Guo et al., arXiv:1706.04599)."""
+"""Learning a calibration on validation images: temperature, thresholds, and what looks like nothing known."""
 
 import math
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cataloger.bundle import CARD, Bundle, check_files, new_bundle, seal
+from cataloger.calibration import Calibration
 from cataloger.classify.base import log_sum_exp
+from cataloger.errors import TrainingError
+from cataloger.options import DECISIONS
 from cataloger.records import Floats
+from cataloger.training.evaluate import Scored, predictions_of, score
+from cataloger.training.intervals import Share, wilson
+from cataloger.training.labels import Example, accepted_matrix
+from cataloger.training.thresholds import fit_thresholds
+
+ABSTAINED = 0.01
+"""Share of the validation images, all of them known things, that may be taken for strange ones."""
+
+SECTION = "## Decisions"
 
 LOG_TEMPERATURE_RANGE = (math.log(0.05), math.log(20.0))
 GOLDEN_RATIO = (math.sqrt(5.0) - 1.0) / 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a calibration decides about labelled images. accepted_right: share of the accepted answers."""
+
+    images: int
+    decisions: dict[str, int]
+    accepted_right: Share
+
+    def line(self) -> str:
+        """Say it in one line."""
+        shares = (f"{name} {self.decisions.get(name, 0) / self.images:.1%}" for name in DECISIONS)
+        right = self.accepted_right
+        found = (
+            "none accepted"
+            if math.isnan(right.value)
+            else f"of the accepted {right.value:.1%} are right ({right.low:.1%} to {right.high:.1%})"
+        )
+        return f"{', '.join(shares)}; {found}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values; a share of nothing is null."""
+        right = {key: None if math.isnan(value) else value for key, value in asdict(self.accepted_right).items()}
+        return {"images": self.images, "decisions": self.decisions, "accepted_right": right}
+
+
+def recalibrate(
+    bundle: Bundle,
+    examples: Sequence[Example],
+    output: Path,
+    *,
+    target: float,
+    progress: Callable[[int], None] = lambda _: None,
+) -> tuple[Bundle, Coverage]:
+    """Write a copy of a bundle with a calibration learned on labelled images; nothing is trained.
+
+    output: may be the bundle's own directory. target: share of the accepted answers that shall be right. Raises
+    BundleError or TrainingError.
+    """
+    check_files(bundle)
+    scored = score(bundle, examples, progress=progress)
+    calibrated = calibrate(bundle, scored, target=target)
+    coverage = measure_coverage(calibrated, scored)
+    with new_bundle(output) as folder:
+        for name in bundle.files:
+            shutil.copyfile(bundle.path / name, folder / name)
+        card = (folder / CARD).read_text(encoding="utf-8")
+        (folder / CARD).write_text(with_section(card, decisions_section(calibrated, coverage)), encoding="utf-8")
+        sealed = seal(replace(calibrated, path=folder))
+    return replace(sealed, path=output), coverage
+
+
+def calibrate(bundle: Bundle, scored: Scored, *, target: float) -> Bundle:
+    """Return the bundle with a calibration learned on images that it has scored."""
+    accepted = accepted_matrix(scored.examples, bundle.labels)
+    if len(accepted) < 2:
+        raise TrainingError(f"{len(accepted)} labelled images are too few to calibrate on; use a hundred or more")
+    calibration = Calibration(fit_temperature(scored.logits, accepted))
+    found = predictions_of(replace(bundle, calibration=calibration), scored)
+    least, known = None, np.ones(len(accepted), dtype=np.bool_)
+    if scored.familiarity is not None:
+        least = float(np.quantile(scored.familiarity, ABSTAINED))
+        known = scored.familiarity >= least
+    thresholds = fit_thresholds(
+        found.confidence[known, 0],
+        found.ranked[known, 0],
+        found.hits(accepted)[known, 0],
+        labels=bundle.labels,
+        target=target,
+    )
+    return replace(bundle, calibration=Calibration(calibration.temperature, target, thresholds, least))
+
+
+def measure_coverage(bundle: Bundle, scored: Scored) -> Coverage:
+    """Count what a bundle decides about labelled images, and how much of what it accepts is right."""
+    found = predictions_of(bundle, scored)
+    decisions = found.decisions or ()
+    right = found.hits(accepted_matrix(scored.examples, bundle.labels))[:, 0]
+    is_accepted = np.array([decision == "accept" for decision in decisions], dtype=np.bool_)
+    counts = Counter(decision for decision in decisions if decision is not None)
+    return Coverage(len(right), dict(counts), wilson(int(right[is_accepted].sum()), int(is_accepted.sum())))
+
+
+def decisions_section(bundle: Bundle, coverage: Coverage) -> str:
+    """Return what the model card says of a calibration."""
+    calibration = bundle.calibration
+    without = [label for label in bundle.labels if label not in calibration.thresholds]
+    lines = [
+        f"{SECTION}\n",
+        f"Learned on {coverage.images:,} validation images, for {calibration.target_precision:.0%} of the accepted "
+        f"answers to be right;\ntemperature {calibration.temperature:.3f}. On these images: {coverage.line()}.",
+    ]
+    if without:
+        lines.append(f"Never accepted, for want of evidence: {', '.join(without)}.")
+    if calibration.least_familiarity is not None:
+        lines.append(
+            f"Abstained from: images whose familiarity is below {calibration.least_familiarity:.3f}, which "
+            f"{ABSTAINED:.0%} of these images are."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def with_section(card: str, section: str) -> str:
+    """Put the section on decisions into a model card, in place of the one that is there, or before the results."""
+    rest = re.sub(rf"{re.escape(SECTION)}\n.*?(?=^## |\Z)", "", card, flags=re.DOTALL | re.MULTILINE)
+    before, results, after = rest.partition("## Results")
+    return f"{before.rstrip()}\n\n{section}\n{results}{after}".rstrip() + "\n"
 
 
 def negative_log_likelihood(logits: Floats, accepted: npt.NDArray[np.bool_], temperature: float) -> float:

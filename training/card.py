@@ -24,8 +24,8 @@ Categories:
 Recipe `{recipe}`: {what}.
 {images} images (train / val / test).
 Seed {seed}, {options}.
-Confidences are calibrated on the validation split with temperature {temperature:.3f}.
 
+{decisions}
 ## Results on the test split
 
 Share and 95% interval (Wilson for shares, bootstrap for macro F1 and ECE). A row with several accepted labels
@@ -42,8 +42,11 @@ SHOWN = (
 )  # fmt: skip
 
 
-def write_card(bundle: Bundle, reports: dict[str, Report], *, notes: Path | None) -> None:
-    """Write MODEL_CARD.md into the bundle's directory. notes: Markdown about data, licences and weaknesses."""
+def write_card(bundle: Bundle, reports: dict[str, Report], *, decisions: str, notes: Path | None) -> None:
+    """Write MODEL_CARD.md into the bundle's directory.
+
+    decisions: Markdown section on the calibration. notes: Markdown about data, licences and weaknesses.
+    """
     provenance = bundle.provenance
     recipe = provenance["recipe"]
     try:
@@ -64,7 +67,7 @@ def write_card(bundle: Bundle, reports: dict[str, Report], *, notes: Path | None
         images=" / ".join(f"{count:,}" for count in provenance["data"]["images"].values()),
         seed=provenance["seed"],
         options=", ".join(f"{name.replace('_', ' ')} {recipe[name]}" for name in SHOWN),
-        temperature=bundle.temperature,
+        decisions=decisions,
         results=markdown_tables(reports) if reports else "No row of the labels had split test.",
     )
     (bundle.path / CARD).write_text(card, encoding="utf-8")

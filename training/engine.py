@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cataloger.network import Network
+from cataloger.records import Floats
 from cataloger.training import checkpoint
 from cataloger.training.average import Average
 from cataloger.training.checkpoint import Progress
@@ -18,7 +19,7 @@ from cataloger.training.distributed import Place
 from cataloger.training.inputs import Inputs, to_network
 from cataloger.training.losses import partial_label_loss
 from cataloger.training.recipes import Recipe
-from cataloger.training.sampling import Indices, Weights, epoch_batches, share_of
+from cataloger.training.sampling import Indices, Weights, epoch_batches, sample, share_of
 from cataloger.training.schedule import learning_rate
 
 LARGEST_GRADIENT = 5.0
@@ -261,3 +262,18 @@ def validate(part: Trained, val: Inputs, device: torch.device) -> dict[str, floa
             hits1 += int(right[:, 0].sum())
             hits5 += int(right.any(dim=1).sum())
     return {"loss": loss / len(rows), "top1": hits1 / len(rows), "top5": hits5 / len(rows)}
+
+
+def pooled_features(trainer: Trainer, most: int) -> Floats:
+    """Return the mean over the places of the last feature map, float32 N x 1024, of up to `most` training images."""
+    network = trainer.network.eval()
+    device = next(network.parameters()).device
+    rows = sample(trainer.train.cache.readable, most, trainer.seed)
+    plan = np.array_split(rows, -(-len(rows) // VALIDATION_BATCH))
+    found = []
+    with torch.inference_mode():
+        for inputs, _ in trainer.train.batches(plan, epoch=None):
+            batch = to_network(inputs, device)
+            features = batch if trainer.recipe.frozen else network.frozen_features(batch)
+            found.append(network.feature_map(features).mean(dim=(2, 3)).float().cpu().numpy())
+    return np.concatenate(found)

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cataloger.bundle import Bundle
+from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.cpus import available_cpus
 from cataloger.errors import TrainingError
@@ -24,11 +25,15 @@ NOT_FINITE = "{}: the model's scores for it are not finite numbers (classify.not
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Logits of labelled images. logits: float32 N x labels, row by row as `examples`; failures: one line each."""
+    """Scores of labelled images, row by row as `examples`.
+
+    logits: float32 N x labels. failures: one line each. familiarity: float32 N, None if the model has none.
+    """
 
     examples: tuple[Example, ...]
     logits: Floats
     failures: tuple[str, ...]
+    familiarity: Floats | None = None
 
 
 def score(bundle: Bundle, examples: Sequence[Example], *, progress: Callable[[int], None] = lambda _: None) -> Scored:
@@ -63,19 +68,19 @@ def _score(bundles: Sequence[Bundle], examples: Sequence[Example], progress: Cal
     classifiers = [OnnxClassifier(bundle, threads=available_cpus()) for bundle in bundles]
     failures: list[str] = []
     kept: list[Example] = []
-    logits: list[list[Floats]] = []
+    found: list[list[Scores]] = []
     for done, batch in _batches(bundles[0], examples, failures):
         pixels = np.stack([image.pixels for image in batch])
-        scores = [classifier.logits(pixels) for classifier in classifiers]
-        good = np.logical_and.reduce([np.isfinite(each).all(axis=1) for each in scores])
+        scores = [classifier.scores(pixels) for classifier in classifiers]
+        good = np.logical_and.reduce([np.isfinite(each.logits).all(axis=1) for each in scores])
         failures += [NOT_FINITE.format(image.item.uri) for image, fine in zip(batch, good, strict=True) if not fine]
         kept += [examples[int(image.item.key)] for image, fine in zip(batch, good, strict=True) if fine]
-        logits.append([each[good] for each in scores])
+        found.append([each.rows(good) for each in scores])
         progress(done)
     if not kept:
         raise TrainingError(f"none of {len(examples)} images could be read" + "".join(f"; {f}" for f in failures[:1]))
-    columns = [np.concatenate(each) for each in zip(*logits, strict=True)]
-    return [Scored(tuple(kept), each, tuple(failures)) for each in columns]
+    columns = [Scores.joined(each) for each in zip(*found, strict=True)]
+    return [Scored(tuple(kept), each.logits, tuple(failures), each.familiarity) for each in columns]
 
 
 def _aligned(scores: Sequence[Scored]) -> list[Scored]:
@@ -84,13 +89,28 @@ def _aligned(scores: Sequence[Scored]) -> list[Scored]:
     aligned = []
     for each in scores:
         rows = [row for row, example in enumerate(each.examples) if example.file in files]
-        aligned.append(Scored(tuple(each.examples[row] for row in rows), each.logits[rows], each.failures))
+        familiarity = None if each.familiarity is None else each.familiarity[rows]
+        examples = tuple(each.examples[row] for row in rows)
+        aligned.append(Scored(examples, each.logits[rows], each.failures, familiarity))
     return aligned
+
+
+def predictions_of(bundle: Bundle, scored: Scored) -> Predictions:
+    """Return what a bundle says of images that it has scored: ranked labels, confidences, decisions."""
+    found = Predictions.of_logits(scored.logits, bundle.labels, bundle.temperature)
+    if bundle.calibration.target_precision is None:
+        return found
+    known = [None] * len(scored.logits) if scored.familiarity is None else map(float, scored.familiarity)
+    decisions = tuple(
+        bundle.calibration.decide(bundle.labels[best], float(confidence), familiarity)
+        for best, confidence, familiarity in zip(found.ranked[:, 0], found.confidence[:, 0], known, strict=True)
+    )
+    return replace(found, decisions=decisions)
 
 
 def report(bundle: Bundle, scored: Scored) -> dict[str, Report]:
     """Measure each combination of group values, and "all". Keys are the values joined by a space."""
-    predictions = Predictions.of_logits(scored.logits, bundle.labels, bundle.temperature)
+    predictions = predictions_of(bundle, scored)
     return reports_by_group(scored.examples, predictions, accepted_matrix(scored.examples, bundle.labels))
 
 

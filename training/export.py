@@ -12,7 +12,7 @@ from onnxscript import optimizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cataloger.bundle import GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, WEIGHTS, Bundle
+from cataloger.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, WEIGHTS, Bundle
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.errors import QualityGateError
 from cataloger.network import Network, normalise
@@ -23,23 +23,37 @@ PARITY_IMAGES = 64
 GOLDEN_IMAGES = 8
 GOLDEN_SEED = 20_240_601
 OPSET = 20
+PROTOTYPES = "familiarity.prototypes"
 BATCH_LIMIT = 4096
 
 
-class _FromPixels(nn.Module):
-    """The network with normalisation in front, so that no caller can get that wrong."""
+class FromPixels(nn.Module):
+    """The network with normalisation in front, so that no caller can get that wrong.
 
+    prototypes: float32 K x 1024 of length one; see `cataloger.training.familiarity`.
+    """
+
+    prototypes: Tensor
+
+    def __init__(self, network: Network, prototypes: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("prototypes", prototypes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits, place scores and familiarity (N) of uint8 images N x size x size x 3."""
+        feature_map = self.network.feature_map(self.network.frozen_features(normalise(images)))
+        logits, place_scores = self.network.read(feature_map)
+        pooled = nn.functional.normalize(feature_map.mean(dim=(2, 3)), dim=1)
+        return logits, place_scores, (pooled @ self.prototypes.T).amax(dim=1)
+
+
+class _FrozenFromPixels(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits, place_scores = self.network(normalise(images))
-        return logits, place_scores
-
-
-class _FrozenFromPixels(_FromPixels):
-    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, images: Tensor) -> Tensor:
         return self.network.frozen_features(normalise(images))
 
 
@@ -57,10 +71,11 @@ def round_to_half(network: Network) -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in stored.items()}
 
 
-def write_model_files(network: Network, folder: Path, *, size: int) -> None:
+def write_model_files(network: Network, prototypes: Floats, folder: Path, *, size: int) -> None:
     """Write weights.safetensors and model.onnx of a network; it is rounded to fp16 and set to eval mode."""
-    save_file(round_to_half(network), folder / WEIGHTS)
-    model = _to_onnx(_FromPixels(network), size, [LOGITS, PLACE_SCORES])
+    rounded = torch.from_numpy(prototypes.astype(np.float16))
+    save_file({**round_to_half(network), PROTOTYPES: rounded}, folder / WEIGHTS)
+    model = _to_onnx(FromPixels(network, rounded.float()), size, [LOGITS, PLACE_SCORES, FAMILIARITY])
     onnx.save(_store_as_half(model), folder / MODEL)
 
 

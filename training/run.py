@@ -20,12 +20,19 @@ from cataloger.records import Failure, Pixels
 from cataloger.training import evaluate, export
 from cataloger.training.augmentation import Augmentation
 from cataloger.training.cache import Cache, cached
-from cataloger.training.calibrate import fit_temperature, negative_log_likelihood
+from cataloger.training.calibrate import (
+    Coverage,
+    calibrate,
+    decisions_section,
+    measure_coverage,
+    negative_log_likelihood,
+)
 from cataloger.training.card import write_card
 from cataloger.training.config import TrainOptions
 from cataloger.training.curves import Curves
 from cataloger.training.distributed import Place, joined
-from cataloger.training.engine import Hooks, Trainer
+from cataloger.training.engine import Hooks, Trainer, pooled_features
+from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
 from cataloger.training.images import decode_examples
 from cataloger.training.inputs import Inputs, LabelledFeatures, LabelledPixels
 from cataloger.training.labels import Example, LabelledImages, accepted_matrix
@@ -250,12 +257,14 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
         preprocess=job.start.spec,
         network=network.config,
     )
-    export.write_model_files(network, folder, size=bundle.preprocess.size)
+    listener.note("learning what known images look like")
+    prototypes = fit_prototypes(pooled_features(job.trainer, MOST_IMAGES), options.seed)
+    export.write_model_files(network, prototypes, folder, size=bundle.preprocess.size)
     val = job.data.split("val")
     difference = export.check_parity(network, bundle, _gate_images(val, bundle.preprocess))
     listener.note(f"export: logits differ by at most {difference:.1e} from the network's")
     export.write_golden(bundle)
-    bundle = _calibrated(bundle, val, listener)
+    bundle, coverage = _calibrated(bundle, val, options.target_precision, listener)
     reports, failures = _measure(bundle, job)
     provenance = {
         **_provenance(job),
@@ -264,22 +273,25 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
         "test": evaluate.reports_json(reports),
     }
     bundle = replace(bundle, provenance=provenance)
-    write_card(bundle, reports, notes=options.notes)
+    write_card(bundle, reports, decisions=decisions_section(bundle, coverage), notes=options.notes)
     sealed = seal(bundle)
     return Trained(replace(sealed, path=options.output), reports, job.failures + failures)
 
 
-def _calibrated(bundle: Bundle, val: Sequence[Example], listener: Listener) -> Bundle:
+def _calibrated(bundle: Bundle, val: Sequence[Example], target: float, listener: Listener) -> tuple[Bundle, Coverage]:
     listener.stage("calibrating", len(val))
     scored = evaluate.score(bundle, val, progress=listener.advance)
     accepted = accepted_matrix(scored.examples, bundle.labels)
-    temperature = fit_temperature(scored.logits, accepted)
+    calibrated = calibrate(bundle, scored, target=target)
+    temperature = calibrated.temperature
     listener.note(
         f"calibration: temperature {temperature:.3f}, validation loss "
         f"{negative_log_likelihood(scored.logits, accepted, 1.0):.4f} -> "
         f"{negative_log_likelihood(scored.logits, accepted, temperature):.4f}"
     )
-    return replace(bundle, temperature=temperature)
+    coverage = measure_coverage(calibrated, scored)
+    listener.note(f"decisions on val: {coverage.line()}")
+    return calibrated, coverage
 
 
 def _measure(bundle: Bundle, job: _Job) -> tuple[dict[str, Report], tuple[str, ...]]:

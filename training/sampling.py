@@ -49,6 +49,11 @@ def share_of(batches: Sequence[Indices], *, rank: int, processes: int) -> list[I
     return shares
 
 
+def sample(rows: Indices, most: int, seed: int) -> Indices:
+    """Return at most so many of some rows, drawn by the seed, in order."""
+    return np.sort(np.random.default_rng([seed, 7]).permutation(rows)[:most])
+
+
 def _systematic(weights: Weights, random: np.random.Generator) -> Indices:
     """Draw len(weights) positions with one random start: their counts differ from the expected by less than one."""
     ends = np.cumsum(weights / weights.sum() * len(weights))

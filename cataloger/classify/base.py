@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from cataloger.calibration import Calibration
 from cataloger.records import Batch, Failure, Floats, Image, Pixels, Prediction, Result
@@ -16,6 +17,16 @@ class Scores(NamedTuple):
 
     logits: Floats
     familiarity: Floats | None = None
+
+    def rows(self, chosen: npt.NDArray[np.bool_]) -> "Scores":
+        """Return those of some images. chosen: bool N."""
+        return Scores(self.logits[chosen], None if self.familiarity is None else self.familiarity[chosen])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Scores"]) -> "Scores":
+        """Return the scores of several batches as one."""
+        known = [part.familiarity for part in parts if part.familiarity is not None]
+        return cls(np.concatenate([part.logits for part in parts]), np.concatenate(known) if known else None)
 
 
 class Classifier(Protocol):

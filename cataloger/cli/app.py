@@ -93,13 +93,28 @@ def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
 
 def register_commands() -> None:
     """Attach every command group to the app."""
-    from cataloger.cli import dataset, db, doctor, evaluate, models, runs, sources, sync, tag, train
+    from cataloger.cli import (
+        calibrate,
+        dataset,
+        db,
+        doctor,
+        evaluate,
+        models,
+        recalibrate,
+        runs,
+        sources,
+        sync,
+        tag,
+        train,
+    )
 
     app.command("tag", epilog=tag.EXAMPLES)(tag.tag)
     app.command("sync", epilog=sync.EXAMPLES)(sync.sync)
     app.command("inspect", epilog=dataset.EXAMPLES)(dataset.inspect)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train)
     app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+    app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
+    app.command("recalibrate", epilog=recalibrate.EXAMPLES)(recalibrate.recalibrate)
     app.add_typer(models.app, name="models")
     app.add_typer(runs.app, name="runs")
     app.add_typer(sources.app, name="sources")

@@ -133,6 +133,14 @@ ImagesOption = Annotated[
         help="Folder that `file` is relative to. Default: that of LABELS.",
     ),
 ]
+TargetPrecisionOption = Annotated[
+    float,
+    typer.Option(
+        "--target-precision",
+        envvar="CATALOGER_TARGET_PRECISION",
+        help="Share of the accepted answers that shall be right.",
+    ),
+]
 SplitOption = Annotated[
     str | None,
     typer.Option("--split", help="train, val, test or all. Default: test, or all if the labels name no split."),

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from cataloger.cli import render
+from cataloger.options import DECISIONS
 
 if TYPE_CHECKING:
     from cataloger.job import Hooks, JobReport
@@ -101,9 +102,18 @@ def print_summary(report: "JobReport", console: Console) -> None:
     _print_writes(report, console)
     if run.failures:
         console.print(render.table(("failure", "images"), run.failures.most_common()))
+    if run.decisions:
+        console.print(decisions_line(run.decisions))
     if run.categories:
         console.print(render.table(("most frequent category", "images"), run.categories.most_common(10)))
     console.print(_closing_line(report))
+
+
+def decisions_line(decisions: Mapping[str, int]) -> str:
+    """Say how many answers can be used as they are, should be looked at, or are of no known thing."""
+    total = sum(decisions.values())
+    parts = ((name, decisions.get(name, 0)) for name in DECISIONS)
+    return "decisions: " + ", ".join(f"{name} {count:,} ({100 * count / total:.1f}%)" for name, count in parts)
 
 
 def _print_writes(report: "JobReport", console: Console) -> None:

@@ -1,0 +1,81 @@
+"""`cataloger calibrate`: confidences and decisions of a model learned anew, without training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cataloger.bundle import read_bundle, resolve_bundle_path
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.cli.labelled import counter, read_labelled
+from cataloger.errors import TrainingError
+
+if TYPE_CHECKING:
+    from cataloger.bundle import Bundle
+    from cataloger.training.calibrate import Coverage
+
+EXAMPLES = """\b
+Examples:
+  cataloger calibrate labels.csv --images photos --model models/shop --output models/shop-98 --target-precision 0.98
+  cataloger recalibrate --db sqlite:///catalog.db --model models/shop-98
+
+Use labelled images that the model was not trained on, a hundred or more, like those it will meet.
+"""
+
+
+def calibrate(
+    labels: flags.LabelsArgument,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Directory of the calibrated copy; may be that of --model."
+        ),
+    ],
+    images: flags.ImagesOption = None,
+    model: Annotated[
+        str, typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|default", help="Model bundle.")
+    ] = "default",
+    target_precision: flags.TargetPrecisionOption = 0.95,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Which rows to learn from. Default: val, or all if there are none.")
+    ] = None,
+    json_output: flags.JsonOption = False,
+    no_progress: flags.NoProgressOption = False,
+) -> None:
+    """Learn a model's temperature, thresholds and what it should abstain from on labelled images; nothing is trained.
+
+    Every answer is then accepted, to be reviewed, or abstained from; of the accepted ones --target-precision is right.
+    The new bundle classifies as before: `cataloger recalibrate` brings a database to it without looking at an image.
+    """
+    from cataloger.training.calibrate import recalibrate
+
+    bundle = read_bundle(resolve_bundle_path(model))
+    data = read_labelled(labels, images)
+    present = {example.split for example in data.examples}
+    chosen = split or ("val" if "val" in present else "all")
+    examples = list(data.examples) if chosen == "all" else data.split(chosen)
+    if not examples:
+        raise TrainingError(f"{labels} has no row with split {chosen!r}; choose another with --split")
+    with render.progress_bar(enabled=not no_progress) as bar:
+        progress = counter(bar, "classifying")(len(examples))
+        calibrated, coverage = recalibrate(bundle, examples, output, target=target_precision, progress=progress)
+    _print(calibrated, coverage, chosen, json_output=json_output)
+
+
+def _print(bundle: "Bundle", coverage: "Coverage", split: str, *, json_output: bool) -> None:
+    if json_output:
+        calibration = {"calibration_id": bundle.calibration_id, **bundle.calibration.to_json()}
+        render.print_json({"model": bundle.title, "split": split, **calibration, "measured": coverage.as_json()})
+        return
+    thresholds = bundle.calibration.thresholds
+    rows = [
+        (label, f"{thresholds[label]:.3f}" if label in thresholds else "never accepted") for label in bundle.labels
+    ]
+    console = render.stdout_console()
+    console.print(render.table(("category", "accepted from"), rows))
+    console.print(f"temperature {bundle.temperature:.3f}; on {coverage.images:,} images: {coverage.line()}")
+    render.stderr_console().print(
+        f"wrote {bundle.path}: `cataloger recalibrate --db URL --model {bundle.path}` brings a database to it",
+        markup=False,
+    )

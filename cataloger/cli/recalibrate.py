@@ -1,0 +1,67 @@
+"""`cataloger recalibrate`: a database follows a model's new calibration."""
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.cli.running import decisions_line, stop_on_interrupt
+from cataloger.options import DEFAULT_DB
+
+if TYPE_CHECKING:
+    from cataloger.recalibrate import RecalibrationReport
+
+EXAMPLES = """\b
+Examples:
+  cataloger calibrate labels.csv --images photos --model models/shop --output models/shop-98 --target-precision 0.98
+  cataloger recalibrate --db sqlite:///catalog.db --model models/shop-98
+  cataloger runs undo 7 --db sqlite:///catalog.db
+"""
+
+
+def recalibrate(
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    model: Annotated[
+        str,
+        typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|default", help="Bundle with the calibration."),
+    ] = "default",
+    json_output: flags.JsonOption = False,
+) -> None:
+    """Give all results the confidences and decisions of a model's present calibration; no image is looked at.
+
+    A run of its own: `cataloger runs diff` shows what moved, `cataloger runs undo` takes it back. Columns that were
+    written back follow with the next `cataloger sync --write`.
+    """
+    from cataloger.bundle import read_bundle, resolve_bundle_path
+    from cataloger.db.database import open_database
+    from cataloger.job import Hooks
+    from cataloger.recalibrate import recalibrate as run_recalibration
+
+    bundle = read_bundle(resolve_bundle_path(model))
+    with closing(open_database(db, schema=schema)) as database, stop_on_interrupt() as stop:
+        report = run_recalibration(database, bundle, Hooks(stop))
+    if json_output:
+        render.print_json(report.as_json())
+    else:
+        _print(report)
+    if report.interrupted:
+        raise typer.Exit(130)
+
+
+def _print(report: "RecalibrationReport") -> None:
+    console = render.stdout_console()
+    row = (report.renewed, report.unchanged, report.left)
+    console.print(render.table(("renewed", "already so", "cannot follow"), [row]))
+    if report.decisions:
+        console.print(decisions_line(report.decisions))
+    if report.left:
+        console.print(
+            f"{report.left:,} results stay as they were: made by an older version, or their image has failed since; "
+            "tag them again with --force",
+            markup=False,
+        )
+    state = "interrupted, run the same command again to go on" if report.interrupted else "ended"
+    console.print(f"run {report.run_id} {state}; {report.model} on {report.sources} sources", markup=False)

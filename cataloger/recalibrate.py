@@ -1,0 +1,177 @@
+"""Composition root of `cataloger recalibrate`: confidences and decisions of a model's present calibration.
+
+Nothing is read or classified again: every result keeps all scores of its image. The new results are a run of their
+own, so that they can be compared (`runs diff`) and taken back (`runs undo`) like any other.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, Row, func, select
+
+from cataloger import ledger as ledgers
+from cataloger.bundle import Bundle
+from cataloger.classify.base import STORED, Ranking
+from cataloger.db.database import Database
+from cataloger.db.models import TOP_K, Current, Item, Result, Source
+from cataloger.errors import DatabaseError, UsageError
+from cataloger.job import Hooks, model_ref
+from cataloger.lease import hold_lease
+from cataloger.ledger import ModelRef, SourceRef
+from cataloger.records import Item as ItemRecord
+from cataloger.records import Prediction
+from cataloger.runs import Run, close_abandoned, open_run
+from cataloger.sinks.database import DatabaseSink
+
+PAGE = 500
+
+
+@dataclass(slots=True)
+class RecalibrationReport:
+    """What was done. renewed: results with new confidences. decisions: of these, accept, review, abstain -> number.
+
+    unchanged: results that are of this calibration already. left: results that cannot follow, since they were made by
+    an older version that did not keep all scores, or since the image has failed to be read since.
+    """
+
+    run_id: int
+    model: str
+    sources: int = 0
+    renewed: int = 0
+    unchanged: int = 0
+    left: int = 0
+    interrupted: bool = False
+    decisions: dict[str, int] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return asdict(self)
+
+
+def recalibrate(database: Database, bundle: Bundle, hooks: Hooks | None = None) -> RecalibrationReport:
+    """Bring the results of a model to the calibration of a bundle of the same weights; run again to go on.
+
+    Raises UsageError when no source shows results of these weights.
+    """
+    close_abandoned(database)
+    sources = _sources(database, bundle)
+    options = {"model": bundle.title, "calibration_id": bundle.calibration_id, **bundle.calibration.to_json()}
+    run = open_run(database, command="recalibrate", options=options, device="")
+    report = RecalibrationReport(run.id, bundle.title, decisions={})
+    work = _Work(database, bundle, run, hooks or Hooks(), report)
+    try:
+        for source in sources:
+            work.renew(source)
+    except BaseException as error:
+        # A database that fails again must not hide why.
+        with suppress(DatabaseError):
+            run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", work.counts())
+        raise
+    run.close("interrupted" if report.interrupted else "done", work.counts())
+    return report
+
+
+def _sources(database: Database, bundle: Bundle) -> list[SourceRef]:
+    query = select(Source.id, Source.root).where(Source.weights_id == bundle.weights_id).order_by(Source.id)
+    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
+    if not rows:
+        raise UsageError(
+            f"nothing here was tagged with the weights of {bundle.title}: a calibration belongs to its weights. "
+            "Name the model that the results are of with --model, or tag with this one first"
+        )
+    return [SourceRef(row.id, row.root, weights_id=bundle.weights_id) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    database: Database
+    bundle: Bundle
+    run: Run
+    hooks: Hooks
+    report: RecalibrationReport
+
+    def renew(self, source: SourceRef) -> None:
+        """Renew the results of one source."""
+        model = model_ref(self.bundle)
+        with hold_lease(self.database, source.id, self.run.id) as lease:
+            ledgers.pin_model(self.database, source, model, self.run.id, recalibrates=True)
+            self._count(source)
+            sink = DatabaseSink(self.database, source, self.run.id, model, lease, checkpoint=self.hooks.checkpoint)
+            for page in self._pages(source, model):
+                if self.hooks.stop.is_set():
+                    self.report.interrupted = True
+                    return
+                predictions = [self._renewed(row) for row in page]
+                sink.write(predictions)
+                self._add(predictions)
+        self.report.sources += 1
+
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row holds."""
+        return {"done": self.report.renewed, **self.report.as_json()}
+
+    def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[list[Row[Any]]]:
+        """Yield results that are to be renewed, in pages by item."""
+        columns = (
+            Item.id, Item.key, Item.uri, Item.product_key, Result.version_token, Result.content_hash,
+            Result.width, Result.height, Result.log_sum_exp, Result.scores, Result.familiarity,
+        )  # fmt: skip
+        after = 0
+        while True:
+            mine = self._of(source) & self._follows() & (Result.calibration_id != model.calibration_id)
+            query = _joined(select(*columns)).where(mine, Item.id > after).order_by(Item.id).limit(PAGE)
+            page = self.database.run(lambda connection: list(connection.execute(query)), read_only=True)  # noqa: B023
+            if not page:
+                return
+            after = page[-1].id
+            yield page
+
+    def _renewed(self, row: Row[Any]) -> Prediction:
+        logits = np.frombuffer(row.scores, STORED)
+        answer = Ranking(self.bundle.labels, self.bundle.calibration, TOP_K).of(logits, row.familiarity)
+        return Prediction(
+            item=ItemRecord(row.key, row.uri, row.version_token, product_key=row.product_key),
+            content_hash=row.content_hash,
+            width=row.width,
+            height=row.height,
+            labels=answer.labels,
+            confidences=answer.confidences,
+            logits=answer.logits,
+            log_sum_exp=row.log_sum_exp,
+            scores=row.scores,
+            familiarity=row.familiarity,
+            decision=answer.decision,
+        )
+
+    def _count(self, source: SourceRef) -> None:
+        """Count what is as it should be, and what cannot follow."""
+        old = Result.calibration_id != self.bundle.calibration_id
+        for condition, name in ((~old, "unchanged"), (old & ~self._follows(), "left")):
+            query = _joined(select(func.count())).where(self._of(source), condition)
+            found = self.database.run(lambda connection: connection.scalar(query) or 0, read_only=True)  # noqa: B023
+            setattr(self.report, name, getattr(self.report, name) + found)
+
+    def _of(self, source: SourceRef) -> ColumnElement[bool]:
+        shown = (Item.source_id == source.id) & Item.gone_run_id.is_(None)
+        return shown & (Current.weights_id == self.bundle.weights_id) & (Result.status == "ok")
+
+    def _follows(self) -> ColumnElement[bool]:
+        """A result whose image has failed since stays: renewing it would hide that failure from the next run."""
+        size = len(self.bundle.labels) * STORED.itemsize
+        return (func.length(Result.scores) == size) & (Current.latest_id == Current.result_id)
+
+    def _add(self, predictions: list[Prediction]) -> None:
+        self.report.renewed += len(predictions)
+        decisions = self.report.decisions or {}
+        for prediction in predictions:
+            if prediction.decision is not None:
+                decisions[prediction.decision] = decisions.get(prediction.decision, 0) + 1
+
+
+def _joined(query: Any) -> Any:
+    return (
+        query.select_from(Item).join(Current, Current.item_id == Item.id).join(Result, Result.id == Current.result_id)
+    )
