@@ -47,7 +47,7 @@ def one_select(query: str) -> str:
         raise UsageError("--query must be a SELECT; nothing else is run")
     if ";" in plain:
         raise UsageError("--query holds more than one statement; give a single SELECT")
-    return query.strip().rstrip(";")
+    return query.strip().rstrip("; \t\r\n")
 
 
 def _read(
