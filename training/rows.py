@@ -67,6 +67,8 @@ def find_columns(present: Sequence[str], options: DataOptions, where: str) -> Co
     """
 
     def choose(flag: str, asked: str | None, usual: Sequence[str], *, needed: bool) -> str:
+        if asked == "" and not needed:
+            return ""
         if asked is not None:
             return _asked(asked, present, flag, where)
         found = next((match for name in usual if (match := _match(name, present))), "")

@@ -52,7 +52,7 @@ def make_splits(
     if "val" not in chosen.values():
         raise TrainingError(
             "too few images to hold some back for validation: one category at least needs two that are not of the "
-            "same product and do not look the same"
+            "same product and do not look the same; is --product-column right?"
         )
     examples = tuple(
         replace(example, split=chosen.get(index, example.split)) for index, example in enumerate(dataset.examples)

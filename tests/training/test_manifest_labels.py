@@ -165,6 +165,11 @@ def test_columns_may_be_named(read):
     assert [example.groups for example in data.examples] == [("red",), ("blue",)]
 
 
+def test_an_empty_name_means_no_such_column(read):
+    data = read(ROWS, split_column="", product_column="")
+    assert [(example.split, example.product) for example in data.examples] == [("", ""), ("", "")]
+
+
 def test_relative_paths_start_at_the_folder_of_images(read, tmp_path):
     elsewhere = tmp_path / "photos"
     data = read(ROWS + f"{tmp_path}/c.jpg,Hat,train,3\n", images=elsewhere)
