@@ -118,6 +118,7 @@ def test_a_cell_holds_one_or_several_labels(read, cell, labels):
         ("c.jpg,  | ", "no_label", "labels.csv:4 (c.jpg)"),
         ("c.jpg", "no_label", "labels.csv:4 (c.jpg)"),
         (",Hat", "no_image", "labels.csv:4"),
+        ("https://shop.example/c.jpg?token=secret,Hat", "no_image", "labels.csv:4"),
         ("c,d.jpg,Hat", "bad_row", "labels.csv:4"),
         ('c.jpg,"Hat\nd.jpg,Top"', "no_label", "labels.csv:4-5"),
     ],

@@ -104,7 +104,7 @@ def test_a_path_out_of_the_folder_and_a_url_are_named(tmp_path):
     data = read(url, images=tmp_path / "photos")
     assert [problem.kind for problem in data.problems] == ["no_image", "no_image"]
     assert "leads out of --images" in data.problems[0].message
-    assert "is a URL" in data.problems[1].message
+    assert "it is a URL" in data.problems[1].message
     assert "secret" not in data.problems[1].message
 
 
