@@ -94,7 +94,7 @@ ProductColumnOption = Annotated[
         "--product-column",
         envvar="CATALOGER_PRODUCT_COLUMN",
         metavar="NAME",
-        help="Column of the product, whose images stay together. Default: product_id, product, sku or group; '': none.",
+        help="Column of the product; its images stay together. Default: product_id, product, sku or group; '': none",
     ),
 ]
 ReportByOption = Annotated[
