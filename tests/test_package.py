@@ -77,10 +77,13 @@ def test_the_wheel_runs_from_an_empty_folder_without_torch(environment, tmp_path
 
 
 def test_a_missing_extra_is_named(environment, tmp_path):
-    (tmp_path / "labels.csv").write_text("file,labels,split\n")
+    (tmp_path / "labels.csv").write_text("file,labels,split\na.jpg,Hat,train\nb.jpg,Top,val\n")
+    (tmp_path / "labels.parquet").touch()
     train = ["cataloger", "train", "labels.csv", "--images", ".", "--output", "model"]
     for command, extra in (
         (train, "train"),
+        (["cataloger", "inspect", "labels.csv"], "train"),
+        (["cataloger", "inspect", "labels.parquet"], "parquet"),
         (["cataloger", "db", "current", "--db", "postgresql://x@127.0.0.1:1/x"], "postgres"),
         (["cataloger", "db", "current", "--db", "mysql://x@127.0.0.1:1/x"], "mysql"),
         (["cataloger", "tag", ".", "--output", "x.parquet"], "parquet"),

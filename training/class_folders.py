@@ -68,7 +68,9 @@ class _Reader:
                 self.note_ignored(entry)
             elif entry.is_dir():
                 target = os.path.realpath(entry.path)
-                if target not in above:
+                if target in above:
+                    self.note("ignored_folder", Path(entry.path), "it is a link back to a folder that it lies in")
+                else:
                     yield from self.images(Path(entry.path), (*above, target))
             elif _is_image(entry.name):
                 yield Path(entry.path)

@@ -47,9 +47,9 @@ class DataOptions:
 
     data: root of class folders, manifest, or folder of DeepFashion's category benchmark. images: folder that relative
     paths start at. db, query: SQLAlchemy URL and one SELECT, in place of `data`. *_column: names in a manifest or
-    query; None takes the first that is there of the usual names (`cataloger.training.rows`). report_by: columns whose
-    values are kept with each image.
-    shares: of train, val and test, where splits are made. seed: of these splits.
+    query; None takes the first that is there of the usual names (`cataloger.training.rows`), "" none. report_by:
+    columns whose values are kept with each image. shares: of train, val and test, where splits are
+    made. seed: of these splits.
     """
 
     data: Path | None = None

@@ -39,7 +39,7 @@ KINDS = {
     "similar_labels": "categories that differ in case alone; are they one?",
     "large_group": f"more than {LARGE_SHARE:.0%} of all images hang together and cannot be split",
     "repeated_row": "rows that say the same of one image count once",
-    "ignored_folder": "folders beside those of the splits are left out",
+    "ignored_folder": "folders that hold no category are left out",
     "not_image": "files that are no images are left out",
     "hidden_file": "hidden files and folders are left out",
     "boxes_unused": "boxes are not used",

@@ -40,12 +40,24 @@ def _read(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Prob
         raise TrainingError(f"{options.data} does not exist; is the storage mounted?")
     if not options.data.is_dir():
         return (), *read_manifest(options.data, options)
-    if is_deepfashion(options.data):
-        return read_deepfashion(options.data, options)
-    if options.images or options.report_by:
-        flag = "--images" if options.images else "--report-by"
-        raise UsageError(f"{flag} is for a manifest or a query; {options.data} is a folder of class folders")
-    return (), *read_class_folders(options.data)
+    is_benchmark = is_deepfashion(options.data)
+    _refuse_flags(options, images=not is_benchmark)
+    return read_deepfashion(options.data, options) if is_benchmark else ((), *read_class_folders(options.data))
+
+
+def _refuse_flags(options: DataOptions, *, images: bool) -> None:
+    """Refuse flags that say nothing of a folder. images: also that of the folder of images."""
+    flags = {
+        "--images": images and options.images,
+        "--report-by": options.report_by,
+        "--image-column": options.image_column,
+        "--label-column": options.label_column,
+        "--split-column": options.split_column,
+        "--product-column": options.product_column,
+    }
+    for flag, is_given in flags.items():
+        if is_given:
+            raise UsageError(f"{flag} is for a manifest or a query; {options.data} is a folder")
 
 
 def _merge_repeated(examples: Iterable[Example]) -> tuple[list[Example], list[Problem]]:

@@ -38,8 +38,7 @@ def read_deepfashion(folder: Path, options: DataOptions) -> tuple[list[str], lis
     base = options.images or _image_base(folder)
     examples, problems = [], []
     for place, name, number in _entries(_needed(folder, IMAGES, ANNOTATIONS)):
-        found = file_below(base, name)
-        split = partition.pop(name, "")
+        label, found, split = _category(categories, number, place), file_below(base, name), partition.pop(name, "")
         if isinstance(found, str):
             problems.append(Problem("no_image", place, found))
         elif not split:
@@ -47,7 +46,7 @@ def read_deepfashion(folder: Path, options: DataOptions) -> tuple[list[str], lis
                 Problem("no_split", f"{place} ({name})", f"{partition_file.name} does not name the image")
             )
         else:
-            examples.append(Example(*found, (_category(categories, number, place),), split))
+            examples.append(Example(*found, (label,), split))
     problems += [
         Problem("no_label", f"{partition_file.name} ({name})", f"{IMAGES} does not name the image")
         for name in partition

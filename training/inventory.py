@@ -76,8 +76,9 @@ def take_inventory(
 
     progress: told the number of examples done. Raises TrainingError when the folder cannot be written.
     """
-    if importlib.util.find_spec("imagehash") is None:
-        raise MissingExtraError("train", "looking for identical and near-identical images")
+    for module in ("imagehash", "scipy"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError("train", "looking for identical and near-identical images")
     with _opened(folder, spec) as database:
         tokens = [_version(example.path) for example in examples]
         entries = _known(database, examples, tokens)

@@ -23,8 +23,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from cataloger.training.inventory import Hashes
 
@@ -53,6 +51,9 @@ def near_pairs(hashes: Hashes, *, distance: int = MAX_DISTANCE) -> Indices:
 
 def groups_of(pairs: Indices, count: int) -> Indices:
     """Return the group of each of `count` things, int64 N: those that a chain of pairs joins share a number."""
+    from scipy.sparse import coo_array  # of an extra, as is the library that makes the hashes
+    from scipy.sparse.csgraph import connected_components
+
     ones = np.ones(len(pairs), dtype=np.int8)
     graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, groups = connected_components(graph, directed=False)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ from cataloger.training.data_report import DataReport, data_report, write_proble
 from cataloger.training.dataset import read_dataset
 from cataloger.training.inventory import Inventory, take_inventory
 from cataloger.training.labels import LabelledImages, Problem
+from cataloger.training.rows import SEPARATOR, labels_of
 from cataloger.training.splitting import make_splits
 
 SPLITS_FILE = "splits.csv"
@@ -86,8 +87,13 @@ def _write(path: Path, dataset: LabelledImages) -> Path:
             writer = csv.writer(file)
             writer.writerow(("file", "labels", "split", "product"))
             for example in dataset.examples:
-                labels = json.dumps(example.labels, ensure_ascii=False)
-                writer.writerow((str(example.path.absolute()), labels, example.split, example.product))
+                writer.writerow((str(example.path.absolute()), _cell(example.labels), example.split, example.product))
     except OSError as error:
         raise TrainingError(f"{path} cannot be written: {error.strerror}") from error
     return path
+
+
+def _cell(labels: Sequence[str]) -> str:
+    """Return labels as a manifest has them: joined by "|", or as a JSON list if that would be read another way."""
+    joined = SEPARATOR.join(labels)
+    return joined if labels_of(joined) == tuple(labels) else json.dumps(labels, ensure_ascii=False)

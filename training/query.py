@@ -47,7 +47,7 @@ def one_select(query: str) -> str:
         raise UsageError("--query must be a SELECT; nothing else is run")
     if ";" in plain:
         raise UsageError("--query holds more than one statement; give a single SELECT")
-    return query.strip().rstrip(";")
+    return query.strip().rstrip("; \t\r\n")
 
 
 def _read(
@@ -74,7 +74,7 @@ def _file(image: str, root: bytes | None) -> tuple[str, Path] | str:
             raise UsageError("the query gives relative paths: name the folder that they start from with --images")
         return place.message.replace("--image-root", "--images")
     if place.path is None:
-        return f"{place.uri} is a URL; training reads files: download the images and give their paths"
+        return "it is a URL; training reads files: download the images and give their paths"
     inside = root is not None and place.path.startswith(root.rstrip(b"/") + b"/")
     name = os.path.relpath(place.path, root) if inside else place.path
     return key_of(name), Path(os.fsdecode(place.path))

@@ -67,6 +67,8 @@ def find_columns(present: Sequence[str], options: DataOptions, where: str) -> Co
     """
 
     def choose(flag: str, asked: str | None, usual: Sequence[str], *, needed: bool) -> str:
+        if asked == "" and not needed:
+            return ""
         if asked is not None:
             return _asked(asked, present, flag, where)
         found = next((match for name in usual if (match := _match(name, present))), "")
@@ -151,6 +153,8 @@ def file_below(folder: Path, name: str) -> tuple[str, Path] | str:
     """Find the file that a manifest calls `name`; a backslash is a separator if no file has one in its name."""
     if "\0" in name or "\n" in name:
         return "the path holds a line break or a zero byte; is a quote left open?"
+    if "://" in name:  # not shown: it may hold a password
+        return "it is a URL; training reads files: download the images and give their paths"
     try:
         name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 Images of one product, with the same bytes or looking the same form a unit (`training.grouping`). The units of each
 label are dealt in an order that depends on the seed and on file names alone, never on the order of the rows.
 A label of fewer than four units goes to train as a whole; of four it has one in val, of five one in test as well.
+Only if val would stay empty, two units of a label are enough for val and three for test.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from cataloger.training.inventory import Inventory
 from cataloger.training.labels import LabelledImages
 
 LEAST_UNITS = {"val": 4, "test": 5}
+LEAST_AT_ALL = {"val": 2, "test": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,14 @@ def make_splits(
     rows = [index for index, example in enumerate(dataset.examples) if example.split in ("", "train")]
     train, val, test = shares
     weights = {"train": train, "val": val} | ({"test": test} if named == {""} else {})
-    chosen = _deal_all(_units(dataset, inventory, rows, seed), weights)
+    units = _units(dataset, inventory, rows, seed)
+    chosen = _deal_all(units, weights, LEAST_UNITS)
+    if "val" not in chosen.values():
+        chosen = _deal_all(units, weights, LEAST_AT_ALL)
     if "val" not in chosen.values():
         raise TrainingError(
-            "too few images to hold some back for validation: one category at least needs four that are not of the "
-            "same product and do not look the same"
+            "too few images to hold some back for validation: one category at least needs two that are not of the "
+            "same product and do not look the same; is --product-column right?"
         )
     examples = tuple(
         replace(example, split=chosen.get(index, example.split)) for index, example in enumerate(dataset.examples)
@@ -71,19 +76,24 @@ def _unit(dataset: LabelledImages, members: tuple[int, ...], seed: int) -> _Unit
     return _Unit(members, stratum, order)
 
 
-def _deal_all(units: Sequence[_Unit], weights: Mapping[str, float]) -> dict[int, str]:
+def _deal_all(units: Sequence[_Unit], weights: Mapping[str, float], least: Mapping[str, int]) -> dict[int, str]:
     strata: dict[tuple[str, ...], list[_Unit]] = defaultdict(list)
     for unit in sorted(units, key=lambda unit: unit.order):
         strata[unit.stratum].append(unit)
-    return {index: split for part in strata.values() for index, split in _deal(part, weights).items()}
+    return {
+        index: split for part in strata.values() for index, split in _deal(part, _goals(part, weights, least)).items()
+    }
 
 
-def _deal(units: Sequence[_Unit], weights: Mapping[str, float]) -> dict[int, str]:
-    """Deal the units of one stratum: each to the split that lacks most of its goal and is not overfilled by it."""
-    goals = _goals(units, weights)
+def _deal(units: Sequence[_Unit], goals: Mapping[str, float]) -> dict[int, str]:
+    """Deal the units of one stratum: each to the split that lacks most of its goal and is not overfilled by it.
+
+    Units that fit into train alone come first, so that the others can make up for them.
+    """
+    widest = max((goal for split, goal in goals.items() if split != "train"), default=0.0)
     held = dict.fromkeys(goals, 0)
     chosen: dict[int, str] = {}
-    for unit in units:
+    for unit in sorted(units, key=lambda unit: len(unit.members) / 2 <= widest):
         size = len(unit.members)
         open_to = [split for split in goals if split == "train" or held[split] + size / 2 <= goals[split]]
         split = max(open_to, key=lambda name: (goals[name] - held[name]) / goals[name] if goals[name] else -1.0)
@@ -92,12 +102,13 @@ def _deal(units: Sequence[_Unit], weights: Mapping[str, float]) -> dict[int, str
     return chosen
 
 
-def _goals(units: Sequence[_Unit], weights: Mapping[str, float]) -> dict[str, float]:
-    """Return how many images each split should get."""
+def _goals(units: Sequence[_Unit], weights: Mapping[str, float], least: Mapping[str, int]) -> dict[str, float]:
+    """Return how many images each split should get. least: units without which a split gets none."""
     total = sum(len(unit.members) for unit in units)
     scale = total / sum(weights.values())
     goals = {}
-    for split, least in LEAST_UNITS.items():
+    for split in ("val", "test"):
         if weights.get(split):
-            goals[split] = max(weights[split] * scale, total / len(units)) if len(units) >= least else 0.0
+            is_enough = len(units) >= least[split]
+            goals[split] = max(weights[split] * scale, total / len(units)) if is_enough else 0.0
     return {"train": total - sum(goals.values()), **goals}

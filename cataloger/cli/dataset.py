@@ -85,7 +85,7 @@ SplitColumnOption = Annotated[
         "--split-column",
         envvar="CATALOGER_SPLIT_COLUMN",
         metavar="NAME",
-        help="Column that says train, val or test. Default: split; splits are made if it is not there.",
+        help="Column that says train, val or test. Default: split. If there is none, or with '', splits are made.",
     ),
 ]
 ProductColumnOption = Annotated[
@@ -94,7 +94,7 @@ ProductColumnOption = Annotated[
         "--product-column",
         envvar="CATALOGER_PRODUCT_COLUMN",
         metavar="NAME",
-        help="Column of the product, whose images are never split. Default: product_id, product, sku or group.",
+        help="Column of the product; its images stay together. Default: product_id, product, sku or group; '': none",
     ),
 ]
 ReportByOption = Annotated[

@@ -172,7 +172,7 @@ class _ProgressListener:
 
 
 def _require_train_extra() -> None:
-    for module in ("torch", "torchvision", "safetensors", "onnx", "onnxscript"):
+    for module in ("torch", "torchvision", "safetensors", "onnx", "onnxscript", "imagehash", "scipy"):
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError("train", "`cataloger train`")
 

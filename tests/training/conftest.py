@@ -38,7 +38,7 @@ def make_predictions():
 
 def picture(number, side=64):
     """Return coarse coloured squares; another number is another picture."""
-    squares = np.random.default_rng(number).integers(0, 256, size=(8, 8, 3), dtype=np.uint8)
+    squares = np.random.default_rng(number).integers(0, 256, size=(16, 16, 3), dtype=np.uint8)
     return Image.fromarray(squares).resize((side, side), Image.Resampling.BICUBIC)
 
 

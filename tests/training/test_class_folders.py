@@ -102,7 +102,9 @@ def test_a_name_that_is_not_utf8_is_read(tree):
 def test_a_link_back_to_a_folder_above_ends_there(tree):
     root = tree("Hat/a.jpg", "Top/b.jpg")
     (root / "Hat" / "again").symlink_to(root / "Hat")
-    assert len(read_class_folders(root)[0]) == 2
+    examples, problems = read_class_folders(root)
+    assert len(examples) == 2
+    assert kinds(problems) == [("ignored_folder", "Hat/again")]
 
 
 def test_labels_that_differ_in_case_alone_are_named(tree):
@@ -125,6 +127,8 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
         read_dataset(DataOptions(data=tmp_path / "none"))
 
 
-def test_flags_of_manifests_are_refused(tree, tmp_path):
-    with pytest.raises(UsageError, match="--images is for a manifest"):
-        read_dataset(DataOptions(data=tree("Hat/a.jpg", "Top/b.jpg"), images=tmp_path))
+@pytest.mark.parametrize("flag", ["images", "label_column"])
+def test_flags_of_manifests_are_refused(tree, tmp_path, flag):
+    options = DataOptions(data=tree("Hat/a.jpg", "Top/b.jpg"), **{flag: tmp_path})
+    with pytest.raises(UsageError, match=f"--{flag.replace('_', '-')} is for a manifest"):
+        read_dataset(options)

@@ -118,6 +118,7 @@ def test_a_cell_holds_one_or_several_labels(read, cell, labels):
         ("c.jpg,  | ", "no_label", "labels.csv:4 (c.jpg)"),
         ("c.jpg", "no_label", "labels.csv:4 (c.jpg)"),
         (",Hat", "no_image", "labels.csv:4"),
+        ("https://shop.example/c.jpg?token=secret,Hat", "no_image", "labels.csv:4"),
         ("c,d.jpg,Hat", "bad_row", "labels.csv:4"),
         ('c.jpg,"Hat\nd.jpg,Top"', "no_label", "labels.csv:4-5"),
     ],
@@ -163,6 +164,11 @@ def test_columns_may_be_named(read):
     data = read(content, **options)
     assert said(data) == [("a.jpg", ("Hat",), "train"), ("b.jpg", ("Top",), "val")]
     assert [example.groups for example in data.examples] == [("red",), ("blue",)]
+
+
+def test_an_empty_name_means_no_such_column(read):
+    data = read(ROWS, split_column="", product_column="")
+    assert [(example.split, example.product) for example in data.examples] == [("", ""), ("", "")]
 
 
 def test_relative_paths_start_at_the_folder_of_images(read, tmp_path):
