@@ -4,9 +4,10 @@ Nothing is read or classified again: every result keeps all scores of its image.
 own, so that they can be compared (`runs diff`) and taken back (`runs undo`) like any other.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class RecalibrationReport:
     unchanged: int = 0
     left: int = 0
     interrupted: bool = False
-    decisions: dict[str, int] | None = None
+    decisions: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
@@ -60,7 +61,7 @@ def recalibrate(database: Database, bundle: Bundle, hooks: Hooks | None = None) 
     sources = _sources(database, bundle)
     options = {"model": bundle.title, "calibration_id": bundle.calibration_id, **bundle.calibration.to_json()}
     run = open_run(database, command="recalibrate", options=options, device="")
-    report = RecalibrationReport(run.id, bundle.title, decisions={})
+    report = RecalibrationReport(run.id, bundle.title)
     work = _Work(database, bundle, run, hooks or Hooks(), report)
     try:
         for source in sources:
@@ -161,14 +162,12 @@ class _Work:
     def _follows(self) -> ColumnElement[bool]:
         """A result whose image has failed since stays: renewing it would hide that failure from the next run."""
         size = len(self.bundle.labels) * STORED.itemsize
-        return (func.length(Result.scores) == size) & (Current.latest_id == Current.result_id)
+        kept = func.coalesce(func.length(Result.scores), 0) == size
+        return kept & (Current.latest_id == Current.result_id)
 
     def _add(self, predictions: list[Prediction]) -> None:
         self.report.renewed += len(predictions)
-        decisions = self.report.decisions or {}
-        for prediction in predictions:
-            if prediction.decision is not None:
-                decisions[prediction.decision] = decisions.get(prediction.decision, 0) + 1
+        self.report.decisions.update(each.decision for each in predictions if each.decision is not None)
 
 
 def _joined(query: Any) -> Any:

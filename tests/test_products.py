@@ -88,3 +88,31 @@ def test_any_images_give_an_answer_whose_order_is_theirs(images):
     assert 2 * len(found.disagreeing) < len(images) or not found.disagreeing
     again = combine(images[::-1], LABELS)
     assert again.answer.confidences == pytest.approx(confidences)
+
+
+def judged(label, decision, confidence=0.9):
+    return Answer((label, "Tie"), (confidence, (1 - confidence) / 2), decision)
+
+
+@pytest.mark.parametrize(
+    ("images", "label", "expected"),
+    [
+        ([judged("Dress", "accept")], "Dress", "accept"),
+        ([judged("Dress", "accept"), judged("Dress", "review", 0.6)], "Dress", "accept"),
+        ([judged("Dress", "review", 0.6), judged("Dress", "review", 0.6)], "Dress", "review"),
+        ([judged("Dress", "accept"), judged("Dress", "accept"), judged("Hat", "accept")], "Dress", "review"),
+        ([judged("Dress", "accept"), judged("Hat", "abstain", 0.99)], "Dress", "accept"),
+        ([judged("Hat", "abstain"), judged("Hat", "abstain")], "Hat", "abstain"),
+        ([judged("Dress", "accept"), judged("Dress", None)], "Dress", None),
+    ],
+)
+def test_a_product_is_decided_by_its_images(images, label, expected):
+    found = combine(images, LABELS)
+    assert (found.answer.labels[0], found.decision) == (label, expected)
+
+
+def test_an_image_that_shows_nothing_known_has_no_say_and_is_marked():
+    chart = judged("Watch", "abstain", 0.99)
+    found = combine([judged("Dress", "accept"), chart], LABELS)
+    assert found.answer.confidences == combine([judged("Dress", "accept")], LABELS).answer.confidences
+    assert found.disagreeing == {1}

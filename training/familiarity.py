@@ -4,9 +4,9 @@ The mean over the places of the last feature map is compared with prototypes, th
 the training images: the score is the highest cosine similarity. It needs no picture of anything else, costs one small
 matrix product an image, and is part of the exported model.
 
-Chosen among scores from the logits (highest probability, highest logit, energy, entropy, margin) and from the features
-(Mahalanobis distance, k nearest neighbours, residual of the main components) on one set of things that are no clothes,
-reported on another: see `benchmarks/not_clothing.py` and its figures in `benchmarks/README.md`.
+Chosen among scores from the logits (highest probability, highest logit, energy, entropy, margin) and from the
+features (Mahalanobis distance, k nearest neighbours, residual of the main components) on one set of things that are
+no clothes, reported on another: see `benchmarks/not_clothing.py` and its figures in `benchmarks/README.md`.
 """
 
 from collections.abc import Sequence

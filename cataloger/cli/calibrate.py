@@ -28,9 +28,7 @@ def calibrate(
     labels: flags.LabelsArgument,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Directory of the calibrated copy; may be that of --model."
-        ),
+        typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of --model."),
     ],
     images: flags.ImagesOption = None,
     model: Annotated[
@@ -45,7 +43,7 @@ def calibrate(
 ) -> None:
     """Learn a model's temperature, thresholds and what it should abstain from on labelled images; nothing is trained.
 
-    Every answer is then accepted, to be reviewed, or abstained from; of the accepted ones --target-precision is right.
+    Every answer is then accepted, to be reviewed, or abstained from; of the accepted, --target-precision are right.
     The new bundle classifies as before: `cataloger recalibrate` brings a database to it without looking at an image.
     """
     from cataloger.training.calibrate import recalibrate

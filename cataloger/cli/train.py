@@ -91,6 +91,7 @@ def train(
         int | None,
         typer.Option("--views", min=1, help="quick, paper: cached copies of an image, all but one augmented."),
     ] = None,
+    target_precision: flags.TargetPrecisionOption = 0.95,
     device: flags.DeviceOption = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Same seed, data and machine: same weights.")] = 0,
     notes: Annotated[
@@ -142,6 +143,7 @@ def train(
         device=device,
         seed=seed,
         notes=notes,
+        target_precision=target_precision,
     )
     with render.progress_bar(enabled=not no_progress) as bar:
         trained = run_training(options, _ProgressListener(bar))

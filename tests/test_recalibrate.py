@@ -1,0 +1,154 @@
+"""A database follows a new calibration: as if everything had been tagged with it, and nothing was."""
+
+import shutil
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from cataloger import undo
+from cataloger.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
+from cataloger.calibration import Calibration
+from cataloger.db.database import open_database
+from cataloger.errors import UsageError
+from cataloger.job import Hooks
+from cataloger.recalibrate import recalibrate
+from cataloger.tagging import TagOptions, tag
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+STRICT = Calibration(2.5, 0.9, {"Hat": 0.3, "Shirt": 0.5}, least_familiarity=-1.0)
+
+
+def copy_of(bundle: Bundle, target: Path, calibration: Calibration) -> Bundle:
+    """Write the same model with another calibration."""
+    with new_bundle(target) as folder:
+        for name in bundle.files:
+            shutil.copyfile(bundle.path / name, folder / name)
+        (folder / CARD).write_text("another calibration\n")
+        seal(replace(recalibrated(bundle, calibration), path=folder))
+    return read_bundle(target)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six drawings, two of them of one product, and a file that is no picture."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in sorted(EXAMPLES.glob("*.png"))[:6]:
+        shutil.copyfile(path, folder / path.name)
+    (folder / "broken.png").write_bytes(b"no picture")
+    names = sorted(path.name for path in folder.iterdir())
+    rows = [f"{name},{'p1' if index < 2 else f'p{index}'}" for index, name in enumerate(names)]
+    (folder / "list.csv").write_text("\n".join(["path,product", *rows]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def strict(tmp_path):
+    return copy_of(read_bundle(default_bundle_path()), tmp_path / "strict", STRICT)
+
+
+def tagged(url, photos, bundle):
+    options = TagOptions((str(photos / "list.csv"),), db=url, model=str(bundle.path), product_column="product")
+    return tag(options)
+
+
+def views(url):
+    """Return what the views show of images and products, but for the numbers of runs and the times."""
+    found = {}
+    with closing(open_database(url)) as database, database.read() as connection:
+        for name in ("image_top5", "product_top5"):
+            rows = connection.execute(text(f"SELECT v.* FROM cataloger_{name} v")).mappings()
+            plain = ({key: row[key] for key in row if key not in ("run_id", "tagged_at", "model")} for row in rows)
+            found[name] = sorted(plain, key=lambda row: str(row.get("key") or row["product_key"]))
+    return found
+
+
+def same(found, expected):
+    """Compare views: labels and decisions are equal, confidences as good as that."""
+    for name, rows in expected.items():
+        assert len(found[name]) == len(rows)
+        for row, wanted in zip(found[name], rows, strict=True):
+            assert row == {
+                key: pytest.approx(value, abs=1e-6) if isinstance(value, float) else value
+                for key, value in wanted.items()
+            }
+
+
+def run(url, bundle, hooks=None):
+    with closing(open_database(url)) as database:
+        return recalibrate(database, bundle, hooks)
+
+
+def test_the_database_is_as_if_tagged_with_the_new_calibration(url, photos, strict, tmp_path):
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    report = run(url, strict)
+    fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
+    tagged(fresh, photos, strict)
+    same(views(url), views(fresh))
+    assert (report.renewed, report.unchanged, report.left) == (6, 0, 0)
+    assert sum(report.decisions.values()) == 6
+
+
+def test_nothing_is_classified_again_afterwards(url, photos, strict):
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    run(url, strict)
+    report = tagged(url, photos, strict)
+    assert (report.run.attempted, report.warnings) == (0, [])
+
+
+def test_a_second_time_there_is_nothing_to_do(url, photos, strict):
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    run(url, strict)
+    before = views(url)
+    report = run(url, strict)
+    assert (report.renewed, report.unchanged) == (0, 6)
+    assert views(url) == before
+
+
+def test_it_can_be_taken_back(url, photos, strict):
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    before = views(url)
+    report = run(url, strict)
+    assert views(url) != before
+    with closing(open_database(url)) as database:
+        undo.undo(database, report.run_id)
+    assert views(url) == before
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_a_run_that_is_stopped_goes_on_with_the_next(url, photos, strict):
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    hooks = Hooks()
+    hooks.stop.set()
+    assert run(url, strict, hooks).interrupted
+    assert run(url, strict).renewed == 6
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_tagging_says_that_older_results_are_of_another_calibration(url, photos, strict):
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    (warning,) = tagged(url, photos, strict).warnings
+    assert "cataloger recalibrate" in warning
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_results_that_kept_too_little_stay_and_are_counted(url, photos, strict):
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    with closing(open_database(url)) as database, database.begin() as connection:
+        connection.execute(text("UPDATE cataloger_result SET scores = NULL WHERE id IN (1, 2)"))
+    report = run(url, strict)
+    with closing(open_database(url)) as database, database.read() as connection:
+        failed = connection.scalar(text("SELECT COUNT(*) FROM cataloger_result WHERE id < 3 AND status = 'failed'"))
+    assert (report.renewed, report.left) == (4 + failed, 2 - failed)
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_a_calibration_of_other_weights_is_refused(url, photos, strict):
+    tagged(url, photos, strict)
+    with closing(open_database(url)) as database, database.begin() as connection:
+        connection.execute(text("UPDATE cataloger_source SET weights_id = NULL"))
+    with pytest.raises(UsageError, match="a calibration belongs to its weights"):
+        run(url, strict)
