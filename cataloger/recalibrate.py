@@ -7,7 +7,7 @@ own, so that they can be compared (`runs diff`) and taken back (`runs undo`) lik
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class RecalibrationReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
-        return asdict(self)
+        return {**asdict(replace(self, decisions=Counter())), "decisions": dict(self.decisions)}
 
 
 def recalibrate(database: Database, bundle: Bundle, hooks: Hooks | None = None) -> RecalibrationReport:

@@ -41,10 +41,25 @@ class Cache:
 class Maker(Protocol):
     """Computes what is cached."""
 
-    spec: PreprocessSpec
-    views: int
-    shape: tuple[int, ...]
-    dtype: Any
+    @property
+    def spec(self) -> PreprocessSpec:
+        """How images are decoded."""
+        ...
+
+    @property
+    def views(self) -> int:
+        """How many values an image has."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one value."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the numbers."""
+        ...
 
     @property
     def identity(self) -> str:

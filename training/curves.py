@@ -35,7 +35,7 @@ def _tensorboard(folder: Path) -> Any:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))
 
 
 def _draw(history: Sequence[dict[str, float]], path: Path) -> None:

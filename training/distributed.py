@@ -65,7 +65,7 @@ def joined(name: str) -> Iterator[Place]:
         torch.cuda.set_device(local)
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        index = local if device == "cuda" else None
-        yield Place(torch.device(device, index), distributed.get_rank(), processes)
+        chosen = torch.device(device, local) if device == "cuda" else torch.device(device)
+        yield Place(chosen, distributed.get_rank(), processes)
     finally:
         distributed.destroy_process_group()

@@ -16,10 +16,17 @@ from cataloger.training.sampling import Indices
 
 
 class Inputs(Protocol):
-    """Images with what is right for them. accepted: bool N x labels, row by row as in the cache."""
+    """Images with what is right for them."""
 
-    cache: Cache
-    accepted: Tensor
+    @property
+    def cache(self) -> Cache:
+        """What is kept of the images."""
+        ...
+
+    @property
+    def accepted(self) -> Tensor:
+        """Which labels are right: bool N x labels, row by row as in the cache."""
+        ...
 
     def batches(self, plan: Sequence[Indices], *, epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (input of the trained part, accepted labels) of each batch of rows; epoch None: not augmented."""

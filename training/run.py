@@ -162,7 +162,7 @@ def _trainer(setup: _Setup, listener: Listener) -> Trainer:
     setup.options.work.mkdir(parents=True, exist_ok=True)
     train, val = _inputs(setup, listener)
     weights = draw_weights(train.accepted[train.cache.readable].numpy(), setup.recipe.balance)
-    setup.network.to(setup.place.device, memory_format=torch.channels_last)
+    setup.network.to(setup.place.device).to(memory_format=torch.channels_last)
     return Trainer(
         network=setup.network,
         train=train,

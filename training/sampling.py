@@ -22,7 +22,8 @@ def draw_weights(accepted: npt.NDArray[np.bool_], balance: float) -> Weights | N
     shares = accepted / accepted.sum(axis=1, keepdims=True)
     counts = np.maximum(shares.sum(axis=0), 1.0)
     weights: Weights = (shares * counts**-balance).sum(axis=1)
-    return weights / weights.mean()
+    weights /= weights.mean()
+    return weights
 
 
 def epoch_batches(rows: Indices, weights: Weights | None, *, epoch: int, recipe: Recipe, seed: int) -> list[Indices]:

@@ -27,14 +27,15 @@ class Start:
 
 def read_start(path: Path) -> Start:
     """Read a bundle, or a safetensors file of convolutions. Raises BundleError or TrainingError."""
-    spec, labels, title, file = PreprocessSpec(), (), path.name, path
-    if path.is_dir():
-        bundle = read_bundle(path, check=(WEIGHTS,))
-        spec, labels, title, file = bundle.preprocess, bundle.labels, bundle.title, path / WEIGHTS
+    bundle = read_bundle(path, check=(WEIGHTS,)) if path.is_dir() else None
+    file = path / WEIGHTS if bundle else path
     try:
-        return Start(title, sha256_of(file), spec, load_file(file), labels)
+        sha256, tensors = sha256_of(file), load_file(file)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"the weights of {path} cannot be read: {error}") from error
+    if bundle is None:
+        return Start(path.name, sha256, PreprocessSpec(), tensors)
+    return Start(bundle.title, sha256, bundle.preprocess, tensors, bundle.labels)
 
 
 def load_start(network: Network, start: Start, labels: tuple[str, ...]) -> str:
