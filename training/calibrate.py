@@ -26,6 +26,9 @@ from cataloger.training.thresholds import fit_thresholds
 ABSTAINED = 0.01
 """Share of the validation images, all of them known things, that may be taken for strange ones."""
 
+PRIOR_DEVIATION = 0.3
+"""Of log T: temperatures of trained networks mostly lie between a half and two."""
+
 SECTION = "## Decisions"
 
 LOG_TEMPERATURE_RANGE = (math.log(0.05), math.log(20.0))
@@ -148,9 +151,11 @@ def negative_log_likelihood(logits: Floats, accepted: npt.NDArray[np.bool_], tem
 
 
 def fit_temperature(logits: Floats, accepted: npt.NDArray[np.bool_]) -> float:
-    """Return the temperature that minimises the negative log-likelihood, by golden-section search.
+    """Return the temperature that makes the labels most likely, by golden-section search (Guo et al., 1706.04599).
 
-    With one accepted label a row the loss is unimodal in log T, since it is convex in 1/T.
+    With one accepted label a row the loss is unimodal in log T, since it is convex in 1/T. A few images that are all
+    right would make it fall to nothing, and every answer certain; so log T has a normal prior around 0, of which
+    hundreds of images leave no trace.
     """
     low, high = LOG_TEMPERATURE_RANGE
     while high - low > 1e-5:
@@ -163,4 +168,5 @@ def fit_temperature(logits: Floats, accepted: npt.NDArray[np.bool_]) -> float:
 
 
 def _loss(logits: Floats, accepted: npt.NDArray[np.bool_], log_temperature: float) -> float:
-    return negative_log_likelihood(logits, accepted, math.exp(log_temperature))
+    likelihood = len(logits) * negative_log_likelihood(logits, accepted, math.exp(log_temperature))
+    return likelihood + 0.5 * (log_temperature / PRIOR_DEVIATION) ** 2

@@ -25,6 +25,7 @@ from cataloger.training.schedule import learning_rate
 LARGEST_GRADIENT = 5.0
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 VALIDATION_BATCH = 64
+RECORDED = ("epoch", "train_loss", "loss", "top1", "top5")
 
 
 class Trained(nn.Module):
@@ -167,8 +168,8 @@ class Trainer:
 
     def _close_epoch(self, state: "_State") -> None:
         """Validate in the first process, and let all take the same way from there."""
-        record = self._record(state) if self.place.is_first else {"top1": 0.0, "top5": 0.0, "loss": 0.0}
-        record = {name: self.place.same(value) for name, value in sorted(record.items())}
+        measured = self._record(state) if self.place.is_first else {}
+        record = {name: self.place.same(measured.get(name, 0.0)) for name in RECORDED}
         result = (record["top1"], -record["loss"])
         is_best = result > state.progress.best
         state.progress = replace(

@@ -35,6 +35,7 @@ from cataloger.training.engine import Hooks, Trainer, pooled_features
 from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
 from cataloger.training.images import decode_examples
 from cataloger.training.inputs import Inputs, LabelledFeatures, LabelledPixels
+from cataloger.training.interchange import write_interchange
 from cataloger.training.labels import Example, LabelledImages, accepted_matrix
 from cataloger.training.makers import FeatureMaker, PixelMaker
 from cataloger.training.metrics import Report
@@ -274,6 +275,7 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
     }
     bundle = replace(bundle, provenance=provenance)
     write_card(bundle, reports, decisions=decisions_section(bundle, coverage), notes=options.notes)
+    write_interchange(bundle)
     sealed = seal(bundle)
     return Trained(replace(sealed, path=options.output), reports, job.failures + failures)
 

@@ -2,6 +2,10 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,7 @@ from typer.testing import CliRunner
 pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 
-from cataloger.bundle import read_bundle
+from cataloger.bundle import WEIGHTS, read_bundle
 from cataloger.classify.onnx import replay_golden
 from cataloger.cli.app import app
 
@@ -145,3 +149,32 @@ def test_what_cannot_work_is_one_clear_error(shop, tmp_path, data, arguments, st
     result = CliRunner().invoke(app, ["train", str(shop / data), *usual, *arguments])
     assert result.exit_code == status
     assert message in result.stderr
+
+
+def test_a_run_that_was_killed_ends_with_the_same_weights(trained, shop, tmp_path):
+    arguments = [shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "model"]
+    arguments += ["--recipe", "quick", "--epochs", 6, "--name", "shapes", "--no-progress"]
+    command = [sys.executable, "-m", "cataloger", "train", *map(str, arguments)]
+    checkpoint = tmp_path / "model.work" / "last.safetensors"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not checkpoint.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "model").exists()
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "epoch 1:" not in again.stderr
+    assert "epoch 6:" in again.stderr
+    assert read_bundle(tmp_path / "model").files[WEIGHTS] == read_bundle(shop / "model").files[WEIGHTS]
+
+
+def test_two_processes_train_one_model(shop, tmp_path):
+    arguments = ["train", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "model"]
+    arguments += ["--recipe", "quick", "--epochs", 1, "--no-progress"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "cataloger", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("wrote ") == 1
+    assert replay_golden(read_bundle(tmp_path / "model")) <= 1e-3
