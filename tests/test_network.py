@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'torch' is not installed")
 
 from cataloger.errors import UsageError  # noqa: E402
-from cataloger.network import Network, count_parameters, load_backbone, normalise  # noqa: E402
+from cataloger.network import Network, count_parameters, load_backbone, load_head, normalise  # noqa: E402
 from cataloger.options import NetworkConfig  # noqa: E402
 
 BASELINE = NetworkConfig(classes=1000, attention="none", head="single")
@@ -115,3 +115,35 @@ def test_a_backbone_is_loaded_whole_or_not_at_all():
 def test_impossible_networks_are_refused(values):
     with pytest.raises(UsageError):
         NetworkConfig(**values)
+
+
+def head_rows(network):
+    state = network.state_dict()
+    return state["head.output.weight"], state["head.output.bias"]
+
+
+def small(labels):
+    torch.manual_seed(len(labels))
+    return Network(NetworkConfig(classes=len(labels), width=16, heads=4, hidden=8))
+
+
+def test_a_known_category_keeps_its_row_and_a_new_one_is_new():
+    old_labels, new_labels = ("Hat", "Shirt", "Tie"), ("Cape", "Hat", "Tie")
+    old, new = small(old_labels), small(new_labels)
+    drawn = head_rows(new)[0][0].clone()
+    state = old.state_dict()
+    assert load_head(new, state, known=old_labels, wanted=new_labels) == ["Hat", "Tie"]
+    for part in (0, 1):
+        assert torch.equal(head_rows(new)[part][1], head_rows(old)[part][0])
+        assert torch.equal(head_rows(new)[part][2], head_rows(old)[part][2])
+    assert torch.equal(head_rows(new)[0][0], drawn)
+    assert torch.equal(new.attention.project.weight, old.attention.project.weight)
+
+
+def test_a_head_of_another_shape_is_left_alone():
+    labels = ("Hat", "Shirt")
+    old = Network(NetworkConfig(classes=2, width=32, heads=4, hidden=8))
+    new = small(labels)
+    before = {name: value.clone() for name, value in new.state_dict().items()}
+    assert load_head(new, old.state_dict(), known=labels, wanted=labels) == []
+    assert all(torch.equal(value, before[name]) for name, value in new.state_dict().items())
