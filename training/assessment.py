@@ -8,7 +8,7 @@ from typing import Any
 from cataloger.bundle import Bundle
 from cataloger.db.database import Database
 from cataloger.errors import TrainingError, UsageError
-from cataloger.training.evaluate import predictions_of, score
+from cataloger.training.evaluate import Scored, predictions_of, score
 from cataloger.training.findings import MISTAKES, Findings, assess, plain, require_known
 from cataloger.training.labels import SPLITS, Example, LabelledImages
 from cataloger.training.predictions import Predictions
@@ -87,18 +87,23 @@ def evaluate_bundle(
     split, examples = choose_split(data, options)
     require_known(examples, bundle.labels)
     scored = score(bundle, examples, progress=begin(len(examples)))
+    return evaluation_of(bundle, scored, labels=options.labels.name, split=split, mistakes=options.mistakes)
+
+
+def evaluation_of(bundle: Bundle, scored: Scored, *, labels: str, split: str, mistakes: int = MISTAKES) -> Evaluation:
+    """Measure what a bundle has said of images. labels: name of their source."""
     predictions = predictions_of(bundle, scored)
     subject = Subject(
         model=bundle.title,
         weights_id=bundle.weights_id,
         calibration_id=bundle.calibration_id,
-        labels=options.labels.name,
+        labels=labels,
         split=split,
-        images=len(examples),
+        images=len(scored.examples) + len(scored.failures),
         failures=scored.failures,
         notes=_notes(scored.examples, predictions),
     )
-    return Evaluation(subject, assess(scored.examples, predictions, mistakes=options.mistakes), scored.examples)
+    return Evaluation(subject, assess(scored.examples, predictions, mistakes=mistakes), scored.examples)
 
 
 def evaluate_results(

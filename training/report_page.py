@@ -18,6 +18,7 @@ from cataloger.training.intervals import Share
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+PAGE = "report.html"
 TEMPLATE = "report.html.j2"
 THUMBNAILS = 50
 CONFUSIONS = 20
@@ -53,7 +54,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
             write_png(name, evaluation.findings, folder / f"{name}.png")
         text = json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False)
         _write(folder / "report.json", text + "\n")
-        _write(folder / "report.html", page)
+        _write(folder / PAGE, page)
     except OSError as error:
         raise OutputError(f"--output {folder} cannot be written: {error.strerror}") from error
 

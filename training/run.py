@@ -18,6 +18,7 @@ from cataloger.network import Network, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
 from cataloger.training import evaluate, export
+from cataloger.training.assessment import evaluation_of
 from cataloger.training.augmentation import Augmentation
 from cataloger.training.cache import Cache, cached
 from cataloger.training.calibrate import (
@@ -32,6 +33,7 @@ from cataloger.training.config import TrainOptions
 from cataloger.training.curves import Curves
 from cataloger.training.distributed import Place, joined
 from cataloger.training.engine import Hooks, Trainer, pooled_features
+from cataloger.training.evaluate import Scored
 from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
 from cataloger.training.images import decode_examples
 from cataloger.training.inputs import Inputs, LabelledFeatures, LabelledPixels
@@ -41,6 +43,7 @@ from cataloger.training.makers import FeatureMaker, PixelMaker
 from cataloger.training.metrics import Report
 from cataloger.training.preparation import prepare
 from cataloger.training.recipes import Recipe, choose_recipe
+from cataloger.training.report_page import PAGE, write_report
 from cataloger.training.sampling import draw_weights
 from cataloger.training.start import Start, load_start, read_start
 
@@ -75,11 +78,12 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a run made. reports: of the test split, by group; empty if there is none."""
+    """What a run made. reports: of the test split, by group; empty if there is none. page: what shows them."""
 
     bundle: Bundle
     reports: dict[str, Report]
     failures: tuple[str, ...]
+    page: Path | None = None
 
 
 def train(options: TrainOptions, listener: Listener) -> Trained | None:
@@ -266,7 +270,8 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
     listener.note(f"export: logits differ by at most {difference:.1e} from the network's")
     export.write_golden(bundle)
     bundle, coverage = _calibrated(bundle, val, options.target_precision, listener)
-    reports, failures = _measure(bundle, job)
+    scored = _score_test(bundle, job)
+    reports = evaluate.report(bundle, scored) if scored else {}
     provenance = {
         **_provenance(job),
         "history": history,
@@ -277,7 +282,9 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
     write_card(bundle, reports, decisions=decisions_section(bundle, coverage), notes=options.notes)
     write_interchange(bundle)
     sealed = seal(bundle)
-    return Trained(replace(sealed, path=options.output), reports, job.failures + failures)
+    page = _write_report(sealed, scored, options) if scored else None
+    failures = job.failures + (scored.failures if scored else ())
+    return Trained(replace(sealed, path=options.output), reports, failures, page)
 
 
 def _calibrated(bundle: Bundle, val: Sequence[Example], target: float, listener: Listener) -> tuple[Bundle, Coverage]:
@@ -296,14 +303,21 @@ def _calibrated(bundle: Bundle, val: Sequence[Example], target: float, listener:
     return calibrated, coverage
 
 
-def _measure(bundle: Bundle, job: _Job) -> tuple[dict[str, Report], tuple[str, ...]]:
+def _score_test(bundle: Bundle, job: _Job) -> Scored | None:
+    """Classify the test split; None if there is none."""
     test = job.data.split("test")
     if not test:
         job.listener.note("no row has split test: nothing was measured on unseen images")
-        return {}, ()
+        return None
     job.listener.stage("measuring on the test split", len(test))
-    scored = evaluate.score(bundle, test, progress=job.listener.advance)
-    return evaluate.report(bundle, scored), scored.failures
+    return evaluate.score(bundle, test, progress=job.listener.advance)
+
+
+def _write_report(bundle: Bundle, scored: Scored, options: TrainOptions) -> Path:
+    """Write the page, charts and figures of the test split beside the bundle; return the page's path."""
+    folder = options.output.with_name(options.output.name + ".report")
+    write_report(evaluation_of(bundle, scored, labels=options.data.name, split="test"), folder)
+    return folder / PAGE
 
 
 def _gate_images(val: Sequence[Example], spec: PreprocessSpec) -> Pixels:

@@ -151,7 +151,9 @@ def train(
         return  # another process of a distributed run has done it
     _warn_unreadable(trained.failures)
     _print_reports(trained.reports, json_output=json_output)
-    render.stderr_console().print(f"wrote {output}: use it with `cataloger tag PATH --model {output}`")
+    if trained.page is not None:
+        render.stderr_console().print(f"wrote {trained.page}: how good it is, for a browser", markup=False)
+    render.stderr_console().print(f"wrote {output}: use it with `cataloger tag PATH --model {output}`", markup=False)
 
 
 class _ProgressListener:

@@ -87,6 +87,13 @@ def test_the_card_tells_data_options_and_results(trained, shop):
         assert part in card
 
 
+def test_a_page_shows_how_good_it_is(trained, shop):
+    page = (shop / "model.report" / "report.html").read_text()
+    assert "shapes 1" in page
+    assert json.loads((shop / "model.report" / "report.json").read_text())["all"]["images"] == 15
+    assert "report.html" in trained.stderr
+
+
 def test_nothing_of_this_machine_gets_into_the_bundle(trained, shop):
     text = (shop / "model" / "bundle.json").read_text() + (shop / "model" / "MODEL_CARD.md").read_text()
     assert str(shop) not in text
@@ -176,5 +183,5 @@ def test_two_processes_train_one_model(shop, tmp_path):
     command = [*torchrun, "-m", "cataloger", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("wrote ") == 1
+    assert done.stderr.count("use it with `cataloger tag") == 1
     assert replay_golden(read_bundle(tmp_path / "model")) <= 1e-3
