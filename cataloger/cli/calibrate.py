@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cataloger.bundle import read_bundle, resolve_bundle_path
+from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
-from cataloger.cli import render
 from cataloger.cli.labelled import counter, read_labelled
 from cataloger.errors import TrainingError
 
@@ -30,7 +30,7 @@ def calibrate(
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of --model."),
     ],
-    images: flags.ImagesOption = None,
+    images: dataset.ImagesOption = None,
     model: Annotated[
         str, typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|default", help="Model bundle.")
     ] = "default",

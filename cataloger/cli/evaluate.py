@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cataloger.bundle import read_bundle, resolve_bundle_path
+from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
-from cataloger.cli import render
 from cataloger.cli.labelled import counter, read_labelled
 from cataloger.cli.measures import print_evaluation
 from cataloger.errors import UsageError
@@ -34,7 +34,7 @@ address on the web, or by its key, which is the path below the tagged folder.
 
 def evaluate(
     labels: flags.LabelsArgument,
-    images: flags.ImagesOption = None,
+    images: dataset.ImagesOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -54,15 +54,7 @@ def evaluate(
     ] = None,
     schema: flags.SchemaOption = None,
     split: flags.SplitOption = None,
-    report_by: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--report-by",
-            envvar="CATALOGER_REPORT_BY",
-            metavar="COLUMN",
-            help="Also measure by this column of the labels.",
-        ),
-    ] = None,
+    report_by: dataset.ReportByOption = None,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from cataloger.bundle import MANIFEST, Bundle, default_bundle_path, read_bundle, resolve_bundle_path
+from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
-from cataloger.cli import render
 from cataloger.cli.groups import make_group
 from cataloger.cli.labelled import counter, read_labelled
 from cataloger.cli.measures import print_model_diff
@@ -88,7 +88,7 @@ def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="Bundle: a directory, or 'default'.")],
     after: Annotated[str, typer.Argument(metavar="B", help="The bundle to compare with it.")],
     labels: flags.LabelsArgument,
-    images: flags.ImagesOption = None,
+    images: dataset.ImagesOption = None,
     split: flags.SplitOption = None,
     examples: Annotated[int, typer.Option("--examples", min=0, help="Images to name, of each kind.")] = 20,
     json_output: flags.JsonOption = False,

@@ -122,16 +122,7 @@ AcceptMoveOption = Annotated[
     ),
 ]
 LabelsArgument = Annotated[
-    Path, typer.Argument(metavar="LABELS", help="CSV of labels: columns file, labels and, if wanted, split.")
-]
-ImagesOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--images",
-        envvar="CATALOGER_IMAGES",
-        metavar="DIR",
-        help="Folder that `file` is relative to. Default: that of LABELS.",
-    ),
+    Path, typer.Argument(metavar="LABELS", help="Labelled images: a manifest, class folders or DeepFashion's lists.")
 ]
 TargetPrecisionOption = Annotated[
     float,
