@@ -68,9 +68,11 @@ def without_query(url: str) -> str:
     """Return a URL without user info, query and fragment (RFC 3986), or "(not a URL)"; never raises."""
     scheme, separator, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
     authority, slash, path = rest.partition("/")
-    host = authority.rpartition("@")[2]
-    # A password with a bare "/", "?" or "#" ends up as a host that is none.
-    if not separator or not _SCHEME.match(scheme) or not _HOST.match(host):
+    _, at, host = authority.rpartition("@")
+    # A password with a bare "/", "?" or "#" ends up as a host that is none; with "@" before that, as a host without
+    # a dot and a path with the second "@".
+    is_password = bool(at) and "." not in host and "@" in path
+    if not separator or not _SCHEME.match(scheme) or not _HOST.match(host) or is_password:
         return "(not a URL)"
     return f"{scheme}://{host}{slash}{path}"
 

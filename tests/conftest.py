@@ -32,12 +32,10 @@ numbers = itertools.count()
 
 @pytest.fixture(autouse=True)
 def own_logging():
-    """Undo what a command line that ran inside a test did to our logger."""
+    """Undo what a command line that ran before, in a test or in the fixture of a module, did to our logger."""
     logger = logging.getLogger("cataloger")
-    before = list(logger.handlers), logger.level, logger.propagate
-    yield
-    logger.handlers, logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 def absent(what):

@@ -6,7 +6,7 @@ import os
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cataloger import versions
@@ -116,6 +116,8 @@ def test_blanks_belong_to_the_name_of_a_file():
 SECRETS = st.text(st.sampled_from("pw/?#@:%\\ &=[]é"), min_size=1).map(lambda text: f"s3cret{text}s3cret")
 
 
+@example(secret="s3cret@/s3cret", at="https://ann:{}@x.test/a")
+@example(secret="s3cret@w/s3cret", at="https://ann:{}@x.test/a")
 @given(secret=SECRETS, at=st.sampled_from(["https://ann:{}@x.test/a", "http://x.test/a?{}", " HTTPS://x.test/a#{}"]))
 def test_no_secret_in_an_address_is_shown_whatever_its_characters(secret, at):
     found = locate(at.format(secret), None)

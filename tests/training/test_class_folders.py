@@ -5,9 +5,12 @@ import os
 import pytest
 
 from cataloger.errors import TrainingError, UsageError
+from cataloger.options import PreprocessSpec
 from cataloger.training.class_folders import read_class_folders
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset
+from cataloger.training.preparation import prepare
+from cataloger.training.run import Silent
 
 
 @pytest.fixture
@@ -117,9 +120,9 @@ def test_a_root_without_images_says_what_is_wrong(tree):
         read_dataset(DataOptions(data=tree("loose.jpg")))
 
 
-def test_one_category_is_no_classifier(tree):
+def test_one_category_is_no_classifier(tree, tmp_path):
     with pytest.raises(TrainingError, match="1 labels"):
-        read_dataset(DataOptions(data=tree("Hat/a.jpg")))
+        prepare(DataOptions(data=tree("Hat/a.jpg")), PreprocessSpec(), tmp_path / "work", Silent())
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
