@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("epoch", "train_loss", "loss", "top1", "top5")
+COLUMNS = ("epoch", "train_loss", "loss", "top1", "top5", "images_per_second", "waiting")
 
 
 class Curves:

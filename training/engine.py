@@ -18,6 +18,7 @@ from cataloger.training.checkpoint import Progress
 from cataloger.training.distributed import Place
 from cataloger.training.inputs import Inputs, to_network
 from cataloger.training.losses import partial_label_loss
+from cataloger.training.pace import Pace
 from cataloger.training.recipes import Recipe
 from cataloger.training.sampling import Indices, Weights, epoch_batches, sample, share_of
 from cataloger.training.schedule import learning_rate
@@ -25,7 +26,7 @@ from cataloger.training.schedule import learning_rate
 LARGEST_GRADIENT = 5.0
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 VALIDATION_BATCH = 64
-RECORDED = ("epoch", "train_loss", "loss", "top1", "top5")
+RECORDED = ("epoch", "train_loss", "loss", "top1", "top5", "images_per_second", "waiting")
 
 
 class Trained(nn.Module):
@@ -124,14 +125,17 @@ class Trainer:
     def _train_epoch(self, state: "_State") -> None:
         plan = self._plan(state.progress.epoch)
         state.part.train()
+        state.pace = Pace()
+        state.loss = torch.tensor(state.progress.loss, dtype=torch.float64, device=self.place.device)
         first, last_saved = state.progress.step, time.monotonic()
-        for inputs, accepted in self.train.batches(plan[first:], epoch=state.progress.epoch):
+        for inputs, accepted in state.pace.over(self.train.batches(plan[first:], epoch=state.progress.epoch)):
             step = state.progress.epoch * len(plan) + state.progress.step
             self._set_rate(state, step, self.recipe.epochs * len(plan))
             # Dropout follows the step, so that a resumed run repeats what an undisturbed one does.
             torch.manual_seed((self.seed * 1_000_003 + step) * 64 + self.place.rank)
-            loss = self._step(state, inputs, accepted)
-            state.progress = replace(state.progress, step=state.progress.step + 1, loss=state.progress.loss + loss)
+            # Added up where the network is: reading it each step would make a GPU wait.
+            state.loss += self._step(state, inputs, accepted)
+            state.progress = replace(state.progress, step=state.progress.step + 1)
             self.hooks.step(state.progress.step, len(plan))
             if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self._save(self.last, state)
@@ -148,7 +152,7 @@ class Trainer:
         for group in state.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
 
-    def _step(self, state: "_State", inputs: Tensor, accepted: Tensor) -> float:
+    def _step(self, state: "_State", inputs: Tensor, accepted: Tensor) -> Tensor:
         state.optimizer.zero_grad(set_to_none=True)
         with self._precision():
             logits = state.part(to_network(inputs, self.place.device))
@@ -159,7 +163,7 @@ class Trainer:
         state.optimizer.step()
         if state.average is not None:
             state.average.update(self.network)
-        return float(loss.detach())
+        return loss.detach()
 
     def _precision(self) -> torch.autocast:
         """Mixed precision on a GPU; the range of bfloat16 needs no scaling of the loss."""
@@ -176,11 +180,11 @@ class Trainer:
             state.progress,
             epoch=state.progress.epoch + 1,
             step=0,
-            loss=0.0,
             best=max(state.progress.best, result),
             since_best=0 if is_best else state.progress.since_best + 1,
             history=(*state.progress.history, record),
         )
+        state.loss = torch.zeros_like(state.loss)
         if is_best:
             self._save_best(state)
         self._save(self.last, state)
@@ -194,8 +198,8 @@ class Trainer:
         measured = validate(Trained(self.network, frozen=self.recipe.frozen), self.val, self.place.device)
         if raw:
             self.network.load_state_dict(raw)
-        loss = state.progress.loss / max(1, state.progress.step)
-        return {"epoch": state.progress.epoch + 1.0, "train_loss": loss, **measured}
+        loss = float(state.loss) / max(1, state.progress.step)
+        return {"epoch": state.progress.epoch + 1.0, "train_loss": loss, **measured, **state.pace.record()}
 
     def _save_best(self, state: "_State") -> None:
         if self.place.is_first:
@@ -210,17 +214,19 @@ class Trainer:
                 checkpoint.OPTIMIZER: checkpoint.optimizer_tensors(state.optimizer),
             }
             averaged = state.average.steps if state.average else 0
-            checkpoint.save(path, parts, replace(state.progress, averaged=averaged))
+            checkpoint.save(path, parts, replace(state.progress, averaged=averaged, loss=float(state.loss)))
 
 
 @dataclass(slots=True)
 class _State:
-    """What changes from step to step."""
+    """What changes from step to step. loss: summed over the steps of this epoch."""
 
     part: nn.Module
     optimizer: torch.optim.Optimizer
     average: Average | None
     progress: Progress
+    loss: Tensor
+    pace: Pace
 
     @classmethod
     def begin(cls, trainer: Trainer) -> "_State":
@@ -233,6 +239,8 @@ class _State:
             make_optimizer(network, recipe),
             None,
             Progress(trainer.fingerprint),
+            torch.zeros((), dtype=torch.float64),
+            Pace(),
         )
         found = checkpoint.load(trainer.last) if trainer.last.exists() else None
         trainer.place.wait()

@@ -40,6 +40,7 @@ from cataloger.training.inputs import Inputs, LabelledFeatures, LabelledPixels
 from cataloger.training.interchange import write_interchange
 from cataloger.training.labels import Example, LabelledImages, accepted_matrix
 from cataloger.training.makers import FeatureMaker, PixelMaker
+from cataloger.training.memory import keep_freed_memory
 from cataloger.training.metrics import Report
 from cataloger.training.preparation import prepare
 from cataloger.training.recipes import Recipe, choose_recipe
@@ -93,6 +94,8 @@ def train(options: TrainOptions, listener: Listener) -> Trained | None:
     labels or images that cannot be used and QualityGateError for a failed export.
     """
     with joined(options.device) as place:
+        if place.device.type == "cpu":
+            keep_freed_memory()
         listener = listener if place.is_first else Silent()
         job = _prepare(options, place, listener)
         if not place.is_first:
@@ -331,7 +334,8 @@ def _gate_images(val: Sequence[Example], spec: PreprocessSpec) -> Pixels:
 def _epoch_line(record: dict[str, float]) -> str:
     return (
         f"epoch {record['epoch']:.0f}: training loss {record['train_loss']:.4f}, validation loss "
-        f"{record['loss']:.4f}, top-1 {record['top1']:.4f}, top-5 {record['top5']:.4f}"
+        f"{record['loss']:.4f}, top-1 {record['top1']:.4f}, top-5 {record['top5']:.4f}; "
+        f"{record['images_per_second']:.1f} images/s, {record['waiting']:.0%} of the time waiting for images"
     )
 
 

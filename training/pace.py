@@ -1,0 +1,34 @@
+"""How fast training goes, and how much of its time it waits for images."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(slots=True)
+class Pace:
+    """Counts images, and seconds of which `waited` went into waiting for the next batch."""
+
+    images: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    def over(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches and count them; a batch is done when the next one is asked for."""
+        asked = time.monotonic()
+        for batch in batches:
+            given = time.monotonic()
+            yield batch
+            done = time.monotonic()
+            self.images += len(batch[0])
+            self.waited += given - asked
+            self.seconds += done - asked
+            asked = done
+
+    def record(self) -> dict[str, float]:
+        """Return images_per_second, and waiting: the share of the time that went into it."""
+        if self.seconds <= 0.0:
+            return {"images_per_second": 0.0, "waiting": 0.0}
+        return {"images_per_second": self.images / self.seconds, "waiting": self.waited / self.seconds}
