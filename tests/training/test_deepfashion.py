@@ -1,7 +1,10 @@
 """DeepFashion's category benchmark, on generated files in the official format."""
 
 import pytest
+from typer.testing import CliRunner
 
+from cataloger.bundle import read_bundle
+from cataloger.cli.app import app
 from cataloger.errors import TrainingError
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset
@@ -122,3 +125,33 @@ def test_a_missing_list_is_named(benchmark):
     (folder / "Eval" / "list_eval_partition.txt").unlink()
     with pytest.raises(TrainingError, match=r"lacks Eval/list_eval_partition.txt or list_eval_partition.txt"):
         read_dataset(DataOptions(data=folder))
+
+
+@pytest.mark.slow
+def test_the_paper_is_repeated_by_one_command(tmp_path, save_picture):
+    pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
+    folder = tmp_path / "DeepFashion"
+    splits = ["train"] * 16 + ["val"] * 4 + ["test"] * 4
+    rows = [(f"img/Look_{n}/img_00000001.jpg", 2 + 3 * (n % 2), split) for n, split in enumerate(splits)]
+    for number, (name, _, _) in enumerate(rows):
+        save_picture(folder / name, number)
+    files = {
+        "Anno/list_category_cloth.txt": table("category_name  category_type", CATEGORIES),
+        "Anno/list_category_img.txt": table("image_name  category_label", [row[:2] for row in rows]),
+        "Eval/list_eval_partition.txt": table("image_name  evaluation_status", [(row[0], row[2]) for row in rows]),
+        "Anno/list_landmarks.txt": "\0",
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    command = ["train", folder, "--recipe", "paper", "--epochs", 1, "--output", tmp_path / "model", "--no-progress"]
+    done = CliRunner().invoke(app, [str(argument) for argument in command])
+    assert done.exit_code == 0, done.stderr
+    bundle = read_bundle(tmp_path / "model")
+    assert bundle.labels == tuple(name for name, _ in CATEGORIES)
+    assert bundle.provenance["data"]["images"] == {"train": 16, "val": 4, "test": 4}
+    recipe = bundle.provenance["recipe"]
+    paper = {"optimizer": "sgd", "batch_size": 16, "learning_rate": 1e-4, "schedule": "plateau", "frozen": True}
+    assert {name: recipe[name] for name in paper} == paper
+    assert recipe["label_smoothing"] == 0.0
+    assert "16 train" in done.stderr
