@@ -43,14 +43,14 @@ class FeatureMaker:
     """Runs the frozen part: float16 7 x 7 x 512 for images of 224 pixels, 50 kB a view.
 
     path: of the frozen layers as ONNX, uint8 `images` to `features`. views: the image itself and augmented ones.
+    decisive: what decides the augmented views.
     """
 
     spec: PreprocessSpec
     path: Path
     augmentation: Augmentation
     views: int
-    seed: int
-    crop: float
+    decisive: str
     dtype: Any = field(default=np.float16)
 
     @property
@@ -61,7 +61,7 @@ class FeatureMaker:
     @cached_property
     def identity(self) -> str:
         """Digest of the frozen layers and of what decides the views."""
-        return f"{hashlib.sha256(self.path.read_bytes()).hexdigest()} {self.seed} {self.crop}"
+        return f"{hashlib.sha256(self.path.read_bytes()).hexdigest()} {self.decisive}"
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:

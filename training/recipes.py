@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cataloger.errors import UsageError
+from cataloger.training.augmentation import Strength
 
 RecipeName = Literal["quick", "full", "paper"]
 
@@ -21,10 +22,11 @@ class Recipe:
     learning_rate: peak; of the convolutions, the layers behind them get head_rate times as much.
     schedule: "cosine" rises for the share `warmup` of all steps and falls to zero; "plateau" starts at the peak
     and takes 0.9 of it after each epoch whose validation loss is not the lowest so far.
-    crop: smallest share of an image's area that an augmented copy shows. label_smoothing: share of the target that
-    is spread over all labels. ema: decay of the moving average of the weights, 0 for none. patience: epochs without
-    a better validation result before training ends. balance: 0 takes the images as they are, 1 draws every category
-    equally often; between them an image of a category with n images is drawn in proportion to n ** -balance.
+    crop: smallest share of an image's area that an augmented copy shows. augmentation: "light" suits one's own
+    photos, "strong" those of shops never seen. label_smoothing: share of the target that is spread over all labels.
+    ema: decay of the moving average of the weights, 0 for none. patience: epochs without a better validation result
+    before training ends. balance: 0 takes the images as they are, 1 draws every category equally often; between them
+    an image of a category with n images is drawn in proportion to n ** -balance.
     """
 
     name: RecipeName
@@ -40,6 +42,7 @@ class Recipe:
     batch_size: int = 64
     views: int = 3
     crop: float = 0.5
+    augmentation: Strength = "light"
     label_smoothing: float = 0.0
     ema: float = 0.0
     patience: int = 5
@@ -53,6 +56,7 @@ class Recipe:
             "--views must be at least 1": self.views >= 1,
             "--weight-decay must not be negative": self.weight_decay >= 0,
             "--patience must be at least 1": self.patience >= 1,
+            "--augmentation must be light or strong": self.augmentation in ("light", "strong"),
             "--balance must be between 0 and 1": 0.0 <= self.balance <= 1.0,
             "--label-smoothing must be at least 0 and below 1": 0.0 <= self.label_smoothing < 1.0,
             "--ema must be at least 0 and below 1": 0.0 <= self.ema < 1.0,

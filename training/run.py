@@ -201,17 +201,17 @@ def _features(setup: _Setup, listener: Listener) -> tuple[Inputs, Inputs]:
     if setup.place.is_first:
         setup.network.freeze()
         export.write_frozen_part(setup.network, path, size=spec.size)
-    augmentation = Augmentation(spec.size, seed, crop=recipe.crop)
+    augmentation = _augmentation(setup)
 
     def made(split: str, views: int) -> Inputs:
-        maker = FeatureMaker(spec, path, augmentation, views, seed, recipe.crop)
+        maker = FeatureMaker(spec, path, augmentation, views, f"{seed} {recipe.crop} {recipe.augmentation}")
         return LabelledFeatures(*_cached(setup, listener, split, maker), seed)
 
     return made("train", recipe.views), made("val", 1)
 
 
 def _pixels(setup: _Setup, listener: Listener) -> tuple[Inputs, Inputs]:
-    augmentation = Augmentation(setup.start.spec.size, setup.options.seed, crop=setup.recipe.crop)
+    augmentation = _augmentation(setup)
     # Without a GPU the steps take all processors, and other processes would only disturb them.
     share = available_cpus() // setup.place.processes - 1
     workers = min(MOST_WORKERS, max(1, share)) if setup.place.device.type == "cuda" else 0
@@ -221,6 +221,11 @@ def _pixels(setup: _Setup, listener: Listener) -> tuple[Inputs, Inputs]:
         return LabelledPixels(cache, accepted, augmentation, workers)
 
     return made("train"), made("val")
+
+
+def _augmentation(setup: _Setup) -> Augmentation:
+    recipe = setup.recipe
+    return Augmentation(setup.start.spec.size, setup.options.seed, crop=recipe.crop, strength=recipe.augmentation)
 
 
 def _cached(

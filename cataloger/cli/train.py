@@ -91,6 +91,14 @@ def train(
         int | None,
         typer.Option("--views", min=1, help="quick, paper: cached copies of an image, all but one augmented."),
     ] = None,
+    augmentation: Annotated[
+        str | None,
+        typer.Option(
+            "--augmentation",
+            metavar="light|strong",
+            help="strong also changes backgrounds, margins and sharpness, for photos of shops never seen.",
+        ),
+    ] = None,
     target_precision: flags.TargetPrecisionOption = 0.95,
     device: flags.DeviceOption = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Same seed, data and machine: same weights.")] = 0,
@@ -137,6 +145,7 @@ def train(
                 "patience": patience,
                 "balance": balance,
                 "views": views,
+                "augmentation": augmentation,
             }.items()
             if value is not None
         },
