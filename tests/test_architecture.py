@@ -78,8 +78,10 @@ TORCH_MODULES = {
     "cataloger.training.export",
     "cataloger.training.inputs",
     "cataloger.training.losses",
+    "cataloger.training.pace",
     "cataloger.training.run",
     "cataloger.training.start",
+    "cataloger.training.transforms",
 }
 TORCH = {"torch", "torchvision", "safetensors"}
 
