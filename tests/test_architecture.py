@@ -79,6 +79,7 @@ TORCH_MODULES = {
     "cataloger.training.inputs",
     "cataloger.training.losses",
     "cataloger.training.pace",
+    "cataloger.training.precision",
     "cataloger.training.run",
     "cataloger.training.start",
     "cataloger.training.transforms",

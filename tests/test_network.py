@@ -5,7 +5,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'torch' is not installed")
 
 from cataloger.errors import UsageError  # noqa: E402
-from cataloger.network import Network, count_parameters, load_backbone, load_head, normalise  # noqa: E402
+from cataloger.network import (  # noqa: E402
+    DepthwiseSeparable,
+    Network,
+    _positions,
+    count_parameters,
+    load_backbone,
+    load_head,
+    normalise,
+)
 from cataloger.options import NetworkConfig  # noqa: E402
 
 BASELINE = NetworkConfig(classes=1000, attention="none", head="single")
@@ -147,3 +155,31 @@ def test_a_head_of_another_shape_is_left_alone():
     before = {name: value.clone() for name, value in new.state_dict().items()}
     assert load_head(new, old.state_dict(), known=labels, wanted=labels) == []
     assert all(torch.equal(value, before[name]) for name, value in new.state_dict().items())
+
+
+def test_learned_positions_are_stretched_to_images_of_another_size():
+    torch.manual_seed(0)
+    network = Network(NetworkConfig(classes=3, width=16, heads=4, hidden=8)).eval()
+    with torch.no_grad():
+        # A position that says its row: the same for all columns, whatever the size of the map.
+        rows = torch.arange(7.0).repeat_interleave(7)
+        network.attention.position.copy_(rows[:, None].expand(49, 16))
+        logits, place_scores = network(torch.zeros(1, 3, 160, 160))
+    assert place_scores.shape == (1, 25, 3)
+    stretched = _positions(network.attention.position, 25).detach().reshape(5, 5, 16)
+    assert torch.allclose(stretched, stretched[:, :1].expand(5, 5, 16), atol=1e-5)
+    assert (stretched[1:, 0, 0] > stretched[:-1, 0, 0]).all()
+    assert stretched.mean() == pytest.approx(3.0, abs=1e-4)
+    assert torch.allclose(place_scores.mean(dim=1), logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [32, 56])
+def test_mixed_precision_on_a_cpu_strides_as_full_precision_does(size):
+    torch.manual_seed(0)
+    block = DepthwiseSeparable(8, 16, stride=2).train().to(memory_format=torch.channels_last)
+    images = torch.rand(4, 8, size, size).contiguous(memory_format=torch.channels_last)
+    expected = block(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = block(images).float()
+    assert mixed.shape == expected.shape
+    assert torch.allclose(mixed, expected, atol=0.1)

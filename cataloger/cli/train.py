@@ -99,6 +99,14 @@ def train(
             help="strong also changes backgrounds, margins and sharpness, for photos of shops never seen.",
         ),
     ] = None,
+    progressive: Annotated[
+        float | None,
+        typer.Option(
+            "--progressive",
+            min=0.0,
+            help="full: train this share of the steps, the first ones, on smaller images, in half the time.",
+        ),
+    ] = None,
     target_precision: flags.TargetPrecisionOption = 0.95,
     device: flags.DeviceOption = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Same seed, data and machine: same weights.")] = 0,
@@ -146,6 +154,7 @@ def train(
                 "balance": balance,
                 "views": views,
                 "augmentation": augmentation,
+                "progressive": progressive,
             }.items()
             if value is not None
         },

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 
-from cataloger.errors import TrainingError  # noqa: E402
+from cataloger.errors import TrainingError, UsageError  # noqa: E402
 from cataloger.network import Network  # noqa: E402
 from cataloger.options import NetworkConfig  # noqa: E402
 from cataloger.training import checkpoint, engine  # noqa: E402
@@ -38,7 +38,7 @@ def features(count, classes=3, views=2):
     return LabelledFeatures(Cache(maps, np.arange(count), ()), accepted)
 
 
-def pixels(count, size=32):
+def pixels(count, size=64):
     random = np.random.default_rng(4)
     values = random.integers(0, 60, size=(count, 1, size, size, 3), dtype=np.uint8)
     for row, label in enumerate(truth_of(count)):
@@ -53,7 +53,7 @@ class StoppedError(Exception):
 
 def trainer(work, recipe=QUICK, stop_at=None, fingerprint="print", seen=None):
     torch.manual_seed(0)
-    size = 224 if recipe.frozen else 32
+    size = 224 if recipe.frozen else 64
     network = Network(NetworkConfig(classes=3, width=32, heads=4, hidden=16), size=size)
     steps = []
 
@@ -103,7 +103,10 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path, recipe):
     assert progress.best[0] > 1 / 3 or not recipe.frozen
 
 
-@pytest.mark.parametrize("recipe", [QUICK, FULL, replace(RECIPES["paper"], epochs=2, batch_size=8)])
+RESUMED = [QUICK, FULL, replace(FULL, progressive=0.5), replace(RECIPES["paper"], epochs=2, batch_size=8)]
+
+
+@pytest.mark.parametrize("recipe", RESUMED)
 def test_a_run_that_dies_within_an_epoch_ends_with_the_same_weights(tmp_path, recipe, monkeypatch):
     monkeypatch.setattr(engine, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     undisturbed = trainer(tmp_path / "a", recipe)
@@ -156,3 +159,23 @@ def test_frozen_layers_are_not_touched(tmp_path):
     assert frozen
     assert all(torch.equal(before[name], after[name]) for name in frozen)
     assert not torch.equal(before["block13.pointwise.conv.weight"], after["block13.pointwise.conv.weight"])
+
+
+def sizes_seen(run):
+    seen = []
+    run.network.conv1.register_forward_pre_hook(
+        lambda module, args: seen.append(args[0].shape[-1]) if module.training else None
+    )
+    run.run()
+    return seen
+
+
+def test_a_progressive_recipe_begins_with_smaller_images(tmp_path):
+    # Two epochs of four steps each.
+    assert sizes_seen(trainer(tmp_path / "a", replace(FULL, progressive=0.75))) == [32] * 6 + [64] * 2
+    assert sizes_seen(trainer(tmp_path / "b", FULL)) == [64] * 8
+
+
+def test_what_is_cached_cannot_get_smaller():
+    with pytest.raises(UsageError, match="--progressive needs all layers trained"):
+        replace(RECIPES["quick"], progressive=0.5)
