@@ -2,6 +2,7 @@
 
     bundle.json           this module owns its format; see `Bundle`
     model.onnx            uint8 images in, logits and place scores out; weights stored as fp16
+    model.int8.onnx       the same in integers, where `cataloger models quantize` has made it
     weights.safetensors   the network's own tensors, for fine-tuning and the torch backend
     golden.npz            images and their logits, replayed by `cataloger models verify`
     MODEL_CARD.md         data, licences, results, known weaknesses
@@ -21,14 +22,16 @@ from typing import Any
 
 from cataloger.calibration import Calibration
 from cataloger.errors import BundleError, UsageError
-from cataloger.options import NetworkConfig, PreprocessSpec
+from cataloger.options import NetworkConfig, Precision, PreprocessSpec
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
+MODEL_INT8 = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 CARD = "MODEL_CARD.md"
+MODELS: Mapping[Precision, str] = {"fp32": MODEL, "int8": MODEL_INT8}
 REQUIRED_FILES = (MODEL, WEIGHTS, GOLDEN, CARD)
 
 INPUT = "images"
@@ -42,7 +45,8 @@ class Bundle:
     """A bundle that has been read; `read_bundle` and `seal` make them.
 
     files: SHA-256 (hexadecimal) of each file. calibration: how scores become confidences and decisions.
-    golden_tolerance: largest allowed absolute difference of a logit when the golden images are replayed.
+    golden_tolerance, int8_tolerance: largest allowed absolute difference of a logit when the golden images are
+    replayed in fp32 and in int8. precision: which of its models is meant; see `at`.
     """
 
     path: Path
@@ -53,6 +57,8 @@ class Bundle:
     network: NetworkConfig
     calibration: Calibration = field(default_factory=Calibration)
     golden_tolerance: float = 1e-3
+    int8_tolerance: float | None = None
+    precision: Precision = "fp32"
     files: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -86,6 +92,31 @@ class Bundle:
         """Name and version, for people."""
         return f"{self.name} {self.version}"
 
+    @property
+    def model_path(self) -> Path:
+        """The ONNX file of this precision."""
+        return self.path / MODELS[self.precision]
+
+    @property
+    def tolerance(self) -> float:
+        """Largest allowed absolute difference of a golden logit in this precision."""
+        return self.int8_tolerance or 0.0 if self.precision == "int8" else self.golden_tolerance
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Those that it has a model of."""
+        return tuple(precision for precision, name in MODELS.items() if name in self.files)
+
+    def at(self, precision: Precision) -> "Bundle":
+        """Return the bundle with the model of a precision chosen and its file checked. Raises BundleError."""
+        if precision not in self.precisions:
+            raise BundleError(
+                f"{self.title} has no {precision} model, only {', '.join(self.precisions)}; "
+                "`cataloger models quantize` makes one"
+            )
+        check_files(self, (MODELS[precision],))
+        return replace(self, precision=precision)
+
     def to_json(self) -> dict[str, Any]:
         """Return what bundle.json holds."""
         return {
@@ -99,7 +130,8 @@ class Bundle:
             "network": asdict(self.network),
             "tensors": {"images": INPUT, "logits": LOGITS, "place_scores": PLACE_SCORES, "familiarity": FAMILIARITY},
             "calibration": self.calibration.to_json(),
-            "golden": {"tolerance": self.golden_tolerance},
+            "golden": {"tolerance": self.golden_tolerance}
+            | ({} if self.int8_tolerance is None else {"tolerance_int8": self.int8_tolerance}),
             "files": dict(self.files),
             "provenance": dict(self.provenance),
         }
@@ -134,6 +166,7 @@ def read_bundle(path: Path, *, check: tuple[str, ...] = (MODEL,)) -> Bundle:
             network=NetworkConfig(**values["network"]),
             calibration=Calibration.from_json(values["calibration"]),
             golden_tolerance=float(values["golden"]["tolerance"]),
+            int8_tolerance=values["golden"].get("tolerance_int8"),
             files=values["files"],
             provenance=values["provenance"],
         )

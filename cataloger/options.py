@@ -10,6 +10,7 @@ from cataloger.errors import UsageError
 Attention = Literal["none", "mhsa"]
 Head = Literal["single", "double"]
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["fp32", "int8"]
 
 DEFAULT_DB = "sqlite:///cataloger.db"
 DECISIONS = ("accept", "review", "abstain")

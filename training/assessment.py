@@ -40,8 +40,9 @@ class EvaluateOptions:
 class Subject:
     """What was measured on what. images: rows of the split. results: the database, if nothing was classified.
 
-    failures: images without an answer, one line each. without_result, unlabelled: see `StoredResults`. notes: what a
-    reader of the figures must know.
+    precision: that the images were classified in; None for stored results, of which each has its own. failures:
+    images without an answer, one line each. without_result, unlabelled: see `StoredResults`. notes: what a reader of
+    the figures must know.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Subject:
     split: str
     images: int
     results: str | None = None
+    precision: str | None = None
     sources: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     without_result: tuple[str, ...] = ()
@@ -100,6 +102,7 @@ def evaluation_of(bundle: Bundle, scored: Scored, *, labels: str, split: str, mi
         labels=labels,
         split=split,
         images=len(scored.examples) + len(scored.failures),
+        precision=bundle.precision,
         failures=scored.failures,
         notes=_notes(scored.examples, predictions),
     )

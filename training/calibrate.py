@@ -1,7 +1,6 @@
 """Learning a calibration on validation images: temperature, thresholds, and what looks like nothing known."""
 
 import math
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from cataloger.classify.base import log_sum_exp
 from cataloger.errors import TrainingError
 from cataloger.options import DECISIONS
 from cataloger.records import Floats
+from cataloger.training.card import with_section
 from cataloger.training.evaluate import Scored, predictions_of, score
 from cataloger.training.intervals import Share, wilson
 from cataloger.training.labels import Example, accepted_matrix
@@ -81,7 +81,8 @@ def recalibrate(
         for name in bundle.files:
             shutil.copyfile(bundle.path / name, folder / name)
         card = (folder / CARD).read_text(encoding="utf-8")
-        (folder / CARD).write_text(with_section(card, decisions_section(calibrated, coverage)), encoding="utf-8")
+        section = decisions_section(calibrated, coverage)
+        (folder / CARD).write_text(with_section(card, SECTION, section), encoding="utf-8")
         sealed = seal(replace(calibrated, path=folder))
     return replace(sealed, path=output), coverage
 
@@ -122,7 +123,6 @@ def decisions_section(bundle: Bundle, coverage: Coverage) -> str:
     calibration = bundle.calibration
     without = [label for label in bundle.labels if label not in calibration.thresholds]
     lines = [
-        f"{SECTION}\n",
         f"Learned on {coverage.images:,} validation images, for {calibration.target_precision:.0%} of the accepted "
         f"answers to be right;\ntemperature {calibration.temperature:.3f}. On these images: {coverage.line()}.",
     ]
@@ -134,13 +134,6 @@ def decisions_section(bundle: Bundle, coverage: Coverage) -> str:
             f"{ABSTAINED:.0%} of these images are."
         )
     return "\n".join(lines) + "\n"
-
-
-def with_section(card: str, section: str) -> str:
-    """Put the section on decisions into a model card, in place of the one that is there, or before the results."""
-    rest = re.sub(rf"{re.escape(SECTION)}\n.*?(?=^## |\Z)", "", card, flags=re.DOTALL | re.MULTILINE)
-    before, results, after = rest.partition("## Results")
-    return f"{before.rstrip()}\n\n{section}\n{results}{after}".rstrip() + "\n"
 
 
 def negative_log_likelihood(logits: Floats, accepted: npt.NDArray[np.bool_], temperature: float) -> float:

@@ -1,5 +1,6 @@
 """The model card of a bundle: what it is, how it was made, how good it is."""
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -24,6 +25,8 @@ Categories:
 Recipe `{recipe}`: {what}.
 {images} images (train / val / test).
 Seed {seed}, {options}.
+
+## Decisions
 
 {decisions}
 ## Results on the test split
@@ -71,3 +74,10 @@ def write_card(bundle: Bundle, reports: dict[str, Report], *, decisions: str, no
         results=markdown_tables(reports) if reports else "No row of the labels had split test.",
     )
     (bundle.path / CARD).write_text(card, encoding="utf-8")
+
+
+def with_section(card: str, title: str, text: str) -> str:
+    """Put a section into a model card, in place of the one of this title, or before the results."""
+    rest = re.sub(rf"^{re.escape(title)}\n.*?(?=^## |\Z)", "", card, flags=re.DOTALL | re.MULTILINE)
+    before, results, after = rest.partition("## Results")
+    return f"{before.rstrip()}\n\n{title}\n\n{text}\n{results}{after}".rstrip() + "\n"

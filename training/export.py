@@ -76,7 +76,7 @@ def write_model_files(network: Network, prototypes: Floats, folder: Path, *, siz
     rounded = torch.from_numpy(prototypes.astype(np.float16))
     save_file({**round_to_half(network), PROTOTYPES: rounded}, folder / WEIGHTS)
     model = _to_onnx(FromPixels(network, rounded.float()), size, [LOGITS, PLACE_SCORES, FAMILIARITY])
-    onnx.save(_store_as_half(model), folder / MODEL)
+    onnx.save(store_as_half(model), folder / MODEL)
 
 
 def write_frozen_part(network: Network, path: Path, *, size: int) -> None:
@@ -151,7 +151,7 @@ def _to_onnx(module: nn.Module, size: int, outputs: list[str]) -> Any:
     return program.model_proto
 
 
-def _store_as_half(model: Any) -> Any:
+def store_as_half(model: Any) -> Any:
     """Store matrices and kernels as fp16 with a Cast behind each; the cast is folded when the model loads."""
     graph = model.graph
     casts = []

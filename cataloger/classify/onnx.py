@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime
 
-from cataloger.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, Bundle, check_files
+from cataloger.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, PLACE_SCORES, REQUIRED_FILES, Bundle, check_files
 from cataloger.calibration import Calibration
 from cataloger.classify.base import Scores
 from cataloger.errors import BundleError, UsageError
@@ -18,7 +18,7 @@ CPU_PROVIDER = "CPUExecutionProvider"
 
 
 class OnnxClassifier:
-    """Runs a bundle's model.onnx. Safe to call from several threads at once.
+    """Runs a bundle's ONNX model, that of its precision. Safe to call from several threads at once.
 
     threads: processors that one call uses. device: "cuda" raises UsageError where onnxruntime cannot use one.
     """
@@ -33,9 +33,9 @@ class OnnxClassifier:
         # A spinning thread would take the processor from the decoders while it waits for the next batch.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(bundle.path / MODEL), options, providers=[provider])
+            self._session = onnxruntime.InferenceSession(str(bundle.model_path), options, providers=[provider])
         except Exception as error:  # onnxruntime raises classes of its own for every kind of bad file
-            raise BundleError(f"{bundle.path / MODEL} cannot be loaded: {error}") from error
+            raise BundleError(f"{bundle.model_path} cannot be loaded: {error}") from error
         if self._session.get_providers()[0] != provider:
             raise UsageError(f"onnxruntime could not start {provider}; run `cataloger doctor`, or use --device cpu")
         self._check_shape()
@@ -70,7 +70,7 @@ class OnnxClassifier:
     def _check_shape(self) -> None:
         names = {output.name: output.shape for output in self._session.get_outputs()}
         if LOGITS not in names or names[LOGITS][-1] != len(self._bundle.labels):
-            raise BundleError(f"{self._bundle.path / MODEL} does not give one logit for each label")
+            raise BundleError(f"{self._bundle.model_path} does not give one logit for each label")
         self._wanted = [LOGITS, FAMILIARITY] if FAMILIARITY in names else [LOGITS]
 
 
@@ -86,20 +86,26 @@ def choose_provider(device: Device) -> str:
 
 
 def replay_golden(bundle: Bundle) -> float:
-    """Classify the golden images and return the largest absolute difference of a logit.
+    """Classify the golden images in the bundle's precision; return the largest absolute difference of a logit.
 
     Raises BundleError when a file differs from its hash or the difference exceeds the bundle's tolerance.
     """
-    check_files(bundle)
+    check_files(bundle, (*REQUIRED_FILES, bundle.model_path.name))
     try:
         with np.load(bundle.path / GOLDEN, allow_pickle=False) as golden:
-            images, expected = golden["images"], golden["logits"]
+            images, expected = golden["images"], golden[golden_key(bundle)]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BundleError(f"{bundle.path / GOLDEN} cannot be read: {error}") from error
     difference = float(np.abs(OnnxClassifier(bundle).logits(images) - expected).max())
-    if not difference <= bundle.golden_tolerance:
+    if not difference <= bundle.tolerance:
         raise BundleError(
-            f"{bundle.title} gives other logits than when it was exported: they differ by {difference:.2g}, "
-            f"allowed is {bundle.golden_tolerance:.2g}; this machine or its onnxruntime must not be trusted with it"
+            f"{bundle.title} in {bundle.precision} gives other logits than when it was exported: they differ by "
+            f"{difference:.2g}, allowed is {bundle.tolerance:.2g}; this machine or its onnxruntime must not be "
+            "trusted with it"
         )
     return difference
+
+
+def golden_key(bundle: Bundle) -> str:
+    """Return the name of the expected logits in golden.npz."""
+    return LOGITS if bundle.precision == "fp32" else f"{LOGITS}_{bundle.precision}"

@@ -14,8 +14,6 @@ from cataloger.cli.measures import print_evaluation
 from cataloger.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from cataloger.training.assessment import EvaluateOptions, Evaluation
     from cataloger.training.labels import LabelledImages
 
@@ -44,6 +42,7 @@ def evaluate(
             help="Model bundle; default: the shipped one. With --results it must be the one that they are of.",
         ),
     ] = None,
+    precision: flags.PrecisionOption = "fp32",
     results: Annotated[
         str | None,
         typer.Option("--results", metavar="URL", help="Measure the results in this database; classify nothing."),
@@ -72,7 +71,7 @@ def evaluate(
     Top-1, top-3, top-5, F1, precision and recall of each class, confusions, calibration, what leaving unsure images
     out gains, and the most confident mistakes, which may be wrong labels.
     """
-    from cataloger.training.assessment import EvaluateOptions
+    from cataloger.training.assessment import EvaluateOptions, evaluate_bundle
 
     options = EvaluateOptions(labels=labels, split=split, mistakes=mistakes)
     if output is not None:
@@ -84,7 +83,10 @@ def evaluate(
         if results is None:
             if source is not None or schema is not None:
                 raise UsageError("--source and --schema belong to --results, the database to measure")
-            evaluation = _of_bundle(model or "default", data, options, bar)
+            bundle = read_bundle(resolve_bundle_path(model or "default")).at(precision)
+            evaluation = evaluate_bundle(bundle, data, options, begin=counter(bar, "classifying"))
+        elif precision != "fp32":
+            raise UsageError("--precision is for classifying images; --results measures what is there")
         else:
             evaluation = _of_results(results, schema, source, model, data, options)
     if output is not None:
@@ -96,12 +98,6 @@ def evaluate(
         render.print_json(evaluation.as_json())
     else:
         print_evaluation(evaluation)
-
-
-def _of_bundle(model: str, data: "LabelledImages", options: "EvaluateOptions", bar: "Progress") -> "Evaluation":
-    from cataloger.training.assessment import evaluate_bundle
-
-    return evaluate_bundle(read_bundle(resolve_bundle_path(model)), data, options, begin=counter(bar, "classifying"))
 
 
 def _of_results(

@@ -72,7 +72,8 @@ def _named(text: str, names: Sequence[str]) -> str:
 
 def _headline(subject: "Subject", images: int) -> str:
     where = f"results in {subject.results}" if subject.results else f"{subject.labels}, split {subject.split}"
-    return f"{subject.model} on {where}: {images:,} of {subject.images:,} labelled images"
+    model = subject.model if subject.precision in (None, "fp32") else f"{subject.model} in {subject.precision}"
+    return f"{model} on {where}: {images:,} of {subject.images:,} labelled images"
 
 
 def _figures(findings: "Findings") -> list[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cataloger.options import Device, RunOptions
+from cataloger.options import Device, Precision, RunOptions
 
 DEFAULTS = RunOptions()
 
@@ -44,6 +44,10 @@ QuietOption = Annotated[
 ]
 NoProgressOption = Annotated[
     bool, typer.Option("--no-progress", envvar="CATALOGER_NO_PROGRESS", help="No progress bar.")
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", envvar="CATALOGER_PRECISION", help="Arithmetic of the model; int8 is faster."),
 ]
 DeviceOption = Annotated[
     Device,

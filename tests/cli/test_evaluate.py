@@ -229,3 +229,8 @@ def test_two_models_are_compared(tmp_path):
     assert values["p_value"] == pytest.approx(2 / 2**5)
     (top1,) = [change for change in values["changes"] if change["name"] == "top-1"]
     assert (top1["a"], top1["b"]) == (0.8, 0.55)
+
+
+def test_the_precision_of_stored_results_is_not_for_the_asking(tagged):
+    result = invoke("evaluate", LABELS, "--results", tagged, "--precision", "int8", status=2)
+    assert "--precision is for classifying images" in " ".join(result.stderr.split())

@@ -1,0 +1,148 @@
+"""A model in int8: made, judged, refused; and the bundle that holds it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
+
+from cataloger.bundle import CARD, GOLDEN, MODEL, MODEL_INT8, default_bundle_path, read_bundle
+from cataloger.classify.onnx import OnnxClassifier, replay_golden
+from cataloger.cli.app import app
+from cataloger.errors import BundleError, QualityGateError, TrainingError
+from cataloger.training import quantize as module
+from cataloger.training.config import DataOptions
+from cataloger.training.dataset import read_dataset
+from cataloger.training.quantize import Gate, quantize
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """The example pictures, half of them to calibrate on and half to judge by."""
+    path = tmp_path_factory.mktemp("labels") / "labels.csv"
+    lines = (EXAMPLES / "labels.csv").read_text().splitlines()
+    names = lines[0].split(",")
+    rows = [dict(zip(names, line.split(","), strict=True)) for line in lines[1:]]
+    splits = ["train" if number % 2 else "val" for number in range(len(rows))]
+    text = "\n".join(f"{row['file']},{row['labels']},{split}" for row, split in zip(rows, splits, strict=True))
+    path.write_text(f"file,labels,split\n{text}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(labelled, tmp_path_factory):
+    """What the command makes of the shipped model without one in int8, and what it prints."""
+    folder = tmp_path_factory.mktemp("models")
+    arguments = ["models", "quantize", "default", str(labelled), "--images", str(EXAMPLES / "images")]
+    with pytest.MonkeyPatch.context() as patch:
+        # Ten pictures decide nothing about the gate; each that changes is a tenth.
+        patch.setattr(module, "LEAST_AGREEMENT", 0.8)
+        patch.setattr(module, "LARGEST_LOSS", 0.2)
+        patch.setattr(module, "LARGEST_CALIBRATION_CHANGE", 0.2)
+        patch.setattr(module, "SENSITIVITY_IMAGES", 2)
+        result = CliRunner().invoke(app, [*arguments, "--output", str(folder / "int8"), "--json"])
+    assert result.exit_code == 0, result.output
+    return read_bundle(folder / "int8"), json.loads(result.stdout)
+
+
+def test_both_precisions_are_whole(made):
+    bundle, _ = made
+    assert bundle.precisions == ("fp32", "int8")
+    assert replay_golden(bundle) <= 1e-3
+    assert replay_golden(bundle.at("int8")) == 0.0
+
+
+def test_weights_and_calibration_stay(made):
+    bundle, default = made[0], read_bundle(default_bundle_path())
+    assert (bundle.weights_id, bundle.calibration_id) == (default.weights_id, default.calibration_id)
+
+
+def test_its_weights_are_integers_of_seven_bits(made):
+    bundle, printed = made
+    tensors = onnx.load(bundle.path / MODEL_INT8).graph.initializer
+    integers = [onnx.numpy_helper.to_array(t) for t in tensors if t.data_type == onnx.TensorProto.INT8 and t.dims]
+    matrices = [values for values in integers if values.ndim >= 2]
+    assert len(matrices) == len(printed["moved"]) - len(printed["kept"]) > 20
+    assert all(np.abs(values.astype(int)).max() <= 64 for values in matrices)
+    assert (bundle.path / MODEL_INT8).stat().st_size < 0.75 * (bundle.path / MODEL).stat().st_size
+
+
+def test_every_layer_is_measured_by_its_name(made):
+    moved = made[1]["moved"]
+    assert {"conv1", "block1.depthwise", "block13.pointwise", "attention.query_key_value", "head.output"} <= set(
+        moved
+    )
+    assert len(moved) == 32
+    assert all(value > 0 for value in moved.values())
+
+
+def test_scores_are_near_those_of_fp32(made):
+    bundle, _ = made
+    with np.load(bundle.path / GOLDEN) as golden:
+        images = golden["images"]
+    fp32, int8 = (OnnxClassifier(bundle.at(precision)).scores(images) for precision in bundle.precisions)
+    assert 0 < np.abs(fp32.logits - int8.logits).mean() < 1.0
+    assert np.abs(fp32.familiarity - int8.familiarity).max() < 0.2
+
+
+def test_the_card_tells_of_it_once(made, labelled, tmp_path):
+    assert (made[0].path / CARD).read_text().count("## int8\n") == 1
+    assert "## Results on the test split" in (made[0].path / CARD).read_text()
+
+
+def test_evaluate_measures_it(made):
+    result = CliRunner().invoke(
+        app, ["evaluate", str(EXAMPLES / "labels.csv"), "--images", str(EXAMPLES / "images"), "--model",
+              str(made[0].path), "--precision", "int8", "--no-progress"]
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "in int8 on labels.csv" in " ".join(result.stdout.split())
+
+
+def test_a_damaged_file_is_not_used(made, tmp_path):
+    with pytest.raises(BundleError, match="SHA-256 differs"):
+        replace(made[0], files={**made[0].files, MODEL_INT8: "0" * 64}).at("int8")
+
+
+def test_a_bundle_without_it_says_what_makes_one():
+    bundle = read_bundle(default_bundle_path())
+    with pytest.raises(BundleError, match="has no int8 model, only fp32; `cataloger models quantize` makes one"):
+        replace(bundle, files={MODEL: bundle.files[MODEL]}).at("int8")
+
+
+def test_a_model_that_answers_otherwise_is_refused_and_nothing_is_written(labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LEAST_AGREEMENT", 1.01)
+    monkeypatch.setattr(module, "SENSITIVITY_IMAGES", 1)
+    monkeypatch.setattr(module, "KEPT", (0,))
+    data = read_dataset(DataOptions(data=labelled, images=EXAMPLES / "images"))
+    with pytest.raises(QualityGateError, match=r"nothing was written; the best has the same best label for \d"):
+        quantize(read_bundle(default_bundle_path()), data, tmp_path / "refused")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_to_judge_by_are_needed(labelled, tmp_path):
+    data = read_dataset(DataOptions(data=labelled, images=EXAMPLES / "images"))
+    alone = replace(data, examples=tuple(each for each in data.examples if each.split == "train"))
+    with pytest.raises(TrainingError, match="no row has split val"):
+        quantize(read_bundle(default_bundle_path()), alone, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("gate", "passes"),
+    [
+        (Gate(100, 0.98, (0.9, 0.896), (0.02, 0.024)), True),
+        (Gate(100, 0.97, (0.9, 0.9), (0.02, 0.02)), False),
+        (Gate(100, 1.0, (0.9, 0.89), (0.02, 0.02)), False),
+        (Gate(100, 1.0, (0.9, 0.92), (0.02, 0.02)), True),
+        (Gate(100, 1.0, (0.9, 0.9), (0.03, 0.02)), False),
+    ],
+)
+def test_what_the_gate_lets_through(gate, passes):
+    assert gate.passes is passes
