@@ -87,8 +87,8 @@ def verify(model: ModelArgument = "default", json_output: flags.JsonOption = Fal
         return
     for precision, difference in differences.items():
         typer.echo(
-            f"{bundle.title}: {len(bundle.files)} files as they were exported; the golden images give the same logits "
-            f"in {precision} (largest difference {difference:.1e}, allowed {bundle.at(precision).tolerance:.0e})"
+            f"{bundle.title}: {len(bundle.files)} files as they were exported; the golden images give the "
+            f"same logits in {precision} (largest difference {difference:.1e}, allowed {bundle.at(precision).tolerance:.0e})"
         )
 
 

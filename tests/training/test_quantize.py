@@ -20,6 +20,8 @@ from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset
 from cataloger.training.quantize import Gate, quantize
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
