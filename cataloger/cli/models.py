@@ -86,9 +86,10 @@ def verify(model: ModelArgument = "default", json_output: flags.JsonOption = Fal
         render.print_json({"model": bundle.title, "verified": True, "largest_difference": differences})
         return
     for precision, difference in differences.items():
+        allowed = bundle.at(precision).tolerance
         typer.echo(
-            f"{bundle.title}: {len(bundle.files)} files as they were exported; the golden images give the "
-            f"same logits in {precision} (largest difference {difference:.1e}, allowed {bundle.at(precision).tolerance:.0e})"
+            f"{bundle.title}: {len(bundle.files)} files as they were exported; the golden images give the same "
+            f"logits in {precision}: largest difference {difference:.1e}, allowed {allowed:.0e}"
         )
 
 
