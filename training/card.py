@@ -7,7 +7,7 @@ from pathlib import Path
 from cataloger.bundle import CARD, Bundle
 from cataloger.errors import TrainingError
 from cataloger.training.evaluate import markdown_tables
-from cataloger.training.metrics import Report
+from cataloger.training.findings import Findings
 
 TEMPLATE = """\
 # {title}
@@ -36,19 +36,22 @@ counts as right when any of them is ranked; macro F1, ECE and recall use rows wi
 with at least 20 of them.
 
 {results}
-"""
+{confusions}"""
+
+SHOWN_CONFUSIONS = 15
 
 PARTS = {True: "the early layers stay as they were, the rest is trained", False: "all layers are trained"}
 SHOWN = (
     "optimizer", "schedule", "learning_rate", "weight_decay", "epochs", "batch_size", "views", "crop",
-    "label_smoothing", "ema", "balance",
+    "augmentation", "progressive", "label_smoothing", "ema", "balance",
 )  # fmt: skip
 
 
-def write_card(bundle: Bundle, reports: dict[str, Report], *, decisions: str, notes: Path | None) -> None:
+def write_card(bundle: Bundle, found: Findings | None, *, decisions: str, notes: Path | None) -> None:
     """Write MODEL_CARD.md into the bundle's directory.
 
-    decisions: Markdown section on the calibration. notes: Markdown about data, licences and weaknesses.
+    found: on the test split, if there is one. decisions: Markdown section on the calibration. notes: Markdown about
+    data, licences and weaknesses.
     """
     provenance = bundle.provenance
     recipe = provenance["recipe"]
@@ -64,16 +67,26 @@ def write_card(bundle: Bundle, reports: dict[str, Report], *, decisions: str, no
         labels=textwrap.fill(", ".join(bundle.labels), 116),
         notes=text,
         recipe=recipe["name"],
-        what="the early layers stay as they were, the rest is trained"
-        if recipe["frozen"]
-        else "all layers are trained",
+        what=PARTS[recipe["frozen"]],
         images=" / ".join(f"{count:,}" for count in provenance["data"]["images"].values()),
         seed=provenance["seed"],
         options=", ".join(f"{name.replace('_', ' ')} {recipe[name]}" for name in SHOWN),
         decisions=decisions,
-        results=markdown_tables(reports) if reports else "No row of the labels had split test.",
+        results=markdown_tables(found.reports) if found else "No row of the labels had split test.",
+        confusions=_confusions(found) if found else "",
     )
     (bundle.path / CARD).write_text(card, encoding="utf-8")
+
+
+def _confusions(found: Findings) -> str:
+    """Return a section on what is taken for what; nothing where nothing is confused."""
+    support = {each.label: each.support for each in found.classes}
+    lines = [
+        f"| {each.given} | {each.predicted} | {each.images} | {each.images / support[each.given]:.0%} |"
+        for each in found.confusions[:SHOWN_CONFUSIONS]
+    ]
+    table = ["| test images of | taken for | number | share |", "|---|---|---|---|", *lines]
+    return "\n## What it confuses\n\n" + "\n".join(table) + "\n" if lines else ""
 
 
 def with_section(card: str, title: str, text: str) -> str:

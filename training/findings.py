@@ -84,6 +84,11 @@ class Findings:
     mistakes_in_all: int
 
     @property
+    def reports(self) -> dict[str, Report]:
+        """Return the figures of each group, and of "all"."""
+        return {**self.groups, "all": self.overall}
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The classes that occur, in the order of the model."""
         return tuple(each.label for each in self.classes)

@@ -24,7 +24,7 @@ from cataloger.errors import QualityGateError, TrainingError
 from cataloger.records import Failure, Floats, Pixels
 from cataloger.training import evaluate
 from cataloger.training.card import with_section
-from cataloger.training.evaluate import Scored, score_together
+from cataloger.training.evaluate import Scored
 from cataloger.training.export import store_as_half
 from cataloger.training.images import decode_examples
 from cataloger.training.labels import Example, LabelledImages
@@ -120,7 +120,8 @@ def quantize(bundle: Bundle, data: LabelledImages, output: Path, *, note: Note =
         _add_golden(draft)
         found = Quantized(draft, kept, moved, gate, milliseconds)
         card = (folder / CARD).read_text(encoding="utf-8")
-        (folder / CARD).write_text(with_section(card, SECTION, section(found)), encoding="utf-8")
+        text = section(found) + _test_figures(draft, data.split("test"), note)
+        (folder / CARD).write_text(with_section(card, SECTION, text), encoding="utf-8")
         provenance = {**bundle.provenance, "int8": found.facts()}
         sealed = seal(replace(draft, int8_tolerance=GOLDEN_TOLERANCE, provenance=provenance))
     return replace(found, bundle=replace(sealed, path=output))
@@ -138,6 +139,15 @@ def section(found: Quantized) -> str:
         "by: "
         f"{', '.join(f'{layer} {value:.2f}' for layer, value in worst)}, the others by less.\n"
     )
+
+
+def _test_figures(draft: Bundle, test: Sequence[Example], note: Note) -> str:
+    """Return the figures of the test split in int8, which have decided nothing."""
+    if not test:
+        return ""
+    note(f"measuring {len(test):,} test images in int8")
+    bundle = _in_int8(draft)
+    return f"\n{evaluate.markdown_figures(evaluate.report(bundle, evaluate.score(bundle, test)))}\n"
 
 
 def _drawn(data: LabelledImages, split: str, most: int | None) -> list[Example]:
@@ -246,10 +256,10 @@ def _fewest_kept(
 ) -> tuple[tuple[str, ...], Gate]:
     """Keep more and more of the most sensitive layers in fp32 until the gate is passed."""
     order = sorted(moved, key=lambda name: -moved[name])
-    tried = []
+    fp32, tried = evaluate.score(draft, val), []
     for number in (number for number in KEPT if number < len(order)):
         maker.write(draft.path / MODEL_INT8, kept=order[:number])
-        gate = _judge(*score_together((draft, _in_int8(draft)), val), draft)
+        gate = _judge(fp32, evaluate.score(_in_int8(draft), val), draft)
         note(f"{number} layers in fp32: {gate.line()}")
         if gate.passes:
             return tuple(order[:number]), gate
@@ -259,6 +269,8 @@ def _fewest_kept(
 
 
 def _judge(fp32: Scored, int8: Scored, bundle: Bundle) -> Gate:
+    if fp32.examples != int8.examples:
+        raise QualityGateError("scores in int8 are not finite numbers for some images, so nothing was written")
     same = fp32.logits.argmax(axis=1) == int8.logits.argmax(axis=1)
     reports = [evaluate.report(bundle, scored)["all"] for scored in (fp32, int8)]
     return Gate(

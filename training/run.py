@@ -35,6 +35,7 @@ from cataloger.training.distributed import Place, joined
 from cataloger.training.engine import Hooks, Trainer, pooled_features
 from cataloger.training.evaluate import Scored
 from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
+from cataloger.training.findings import assess
 from cataloger.training.images import decode_examples
 from cataloger.training.inputs import Inputs, LabelledFeatures, LabelledPixels
 from cataloger.training.interchange import write_interchange
@@ -279,7 +280,8 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
     export.write_golden(bundle)
     bundle, coverage = _calibrated(bundle, val, options.target_precision, listener)
     scored = _score_test(bundle, job)
-    reports = evaluate.report(bundle, scored) if scored else {}
+    found = assess(scored.examples, evaluate.predictions_of(bundle, scored)) if scored else None
+    reports = found.reports if found else {}
     provenance = {
         **_provenance(job),
         "history": history,
@@ -287,7 +289,7 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
         "test": evaluate.reports_json(reports),
     }
     bundle = replace(bundle, provenance=provenance)
-    write_card(bundle, reports, decisions=decisions_section(bundle, coverage), notes=options.notes)
+    write_card(bundle, found, decisions=decisions_section(bundle, coverage), notes=options.notes)
     write_interchange(bundle)
     sealed = seal(bundle)
     page = _write_report(sealed, scored, options) if scored else None

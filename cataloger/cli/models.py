@@ -127,6 +127,7 @@ def quantize(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of MODEL.")
     ],
     images: dataset.ImagesOption = None,
+    report_by: dataset.ReportByOption = None,
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
@@ -138,7 +139,7 @@ def quantize(
     from cataloger.training.quantize import quantize as add_int8
 
     bundle = read_bundle(resolve_bundle_path(model))
-    data = read_labelled(labels, images)
+    data = read_labelled(labels, images, report_by or ())
     with render.progress_bar(enabled=not no_progress) as bar:
         found = add_int8(bundle, data, output, note=lambda text: bar.console.print(text, markup=False))
     if json_output:
