@@ -13,5 +13,5 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return True
     # torch before 2.10 cannot say.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

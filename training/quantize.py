@@ -238,9 +238,8 @@ def _layers(graph: Any) -> Iterator[_Layer]:
     for node in graph.node:
         following = behind.get(node.output[0])
         if node.op_type == "Conv":
-            is_clipped = following is not None and following.op_type == "Clip"
-            nodes = (node.name, following.name) if is_clipped else (node.name,)
-            yield _Layer(_own_name(node.input[1]).removesuffix(".conv"), nodes)
+            clips = [following.name] if following is not None and following.op_type == "Clip" else []
+            yield _Layer(_own_name(node.input[1]).removesuffix(".conv"), (node.name, *clips))
         elif node.op_type == "MatMul" and following is not None:
             # Of its matrix, transposed and folded, the bias alone has kept the name.
             biases = [name for name in following.input if name.endswith(".bias")]
