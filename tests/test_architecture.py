@@ -72,6 +72,7 @@ TORCH_MODULES = {
     "cataloger.training.engine",
     "cataloger.training.augmentation",
     "cataloger.training.average",
+    "cataloger.training.blend",
     "cataloger.training.checkpoint",
     "cataloger.training.curves",
     "cataloger.training.distributed",

@@ -43,7 +43,7 @@ SHOWN_CONFUSIONS = 15
 PARTS = {True: "the early layers stay as they were, the rest is trained", False: "all layers are trained"}
 SHOWN = (
     "optimizer", "schedule", "learning_rate", "weight_decay", "epochs", "batch_size", "views", "crop",
-    "augmentation", "progressive", "label_smoothing", "ema", "balance",
+    "augmentation", "progressive", "label_smoothing", "ema", "balance", "blend",
 )  # fmt: skip
 
 

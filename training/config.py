@@ -16,6 +16,7 @@ class TrainOptions:
     data: the labelled images. output: directory of the new bundle. work: directory of the inventory of images, the
     caches, the checkpoints and the curves. start: bundle, or safetensors file of convolutions.
     recipe: "auto" or one of `training.recipes`. changes: fields of the recipe that are set otherwise.
+    blend: how far the trained weights are taken back towards the start's; see `cataloger.training.blend`.
     notes: Markdown file put into the model card. target_precision: share of the accepted answers that shall be right.
     """
 
@@ -29,6 +30,7 @@ class TrainOptions:
     changes: Mapping[str, Any] = field(default_factory=dict)
     device: Device = "auto"
     seed: int = 0
+    blend: float = 0.0
     notes: Path | None = None
     target_precision: float = 0.95
 

@@ -20,6 +20,7 @@ from cataloger.records import Failure, Pixels
 from cataloger.training import evaluate, export
 from cataloger.training.assessment import evaluation_of
 from cataloger.training.augmentation import Augmentation
+from cataloger.training.blend import blend, check_blend
 from cataloger.training.cache import Cache, cached
 from cataloger.training.calibrate import (
     Coverage,
@@ -103,7 +104,10 @@ def train(options: TrainOptions, listener: Listener) -> Trained | None:
             job.trainer.run()
             return None
         with new_bundle(options.output) as folder:
+            start = {name: value.clone() for name, value in job.network.state_dict().items()}
             history = job.trainer.run().history
+            if options.blend:
+                blend(job.trainer, start, options.blend)
             return _export(job, folder, list(history))
 
 
@@ -129,6 +133,7 @@ def _prepare(options: TrainOptions, place: Place, listener: Listener) -> _Job:
     """Read the labels, choose the recipe and make the network, its inputs and the trainer."""
     start = read_start(options.start)
     data = _dataset(options, start, place, listener)
+    check_blend(options.blend, known=start.labels, wanted=data.labels)
     recipe, reason = choose_recipe(
         options.recipe,
         device=place.device.type,
@@ -360,7 +365,7 @@ def _provenance(job: _Job) -> dict[str, Any]:
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cataloger": cataloger.__version__,
-        "recipe": asdict(job.recipe),
+        "recipe": {**asdict(job.recipe), "blend": job.options.blend},
         "device": job.trainer.place.device.type,
         "start": {"name": job.start.name, "sha256": job.start.sha256},
         "data": {

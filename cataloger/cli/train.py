@@ -107,6 +107,14 @@ def train(
             help="full: train this share of the steps, the first ones, on smaller images, in half the time.",
         ),
     ] = None,
+    blend: Annotated[
+        float,
+        typer.Option(
+            "--blend",
+            min=0.0,
+            help="Take the weights back towards the start's by this share, which keeps what it knew of other photos.",
+        ),
+    ] = 0.0,
     target_precision: flags.TargetPrecisionOption = 0.95,
     device: flags.DeviceOption = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Same seed, data and machine: same weights.")] = 0,
@@ -160,6 +168,7 @@ def train(
         },
         device=device,
         seed=seed,
+        blend=blend,
         notes=notes,
         target_precision=target_precision,
     )
