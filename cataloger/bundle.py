@@ -108,9 +108,12 @@ class Bundle:
         return tuple(precision for precision, name in MODELS.items() if name in self.files)
 
     def at(self, precision: Precision) -> "Bundle":
-        """Return the bundle with the model of a precision chosen and its file checked. Raises BundleError."""
+        """Return the bundle with the model of a precision chosen and its file checked.
+
+        Raises UsageError where it has none, BundleError where the file differs from its hash.
+        """
         if precision not in self.precisions:
-            raise BundleError(
+            raise UsageError(
                 f"{self.title} has no {precision} model, only {', '.join(self.precisions)}; "
                 "`cataloger models quantize` makes one"
             )

@@ -167,7 +167,7 @@ class Job:
         self._started = time.monotonic()
         self._total: int | None = None
         choose_provider(options.run.device)
-        self.default = read_bundle(resolve_bundle_path(options.model or "default"))
+        self.default = read_bundle(resolve_bundle_path(options.model or "default")).at(options.run.precision)
 
     @property
     def interrupted(self) -> bool:
@@ -271,7 +271,7 @@ class Job:
         return ref
 
     def bundle(self, database: Database, ref: SourceRef) -> Bundle:
-        """Return the model to use for a source: the one asked for, else the one that it is pinned to."""
+        """Return the model to use for a source, in the run's precision: the one asked for, else the pinned one."""
         if self.options.model is not None or ref.weights_id in (None, self.default.weights_id):
             return self.default
         pinned = ledgers.known_model(database, str(ref.weights_id))
@@ -287,7 +287,7 @@ class Job:
                 f"{self.default.title} and tags every image again"
             )
         logger.info("using %s, which %s began with", bundle.title, ref.root)
-        return bundle
+        return bundle.at(self.options.run.precision)
 
     def labels(self, database: Database | None, source: Source) -> tuple[str, ...]:
         """Return what the model of a source can answer, whether the source is known or not."""
@@ -378,4 +378,12 @@ def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item |
 def model_ref(bundle: Bundle) -> ModelRef:
     """Return how results are recorded under a bundle."""
     location = "default" if bundle.path == default_bundle_path() else str(bundle.path.absolute())
-    return ModelRef(bundle.weights_id, bundle.calibration_id, bundle.name, bundle.version, location, bundle.labels)
+    return ModelRef(
+        bundle.weights_id,
+        bundle.calibration_id,
+        bundle.name,
+        bundle.version,
+        location,
+        bundle.labels,
+        bundle.precision,
+    )

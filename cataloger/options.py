@@ -225,16 +225,18 @@ class WriteOptions:
 class RunOptions:
     """How one run behaves, whatever its source.
 
-    batch_size: images classified together. workers: decoding processes; 0 means as many as processors.
-    max_failure_rate: failed share of the items attempted above which the run ends with exit status 3.
-    outage_after: transient failures in a row after which the run stops. forget: delete what is gone from the source
-    and everything that was recorded of it. accept_move: go on although the source looks like one that has moved.
+    precision: of the model's arithmetic; int8 only where the bundle has such a model. batch_size: images classified
+    together. workers: decoding processes; 0 means as many as processors. max_failure_rate: failed share of the items
+    attempted above which the run ends with exit status 3. outage_after: transient failures in a row after which the
+    run stops. forget: delete what is gone from the source and everything that was recorded of it. accept_move: go on
+    although the source looks like one that has moved.
     """
 
     top_k: int = 5
     batch_size: int = 8
     workers: int = 0
     device: Device = "auto"
+    precision: Precision = "fp32"
     limit: int | None = None
     dry_run: bool = False
     force: bool = False

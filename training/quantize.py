@@ -7,6 +7,7 @@ measured how much the logits move when that layer alone is quantized, and as few
 
 import shutil
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +45,7 @@ GOLDEN_TOLERANCE = 0.5
 """Of a logit. A sum that another processor adds in another order can round an activation to the next integer."""
 
 SECTION = "## int8"
+SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +131,15 @@ def quantize(bundle: Bundle, data: LabelledImages, output: Path, *, note: Note =
 
 def section(found: Quantized) -> str:
     """Return what the model card says of the model in int8."""
-    worst = found.ranked()[:5]
     fp32, int8 = found.milliseconds
-    return (
-        f"`{MODEL_INT8}`: static, weights of seven bits with a scale a channel, activations of eight. Against fp32:\n"
-        f"{found.gate.line()}.\n"
-        f"It computes an image in {int8:.1f} ms where fp32 takes {fp32:.1f} (one thread, one machine).\n"
-        f"In floating point stay: {', '.join(found.kept) or 'none'}. A layer alone in int8 moves a logit on average "
-        "by: "
-        f"{', '.join(f'{layer} {value:.2f}' for layer, value in worst)}, the others by less.\n"
+    moves = ", ".join(f"{layer} {value:.2f}" for layer, value in found.ranked()[:SHOWN])
+    text = (
+        f"`{MODEL_INT8}`: static, weights of seven bits with a scale a channel, activations of eight. Against fp32: "
+        f"{found.gate.line()}. An image takes {int8:.1f} ms of processor time where fp32 takes {fp32:.1f} (one "
+        f"thread). In floating point stay: {', '.join(found.kept) or 'none'}. A layer that alone is in int8 moves a "
+        f"logit on average by: {moves}, the others by less."
     )
+    return textwrap.fill(text, 116) + "\n"
 
 
 def _test_figures(draft: Bundle, test: Sequence[Example], note: Note) -> str:

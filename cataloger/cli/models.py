@@ -8,6 +8,7 @@ import typer
 from cataloger.bundle import MANIFEST, Bundle, default_bundle_path, read_bundle, resolve_bundle_path
 from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
+from cataloger.cli.extras import require_train_extra
 from cataloger.cli.groups import make_group
 from cataloger.cli.labelled import counter, read_labelled
 from cataloger.cli.measures import print_model_diff
@@ -136,6 +137,7 @@ def quantize(
     On the val images at least 98% must keep their best label, at most 0.005 of top-1 may be lost, and the calibration
     error may change by at most 0.005. As many of the most sensitive layers as that needs stay in floating point.
     """
+    require_train_extra("`cataloger models quantize`")
     from cataloger.training.quantize import quantize as add_int8
 
     bundle = read_bundle(resolve_bundle_path(model))

@@ -1,6 +1,5 @@
 """`cataloger train`."""
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,7 @@ import typer
 from cataloger.bundle import default_bundle_path, resolve_bundle_path
 from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
-from cataloger.errors import MissingExtraError
+from cataloger.cli.extras import require_train_extra
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -128,7 +127,7 @@ def train(
 
     The early layers stay as they are and their output is cached, so that minutes are enough on a small machine.
     """
-    _require_train_extra()
+    require_train_extra("`cataloger train`")
     from cataloger.training.config import DataOptions, TrainOptions
     from cataloger.training.run import train as run_training
 
@@ -200,12 +199,6 @@ class _ProgressListener:
 
     def note(self, text: str) -> None:
         self._bar.console.print(text, markup=False)
-
-
-def _require_train_extra() -> None:
-    for module in ("torch", "torchvision", "safetensors", "onnx", "onnxscript", "imagehash", "scipy"):
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtraError("train", "`cataloger train`")
 
 
 def _start_path(start: str) -> Path:

@@ -14,7 +14,7 @@ pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 from cataloger.bundle import CARD, GOLDEN, MODEL, MODEL_INT8, default_bundle_path, read_bundle
 from cataloger.classify.onnx import OnnxClassifier, replay_golden
 from cataloger.cli.app import app
-from cataloger.errors import BundleError, QualityGateError, TrainingError
+from cataloger.errors import BundleError, QualityGateError, TrainingError, UsageError
 from cataloger.training import quantize as module
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset
@@ -115,7 +115,7 @@ def test_a_damaged_file_is_not_used(made, tmp_path):
 
 def test_a_bundle_without_it_says_what_makes_one():
     bundle = read_bundle(default_bundle_path())
-    with pytest.raises(BundleError, match="has no int8 model, only fp32; `cataloger models quantize` makes one"):
+    with pytest.raises(UsageError, match="has no int8 model, only fp32; `cataloger models quantize` makes one"):
         replace(bundle, files={MODEL: bundle.files[MODEL]}).at("int8")
 
 
