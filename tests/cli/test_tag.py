@@ -73,6 +73,13 @@ def test_the_summary_has_counts_rate_times_and_categories(photos):
         assert part in text
 
 
+def test_a_model_without_int8_says_what_makes_one_before_any_work(photos):
+    result = cataloger("tag", "photos", "--precision", "int8")
+    assert result.exit_code == 2
+    assert "has no int8 model, only fp32; `cataloger models quantize` makes one" in " ".join(result.stderr.split())
+    assert not Path("cataloger.db").exists()
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(photos):
     result = cataloger("tag", "photos", "--dry-run")
     assert result.exit_code == 0

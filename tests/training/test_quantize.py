@@ -1,6 +1,7 @@
 """A model in int8: made, judged, refused; and the bundle that holds it."""
 
 import json
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def test_evaluate_measures_it(made):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "in int8 on labels.csv" in " ".join(result.stdout.split())
+
+
+def test_results_record_the_precision_that_was_asked_for(made, tmp_path):
+    arguments = ["tag", str(EXAMPLES / "images"), "--db", f"sqlite:///{tmp_path / 'x.db'}", "--quiet"]
+    result = CliRunner().invoke(app, [*arguments, "--model", str(made[0].path), "--precision", "int8"])
+    assert result.exit_code == 0, result.output
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        assert connection.execute("SELECT precision, COUNT(*) FROM cataloger_result GROUP BY 1").fetchall() == [
+            ("int8", 20)
+        ]
 
 
 def test_a_damaged_file_is_not_used(made, tmp_path):
