@@ -15,6 +15,8 @@ from cataloger.records import Floats, Pixels
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
+DISABLED_OPTIMIZERS = ["WeightBiasQuantization"]
+"""It would quantize at load, with one scale for all channels, the layers that a model in int8 keeps in fp32."""
 
 
 class OnnxClassifier:
@@ -33,7 +35,9 @@ class OnnxClassifier:
         # A spinning thread would take the processor from the decoders while it waits for the next batch.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(bundle.model_path), options, providers=[provider])
+            self._session = onnxruntime.InferenceSession(
+                str(bundle.model_path), options, providers=[provider], disabled_optimizers=DISABLED_OPTIMIZERS
+            )
         except Exception as error:  # onnxruntime raises classes of its own for every kind of bad file
             raise BundleError(f"{bundle.model_path} cannot be loaded: {error}") from error
         if self._session.get_providers()[0] != provider:
