@@ -111,6 +111,7 @@ class Shop(Job):
             version="1",
             path=jobs.Path("/m"),
             labels=LABELS,
+            precision="fp32",
         )
 
     def bundle(self, database, ref):
