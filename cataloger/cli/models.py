@@ -82,15 +82,15 @@ def verify(model: ModelArgument = "default", json_output: flags.JsonOption = Fal
     from cataloger.classify.onnx import replay_golden
 
     bundle = read_bundle(resolve_bundle_path(model))
-    differences = {precision: replay_golden(bundle.at(precision)) for precision in bundle.precisions}
+    replayed = [(each, replay_golden(each)) for each in map(bundle.at, bundle.precisions)]
     if json_output:
+        differences = {each.precision: difference for each, difference in replayed}
         render.print_json({"model": bundle.title, "verified": True, "largest_difference": differences})
         return
-    for precision, difference in differences.items():
-        allowed = bundle.at(precision).tolerance
+    for each, difference in replayed:
         typer.echo(
             f"{bundle.title}: {len(bundle.files)} files as they were exported; the golden images give the same "
-            f"logits in {precision}: largest difference {difference:.1e}, allowed {allowed:.0e}"
+            f"logits in {each.precision}: largest difference {difference:.1e}, allowed {each.tolerance:.0e}"
         )
 
 
