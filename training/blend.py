@@ -44,7 +44,10 @@ def blend(trainer: Trainer, start: dict[str, Tensor], share: float) -> None:
 
 
 def _renew_statistics(trainer: Trainer) -> None:
-    """Measure mean and variance in front of each trained batch norm anew, over augmented training images."""
+    """Measure mean and variance in front of each trained batch norm anew, over training images as they are.
+
+    Augmented ones, blurred and recoloured, would shift both away from those of the photos that are classified.
+    """
     part = Trained(trainer.network, frozen=trainer.recipe.frozen).train()
     norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
     momenta = [norm.momentum for norm in norms]
@@ -55,7 +58,7 @@ def _renew_statistics(trainer: Trainer) -> None:
     order = np.random.default_rng(trainer.seed).permutation(rows)
     plan = np.array_split(order, -(-len(order) // BATCH))
     with torch.no_grad():
-        for inputs, _ in trainer.train.batches(plan, epoch=0):
+        for inputs, _ in trainer.train.batches(plan, epoch=None):
             part(to_network(inputs, trainer.place.device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

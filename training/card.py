@@ -33,7 +33,7 @@ Seed {seed}, {options}.
 
 Share and 95% interval (Wilson for shares, bootstrap for macro F1 and ECE). A row with several accepted labels
 counts as right when any of them is ranked; macro F1, ECE and recall use rows with one accepted label, and classes
-with at least 20 of them.
+with at least 20 of them. By chance: the ECE to expect of perfect confidences on so few images.
 
 {results}
 {confusions}"""

@@ -12,6 +12,7 @@ from cataloger.training.intervals import UNKNOWN, Ints, Share, between, resample
 Bools = npt.NDArray[np.bool_]
 
 BINS = 15
+CHANCE_DRAWS = 200
 COVERAGE_STEPS = 100
 
 
@@ -50,6 +51,19 @@ def calibration_error(confidence: Floats, correct: Bools) -> Share:
     bins, gaps = bins_of(confidence), confidence - correct
     draws = resampled_rows(lambda rows: error_of_bins(bins[rows], gaps[rows]), len(gaps))
     return between(error_of_bins(bins, gaps), draws)
+
+
+def calibration_error_by_chance(confidence: Floats) -> float:
+    """Return the ECE to expect where every confidence is exactly the chance of being right.
+
+    With few images it is far from 0, since no bin's share of right answers is its mean confidence (Roelofs et al.,
+    arXiv:2012.08668). Seeded.
+    """
+    if not len(confidence):
+        return math.nan
+    random, bins = np.random.default_rng(0), bins_of(confidence)
+    draws = (error_of_bins(bins, confidence - (random.random(len(bins)) < confidence)) for _ in range(CHANCE_DRAWS))
+    return float(np.mean(list(draws)))
 
 
 def reliability(confidence: Floats, correct: Bools) -> tuple[ReliabilityBin, ...]:

@@ -128,12 +128,12 @@ def markdown_tables(reports: dict[str, Report]) -> str:
 def markdown_figures(reports: dict[str, Report]) -> str:
     """Return the main figures of the reports as a Markdown table."""
     lines = [
-        "| test images | number | top-1 | top-5 | macro F1 (classes) | ECE, 15 bins |",
-        "|---|---|---|---|---|---|",
+        "| test images | number | top-1 | top-5 | macro F1 (classes) | ECE, 15 bins | by chance |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {name} | {r.images} | {_share(r.top1)} | {_share(r.top5)} "
-        f"| {_share(r.macro_f1)} ({r.classes}) | {_share(r.ece)} |"
+        f"| {_share(r.macro_f1)} ({r.classes}) | {_share(r.ece)} | {_figure(r.ece_by_chance)} |"
         for name, r in reports.items()
     ]
     return "\n".join(lines)
@@ -146,6 +146,10 @@ def _markdown_recall(reports: dict[str, Report]) -> str:
         cells = (_share(r.recall[label]) if label in r.recall else "" for r in reports.values())
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _share(share: Share) -> str:

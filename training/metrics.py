@@ -17,6 +17,7 @@ from cataloger.training.confidence import (
     Bools,
     area_under_risk_coverage,
     calibration_error,
+    calibration_error_by_chance,
     expected_calibration_error,
 )
 from cataloger.training.intervals import UNKNOWN, Ints, Share, wilson
@@ -40,8 +41,9 @@ MIN_SUPPORT = 20
 class Report:
     """Measurements of one group of labelled images. recall: label -> share of its rows that rank first.
 
-    classes: those that macro_f1 is over. classes_all: those with an image, which macro_f1_all is over. aurc: area
-    under the risk-coverage curve. A share is nan when it cannot be known, as top5 where fewer labels were stored.
+    classes: those that macro_f1 is over. classes_all: those with an image, which macro_f1_all is over. ece_by_chance:
+    what ece would be on so many images if the confidences were perfect. aurc: area under the risk-coverage curve. A
+    share is nan when it cannot be known, as top5 where fewer labels were stored.
     """
 
     images: int
@@ -54,6 +56,7 @@ class Report:
     classes_all: int
     weighted_f1: Share
     ece: Share
+    ece_by_chance: float
     aurc: float
     recall: dict[str, Share]
 
@@ -102,6 +105,7 @@ def measure_predictions(predictions: Predictions, accepted: Bools) -> Report:
         classes_all=int((support > 0).sum()),
         weighted_f1=f1.weighted,
         ece=calibration_error(single.confidence, single.truth == single.guess),
+        ece_by_chance=calibration_error_by_chance(single.confidence),
         aurc=area_under_risk_coverage(predictions.confidence[:, 0], hits[:, 0]) if len(hits) else math.nan,
         recall={labels[c]: wilson(int(matrix[c, c]), int(support[c])) for c in scored},
     )

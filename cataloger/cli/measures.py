@@ -89,6 +89,8 @@ def _figures(findings: "Findings") -> list[tuple[str, str, str]]:
     if report.classes not in (0, report.classes_all):
         shares.insert(4, (f"macro F1, {report.classes} classes of 20+ images", report.macro_f1))
     rows = [(name, *_value_and_interval(measured)) for name, measured in shares]
+    if not math.isnan(report.ece_by_chance):
+        rows.append(("  of perfect confidences, by chance", f"{report.ece_by_chance:.3f}", ""))
     return [*rows, ("area under risk-coverage (AURC)", f"{report.aurc:.4f}", "")]
 
 

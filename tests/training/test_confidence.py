@@ -8,6 +8,7 @@ from cataloger.training.confidence import (
     area_under_risk_coverage,
     at_confidence,
     calibration_error,
+    calibration_error_by_chance,
     coverage_curve,
     expected_calibration_error,
     reliability,
@@ -67,6 +68,15 @@ def test_the_calibration_error_is_that_of_the_bins():
     assert expected_calibration_error(confidence, correct) == pytest.approx(expected)
     share = calibration_error(confidence, correct)
     assert share.low < share.value < share.high
+
+
+def test_the_calibration_error_by_chance_is_what_binomial_counts_give():
+    confidence = np.repeat([0.9, 0.7, 0.45], 1000)
+    # The mean distance of a binomial share from its probability p is close to sqrt(2 p (1 - p) / (pi n)).
+    expected = sum(np.sqrt(2 * p * (1 - p) / (np.pi * 1000)) / 3 for p in (0.9, 0.7, 0.45))
+    assert calibration_error_by_chance(confidence) == pytest.approx(expected, rel=0.1)
+    assert calibration_error_by_chance(np.repeat(confidence, 100)) == pytest.approx(expected / 10, rel=0.1)
+    assert np.isnan(calibration_error_by_chance(np.zeros(0)))
 
 
 def test_nothing_measured_has_no_curve():
