@@ -22,7 +22,7 @@ from typing import Any
 
 from cataloger.calibration import Calibration
 from cataloger.errors import BundleError, UsageError
-from cataloger.options import NetworkConfig, Precision, PreprocessSpec
+from cataloger.options import NetworkConfig, Precision, PrecisionChoice, PreprocessSpec
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -107,11 +107,14 @@ class Bundle:
         """Those that it has a model of."""
         return tuple(precision for precision, name in MODELS.items() if name in self.files)
 
-    def at(self, precision: Precision) -> "Bundle":
+    def at(self, precision: PrecisionChoice) -> "Bundle":
         """Return the bundle with the model of a precision chosen and its file checked.
 
-        Raises UsageError where it has none, BundleError where the file differs from its hash.
+        auto: int8 where it has such a model, which is the faster one on a CPU, else fp32. Raises UsageError where it
+        has none, BundleError where the file differs from its hash.
         """
+        if precision == "auto":
+            return self.at("int8" if "int8" in self.precisions else "fp32")
         if precision not in self.precisions:
             raise UsageError(
                 f"{self.title} has no {precision} model, only {', '.join(self.precisions)}; "

@@ -15,16 +15,15 @@ from typing import Any, Protocol
 
 from cataloger import ledger as ledgers
 from cataloger.bundle import Bundle, default_bundle_path, read_bundle, resolve_bundle_path
-from cataloger.classify.onnx import OnnxClassifier, choose_provider
+from cataloger.classify.onnx import OnnxClassifier, choose_provider, device_of
 from cataloger.cpus import available_cpus
 from cataloger.db.database import Database
-from cataloger.db.session import redact
-from cataloger.decode import DEFAULT_LOADER, DecodePool
+from cataloger.decode import DecodePool
 from cataloger.errors import CatalogerError, DatabaseError, SourceError, UsageError
 from cataloger.fetch import Remote, fetch
+from cataloger.job_report import JobOptions, JobReport
 from cataloger.lease import hold_lease
 from cataloger.ledger import Ledger, ModelRef, Planned, SourceRef
-from cataloger.options import Limits, RunOptions
 from cataloger.pipeline import Control, Parts, RunReport
 from cataloger.pipeline import run as run_pipeline
 from cataloger.presence import Presence
@@ -84,79 +83,6 @@ class Hooks:
     checkpoint: Callable[[str], None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True)
-class JobOptions:
-    """What every job needs to know.
-
-    command, record: the name of the command and its options as the run's row holds them, without secrets. db: where
-    the results go. model: a bundle's directory, "default", or None for what each source began with. loader: for
-    tests, the decoder of the worker processes.
-    """
-
-    command: str
-    record: dict[str, Any]
-    db: str
-    schema: str | None = None
-    model: str | None = None
-    output: Path | None = None
-    run: RunOptions = field(default_factory=RunOptions)
-    limits: Limits = field(default_factory=Limits)
-    loader: str = DEFAULT_LOADER
-
-
-@dataclass(slots=True)
-class JobReport:
-    """What a command did. seconds: from its start. run_id: None for a dry run.
-
-    gone: items that left the views, since their source does not hold them any more; in a dry run, that would leave.
-    returned: items that came back to the views. forgotten: items that were deleted, with all that was recorded of
-    them. writes: what was written back, or in a dry run, would be as far as
-    answers are known; None if nothing is to be. created_columns: of the product table, which were missing.
-    """
-
-    run: RunReport
-    options: JobOptions
-    run_id: int | None = None
-    seconds: float = 0.0
-    gone: int = 0
-    returned: int = 0
-    forgotten: int = 0
-    writes: WriteCounts | None = None
-    created_columns: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def exit_status(self) -> int:
-        """130 when interrupted, 3 when more failed than allowed or the table refused a value, else 0."""
-        if self.run.interrupted:
-            return 130
-        is_refused = self.writes is not None and self.writes.refused > 0
-        return 3 if is_refused or self.run.failure_rate > self.options.run.max_failure_rate else 0
-
-    def plan(self) -> dict[str, int]:
-        """Return how many items a dry run would do, skip or take out of the views, by reason."""
-        return {**self.run.plan(), **({"gone": self.gone} if self.gone else {})}
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report as plain JSON values."""
-        return {
-            "run_id": self.run_id,
-            "db": redact(self.options.db),
-            "output": str(self.options.output) if self.options.output else None,
-            "dry_run": self.options.run.dry_run,
-            **self.run.as_json(),
-            "gone": self.gone,
-            "returned": self.returned,
-            "forgotten": self.forgotten,
-            "write_back": self.writes.as_json() if self.writes else None,
-            "created_columns": self.created_columns,
-            "images_per_second": round(self.run.attempted / self.seconds, 2) if self.seconds else None,
-            "total_seconds": round(self.seconds, 3),
-            "warnings": self.warnings,
-            "exit_status": self.exit_status,
-        }
-
-
 class Job:
     """One command's work. Made before anything is opened: a wrong model or device is told at once."""
 
@@ -166,8 +92,8 @@ class Job:
         self.report = JobReport(RunReport(), options)
         self._started = time.monotonic()
         self._total: int | None = None
-        choose_provider(options.run.device)
-        self.default = read_bundle(resolve_bundle_path(options.model or "default")).at(options.run.precision)
+        self.device = device_of(choose_provider(options.run.device))
+        self.default = self._at_precision(read_bundle(resolve_bundle_path(options.model or "default")))
 
     @property
     def interrupted(self) -> bool:
@@ -177,9 +103,7 @@ class Job:
     @contextmanager
     def running(self, database: Database) -> Iterator[Run]:
         """Give the run's row; it is closed whatever happens."""
-        run = open_run(
-            database, command=self.options.command, options=self.options.record, device=self.options.run.device
-        )
+        run = open_run(database, command=self.options.command, options=self.options.record, device=self.device)
         self.report.run_id = run.id
         try:
             yield run
@@ -236,6 +160,7 @@ class Job:
             pool = stack.enter_context(self._pool(bundle))
             classifier = OnnxClassifier(bundle, device=self.options.run.device)
             model = model_ref(bundle)
+            self._note_model(bundle, classifier.device)
             if ledgers.pin_model(database, ref, model, run.id):
                 self._warn(
                     f"older results of {ref.root} are of another calibration of {bundle.title}: "
@@ -287,12 +212,22 @@ class Job:
                 f"{self.default.title} and tags every image again"
             )
         logger.info("using %s, which %s began with", bundle.title, ref.root)
-        return bundle.at(self.options.run.precision)
+        return self._at_precision(bundle)
 
     def labels(self, database: Database | None, source: Source) -> tuple[str, ...]:
         """Return what the model of a source can answer, whether the source is known or not."""
         known = database and ledgers.find_source(database, kind=source.kind, root=source.root)
         return (self.bundle(database, known) if database and known else self.default).labels
+
+    def _at_precision(self, bundle: Bundle) -> Bundle:
+        """Choose the model that the run asks for; integers are faster on a CPU alone."""
+        wanted = self.options.run.precision
+        return bundle.at("fp32" if wanted == "auto" and self.device != "cpu" else wanted)
+
+    def _note_model(self, bundle: Bundle, device: str) -> None:
+        name = f"{bundle.title} in {bundle.precision} on {device}"
+        if name not in self.report.models:
+            self.report.models.append(name)
 
     def _ledger(
         self, database: Database, ref: SourceRef, run_id: int | None, bundle: Bundle
@@ -329,7 +264,8 @@ class Job:
     def _decoder(
         self, pool: DecodePool, remote: Remote | None
     ) -> Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]]:
-        return lambda items: pool.decode(fetch(items, self.options.limits, remote))
+        watch = self.report.run.watch
+        return lambda items: pool.decode(watch.over("reading", fetch(items, self.options.limits, remote)))
 
     def _pool(self, bundle: Bundle) -> DecodePool:
         workers = self.options.run.workers or available_cpus()

@@ -11,6 +11,7 @@ Attention = Literal["none", "mhsa"]
 Head = Literal["single", "double"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "int8"]
+PrecisionChoice = Literal["auto", "fp32", "int8"]
 
 DEFAULT_DB = "sqlite:///cataloger.db"
 DECISIONS = ("accept", "review", "abstain")
@@ -225,18 +226,18 @@ class WriteOptions:
 class RunOptions:
     """How one run behaves, whatever its source.
 
-    precision: of the model's arithmetic; int8 only where the bundle has such a model. batch_size: images classified
-    together. workers: decoding processes; 0 means as many as processors. max_failure_rate: failed share of the items
-    attempted above which the run ends with exit status 3. outage_after: transient failures in a row after which the
-    run stops. forget: delete what is gone from the source and everything that was recorded of it. accept_move: go on
-    although the source looks like one that has moved.
+    precision: of the model's arithmetic; auto is int8 on a CPU where the bundle has such a model, which has passed
+    its gate, else fp32. batch_size: images classified together. workers: decoding processes; 0 means as many as
+    processors. max_failure_rate: failed share of the items attempted above which the run ends with exit status 3.
+    outage_after: transient failures in a row after which the run stops. forget: delete what is gone from the source
+    and everything that was recorded of it. accept_move: go on although the source looks like one that has moved.
     """
 
     top_k: int = 5
     batch_size: int = 8
     workers: int = 0
     device: Device = "auto"
-    precision: Precision = "fp32"
+    precision: PrecisionChoice = "auto"
     limit: int | None = None
     dry_run: bool = False
     force: bool = False

@@ -6,11 +6,12 @@ knows neither databases nor models. Each input ends as one result, a prediction 
 
 import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from cataloger.classify.base import Classifier, classify
@@ -18,6 +19,7 @@ from cataloger.errors import OutageError
 from cataloger.ledger import Planned
 from cataloger.options import RunOptions
 from cataloger.records import Batch, Failure, Image, Item, Prediction, Result
+from cataloger.stopwatch import Stopwatch
 
 WRITE_EVERY_RESULTS = 256
 WRITE_EVERY_SECONDS = 2.0
@@ -54,7 +56,7 @@ class RunReport:
 
     skipped: reason -> items that needed nothing. failures: code -> number. categories: best label -> number.
     decisions: accept, review, abstain -> number; empty if the model does not decide.
-    seconds: stage -> time that the run waited for it; together they make up the whole run.
+    watch: the time of its stages; together they make up the whole run.
     interrupted: stopped by request; everything recorded is complete.
     """
 
@@ -65,7 +67,7 @@ class RunReport:
     failures: Counter[str] = field(default_factory=Counter)
     categories: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    watch: Stopwatch = field(default_factory=Stopwatch)
     interrupted: bool = False
 
     @property
@@ -93,7 +95,7 @@ class RunReport:
             "failures": dict(self.failures.most_common()),
             "categories": dict(self.categories.most_common()),
             "decisions": dict(self.decisions.most_common()),
-            "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
+            "seconds": {stage: round(value, 3) for stage, value in self.watch.seconds.items()},
             "interrupted": self.interrupted,
         }
 
@@ -209,7 +211,7 @@ class _Runner:
         """Write what has come together."""
         results, self.unwritten = self.unwritten, []
         if results:
-            with self._clock("writing"):
+            with self.report.watch.stage("writing"):
                 self.parts.sink.write(results)
             self._count(results)
         self.written_at = time.monotonic()
@@ -245,32 +247,21 @@ class _Runner:
                 self.report.failures[result.code] += 1
 
     def _next_planned(self, plan: Iterator[Planned]) -> Planned | None:
-        with self._clock("planning"):
+        with self.report.watch.stage("planning"):
             return next(plan, None)
 
     def _next(self, decoded: Iterator[Image | Failure]) -> Image | Failure | None:
-        planning = self.report.seconds["planning"]
-        with self._clock("reading and decoding"):
-            subject = next(decoded, None)
-        # What is decoded next was planned meanwhile, in this thread; that has a line of its own.
-        self.report.seconds["reading and decoding"] -= self.report.seconds["planning"] - planning
-        return subject
+        with self.report.watch.stage("decoding"):
+            return next(decoded, None)
 
     def _submit(self, executor: ThreadPoolExecutor, images: list[Image]) -> Future[list[Result]]:
         batch = Batch(tuple(images))
-        return executor.submit(classify, self.parts.classifier, batch, top_k=self.options.top_k)
+        work = partial(classify, self.parts.classifier, batch, top_k=self.options.top_k)
+        return executor.submit(self.report.watch.apart, "classifying", work)
 
     def _wait(self, future: Future[list[Result]]) -> list[Result]:
-        with self._clock("classifying"):
+        with self.report.watch.stage("classifying"):
             try:
                 return future.result()
             finally:
                 del future  # it holds its error, which holds this frame; threads would live until the next collection
-
-    @contextmanager
-    def _clock(self, stage: str) -> Iterator[None]:
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.report.seconds[stage] += time.monotonic() - start

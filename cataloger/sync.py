@@ -12,7 +12,8 @@ from cataloger.db.tables import TableName
 from cataloger.decode import DEFAULT_LOADER
 from cataloger.download import Downloader
 from cataloger.fetch import Remote
-from cataloger.job import Hooks, Job, JobOptions, JobReport
+from cataloger.job import Hooks, Job
+from cataloger.job_report import JobOptions, JobReport
 from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.relocate import require_same_root

@@ -8,7 +8,8 @@ from typing import Any
 
 from cataloger.db.database import Database, open_database, open_for_planning
 from cataloger.decode import DEFAULT_LOADER
-from cataloger.job import Hooks, Job, JobOptions, JobReport
+from cataloger.job import Hooks, Job
+from cataloger.job_report import JobOptions, JobReport
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
 from cataloger.relocate import require_not_moved
 from cataloger.sinks import files

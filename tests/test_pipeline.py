@@ -242,7 +242,7 @@ def test_the_report_counts_what_was_recorded_and_where_the_time_went(world, alon
     assert world.report.failures == {"decode.empty": 2, "decode.not_image": 1}
     assert sum(world.report.categories.values()) == 8
     assert all(world.report.categories[result.labels[0]] for result in alone.values())
-    assert set(world.report.seconds) == {"planning", "reading and decoding", "classifying", "writing"}
+    assert set(world.report.watch.seconds) == {"planning", "decoding", "classifying", "writing"}
 
 
 def test_failures_of_the_source_are_recorded_like_others(world):

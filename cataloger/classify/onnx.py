@@ -54,7 +54,7 @@ class OnnxClassifier:
 
     @property
     def device(self) -> str:
-        return "cuda" if self._session.get_providers()[0] == CUDA_PROVIDER else "cpu"
+        return device_of(self._session.get_providers()[0])
 
     def scores(self, pixels: Pixels) -> Scores:
         """Classify uint8 N x size x size x 3."""
@@ -87,6 +87,11 @@ def choose_provider(device: Device) -> str:
             "(pip uninstall onnxruntime && pip install onnxruntime-gpu), or use --device cpu"
         )
     return CUDA_PROVIDER if has_cuda and device != "cpu" else CPU_PROVIDER
+
+
+def device_of(provider: str) -> str:
+    """Return the name of an execution provider's device: "cuda" or "cpu"."""
+    return "cuda" if provider == CUDA_PROVIDER else "cpu"
 
 
 def replay_golden(bundle: Bundle) -> float:

@@ -42,7 +42,7 @@ def evaluate(
             help="Model bundle; default: the shipped one. With --results it must be the one that they are of.",
         ),
     ] = None,
-    precision: flags.PrecisionOption = "fp32",
+    precision: flags.PrecisionOption = flags.DEFAULTS.precision,
     results: Annotated[
         str | None,
         typer.Option("--results", metavar="URL", help="Measure the results in this database; classify nothing."),
@@ -85,7 +85,7 @@ def evaluate(
                 raise UsageError("--source and --schema belong to --results, the database to measure")
             bundle = read_bundle(resolve_bundle_path(model or "default")).at(precision)
             evaluation = evaluate_bundle(bundle, data, options, begin=counter(bar, "classifying"))
-        elif precision != "fp32":
+        elif precision != "auto":
             raise UsageError("--precision is for classifying images; --results measures what is there")
         else:
             evaluation = _of_results(results, schema, source, model, data, options)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cataloger.options import Device, Precision, RunOptions
+from cataloger.options import Device, PrecisionChoice, RunOptions
 
 DEFAULTS = RunOptions()
 
@@ -46,8 +46,12 @@ NoProgressOption = Annotated[
     bool, typer.Option("--no-progress", envvar="CATALOGER_NO_PROGRESS", help="No progress bar.")
 ]
 PrecisionOption = Annotated[
-    Precision,
-    typer.Option("--precision", envvar="CATALOGER_PRECISION", help="Arithmetic of the model; int8 is faster."),
+    PrecisionChoice,
+    typer.Option(
+        "--precision",
+        envvar="CATALOGER_PRECISION",
+        help="Arithmetic of the model. auto: on a CPU int8, which is faster, where the model has it; else fp32.",
+    ),
 ]
 DeviceOption = Annotated[
     Device,

@@ -15,7 +15,8 @@ from cataloger.cli import render
 from cataloger.options import DECISIONS
 
 if TYPE_CHECKING:
-    from cataloger.job import Hooks, JobReport
+    from cataloger.job import Hooks
+    from cataloger.job_report import JobReport
     from cataloger.pipeline import RunReport
 
 
@@ -91,6 +92,7 @@ def print_summary(report: "JobReport", console: Console) -> None:
         )
     )
     if run.attempted:
+        console.print(f"model: {', '.join(report.models)}", markup=False)
         console.print(_time_line(report))
     if run.skipped:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in run.skipped.most_common())
@@ -136,7 +138,7 @@ def _print_writes(report: "JobReport", console: Console) -> None:
 
 
 def _time_line(report: "JobReport") -> str:
-    parts: dict[str, float] = dict(report.run.seconds)
+    parts: dict[str, float] = dict(report.run.watch.seconds)
     parts["starting and the rest"] = max(0.0, report.seconds - sum(parts.values()))
     shares = (f"{name} {100 * value / report.seconds:.0f}%" for name, value in parts.items())
     return "time waited for: " + ", ".join(shares)

@@ -1,0 +1,87 @@
+"""What a job is asked to do, and what it tells of what it did."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cataloger.db.session import redact
+from cataloger.decode import DEFAULT_LOADER
+from cataloger.options import Limits, RunOptions
+from cataloger.pipeline import RunReport
+from cataloger.write_back import WriteCounts
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What every job needs to know.
+
+    command, record: the name of the command and its options as the run's row holds them, without secrets. db: where
+    the results go. model: a bundle's directory, "default", or None for what each source began with. loader: for
+    tests, the decoder of the worker processes.
+    """
+
+    command: str
+    record: dict[str, Any]
+    db: str
+    schema: str | None = None
+    model: str | None = None
+    output: Path | None = None
+    run: RunOptions = field(default_factory=RunOptions)
+    limits: Limits = field(default_factory=Limits)
+    loader: str = DEFAULT_LOADER
+
+
+@dataclass(slots=True)
+class JobReport:
+    """What a command did. seconds: from its start. run_id: None for a dry run.
+
+    gone: items that left the views, since their source does not hold them any more; in a dry run, that would leave.
+    returned: items that came back to the views. forgotten: items that were deleted, with all that was recorded of
+    them. writes: what was written back, or in a dry run, would be as far as
+    answers are known; None if nothing is to be. created_columns: of the product table, which were missing. models:
+    what classified, each with its precision and device, in words.
+    """
+
+    run: RunReport
+    options: JobOptions
+    run_id: int | None = None
+    seconds: float = 0.0
+    gone: int = 0
+    returned: int = 0
+    forgotten: int = 0
+    writes: WriteCounts | None = None
+    created_columns: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def exit_status(self) -> int:
+        """130 when interrupted, 3 when more failed than allowed or the table refused a value, else 0."""
+        if self.run.interrupted:
+            return 130
+        is_refused = self.writes is not None and self.writes.refused > 0
+        return 3 if is_refused or self.run.failure_rate > self.options.run.max_failure_rate else 0
+
+    def plan(self) -> dict[str, int]:
+        """Return how many items a dry run would do, skip or take out of the views, by reason."""
+        return {**self.run.plan(), **({"gone": self.gone} if self.gone else {})}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {
+            "run_id": self.run_id,
+            "db": redact(self.options.db),
+            "output": str(self.options.output) if self.options.output else None,
+            "dry_run": self.options.run.dry_run,
+            **self.run.as_json(),
+            "gone": self.gone,
+            "returned": self.returned,
+            "forgotten": self.forgotten,
+            "write_back": self.writes.as_json() if self.writes else None,
+            "created_columns": self.created_columns,
+            "models": self.models,
+            "images_per_second": round(self.run.attempted / self.seconds, 2) if self.seconds else None,
+            "total_seconds": round(self.seconds, 3),
+            "warnings": self.warnings,
+            "exit_status": self.exit_status,
+        }
