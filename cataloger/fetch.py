@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 from cataloger.download import SPOOL_BYTES, Downloaded, Downloader
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
+from cataloger.stopwatch import Stopwatch
 
 THREADS = 4
 LOOK_AHEAD = 64
@@ -40,14 +42,15 @@ class Remote:
 
 
 def fetch(
-    items: Iterable[Item | Failure], limits: Limits, remote: Remote | None = None
+    items: Iterable[Item | Failure], limits: Limits, remote: Remote | None = None, watch: Stopwatch | None = None
 ) -> Iterator[Fetched | Failure]:
     """Read items ahead, in order; at most `limits.bytes_in_flight` bytes are held that nobody has taken.
 
-    Failures among the items pass through. Codes: io.missing, io.permission, io.not_a_file, io.error (transient),
-    decode.too_many_bytes (for good), and those of `cataloger.download`.
+    watch: told the processor time of reading. Failures among the items pass through. Codes: io.missing,
+    io.permission, io.not_a_file, io.error (transient), decode.too_many_bytes (for good), and those of
+    `cataloger.download`.
     """
-    remote = remote or Remote()
+    remote, watch = remote or Remote(), watch or Stopwatch()
     waiting: deque[tuple[Future[list[Answer]], int]] = deque()
     held = 0
     with ThreadPoolExecutor(remote.threads, thread_name_prefix="fetch") as executor:
@@ -60,7 +63,9 @@ def fetch(
                     future, freed = waiting.popleft()
                     yield from _take(future)
                     held -= freed
-                waiting.append((executor.submit(_fetch_group, group, limits, remote), size))
+                waiting.append(
+                    (executor.submit(watch.apart, "reading", partial(_fetch_group, group, limits, remote)), size)
+                )
                 held += size
             while waiting and _arrives(waiting[0][0], remote):
                 yield from _take(waiting.popleft()[0])

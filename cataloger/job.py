@@ -265,7 +265,7 @@ class Job:
         self, pool: DecodePool, remote: Remote | None
     ) -> Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]]:
         watch = self.report.run.watch
-        return lambda items: pool.decode(watch.over("reading", fetch(items, self.options.limits, remote)))
+        return lambda items: pool.decode(watch.over("reading", fetch(items, self.options.limits, remote, watch)))
 
     def _pool(self, bundle: Bundle) -> DecodePool:
         workers = self.options.run.workers or available_cpus()

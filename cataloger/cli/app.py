@@ -94,6 +94,7 @@ def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
 def register_commands() -> None:
     """Attach every command group to the app."""
     from cataloger.cli import (
+        bench,
         calibrate,
         dataset,
         db,
@@ -119,6 +120,7 @@ def register_commands() -> None:
     app.add_typer(runs.app, name="runs")
     app.add_typer(sources.app, name="sources")
     app.add_typer(db.app, name="db")
+    app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
     app.command("doctor")(doctor.doctor)
 
 

@@ -57,6 +57,15 @@ DeviceOption = Annotated[
     Device,
     typer.Option("--device", envvar="CATALOGER_DEVICE", help="Where the model runs."),
 ]
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        envvar="CATALOGER_PROFILE",
+        metavar="FILE",
+        help="Write there, as JSON, what the run waited for and where the processor time went.",
+    ),
+]
 ColumnOption = Annotated[
     str | None,
     typer.Option(

@@ -39,9 +39,14 @@ def stdout_console() -> Console:
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
+def as_json(values: Any) -> str:
+    """Return JSON for people and programs, with a newline at its end."""
+    return json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
 def print_json(values: Any) -> None:
     """Print JSON on stdout, the whole result and nothing else."""
-    sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(as_json(values))
 
 
 def set_up_logging(*, verbose: int, quiet: bool) -> None:

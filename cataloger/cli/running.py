@@ -6,12 +6,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
 from cataloger.cli import render
+from cataloger.errors import UsageError
 from cataloger.options import DECISIONS
 
 if TYPE_CHECKING:
@@ -20,18 +22,35 @@ if TYPE_CHECKING:
     from cataloger.pipeline import RunReport
 
 
-def watched(work: "Callable[[Hooks], JobReport]", *, progress: bool, quiet: bool, json: bool) -> None:
-    """Run a job, show how far it is, print its summary; exit with its status."""
+def watched(
+    work: "Callable[[Hooks], JobReport]", *, progress: bool, quiet: bool, json: bool, profile: Path | None = None
+) -> None:
+    """Run a job, show how far it is, print its summary; exit with its status. profile: file of its profile."""
     from cataloger.job import Hooks
 
+    if profile and not profile.absolute().parent.is_dir():
+        raise UsageError(f"--profile {profile}: there is no folder {profile.absolute().parent}")
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
         report = work(Hooks(stop, show))
+    if profile:
+        _write_profile(report, profile)
     if json:
         render.print_json(report.as_json())
     elif not quiet:
         print_summary(report, render.stdout_console())
     if report.exit_status:
         raise typer.Exit(report.exit_status)
+
+
+def _write_profile(report: "JobReport", path: Path) -> None:
+    from cataloger.profiling import profile
+
+    try:
+        path.write_text(render.as_json(profile(report)), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"--profile {path} cannot be written: {error.strerror}; the run itself is complete"
+        ) from error
 
 
 @contextmanager

@@ -42,6 +42,7 @@ def tag(
     forget: flags.ForgetOption = False,
     accept_move: flags.AcceptMoveOption = False,
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
+    profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -79,4 +80,4 @@ def tag(
         ),
     )
     show = not (quiet or no_progress)
-    watched(lambda hooks: run_tagging(options, hooks), progress=show, quiet=quiet, json=json_output)
+    watched(lambda hooks: run_tagging(options, hooks), progress=show, quiet=quiet, json=json_output, profile=profile)

@@ -1,0 +1,295 @@
+"""How fast this machine can tag one's own images, how fast it does, and where the difference goes.
+
+The floor is what bare decoding and the bare model cost (`cataloger.bare_worker`), measured with as many
+single-threaded workers at once as there are processors. Floor and the real command, `cataloger tag` into a database
+of its own, take turns over the same images, so that both see the same machine.
+"""
+
+import itertools
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
+from cataloger.classify.onnx import OnnxClassifier
+from cataloger.cpus import available_cpus
+from cataloger.errors import CatalogerError, SourceError, UsageError
+from cataloger.options import PrecisionChoice, RunOptions
+from cataloger.records import Item
+from cataloger.sources.folder import FolderSource
+
+BATCHES = (1, 4, 8, 16)
+SETTING_SECONDS = 1.5
+PREPARED = 64
+"""Random images that settings of the model are tried on."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure. images: so many of the folder's, evenly spread, or over again if it holds fewer."""
+
+    folder: Path
+    images: int = 1000
+    rounds: int = 3
+    model: str | None = None
+    precision: PrecisionChoice = "auto"
+    batch_size: int = RunOptions().batch_size
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.images < 1 or self.rounds < 1:
+            raise UsageError("--images and --rounds must be at least 1")
+
+    @property
+    def steps(self) -> int:
+        """How often `progress` is told of a step."""
+        return 1 + 2 * self.rounds + len(list(arrangements()))
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One turn of each. floor, tag: images a second; tag_running: without its start. *_ms: processor ms an image.
+
+    floor_stages, tag_stages: stage -> processor ms an image. idle: share of the processors that the command left.
+    """
+
+    floor: float
+    tag: float
+    tag_running: float
+    floor_ms: float
+    tag_ms: float
+    floor_stages: dict[str, float]
+    tag_stages: dict[str, float]
+    idle: float
+
+    @property
+    def achieved(self) -> float:
+        """The command's rate as a share of the floor's."""
+        return self.tag / self.floor
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A way to run the model alone: `sessions` calls at once of `threads` threads each. rate: images a second."""
+
+    sessions: int
+    threads: int
+    batch: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class BenchReport:
+    """What was measured. model: in words. failed: images that the bare decoder could not read."""
+
+    model: str
+    processors: int
+    images: int
+    failed: int
+    rounds: tuple[Round, ...]
+    settings: tuple[Setting, ...]
+
+    @property
+    def best(self) -> Setting:
+        """The fastest way to run the model alone."""
+        return max(self.settings, key=lambda setting: setting.rate)
+
+    @property
+    def achieved(self) -> float:
+        """Median of the rounds: the command's rate as a share of the floor's."""
+        return statistics.median(each.achieved for each in self.rounds)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "model": self.model,
+            "processors": self.processors,
+            "images": self.images,
+            "failed": self.failed,
+            "achieved": self.achieved,
+            "rounds": [asdict(each) | {"achieved": each.achieved} for each in self.rounds],
+            "settings": [asdict(each) for each in self.settings],
+            "best": asdict(self.best),
+        }
+
+
+def bench(options: BenchOptions, *, progress: Callable[[str], None] = lambda _: None) -> BenchReport:
+    """Measure. progress: told what comes next. Raises CatalogerError."""
+    bundle = read_bundle(resolve_bundle_path(options.model or "default")).at(options.precision)
+    with tempfile.TemporaryDirectory(prefix="cataloger-bench-") as folder:
+        progress("laying out the images")
+        names = lay_out(options.folder, Path(folder) / "photos", options.images)
+        rounds, failed = [], 0
+        for number in range(options.rounds):
+            progress(f"floor, round {number + 1}")
+            floor = run_floor(names, bundle, options.batch_size)
+            failed = sum(each["failed"] for each in floor.workers)
+            progress(f"cataloger tag, round {number + 1}")
+            rounds.append(_round(floor, run_tag(Path(folder), bundle, options), len(names)))
+    settings = tuple(try_settings(bundle, progress))
+    words = f"{bundle.title} in {bundle.precision}"
+    return BenchReport(words, available_cpus(), len(names), failed, tuple(rounds), settings)
+
+
+def lay_out(source: Path, target: Path, count: int) -> list[str]:
+    """Link (or copy) images of a folder into an empty one; return their names. Raises SourceError for none."""
+    found = list(_paths(source))
+    if not found:
+        raise SourceError(f"no image found in {source}")
+    target.mkdir()
+    names = []
+    for number in range(count):
+        path = found[number * len(found) // count] if count <= len(found) else found[number % len(found)]
+        name = target / f"{number:07}{Path(os.fsdecode(path)).suffix.lower()}"
+        try:
+            os.link(path, name)
+        except OSError:  # another file system
+            shutil.copyfile(path, name)
+        names.append(str(name))
+    return names
+
+
+def _paths(source: Path) -> Iterator[bytes]:
+    if not source.is_dir():
+        raise SourceError(f"{source} is not a folder; name one with images like those to be tagged")
+    for item in FolderSource(os.fsencode(source.absolute())).scan():
+        if isinstance(item, Item) and item.path is not None and Path(os.fsdecode(item.path)).is_file():
+            yield os.path.realpath(item.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What bare workers did. seconds: until the last one was done. cpu: processor seconds of all."""
+
+    seconds: float
+    workers: list[dict[str, Any]]
+
+    def stages(self) -> dict[str, float]:
+        """Return stage -> processor seconds of all workers."""
+        return {
+            name: sum(each["cpu_seconds"][name] for each in self.workers) for name in self.workers[0]["cpu_seconds"]
+        }
+
+
+def run_floor(names: Sequence[str], bundle: Bundle, batch_size: int) -> Floor:
+    """Share the images among as many bare workers as there are processors, which begin together."""
+    count = min(available_cpus(), len(names))
+    command = [sys.executable, "-P", "-m", "cataloger.bare_worker"]
+    command += [str(bundle.model_path), str(bundle.preprocess.size), str(batch_size)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    workers = [subprocess.Popen(command, **pipes) for _ in range(count)]  # type: ignore[call-overload]
+    try:
+        for index, worker in enumerate(workers):
+            _tell(worker, json.dumps(names[index::count]))
+        if any(worker.stdout.readline() != "ready\n" for worker in workers):
+            raise CatalogerError("a bare worker could not start; its own message stands above")
+        begun = time.monotonic()
+        for worker in workers:
+            _tell(worker, "go")
+        answers = [worker.stdout.readline() for worker in workers]
+        seconds = time.monotonic() - begun
+        if not all(answers):
+            raise CatalogerError("a bare worker ended early; its own message stands above")
+        return Floor(seconds, [json.loads(answer) for answer in answers])
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+def _tell(worker: "subprocess.Popen[str]", line: str) -> None:
+    assert worker.stdin is not None
+    with suppress(BrokenPipeError):  # it is gone, and has said why on stderr; its answer will be empty
+        worker.stdin.write(line + "\n")
+        worker.stdin.flush()
+
+
+def run_tag(folder: Path, bundle: Bundle, options: BenchOptions) -> dict[str, Any]:
+    """Run the command over the images; return its profile, and "wall_seconds" from its start to its end."""
+    database, profile = folder / "bench.db", folder / "profile.json"
+    for path in folder.glob("bench.db*"):
+        path.unlink()
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "cataloger",
+        "tag",
+        str(folder / "photos"),
+        "--db",
+        f"sqlite:///{database}",
+    ]
+    command += ["--model", str(bundle.path), "--precision", bundle.precision, "--profile", str(profile), "--quiet"]
+    command += ["--batch-size", str(options.batch_size), "--workers", str(options.workers), "--max-failure-rate", "1"]
+    begun = time.monotonic()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=_environment(), check=False)
+    seconds = time.monotonic() - begun
+    if done.returncode:
+        raise CatalogerError(f"cataloger tag ended with {done.returncode}: {done.stderr.strip()}")
+    values: dict[str, Any] = json.loads(profile.read_text(encoding="utf-8"))
+    return values | {"wall_seconds": seconds}
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without what would configure the command otherwise than this one was."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CATALOGER_")}
+
+
+def _round(floor: Floor, tag: dict[str, Any], images: int) -> Round:
+    stages = {name: 1000 * seconds / images for name, seconds in floor.stages().items()}
+    running = sum(tag["waited_seconds"].values())
+    capacity = tag["processors"] * tag["wall_seconds"]
+    return Round(
+        floor=images / floor.seconds,
+        tag=images / tag["wall_seconds"],
+        tag_running=images / running,
+        floor_ms=sum(stages.values()),
+        tag_ms=sum(tag["cpu_ms_per_image"].values()),
+        floor_stages=stages,
+        tag_stages=tag["cpu_ms_per_image"],
+        idle=max(0.0, 1 - sum(tag["cpu_seconds"].values()) / capacity),
+    )
+
+
+def arrangements() -> Iterator[tuple[int, int, int]]:
+    """Yield (sessions, threads of each, batch): one thread a processor, and all threads for one call."""
+    count = available_cpus()
+    shapes = [(count, 1), (1, count)] if count > 1 else [(1, 1)]
+    yield from ((sessions, threads, batch) for (sessions, threads), batch in itertools.product(shapes, BATCHES))
+
+
+def try_settings(bundle: Bundle, progress: Callable[[str], None]) -> Iterator[Setting]:
+    """Time the model alone in each arrangement, on random pixels, which cost what photos cost."""
+    size = bundle.preprocess.size
+    images = np.random.default_rng(0).integers(0, 256, (PREPARED, size, size, 3), dtype=np.uint8)
+    for sessions, threads, batch in arrangements():
+        progress(f"model alone: {sessions} at once, {threads} threads each, batch {batch}")
+        classifier = OnnxClassifier(bundle, threads=threads)
+        classifier.scores(images[:batch])
+        with ThreadPoolExecutor(sessions) as executor:
+            begun = time.monotonic()
+            until = begun + SETTING_SECONDS
+            done = sum(executor.map(_classify_until, itertools.repeat((classifier, images[:batch], until), sessions)))
+            yield Setting(sessions, threads, batch, done / (time.monotonic() - begun))
+
+
+def _classify_until(work: tuple[OnnxClassifier, Any, float]) -> int:
+    classifier, images, until = work
+    done = 0
+    while time.monotonic() < until:
+        classifier.scores(images)
+        done += len(images)
+    return done
