@@ -31,8 +31,10 @@ MODEL_INT8 = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 CARD = "MODEL_CARD.md"
-MODELS: Mapping[Precision, str] = {"fp32": MODEL, "int8": MODEL_INT8}
+MODELS: Mapping[Precision, str] = {"fp32": MODEL, "int8": MODEL_INT8, "fp16": WEIGHTS}
+"""The file that each precision runs: onnxruntime the first two, torch the last one."""
 REQUIRED_FILES = (MODEL, WEIGHTS, GOLDEN, CARD)
+ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 INPUT = "images"
 LOGITS = "logits"
@@ -94,7 +96,7 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX file of this precision."""
+        """The file of this precision."""
         return self.path / MODELS[self.precision]
 
     @property
@@ -104,18 +106,18 @@ class Bundle:
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
-        """Those that it has a model of."""
-        return tuple(precision for precision, name in MODELS.items() if name in self.files)
+        """Those that it has an ONNX model of."""
+        return tuple(name for name in ONNX_PRECISIONS if MODELS[name] in self.files)
 
-    def at(self, precision: PrecisionChoice) -> "Bundle":
-        """Return the bundle with the model of a precision chosen and its file checked.
+    def at(self, precision: PrecisionChoice | Precision) -> "Bundle":
+        """Return the bundle with the model of a precision chosen and its file checked. fp16 is for torch on a GPU.
 
         auto: int8 where it has such a model, which is the faster one on a CPU, else fp32. Raises UsageError where it
         has none, BundleError where the file differs from its hash.
         """
         if precision == "auto":
             return self.at("int8" if "int8" in self.precisions else "fp32")
-        if precision not in self.precisions:
+        if precision not in (*self.precisions, "fp16"):
             raise UsageError(
                 f"{self.title} has no {precision} model, only {', '.join(self.precisions)}; "
                 "`cataloger models quantize` makes one"

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from cataloger import ledger as ledgers
 from cataloger.bundle import Bundle, default_bundle_path, read_bundle, resolve_bundle_path
-from cataloger.classify.onnx import OnnxClassifier, choose_provider, device_of
+from cataloger.classify.engine import choose_engine
 from cataloger.cpus import available_cpus
 from cataloger.db.database import Database
 from cataloger.decode import DecodePool
@@ -92,8 +92,10 @@ class Job:
         self.report = JobReport(RunReport(), options)
         self._started = time.monotonic()
         self._total: int | None = None
-        self.device = device_of(choose_provider(options.run.device))
-        self.default = self._at_precision(read_bundle(resolve_bundle_path(options.model or "default")))
+        self.engine = choose_engine(options.run.device)
+        self.default = self.engine.bundle(
+            read_bundle(resolve_bundle_path(options.model or "default")), options.run.precision
+        )
 
     @property
     def interrupted(self) -> bool:
@@ -103,7 +105,7 @@ class Job:
     @contextmanager
     def running(self, database: Database) -> Iterator[Run]:
         """Give the run's row; it is closed whatever happens."""
-        run = open_run(database, command=self.options.command, options=self.options.record, device=self.device)
+        run = open_run(database, command=self.options.command, options=self.options.record, device=self.engine.device)
         self.report.run_id = run.id
         try:
             yield run
@@ -158,7 +160,7 @@ class Job:
             lease = stack.enter_context(hold_lease(database, ref.id, run.id))
             # The children start while the model is loaded here.
             pool = stack.enter_context(self._pool(bundle))
-            classifier = OnnxClassifier(bundle, device=self.options.run.device)
+            classifier = self.engine.open(bundle)
             model = model_ref(bundle)
             self._note_model(bundle, classifier.device)
             if ledgers.pin_model(database, ref, model, run.id):
@@ -212,17 +214,12 @@ class Job:
                 f"{self.default.title} and tags every image again"
             )
         logger.info("using %s, which %s began with", bundle.title, ref.root)
-        return self._at_precision(bundle)
+        return self.engine.bundle(bundle, self.options.run.precision)
 
     def labels(self, database: Database | None, source: Source) -> tuple[str, ...]:
         """Return what the model of a source can answer, whether the source is known or not."""
         known = database and ledgers.find_source(database, kind=source.kind, root=source.root)
         return (self.bundle(database, known) if database and known else self.default).labels
-
-    def _at_precision(self, bundle: Bundle) -> Bundle:
-        """Choose the model that the run asks for; integers are faster on a CPU alone."""
-        wanted = self.options.run.precision
-        return bundle.at("fp32" if wanted == "auto" and self.device != "cpu" else wanted)
 
     def _note_model(self, bundle: Bundle, device: str) -> None:
         name = f"{bundle.title} in {bundle.precision} on {device}"

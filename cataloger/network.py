@@ -26,6 +26,9 @@ BLOCKS = (
     (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
 )  # fmt: skip
 
+PROTOTYPES = "familiarity.prototypes"
+"""Name of the prototypes among a bundle's weights."""
+
 FROZEN_BLOCK = 12
 """The paper freezes everything up to the batch norm of this block's depthwise convolution."""
 
@@ -202,6 +205,31 @@ class Network(nn.Module):
 def normalise(pixels: Tensor) -> Tensor:
     """Turn uint8 N x size x size x 3 into the network's float input N x 3 x size x size in [-1, 1]."""
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+class FromPixels(nn.Module):
+    """The network with normalisation in front, so that no caller can get that wrong.
+
+    prototypes: float32 K x 1024 of length one; see `cataloger.training.familiarity`.
+    """
+
+    prototypes: Tensor
+
+    def __init__(self, network: Network, prototypes: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("prototypes", prototypes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits, place scores and familiarity (N) of uint8 images N x size x size x 3."""
+        return self.of_inputs(normalise(images))
+
+    def of_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the same of normalised images N x 3 x size x size."""
+        feature_map = self.network.feature_map(self.network.frozen_features(inputs))
+        logits, place_scores = self.network.read(feature_map)
+        pooled = F.normalize(feature_map.mean(dim=(2, 3)), dim=1)
+        return logits, place_scores, (pooled @ self.prototypes.T).amax(dim=1)
 
 
 def count_parameters(network: nn.Module) -> tuple[int, int]:

@@ -87,7 +87,7 @@ class Classifier:
     calibration = Calibration()
     device = "cpu"
 
-    def __init__(self, bundle, *, device):
+    def __init__(self, bundle):
         self.shift = bundle.shift
 
     def scores(self, pixels):
@@ -105,6 +105,7 @@ class Shop(Job):
     def __init__(self, url, photos, model, hooks):
         super().__init__(JobOptions("sync", {}, url, run=RunOptions(batch_size=2)), hooks)
         self.photos = photos
+        self.engine = SimpleNamespace(device="cpu", open=Classifier)
         self.default = SimpleNamespace(
             **vars(MODELS[model]),
             calibration_id="c" * 64,
@@ -113,6 +114,7 @@ class Shop(Job):
             path=jobs.Path("/m"),
             labels=LABELS,
             precision="fp32",
+            title=model,
         )
 
     def bundle(self, database, ref):
@@ -495,7 +497,6 @@ class History(RuleBasedStateMachine):
 @pytest.fixture
 def database(url, monkeypatch):
     """A database with our tables and the shop's, on each engine; everything goes in pages of two or three."""
-    monkeypatch.setattr(jobs, "OnnxClassifier", Classifier)
     monkeypatch.setattr(pipeline, "WRITE_EVERY_RESULTS", 2)
     for module in (presence, product_results, prune, restoring, undo, write_back):
         monkeypatch.setattr(module, "PAGE", 2)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cataloger.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, WEIGHTS, Bundle
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.errors import QualityGateError
-from cataloger.network import Network, normalise
+from cataloger.network import PROTOTYPES, FromPixels, Network, normalise
 from cataloger.records import Floats, Pixels
 
 PARITY_TOLERANCE = 1e-3
@@ -23,29 +23,7 @@ PARITY_IMAGES = 64
 GOLDEN_IMAGES = 8
 GOLDEN_SEED = 20_240_601
 OPSET = 20
-PROTOTYPES = "familiarity.prototypes"
 BATCH_LIMIT = 4096
-
-
-class FromPixels(nn.Module):
-    """The network with normalisation in front, so that no caller can get that wrong.
-
-    prototypes: float32 K x 1024 of length one; see `cataloger.training.familiarity`.
-    """
-
-    prototypes: Tensor
-
-    def __init__(self, network: Network, prototypes: Tensor) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("prototypes", prototypes)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits, place scores and familiarity (N) of uint8 images N x size x size x 3."""
-        feature_map = self.network.feature_map(self.network.frozen_features(normalise(images)))
-        logits, place_scores = self.network.read(feature_map)
-        pooled = nn.functional.normalize(feature_map.mean(dim=(2, 3)), dim=1)
-        return logits, place_scores, (pooled @ self.prototypes.T).amax(dim=1)
 
 
 class _FrozenFromPixels(nn.Module):

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -10,7 +11,6 @@ from cataloger.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, PLACE_SCORES, R
 from cataloger.calibration import Calibration
 from cataloger.classify.base import Scores
 from cataloger.errors import BundleError, UsageError
-from cataloger.options import Device
 from cataloger.records import Floats, Pixels
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
@@ -22,12 +22,12 @@ DISABLED_OPTIMIZERS = ["WeightBiasQuantization"]
 class OnnxClassifier:
     """Runs a bundle's ONNX model, that of its precision. Safe to call from several threads at once.
 
-    threads: processors that one call uses. device: "cuda" raises UsageError where onnxruntime cannot use one.
+    threads: processors that one call uses. device: "cuda" raises UsageError where onnxruntime cannot start it.
     """
 
-    def __init__(self, bundle: Bundle, *, device: Device = "cpu", threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> None:
         self._bundle = bundle
-        provider = choose_provider(device)
+        provider = CUDA_PROVIDER if device == "cuda" else CPU_PROVIDER
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -54,7 +54,7 @@ class OnnxClassifier:
 
     @property
     def device(self) -> str:
-        return device_of(self._session.get_providers()[0])
+        return "cuda" if self._session.get_providers()[0] == CUDA_PROVIDER else "cpu"
 
     def scores(self, pixels: Pixels) -> Scores:
         """Classify uint8 N x size x size x 3."""
@@ -78,20 +78,9 @@ class OnnxClassifier:
         self._wanted = [LOGITS, FAMILIARITY] if FAMILIARITY in names else [LOGITS]
 
 
-def choose_provider(device: Device) -> str:
-    """Turn --device into an execution provider. Raises UsageError for a GPU that onnxruntime cannot use."""
-    has_cuda = CUDA_PROVIDER in onnxruntime.get_available_providers()
-    if device == "cuda" and not has_cuda:
-        raise UsageError(
-            "--device cuda: the installed onnxruntime has no CUDA support; replace it "
-            "(pip uninstall onnxruntime && pip install onnxruntime-gpu), or use --device cpu"
-        )
-    return CUDA_PROVIDER if has_cuda and device != "cpu" else CPU_PROVIDER
-
-
-def device_of(provider: str) -> str:
-    """Return the name of an execution provider's device: "cuda" or "cpu"."""
-    return "cuda" if provider == CUDA_PROVIDER else "cpu"
+def has_cuda_provider() -> bool:
+    """True where the installed onnxruntime was built for GPUs of NVIDIA."""
+    return CUDA_PROVIDER in onnxruntime.get_available_providers()
 
 
 def replay_golden(bundle: Bundle) -> float:

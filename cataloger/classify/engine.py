@@ -1,0 +1,72 @@
+"""Which engine runs a model on which device, and in which precision."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cataloger.bundle import Bundle
+from cataloger.classify.base import Classifier
+from cataloger.classify.onnx import OnnxClassifier, has_cuda_provider
+from cataloger.errors import UsageError
+from cataloger.options import Device, PrecisionChoice
+
+NVIDIA = Path("/dev/nvidiactl")
+"""There where Linux has a GPU of NVIDIA; asking torch would take seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A way to run models. name: "onnxruntime" or "torch". device: "cpu" or "cuda"."""
+
+    name: Literal["onnxruntime", "torch"]
+    device: Literal["cpu", "cuda"]
+
+    def bundle(self, bundle: Bundle, precision: PrecisionChoice) -> Bundle:
+        """Choose the precision. On a GPU auto is fp32 in onnxruntime and fp16 in torch, and int8 a UsageError."""
+        if self.device == "cpu":
+            return bundle.at(precision)
+        if precision == "int8":
+            raise UsageError("--precision int8 is for CPUs; on a GPU leave it out, or say fp32")
+        if self.name == "torch" and precision == "auto":
+            return bundle.at("fp16")
+        return bundle.at("fp32")
+
+    def open(self, bundle: Bundle) -> Classifier:
+        """Load a bundle's model in the precision that was chosen for it."""
+        if self.name == "torch":
+            from cataloger.classify.torch import TorchClassifier
+
+            return TorchClassifier(
+                bundle, device=self.device, precision="fp16" if bundle.precision == "fp16" else "fp32"
+            )
+        return OnnxClassifier(bundle, device=self.device)
+
+
+def choose_engine(device: Device) -> Engine:
+    """Turn --device into an engine. auto: a GPU where one can be used, else the CPU.
+
+    Raises UsageError where --device cuda finds nothing that could use one.
+    """
+    if device != "cpu" and has_cuda_provider():
+        return Engine("onnxruntime", "cuda")
+    if device == "cuda" or (device == "auto" and NVIDIA.exists()):
+        problem = _torch_problem()
+        if problem is None:
+            return Engine("torch", "cuda")
+        if device == "cuda":
+            raise UsageError(
+                f"--device cuda: onnxruntime has no CUDA support, and {problem}. Install torch "
+                "(pip install 'fashion-cataloger[torch]'), or replace onnxruntime (pip uninstall onnxruntime && "
+                "pip install onnxruntime-gpu), or use --device cpu"
+            )
+    return Engine("onnxruntime", "cpu")
+
+
+def _torch_problem() -> str | None:
+    """Say why torch cannot be used on a GPU; None if it can."""
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "safetensors")):
+        return "torch is not installed"
+    import torch
+
+    return None if torch.cuda.is_available() else "torch finds no usable GPU"

@@ -1,0 +1,156 @@
+"""The GPU backend: a bundle's weights in torch, in half precision, one recorded CUDA graph for each size of batch.
+
+On a GPU this network is a hundred small kernels whose launches would take longer than their work; a graph launches
+them at once. Two slots, each with a stream and pinned memory of its own, let the copies of one batch run beside the
+work of another. On the CPU, where it is checked against onnxruntime, it computes in float32 and without graphs.
+"""
+
+import queue
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from cataloger.bundle import WEIGHTS, Bundle, check_files
+from cataloger.calibration import Calibration
+from cataloger.classify.base import Scores
+from cataloger.errors import BundleError
+from cataloger.network import PROTOTYPES, ConvBNReLU6, FromPixels, Network
+from cataloger.options import TorchPrecision
+from cataloger.records import Floats, Pixels
+
+BATCHES = (8, 32, 128, 256)
+"""Sizes that graphs are recorded for; a batch is filled up to the next one with black images."""
+SLOTS = 2
+WARM_UPS = 3
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+
+
+class TorchClassifier:
+    """Runs a bundle's weights on one device. Safe to call from several threads at once.
+
+    device: "cuda" or "cpu". precision: "fp16" only on a GPU. Raises BundleError where the weights do not fit.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: str = "cuda", precision: TorchPrecision = "fp16") -> None:
+        check_files(bundle, (WEIGHTS,))
+        self._bundle = bundle
+        self._device = torch.device(device)
+        self._size = bundle.preprocess.size
+        self._model = _load(bundle, DTYPES[precision]).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        if self._device.type == "cuda":
+            for _ in range(SLOTS):
+                self._slots.put(_Slot(self._model, self._size, self._device))
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return self._bundle.labels
+
+    @property
+    def calibration(self) -> Calibration:
+        return self._bundle.calibration
+
+    @property
+    def device(self) -> str:
+        return self._device.type
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Classify uint8 N x size x size x 3, in parts of the largest batch at most."""
+        parts = [pixels[start : start + BATCHES[-1]] for start in range(0, len(pixels), BATCHES[-1])]
+        return Scores.joined([self._scores(part) for part in parts])
+
+    def _scores(self, pixels: Pixels) -> Scores:
+        if self._device.type != "cuda":
+            with torch.inference_mode():
+                return _as_scores(self._model(torch.from_numpy(np.ascontiguousarray(pixels))))
+        slot = self._slots.get()
+        try:
+            return slot.scores(pixels)
+        finally:
+            self._slots.put(slot)
+
+
+class _InDtype(FromPixels):
+    """The network on pixels, all of it but the normalisation in the dtype of its weights."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = images.permute(0, 3, 1, 2).to(self.prototypes.dtype, memory_format=torch.channels_last)
+        return self.of_inputs(inputs / 127.5 - 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """A recorded run over one size of batch: its input and its outputs."""
+
+    graph: Any
+    images: Tensor
+    outputs: tuple[Tensor, Tensor]
+
+
+class _Slot:
+    """What one batch at a time needs on a GPU: a stream, pinned memory, and the graphs."""
+
+    def __init__(self, model: nn.Module, size: int, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pinned = torch.zeros((BATCHES[-1], size, size, 3), dtype=torch.uint8).pin_memory()
+        self._graphs = {batch: self._record(model, batch, device) for batch in BATCHES}
+
+    def _record(self, model: nn.Module, batch: int, device: torch.device) -> _Graph:
+        images = torch.zeros((batch, *self._pinned.shape[1:]), dtype=torch.uint8, device=device)
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            for _ in range(WARM_UPS):
+                model(images)
+            self._stream.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=self._stream):
+                logits, _, familiarity = model(images)
+        return _Graph(graph, images, (logits, familiarity))
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Classify at most BATCHES[-1] images."""
+        count = len(pixels)
+        batch = next(size for size in BATCHES if size >= count)
+        recorded = self._graphs[batch]
+        self._pinned[:count].copy_(torch.from_numpy(np.ascontiguousarray(pixels)))
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            recorded.images[:count].copy_(self._pinned[:count], non_blocking=True)
+            recorded.graph.replay()
+            logits, familiarity = (output[:count].float().to("cpu", non_blocking=True) for output in recorded.outputs)
+            self._stream.synchronize()
+        return Scores(logits.numpy(), familiarity.numpy())
+
+
+def _load(bundle: Bundle, dtype: torch.dtype) -> nn.Module:
+    """Read the weights, fold each batch norm into its convolution."""
+    try:
+        tensors = {name: tensor.float() for name, tensor in load_file(bundle.path / WEIGHTS).items()}
+        prototypes = tensors.pop(PROTOTYPES)
+        network = Network(bundle.network, size=bundle.preprocess.size)
+        missing, unknown = network.load_state_dict(tensors, strict=False)
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise BundleError(f"the weights of {bundle.path} cannot be used: {error}") from error
+    missing = [name for name in missing if "num_batches" not in name]
+    if missing or unknown:
+        raise BundleError(f"the weights of {bundle.path} do not fit its network, e.g. {(missing + unknown)[0]}")
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, ConvBNReLU6):
+            module.conv, module.bn = fuse_conv_bn_eval(module.conv, module.bn), nn.Identity()  # type: ignore[assignment]
+    return _InDtype(network, prototypes).eval().to(dtype)
+
+
+def _as_scores(outputs: tuple[Tensor, Tensor, Tensor]) -> Scores:
+    logits, familiarity = (_floats(outputs[index]) for index in (0, 2))
+    return Scores(logits, familiarity)
+
+
+def _floats(tensor: Tensor) -> Floats:
+    values: Floats = tensor.float().cpu().numpy()
+    return values
