@@ -56,7 +56,7 @@ def current(
     db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
 ) -> None:
     """Say which revision the tables have and which one this version needs."""
-    revision, head = schemas.current(db, schema=schema), schemas.head()
+    revision, head = schemas.current(db, schema=schema), schemas.HEAD
     if json_output:
         render.print_json({"db": redact(db), "revision": revision, "head": head})
     else:

@@ -83,7 +83,7 @@ def open_database(url: str, *, schema: str | None = None) -> Database:
     hint = f"--db '{redact(url)}'" + (f" --schema {schema}" if schema else "")
     if revision is None:
         raise SchemaError(f"{redact(url)} has no tables of cataloger: run `cataloger db upgrade {hint}`")
-    if revision != schemas.head():
+    if revision != schemas.HEAD:
         schemas.refuse_newer(revision, url)
         raise SchemaError(
             f"the tables in {redact(url)} are older than this version: run `cataloger db upgrade {hint}`"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import cataloger
 from cataloger.bundle import GOLDEN, default_bundle_path
 from cataloger.cli.app import app
-from cataloger.db.schema import head
+from cataloger.db.schema import HEAD
 
 runner = CliRunner()
 
@@ -69,11 +69,11 @@ def test_a_model_that_computes_something_else_does_not_verify(tmp_path):
 
 def test_the_tables_are_made_once(tmp_path):
     url = f"sqlite:///{tmp_path / 'x.db'}"
-    assert f"revision none, this version has {head()}" in run("db", "current", "--db", url).stdout
-    assert run("db", "upgrade", "--db", url).stdout == f"{url}: from no tables to {head()}\n"
-    assert run("db", "upgrade", "--db", url).stdout == f"{url}: already at {head()}\n"
+    assert f"revision none, this version has {HEAD}" in run("db", "current", "--db", url).stdout
+    assert run("db", "upgrade", "--db", url).stdout == f"{url}: from no tables to {HEAD}\n"
+    assert run("db", "upgrade", "--db", url).stdout == f"{url}: already at {HEAD}\n"
     current = json.loads(run("db", "current", "--db", url, "--json").stdout)
-    assert current == {"db": url, "revision": head(), "head": head()}
+    assert current == {"db": url, "revision": HEAD, "head": HEAD}
 
 
 def test_the_statements_can_be_printed_for_somebody_else_to_run():
