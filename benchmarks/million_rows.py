@@ -1,10 +1,12 @@
-"""How time and memory of a sync without anything to do grow with the product table.
+"""How time and memory of a sync grow with the product table: with nothing to do, and with some new rows.
 
     python benchmarks/million_rows.py sqlite:///rows.db [--rows 10000,100000,1000000]
 
 Each size gets a table of rows that share the images of examples/images, and a ledger as if all of them had been
 tagged: a few rows really are, the others are copies of those. Then `cataloger sync --dry-run` and `cataloger sync`
-go over it. Printed for each size: seconds, and the peak memory of the command's own process.
+go over it, and once more after NEW rows were added. Printed for each size: seconds, the peak memory of the command's
+own process, and what recording one new image among so many known ones took: processor time of cataloger, and time
+altogether, which the database server had a part in.
 The database must be empty, or one that this program has filled.
 """
 
@@ -15,12 +17,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, func, insert, inspect, select
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, delete, func, insert, inspect, select
 
 from cataloger.db.database import Database, open_database
 from cataloger.db.models import Current, Item, Result, Source
@@ -28,15 +30,20 @@ from cataloger.ledger import digest
 
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 CHUNK = 10_000
+NEW = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a command took. memory: peak resident set of its own process, bytes."""
+    """What a command took. memory: peak resident set of its own process, bytes.
+
+    writing: seconds that it waited for its writes, and processor seconds that it spent on them.
+    """
 
     seconds: float
     memory: int
     report: dict[str, Any]
+    writing: tuple[float, float] = (0.0, 0.0)
 
 
 def main() -> None:
@@ -46,21 +53,45 @@ def main() -> None:
     parser.add_argument("--rows", default="10000,100000,1000000")
     arguments = parser.parse_args()
     run("db", "upgrade", "--db", arguments.url)
-    print("      rows   plan s  plan MB   no-op s  no-op MB", flush=True)
+    print("      rows   plan s  plan MB   no-op s  no-op MB  CPU ms   wall ms   new MB", flush=True)
     for rows in map(int, arguments.rows.split(",")):
         prepare(arguments.url, rows)
         plan, nothing = sync(arguments.url, rows, "--dry-run"), sync(arguments.url, rows)
         for measured in (plan, nothing):
             if measured.report["skipped_by_reason"] != {"unchanged": rows}:
                 raise SystemExit(f"something was to do: {measured.report}")
+        new = add_rows(arguments.url, rows)
         figures = (plan.seconds, plan.memory / 1e6, nothing.seconds, nothing.memory / 1e6)
-        print(f"{rows:10,} {figures[0]:8.1f} {figures[1]:8.0f} {figures[2]:9.1f} {figures[3]:9.0f}", flush=True)
+        line = f"{rows:10,} {figures[0]:8.1f} {figures[1]:8.0f} {figures[2]:9.1f} {figures[3]:9.0f}"
+        waited, busy = (1000 * seconds / NEW for seconds in new.writing)
+        print(f"{line} {busy:8.2f} {waited:9.2f} {new.memory / 1e6:8.0f}", flush=True)
 
 
 def sync(url: str, rows: int, *flags: str) -> Measured:
     """Run the command over the table of a size."""
     table = ["--table", f"products_{rows}", "--id", "id", "--image", "image", "--image-root", str(IMAGES)]
     return run("sync", "--db", url, *table, "--source-name", f"{rows} rows", "--json", *flags)
+
+
+def add_rows(url: str, rows: int) -> Measured:
+    """Add rows to the table of a size and sync it; then take both back, so that the size stays what it is."""
+    names = cycle(sorted(path.name for path in IMAGES.glob("*.png")))
+    database, table = open_database(url), Table(f"products_{rows}", MetaData(), Column("id", Integer))
+    try:
+        fill_table(database, f"products_{rows}", islice(names, NEW), start=rows)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "profile.json"
+            measured = sync(url, rows, "--profile", str(file))
+            profile = json.loads(file.read_text(encoding="utf-8"))
+        if measured.report["done"] != NEW:
+            raise SystemExit(f"{NEW} rows were new, but {measured.report['done']} were done")
+        with database.begin() as connection:
+            connection.execute(delete(table).where(table.c.id >= rows))
+        sync(url, rows, "--forget")
+    finally:
+        database.close()
+    writing = (profile["waited_seconds"]["writing"], profile["cpu_seconds"]["writing"])
+    return replace(measured, writing=writing)
 
 
 def run(*arguments: str) -> Measured:

@@ -281,9 +281,15 @@ class World:
 
 
 @pytest.fixture
-def world(database):
+def make_world():
+    """Make a world with a started run in a database."""
+    return lambda database: World(database, register_source(database, kind="folder", root="/photos"), MODEL).begin()
+
+
+@pytest.fixture
+def world(database, make_world):
     """A world with a started run, on each engine."""
-    return World(database, register_source(database, kind="folder", root="/photos"), MODEL).begin()
+    return make_world(database)
 
 
 @pytest.fixture

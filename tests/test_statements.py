@@ -130,3 +130,44 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
     source = TableOptions(table="products", ids=("id",), image="photo")
     assert sync(SyncOptions(shop, source, run=RunOptions(batch_size=25))).run.done == 25
     assert held == [[0, 0]]
+
+
+@contextmanager
+def instructions(engine):
+    """Count hundreds of instructions that SQLite executes; the list holds their number at the end."""
+    counted = [0]
+
+    def count():
+        counted[0] += 1
+
+    def watch(connection, *_):
+        connection.connection.dbapi_connection.set_progress_handler(count, 100)
+
+    event.listen(engine, "before_cursor_execute", watch)
+    try:
+        yield counted
+    finally:
+        event.remove(engine, "before_cursor_execute", watch)
+        with engine.connect() as connection:
+            connection.connection.dbapi_connection.set_progress_handler(None, 0)
+
+
+@pytest.mark.parametrize("products", [False, True], ids=["images", "products"])
+def test_a_batch_costs_the_same_however_much_is_known(tmp_path, make, make_world, products):
+    work = []
+
+    def good(number):
+        return make.good(f"{number}.jpg", product_key=f"P{number // 2}" if products else None)
+
+    with closing(databases.open_database(f"sqlite:///{tmp_path}/a.db")) as database:
+        world = make_world(database)
+        for known in (256, 6400):
+            for start in range(0, known, 256):
+                world.sink.write([good(1000 * known + start + n) for n in range(256)])
+            new = [good(-known - n) for n in range(64)]
+            with instructions(database.engine) as counted:
+                assert len(list(world.ledger.plan([result.item for result in new]))) == 64
+                world.sink.write(new)
+            work.append(counted[0])
+    assert work[0] > 10
+    assert work[1] < 1.3 * work[0]

@@ -79,8 +79,9 @@ class DatabaseSink:
     def _products_of(self, connection: Connection, items: Sequence[Item]) -> set[str]:
         """Return the products, by hash, that known items have belonged to until now."""
         mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([digest(item.key) for item in items])
-        query = select(ItemRow.product_hash).where(mine, ItemRow.product_hash.is_not(None)).distinct()
-        return {str(product) for product in connection.scalars(query)}
+        # Asked for distinct products that are not null, SQLite walks through all products of the source instead.
+        products = connection.scalars(select(ItemRow.product_hash).where(mine))
+        return {product for product in products if product is not None}
 
     def _write_items(self, connection: Connection, items: Sequence[Item]) -> dict[str, int]:
         """Make the items known; return their ids by key hash."""
