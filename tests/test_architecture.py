@@ -66,6 +66,7 @@ FLOORS = (
     ("cataloger.bare_worker", 0),
     ("cataloger.profiling", 5),
     ("cataloger.bench", 5),
+    ("cataloger.explain", 3),
     ("cataloger.sync", 5),
     ("cataloger.cli", 6),
     ("cataloger.__main__", 7),

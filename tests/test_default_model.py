@@ -1,4 +1,4 @@
-"""The scripts that make the shipped model, and the picture of where it looks."""
+"""The script that chooses what the shipped model is trained on."""
 
 import csv
 import subprocess
@@ -6,15 +6,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-
-pytest.importorskip("matplotlib", reason="the extra 'train' is not installed")
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "default_model"
-IMAGES = ROOT / "examples" / "images"
 
 
 def run(script, *arguments):
@@ -54,17 +49,3 @@ def test_the_published_split_keeps_its_names_and_parts(data):
     run("manifest.py", data, data / "out.csv", "--published-split")
     rows = read(data / "out.csv")
     assert [(row["labels"], row["split"]) for row in rows] == [("Caps", "train")] * 3 + [("Caps", "test")]
-
-
-def test_the_map_of_a_category_lies_where_the_thing_is(tmp_path):
-    canvas = Image.new("RGB", (448, 224), "white")
-    hat = Image.open(IMAGES / "blue-fedora.png").convert("RGBA").resize((224, 224))
-    canvas.paste(hat, (0, 0), hat)
-    canvas.save(tmp_path / "left.png")
-    run("activation_maps.py", tmp_path / "maps.png", tmp_path / "left.png")
-    with Image.open(tmp_path / "maps.png") as drawn:
-        pixels = np.asarray(drawn.convert("RGB")).astype(int)
-    # The second of four pictures in a row; colour is what is not grey.
-    width = pixels.shape[1] // 4
-    colour = (pixels.max(axis=2) - pixels.min(axis=2))[:, width : 2 * width].sum(axis=0)
-    assert colour[: width // 2].sum() > 2 * colour[width // 2 :].sum()

@@ -100,6 +100,7 @@ def register_commands() -> None:
         db,
         doctor,
         evaluate,
+        explain,
         models,
         recalibrate,
         runs,
@@ -114,6 +115,7 @@ def register_commands() -> None:
     app.command("inspect", epilog=dataset.EXAMPLES)(dataset.inspect)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train)
     app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+    app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
     app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
     app.command("recalibrate", epilog=recalibrate.EXAMPLES)(recalibrate.recalibrate)
     app.add_typer(models.app, name="models")

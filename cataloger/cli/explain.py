@@ -1,0 +1,75 @@
+"""`cataloger explain`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cataloger.bundle import read_bundle, resolve_bundle_path
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.errors import UsageError
+
+if TYPE_CHECKING:
+    from cataloger.explain import Explanation
+    from cataloger.records import Failure
+
+EXAMPLES = """\b
+Examples:
+  cataloger explain dress.jpg
+  cataloger explain photos/*.jpg --output why.png --categories 5
+"""
+
+
+def explain(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Images to explain.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture to draw.")] = Path(
+        "explanation.png"
+    ),
+    categories: Annotated[int, typer.Option("--categories", min=1, max=5, help="Maps an image, best first.")] = 3,
+    model: flags.ModelOption = None,
+    precision: flags.PrecisionOption = flags.DEFAULTS.precision,
+    json_output: flags.JsonOption = False,
+) -> None:
+    """Show why: draw, for the best categories of each image, the places that speak for them.
+
+    The maps are the network's own scores of its places, whose mean the answer is. They show where evidence was found,
+    not the outline of a thing.
+    """
+    from cataloger.explain import draw
+    from cataloger.explain import explain as find
+    from cataloger.records import Failure
+
+    if output.suffix.lower() != ".png" or not output.absolute().parent.is_dir():
+        raise UsageError(f"--output {output}: name a .png file in a folder that exists")
+    bundle = read_bundle(resolve_bundle_path(model or "default")).at(precision)
+    found = list(find(bundle, images))
+    explanations = [each for each in found if not isinstance(each, Failure)]
+    failures = [each for each in found if isinstance(each, Failure)]
+    if explanations:
+        draw(explanations, categories).save(output)
+    if json_output:
+        failed = [{"file": each.item.uri, "error_code": each.code, "error_text": each.message} for each in failures]
+        render.print_json([*(each.as_json() for each in explanations), *failed])
+    else:
+        _print(explanations, failures, output)
+    if failures:
+        raise typer.Exit(3)
+
+
+def _print(explanations: "list[Explanation]", failures: "list[Failure]", output: Path) -> None:
+    console = render.stdout_console()
+    rows = [
+        (Path(each.item.uri).name, each.decision or "", ", ".join(map(_answer, each.labels, each.confidences)))
+        for each in explanations
+    ]
+    if rows:
+        console.print(render.table(("image", "decision", "categories, best first"), rows))
+        console.print(f"wrote {output}", markup=False)
+    if failures:
+        lines = [(each.item.uri, each.code, each.message) for each in failures]
+        console.print(render.table(("not explained", "code", "why"), lines))
+
+
+def _answer(label: str, confidence: float) -> str:
+    return f"{label} {confidence:.2f}"

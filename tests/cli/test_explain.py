@@ -1,0 +1,120 @@
+"""`cataloger explain`: the answer that `tag` gives, and maps that lie where the thing is."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from cataloger.bundle import default_bundle_path, read_bundle
+from cataloger.classify.onnx import OnnxClassifier
+from cataloger.cli.app import app
+from cataloger.explain import activation_map, draw, explain, overlaid
+from cataloger.preprocess import load
+
+IMAGES = Path(__file__).parents[2] / "examples" / "images"
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return read_bundle(default_bundle_path()).at("auto")
+
+
+def drawing(name, size):
+    return Image.open(IMAGES / name).convert("RGBA").resize(size)
+
+
+def invoke(*arguments, status=0):
+    result = CliRunner().invoke(app, ["explain", *map(str, arguments)])
+    assert result.exit_code == status, result.output + str(result.exception)
+    return result
+
+
+def weight_of_sides(heat):
+    half = heat.shape[1] // 2
+    return heat[:, :half].sum(), heat[:, half:].sum()
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+def test_each_thing_lights_up_on_its_own_side(bundle, tmp_path, is_left):
+    canvas = Image.new("RGB", (448, 224), "white")
+    hat, sunglasses = drawing("blue-fedora.png", (200, 150)), drawing("sunglasses.png", (200, 100))
+    canvas.paste(hat, (10 if is_left else 240, 40), hat)
+    canvas.paste(sunglasses, (240 if is_left else 10, 60), sunglasses)
+    canvas.save(tmp_path / "both.png")
+    pixels = load((tmp_path / "both.png").read_bytes(), bundle.preprocess).pixels
+    place_scores = OnnxClassifier(bundle).place_scores(pixels[None])[0]
+    for label, thing_is_left in (("Hat", is_left), ("Sunglasses", not is_left)):
+        left, right = weight_of_sides(activation_map(place_scores, bundle.labels.index(label), 224))
+        assert (left > 1.2 * right) if thing_is_left else (right > 1.2 * left), label
+
+
+def test_the_answer_is_the_one_that_tag_writes(bundle, tmp_path):
+    CliRunner().invoke(app, ["tag", str(IMAGES / "blue-fedora.png"), "--db", f"sqlite:///{tmp_path}/a.db", "-q"])
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        columns = ", ".join(f"label_{rank}, confidence_{rank}" for rank in range(1, 6))
+        row = connection.execute(f"SELECT decision, {columns} FROM cataloger_image_top5").fetchone()
+    (found,) = explain(bundle, [IMAGES / "blue-fedora.png"])
+    assert found.decision == row[0]
+    assert found.labels == row[1::2]
+    assert found.maps[0].max() == pytest.approx(1.0)
+    assert found.maps[4].max() < 1.0
+    assert found.confidences == pytest.approx(row[2::2], abs=1e-5)
+
+
+def test_a_map_shows_where_scores_are_above_those_of_others():
+    scores = np.zeros((4, 3))
+    scores[1] = (6.0, 0.0, 0.0)  # the upper right of two by two places speaks for the first label
+    heat = activation_map(scores, 0, 64)
+    assert np.unravel_index(heat.argmax(), heat.shape) == (
+        heat[:32, 32:].argmax() // 32,
+        32 + heat[:32, 32:].argmax() % 32,
+    )
+    assert 3.0 < heat.max() < 6.0  # 4, and what bicubic interpolation adds
+    assert activation_map(scores, 1, 64).max() == 0.0
+
+
+def test_colour_lies_only_where_the_map_is():
+    pixels = np.full((8, 8, 3), 200, np.uint8)
+    heat = np.zeros((8, 8))
+    heat[:4] = 1.0
+    mixed = overlaid(pixels, heat).astype(int)
+    assert (mixed[4:] == 200).all()
+    assert (mixed[:4].max(axis=2) != mixed[:4].min(axis=2)).all()
+
+
+def test_pictures_keep_their_shape_and_long_names_fit(bundle, tmp_path):
+    Image.new("RGB", (1000, 500), "navy").save(tmp_path / ("wide" * 40 + ".png"))
+    Image.new("RGB", (300, 900), "navy").save(tmp_path / "tall.png")
+    wide, tall = explain(bundle, sorted(tmp_path.glob("*.png"), reverse=True))
+    assert draw([wide], 2).width > 1.5 * draw([tall], 2).width
+    assert draw([wide, tall], 3).height == 2 * draw([tall], 1).height
+
+
+def test_what_people_see(tmp_path):
+    output = invoke(IMAGES / "blue-fedora.png", IMAGES / "sunglasses.png", "-o", tmp_path / "why.png").stdout
+    assert "blue-fedora.png" in output
+    assert "Hat 0." in output
+    with Image.open(tmp_path / "why.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_bad_image_costs_no_other_one(tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    paths = [tmp_path / "bad.jpg", IMAGES / "sunglasses.png", tmp_path / "gone.jpg"]
+    result = invoke(*paths, "-o", tmp_path / "why.png", "--json", status=3)
+    first, second, third = json.loads(result.stdout)
+    assert first["file"].endswith("sunglasses.png")
+    assert (second["error_code"], third["error_code"]) == ("decode.not_image", "io.missing")
+    assert (tmp_path / "why.png").exists()
+    invoke(tmp_path / "bad.jpg", "-o", tmp_path / "none.png", status=3)
+    assert not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize("name", ["why.jpg", "missing/why.png"])
+def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, name):
+    result = CliRunner().invoke(app, ["explain", str(IMAGES / "sunglasses.png"), "-o", str(tmp_path / name)])
+    assert "name a .png file in a folder that exists" in result.output + str(result.exception)
