@@ -30,7 +30,7 @@ def doctor(json_output: flags.JsonOption = False) -> None:
 
     Exit status 1 when something would keep a run from working.
     """
-    findings = [*_machine(), *_packages(), *_onnxruntime(), _model()]
+    findings = [*_machine(), *_packages(), *_onnxruntime(), _model(), _tagging()]
     if json_output:
         render.print_json([{"what": what, "found": found, "ok": ok} for what, found, ok in findings])
     else:
@@ -80,10 +80,27 @@ def _model() -> Finding:
 
     try:
         bundle = read_bundle(default_bundle_path())
-        difference = replay_golden(bundle)
+        differences = {name: replay_golden(bundle.at(name)) for name in bundle.precisions}
     except CatalogerError as error:
         return "default model", str(error), False
-    return "default model", f"{bundle.title}, golden images differ by {difference:.1e}", True
+    found = ", ".join(f"{difference:.1e} in {name}" for name, difference in differences.items())
+    return "default model", f"{bundle.title}, golden images differ by {found}", True
+
+
+def _tagging() -> Finding:
+    """Say what a run would use that is told nothing."""
+    from cataloger.bundle import default_bundle_path, read_bundle
+    from cataloger.classify.engine import choose_engine
+    from cataloger.cpus import available_cpus
+    from cataloger.errors import CatalogerError
+
+    try:
+        engine = choose_engine("auto")
+        precision = engine.bundle(read_bundle(default_bundle_path()), "auto").precision
+    except (CatalogerError, ImportError) as error:
+        return "tagging", str(error), False
+    count = available_cpus()
+    return "tagging", f"{engine.name} on {engine.device} in {precision}; {count} decoding, {count} classifying", True
 
 
 def _version(name: str) -> str | None:

@@ -70,6 +70,7 @@ def show(model: ModelArgument = "default", json_output: flags.JsonOption = False
         return
     rows = [(name.replace("_", " "), _text(value)) for name, value in _summary(bundle).items()]
     rows += [
+        ("precisions", ", ".join(bundle.precisions)),
         ("preprocess", _text(bundle.to_json()["preprocess"])),
         ("network", _text(bundle.to_json()["network"])),
     ]
