@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cataloger.bundle import default_bundle_path
+
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "default_model"
 
@@ -49,3 +51,9 @@ def test_the_published_split_keeps_its_names_and_parts(data):
     run("manifest.py", data, data / "out.csv", "--published-split")
     rows = read(data / "out.csv")
     assert [(row["labels"], row["split"]) for row in rows] == [("Caps", "train")] * 3 + [("Caps", "test")]
+
+
+def test_the_shipped_models_name_no_path_of_the_machine_that_made_them():
+    for path in default_bundle_path().glob("*.onnx"):
+        content = path.read_bytes()
+        assert not [word for word in (b'File "', b"site-packages") if word in content], path.name

@@ -126,7 +126,16 @@ def _to_onnx(module: nn.Module, size: int, outputs: list[str]) -> Any:
     assert program is not None
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
-    return program.model_proto
+    return without_traces(program.model_proto)
+
+
+def without_traces(model: Any) -> Any:
+    """Take out where in whose source each node comes from: paths of this machine, other ones on the next."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 def store_as_half(model: Any) -> Any:

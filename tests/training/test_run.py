@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 
-from cataloger.bundle import WEIGHTS, read_bundle
+import cataloger
+from cataloger.bundle import MODEL, WEIGHTS, read_bundle
 from cataloger.classify.onnx import replay_golden
 from cataloger.cli.app import app
 
@@ -97,6 +98,7 @@ def test_a_page_shows_how_good_it_is(trained, shop):
 def test_nothing_of_this_machine_gets_into_the_bundle(trained, shop):
     text = (shop / "model" / "bundle.json").read_text() + (shop / "model" / "MODEL_CARD.md").read_text()
     assert str(shop) not in text
+    assert str(Path(cataloger.__file__).parent).encode() not in (shop / "model" / MODEL).read_bytes()
 
 
 def test_the_same_command_again_trains_nothing_anew(trained, shop):
