@@ -74,6 +74,7 @@ FLOORS = (
 
 TORCH_MODULES = {
     "cataloger.network",
+    "cataloger.classify.engine",  # only to ask it for a GPU
     "cataloger.classify.torch",
     "cataloger.training.engine",
     "cataloger.training.augmentation",

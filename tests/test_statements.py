@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import event, text
 
-from cataloger import job
+from cataloger.classify import engine
 from cataloger.db import database as databases
 from cataloger.db.database import make_engine, open_source
 from cataloger.options import RunOptions, TableOptions
@@ -113,7 +113,7 @@ def test_bytes_are_read_by_the_group(shop):
 def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypatch):
     engines, held = [], []
 
-    class Watching(job.OnnxClassifier):
+    class Watching(engine.OnnxClassifier):
         """Looks at the connections that are in use while it computes, alone, since there is only one batch."""
 
         def scores(self, pixels):
@@ -124,7 +124,7 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
         engines.append(make_engine(*arguments, **options))
         return engines[-1]
 
-    monkeypatch.setattr(job, "OnnxClassifier", Watching)
+    monkeypatch.setattr(engine, "OnnxClassifier", Watching)
     monkeypatch.setattr(databases, "make_engine", remembered)
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     source = TableOptions(table="products", ids=("id",), image="photo")
