@@ -80,8 +80,7 @@ def _explained(bundle: Bundle, classifier: OnnxClassifier, fetched: Fetched) -> 
         loaded = load(fetched.data, bundle.preprocess)
     except ImageError as error:
         return Failure(fetched.item, error.code, str(error), fetched.content_hash)
-    scores = classifier.scores(loaded.pixels[None])
-    place_scores = classifier.place_scores(loaded.pixels[None])[0]
+    scores, (place_scores,) = classifier.scores_and_places(loaded.pixels[None])
     familiarity = None if scores.familiarity is None else float(scores.familiarity[0])
     answer = Ranking(bundle.labels, bundle.calibration, TOP_K).of(scores.logits[0], familiarity)
     size = loaded.pixels.shape[0]

@@ -94,7 +94,7 @@ class Job:
         self._total: int | None = None
         self.engine = choose_engine(options.run.device)
         self.default = self.engine.bundle(
-            read_bundle(resolve_bundle_path(options.model or "default")), options.run.precision
+            read_bundle(resolve_bundle_path(options.model or "default"), check=()), options.run.precision
         )
 
     @property

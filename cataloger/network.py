@@ -202,15 +202,15 @@ class Network(nn.Module):
         return block
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """Turn uint8 N x size x size x 3 into the network's float input N x 3 x size x size in [-1, 1]."""
-    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Turn uint8 N x size x size x 3 into the network's input N x 3 x size x size in [-1, 1]."""
+    return pixels.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1.0
 
 
 class FromPixels(nn.Module):
     """The network with normalisation in front, so that no caller can get that wrong.
 
-    prototypes: float32 K x 1024 of length one; see `cataloger.training.familiarity`.
+    prototypes: K x 1024 of length one, in the dtype of the weights; see `cataloger.training.familiarity`.
     """
 
     prototypes: Tensor
@@ -222,10 +222,7 @@ class FromPixels(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, place scores and familiarity (N) of uint8 images N x size x size x 3."""
-        return self.of_inputs(normalise(images))
-
-    def of_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the same of normalised images N x 3 x size x size."""
+        inputs = normalise(images, self.prototypes.dtype)
         feature_map = self.network.feature_map(self.network.frozen_features(inputs))
         logits, place_scores = self.network.read(feature_map)
         pooled = F.normalize(feature_map.mean(dim=(2, 3)), dim=1)

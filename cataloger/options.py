@@ -12,7 +12,6 @@ Head = Literal["single", "double"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "int8", "fp16"]
 PrecisionChoice = Literal["auto", "fp32", "int8"]
-TorchPrecision = Literal["fp32", "fp16"]
 
 DEFAULT_DB = "sqlite:///cataloger.db"
 DECISIONS = ("accept", "review", "abstain")

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from cataloger.bundle import Bundle
 from cataloger.calibration import Calibration
 from cataloger.records import Batch, Failure, Floats, Image, Pixels, Prediction, Result
 
@@ -50,6 +51,23 @@ class Classifier(Protocol):
     def scores(self, pixels: Pixels) -> Scores:
         """Classify uint8 N x size x size x 3."""
         ...
+
+
+class OfBundle:
+    """What classifiers that run a bundle have in common."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels, in the order of the logits."""
+        return self._bundle.labels
+
+    @property
+    def calibration(self) -> Calibration:
+        """How its scores become confidences and decisions."""
+        return self._bundle.calibration
 
 
 def log_sum_exp(logits: Floats) -> Floats:

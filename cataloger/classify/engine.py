@@ -37,9 +37,7 @@ class Engine:
         if self.name == "torch":
             from cataloger.classify.torch import TorchClassifier
 
-            return TorchClassifier(
-                bundle, device=self.device, precision="fp16" if bundle.precision == "fp16" else "fp32"
-            )
+            return TorchClassifier(bundle, device=self.device)
         return OnnxClassifier(bundle, device=self.device)
 
 

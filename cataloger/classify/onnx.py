@@ -1,15 +1,13 @@
 """The default backend: onnxruntime on the CPU, or on a GPU where onnxruntime-gpu is installed."""
 
 import zipfile
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import onnxruntime
 
 from cataloger.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, PLACE_SCORES, REQUIRED_FILES, Bundle, check_files
-from cataloger.calibration import Calibration
-from cataloger.classify.base import Scores
+from cataloger.classify.base import OfBundle, Scores
 from cataloger.errors import BundleError, UsageError
 from cataloger.records import Floats, Pixels
 
@@ -19,14 +17,14 @@ DISABLED_OPTIMIZERS = ["WeightBiasQuantization"]
 """It would quantize at load, with one scale for all channels, the layers that a model in int8 keeps in fp32."""
 
 
-class OnnxClassifier:
+class OnnxClassifier(OfBundle):
     """Runs a bundle's ONNX model, that of its precision. Safe to call from several threads at once.
 
     threads: processors that one call uses. device: "cuda" raises UsageError where onnxruntime cannot start it.
     """
 
     def __init__(self, bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> None:
-        self._bundle = bundle
+        super().__init__(bundle)
         provider = CUDA_PROVIDER if device == "cuda" else CPU_PROVIDER
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -45,22 +43,12 @@ class OnnxClassifier:
         self._check_shape()
 
     @property
-    def labels(self) -> Sequence[str]:
-        return self._bundle.labels
-
-    @property
-    def calibration(self) -> Calibration:
-        return self._bundle.calibration
-
-    @property
     def device(self) -> str:
         return "cuda" if self._session.get_providers()[0] == CUDA_PROVIDER else "cpu"
 
     def scores(self, pixels: Pixels) -> Scores:
         """Classify uint8 N x size x size x 3."""
-        logits, *others = self._session.run(self._wanted, {INPUT: pixels})
-        familiarity = np.asarray(others[0], dtype=np.float32) if others else None
-        return Scores(np.asarray(logits, dtype=np.float32), familiarity)
+        return _scores(*self._session.run(self._wanted, {INPUT: pixels}))
 
     def logits(self, pixels: Pixels) -> Floats:
         """Classify uint8 N x size x size x 3; return float32 N x labels."""
@@ -71,11 +59,21 @@ class OnnxClassifier:
         (scores,) = self._session.run([PLACE_SCORES], {INPUT: pixels})
         return np.asarray(scores, dtype=np.float32)
 
+    def scores_and_places(self, pixels: Pixels) -> tuple[Scores, Floats]:
+        """Return what `scores` and `place_scores` do, of one run."""
+        places, *others = self._session.run([PLACE_SCORES, *self._wanted], {INPUT: pixels})
+        return _scores(*others), np.asarray(places, dtype=np.float32)
+
     def _check_shape(self) -> None:
         names = {output.name: output.shape for output in self._session.get_outputs()}
         if LOGITS not in names or names[LOGITS][-1] != len(self._bundle.labels):
             raise BundleError(f"{self._bundle.model_path} does not give one logit for each label")
         self._wanted = [LOGITS, FAMILIARITY] if FAMILIARITY in names else [LOGITS]
+
+
+def _scores(logits: Floats, familiarity: Floats | None = None) -> Scores:
+    known = None if familiarity is None else np.asarray(familiarity, dtype=np.float32)
+    return Scores(np.asarray(logits, dtype=np.float32), known)
 
 
 def has_cuda_provider() -> bool:

@@ -6,7 +6,6 @@ work of another. On the CPU, where it is checked against onnxruntime, it compute
 """
 
 import queue
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +17,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cataloger.bundle import WEIGHTS, Bundle, check_files
-from cataloger.calibration import Calibration
-from cataloger.classify.base import Scores
+from cataloger.classify.base import OfBundle, Scores
 from cataloger.errors import BundleError
 from cataloger.network import PROTOTYPES, ConvBNReLU6, FromPixels, Network
-from cataloger.options import TorchPrecision
 from cataloger.records import Floats, Pixels
 
 BATCHES = (8, 32, 128, 256)
@@ -32,30 +29,22 @@ WARM_UPS = 3
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
-class TorchClassifier:
-    """Runs a bundle's weights on one device. Safe to call from several threads at once.
+class TorchClassifier(OfBundle):
+    """Runs a bundle's weights in its precision on one device. Safe to call from several threads at once.
 
-    device: "cuda" or "cpu". precision: "fp16" only on a GPU. Raises BundleError where the weights do not fit.
+    device: "cuda" or "cpu"; fp16 is for a GPU. Raises BundleError where the weights do not fit.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "cuda", precision: TorchPrecision = "fp16") -> None:
+    def __init__(self, bundle: Bundle, *, device: str = "cuda") -> None:
         check_files(bundle, (WEIGHTS,))
-        self._bundle = bundle
+        super().__init__(bundle)
         self._device = torch.device(device)
         self._size = bundle.preprocess.size
-        self._model = _load(bundle, DTYPES[precision]).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = _load(bundle, DTYPES[bundle.precision]).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
         if self._device.type == "cuda":
             for _ in range(SLOTS):
                 self._slots.put(_Slot(self._model, self._size, self._device))
-
-    @property
-    def labels(self) -> Sequence[str]:
-        return self._bundle.labels
-
-    @property
-    def calibration(self) -> Calibration:
-        return self._bundle.calibration
 
     @property
     def device(self) -> str:
@@ -75,14 +64,6 @@ class TorchClassifier:
             return slot.scores(pixels)
         finally:
             self._slots.put(slot)
-
-
-class _InDtype(FromPixels):
-    """The network on pixels, all of it but the normalisation in the dtype of its weights."""
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        inputs = images.permute(0, 3, 1, 2).to(self.prototypes.dtype, memory_format=torch.channels_last)
-        return self.of_inputs(inputs / 127.5 - 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +124,7 @@ def _load(bundle: Bundle, dtype: torch.dtype) -> nn.Module:
     for module in network.modules():
         if isinstance(module, ConvBNReLU6):
             module.conv, module.bn = fuse_conv_bn_eval(module.conv, module.bn), nn.Identity()  # type: ignore[assignment]
-    return _InDtype(network, prototypes).eval().to(dtype)
+    return FromPixels(network, prototypes).eval().to(dtype)
 
 
 def _as_scores(outputs: tuple[Tensor, Tensor, Tensor]) -> Scores:

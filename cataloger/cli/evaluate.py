@@ -83,7 +83,7 @@ def evaluate(
         if results is None:
             if source is not None or schema is not None:
                 raise UsageError("--source and --schema belong to --results, the database to measure")
-            bundle = read_bundle(resolve_bundle_path(model or "default")).at(precision)
+            bundle = read_bundle(resolve_bundle_path(model or "default"), check=()).at(precision)
             evaluation = evaluate_bundle(bundle, data, options, begin=counter(bar, "classifying"))
         elif precision != "auto":
             raise UsageError("--precision is for classifying images; --results measures what is there")

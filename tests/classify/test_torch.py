@@ -29,7 +29,7 @@ def images(bundle):
 
 def test_it_answers_as_the_exported_model_does(bundle, images):
     expected = OnnxClassifier(bundle).scores(images)
-    classifier = TorchClassifier(bundle, device="cpu", precision="fp32")
+    classifier = TorchClassifier(bundle, device="cpu")
     found = classifier.scores(images)
     np.testing.assert_allclose(found.logits, expected.logits, atol=bundle.golden_tolerance)
     np.testing.assert_allclose(found.familiarity, expected.familiarity, atol=1e-5)
@@ -39,7 +39,7 @@ def test_it_answers_as_the_exported_model_does(bundle, images):
 
 def test_more_images_than_the_largest_batch_keep_their_order(bundle, images, monkeypatch):
     monkeypatch.setattr("cataloger.classify.torch.BATCHES", (2, 3))
-    classifier = TorchClassifier(bundle, device="cpu", precision="fp32")
+    classifier = TorchClassifier(bundle, device="cpu")
     alone = np.concatenate([classifier.scores(images[row : row + 1]).logits for row in range(len(images))])
     np.testing.assert_allclose(classifier.scores(images).logits, alone, atol=1e-4)
 
@@ -51,9 +51,9 @@ def test_weights_that_do_not_fit_are_told(bundle, tmp_path):
     digest = hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()
     broken = replace(bundle, path=tmp_path, files={**bundle.files, WEIGHTS: digest})
     with pytest.raises(BundleError, match=r"do not fit its network, e\.g\. conv1\.conv\.weight"):
-        TorchClassifier(broken, device="cpu", precision="fp32")
+        TorchClassifier(broken, device="cpu")
     with pytest.raises(BundleError, match=WEIGHTS):
-        TorchClassifier(replace(broken, files=bundle.files), device="cpu", precision="fp32")
+        TorchClassifier(replace(broken, files=bundle.files), device="cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -64,7 +64,7 @@ def test_half_precision_on_a_gpu_gives_the_same_best_labels(bundle):
         [np.roll(base[n % 8], random.integers(224), axis=random.integers(2)) for n in range(BATCHES[-1] + 9)]
     )
     expected = OnnxClassifier(bundle).scores(images)
-    found = TorchClassifier(bundle, device="cuda", precision="fp16").scores(images)
+    found = TorchClassifier(bundle.at("fp16"), device="cuda").scores(images)
     np.testing.assert_allclose(found.logits, expected.logits, atol=0.05)
     same = [rank(a, 1) == rank(b, 1) for a, b in zip(expected.logits, found.logits, strict=True)]
     assert np.mean(same) > 0.98
