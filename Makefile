@@ -18,7 +18,7 @@ $(RUNTIME)/.ready: pyproject.toml constraints.txt
 $(DEV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt \
-		--editable '.[train,parquet,fast,postgres,mysql,review,dev]'
+		--editable '.[train,parquet,postgres,mysql,review,dev]'
 	touch $@
 
 demo: $(RUNTIME)/.ready

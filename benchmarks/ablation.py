@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from cataloger.cpus import available_cpus
+from cataloger.memory import keep_freed_memory
 from cataloger.network import FROZEN_BLOCK, Network, TokenAttention, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.training import export
@@ -40,7 +41,6 @@ from cataloger.training.findings import reports_by_group
 from cataloger.training.inputs import LabelledFeatures, to_network
 from cataloger.training.labels import Example, accepted_matrix
 from cataloger.training.makers import FeatureMaker
-from cataloger.training.memory import keep_freed_memory
 from cataloger.training.predictions import Predictions
 from cataloger.training.recipes import RECIPES, Recipe
 from cataloger.training.sampling import draw_weights, sample

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from cataloger.errors import ImageError
+from cataloger.memory import reuse_buffers
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import Loaded
 
@@ -61,6 +62,7 @@ def main(descriptor: int, config: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    reuse_buffers()
     load, spec, limits = _configure(config)
     with Connection(descriptor) as pipe, suppress(EOFError, ConnectionError):  # then the parent is gone
         pipe.send_bytes(READY)

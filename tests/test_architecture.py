@@ -21,6 +21,7 @@ FLOORS = (
     ("cataloger.calibration", 0),
     ("cataloger.signatures", 0),
     ("cataloger.text", 0),
+    ("cataloger.memory", 0),
     ("cataloger.versions", 0),
     ("cataloger.products", 0),
     ("cataloger.owner", 0),

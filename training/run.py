@@ -14,6 +14,7 @@ import torch
 import cataloger
 from cataloger.bundle import Bundle, new_bundle, seal
 from cataloger.cpus import available_cpus
+from cataloger.memory import keep_freed_memory
 from cataloger.network import Network, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
@@ -42,7 +43,6 @@ from cataloger.training.inputs import Inputs, LabelledFeatures, LabelledPixels
 from cataloger.training.interchange import write_interchange
 from cataloger.training.labels import Example, LabelledImages, accepted_matrix
 from cataloger.training.makers import FeatureMaker, PixelMaker
-from cataloger.training.memory import keep_freed_memory
 from cataloger.training.metrics import Report
 from cataloger.training.preparation import prepare
 from cataloger.training.recipes import Recipe, choose_recipe

@@ -16,7 +16,6 @@ EXTRAS = {
     "torch": ("torch", "torchvision", "safetensors"),
     "train": ("onnx", "onnxscript", "matplotlib"),
     "parquet": ("pyarrow",),
-    "fast": ("simplejpeg",),
     "postgres": ("psycopg",),
     "mysql": ("pymysql",),
 }

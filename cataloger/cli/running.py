@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cataloger.cli import render
 from cataloger.errors import UsageError
+from cataloger.memory import reuse_buffers
 from cataloger.options import DECISIONS
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def watched(
 
     if profile and not profile.absolute().parent.is_dir():
         raise UsageError(f"--profile {profile}: there is no folder {profile.absolute().parent}")
+    reuse_buffers()
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
         report = work(Hooks(stop, show))
     if profile:

@@ -1,0 +1,37 @@
+"""How the C library treats memory that is freed: fresh pages cost time, since the kernel fills each with zeros."""
+
+import ctypes
+
+# Parameters of mallopt in glibc's malloc.h.
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+M_MMAP_MAX = -4
+
+BUFFER = 4 << 20
+FREE = 32 << 20
+
+
+def keep_freed_memory() -> bool:
+    """Keep what is freed for the next step, in this process from now on; return whether the C library can.
+
+    A training step on the CPU allocates and frees some gigabytes of activations. glibc maps each large tensor anew,
+    which is a third of a step. The process then holds its peak until it ends.
+    """
+    return _set(((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)))
+
+
+def reuse_buffers() -> bool:
+    """Use freed buffers of up to 4 MiB again, in this process from now on; return whether the C library can.
+
+    Those of an encoded photo and its pixels come and go with every image; mapped anew each time, they were a
+    sixth of the decoding of large photos. At most 32 MiB are held that nobody uses; larger buffers go back at once.
+    """
+    return _set(((M_MMAP_THRESHOLD, BUFFER), (M_TRIM_THRESHOLD, FREE)))
+
+
+def _set(parameters: tuple[tuple[int, int], ...]) -> bool:
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False  # not glibc
+    return all(mallopt(parameter, value) for parameter, value in parameters)
