@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
+from cataloger.classify.engine import BATCH_SIZES
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.cpus import available_cpus
 from cataloger.errors import CatalogerError, SourceError, UsageError
-from cataloger.options import PrecisionChoice, RunOptions
+from cataloger.options import PrecisionChoice
 from cataloger.records import Item
 from cataloger.sources.folder import FolderSource
 
@@ -46,12 +47,17 @@ class BenchOptions:
     rounds: int = 3
     model: str | None = None
     precision: PrecisionChoice = "auto"
-    batch_size: int = RunOptions().batch_size
+    batch_size: int = 0
     workers: int = 0
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.rounds < 1:
             raise UsageError("--images and --rounds must be at least 1")
+
+    @property
+    def batch(self) -> int:
+        """Images that are classified together."""
+        return self.batch_size or BATCH_SIZES["cpu"]
 
     @property
     def steps(self) -> int:
@@ -135,7 +141,7 @@ def bench(options: BenchOptions, *, progress: Callable[[str], None] = lambda _: 
         rounds, failed = [], 0
         for number in range(options.rounds):
             progress(f"floor, round {number + 1}")
-            floor = run_floor(names, bundle, options.batch_size)
+            floor = run_floor(names, bundle, options.batch)
             failed = sum(each["failed"] for each in floor.workers)
             progress(f"cataloger tag, round {number + 1}")
             rounds.append(_round(floor, run_tag(Path(folder), bundle, options), len(names)))
@@ -233,7 +239,7 @@ def run_tag(folder: Path, bundle: Bundle, options: BenchOptions) -> dict[str, An
         f"sqlite:///{database}",
     ]
     command += ["--model", str(bundle.path), "--precision", bundle.precision, "--profile", str(profile), "--quiet"]
-    command += ["--batch-size", str(options.batch_size), "--workers", str(options.workers), "--max-failure-rate", "1"]
+    command += ["--batch-size", str(options.batch), "--workers", str(options.workers), "--max-failure-rate", "1"]
     begun = time.monotonic()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=_environment(), check=False)
     seconds = time.monotonic() - begun

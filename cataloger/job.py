@@ -179,7 +179,12 @@ class Job:
                 database, ref, run.id, model, lease, ledger.recorded, self.hooks.checkpoint, write_back, self._written
             )
             parts = Parts(
-                _planner(ledger, remote), self._decoder(pool, remote), classifier, sink, threads=available_cpus()
+                _planner(ledger, remote),
+                self._decoder(pool, remote),
+                classifier,
+                sink,
+                threads=available_cpus(),
+                batch_size=self.engine.batch_size,
             )
             before = self._seen()
             control = Control(self.hooks.stop, self._progress, self.hooks.checkpoint)

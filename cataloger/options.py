@@ -227,14 +227,15 @@ class RunOptions:
     """How one run behaves, whatever its source.
 
     precision: of the model's arithmetic; auto is int8 on a CPU where the bundle has such a model, which has passed
-    its gate, else fp32. batch_size: images classified together. workers: decoding processes; 0 means as many as
-    processors. max_failure_rate: failed share of the items attempted above which the run ends with exit status 3.
-    outage_after: transient failures in a row after which the run stops. forget: delete what is gone from the source
-    and everything that was recorded of it. accept_move: go on although the source looks like one that has moved.
+    its gate, else fp32. batch_size: images classified together; 0 means as many as suit the device. workers: decoding
+    processes; 0 means as many as processors. max_failure_rate: failed share of the items attempted above which the
+    run ends with exit status 3. outage_after: transient failures in a row after which the run stops. forget: delete
+    what is gone from the source and everything that was recorded of it. accept_move: go on although the source looks
+    like one that has moved.
     """
 
     top_k: int = 5
-    batch_size: int = 8
+    batch_size: int = 0
     workers: int = 0
     device: Device = "auto"
     precision: PrecisionChoice = "auto"
@@ -250,7 +251,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         _check_choices(self)
         _require(1 <= self.top_k <= 5, f"--top-k must be between 1 and 5, not {self.top_k}")
-        _require(1 <= self.batch_size <= 1024, f"--batch-size must be between 1 and 1024, not {self.batch_size}")
+        _require(0 <= self.batch_size <= 1024, f"--batch-size must be between 0 and 1024, not {self.batch_size}")
         _require(0 <= self.workers <= 256, f"--workers must be between 0 and 256, not {self.workers}")
         _require(self.limit is None or self.limit >= 1, f"--limit must be at least 1, not {self.limit}")
         _require(

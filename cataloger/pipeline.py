@@ -41,13 +41,14 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a run is made of. threads: batches classified at once."""
+    """What a run is made of. threads: batches classified at once. batch_size: what suits the classifier."""
 
     plan: Callable[[Iterable[Item | Failure]], Iterator[Planned]]
     decode: Decoder
     classifier: Classifier
     sink: Sink
     threads: int = 1
+    batch_size: int = 8
 
 
 @dataclass(slots=True)
@@ -148,6 +149,7 @@ class _Runner:
     def __init__(self, parts: Parts, options: RunOptions, control: Control, report: RunReport) -> None:
         self.parts = parts
         self.options = options
+        self.batch_size = options.batch_size or parts.batch_size
         self.control = control
         self.report = report
         self.unwritten: list[Result] = []
@@ -182,7 +184,7 @@ class _Runner:
                 continue
             self._acquit()
             images.append(subject)
-            if len(images) == self.options.batch_size:
+            if len(images) == self.batch_size:
                 self.control.checkpoint("after_decode")
                 futures.append(self._submit(executor, images))
                 images = []

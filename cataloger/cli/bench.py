@@ -50,7 +50,7 @@ def bench(
     if json_output:
         render.print_json(report.as_json())
     else:
-        print_report(report, batch_size, render.stdout_console())
+        print_report(report, options.batch, render.stdout_console())
 
 
 def print_report(report: "BenchReport", batch_size: int, console: Console) -> None:

@@ -98,7 +98,13 @@ TopKOption = Annotated[
     int, typer.Option("--top-k", envvar="CATALOGER_TOP_K", min=1, max=5, help="Categories an image.")
 ]
 BatchSizeOption = Annotated[
-    int, typer.Option("--batch-size", envvar="CATALOGER_BATCH_SIZE", min=1, help="Images classified together.")
+    int,
+    typer.Option(
+        "--batch-size",
+        envvar="CATALOGER_BATCH_SIZE",
+        min=0,
+        help="Images classified together; 0: 8 on a CPU, 128 on a GPU.",
+    ),
 ]
 WorkersOption = Annotated[
     int,
