@@ -16,13 +16,11 @@ from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
-from cataloger.drift import CELLS, EDGES, Category, Limits, Measure, Profile, categories, judge
+from cataloger.drift import ANSWERS, CELLS, EDGES, Category, Limits, Measure, Profile, categories, judge
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import known_model
 from cataloger.run_records import RunRecord, find_run
 
-ANSWERS = "answers"
-"""Where a bundle's provenance records what its answers for its validation images look like."""
 PREVIOUS = "previous"
 COMMANDS = ("tag", "sync")
 NAMED = 10

@@ -30,6 +30,9 @@ CELLS = len(EDGES) + 1
 BINS = 10
 HALF_AN_IMAGE = 0.5
 
+ANSWERS = "answers"
+"""Where a bundle's provenance holds the profile of its answers for the images that it was calibrated on."""
+
 LEVEL = 0.01
 DRAWS = 20_000
 CHUNK = 500
@@ -149,9 +152,10 @@ class Measure:
     @property
     def reason(self) -> str:
         """Say in a few words what was found."""
-        change = "" if self.values is None else f" {self.values[0]:.3f} -> {self.values[1]:.3f}"
-        found = f"{self.drift:.3f}" if self.values is None else f"{self.drift:+.3f}"
-        return f"{self.name}{change or ' PSI'} {found} (limit {self.limit:g})"
+        if self.values is None:
+            return f"PSI of {self.name} {self.drift:.3f} (limit {self.limit:g})"
+        before, now = self.values
+        return f"{self.name} {before:.3f} -> {now:.3f} (a change of {self.drift:+.3f}, limit {self.limit:g})"
 
 
 @dataclass(frozen=True, slots=True)
