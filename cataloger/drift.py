@@ -192,8 +192,7 @@ def judge(reference: Profile, now: Profile, limits: Limits) -> tuple[Measure, ..
         _rate_test("abstain", limits.abstain_increase, reference.decided("abstain"), now.decided("abstain")),
         _rate_test("review", limits.review_increase, reference.decided("review"), now.decided("review")),
     )
-    judged = sum(test.images is not None and min(test.images) >= limits.images for test in tests)
-    return tuple(_judge(test, limits.images, LEVEL / max(1, judged)) for test in tests)
+    return tuple(_judge(test, limits.images, LEVEL / len(tests)) for test in tests)
 
 
 def categories(reference: Profile, now: Profile) -> list[Category]:
