@@ -296,7 +296,7 @@ def _differences(reference: Side, now: Side) -> list[str]:
     return notes
 
 
-def _finished() -> Select[tuple[int]]:
+def _finished() -> Select[int]:
     return select(RunRow.id).where(
         RunRow.command.in_(COMMANDS),
         RunRow.outcome == "done",
@@ -305,7 +305,7 @@ def _finished() -> Select[tuple[int]]:
     )
 
 
-def _runs_of(condition: ColumnElement[bool]) -> Select[tuple[int]]:
+def _runs_of(condition: ColumnElement[bool]) -> Select[int]:
     return select(RunSource.run_id).join(Source, Source.id == RunSource.source_id).where(condition)
 
 

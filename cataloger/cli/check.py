@@ -114,9 +114,9 @@ def _print(report: "CheckReport", number: int) -> None:
         columns = ("measure", "images before", "now", "before", "now", "drift", "limit", "by chance", "verdict")
         console.print(render.table(columns, map(_measure, report.measures)))
     if shown := [each for each in report.categories[:number] if each.psi > 0]:
-        columns = ("moved most", "images before", "share", "images now", "share", "of the PSI")
+        titles = ("moved most", "images before", "share", "images now", "share", "of the PSI")
         totals = (sum(each.reference for each in report.categories), sum(each.now for each in report.categories))
-        console.print(render.table(columns, [_category(each, totals) for each in shown]))
+        console.print(render.table(titles, [_category(each, totals) for each in shown]))
     for note in report.notes:
         console.print(f"note: {printable(note)}", markup=False)
     if not report.drifted:
