@@ -16,9 +16,10 @@ from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
-from cataloger.drift import ANSWERS, CELLS, EDGES, Category, Limits, Measure, Profile, categories, judge
+from cataloger.drift import ANSWERS, CELLS, EDGES, Category, Measure, Profile, categories, judge
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import known_model
+from cataloger.options import DriftLimits
 from cataloger.run_records import RunRecord, find_run
 
 PREVIOUS = "previous"
@@ -36,7 +37,7 @@ class CheckOptions:
     against: str = PREVIOUS
     run: int | None = None
     source: str | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: DriftLimits = field(default_factory=DriftLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +201,8 @@ def _previous(connection: Connection, run_id: int, sources: Collection[int], opt
         query = query.where(RunRow.id.in_(_runs_of(RunSource.source_id == source_id)))
     candidates = connection.scalars(query).all()
     for candidate in candidates:
-        images = _results(candidate, sources).with_only_columns(Result.id).limit(options.limits.images).subquery()
-        if (connection.scalar(select(func.count()).select_from(images)) or 0) >= options.limits.images:
+        images = _results(candidate, sources).with_only_columns(Result.id).limit(options.limits.min_images).subquery()
+        if (connection.scalar(select(func.count()).select_from(images)) or 0) >= options.limits.min_images:
             return candidate
     return candidates[0] if candidates else None
 

@@ -14,14 +14,14 @@ that it holds for all of them together. Unlike the chi-square approximation this
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from statistics import NormalDist
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from cataloger.errors import UsageError
+from cataloger.options import DriftLimits
 from cataloger.records import Floats
 
 EDGES = (*(n / 20 for n in range(1, 19)), 0.92, 0.94, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999)
@@ -109,31 +109,6 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """From where on a difference matters, and how many images on each side it takes to judge it.
-
-    category_psi, confidence_psi: PSI. confidence_change: of the mean confidence, up or down. The others: increases of
-    a share.
-    """
-
-    category_psi: float = 0.2
-    confidence_psi: float = 0.2
-    confidence_change: float = 0.05
-    failure_increase: float = 0.02
-    abstain_increase: float = 0.05
-    review_increase: float = 0.1
-    images: int = 200
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if not (math.isfinite(value) and value >= 0):
-                raise UsageError(f"the limit {each.name.replace('_', ' ')} must be 0 or more, not {value}")
-        if self.images < 1:
-            raise UsageError("at least one image is needed to judge by")
-
-
-@dataclass(frozen=True, slots=True)
 class Measure:
     """One thing that may have drifted.
 
@@ -181,18 +156,18 @@ class _Test:
     is_two_sided: bool = False
 
 
-def judge(reference: Profile, now: Profile, limits: Limits) -> tuple[Measure, ...]:
+def judge(reference: Profile, now: Profile, limits: DriftLimits) -> tuple[Measure, ...]:
     """Compare answers with those of a reference, measure by measure."""
     _, mix = side_by_side(reference.labels, now.labels)
     tests = (
-        _psi_test("category mix", limits.category_psi, mix),
-        _psi_test("confidence", limits.confidence_psi, confidence_bins(reference, now)),
-        _mean_test(reference, now, limits.confidence_change),
-        _rate_test("failed", limits.failure_increase, reference.failures, now.failures),
-        _rate_test("abstain", limits.abstain_increase, reference.decided("abstain"), now.decided("abstain")),
-        _rate_test("review", limits.review_increase, reference.decided("review"), now.decided("review")),
+        _psi_test("category mix", limits.max_category_psi, mix),
+        _psi_test("confidence", limits.max_confidence_psi, confidence_bins(reference, now)),
+        _mean_test(reference, now, limits.max_confidence_change),
+        _rate_test("failed", limits.max_failure_increase, reference.failures, now.failures),
+        _rate_test("abstain", limits.max_abstain_increase, reference.decided("abstain"), now.decided("abstain")),
+        _rate_test("review", limits.max_review_increase, reference.decided("review"), now.decided("review")),
     )
-    return tuple(_judge(test, limits.images, LEVEL / len(tests)) for test in tests)
+    return tuple(_judge(test, limits.min_images, LEVEL / len(tests)) for test in tests)
 
 
 def categories(reference: Profile, now: Profile) -> list[Category]:

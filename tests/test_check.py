@@ -7,15 +7,16 @@ import pytest
 
 from cataloger.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.check import CheckOptions, _counts, check, side_of_bundle
-from cataloger.drift import ANSWERS, EDGES, Limits, Profile
+from cataloger.drift import ANSWERS, EDGES, Profile
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import pin_model, register_source
+from cataloger.options import DriftLimits
 from cataloger.prune import prune
 from cataloger.runs import open_run
 from cataloger.undo import undo
 
 IMAGES = 20
-ENOUGH = Limits(images=IMAGES)
+ENOUGH = DriftLimits(min_images=IMAGES)
 
 
 @pytest.fixture

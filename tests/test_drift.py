@@ -11,7 +11,6 @@ from cataloger.drift import (
     BINS,
     CELLS,
     EDGES,
-    Limits,
     Profile,
     categories,
     change_of_mean_by_chance,
@@ -22,8 +21,9 @@ from cataloger.drift import (
     psi_by_chance,
 )
 from cataloger.errors import UsageError
+from cataloger.options import DriftLimits
 
-LIMITS = Limits()
+LIMITS = DriftLimits()
 
 
 def counts(*values):
@@ -143,7 +143,7 @@ def test_an_increase_by_chance_is_the_smallest_one_that_is_hardly_ever_exceeded(
 def test_one_failure_of_three_images_is_chance():
     same = Profile({"Dress": 2}, *three_cells(2), failed=1)
     for reference in (replace(same, labels={"Dress": 3}, failed=0), replace(same, labels={"Dress": 1000}, failed=0)):
-        assert verdicts(reference, same, Limits(images=3))["failed"] == "within chance"
+        assert verdicts(reference, same, DriftLimits(min_images=3))["failed"] == "within chance"
 
 
 def test_a_rate_that_falls_is_no_drift():
@@ -214,7 +214,7 @@ def test_fewer_images_than_asked_for_on_either_side_are_not_judged():
     random = np.random.default_rng(0)
     many, few = draw(random, 5000, mix=MIX, failed=0), draw(random, 199, mix=np.roll(MIX, 7), failed=0)
     assert set(verdicts(many, few).values()) == set(verdicts(few, many).values()) == {"too few images"}
-    assert verdicts(many, few, Limits(images=199))["category mix"] == "drifted"
+    assert verdicts(many, few, DriftLimits(min_images=199))["category mix"] == "drifted"
 
 
 def test_a_run_of_failures_is_judged_by_them_alone():
@@ -235,10 +235,12 @@ def test_nothing_can_be_compared_with_nothing():
     assert set(found.values()) == {"too few images"}
 
 
-@pytest.mark.parametrize("values", [{"category_psi": -0.1}, {"abstain_increase": math.nan}, {"images": 0}])
+@pytest.mark.parametrize(
+    "values", [{"max_category_psi": -0.1}, {"max_abstain_increase": math.nan}, {"min_images": 0}]
+)
 def test_limits_that_make_no_sense_are_refused(values):
     with pytest.raises(UsageError):
-        Limits(**values)
+        DriftLimits(**values)
 
 
 # what a bundle holds

@@ -8,12 +8,14 @@ import typer
 from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.errors import DatabaseError, QualityGateError
-from cataloger.options import DEFAULT_DB
+from cataloger.options import DEFAULT_DB, DriftLimits
 from cataloger.text import printable
 
 if TYPE_CHECKING:
     from cataloger.check import CheckReport
     from cataloger.drift import Category, Measure
+
+DEFAULTS = DriftLimits()
 
 EXAMPLES = """\b
 Examples:
@@ -49,26 +51,26 @@ def check(
     schema: flags.SchemaOption = None,
     max_category_psi: Annotated[
         float, typer.Option("--max-category-psi", min=0.0, help="Largest PSI of the category mix.")
-    ] = 0.2,
+    ] = DEFAULTS.max_category_psi,
     max_confidence_psi: Annotated[
         float, typer.Option("--max-confidence-psi", min=0.0, help="Largest PSI of the confidences, in ten bins.")
-    ] = 0.2,
+    ] = DEFAULTS.max_confidence_psi,
     max_confidence_change: Annotated[
         float, typer.Option("--max-confidence-change", min=0.0, help="Largest change of mean confidence, up or down.")
-    ] = 0.05,
+    ] = DEFAULTS.max_confidence_change,
     max_failure_increase: Annotated[
         float,
         typer.Option("--max-failure-increase", min=0.0, help="Largest increase of the share of images that failed."),
-    ] = 0.02,
+    ] = DEFAULTS.max_failure_increase,
     max_abstain_increase: Annotated[
         float, typer.Option("--max-abstain-increase", min=0.0, help="Largest increase of the share of 'abstain'.")
-    ] = 0.05,
+    ] = DEFAULTS.max_abstain_increase,
     max_review_increase: Annotated[
         float, typer.Option("--max-review-increase", min=0.0, help="Largest increase of the share of 'review'.")
-    ] = 0.1,
+    ] = DEFAULTS.max_review_increase,
     min_images: Annotated[
         int, typer.Option("--min-images", min=1, help="Images on each side below which nothing is judged.")
-    ] = 200,
+    ] = DEFAULTS.min_images,
     categories: Annotated[
         int, typer.Option("--categories", min=0, help="Categories to show, those that moved most first.")
     ] = 5,
@@ -84,16 +86,15 @@ def check(
     from cataloger.check import check as compare
     from cataloger.db.database import open_for_planning
     from cataloger.db.session import redact
-    from cataloger.drift import Limits
 
-    limits = Limits(
-        category_psi=max_category_psi,
-        confidence_psi=max_confidence_psi,
-        confidence_change=max_confidence_change,
-        failure_increase=max_failure_increase,
-        abstain_increase=max_abstain_increase,
-        review_increase=max_review_increase,
-        images=min_images,
+    limits = DriftLimits(
+        max_category_psi=max_category_psi,
+        max_confidence_psi=max_confidence_psi,
+        max_confidence_change=max_confidence_change,
+        max_failure_increase=max_failure_increase,
+        max_abstain_increase=max_abstain_increase,
+        max_review_increase=max_review_increase,
+        min_images=min_images,
     )
     database = open_for_planning(db, schema=schema)
     if database is None:
