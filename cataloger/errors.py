@@ -15,7 +15,7 @@
     ├── EditedError                exit 1   people have changed what would be taken back
     ├── OutputError                exit 1   an output file cannot be written
     ├── TrainingError              exit 1   labels, images or a checkpoint cannot be trained on
-    └── QualityGateError           exit 4   a model fails a gate that it must pass
+    └── QualityGateError           exit 4   a model or a run fails a gate that it must pass
 
 Each message says what failed, where, and what to do next. The command line prints it as one line.
 """
@@ -96,6 +96,6 @@ class TrainingError(CatalogerError):
 
 
 class QualityGateError(CatalogerError):
-    """A model fails a gate that it must pass."""
+    """A model, or a run that was checked, fails a gate that it must pass."""
 
     exit_code = 4

@@ -1,5 +1,6 @@
 """Frozen, validated options. Every default of the tool lives here, once."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -258,3 +259,26 @@ class RunOptions:
             0.0 <= self.max_failure_rate <= 1.0,
             f"--max-failure-rate must be between 0 and 1, not {self.max_failure_rate}",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DriftLimits:
+    """From where on a difference between two runs matters, and how many images on each side it takes to judge it.
+
+    max_category_psi, max_confidence_psi: population stability index. max_confidence_change: of the mean, up or down.
+    max_..._increase: of a share of the images.
+    """
+
+    max_category_psi: float = 0.2
+    max_confidence_psi: float = 0.2
+    max_confidence_change: float = 0.05
+    max_failure_increase: float = 0.02
+    max_abstain_increase: float = 0.05
+    max_review_increase: float = 0.1
+    min_images: int = 200
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, flag = getattr(self, field.name), "--" + field.name.replace("_", "-")
+            _require(math.isfinite(value) and value >= 0, f"{flag} must be 0 or more, not {value}")
+        _require(self.min_images >= 1, f"--min-images must be at least 1, not {self.min_images}")

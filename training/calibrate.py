@@ -14,6 +14,7 @@ import numpy.typing as npt
 from cataloger.bundle import CARD, Bundle, check_files, new_bundle, seal
 from cataloger.calibration import Calibration
 from cataloger.classify.base import log_sum_exp
+from cataloger.drift import ANSWERS, Profile
 from cataloger.errors import TrainingError
 from cataloger.options import DECISIONS
 from cataloger.records import Floats
@@ -88,7 +89,7 @@ def recalibrate(
 
 
 def calibrate(bundle: Bundle, scored: Scored, *, target: float) -> Bundle:
-    """Return the bundle with a calibration learned on images that it has scored."""
+    """Return the bundle with a calibration learned on images that it has scored; it records its answers for them."""
     accepted = accepted_matrix(scored.examples, bundle.labels)
     if len(accepted) < 2:
         raise TrainingError(f"{len(accepted)} labelled images are too few to calibrate on; use a hundred or more")
@@ -105,7 +106,17 @@ def calibrate(bundle: Bundle, scored: Scored, *, target: float) -> Bundle:
         labels=bundle.labels,
         target=target,
     )
-    return replace(bundle, calibration=Calibration(calibration.temperature, target, thresholds, least))
+    calibrated = replace(bundle, calibration=Calibration(calibration.temperature, target, thresholds, least))
+    answers = profile_of(calibrated, scored).to_json()
+    return replace(calibrated, provenance={**bundle.provenance, ANSWERS: answers})
+
+
+def profile_of(bundle: Bundle, scored: Scored) -> Profile:
+    """Count what a bundle's answers for images that it has scored look like."""
+    found = predictions_of(bundle, scored)
+    labels = Counter(bundle.labels[best] for best in found.ranked[:, 0])
+    decisions = Counter(decision for decision in found.decisions or () if decision is not None)
+    return Profile.of(labels, found.confidence[:, 0], decisions)
 
 
 def measure_coverage(bundle: Bundle, scored: Scored) -> Coverage:

@@ -288,6 +288,7 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
     found = assess(scored.examples, evaluate.predictions_of(bundle, scored)) if scored else None
     reports = found.reports if found else {}
     provenance = {
+        **bundle.provenance,
         **_provenance(job),
         "history": history,
         "parity": difference,

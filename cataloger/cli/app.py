@@ -96,6 +96,7 @@ def register_commands() -> None:
     from cataloger.cli import (
         bench,
         calibrate,
+        check,
         dataset,
         db,
         doctor,
@@ -112,6 +113,7 @@ def register_commands() -> None:
 
     app.command("tag", epilog=tag.EXAMPLES)(tag.tag)
     app.command("sync", epilog=sync.EXAMPLES)(sync.sync)
+    app.command("check", epilog=check.EXAMPLES)(check.check)
     app.command("inspect", epilog=dataset.EXAMPLES)(dataset.inspect)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train)
     app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)

@@ -69,6 +69,7 @@ def test_training_makes_a_bundle_that_passes_its_own_checks(trained, shop):
     assert (bundle.title, bundle.labels) == ("shapes 1", ("Bar", "Disc", "Wedge"))
     assert replay_golden(bundle) <= bundle.golden_tolerance
     assert bundle.provenance["parity"] <= 1e-3
+    assert sum(bundle.provenance["answers"]["labels"].values()) == 15
 
 
 def test_it_learns_and_says_how_well(trained):
