@@ -67,6 +67,7 @@ FLOORS = (
     ("cataloger.profiling", 5),
     ("cataloger.bench", 5),
     ("cataloger.explain", 3),
+    ("cataloger.pictures", 4),
     ("cataloger.sync", 5),
     ("cataloger.cli", 6),
     ("cataloger.__main__", 7),
