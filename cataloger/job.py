@@ -207,12 +207,8 @@ class Job:
         if self.options.model is not None or ref.weights_id in (None, self.default.weights_id):
             return self.default
         pinned = ledgers.known_model(database, str(ref.weights_id))
-        try:
-            path = default_bundle_path() if pinned.location == "default" else Path(pinned.location)
-            bundle = read_bundle(path)
-        except CatalogerError:
-            bundle = None
-        if bundle is None or bundle.weights_id != pinned.weights_id:
+        bundle = bundle_of(pinned)
+        if bundle is None:
             raise UsageError(
                 f"{ref.root} was tagged with {pinned.name} {pinned.version} from {pinned.location}, which is gone. "
                 f"Name the model to go on with: --model DIR keeps it, --model default adopts "
@@ -311,6 +307,15 @@ def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item |
         return ledger.plan
     step = revalidate(ledger, remote.web, remote.threads)
     return lambda items: step(ledger.plan(items))
+
+
+def bundle_of(model: ModelRef) -> Bundle | None:
+    """Return the bundle of a model that is known; None if it does not lie where it was."""
+    try:
+        bundle = read_bundle(default_bundle_path() if model.location == "default" else Path(model.location))
+    except CatalogerError:
+        return None
+    return bundle if bundle.weights_id == model.weights_id else None
 
 
 def model_ref(bundle: Bundle) -> ModelRef:

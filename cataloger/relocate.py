@@ -14,13 +14,14 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from cataloger.db.database import Database
-from cataloger.db.models import Item, LabelMap, Lease, Model, Result, Run, RunSource
+from cataloger.db.models import Item, LabelMap, Lease, Model, Result, RunSource
 from cataloger.db.models import Source as SourceRow
 from cataloger.errors import SourceError, UsageError
 from cataloger.job import Source
 from cataloger.lease import Lease as HeldLease
 from cataloger.lease import hold_lease
 from cataloger.ledger import digest, find_source, item_of
+from cataloger.run_records import last_table
 from cataloger.runs import open_run
 from cataloger.sources.names import key_of
 
@@ -89,7 +90,8 @@ def require_same_root(database: Database | None, source: Source, image_root: str
     known = database and find_source(database, kind=source.kind, root=source.root)
     if not database or not known:
         return
-    before = database.run(lambda connection: _last_image_root(connection, known.id), read_only=True)
+    table = database.run(lambda connection: last_table(connection, known.id), read_only=True)
+    before = table and table.get("image_root")
     if before in (None, image_root):
         return
     sample = {digest(item.key): item.version for item in map(item_of, itertools.islice(source.scan(), SAMPLE))}
@@ -109,17 +111,6 @@ def require_same_root(database: Database | None, source: Source, image_root: str
             "have another size or time there, so that they would be tagged again. Copy them with their times "
             "(rsync -a, cp -a), or say --accept-move to tag them again"
         )
-
-
-def _last_image_root(connection: Connection, source_id: int) -> str | None:
-    query = (
-        select(Run.options)
-        .join(RunSource, RunSource.run_id == Run.id)
-        .where(RunSource.source_id == source_id)
-        .order_by(Run.id.desc())
-    )
-    options = connection.scalar(query.limit(1))
-    return options.get("table", {}).get("image_root") if options and options.get("table") else None
 
 
 def move_source(database: Database, old: str, new: str) -> int:

@@ -86,6 +86,18 @@ def find_run(database: Database, run_id: int) -> RunRecord:
     return found[0]
 
 
+def last_table(connection: Connection, source_id: int) -> dict[str, Any] | None:
+    """Return how the newest run over a source described the shop's table; None if it is no table."""
+    query = (
+        select(RunRow.options)
+        .join(RunSource, RunSource.run_id == RunRow.id)
+        .where(RunSource.source_id == source_id)
+        .order_by(RunRow.id.desc())
+    )
+    # Of the commands that pin a model, `sync` alone knows the table.
+    return next((options["table"] for options in connection.scalars(query) if options.get("table")), None)
+
+
 def _records(connection: Connection, rows: Sequence[Any]) -> list[RunRecord]:
     ids = [row.id for row in rows]
     sources, written = _sources(connection, ids), _written(connection, ids)

@@ -104,6 +104,7 @@ def register_commands() -> None:
         explain,
         models,
         recalibrate,
+        report,
         runs,
         sources,
         sync,
@@ -118,6 +119,7 @@ def register_commands() -> None:
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train)
     app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
     app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
+    app.command("report", epilog=report.EXAMPLES)(report.report)
     app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
     app.command("recalibrate", epilog=recalibrate.EXAMPLES)(recalibrate.recalibrate)
     app.add_typer(models.app, name="models")

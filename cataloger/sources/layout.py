@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     tuple_,
 )
 from sqlalchemy.dialects import mysql
@@ -63,6 +64,14 @@ class Layout:
     def at(self, rows: list[tuple[Any, ...]]) -> Column:
         """Return the condition for certain rows."""
         return or_(false(), *(and_(*map(operator.eq, self.keys, _bound(row))) for row in rows))
+
+    def named(self, product: tuple[str, ...], own: tuple[str, ...]) -> Column:
+        """Return the condition for the row of a key: what names its product, and what tells its images apart."""
+        columns = (*self.products, *(self.keys[position] for position in self.own))
+        values = (*product, *own)
+        if len(columns) != len(values):
+            return false()
+        return and_(true(), *map(operator.eq, columns, _bound(values)))
 
 
 def _bound(values: tuple[Any, ...]) -> list[Column]:

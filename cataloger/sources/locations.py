@@ -98,6 +98,17 @@ def join_keys(values: Sequence[Any]) -> str:
     return json.dumps([text_of(value) for value in values], ensure_ascii=False)
 
 
+def split_key(key: str, parts: int) -> tuple[str, ...]:
+    """Return the columns' values, as text, that `join_keys` made a key of; () if it is no key of so many."""
+    if parts == 1:
+        return (key,)
+    try:
+        values = json.loads(key)
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(map(str, values)) if isinstance(values, list) and len(values) == parts else ()
+
+
 def _locate_file(value: str, root: bytes | None) -> Location | Problem:
     try:
         name = os.fsencode(value)

@@ -5,19 +5,29 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, case, func, null, select
 
 from cataloger import versions
 from cataloger.db.database import Database
 from cataloger.db.session import server_of
-from cataloger.errors import SourceError, UsageError
+from cataloger.errors import ImageError, SourceError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
 from cataloger.sources.layout import inspect_layout
-from cataloger.sources.locations import RELATIVE_PATH, Location, Problem, join_keys, locate, split_list, text_of
+from cataloger.sources.locations import (
+    RELATIVE_PATH,
+    Location,
+    Problem,
+    join_keys,
+    locate,
+    split_key,
+    split_list,
+    text_of,
+)
 
 PAGE = 1000
 SAMPLE = 20
+TWINS = 20
 
 
 class TableSource:
@@ -86,6 +96,29 @@ class TableSource:
         query = select(*self.layout.keys, self.layout.image).where(self.layout.at(list(rows)))
         found = ((rows.get(self._key(row)), row[-1]) for row in self._read(query))
         return {key: _as_bytes(data) for key, data in found if key is not None and data is not None}
+
+    def read_blob(self, key: str, max_bytes: int) -> bytes | None:
+        """Return the bytes of one item by its key; None if the row is gone or null. Raises ImageError.
+
+        Unlike `read_blobs` it needs no scan before; what is larger than `max_bytes` is not read.
+        """
+        layout = self.layout
+        product, *own = split_key(key, 1 + len(layout.own)) or ("",)
+        named = layout.named(split_key(product, len(layout.products)), tuple(own))
+        columns = (*layout.products, *(layout.keys[position] for position in layout.own))
+        is_small = func.length(layout.image) <= max_bytes
+        image = case((is_small, layout.image), else_=null())
+        for row in self._read(select(*columns, is_small, image).where(named).limit(TWINS)):
+            *values, fits, data = row
+            if self._joined(values) == key and fits is not None:  # "A" and "a" are the same to some collations
+                if not fits:
+                    raise ImageError("decode.too_many_bytes", f"the image is larger than {max_bytes:,} bytes")
+                return _as_bytes(data)
+        return None
+
+    def _joined(self, values: Sequence[Any]) -> str:
+        count = len(self.layout.products)
+        return join_keys([join_keys(values[:count]), *values[count:]])
 
     def _read(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
         return self.database.run(lambda connection: connection.execute(query).all(), read_only=True)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy import types as sql
 
 from cataloger.db.database import open_source
-from cataloger.errors import DatabaseError, SourceError, UsageError
+from cataloger.errors import DatabaseError, ImageError, SourceError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Failure
 from cataloger.sources import table as tables
@@ -608,7 +608,47 @@ def test_bytes_in_a_table_of_images_are_read(shop, monkeypatch):
     items = list(source.scan())
     assert source.read_blobs(items) == {'["[\\"a\\", \\"1\\"]", "1"]': b"a\0", '["[\\"a\\", \\"3\\"]", "4"]': b"d"}
     assert [item.uri for item in items] == [f"pictures/{item.key}" for item in items]
+    assert {item.key: source.read_blob(item.key, 9) for item in items} == source.read_blobs(items)
     assert source.without_image == 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KEYS if kind != "bytes"])
+def test_one_image_is_read_by_its_key_of_any_type(shop, kind):
+    column, values = KEYS[kind]
+    identity = Column("id", column, primary_key=True, autoincrement=False)
+    table = shop.create("products", identity, Column("photo", LargeBinary))
+    shop.insert(table, [{"id": value, "photo": f"picture {number}".encode()} for number, value in enumerate(values)])
+    source = shop.source()
+    keys = [item.key for item in source.scan()]
+    assert sorted(source.read_blob(key, 100) for key in keys) == [b"picture %d" % n for n in range(len(values))]
+
+
+@pytest.mark.parametrize("key", ["4", "nothing", '["1"]', "[" * 100_000, ""])
+def test_a_key_that_no_row_has_reads_nothing(shop, key):
+    columns = Column("sku", String(10), primary_key=True), Column("photo", LargeBinary)
+    shop.insert(shop.create("products", *columns), [{"sku": "a", "photo": b"abc"}, {"sku": "null", "photo": None}])
+    source = shop.source(ids=("sku",))
+    assert (source.read_blob("a", 100), source.read_blob(key, 100), source.read_blob("null", 100)) == (
+        b"abc",
+        None,
+        None,
+    )
+
+
+def test_keys_that_the_collation_takes_for_one_another_keep_their_images(shop):
+    columns = Column("brand", String(10)), Column("id", sql.Integer, primary_key=True), Column("photo", LargeBinary)
+    table = shop.create("products", *columns)
+    shop.insert(table, [{"brand": b, "id": n, "photo": b.encode()} for n, b in enumerate(("x", "X"), start=1)])
+    source = shop.source(ids=("brand", "id"))
+    assert sorted(source.read_blob(item.key, 9) for item in source.scan()) == [b"X", b"x"]
+    assert source.read_blob('["x", "2"]', 9) is None
+
+
+def test_an_image_above_the_limit_is_not_read(shop):
+    columns = Column("id", sql.Integer, primary_key=True), Column("photo", LargeBinary)
+    shop.insert(shop.create("products", *columns), [{"id": 1, "photo": b"abcd"}])
+    with pytest.raises(ImageError, match="larger than 3 bytes"):
+        shop.source().read_blob("1", 3)
 
 
 def test_a_version_column_says_what_has_changed_and_no_digest_is_made(shop):

@@ -1,0 +1,92 @@
+"""`cataloger report`."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.errors import UsageError
+from cataloger.options import DEFAULT_DB
+
+EXAMPLES = """\b
+Examples:
+  cataloger report                              what holds now, after the latest run: report.html
+  cataloger report --run 12 -o run12.html       what run 12 found itself
+  cataloger report --json | jq .failures
+
+The page holds everything that it shows: it opens offline, and can be sent by mail.
+"""
+
+
+def report(
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    run: Annotated[
+        int | None,
+        typer.Option("--run", metavar="RUN", help="What this run found. Default: what holds now, after the latest."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="ROOT", help="Only this source, if the run had several.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Page to write. Default: report.html.")
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=0, max=100, help="Thumbnails a category.")] = 12,
+    maps: Annotated[
+        bool, typer.Option("--maps/--no-maps", help="Show where the model finds the categories of unsure images.")
+    ] = True,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="DIR", help="Where the model is that gave the answers, if it has moved."),
+    ] = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private",
+            envvar="CATALOGER_ALLOW_PRIVATE",
+            help="Download from private and local addresses, too, such as the shop's own.",
+        ),
+    ] = False,
+    json_output: Annotated[
+        bool,
+        typer.Option("--json", envvar="CATALOGER_JSON", help="Print the data; a page only if --output names one."),
+    ] = False,
+    quiet: flags.QuietOption = False,
+    no_progress: flags.NoProgressOption = False,
+) -> None:
+    """Show a run on one page: what ran, categories, confidences, failures, galleries, what moved.
+
+    Its thumbnails are samples: the least confident images first, and some spread over the rest.
+    """
+    render.set_up_logging(verbose=0, quiet=quiet)
+    from cataloger.db.database import open_for_planning
+    from cataloger.db.session import redact
+    from cataloger.report import ReportOptions, gather
+    from cataloger.report_page import PageOptions, write_page
+
+    options = ReportOptions(run, source, images)
+    path = output or (None if json_output else Path("report.html"))
+    if path and not path.absolute().parent.is_dir():
+        raise UsageError(f"--output {path}: there is no folder {path.absolute().parent}")
+    database = open_for_planning(db, schema=schema)
+    if database is None:
+        raise UsageError(f"--db {redact(db)} has no results of `cataloger tag` or `sync` yet")
+    with closing(database), render.progress_bar(enabled=not (quiet or no_progress)) as bar:
+        task = bar.add_task("counting", total=None, extra="")
+
+        def gathering(what: str, count: int) -> None:
+            bar.update(task, description=what, completed=count)
+
+        def drawing(done: int, total: int) -> None:
+            bar.update(task, description="reading pictures", completed=done, total=total)
+
+        found = gather(database, options, gathering)
+        if path:
+            write_page(database, found, PageOptions(path, maps, model, allow_private), drawing)
+    if json_output:
+        render.print_json(found.as_json())
+    elif not quiet:
+        typer.echo(f"run {found.run.id}: {found.tagged:,} of {found.images:,} images have a category; wrote {path}")

@@ -1,0 +1,146 @@
+"""The page of a report: HTML with everything inside, which loads nothing, runs nothing and prints."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from cataloger.db.database import Database
+from cataloger.errors import OutputError
+from cataloger.options import DECISIONS
+from cataloger.pictures import Pictures
+from cataloger.report import Report
+from cataloger.report_answers import BINS
+from cataloger.report_pictures import Picture, Progress, open_maps, pictures_of
+from cataloger.sources.names import name_of
+from cataloger.text import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATE = "report.html.j2"
+LONGEST = 100  # characters of a name
+THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
+WIDTH, HEIGHT = 400, 150  # of a chart, in units of its own
+MAPS = "Beside each, where the model finds its category: the brighter a place, the more it speaks for it."
+NO_MODEL = "Where the model finds them is not shown: it is not where it was; say where with --model."
+EXPLANATIONS = {
+    "accept": "can be used as it is",
+    "review": "a person should look at it",
+    "abstain": "unlike anything that the model knows",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """How a page is made. model: where the bundle is that gave the answers, if it is not where it was.
+
+    allow_private: download pictures from private addresses, too.
+    """
+
+    path: Path
+    maps: bool = True
+    model: str | None = None
+    allow_private: bool = False
+
+
+def write_page(
+    database: Database, report: Report, options: PageOptions, progress: Progress = lambda _done, _total: None
+) -> None:
+    """Read the pictures and write the page. Raises OutputError, and UsageError for a model that is another one."""
+    maps = open_maps(database, report, options.model) if options.maps else None
+    with Pictures(database, allow_private=options.allow_private) as pictures:
+        found = pictures_of(pictures, report, maps, progress)
+    about_maps = (MAPS if maps else NO_MODEL) if options.maps else ""
+    page = render_page(report, found, about_maps=about_maps)
+    try:
+        options.path.write_text(page, encoding="utf-8", errors="backslashreplace", newline="\n")
+    except OSError as error:
+        raise OutputError(f"--output {options.path} cannot be written: {error.strerror}") from error
+
+
+def render_page(report: Report, pictures: Mapping[int, Picture], *, about_maps: str = "") -> str:
+    """Return the page as HTML. pictures: by item."""
+    coverage = report.coverage()
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            report=report,
+            pictures=pictures,
+            about_maps=about_maps,
+            nothing=Picture(why="the ledger does not know the image any more"),
+            created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+            decisions=[name for name in DECISIONS if name in report.decisions],
+            explanations=EXPLANATIONS,
+            bars=_bars(report.histogram),
+            curve=_curve(coverage),
+            thresholds=[(threshold, coverage[round(threshold * BINS)]) for threshold in THRESHOLDS],
+            width=WIDTH,
+            height=HEIGHT,
+        )
+    )
+
+
+def _bars(histogram: tuple[int, ...]) -> list[tuple[float, float, float, float, str]]:
+    """Return x, y, width, height and words of each bar."""
+    highest, step = max(histogram, default=0) or 1, WIDTH / BINS
+    return [
+        (
+            number * step + 1,
+            HEIGHT * (1 - count / highest),
+            step - 2,
+            HEIGHT * count / highest,
+            f"{percent(number / BINS)} to {percent((number + 1) / BINS)}: {count:,}",
+        )
+        for number, count in enumerate(histogram)
+    ]
+
+
+def _curve(coverage: tuple[float, ...]) -> str:
+    """Return the points of the curve."""
+    return " ".join(f"{WIDTH * n / BINS:.0f},{HEIGHT * (1 - share):.1f}" for n, share in enumerate(coverage))
+
+
+def percent(value: float | None) -> str:
+    """Return a share in percent; one that is neither none nor all never reads 0% or 100%."""
+    if value is None:
+        return "–"
+    number = round(100 * value)
+    if number == 100 and value < 1:
+        return "over 99%"
+    return "under 1%" if number == 0 and value > 0 else f"{number}%"
+
+
+def shortened(text: str) -> str:
+    """Return a text that can be shown, its middle left out if it is very long."""
+    text = printable(text)
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]}…{text[-half:]}"
+
+
+def link(uri: str) -> str | None:
+    """Return where an image can be opened: its address, or its file; None for bytes in a table."""
+    if re.match(r"https?://", uri, re.IGNORECASE):
+        return uri
+    return f"file://{quote(name_of(uri))}" if uri.startswith("/") else None
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": percent,
+        "visible": printable,
+        "shortened": shortened,
+        "link": link,
+        "number": "{:,}".format,
+    }
+    return environment

@@ -1,0 +1,161 @@
+"""Pictures of a report: thumbnails as data URIs, and for the least confident images where the model looked."""
+
+import base64
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
+from cataloger.classify.onnx import OnnxClassifier
+from cataloger.cpus import available_cpus
+from cataloger.db.database import Database
+from cataloger.decode import DecodePool
+from cataloger.errors import UsageError
+from cataloger.explain import activation_map, overlaid
+from cataloger.job import bundle_of
+from cataloger.ledger import known_model
+from cataloger.options import Limits, PreprocessSpec
+from cataloger.pictures import Pictures, as_jpeg
+from cataloger.records import Failure, Fetched, Image, Item
+from cataloger.report import LEAST, Report
+
+SIDE = 160  # pixels
+THREADS = 8
+LOOK_AHEAD = 16
+MAX_CHARACTERS = 10_500_000
+"""Of all data URIs together, so that the page stays below 12 MB."""
+OUTAGE = 24
+"""Failures of servers in a row after which no more of them are asked."""
+PASSING = ("fetch.timeout", "fetch.connection")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """How an image is shown. thumbnail: data URI; None where there is none, and `why` says why not.
+
+    overlay: data URI of where the model found its best category. is_changed: it is not the image that was tagged.
+    """
+
+    thumbnail: str | None = None
+    why: str = ""
+    overlay: str | None = None
+    is_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """What draws activation maps. labels: the best category of each image that gets one, by item."""
+
+    bundle: Bundle
+    classifier: OnnxClassifier
+    labels: dict[int, str]
+
+    def draw(self, item_id: int, image: Image) -> str | None:
+        """Return an image with the evidence for its category over it; None if it gets none."""
+        label = self.labels.get(item_id)
+        if label is None:
+            return None
+        size = image.pixels.shape[0]
+        (scores,) = self.classifier.place_scores(image.pixels[None])
+        heat = activation_map(scores, self.bundle.labels.index(label), size)
+        drawn = overlaid(image.pixels, heat / max(float(heat.max()), 1e-6))
+        return _data_uri(as_jpeg(drawn, image.width, image.height, SIDE))
+
+
+def open_maps(database: Database, report: Report, model: str | None) -> Maps | None:
+    """Return what draws the maps of the least confident images; None if the model's bundle is not found.
+
+    model: where the bundle is. Raises UsageError if that is another model than the one that answered.
+    """
+    weights = {origin.name: origin.weights_id for origin in report.sources}
+    bundles = [bundle_of(known_model(database, weights_id)) for weights_id in dict.fromkeys(weights.values())]
+    if model is not None:
+        bundles = [read_bundle(resolve_bundle_path(model))]
+        if bundles[0].weights_id not in weights.values():
+            raise UsageError(f"--model {model}: {bundles[0].title} is not the model that gave the answers")
+    bundle = next((each for each in bundles if each is not None), None)
+    if bundle is None:
+        return None
+    bundle = bundle.at("auto")
+    labels = {
+        shown.item_id: shown.answers[0][0]
+        for shown in report.least[:LEAST]
+        if shown.item_id is not None and weights[shown.source] == bundle.weights_id
+    }
+    known = {item: label for item, label in labels.items() if label in bundle.labels}
+    return Maps(bundle, OnnxClassifier(bundle, threads=available_cpus()), known)
+
+
+def pictures_of(
+    pictures: Pictures, report: Report, maps: Maps | None, progress: Progress = lambda _done, _total: None
+) -> dict[int, Picture]:
+    """Return how each image of a report is shown, by item. Decoding happens in child processes, as in tagging."""
+    hashes: dict[int, str | None] = {}
+    for item_id, content_hash in report.shown_items():
+        hashes[item_id] = hashes.get(item_id) or content_hash
+    ids = list(hashes)
+    spec = maps.bundle.preprocess if maps else PreprocessSpec()
+    found: dict[int, Picture] = {}
+    left = MAX_CHARACTERS
+    with DecodePool(spec, Limits(), workers=available_cpus()) as pool:
+        images = pool.decode(_read_ahead(_Patience(pictures).read, ids))
+        for item_id, image in zip(ids, images, strict=True):
+            picture = _picture(item_id, image, hashes[item_id], maps)
+            left -= len(picture.thumbnail or "") + len(picture.overlay or "")
+            found[item_id] = picture if left > 0 else Picture(why="left out, since the page would be too large")
+            progress(len(found), len(ids))
+    return found
+
+
+def _picture(item_id: int, image: Image | Failure, content_hash: str | None, maps: Maps | None) -> Picture:
+    if isinstance(image, Failure):
+        return Picture(why=f"{image.code}: {image.message}")
+    return Picture(
+        thumbnail=_data_uri(as_jpeg(image.pixels, image.width, image.height, SIDE)),
+        overlay=maps.draw(item_id, image) if maps else None,
+        is_changed=content_hash not in (None, image.content_hash),
+    )
+
+
+class _Patience:
+    """Reads pictures until servers have failed so often in a row that the others would, too."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+        self._failed = 0
+
+    def read(self, item_id: int) -> Fetched | Failure:
+        """Read one; from several threads, an outage may be noticed a little later."""
+        if self._failed >= OUTAGE:
+            return Failure(
+                Item(str(item_id), "", ""), "fetch.given_up", "too many images in a row could not be fetched"
+            )
+        answer = self._pictures.read(item_id)
+        if isinstance(answer, Failure) and answer.code in PASSING:
+            self._failed += 1
+        else:
+            self._failed = 0
+        return answer
+
+
+def _read_ahead(read: Callable[[int], Fetched | Failure], ids: Sequence[int]) -> Iterator[Fetched | Failure]:
+    """Yield what `read` returns, in order; a few are read ahead, so that memory stays small."""
+    waiting: deque[Future[Fetched | Failure]] = deque()
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="pictures") as executor:
+        try:
+            for item_id in ids:
+                if len(waiting) >= LOOK_AHEAD:
+                    yield waiting.popleft().result()
+                waiting.append(executor.submit(read, item_id))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

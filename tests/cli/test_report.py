@@ -1,0 +1,229 @@
+"""`cataloger report`: one page with everything inside, inert whatever the names, readable everywhere."""
+
+import base64
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cataloger import report_pictures
+from cataloger.cli.app import app
+from cataloger.report_page import link, percent, shortened
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
+HOSTILE = (
+    b"<script>alert(1)<\\script>.png",
+    b'" onerror="alert(1)" x=".png',
+    b"'><img src=x onerror=alert(1)>.png",
+    b"{{ 7 * 7 }}.png",
+    b"caf\xe9.png",
+    "\u202egnp.txt.png".encode(),
+    b"javascript:alert(1).png",
+    b"a" * 250 + b".png",
+)
+LOADING = {"src", "href", "data", "poster", "srcset", "action", "formaction", "xlink:href", "background", "style"}
+
+
+class Page(HTMLParser):
+    """The tags and the text of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.text, self.size = [], "", path.stat().st_size
+        self._is_style = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._is_style = tag == "style"
+
+    def handle_endtag(self, tag):
+        self._is_style = False
+
+    def handle_data(self, data):
+        self.text += "" if self._is_style else data
+
+    def all(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def cataloger(*arguments, status=0):
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == status, result.output + repr(result.exception)
+    return " ".join((result.stderr if status else result.stdout).split())
+
+
+def hostile_folder(folder):
+    folder = os.fsencode(folder)
+    os.mkdir(folder)
+    for number, name in enumerate(HOSTILE):
+        source = sorted(EXAMPLES.glob("*.png"))[number]
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(source.read_bytes() if number % 3 else b"not an image")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A page about files with hostile names, some of which failed."""
+    folder = tmp_path_factory.mktemp("hostile")
+    hostile_folder(folder / "photos")
+    db = f"sqlite:///{folder}/a.db"
+    cataloger("tag", folder / "photos", "--db", db, "-q", status=3)
+    cataloger("report", "--db", db, "-o", folder / "page.html", "-q")
+    return folder / "page.html"
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """A page about the examples."""
+    folder = tmp_path_factory.mktemp("examples")
+    shutil.copytree(EXAMPLES, folder / "photos")
+    (folder / "photos/torn.png").write_bytes((EXAMPLES / "sombrero.png").read_bytes()[:700])
+    db = f"sqlite:///{folder}/a.db"
+    for _ in range(2):
+        cataloger("tag", folder / "photos", "--db", db, "-q", "--max-failure-rate", 1)
+    cataloger("report", "--db", db, "-o", folder / "page.html", "-q")
+    return folder / "page.html"
+
+
+@pytest.mark.parametrize("page", ["hostile", "examples"])
+def test_nothing_is_loaded_or_run(page, request):
+    page = Page(request.getfixturevalue(page))
+    assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "form", "base"} == set()
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in LOADING & attributes.keys():
+            value = attributes[name]
+            assert "url(" not in value
+            if tag == "a":
+                assert value.startswith(("#", "file:///")), value
+            elif name != "style":
+                assert value.startswith("data:image/jpeg;base64,")
+    (policy,) = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
+    assert "default-src 'none'" in policy
+
+
+@pytest.mark.parametrize("page", ["hostile", "examples"])
+def test_every_picture_is_a_jpeg_with_words_for_those_who_do_not_see_it(page, request):
+    images = Page(request.getfixturevalue(page)).all("img")
+    assert images
+    for image in images:
+        assert image["alt"].strip()
+        assert base64.b64decode(image["src"].partition(",")[2]).startswith(b"\xff\xd8")
+
+
+def test_failures_are_named_with_code_and_file(examples):
+    text = Page(examples).text
+    assert "torn.png" in text
+    assert "decode.truncated: 1 image" in re.sub(r"\s+", " ", text)
+
+
+def test_hostile_names_are_shown_as_they_are(hostile):
+    text = Page(hostile).text
+    for name in (
+        "<script>alert(1)<\\script>.png",
+        "'><img src=x onerror=alert(1)>.png",
+        "{{ 7 * 7 }}.png",
+        "caf%E9.png",
+    ):
+        assert name in text
+    assert "\u202e" not in text
+    assert "a" * 150 not in text
+
+
+def test_links_lead_to_the_files(hostile):
+    links = {each["href"] for each in Page(hostile).all("a") if not each["href"].startswith("#")}
+    folder = str(hostile.parent / "photos")
+    assert f"file://{folder}/caf%E9.png" in links
+    assert f"file://{folder}/%7B%7B%207%20%2A%207%20%7D%7D.png" in links
+    assert len(links) == len(HOSTILE)
+
+
+@pytest.mark.parametrize("uri", ["javascript:alert(1)", "data:text/html,x", "products/7", "(not a URL)", ""])
+def test_what_is_no_place_gets_no_link(uri):
+    assert link(uri) is None
+
+
+def test_maps_are_drawn_beside_the_least_confident_and_left_out_if_wanted(examples):
+    maps = [image for image in Page(examples).all("img") if "where the model finds" in image["alt"]]
+    assert len(maps) == 20
+    db = f"sqlite:///{examples.parent}/a.db"
+    cataloger("report", "--db", db, "--no-maps", "-q")
+    page = Page(Path("report.html"))
+    assert "where the model finds" not in page.text + str(page.all("img"))
+    assert len(page.all("img")) < len(Page(examples).all("img"))
+
+
+def test_a_model_that_is_gone_costs_the_maps_alone_and_another_one_is_refused(tmp_path):
+    model, db = tmp_path / "model", "sqlite:///a.db"
+    shutil.copytree(Path(report_pictures.__file__).parent / "default_model", model)
+    cataloger("tag", EXAMPLES / "sombrero.png", "--model", model, "--db", db, "-q")
+    model.rename(tmp_path / "moved")
+    cataloger("report", "--db", db)
+    page = Page(Path("report.html"))
+    assert "say where with --model" in page.text
+    assert page.all("img")
+    cataloger("report", "--db", db, "--model", "moved")
+    assert "where the model finds Hat" in str(Page(Path("report.html")).all("img"))
+    manifest = json.loads(Path("moved/bundle.json").read_text())
+    assert manifest["name"]
+    assert "no model at nowhere" in cataloger("report", "--db", db, "--model", "nowhere", status=2)
+
+
+def test_an_image_that_changed_or_went_since_is_said(tmp_path):
+    shutil.copytree(EXAMPLES, "photos")
+    cataloger("tag", "photos", "-q")
+    shutil.copy("photos/sombrero.png", "photos/earring.png")
+    Path("photos/silk-shirt.png").unlink()
+    cataloger("report", "-q")
+    text = Page(Path("report.html")).text
+    assert text.count("The image has changed since it was tagged.") == 2
+    assert text.count("No picture: io.missing") == 2
+
+
+def test_the_page_stays_small_whatever_the_pictures(examples, monkeypatch):
+    monkeypatch.setattr(report_pictures, "MAX_CHARACTERS", 50_000)
+    cataloger("report", "--db", f"sqlite:///{examples.parent}/a.db", "-q")
+    page = Page(Path("report.html"))
+    assert page.size < 200_000
+    assert "the page would be too large" in page.text
+
+
+def test_json_holds_the_data_and_writes_no_page_unless_named(examples):
+    values = json.loads(cataloger("report", "--json", "--db", f"sqlite:///{examples.parent}/a.db"))
+    assert (values["images"], values["failures"][0]["code"]) == (21, "decode.truncated")
+    assert values["moves"]["counts"] == {"same": 21}
+    assert not Path("report.html").exists()
+
+
+def test_a_database_without_results_is_one_line_and_is_not_made():
+    assert "has no results of `cataloger tag` or `sync` yet" in cataloger("report", status=2)
+    assert not Path("cataloger.db").exists()
+
+
+def test_a_page_that_cannot_be_written_is_one_line(examples):
+    db = f"sqlite:///{examples.parent}/a.db"
+    assert "there is no folder" in cataloger("report", "--db", db, "-o", "no/page.html", status=2)
+    assert "cannot be written" in cataloger("report", "--db", db, "-o", ".", "--no-maps", status=1)
+
+
+def test_shares_that_are_neither_none_nor_all_are_not_rounded_to_it():
+    assert [percent(value) for value in (0, 0.001, 0.5, 0.999, 1, None)] == [
+        "0%",
+        "under 1%",
+        "50%",
+        "over 99%",
+        "100%",
+        "–",
+    ]
+    assert shortened("x" * 300) == "x" * 50 + "…" + "x" * 50

@@ -1,0 +1,247 @@
+"""Pictures of what the ledger knows: from files, the web and columns; never anything else."""
+
+import importlib.util
+import io
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sqlalchemy import insert, select
+from typer.testing import CliRunner
+
+from cataloger.cli.app import app
+from cataloger.db import schema as schemas
+from cataloger.db.database import open_database
+from cataloger.db.models import Item
+from cataloger.errors import ImageError
+from cataloger.ledger import digest
+from cataloger.options import Limits
+from cataloger.pictures import Pictures, thumbnail
+from cataloger.records import Failure, Fetched
+from cataloger.sources.names import key_of, name_of
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+HAT = (EXAMPLES / "winter-hat.png").read_bytes()
+AWKWARD = [b"caf\xe9.png", b"100%41.png", b"%\xff%.png", "größe <b>.png".encode(), b"a%2F..%2Fb.png"]
+
+
+def load(path):
+    """Import a program by its path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+rig = load(Path(__file__).parent / "sync_rig.py")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def cataloger(*arguments, status=0):
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == status, result.output
+    return result.stdout
+
+
+def everything(url="sqlite:///cataloger.db", **options):
+    """Return what reading each item gives, by key."""
+    with closing(open_database(url)) as database, Pictures(database, **options) as pictures:
+        with database.read() as connection:
+            items = connection.execute(select(Item.id, Item.key)).all()
+        return {item.key: pictures.read(item.id) for item in items}
+
+
+def add_item(database, key, uri=""):
+    """Put an item in the ledger as no scan would; return its id."""
+    with database.begin() as connection:
+        values = {"source_id": 1, "key": key, "key_hash": digest(key), "uri": uri}
+        return connection.execute(insert(Item).values(values)).inserted_primary_key[0]
+
+
+def refused(key, uri="", url="sqlite:///cataloger.db"):
+    """Return the code that an item which no scan would make gets."""
+    with closing(open_database(url)) as database, Pictures(database) as pictures:
+        answer = pictures.read(add_item(database, key, uri))
+    assert isinstance(answer, Failure), answer
+    return answer.code
+
+
+@pytest.mark.parametrize("name", [*AWKWARD, b"plain.jpg", b"%", b"%%25", b"%2\xff5", b"%e9", b"\xe9%e9"])
+def test_every_name_comes_back_from_its_key(name):
+    assert name_of(key_of(name)) == name
+
+
+def test_files_of_a_folder_are_read_whatever_their_names(tmp_path):
+    folder = os.fsencode(tmp_path / "photos")
+    os.mkdir(folder)
+    for number, name in enumerate(AWKWARD):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(HAT + bytes([number]))
+    cataloger("tag", "photos", "-q")
+    found = everything()
+    assert {key: answer.data[-1] for key, answer in found.items()} == {key_of(n): i for i, n in enumerate(AWKWARD)}
+
+
+def test_files_of_a_folder_inside_a_known_one_and_of_a_moved_one_are_read(tmp_path):
+    (tmp_path / "photos/hats").mkdir(parents=True)
+    (tmp_path / "photos/a.png").write_bytes(HAT)
+    cataloger("tag", "photos", "-q")
+    (tmp_path / "photos/hats/b.png").write_bytes(HAT)
+    cataloger("tag", "photos/hats", "-q")
+    (tmp_path / "photos").rename(tmp_path / "pictures")
+    cataloger("sources", "move", tmp_path / "photos", "pictures")
+    assert {key: answer.data for key, answer in everything().items()} == {"a.png": HAT, "hats/b.png": HAT}
+
+
+def test_files_of_a_manifest_are_read_where_it_names_them(tmp_path):
+    for place in ("elsewhere/a.png", "lists/b.png", "c.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_bytes(HAT)
+    (tmp_path / "lists/list.csv").write_text(f"path\n{tmp_path}/elsewhere/a.png\nb.png\n../c.png\n")
+    cataloger("tag", "lists/list.csv", "-q")
+    assert [answer.data for answer in everything().values()] == [HAT] * 3
+
+
+def test_nothing_outside_of_a_folder_is_read(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for place in ("photos/a.png", "secret.png"):
+        (tmp_path / place).write_bytes(HAT)
+    cataloger("tag", "photos", "-q")
+    for key in (
+        "../secret.png",
+        "x/../../secret.png",
+        f"{tmp_path}/secret.png",
+        "%2E%2E/secret.png",
+        "..%2Fsecret.png",
+    ):
+        assert refused(key, f"{tmp_path}/secret.png") == "source.outside_root", key
+    assert refused("", "") == "source.outside_root"
+
+
+def test_what_is_gone_is_no_file_or_too_large_is_a_failure(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("gone", "large", "pipe"):
+        (tmp_path / f"photos/{name}.png").write_bytes(HAT)
+    cataloger("tag", "photos", "-q")
+    (tmp_path / "photos/gone.png").unlink()
+    (tmp_path / "photos/pipe.png").unlink()
+    os.mkfifo(tmp_path / "photos/pipe.png")
+    codes = {key: answer.code for key, answer in everything(limits=Limits(max_bytes=len(HAT) - 1)).items()}
+    assert codes == {
+        "gone.png": "io.missing",
+        "large.png": "decode.too_many_bytes",
+        "pipe.png": "io.not_a_file",
+    }
+
+
+def test_an_item_that_is_not_there_is_a_failure():
+    with closing(open_database("sqlite:///cataloger.db")) as database, Pictures(database) as pictures:
+        assert pictures.read(17).code == "source.unknown_item"
+
+
+@pytest.fixture
+def make_shop(tmp_path):
+    """Make a shop of one hat in a database, and sync it."""
+    shops = []
+
+    def make(url, kind, **options):
+        shop = rig.Shop(url, kind, tmp_path, photos={"hat": HAT}, **options)
+        shops.append(shop)
+        shop.sync()
+        return shop
+
+    yield make
+    for shop in shops:
+        shop.stop()
+
+
+@pytest.mark.parametrize("kind", ["path", "blob"])
+def test_images_of_a_table_are_read_on_every_engine(url, make_shop, kind):
+    shop = make_shop(url, kind)
+    assert everything(url)["hat"].data == HAT
+    shop.execute("DELETE FROM products")
+    assert isinstance(everything(url)["hat"], Fetched if kind == "path" else Failure)
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_bytes_of_a_table_are_read_beside_tables_of_ours_in_a_schema(empty_url):
+    schemas.upgrade(empty_url, schema="tags")
+    rig.execute(empty_url, "CREATE TABLE products (sku TEXT PRIMARY KEY, photo BYTEA)")
+    rig.execute(empty_url, "INSERT INTO products VALUES ('hat', :photo)", {"photo": HAT})
+    rig.sync(empty_url, "--schema", "tags")
+    with closing(open_database(empty_url, schema="tags")) as database, Pictures(database) as pictures:
+        with database.read() as connection:
+            identity = connection.scalar(select(Item.id))
+        assert pictures.read(identity).data == HAT
+
+
+def test_bytes_in_another_database_are_a_failure_that_says_so(tmp_path, make_shop):
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    make_shop(f"sqlite:///{tmp_path}/shop.db", "blob", ledger=ledger)
+    answer = everything(ledger)["hat"]
+    assert (answer.code, "products" in answer.message) == ("source.not_in_database", True)
+
+
+def test_no_file_outside_of_the_image_root_of_a_table_is_read(tmp_path):
+    url = f"sqlite:///{tmp_path}/cataloger.db"
+    schemas.upgrade(url)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/hat.png").write_bytes(HAT)
+    (tmp_path / "secret.png").write_bytes(HAT)
+    rig.execute(url, "CREATE TABLE products (sku TEXT PRIMARY KEY, photo TEXT)")
+    rig.execute(url, "INSERT INTO products VALUES ('hat', 'hat.png')")
+    rig.sync(url, "--image-root", str(tmp_path / "photos"))
+    assert everything()["hat"].data == HAT
+    for uri in (f"{tmp_path}/secret.png", f"{tmp_path}/photos/../secret.png", f"{tmp_path}/photos/%2E%2E/secret.png"):
+        assert refused(uri, uri) == "source.outside_root"
+
+
+def test_images_on_the_web_are_read_with_the_guards_of_sync(tmp_path, make_shop):
+    url = f"sqlite:///{tmp_path}/cataloger.db"
+    schemas.upgrade(url)
+    make_shop(url, "url")
+    assert everything(allow_private=True)["hat"].data == HAT
+    assert everything()["hat"].code == "fetch.private_address"
+
+
+def test_a_thumbnail_is_an_upright_jpeg_without_metadata_in_the_shape_of_the_image():
+    picture = Image.new("RGBA", (400, 100), (255, 0, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "taken at home"
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", exif=exif)
+    data = thumbnail(buffer.getvalue(), 80)
+    with Image.open(io.BytesIO(data)) as small:
+        assert (small.format, small.size, small.getpixel((10, 40))) == ("JPEG", (20, 80), (255, 255, 255))
+        assert not small.getexif()
+    assert b"taken at home" not in data
+
+
+def test_a_small_image_is_not_made_larger():
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 20), "green").save(buffer, "PNG")
+    with Image.open(io.BytesIO(thumbnail(buffer.getvalue(), 160))) as small:
+        assert small.size == (30, 20)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"", "decode.empty"), (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "decode.unsupported"), (HAT[:500], None)],
+)
+def test_what_is_no_image_has_no_thumbnail(data, code):
+    with pytest.raises(ImageError) as caught:
+        thumbnail(data, 80)
+    assert code in (None, caught.value.code)
+
+
+def test_a_thumbnail_keeps_to_the_limits():
+    with pytest.raises(ImageError) as caught:
+        thumbnail(HAT, 80, limits=Limits(max_pixels=100))
+    assert caught.value.code == "decode.too_large"
