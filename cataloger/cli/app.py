@@ -103,6 +103,7 @@ def register_commands() -> None:
         explain,
         models,
         recalibrate,
+        review,
         runs,
         sources,
         sync,
@@ -118,6 +119,7 @@ def register_commands() -> None:
     app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
     app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
     app.command("recalibrate", epilog=recalibrate.EXAMPLES)(recalibrate.recalibrate)
+    app.command("review", epilog=review.EXAMPLES)(review.review)
     app.add_typer(models.app, name="models")
     app.add_typer(runs.app, name="runs")
     app.add_typer(sources.app, name="sources")
