@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 from cataloger.db.models import Current, Item, ItemPresence, Result, Run, RunSource, Source
 from cataloger.db.upsert import upsert
 from cataloger.records import TRANSIENT_PREFIXES
+from cataloger.words import renew_products_of
 
 
 def counts() -> ColumnElement[bool]:
@@ -67,6 +68,7 @@ def mark_presence(connection: Connection, item_ids: Collection[int], run_id: int
     upsert(connection, ItemPresence, rows, keys=["run_id", "item_id"], update=["is_gone"])
     value = run_id if is_gone else None
     connection.execute(update(Item).where(Item.id.in_(item_ids)).values(gone_run_id=value))
+    renew_products_of(connection, item_ids)
 
 
 def renew_presence(connection: Connection, item_ids: Collection[int]) -> None:
@@ -84,6 +86,7 @@ def renew_presence(connection: Connection, item_ids: Collection[int]) -> None:
         gone.setdefault(row.run_id if row is not None and row.is_gone else None, []).append(item_id)
     for run_id, ids in gone.items():
         connection.execute(update(Item).where(Item.id.in_(ids)).values(gone_run_id=run_id))
+    renew_products_of(connection, item_ids)
 
 
 def pin(connection: Connection, source_id: int, run_id: int, weights_id: str) -> None:

@@ -7,7 +7,7 @@ fence; the update with the old fence then finds no row, so that a late owner can
 import itertools
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -69,6 +69,12 @@ def hold_lease(database: Database, source_id: int, run_id: int) -> Iterator[Leas
             lease.release()
         except CatalogerError as error:
             logger.warning("the lease could not be given back (it ends by itself in a minute): %s", error)
+
+
+def hold_off(connection: Connection, source_ids: Collection[int]) -> None:
+    """Have runs over some sources wait with their next write until this transaction has ended."""
+    rows = select(LeaseRow.source_id).where(LeaseRow.source_id.in_(source_ids)).order_by(LeaseRow.source_id)
+    connection.execute(rows.with_for_update()).all()
 
 
 def acquire(database: Database, source_id: int, run_id: int) -> Lease:

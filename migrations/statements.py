@@ -24,6 +24,27 @@ def create_index(table: str, columns: list[str]) -> None:
         op.create_index(name, table, columns)
 
 
+def index_foreign_key(table: str, columns: list[str]) -> None:
+    """Create an index that begins with a foreign key; MySQL's own one goes, also where a downgrade has left it."""
+    create_index(table, columns)
+    name = f"fk_{table}_{columns[0]}"
+    if is_mysql() and not context.is_offline_mode() and has_index(table, name):
+        op.drop_index(name, table)
+
+
+def unindex_foreign_key(table: str, columns: list[str]) -> None:
+    """Drop such an index. MySQL wants one for each foreign key: its own went when this one came."""
+    name = f"fk_{table}_{columns[0]}"
+    if is_mysql() and not has_index(table, name):
+        op.create_index(name, table, [columns[0]])
+    drop_index(table, columns)
+
+
+def has_table(name: str) -> bool:
+    """True when a table is there."""
+    return sa.inspect(op.get_bind()).has_table(name)
+
+
 def has_index(table: str, name: str) -> bool:
     """True when a table has an index of this name."""
     return sa.inspect(op.get_bind()).has_index(table, name)
@@ -58,12 +79,18 @@ def _has_column(table: str, name: str) -> bool:
 
 
 def create_view(name: str, select: str) -> None:
-    """Create a view, or make it anew. select: {model}, {key}, {rank} stand for what engines write differently."""
+    """Create a view, or make it anew; what a shop has granted on it stays.
+
+    select: {model}, {key}, {rank} and {text} (a type) stand for what engines write differently.
+    """
     dialect = op.get_context().dialect
     quote = dialect.identifier_preparer.quote
     model = "CONCAT(m.name, ' ', m.version)" if is_mysql() else "m.name || ' ' || m.version"
-    verb = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
-    op.execute(f"{verb} {name} AS {select.format(model=model, key=quote('key'), rank=quote('rank'))}")
+    text = "CHAR" if is_mysql() else "VARCHAR"
+    if dialect.name == "sqlite":
+        drop_views([name])
+    verb = "CREATE VIEW" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
+    op.execute(f"{verb} {name} AS {select.format(model=model, key=quote('key'), rank=quote('rank'), text=text)}")
 
 
 def drop_views(names: Iterable[str]) -> None:

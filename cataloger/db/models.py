@@ -1,7 +1,7 @@
 """The tables of cataloger. Every name begins with `cataloger_`; we are guests in the shop's database.
 
-History is append-only (`Result`, `ProductResult`); what holds now is a pointer into it (`Current`,
-`ProductCurrent`), so that undoing a run moves pointers and loses nothing.
+History is append-only (`Result`, `ProductResult`, `Correction`); what holds now is a pointer into it (`Current`,
+`ProductCurrent`, `Corrected`), so that undoing a run moves pointers and loses nothing.
 """
 
 from datetime import datetime
@@ -279,13 +279,38 @@ class Write(Base):
 
 
 class Correction(Base):
-    """What a person said of an image, and when."""
+    """What a person said of an image, and when; never changed afterwards. result_id: what the person saw.
+
+    verdict: `label`; `not_product`, the image shows none; or `withdrawn`, what was said before no longer holds.
+    label: null unless that is the verdict.
+    """
 
     __tablename__ = "cataloger_correction"
     id: Mapped[int] = _key()
     item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"), index=True)
-    result_id: Mapped[int | None] = mapped_column(ForeignKey("cataloger_result.id"))
-    label: Mapped[str] = mapped_column(String(255))
+    result_id: Mapped[int | None] = mapped_column(ForeignKey("cataloger_result.id"), index=True)
+    label: Mapped[str | None] = mapped_column(String(255))
     author: Mapped[str] = mapped_column(String(255))
     note: Mapped[str | None] = mapped_column(Text)
+    corrected_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    verdict: Mapped[str] = mapped_column(String(16), server_default="label")
+
+
+class Corrected(Base):
+    """The word of a person that holds of an image; no row where nobody's does."""
+
+    __tablename__ = "cataloger_corrected"
+    item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"), primary_key=True, autoincrement=False)
+    correction_id: Mapped[int] = mapped_column(ForeignKey("cataloger_correction.id"), index=True)
+
+
+class CorrectedProduct(Base):
+    """What people say of a product: the label that most of the words on its images name, else the latest of these."""
+
+    __tablename__ = "cataloger_corrected_product"
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
+    product_hash: Mapped[str] = mapped_column(digest(), primary_key=True)
+    product_key: Mapped[str] = mapped_column(exact_text())
+    label: Mapped[str] = mapped_column(String(255))
+    author: Mapped[str] = mapped_column(String(255))
     corrected_at: Mapped[datetime] = mapped_column(UtcDateTime)

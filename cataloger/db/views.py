@@ -17,15 +17,17 @@ IMAGE_COLUMNS = (
     *("source", "key", "uri", "product_key", "status", "error_code", "model", "run_id", "decision"),
     *ANSWER,
     "tagged_at",
+    *("corrected_by", "corrected_at"),
 )
 
 TYPES: dict[str, TypeEngine[Any]] = {
     "run_id": Integer(),
     "tagged_at": DateTime(),
+    "corrected_at": DateTime(),
     **{f"confidence_{n}": Float(53) for n in range(1, TOP_K + 1)},
 }
 
 IMAGE_TOP5: TableClause = table(
     "cataloger_image_top5", *(column(name, TYPES.get(name, String())) for name in IMAGE_COLUMNS)
 )
-"""One row an image: its current result under the model that its source is pinned to."""
+"""One row an image: its current result under the model that its source is pinned to, or a person's word."""

@@ -20,6 +20,7 @@ from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef, digest
 from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
+from cataloger.words import renew_products
 from cataloger.write_back import WriteBack, WriteCounts
 
 TEXT_LIMIT = 500
@@ -63,8 +64,12 @@ class DatabaseSink:
 
     def _record(self, connection: Connection, results: Sequence[Result]) -> WriteCounts:
         products = {digest(key) for result in results if (key := result.item.product_key) is not None}
-        left = self._products_of(connection, [result.item for result in results]) - products
-        item_ids = self._write_items(connection, [result.item for result in results])
+        items = [result.item for result in results]
+        before = self._products_of(connection, items)
+        left = set(before.values()) - products
+        item_ids = self._write_items(connection, items)
+        if moved := _moved(before, items):
+            renew_products(connection, self.source.id, moved)
         new = self._write_results(connection, results, item_ids)
         self._move_pointers(connection, results, item_ids, new)
         ProductResults(self.source, self.run_id, self.model).renew(connection, products | left)
@@ -76,12 +81,12 @@ class DatabaseSink:
         query = select(ResultRow.id).join(ItemRow, ItemRow.id == ResultRow.item_id)
         return connection.scalar(query.where(mine, ResultRow.run_id == self.run_id)) is not None
 
-    def _products_of(self, connection: Connection, items: Sequence[Item]) -> set[str]:
-        """Return the products, by hash, that known items have belonged to until now."""
+    def _products_of(self, connection: Connection, items: Sequence[Item]) -> dict[str, str]:
+        """Return the products that known items have belonged to until now; all by hash."""
         mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([digest(item.key) for item in items])
         # Asked for distinct products that are not null, SQLite walks through all products of the source instead.
-        products = connection.scalars(select(ItemRow.product_hash).where(mine))
-        return {product for product in products if product is not None}
+        rows = connection.execute(select(ItemRow.key_hash, ItemRow.product_hash).where(mine))
+        return {row.key_hash: row.product_hash for row in rows if row.product_hash is not None}
 
     def _write_items(self, connection: Connection, items: Sequence[Item]) -> dict[str, int]:
         """Make the items known; return their ids by key hash."""
@@ -162,6 +167,13 @@ class DatabaseSink:
             .where(ResultRow.status == "ok")
         )
         return {item_id: (identity, content_hash) for item_id, identity, content_hash in connection.execute(query)}
+
+
+def _moved(before: dict[str, str], items: Sequence[Item]) -> set[str]:
+    """Return the products, by hash, that known items have moved from and to."""
+    now = {digest(item.key): None if item.product_key is None else digest(item.product_key) for item in items}
+    moved = {(product, now[key]) for key, product in before.items() if now[key] != product}
+    return {product for pair in moved for product in pair if product is not None}
 
 
 def _ok(prediction: Prediction) -> dict[str, Any]:

@@ -21,6 +21,7 @@ ROWS = (
     "JOIN cataloger_result r ON r.id = c.result_id "
     "JOIN cataloger_label_map l ON l.source_id = s.id AND l.label = r.label_{rank} WHERE i.gone_run_id IS NULL"
 )
+SELECT = " UNION ALL ".join(f"SELECT {COLUMNS} {ROWS}".format(rank=rank) for rank in range(1, 6))
 
 
 def upgrade() -> None:
@@ -35,7 +36,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["source_id"], ["cataloger_source.id"], name="fk_cataloger_label_map_source_id"),
         sa.PrimaryKeyConstraint("source_id", "label", name="pk_cataloger_label_map"),
     )
-    create_view(VIEW, " UNION ALL ".join(f"SELECT {COLUMNS} {ROWS}".format(rank=rank) for rank in range(1, 6)))
+    create_view(VIEW, SELECT)
 
 
 def downgrade() -> None:

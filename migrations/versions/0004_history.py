@@ -1,7 +1,7 @@
 """History: which runs were undone, which sources a run worked on, who left and came back, what undoing restored."""
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 
 from cataloger.db.types import digest, identifier
 from cataloger.migrations.statements import (
@@ -9,10 +9,9 @@ from cataloger.migrations.statements import (
     create_index,
     create_table,
     drop_column,
-    drop_index,
     drop_tables,
-    has_index,
-    is_mysql,
+    index_foreign_key,
+    unindex_foreign_key,
 )
 
 revision = "0004"
@@ -44,8 +43,7 @@ def upgrade() -> None:
     add_column("cataloger_run", sa.Column("pruned", sa.Boolean(), nullable=False, server_default=sa.false()))
     add_column("cataloger_write", sa.Column("restores", sa.Boolean(), nullable=False, server_default=sa.false()))
     for table, columns in INDEXES.items():
-        create_index(table, columns)
-        _drop_plain_index(table, columns[0])
+        index_foreign_key(table, columns)
     create_table(
         "cataloger_run_source",
         sa.Column("run_id", identifier(), autoincrement=False, nullable=False),
@@ -76,22 +74,7 @@ def downgrade() -> None:
     """Undo: what happened stays, but which runs were undone is lost."""
     drop_tables(["cataloger_presence", "cataloger_run_source"])
     for table, columns in INDEXES.items():
-        _create_plain_index(table, columns[0])
-        drop_index(table, columns)
+        unindex_foreign_key(table, columns)
     drop_column("cataloger_write", "restores")
     for name in ("pruned", "undone_by_id", "undoes_id"):
         drop_column("cataloger_run", name)
-
-
-def _create_plain_index(table: str, column: str) -> None:
-    """MySQL wants an index for each foreign key: the one that it made itself went when a longer one came."""
-    name = f"fk_{table}_{column}"
-    if is_mysql() and not has_index(table, name):
-        op.create_index(name, table, [column])
-
-
-def _drop_plain_index(table: str, column: str) -> None:
-    """Drop what a downgrade has left; MySQL drops its own by itself."""
-    name = f"fk_{table}_{column}"
-    if is_mysql() and not context.is_offline_mode() and has_index(table, name):
-        op.drop_index(name, table)

@@ -47,7 +47,10 @@ QUERIES = {
     ),
     "renew the lease": (r"UPDATE cataloger_lease", "cataloger_lease"),
     "make items known": (r"INSERT INTO cataloger_item", "uq_cataloger_item"),
-    "the products that images had before": (r"SELECT cataloger_item\.product_hash \nFROM", "uq_cataloger_item"),
+    "the products that images had before": (
+        r"SELECT cataloger_item\.key_hash, cataloger_item\.product_hash \nFROM",
+        "uq_cataloger_item",
+    ),
     "the ids of items": (
         r"SELECT cataloger_item\.key_hash, cataloger_item\.id, cataloger_item\.gone_run_id \nFROM",
         "uq_cataloger_item",

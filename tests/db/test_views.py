@@ -11,11 +11,13 @@ from cataloger.db.views import IMAGE_COLUMNS, IMAGE_TOP5
 from cataloger.ledger import pin_model, register_source
 
 ANSWER = [name for rank in range(1, 6) for name in (f"label_{rank}", f"confidence_{rank}")]
+WORD = ["corrected_by", "corrected_at"]
 CONTRACT = {
     "cataloger_image_top5": [
         *("source", "key", "uri", "product_key", "status", "error_code", "model", "run_id", "decision"),
         *ANSWER,
         "tagged_at",
+        *WORD,
     ],
     "cataloger_image_labels": ["source", "key", "rank", "label", "confidence"],
     "cataloger_product_top5": [
@@ -27,6 +29,7 @@ CONTRACT = {
         "decision",
         *ANSWER,
         "tagged_at",
+        *WORD,
     ],
     "cataloger_product_images": [
         *("source", "product_key", "key", "uri", "status", "label", "confidence", "product_label", "disagrees")
@@ -63,7 +66,7 @@ def test_an_image_is_one_row_with_everything_that_is_known(world, make):
         now = utc_now(connection).replace(tzinfo=None)
     assert timedelta(0) <= now - row["tagged_at"] < timedelta(minutes=1)
     assert {name: value for name, value in row.items() if name != "tagged_at"} == {
-        **dict.fromkeys(CONTRACT["cataloger_image_top5"][:-1]),
+        **dict.fromkeys(name for name in CONTRACT["cataloger_image_top5"] if name != "tagged_at"),
         **{"source": "/photos", "key": "a/b.jpg", "uri": "/photos/a/b.jpg", "product_key": "sku 7"},
         **{"status": "ok", "model": "shipped 1.0", "run_id": world.run.id},
         **{"label_1": "Dress", "confidence_1": 0.75, "label_2": "Hat", "confidence_2": 0.25},

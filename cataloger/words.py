@@ -1,0 +1,67 @@
+"""What people say of products: worked out anew whenever a word on one of the images comes, goes or moves."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select
+
+from cataloger.db.models import Corrected, CorrectedProduct, Correction, Item
+from cataloger.db.upsert import upsert
+
+PAGE = 500
+KEYS = ["source_id", "product_hash"]
+VALUES = ["product_key", "label", "author", "corrected_at"]
+
+
+def renew_products_of(connection: Connection, item_ids: Collection[int]) -> None:
+    """Work out anew what people say of the products of some images, which came or went."""
+    query = (
+        select(Item.source_id, Item.product_hash)
+        .join(Corrected, Corrected.item_id == Item.id)
+        .where(Item.id.in_(item_ids), Item.product_hash.is_not(None))
+        .distinct()
+        .order_by(Item.source_id)
+    )
+    for source_id, rows in groupby(connection.execute(query), key=lambda row: int(row.source_id)):
+        renew_products(connection, source_id, [row.product_hash for row in rows])
+
+
+def renew_products(connection: Connection, source_id: int, products: Collection[str]) -> None:
+    """Work out anew what people say of products of a source, by the hashes of their keys."""
+    ordered = sorted(products)
+    for start in range(0, len(ordered), PAGE):
+        page = ordered[start : start + PAGE]
+        rows = _said(connection, source_id, page)
+        found = {product: _of_most(words) for product, words in groupby(rows, key=lambda row: str(row.product_hash))}
+        values = [
+            {"source_id": source_id, "product_hash": product, **{name: getattr(word, name) for name in VALUES}}
+            for product, word in found.items()
+        ]
+        upsert(connection, CorrectedProduct, values, keys=KEYS, update=VALUES)
+        if without := [product for product in page if product not in found]:
+            mine = (CorrectedProduct.source_id == source_id) & CorrectedProduct.product_hash.in_(without)
+            connection.execute(delete(CorrectedProduct).where(mine))
+
+
+def _said(connection: Connection, source_id: int, products: list[str]) -> Iterable[Row[*tuple[Any, ...]]]:
+    """Return the labels that hold of the images that are there, the latest of each product last."""
+    columns = (Correction.label, Correction.author, Correction.corrected_at)
+    query = (
+        select(Item.product_hash, Item.product_key, *columns)
+        .join(Corrected, Corrected.item_id == Item.id)
+        .join(Correction, Correction.id == Corrected.correction_id)
+        .where(Item.source_id == source_id, Item.product_hash.in_(products), Item.gone_run_id.is_(None))
+        .where(Correction.verdict == "label")
+        .order_by(Item.product_hash, Correction.id)
+    )
+    return connection.execute(query)
+
+
+def _of_most(words: Iterable[Row[*tuple[Any, ...]]]) -> Row[*tuple[Any, ...]]:
+    """Return the latest word for the most frequent label, of equally frequent ones for the one said last."""
+    ordered = list(words)
+    counts = Counter(word.label for word in ordered)
+    _, word = max(enumerate(ordered), key=lambda found: (counts[found[1].label], found[0]))
+    return word
