@@ -1,7 +1,7 @@
 """The images to review, page by page, and how far the reviewers are."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,14 @@ IS_REVIEWED = and_(
 IS_NAMED = and_(IS_REVIEWED, Correction.verdict == "label")
 IS_AGREED = and_(IS_NAMED, Correction.label == func.coalesce(SEEN.label_1, Result.label_1))
 
+LEADING_KINDS: dict[str, list[tuple[type, ...]]] = {
+    "confidence": [],
+    "category": [(str,)],
+    "product": [(str,)],
+    "run": [(int,)],
+}
+"""Of the values that each order goes by, before the confidence and the item."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -62,7 +70,7 @@ def page(database: Database, filters: Filters, after: str | None = None) -> tupl
     keys = _sort_keys(filters.order)
     query = _matching(filters).add_columns(*keys).order_by(*keys).limit(PAGE)
     if after is not None:
-        query = query.where(_is_behind(keys, _cursor(after, keys)))
+        query = query.where(_is_behind(keys, _cursor(after, filters.order)))
     with database.read() as connection:
         rows = connection.execute(query).all()
     following = json.dumps(list(rows[-1][-len(keys) :])) if len(rows) == PAGE else None
@@ -132,16 +140,16 @@ def _matching(filters: Filters) -> Select[Any]:
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     """Return the conditions of all filters but `reviewed`."""
-    label = filters.category
-    possible: tuple[tuple[Any, ColumnElement[bool]], ...] = (
-        (filters.below is not None, Result.confidence_1 < filters.below),
-        (filters.decision, Result.decision == filters.decision),
-        (label, or_(Result.label_1 == label, Correction.label == label)),
-        (filters.run is not None, Result.run_id == filters.run),
-        (filters.product, Item.product_key == filters.product),
-        (filters.source, or_(Source.name == filters.source, Source.root == filters.source)),
-    )
-    return [condition for is_wanted, condition in possible if is_wanted]
+    wanted: dict[str, Callable[[Any], ColumnElement[bool]]] = {
+        "below": lambda value: Result.confidence_1 < value,
+        "decision": lambda value: Result.decision == value,
+        "category": lambda value: or_(Result.label_1 == value, Correction.label == value),
+        "run": lambda value: Result.run_id == value,
+        "product": lambda value: Item.product_key == value,
+        "source": lambda value: or_(Source.name == value, Source.root == value),
+    }
+    values = {name: getattr(filters, name) for name in wanted}
+    return [wanted[name](value) for name, value in values.items() if value not in (None, "")]
 
 
 def _sort_keys(order: str) -> list[Any]:
@@ -169,15 +177,15 @@ def _is_behind(keys: list[Any], values: list[Any]) -> ColumnElement[bool]:
     )
 
 
-def _cursor(after: str, keys: list[Any]) -> list[Any]:
-    kinds = {"key_0": (str, int, float), "key_1": (int, float), "key_2": (int,)}
+def _cursor(after: str, order: str) -> list[Any]:
+    kinds: list[tuple[type, ...]] = [*LEADING_KINDS[order], (int, float), (int,)]
     try:
         values = json.loads(after)
     except (ValueError, RecursionError):
         values = None
-    if not isinstance(values, list) or len(values) != len(keys):
+    if not isinstance(values, list) or len(values) != len(kinds):
         raise UsageError("after: this is not the end of a page")
-    is_known = all(type(value) in kinds[key.name] for key, value in zip(keys, values, strict=True))
+    is_known = all(type(value) in kind for kind, value in zip(kinds, values, strict=True))
     if not is_known or not all(abs(value) < 2**53 for value in values if not isinstance(value, str)):
         raise UsageError("after: this is not the end of a page")
     return values

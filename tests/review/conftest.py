@@ -42,7 +42,7 @@ class Served:
         client = httpx.Client(base_url=self.url, timeout=60, **options)
         found = re.search(r'data-csrf="([^"]+)"', client.get("/").text)
         if found:
-            client.headers |= {"X-CSRF-Token": found[1], "Origin": self.url}
+            client.headers.update({"X-CSRF-Token": found[1], "Origin": self.url})
         if name:
             assert client.post("/api/name", json={"name": name}).status_code == 200
         return client
