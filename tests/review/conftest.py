@@ -1,5 +1,6 @@
 """A tagged catalog and the real command that serves it."""
 
+import itertools
 import os
 import re
 import shutil
@@ -55,11 +56,37 @@ class Served:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute(statement, values)
 
+    def copy_rows(self, times):
+        """Have every image so many times more, under other keys."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.row_factory = sqlite3.Row
+            found = connection.execute("SELECT * FROM cataloger_result WHERE status = 'ok'").fetchall()
+            numbers = zip(next_ids(connection, "item"), next_ids(connection, "result"), strict=True)
+            for turn in range(times):
+                for result in found:
+                    copy_row(connection, dict(result), *next(numbers), f"{turn}/")
+
     def stop(self):
         """Interrupt it as Ctrl-C does; return its exit status and what it wrote on stderr."""
         self.process.send_signal(signal.SIGINT)
         _, errors = self.process.communicate(timeout=30)
         return self.process.returncode, errors
+
+
+def next_ids(connection, table):
+    (last,) = connection.execute(f"SELECT MAX(id) FROM cataloger_{table}").fetchone()
+    return itertools.count(last + 1)
+
+
+def copy_row(connection, result, item_id, result_id, prefix):
+    old = connection.execute("SELECT * FROM cataloger_item WHERE id = ?", (result["item_id"],)).fetchone()
+    item = dict(old) | {"id": item_id, "key": prefix + old["key"], "key_hash": f"{item_id:064d}"}
+    current = {"item_id": item_id, "weights_id": result["weights_id"], "result_id": result_id, "latest_id": result_id}
+    result = result | {"id": result_id, "item_id": item_id}
+    for name, values in (("item", item), ("result", result), ("current", current)):
+        marks = ", ".join("?" * len(values))
+        statement = f"INSERT INTO cataloger_{name} ({', '.join(values)}) VALUES ({marks})"
+        connection.execute(statement, list(values.values()))
 
 
 @contextmanager

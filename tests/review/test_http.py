@@ -4,12 +4,10 @@ import io
 import os
 import re
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import httpx
 import pytest
@@ -107,7 +105,7 @@ def test_a_word_that_comes_again_since_its_answer_was_lost_is_saved_once(served,
 
 
 def test_two_hundred_words_at_once_lose_nothing(served, word):
-    copy_rows(served.path, 5)
+    served.copy_rows(5)
     names = ["Anna", "Ben"]
     clients = {name: served.client(name) for name in names}
     rows = list(every(clients["Anna"]))[:100]
@@ -132,32 +130,6 @@ def test_two_hundred_words_at_once_lose_nothing(served, word):
     assert set(served.rows("SELECT item_id, author FROM cataloger_correction")) == saved
 
 
-def copy_rows(path, times):
-    """Have every image several times, under other keys."""
-    results = "SELECT * FROM cataloger_result WHERE status = 'ok'"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.row_factory = sqlite3.Row
-        found = connection.execute(results).fetchall()
-        item_id, result_id = (
-            connection.execute(f"SELECT MAX(id) FROM cataloger_{name}").fetchone()[0] for name in ("item", "result")
-        )
-        for turn in range(times):
-            for result in found:
-                item_id, result_id = item_id + 1, result_id + 1
-                copy_row(connection, dict(result), item_id, result_id, f"{turn}/")
-
-
-def copy_row(connection, result, item_id, result_id, prefix):
-    old = connection.execute("SELECT * FROM cataloger_item WHERE id = ?", (result["item_id"],)).fetchone()
-    item = dict(old) | {"id": item_id, "key": prefix + old["key"], "key_hash": f"{item_id:064d}"}
-    current = {"item_id": item_id, "weights_id": result["weights_id"], "result_id": result_id, "latest_id": result_id}
-    result = result | {"id": result_id, "item_id": item_id}
-    for name, values in (("item", item), ("result", result), ("current", current)):
-        marks = ", ".join("?" * len(values))
-        statement = f"INSERT INTO cataloger_{name} ({', '.join(values)}) VALUES ({marks})"
-        connection.execute(statement, list(values.values()))
-
-
 def every(client, **filters):
     after = {}
     while after is not None:
@@ -168,7 +140,7 @@ def every(client, **filters):
 
 @pytest.mark.parametrize("order", ["confidence", "category", "product", "run"])
 def test_pages_hold_every_image_once_in_any_order(served, order):
-    copy_rows(served.path, 9)
+    served.copy_rows(9)
     items = [row["item"] for row in every(served.client(), order=order)]
     assert len(items) == len(set(items)) == 210
 

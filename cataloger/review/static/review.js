@@ -135,7 +135,7 @@ function show(row, {focus = true} = {}) {
   if (focus) row.element.focus({preventScroll: true});
   row.element.scrollIntoView({block: "nearest"});
   $("key").textContent = visible(row.key);
-  $("about").textContent = [row.product !== null && "product " + visible(row.product), row.decision, "run " + row.run, visible(row.source_name)].filter(Boolean).join(" · ");
+  $("about").textContent = [row.product !== null && "product " + visible(row.product), row.decision, "run " + row.run, "manySources" in page && visible(row.source_name)].filter(Boolean).join(" · ");
   showMap(0);
   showAnswers();
   loadLabels(row.source);
