@@ -64,7 +64,7 @@ class Served:
             numbers = zip(next_ids(connection, "item"), next_ids(connection, "result"), strict=True)
             for turn in range(times):
                 for result in found:
-                    copy_row(connection, dict(result), *next(numbers), f"{turn}/")
+                    copy_row(connection, dict(result), *next(numbers), f"{turn}/../")
 
     def stop(self):
         """Interrupt it as Ctrl-C does; return its exit status and what it wrote on stderr."""

@@ -552,6 +552,8 @@ function start() {
   for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", act);
   $("name").querySelector("form").addEventListener("submit", saveName);
   $("name").addEventListener("cancel", (event) => { if ("asksName" in page) event.preventDefault(); });
+  // Otherwise the button that opened it would take the keys.
+  for (const id of ["name", "keys"]) $(id).addEventListener("close", () => { if (current) current.element.focus({preventScroll: true}); });
   // Empty fields would only make the address long.
   $("filters").querySelector("form").addEventListener("submit", (event) => {
     for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
