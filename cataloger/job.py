@@ -171,6 +171,8 @@ class Job:
             products = ProductResults(ref, run.id, model)
             if ref.weights_id not in (None, model.weights_id) or products.are_missing(database):
                 products.renew_all(database, lease)
+            else:
+                products.renew_reviewed(database, lease)
             ledger, presence = self._ledger(database, ref, run.id, bundle)
             presence.lease = lease
             write_back = WriteBack(write, ref, run.id, model.weights_id) if write else None

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, select, update
+from sqlalchemy import Connection, Row, Select, delete, exists, select, update
 
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Current, Item, ProductCurrent, ProductResult, Result
+from cataloger.db.models import TOP_K, Corrected, Correction, Current, Item, ProductCurrent, ProductResult, Result
 from cataloger.db.paging import value_pages
 from cataloger.db.upsert import upsert
 from cataloger.lease import Lease
@@ -51,8 +51,25 @@ class ProductResults:
 
     def renew_all(self, database: Database, lease: Lease) -> None:
         """Answer anew for all products of the source: those of a model that was not shown were not kept up."""
-        mine = (Item.source_id == self._source.id) & Item.product_hash.is_not(None)
-        for page in value_pages(database, select(Item.product_hash).where(mine), Item.product_hash, PAGE):
+        self._renew_found(database, lease, select(Item.product_hash))
+
+    def renew_reviewed(self, database: Database, lease: Lease) -> None:
+        """Answer anew for the products of images of which people have said since that they show no product, or do."""
+        doubted = select(Correction.item_id).where(Correction.verdict == "not_product")
+        current = (ProductCurrent.source_id == Item.source_id) & (ProductCurrent.product_hash == Item.product_hash)
+        query = (
+            select(Item.product_hash)
+            .join(Correction, Correction.item_id == Item.id)
+            .join(ProductCurrent, current & self._of_model(ProductCurrent), isouter=True)
+            .join(ProductResult, ProductResult.id == ProductCurrent.result_id, isouter=True)
+            .where(Correction.item_id.in_(doubted))
+            .where(ProductResult.id.is_(None) | (Correction.corrected_at > ProductResult.tagged_at))
+        )
+        self._renew_found(database, lease, query)
+
+    def _renew_found(self, database: Database, lease: Lease, query: Select[Any]) -> None:
+        mine = query.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))
+        for page in value_pages(database, mine, Item.product_hash, PAGE):
 
             def renew(connection: Connection) -> None:
                 lease.check(connection)
@@ -72,13 +89,19 @@ class ProductResults:
             connection.execute(delete(ProductCurrent).where(mine, self._of_model(ProductCurrent)))
 
     def _images(self, connection: Connection, products: list[str]) -> dict[str, list[Row[*tuple[Any, ...]]]]:
-        """Return the good results of the images of each product, in the order of the items."""
+        """Return the good results of the images of each product, in the order of the items.
+
+        Images of which a person has said that they show no product have no say.
+        """
         columns = [getattr(Result, name) for name in ANSWER]
         query = (
             select(Item.product_hash, Item.product_key, Item.id, Current.disagrees, *columns)
             .join(Current, (Current.item_id == Item.id) & self._of_model(Current))
             .join(Result, Result.id == Current.result_id)
+            .join(Corrected, Corrected.item_id == Item.id, isouter=True)
+            .join(Correction, Correction.id == Corrected.correction_id, isouter=True)
             .where(Item.source_id == self._source.id, Item.product_hash.in_(products))
+            .where(Correction.id.is_(None) | (Correction.verdict != "not_product"))
             .where(Item.gone_run_id.is_(None), Result.status == "ok")
             .order_by(Item.product_hash, Item.id)
         )

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from cataloger.db.cells import UnwritableError, keep, restore
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, ProductCurrent, ProductResult
+from cataloger.db.models import TOP_K, CorrectedProduct, ProductCurrent, ProductResult
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.session import passes, words_of
 from cataloger.db.types import storable
@@ -76,21 +76,25 @@ class WritePlan:
     categories: Mapping[str, Category]
 
     def values(self, row: Row[*tuple[Any, ...]]) -> Cells | None:
-        """Return what an answer says for each column; None if it is not to be written."""
-        if not self._is_wanted(row):
-            return None
+        """Return what an answer says for each column; None if it is not to be written. Raises UnwritableError."""
         ranked = [(getattr(row, f"label_{n}"), getattr(row, f"confidence_{n}")) for n in range(1, TOP_K + 1)]
         answers = [(label, confidence) for label, confidence in ranked if label is not None]
+        decision = row.decision
+        if row.word is not None:
+            answers = [(row.word, 1.0), *(answer for answer in answers if answer[0] != row.word)][:TOP_K]
+            decision = "accept"
+        if not self._is_wanted(answers, decision):
+            return None
         return {
-            column: self.table.cells[column].wanted(self._value(name, answers, row.decision))
+            column: self.table.cells[column].wanted(self._value(name, answers, decision))
             for column, name in self.options.columns
         }
 
-    def _is_wanted(self, row: Row[*tuple[Any, ...]]) -> bool:
+    def _is_wanted(self, answers: Sequence[tuple[str, float]], decision: str | None) -> bool:
         wanted = self.options.only_decision
-        is_decided = row.decision in wanted if wanted else row.decision in (None, "accept")
+        is_decided = decision in wanted if wanted else decision in (None, "accept")
         least = self.options.min_confidence
-        return is_decided and row.label_1 is not None and (least is None or row.confidence_1 >= least)
+        return is_decided and bool(answers) and (least is None or answers[0][1] >= least)
 
     def _value(self, name: str, answers: Sequence[tuple[str, float]], decision: str | None) -> Any:
         if name == "decision":
@@ -103,10 +107,16 @@ class WritePlan:
         label, confidence = answers[int(rank) - 1]
         if kind == "confidence":
             return confidence
-        return self._code(label) if kind == "label" else getattr(self.categories[label], kind)
+        return self._code(label) if kind == "label" else getattr(self._category(label), kind)
 
     def _code(self, label: str) -> str:
-        return self.categories[label].code if self.categories else label
+        return self._category(label).code if self.categories else label
+
+    def _category(self, label: str) -> Category:
+        """Return the shop's own. People may have said a label that the model does not have, and so the map."""
+        if label not in self.categories:
+            raise UnwritableError(f"a person said {label!r}, for which the label map has no code: add a line for it")
+        return self.categories[label]
 
 
 def top5_json(answers: Iterable[tuple[str, float]]) -> str:
@@ -202,19 +212,24 @@ class WriteBack:
 
     def _query(self) -> Any:
         mine = (ProductCurrent.source_id == self._source.id) & (ProductCurrent.weights_id == self._weights_id)
+        said = (CorrectedProduct.source_id == ProductCurrent.source_id) & (
+            CorrectedProduct.product_hash == ProductCurrent.product_hash
+        )
         columns = [
             getattr(ProductResult, f"{kind}_{n}") for n in range(1, TOP_K + 1) for kind in ("label", "confidence")
         ]
         return (
             select(ProductCurrent.product_hash, ProductResult.product_key, ProductResult.decision, *columns)
+            .add_columns(CorrectedProduct.label.label("word"))
             .join(ProductResult, ProductResult.id == ProductCurrent.result_id)
+            .join(CorrectedProduct, said, isouter=True)
             .where(mine)
         )
 
     def _changes(
         self, connection: Connection, answers: Iterable[Row[*tuple[Any, ...]]], counts: WriteCounts, *, lock: bool
     ) -> list[Change]:
-        wanted = {row.product_hash: (row.product_key, cells) for row in answers if (cells := self._plan.values(row))}
+        wanted = self._wanted(answers, counts)
         if not wanted:
             return []
         rows = self._plan.table.read(connection, {each: key for each, (key, _) in wanted.items()}, lock=lock)
@@ -226,6 +241,19 @@ class WriteBack:
             if new:
                 changes.append(Change(product_hash, key, row, new))
         return changes
+
+    def _wanted(self, answers: Iterable[Row[*tuple[Any, ...]]], counts: WriteCounts) -> dict[str, tuple[str, Cells]]:
+        """Return product hash -> (key, what its answer says); count what cannot be said in the shop's codes."""
+        wanted = {}
+        for row in answers:
+            try:
+                cells = self._plan.values(row)
+            except UnwritableError as error:
+                counts.add(WriteCounts(refused=1, reasons=[f"{row.product_key}: {error}"]))
+                continue
+            if cells:
+                wanted[row.product_hash] = (row.product_key, cells)
+        return wanted
 
     def _decide(
         self, key: str, row: Found, wanted: Cells, last: Mapping[str, Row[*tuple[Any, ...]]], counts: WriteCounts

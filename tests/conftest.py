@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
+from cataloger.corrections import Word, correct
 from cataloger.db import schema as schemas
 from cataloger.db.database import Database, open_database
 from cataloger.db.models import Base
@@ -273,6 +274,15 @@ class World:
         """Return the reasons, each behind "+" for do or "-" for skip."""
         planned = self.make_ledger(force=force, retry=retry).plan(items)
         return [("+" if each.do else "-") + each.reason for each in planned]
+
+    def say(self, key, said, author="ann"):
+        """Say a label, `not_product` or `withdrawn` of an image, having seen what holds; return what became of it."""
+        [(item_id,)] = self.rows(f"SELECT i.id FROM cataloger_item i WHERE i.uri = '/photos/{key}'")
+        [(seen,)] = self.rows(f"SELECT MAX(r.id) FROM cataloger_result r WHERE r.item_id = {item_id}")
+        holds = self.rows(f"SELECT h.correction_id FROM cataloger_corrected h WHERE h.item_id = {item_id}")
+        verdict, label = (said, None) if said in ("not_product", "withdrawn") else ("label", said)
+        word = Word(item_id, verdict, label, holds[0][0] if holds else None, seen)
+        return correct(self.database, [word], author)[0]
 
     def rows(self, query):
         """Return the rows of a query as plain tuples."""

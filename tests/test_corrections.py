@@ -40,22 +40,6 @@ def result(world, key):
     return found
 
 
-def holds(world, key):
-    """Return the id of the word that holds of an image, or None."""
-    rows = world.rows(f"SELECT h.correction_id FROM cataloger_corrected h WHERE h.item_id = {item(world, key)}")
-    return rows[0][0] if rows else None
-
-
-def say(world, key, label, author="ann"):
-    """Say a label, `not_product` or `withdrawn` of an image, having seen what holds."""
-    verdict = label if label in ("not_product", "withdrawn") else "label"
-    word = Word(
-        item(world, key), verdict, label if verdict == "label" else None, holds(world, key), result(world, key)
-    )
-    [outcome] = correct(world.database, [word], author)
-    return outcome
-
-
 def top5(world, key, view="image", column="uri"):
     """Return (labels, confidences) of an image or product, up to the first that is empty."""
     value = f"/photos/{key}" if column == "uri" else key
@@ -81,7 +65,7 @@ def product(world, key):
 )
 def test_a_word_comes_first_and_the_others_keep_their_order(world, make, label, labels, confidences):
     world.sink.write([five(make, "a")])
-    assert say(world, "a", label).status == "saved"
+    assert world.say("a", label).status == "saved"
     assert top5(world, "a") == (list(labels), list(confidences))
     rows = world.rows("SELECT v.label, v.confidence FROM cataloger_image_labels v ORDER BY v.confidence DESC")
     assert rows == list(zip(labels, confidences, strict=True))
@@ -95,14 +79,14 @@ def test_a_word_comes_first_and_the_others_keep_their_order(world, make, label, 
 def test_fewer_labels_than_ranks_leave_the_rest_empty(world, make):
     world.sink.write([make.good("a"), make.bad("b")])
     for key in ("a", "b"):
-        assert say(world, key, "Sock").status == "saved"
+        assert world.say(key, "Sock").status == "saved"
     assert top5(world, "a") == (["Sock", "Dress", "Hat"], [1.0, 0.75, 0.25])
     assert top5(world, "b") == (["Sock"], [1.0])
 
 
 def test_an_image_that_shows_no_product_has_no_labels(world, make):
     world.sink.write([five(make, "a")])
-    say(world, "a", "not_product")
+    world.say("a", "not_product")
     assert top5(world, "a") == ([], [])
     assert world.rows("SELECT v.decision FROM cataloger_image_top5 v") == [("abstain",)]
     assert world.rows("SELECT v.label FROM cataloger_image_labels v") == []
@@ -111,9 +95,9 @@ def test_an_image_that_shows_no_product_has_no_labels(world, make):
 def test_what_is_withdrawn_gives_the_model_its_say_again(world, make):
     world.sink.write([five(make, "a", product_key="p")])
     before = world.views()
-    say(world, "a", "Tie")
+    world.say("a", "Tie")
     assert world.views() != before
-    outcome = say(world, "a", "withdrawn")
+    outcome = world.say("a", "withdrawn")
     assert (outcome.status, outcome.correction_id) == ("saved", None)
     assert world.views() == before
     assert world.rows("SELECT k.verdict, k.label FROM cataloger_correction k ORDER BY k.id") == [
@@ -129,7 +113,7 @@ def test_codes_of_the_shop_follow_the_word(world, make):
         connection.execute(
             insert, [{"source": world.source.id, "label": each, "code": each[0]} for each in ("Dress", "Hat", "Sock")]
         )
-    say(world, "a", "Sock")
+    world.say("a", "Sock")
     rows = world.rows("SELECT v.label, v.code, v.confidence FROM cataloger_image_codes v ORDER BY v.confidence DESC")
     assert rows == [("Sock", "S", 1.0), ("Dress", "D", 0.75), ("Hat", "H", 0.25)]
 
@@ -143,9 +127,9 @@ def test_a_product_is_what_most_of_its_images_are_said_to_be_then_what_was_said_
         ("c", "Hat", "Hat"),
         ("d", "Sock", "Sock"),
     ]:
-        say(world, key, label, author=key)
+        world.say(key, label, author=key)
         assert product(world, "p") == [(expected, 1.0, "accept", key)]
-    say(world, "d", "not_product")
+    world.say("d", "not_product")
     assert product(world, "p") == [("Hat", 1.0, "accept", "c")]
     rows = world.rows("SELECT v.uri, v.label, v.product_label, v.disagrees FROM cataloger_product_images v")
     assert sorted((uri[-1], label, of, bool(disagrees)) for uri, label, of, disagrees in rows) == [
@@ -158,7 +142,7 @@ def test_a_product_is_what_most_of_its_images_are_said_to_be_then_what_was_said_
 
 def test_a_product_keeps_the_models_other_labels(world, make):
     world.sink.write([five(make, "a", product_key="p")])
-    say(world, "a", "Sock")
+    world.say("a", "Sock")
     assert top5(world, "p", "product", "product_key")[0] == ["Sock", "Dress", "Hat", "Scarf", "Tie"]
 
 
@@ -166,7 +150,7 @@ def test_an_image_that_changes_its_product_takes_its_word_along(world, make):
     world.sink.write(
         [make.good("a", product_key="p"), make.good("b", product_key="p"), make.good("c", product_key="q")]
     )
-    say(world, "a", "Sock")
+    world.say("a", "Sock")
     world.begin().sink.write([make.good("a", product_key="q"), make.good("b", product_key="p")])
     assert product(world, "p") == [("Dress", 0.75, None, None)]
     assert product(world, "q") == [("Sock", 1.0, "accept", "ann")]
@@ -174,7 +158,7 @@ def test_an_image_that_changes_its_product_takes_its_word_along(world, make):
 
 def test_a_word_leaves_the_product_with_its_image_and_comes_back_with_it(world, make):
     world.sink.write([make.good("a", product_key="p"), make.good("b", product_key="p")])
-    say(world, "a", "Sock")
+    world.say("a", "Sock")
     gone = [item(world, "a")]
     with world.database.begin() as connection:
         mark_presence(connection, gone, world.run.id, is_gone=True)
@@ -185,7 +169,7 @@ def test_a_word_leaves_the_product_with_its_image_and_comes_back_with_it(world, 
 
 def test_no_run_overwrites_a_word(world, make):
     world.sink.write([make.good("a", product_key="p")])
-    say(world, "a", "Sock")
+    world.say("a", "Sock")
     again = world.begin(make.other_model)
     again.sink.write([make.good("a", "v2", content="2", labels=("Hat",), product_key="p")])
     assert top5(world, "a") == (["Sock", "Hat"], [1.0, 0.75])
@@ -199,7 +183,7 @@ def test_no_run_overwrites_a_word(world, make):
 def test_who_comes_second_is_told_who_was_first(world, make):
     world.sink.write([make.good("a")])
     late = Word(item(world, "a"), "label", "Hat", None, result(world, "a"))
-    first = say(world, "a", "Sock", "ann")
+    first = world.say("a", "Sock", "ann")
     [outcome] = correct(world.database, [late], "bob")
     assert (outcome.status, outcome.by, outcome.label, outcome.verdict) == ("conflict", "ann", "Sock", "label")
     assert outcome.correction_id == first.correction_id
@@ -210,8 +194,8 @@ def test_who_comes_second_is_told_who_was_first(world, make):
 
 def test_to_withdraw_what_another_has_said_since_is_a_conflict(world, make):
     world.sink.write([make.good("a")])
-    seen = say(world, "a", "Sock", "ann").correction_id
-    say(world, "a", "Hat", "bob")
+    seen = world.say("a", "Sock", "ann").correction_id
+    world.say("a", "Hat", "bob")
     [outcome] = correct(world.database, [Word(item(world, "a"), "withdrawn", None, seen, None)], "ann")
     assert (outcome.status, outcome.by, outcome.label) == ("conflict", "bob", "Hat")
 
@@ -236,7 +220,7 @@ def test_what_is_not_there_any_more_costs_nobody_else_a_word(world, make):
 
 def test_forgetting_an_image_forgets_its_words_and_its_product(world, make):
     world.sink.write([make.good("a", product_key="p")])
-    say(world, "a", "Hat")
+    world.say("a", "Hat")
     with world.database.begin() as connection:
         forget_items(connection, world.source.id, [item(world, "a")])
     for table in ("correction", "corrected", "corrected_product", "item"):
@@ -285,8 +269,8 @@ def assert_products_are_right(world):
 
 def test_labels_are_those_of_the_models_and_those_that_people_have_said(world, make):
     world.sink.write([make.good("a")])
-    say(world, "a", "Été 👗")
-    say(world, "a", "withdrawn")
+    world.say("a", "Été 👗")
+    world.say("a", "withdrawn")
     assert labels_in_use(world.database) == ["Dress", "Hat", "Sock", "Été 👗"]
     assert labels_in_use(world.database, world.source.id) == labels_in_use(world.database)
     assert labels_in_use(world.database, world.source.id + 1) == []
@@ -313,7 +297,7 @@ def test_going_back_a_revision_keeps_labels_that_hold_and_revives_nothing(url, m
         ("c", "withdrawn"),
         ("d", "Hat"),
     ]:
-        say(world, key, label)
+        world.say(key, label)
     labels = "SELECT v.uri, v.label_1, v.corrected_by FROM cataloger_image_top5 v ORDER BY v.uri"
     before, product_before = world.rows(labels), product(world, "p")
     downgrade(url, "0005")

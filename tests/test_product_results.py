@@ -134,3 +134,18 @@ def test_a_product_that_an_image_has_left_is_answered_without_it(world, make):
     world.begin()
     world.sink.write([replace(found := seen(make, "a", "q"), item=replace(found.item, product_key=None))])
     assert products(world, "images") == [("q", 1), ("r", 1)]
+
+
+def test_an_image_that_shows_no_product_has_no_say_from_the_next_run_on(world, make):
+    world.sink.write([seen(make, "a", "p"), seen(make, "b", "p", "Hat", 0.97), seen(make, "c", "q")])
+    before = products(world, "images", "label_1")
+    world.say("a", "not_product")
+    world.say("c", "not_product")
+    assert products(world, "images", "label_1") == before
+    renew = ProductResults(world.source, world.begin().run.id, world.model).renew_reviewed
+    renew(world.database, world.lease)
+    assert products(world, "images", "label_1", "run_id") == [("p", 1, "Hat", world.run.id)]
+    for key in "ac":
+        world.say(key, "withdrawn")
+    renew(world.database, world.lease)
+    assert products(world, "images", "label_1") == before

@@ -496,3 +496,34 @@ def test_the_tables_of_cataloger_may_lie_in_a_schema_of_their_own(simple):
         assert check.plan(Answers(LABELS, {}, 5)).table.cells.keys() == {"category"}
         other.close()
         simple.execute("DROP SCHEMA tags CASCADE")
+
+
+def test_what_a_person_says_is_written_before_what_the_model_says(simple):
+    plan = simple.plan("category=label_1", "second=label_2", "state=decision", create_columns=True)
+    simple.tag(plan, simple.seen("p"), simple.seen("q", "Hat", 0.5))
+    simple.world.say("p.jpg", "Sock")
+    simple.world.begin()
+    counts = simple.writer(plan).settle(simple.world.database, simple.world.lease)
+    assert counts.written == {"category": 1, "second": 1, "state": 1}
+    assert simple.values() == {"p": "Sock", "q": "Hat"}
+    assert simple.values("state") == {"p": "accept", "q": None}
+    assert simple.values("second") == {"p": "Dress", "q": "Sock"}
+
+
+def test_a_word_is_confident_and_accepted_whatever_the_model_was(simple):
+    plan = simple.plan(*LABEL, min_confidence=0.9, only_decision=("accept",))
+    assert simple.tag(plan, simple.seen("p", confidence=0.5)).written == {}
+    simple.world.say("p.jpg", "Hat")
+    assert simple.writer(plan).settle(simple.world.database, simple.world.lease).written == {"category": 1}
+    assert simple.values()["p"] == "Hat"
+
+
+def test_a_word_that_the_label_map_does_not_know_is_refused_and_costs_no_other(simple):
+    plan = simple.plan(*LABEL, categories=CODES)
+    simple.tag(plan, simple.seen("p"), simple.seen("q"))
+    simple.world.say("p.jpg", "Cape")
+    simple.world.say("q.jpg", "Sock")
+    counts = simple.writer(plan).settle(simple.world.database, simple.world.lease)
+    assert simple.values() == {"p": "10", "q": "30"}
+    assert counts.refused == 1
+    assert counts.reasons == ["p: a person said 'Cape', for which the label map has no code: add a line for it"]

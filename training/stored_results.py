@@ -15,9 +15,9 @@ import numpy as np
 from sqlalchemy import Connection, Row, select
 
 from cataloger.db.database import Database, open_for_planning
-from cataloger.db.models import TOP_K, Model, Source
+from cataloger.db.models import TOP_K, Current, Item, Model, Result, Source
 from cataloger.db.session import redact
-from cataloger.db.views import ANSWER, IMAGE_TOP5
+from cataloger.db.views import ANSWER
 from cataloger.download import without_query
 from cataloger.errors import DatabaseError, TrainingError, UsageError
 from cataloger.sources.names import key_of
@@ -117,10 +117,17 @@ def _pinned(connection: Connection, wanted: str | None, where: str) -> tuple[Row
 
 
 def _results(connection: Connection, names: Sequence[str]) -> Iterator[Row[Any]]:
-    view = IMAGE_TOP5.c
-    columns = ("source", "key", "uri", "status", "error_code", "decision", *ANSWER)
+    """Yield the answers of the model, not of the views, where words of people come before them."""
+    columns = (getattr(Result, name) for name in ("status", "error_code", "decision", *ANSWER))
+    answers = (
+        select(Source.name.label("source"), Item.key, Item.uri, *columns)
+        .join(Item, Item.source_id == Source.id)
+        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id))
+        .join(Result, Result.id == Current.result_id)
+        .where(Item.gone_run_id.is_(None))
+    )
     for name in names:
-        query = select(*(view[column] for column in columns)).where(view.source == name)
+        query = answers.where(Source.name == name)
         for row in connection.execution_options(yield_per=PAGE).execute(query):
             if row.source == name:  # MySQL would also find a name with spaces at its end
                 yield row

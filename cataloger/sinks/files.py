@@ -23,6 +23,7 @@ from cataloger.db.views import IMAGE_COLUMNS, IMAGE_TOP5
 from cataloger.errors import MissingExtraError, OutputError, UsageError
 
 PAGE = 5000
+TIMES = ("tagged_at", "corrected_at")
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -96,7 +97,7 @@ def _rows(database: Database, selection: Selection) -> Iterator[Mapping[str, Any
             # LIKE ignores case in some engines and collations, and = spaces at the end in MySQL.
             is_wanted = row["source"] == selection.source and row["key"].startswith(selection.prefix)
             if is_wanted and (selection.keys is None or row["key"] in selection.keys):
-                yield {**row, "tagged_at": _utc(row["tagged_at"])}
+                yield {**row, **{name: _utc(row[name]) for name in TIMES}}
 
 
 def _utc(value: datetime | str | None) -> datetime | None:
@@ -107,8 +108,7 @@ def _utc(value: datetime | str | None) -> datetime | None:
 def _write_jsonl(rows: Rows, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
-            values = {**row, "tagged_at": _iso(row["tagged_at"])}
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+            file.write(json.dumps(_with_text(row), ensure_ascii=False) + "\n")
 
 
 def _write_csv(rows: Rows, path: Path) -> None:
@@ -116,14 +116,14 @@ def _write_csv(rows: Rows, path: Path) -> None:
         writer = csv.DictWriter(file, IMAGE_COLUMNS, lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({**row, "tagged_at": _iso(row["tagged_at"])})
+            writer.writerow(_with_text(row))
 
 
 def _write_parquet(rows: Rows, path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    special = {"run_id": pyarrow.int64(), "tagged_at": pyarrow.timestamp("us", tz="UTC")}
+    special = {"run_id": pyarrow.int64(), **dict.fromkeys(TIMES, pyarrow.timestamp("us", tz="UTC"))}
     types = {
         name: special.get(name, pyarrow.float64() if name.startswith("confidence") else pyarrow.string())
         for name in IMAGE_COLUMNS
@@ -139,8 +139,10 @@ def _write_parquet(rows: Rows, path: Path) -> None:
         writer.write_table(pyarrow.Table.from_pylist(page, schema))
 
 
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat(timespec="milliseconds")
+def _with_text(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with its times as text."""
+    times = {name: row[name] and row[name].isoformat(timespec="milliseconds") for name in TIMES}
+    return {**row, **times}
 
 
 def _publish(temporary: Path, path: Path) -> None:

@@ -85,6 +85,18 @@ def test_times_are_utc(world, make, tmp_path):
     assert abs(datetime.now(UTC) - moment) < timedelta(minutes=1)
 
 
+def test_what_a_person_says_is_in_every_format(world, make, tmp_path):
+    world.sink.write([make.good("a")])
+    world.say("a", "Sock")
+    for name in FORMATS:
+        export(world.database, [PHOTOS], tmp_path / f"x.{name}")
+        [row] = READERS[name](tmp_path / f"x.{name}")
+        assert (row["label_1"], float(row["confidence_1"]), row["corrected_by"]) == ("Sock", 1.0, "ann")
+        at, tagged = (datetime.fromisoformat(str(row[column])) for column in ("corrected_at", "tagged_at"))
+        assert at.utcoffset() == timedelta(0)
+        assert timedelta(0) <= at - tagged < timedelta(minutes=1)
+
+
 def test_rows_are_ordered_by_key_whatever_the_engine(world, make, tmp_path):
     names = ["b", "B", "a/b", "a b", "ä", "z", "👗", "10", "9", "_"]
     world.sink.write([make.good(name) for name in names])

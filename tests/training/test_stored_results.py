@@ -68,6 +68,13 @@ def test_results_of_another_model_than_the_pinned_one_do_not_count(world, make, 
     assert (stored.model, stored.predictions.ranked[0, 0]) == ("other 2.0", 2)
 
 
+def test_the_model_is_measured_and_not_what_people_have_said_since(world, make, tmp_path):
+    world.sink.write([make.good("a.jpg", labels=("Hat", "Dress"))])
+    world.say("a.jpg", "A label that no model has")
+    stored = read_results(world.database, [example(tmp_path, "a.jpg")])
+    assert stored.predictions.ranked.tolist() == [[1, 0, -1, -1, -1]]
+
+
 def test_no_partner_at_all_is_an_error_that_shows_both_names(world, make, tmp_path):
     world.sink.write([make.good("sub/a.jpg")])
     with pytest.raises(TrainingError, match=r"its first image is 'sub/a.jpg', the first label is of 'b.jpg'"):
