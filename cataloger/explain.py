@@ -72,10 +72,11 @@ def explain(bundle: Bundle, paths: Iterable[Path]) -> Iterator[Explanation | Fai
     classifier = OnnxClassifier(bundle)
     items = (Item(str(path), str(path), "", path=os.fsencode(path)) for path in paths)
     for fetched in fetch(items, Limits()):
-        yield fetched if isinstance(fetched, Failure) else _explained(bundle, classifier, fetched)
+        yield fetched if isinstance(fetched, Failure) else explained(bundle, classifier, fetched)
 
 
-def _explained(bundle: Bundle, classifier: OnnxClassifier, fetched: Fetched) -> Explanation | Failure:
+def explained(bundle: Bundle, classifier: OnnxClassifier, fetched: Fetched) -> Explanation | Failure:
+    """Explain one image whose bytes are there. classifier: of this bundle."""
     try:
         loaded = load(fetched.data, bundle.preprocess)
     except ImageError as error:

@@ -105,6 +105,7 @@ def register_commands() -> None:
         models,
         recalibrate,
         report,
+        review,
         runs,
         sources,
         sync,
@@ -120,6 +121,7 @@ def register_commands() -> None:
     app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
     app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
     app.command("report", epilog=report.EXAMPLES)(report.report)
+    app.command("review", epilog=review.EXAMPLES)(review.review)
     app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
     app.command("recalibrate", epilog=recalibrate.EXAMPLES)(recalibrate.recalibrate)
     app.add_typer(models.app, name="models")

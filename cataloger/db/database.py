@@ -22,10 +22,14 @@ logger = logging.getLogger(__name__)
 
 
 class Database:
-    """An open database whose tables have been checked. Usable from any thread."""
+    """An open database whose tables have been checked. Usable from any thread.
 
-    def __init__(self, engine: Engine) -> None:
+    patience: seconds in a row that `run` waits for it while it cannot be used; None: PATIENCE.
+    """
+
+    def __init__(self, engine: Engine, *, patience: float | None = None) -> None:
         self.engine = engine
+        self._patience = patience
         options = {"postgresql_readonly": True} if engine.dialect.name == "postgresql" else {}
         self._reader = engine.execution_options(cataloger_read_only=True, **options)
 
@@ -49,8 +53,8 @@ class Database:
     def run(self, action: Callable[[Connection], T], *, read_only: bool = False) -> T:
         """Run an action in a transaction of its own; do it again while the database cannot be used for the moment.
 
-        Lost connections, deadlocks and locks of others are waited for, PATIENCE seconds in a row at most. A commit
-        whose answer was lost may have happened: a writing action must notice that by itself.
+        Lost connections, deadlocks and locks of others are waited for, but not longer than the patience of this
+        object in a row. A commit whose answer was lost may have happened: a writing action must notice that itself.
         """
         deadline: float | None = None
         for pause in _pauses():
@@ -59,7 +63,7 @@ class Database:
                     return action(connection)
             except UnavailableError as error:
                 now = time.monotonic()
-                deadline = deadline or now + PATIENCE
+                deadline = deadline or now + (PATIENCE if self._patience is None else self._patience)
                 if now + pause > deadline:
                     raise
                 logger.warning("%s; trying again in %.1f seconds", error, pause)

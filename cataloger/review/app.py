@@ -1,0 +1,206 @@
+"""The routes of the review application. Whoever gets here has passed `cataloger.review.security`."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+import jinja2
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from cataloger.db.database import Database
+from cataloger.db.types import storable
+from cataloger.errors import CatalogerError, DatabaseError, ImageError, UsageError
+from cataloger.review import filters as filtering
+from cataloger.review import queue, words
+from cataloger.review.filters import Filters
+from cataloger.review.images import SIZES, Images, static_files
+from cataloger.review.security import Access, Guard, is_loopback
+from cataloger.text import printable
+
+LARGEST_BODY = 2**20
+NAME_COOKIE = "cataloger_reviewer"
+LONGEST_NAME = 100
+YEAR = 365 * 24 * 3600
+KEPT = "private, max-age=600"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What the routes work with. author: who speaks where nobody has given a name."""
+
+    database: Database
+    images: Images
+    access: Access
+    labels: words.Labels
+    author: str
+
+
+class _TooLargeError(CatalogerError):
+    """A request is larger than any that the page sends."""
+
+
+def make_app(review: Review) -> ASGIApp:
+    """Make the application."""
+    routes = [
+        Route("/", _page),
+        Route("/static/{name}", _static),
+        Route("/image/{item:int}/{size:int}.jpg", _image),
+        Route("/map/{item:int}/{rank:int}.png", _map),
+        Route("/api/session", _session),
+        Route("/api/queue", _queue),
+        Route("/api/progress", _progress),
+        Route("/api/labels/{source:int}", _labels),
+        Route("/api/words", _words, methods=["POST"]),
+        Route("/api/name", _name, methods=["POST"]),
+    ]
+    handlers: dict[Any, Any] = {CatalogerError: _failed}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.state.review = review
+    app.state.static = static_files()
+    loader = jinja2.PackageLoader("cataloger.review")
+    app.state.templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    app.state.templates.filters["visible"] = printable
+    return Guard(app, review.access)
+
+
+def _of(request: Request) -> Review:
+    review: Review = request.app.state.review
+    return review
+
+
+def _author(request: Request) -> str:
+    return _clean_name(unquote(request.cookies.get(NAME_COOKIE, ""))) or _of(request).author
+
+
+def _clean_name(text: str) -> str:
+    return storable(" ".join(printable(text).split()))[:LONGEST_NAME]
+
+
+def _json(values: Any, status: int = 200) -> Response:
+    # ASCII: a key may hold half a surrogate pair, which UTF-8 has no bytes for.
+    return Response(json.dumps(values), status, media_type="application/json")
+
+
+def _failed(request: Request, error: CatalogerError) -> Response:
+    """Say what failed in plain text; the page shows it."""
+    del request
+    statuses = {_TooLargeError: 413, UsageError: 400, DatabaseError: 503, ImageError: 404}
+    status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
+    return PlainTextResponse(printable(str(error)), status)
+
+
+def _page(request: Request) -> Response:
+    """Give the page; its list comes afterwards. A wrong filter is named on it, and the rest of it stays usable."""
+    review, problem, status, filters = _of(request), "", 200, Filters()
+    try:
+        filters = Filters.parse(request.query_params.multi_items())
+        sources = queue.sources(review.database)
+        categories = sorted({label for source in _wanted(sources, filters) for label in review.labels.of(source)})
+    except CatalogerError as error:
+        problem, status = printable(str(error)), _failed(request, error).status_code
+        sources, categories = {}, []
+    values = {
+        "filters": filters,
+        "query": filters.query(),
+        "sources": _choices(sources.values(), filters.source),
+        "categories": _choices(categories, filters.category),
+        "orders": filtering.ORDERS,
+        "decisions": _choices(filtering.DECISIONS, ""),
+        "states": filtering.REVIEWED,
+        "author": _author(request),
+        "asks_name": not is_loopback(review.access.host) and NAME_COOKIE not in request.cookies,
+        "problem": problem,
+        "csrf": review.access.csrf,
+    }
+    text = request.app.state.templates.get_template("review.html.j2").render(values)
+    return Response(text.encode("utf-8", "replace"), status, media_type="text/html; charset=utf-8")
+
+
+def _choices(values: Iterable[str], chosen: str) -> dict[str, str]:
+    """Return value -> text of a selection; what is chosen is among them, also if it is unknown."""
+    return {value: value for value in (*values, chosen) if value}
+
+
+def _wanted(sources: dict[int, str], filters: Filters) -> list[int]:
+    named = [number for number, name in sources.items() if name == filters.source]
+    return named or list(sources)
+
+
+def _static(request: Request) -> Response:
+    found = request.app.state.static.get(request.path_params["name"])
+    if found is None:
+        return PlainTextResponse("There is no such file.", 404)
+    return Response(found[0], media_type=found[1], headers={"Cache-Control": "no-cache"})
+
+
+def _image(request: Request) -> Response:
+    size = request.path_params["size"]
+    if size not in SIZES:
+        return PlainTextResponse(f"Pictures come with {' or '.join(map(str, SIZES))} pixels.", 404)
+    data = _of(request).images.thumbnail(request.path_params["item"], size)
+    return Response(data, media_type="image/jpeg", headers={"Cache-Control": KEPT})
+
+
+def _map(request: Request) -> Response:
+    rank = request.path_params["rank"]
+    if not 1 <= rank <= 5:
+        return PlainTextResponse("There are maps for the categories 1 to 5.", 404)
+    data = _of(request).images.activation_map(request.path_params["item"], rank)
+    return Response(data, media_type="image/png", headers={"Cache-Control": KEPT})
+
+
+def _session(request: Request) -> Response:
+    """Give a page that has outlived a restart of this process what it needs to go on. No other site can read it."""
+    return _json({"csrf": _of(request).access.csrf, "author": _author(request)})
+
+
+def _queue(request: Request) -> Response:
+    pairs = request.query_params.multi_items()
+    filters = Filters.parse([pair for pair in pairs if pair[0] != "after"])
+    rows, following = queue.page(_of(request).database, filters, request.query_params.get("after"))
+    return _json({"rows": rows, "after": following})
+
+
+def _progress(request: Request) -> Response:
+    filters = Filters.parse(request.query_params.multi_items())
+    return _json(asdict(queue.progress(_of(request).database, filters, _author(request))))
+
+
+def _labels(request: Request) -> Response:
+    return _json(_of(request).labels.read(request.path_params["source"]))
+
+
+async def _words(request: Request) -> Response:
+    review, author = _of(request), _author(request)
+    parsed = words.parse(await _body(request))
+    return _json({"outcomes": await run_in_threadpool(words.save, review.database, review.labels, parsed, author)})
+
+
+async def _name(request: Request) -> Response:
+    sent = await _body(request)
+    name = _clean_name(str(sent.get("name", "") if isinstance(sent, dict) else ""))
+    if not name:
+        raise UsageError("name: it is empty")
+    answer = _json({"author": name})
+    answer.set_cookie(NAME_COOKIE, quote(name), max_age=YEAR, httponly=True, samesite="strict")
+    return answer
+
+
+async def _body(request: Request) -> Any:
+    """Read JSON, up to a size. Raises UsageError for anything else."""
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > LARGEST_BODY:
+            raise _TooLargeError(f"the request has more than {LARGEST_BODY:,} bytes")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UsageError("the request is not JSON") from error

@@ -1,0 +1,73 @@
+"""What a reviewer wants to see, as it stands in the address of the page."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Self
+from urllib.parse import urlencode
+
+from cataloger.errors import UsageError
+
+ORDERS = {
+    "confidence": "least confident first",
+    "category": "by category",
+    "product": "by product",
+    "run": "newest run first",
+}
+DECISIONS = ("accept", "review", "abstain")
+REVIEWED = {"no": "not reviewed yet", "yes": "reviewed", "any": "all"}
+LARGEST_RUN = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which images, and in which order. "" or None: no matter which. Raises UsageError for what cannot be meant.
+
+    below: confidence of the best category. category: of the model, or of a person. run: what holds now of this run.
+    source: as `cataloger sources list` shows it. reviewed: by a person whose word still fits the bytes.
+    """
+
+    order: str = "confidence"
+    below: float | None = None
+    decision: str = ""
+    category: str = ""
+    run: int | None = None
+    product: str = ""
+    source: str = ""
+    reviewed: str = "no"
+
+    def __post_init__(self) -> None:
+        _check("order", self.order, ORDERS)
+        _check("decision", self.decision, ("", *DECISIONS))
+        _check("reviewed", self.reviewed, REVIEWED)
+        if self.below is not None and not 0.0 <= self.below <= 1.0:
+            raise UsageError("below: give a confidence from 0 to 1")
+        if self.run is not None and not 0 < self.run <= LARGEST_RUN:
+            raise UsageError("run: give the number of a run, as `cataloger runs list` shows it")
+
+    @classmethod
+    def parse(cls, query: Iterable[tuple[str, str]]) -> Self:
+        """Read the pairs of a query string; empty values are left out. Raises UsageError, also for unknown names."""
+        values = {name: value for name, value in query if value}
+        unknown = values.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise UsageError(f"the address has the unknown filter {min(unknown)!r}")
+        numbers = {"below": _number(values, "below", float), "run": _number(values, "run", int)}
+        return cls(**{**values, **numbers})  # type: ignore[arg-type]
+
+    def query(self) -> str:
+        """Return the query string that `parse` reads, without what is so anyway."""
+        plain = type(self)()
+        pairs = {field.name: getattr(self, field.name) for field in fields(self)}
+        return urlencode({name: value for name, value in pairs.items() if value != getattr(plain, name)})
+
+
+def _check(name: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise UsageError(f"{name}: {value!r} is none of {', '.join(filter(None, known))}")
+
+
+def _number(values: dict[str, str], name: str, kind: type[float] | type[int]) -> float | None:
+    try:
+        return kind(values[name]) if name in values else None
+    except ValueError as error:
+        raise UsageError(f"{name}: {values[name]!r} is not a number") from error

@@ -1,0 +1,113 @@
+"""Serves the review application until it is interrupted."""
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from cataloger.db.database import Database
+from cataloger.errors import CatalogerError, UsageError
+from cataloger.pictures import Pictures
+from cataloger.review.app import Review, make_app
+from cataloger.review.filters import Filters
+from cataloger.review.images import Images
+from cataloger.review.queue import sources
+from cataloger.review.security import ANY_ADDRESS, Access
+from cataloger.review.words import Labels
+
+PATIENCE = 5.0
+"""Seconds that a reviewer waits for a database that is away before being told; the page tries again by itself."""
+LONGEST_GOODBYE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOptions:
+    """How to serve. author: who speaks where nobody has given a name. port: 0 for any. model: to explain with.
+
+    source: what is shown first. allow_private: also pictures from web servers with private addresses.
+    """
+
+    access: Access
+    author: str
+    port: int = 8765
+    source: str | None = None
+    model: str | None = None
+    allow_private: bool = False
+
+
+def serve(database: Database, options: ReviewOptions, ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. ready: is told the address, with the token, once it can be opened.
+
+    Raises UsageError for an unknown source, CatalogerError where the port cannot be had.
+    """
+    query = Filters(source=_known_source(database, options.source)).query()
+    patient = Database(database.engine, patience=PATIENCE)
+    with (
+        closing(_listen(options.access.host, options.port)) as listener,
+        Pictures(patient, allow_private=options.allow_private) as pictures,
+        _quiet_signals(),
+    ):
+        images = Images(patient, pictures, options.model)
+        app = make_app(Review(patient, images, options.access, Labels(patient), options.author))
+        ready(_address(listener, options.access, query))
+        uvicorn.Server(_configuration(app)).run(sockets=[listener])
+
+
+def _configuration(app: ASGIApp) -> uvicorn.Config:
+    # An access log would hold tokens and names of products.
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=LONGEST_GOODBYE,
+    )
+
+
+def _known_source(database: Database, name: str | None) -> str:
+    known = sources(database)
+    if name is not None and name not in known.values():
+        shown = ", ".join(known.values()) or "none"
+        raise UsageError(f"--source {name}: not tagged yet; known are {shown}")
+    return name or ""
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server((str(address[0]), port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CatalogerError(
+            f"{host} port {port} cannot be listened on: {reason}; --port 0 takes any free port"
+        ) from error
+
+
+def _address(listener: socket.socket, access: Access, query: str) -> str:
+    host = socket.gethostname() if access.host in ANY_ADDRESS else access.host
+    shown = f"[{host}]" if ":" in host else host
+    pairs = "&".join(filter(None, (query, f"token={access.token}" if access.token else "")))
+    return f"http://{shown}:{listener.getsockname()[1]}/" + (f"?{pairs}" if pairs else "")
+
+
+@contextmanager
+def _quiet_signals() -> Iterator[None]:
+    """Let a signal end the server, and nothing but it: uvicorn raises it again once it has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

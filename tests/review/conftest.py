@@ -1,0 +1,162 @@
+"""A tagged catalog and the real command that serves it."""
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from cataloger.cli.app import app
+
+IMAGES = Path(__file__).parents[2] / "examples" / "images"
+NASTY = "<img src=x onerror=alert(1)>&quot;\u202e'.png"
+
+
+@dataclass
+class Served:
+    """A running application. url: without query; first: the address that was printed."""
+
+    first: str
+    path: Path
+    process: subprocess.Popen
+
+    @property
+    def url(self):
+        return self.first.split("?")[0].rstrip("/")
+
+    @property
+    def authority(self):
+        return self.url.removeprefix("http://")
+
+    def client(self, name=None, **options):
+        """Return a client that acts as the page does; name: of the reviewer."""
+        client = httpx.Client(base_url=self.url, timeout=60, **options)
+        found = re.search(r'data-csrf="([^"]+)"', client.get("/").text)
+        if found:
+            client.headers.update({"X-CSRF-Token": found[1], "Origin": self.url})
+        if name:
+            assert client.post("/api/name", json={"name": name}).status_code == 200
+        return client
+
+    def rows(self, query):
+        with closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute(query).fetchall()
+
+    def change(self, statement, *values):
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute(statement, values)
+
+    def copy_rows(self, times):
+        """Have every image so many times more, under other keys."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.row_factory = sqlite3.Row
+            found = connection.execute("SELECT * FROM cataloger_result WHERE status = 'ok'").fetchall()
+            numbers = zip(next_ids(connection, "item"), next_ids(connection, "result"), strict=True)
+            for turn in range(times):
+                for result in found:
+                    copy_row(connection, dict(result), *next(numbers), f"{turn}/../")
+
+    def stop(self):
+        """Interrupt it as Ctrl-C does; return its exit status and what it wrote on stderr."""
+        self.process.send_signal(signal.SIGINT)
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, errors
+
+
+def next_ids(connection, table):
+    (last,) = connection.execute(f"SELECT MAX(id) FROM cataloger_{table}").fetchone()
+    return itertools.count(last + 1)
+
+
+def copy_row(connection, result, item_id, result_id, prefix):
+    old = connection.execute("SELECT * FROM cataloger_item WHERE id = ?", (result["item_id"],)).fetchone()
+    item = dict(old) | {"id": item_id, "key": prefix + old["key"], "key_hash": f"{item_id:064d}"}
+    current = {"item_id": item_id, "weights_id": result["weights_id"], "result_id": result_id, "latest_id": result_id}
+    result = result | {"id": result_id, "item_id": item_id}
+    for name, values in (("item", item), ("result", result), ("current", current)):
+        marks = ", ".join("?" * len(values))
+        statement = f"INSERT INTO cataloger_{name} ({', '.join(values)}) VALUES ({marks})"
+        connection.execute(statement, list(values.values()))
+
+
+@contextmanager
+def serving(path, *arguments):
+    command = [sys.executable, "-m", "cataloger", "review", "--db", f"sqlite:///{path}", "--no-open", *arguments]
+    if "--port" not in arguments:
+        command += ["--port", "0"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CATALOGER_")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    process = subprocess.Popen(command, **pipes)
+    try:
+        first = process.stdout.readline().strip()
+        assert first, process.communicate()[1]
+        yield Served(first, path, process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def tagged(tmp_path_factory):
+    """A database with the example images, a hostile file name, a broken file and one that is HTML; and its folder."""
+    folder = tmp_path_factory.mktemp("review")
+    shutil.copytree(IMAGES, folder / "photos", ignore=shutil.ignore_patterns("*.md"))
+    shutil.copy(IMAGES / "red-fedora.png", folder / "photos" / NASTY)
+    (folder / "photos" / "page.jpg").write_text("<html><script>alert(1)</script></html>")
+    (folder / "photos" / "vector.jpg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    )
+    arguments = ["tag", str(folder / "photos"), "--db", f"sqlite:///{folder}/catalog.db", "-q"]
+    assert CliRunner().invoke(app, arguments).exit_code == 3
+    return folder
+
+
+@pytest.fixture
+def catalog(tagged, tmp_path):
+    """Path of a copy of that database, which a test may change."""
+    with (
+        closing(sqlite3.connect(tagged / "catalog.db")) as source,
+        closing(sqlite3.connect(tmp_path / "c.db")) as copy,
+    ):
+        source.backup(copy)
+    return tmp_path / "c.db"
+
+
+@pytest.fixture
+def served(catalog):
+    with serving(catalog, "--author", "anna") as running:
+        yield running
+
+
+@pytest.fixture
+def serve():
+    """Serve a database with more flags."""
+    return serving
+
+
+@pytest.fixture
+def word():
+    """Make the word on a row of the queue as the page sends it."""
+
+    def word(row, label=None, verdict="label"):
+        expected = row["word"]["id"] if row["word"] else None
+        chosen = (label or row["answers"][0][0]) if verdict == "label" else None
+        return {
+            "item": row["item"],
+            "verdict": verdict,
+            "label": chosen,
+            "expected": expected,
+            "result": row["result"],
+        }
+
+    return word

@@ -1,0 +1,368 @@
+"""The review page in a real browser: keys, mouse, two reviewers at once, and a server that goes away."""
+
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+SHARED = importlib.util.spec_from_file_location("shared", Path(__file__).parents[1] / "conftest.py")
+shared = importlib.util.module_from_spec(SHARED)
+SHARED.loader.exec_module(shared)
+
+HELD = (
+    "SELECT i.key, k.verdict, k.label, k.author FROM cataloger_corrected h "
+    "JOIN cataloger_correction k ON k.id = h.correction_id JOIN cataloger_item i ON i.id = h.item_id ORDER BY k.id"
+)
+
+pytestmark = pytest.mark.slow
+
+PICTURE_IS_DRAWN = """() => {
+    const picture = document.getElementById("picture");
+    return picture.complete && picture.naturalWidth > 0;
+}"""
+
+THUMBNAILS_DRAWN = """() =>
+    [...document.querySelectorAll("#list img")].filter((image) => image.complete && image.naturalWidth).length
+"""
+
+NAMES = """() => [...document.querySelectorAll("#list li")].map((each) => each.getAttribute("aria-label")).join()"""
+
+UNNAMED = """() =>
+    [...document.querySelectorAll("button, input, select")].filter(
+        (each) => !each.textContent.trim() && !each.ariaLabel && !(each.labels && each.labels.length),
+    ).length
+"""
+
+FRAME_TIMES = """() => new Promise((done) => {
+    const times = [];
+    let last = performance.now();
+    const step = (now) => {
+        times.push(now - last);
+        last = now;
+        scrollBy(0, -400);
+        if (times.length < 60) requestAnimationFrame(step);
+        else done(times);
+    };
+    requestAnimationFrame(step);
+})"""
+
+# WCAG 2.2, contrast ratio of two colours.
+PALE_TEXTS = """() => {
+    const linear = (x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+    const luminance = (colour) => {
+        const [red, green, blue] = colour.match(/[\\d.]+/g).map((x) => linear(x / 255));
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const ground = (node) => {
+        for (; node; node = node.parentElement) {
+            const colour = getComputedStyle(node).backgroundColor;
+            if (!/, 0\\)$/.test(colour)) return colour;
+        }
+        return "rgb(255, 255, 255)";
+    };
+    const contrast = (node) => {
+        const pair = [getComputedStyle(node).color, ground(node)].map(luminance).sort((a, b) => b - a);
+        return (pair[0] + 0.05) / (pair[1] + 0.05);
+    };
+    return [...document.querySelectorAll("p, span, button, label, summary, a, h1, input, select")]
+        .filter((node) => node.textContent.trim() && node.checkVisibility() && contrast(node) < 4.5)
+        .map((node) => node.outerHTML.slice(0, 80));
+}"""
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    path = shutil.which("chromium") or shared.absent("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Open an address in a browser of its own; whatever its console complains of fails the test."""
+    contexts, complaints = [], []
+
+    def open_page(url, *, name=None, **options):
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.complaints = complaints
+        page.goto(url)
+        expect(page.locator("#list li").first).to_be_visible()
+        if name:
+            page.click("#who")
+            page.fill("#name-input", name)
+            page.click("#name button")
+            expect(page.locator("#who")).to_have_text(name)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(served, open_page):
+    return open_page(served.url)
+
+
+def saved(page):
+    """Wait until nothing is on its way any more."""
+    expect(page.locator("#saving")).to_have_text("")
+
+
+def key_of(page):
+    return page.inner_text("#key")
+
+
+def test_enter_accepts_and_goes_on(served, page):
+    first, label = key_of(page), page.inner_text("#answers li:first-child span")
+    page.keyboard.press("Enter")
+    saved(page)
+    assert served.rows(HELD) == [(first, "label", label, "anna")]
+    assert key_of(page) != first
+    progress = "1 of 21 reviewed, 1 by you; the model agrees with you on 100% of 1"
+    expect(page.locator("#progress")).to_contain_text(progress)
+
+
+def test_a_number_chooses_a_category(served, page):
+    first, label = key_of(page), page.inner_text("#answers li:nth-child(2) span")
+    page.keyboard.press("2")
+    saved(page)
+    assert served.rows(HELD) == [(first, "label", label, "anna")]
+
+
+def test_a_category_is_searched_and_picked(served, page):
+    first = key_of(page)
+    page.keyboard.press("/")
+    page.keyboard.type("shoe")
+    expect(page.locator("#found li")).to_have_count(3)
+    page.keyboard.press("ArrowDown")
+    picked = page.inner_text("#found li[aria-selected=true]")
+    page.keyboard.press("Enter")
+    saved(page)
+    assert served.rows(HELD) == [(first, "label", picked, "anna")]
+    expect(page.locator("#found")).to_be_hidden()
+    page.keyboard.press("/")
+    page.keyboard.type("DRESS")
+    page.locator("#found li").first.click()
+    saved(page)
+    assert [row[2] for row in served.rows(HELD)] == [picked, "Dress"]
+
+
+def test_not_a_product_and_skip(served, page):
+    first = key_of(page)
+    page.keyboard.press("s")
+    second = key_of(page)
+    page.keyboard.press("n")
+    saved(page)
+    assert first != second
+    assert served.rows(HELD) == [(second, "not_product", None, "anna")]
+
+
+def test_undo_takes_back_and_restores_the_word_before(served, page):
+    first = key_of(page)
+    page.keyboard.press("2")
+    saved(page)
+    label = served.rows(HELD)[0][2]
+    page.locator("#list li").first.click()
+    page.keyboard.press("n")
+    saved(page)
+    page.keyboard.press("u")
+    saved(page)
+    assert served.rows(HELD) == [(first, "label", label, "anna")]
+    page.keyboard.press("u")
+    saved(page)
+    assert served.rows(HELD) == []
+    verdicts = served.rows("SELECT verdict FROM cataloger_correction ORDER BY id")
+    assert verdicts == [("label",), ("not_product",), ("label",), ("withdrawn",)]
+
+
+def test_a_key_held_down_says_one_word(served, page):
+    for _ in range(5):
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    saved(page)
+    assert len(served.rows(HELD)) == 1
+
+
+def test_everything_works_with_the_mouse_and_a_click_does_not_stay_on_its_button(served, page):
+    first = key_of(page)
+    page.click("#not-product")
+    second = key_of(page)
+    page.keyboard.press("Enter")
+    page.click("#answers li:nth-child(3) button")
+    saved(page)
+    found = served.rows(HELD)
+    assert [row[1] for row in found] == ["not_product", "label", "label"]
+    assert [row[0] for row in found[:2]] == [first, second]
+    page.click("#undo")
+    page.click("#skip")
+    saved(page)
+    assert len(served.rows(HELD)) == 2
+
+
+def test_a_selection_is_accepted_each_with_its_own_category(served, page):
+    items = page.locator("#list li")
+    items.nth(2).locator(".tick").click()
+    items.nth(6).click(modifiers=["Shift"])
+    expect(page.locator("#selected")).to_contain_text("5 selected")
+    chosen = page.locator("#list li[aria-selected=true] .says").all_inner_texts()
+    expected = [text.rsplit(" ", 1)[0] for text in chosen]
+    page.click("#accept-selected")
+    saved(page)
+    assert [row[2] for row in served.rows(HELD)] == expected
+    page.keyboard.press("u")
+    saved(page)
+    assert served.rows(HELD) == []
+
+
+def test_a_whole_selection_gets_one_category(served, page):
+    page.keyboard.press("Control+a")
+    page.click("#set-selected")
+    page.keyboard.type("dress")
+    page.keyboard.press("Enter")
+    saved(page)
+    assert {row[2] for row in served.rows(HELD)} == {"Dress"}
+    assert len(served.rows(HELD)) == 21
+    expect(page.locator("#progress")).to_contain_text("21 of 21")
+
+
+def test_filters_stand_in_the_address_and_survive_a_reload(served, page):
+    page.click("summary")
+    page.select_option("[name=category]", "Hat")
+    page.fill("[name=below]", "0.7")
+    page.select_option("[name=decision]", "accept")
+    page.click("#filters form button")
+    expect(page.locator("#end")).to_have_text("That is all.")
+    assert page.url == f"{served.url}/?order=confidence&reviewed=no&decision=accept&category=Hat&below=0.7"
+    texts = page.locator("#list .says").all_inner_texts()
+    assert texts
+    assert all(text.startswith("Hat ") for text in texts)
+    page.reload()
+    expect(page.locator("#list li")).to_have_count(len(texts))
+    page.click("summary")
+    assert page.input_value("[name=below]") == "0.7"
+    assert page.input_value("[name=category]") == "Hat"
+
+
+def test_a_map_shows_while_a_category_is_pointed_at(page):
+    picture = page.locator("#picture")
+    page.hover("#answers li:nth-child(2) button")
+    expect(picture).to_have_attribute("src", re.compile(r"^/map/\d+/2\.png"))
+    page.wait_for_function(PICTURE_IS_DRAWN)
+    page.hover("h1")
+    expect(picture).to_have_attribute("src", re.compile(r"^/image/\d+/900\.jpg"))
+    page.keyboard.press("m")
+    expect(page.locator("#map")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_picture_that_is_gone_is_explained(served, page):
+    served.change("UPDATE cataloger_item SET key = 'gone.png', uri = '/gone.png' WHERE key = 'winter-hat.png'")
+    page.reload()
+    page.locator("#list li", has=page.locator(".says", has_text="Hat 78%")).click()
+    expect(page.locator("#no-picture")).to_contain_text("No picture:")
+    page.hover("#answers li:first-child button")
+    expect(page.locator("#no-picture")).to_contain_text("No map:")
+    assert all("404" in complaint for complaint in page.complaints)
+    page.complaints.clear()
+
+
+def test_two_reviewers_at_once_and_the_later_one_decides_with_open_eyes(served, open_page):
+    anna, ben = open_page(served.url, name="Anna"), open_page(served.url, name="Ben Ö")
+    first = key_of(anna)
+    anna.keyboard.press("Enter")
+    saved(anna)
+    ben.keyboard.press("n")
+    expect(ben.locator("#conflicts p")).to_contain_text(f"{first}: Anna said")
+    assert [row[3] for row in served.rows(HELD)] == ["Anna"]
+    ben.click("#conflicts button:has-text('Mine instead')")
+    saved(ben)
+    expect(ben.locator("#conflicts")).to_be_hidden()
+    assert served.rows(HELD) == [(first, "not_product", None, "Ben Ö")]
+    anna.keyboard.press("u")
+    expect(anna.locator("#conflicts p")).to_contain_text("Ben Ö said not a product; you took it back")
+    anna.click("#conflicts button:has-text('Leave it so')")
+    expect(anna.locator("#conflicts")).to_be_hidden()
+    assert served.rows(HELD) == [(first, "not_product", None, "Ben Ö")]
+
+
+def test_words_wait_for_a_server_that_is_away_and_leaving_warns(catalog, serve, open_page):
+    with serve(catalog) as running:
+        page = open_page(running.url)
+        port = running.authority.split(":")[1]
+        running.stop()
+    for key in ("Enter", "2", "n"):
+        page.keyboard.press(key)
+    expect(page.locator("#saving")).to_contain_text("3 words are not saved yet, trying again")
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.close(run_before_unload=True)
+    page.wait_for_timeout(300)
+    assert asked == ["beforeunload"]
+    with serve(catalog, "--port", port) as running:  # its pages have another token against forgery
+        expect(page.locator("#saving")).to_have_text("", timeout=20_000)
+        assert [row[1] for row in running.rows(HELD)] == ["label", "label", "not_product"]
+    assert all("ERR_CONNECTION" in text or "403" in text or "ERR_EMPTY" in text for text in page.complaints)
+    page.complaints.clear()
+
+
+def test_three_thousand_images_scroll_with_little_work(served, open_page):
+    served.copy_rows(150)
+    page = open_page(served.url)
+    assert page.locator("#list li").count() < 400
+    for _ in range(300):
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        if page.inner_text("#end") == "That is all.":
+            break
+        page.wait_for_timeout(100)
+    assert page.locator("#list li").count() == 21 * 151
+    assert page.evaluate(THUMBNAILS_DRAWN) < 2500
+    times = sorted(page.evaluate(FRAME_TIMES))
+    assert times[len(times) // 2] < 50
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Enter")
+    expect(page.locator("#saving")).to_have_text("", timeout=60_000)
+    assert len(served.rows(HELD)) == 21 * 151
+
+
+def test_hostile_names_do_nothing_but_show(served, page):
+    page.locator("#list li", has_text="Hat").first.click()
+    served.change("UPDATE cataloger_result SET label_1 = '<img src=x onerror=alert(1)>' || id")
+    page.on("dialog", lambda dialog: page.complaints.append("a dialog opened"))
+    page.reload()
+    expect(page.locator("#answers li:first-child span").first).to_contain_text("<img src=x")
+    assert page.locator("img[src=x]").count() == 0
+    names = page.evaluate(NAMES)
+    assert "\u202e" not in names
+    assert "onerror" in names
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_and_nothing_is_wider_than_a_phone(served, open_page, scheme):
+    page = open_page(served.url, viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
+    page.keyboard.press("x")
+    page.locator("#accept").tap()
+    saved(page)
+    assert len(served.rows(HELD)) == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate(PALE_TEXTS) == []
+
+
+def test_the_whole_page_is_reached_by_keyboard_and_has_names(page):
+    names = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        names.add(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+    assert {"who", "help", "accept", "not-product", "skip", "undo", "map", "search", "select-all", "LI"} <= names
+    assert page.evaluate(UNNAMED) == 0
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
