@@ -88,6 +88,7 @@ def test_a_missing_extra_is_named(environment, tmp_path):
         (["cataloger", "db", "current", "--db", "mysql://x@127.0.0.1:1/x"], "mysql"),
         (["cataloger", "tag", ".", "--output", "x.parquet"], "parquet"),
         (["cataloger", "evaluate", "labels.csv", "--output", "report"], "train"),
+        (["cataloger", "review"], "review"),
     ):
         result = run(environment, *command, cwd=tmp_path)
         assert (result.returncode, result.stdout) == (2, "")

@@ -319,7 +319,7 @@ def test_three_thousand_images_scroll_with_little_work(served, open_page):
     served.copy_rows(150)
     page = open_page(served.url)
     assert page.locator("#list li").count() < 400
-    for _ in range(300):
+    for _ in range(900):
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
         if page.inner_text("#end") == "That is all.":
             break

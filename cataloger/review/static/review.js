@@ -3,7 +3,7 @@
 // second is shown as a conflict and changes nothing. Text of the catalog reaches the page as textContent alone.
 
 const $ = (id) => document.getElementById(id);
-const BATCH = 200, PATIENCE = 20000, LONGEST_PAUSE = 15000, SHOWN_LABELS = 30;
+const BATCH = 200, PATIENCE = 20000, LONGEST_PAUSE = 15000, SHOWN_LABELS = 30, AHEAD = 4000;
 
 const page = document.body.dataset;
 const rows = [];                 // in the order of the queue; a row is what /api/queue gives, and its element
@@ -75,7 +75,7 @@ async function loadMore() {
     isLoading = false;
   }
   if (!current && rows.length) show(rows[0], {focus: document.activeElement === document.body});
-  if (!hasEnded && $("end").getBoundingClientRect().top < 2 * innerHeight && !$("problem").textContent) loadMore();
+  if (!hasEnded && $("end").getBoundingClientRect().top < innerHeight + AHEAD && !$("problem").textContent) loadMore();
 }
 
 function append(found) {
@@ -559,7 +559,7 @@ function start() {
     for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
   });
   window.addEventListener("beforeunload", (event) => { if (outbox.length) event.preventDefault(); });
-  new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) loadMore(); }, {rootMargin: "1500px"}).observe($("end"));
+  new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) loadMore(); }, {rootMargin: AHEAD + "px"}).observe($("end"));
   loadMore();
   showProgress();
   if ("asksName" in page) askName();
