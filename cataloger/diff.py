@@ -192,12 +192,13 @@ class Side:
     weights_id: str
 
 
-def compare(database: Database, before: int, after: int) -> Iterator[Difference]:
-    """Yield every image and product of the sources that both runs have worked on. Raises UsageError."""
+def compare(database: Database, before: int, after: int, *, products: bool = True) -> Iterator[Difference]:
+    """Yield every image and, if wanted, product of the sources that both runs have worked on. Raises UsageError."""
     shared = database.run(lambda connection: _shared(connection, before, after), read_only=True)
     for source_id, (root, old, new) in shared.items():
         yield from _images(database, source_id, root, (old, new))
-        yield from _products(database, source_id, root, (old, new))
+        if products:
+            yield from _products(database, source_id, root, (old, new))
 
 
 def _shared(connection: Connection, before: int, after: int) -> dict[int, tuple[str, Side, Side]]:

@@ -149,7 +149,9 @@ class _Table:
             raise CatalogerError("no run has recorded which table it was")
         known = {field.name for field in fields(TableOptions)} - {"where", "version_column", "image_root"}
         values = {name: value for name, value in self._recorded.items() if name in known}
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
         return TableSource(shop, TableOptions(**plain))
 
 

@@ -262,8 +262,8 @@ def _moves(database: Database, run: RunRecord, answers: Answers, progress: Progr
     if before is None or run.pruned:
         return None
     summary, names = Summary(MOVED), {origin.name for origin in answers.origins}
-    for number, difference in enumerate(compare(database, before, run.id)):
-        if difference.kind == "image" and difference.source in names:
+    for number, difference in enumerate(compare(database, before, run.id, products=False)):
+        if difference.source in names:
             summary.add(difference)
         if number % 1000 == 0:
             progress("comparing with the run before", number)

@@ -183,8 +183,8 @@ def _recorded_column(name: str) -> ColumnElement[Any]:
 def _bin(confidence: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return the number of the bin of a confidence; engines do not agree on how a number becomes an integer."""
     # Literal numbers, since PostgreSQL takes two parameters for two expressions.
-    edges = (
+    edges: list[tuple[ColumnElement[bool], ColumnElement[Any]]] = [
         (confidence < literal_column(str((number + 1) / BINS)), literal_column(str(number)))
         for number in range(BINS - 1)
-    )
+    ]
     return case((confidence.is_(None), null()), *edges, else_=literal_column(str(BINS - 1)))

@@ -2,7 +2,7 @@
 
 import base64
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -71,12 +71,7 @@ def open_maps(database: Database, report: Report, model: str | None) -> Maps | N
     model: where the bundle is. Raises UsageError if that is another model than the one that answered.
     """
     weights = {origin.name: origin.weights_id for origin in report.sources}
-    bundles = [bundle_of(known_model(database, weights_id)) for weights_id in dict.fromkeys(weights.values())]
-    if model is not None:
-        bundles = [read_bundle(resolve_bundle_path(model))]
-        if bundles[0].weights_id not in weights.values():
-            raise UsageError(f"--model {model}: {bundles[0].title} is not the model that gave the answers")
-    bundle = next((each for each in bundles if each is not None), None)
+    bundle = _named(model, weights.values()) if model is not None else _found(database, weights.values())
     if bundle is None:
         return None
     bundle = bundle.at("auto")
@@ -87,6 +82,18 @@ def open_maps(database: Database, report: Report, model: str | None) -> Maps | N
     }
     known = {item: label for item, label in labels.items() if label in bundle.labels}
     return Maps(bundle, OnnxClassifier(bundle, threads=available_cpus()), known)
+
+
+def _named(model: str, wanted: Collection[str]) -> Bundle:
+    bundle = read_bundle(resolve_bundle_path(model))
+    if bundle.weights_id not in wanted:
+        raise UsageError(f"--model {model}: {bundle.title} is not the model that gave the answers")
+    return bundle
+
+
+def _found(database: Database, wanted: Collection[str]) -> Bundle | None:
+    bundles = (bundle_of(known_model(database, weights_id)) for weights_id in dict.fromkeys(wanted))
+    return next((bundle for bundle in bundles if bundle is not None), None)
 
 
 def pictures_of(
