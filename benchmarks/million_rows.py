@@ -22,7 +22,21 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, delete, func, insert, inspect, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    column,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)
 
 from cataloger.db.database import Database, open_database
 from cataloger.db.models import Current, Item, Result, Source
@@ -158,6 +172,18 @@ def copy_ledger(database: Database, source: str, known: int, rows: int) -> None:
             copies = [_copy(*originals[number % known], number, offset) for number in chunk]
             for table, position in ((Item, 0), (Result, 1), (Current, 2)):
                 connection.execute(insert(table), [copy[position] for copy in copies])
+
+
+def _go_on_counting(connection: Connection) -> None:
+    """Have PostgreSQL number new rows after the copies, which came with numbers of their own."""
+    if connection.dialect.name == "postgresql":
+        for table in (Item.__tablename__, Result.__tablename__):
+            sequence = func.pg_get_serial_sequence(table, "id")
+            connection.execute(
+                select(
+                    func.setval(sequence, select(func.max(column("id"))).select_from(text(table)).scalar_subquery())
+                )
+            )
 
 
 def _copy(item: Any, result: Any, number: int, offset: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
