@@ -91,11 +91,12 @@ def _rows(database: Database, options: ExportOptions) -> Iterator[Row[*tuple[Any
 
 def _query(options: ExportOptions) -> tuple[Select[Any], ColumnElement[int]]:
     """Return what to select, and the number by which to page through it."""
-    query = select(
+    columns: tuple[Any, ...] = (
         *(Source.name.label("source"), Item.key, Item.uri, Item.product_key, Correction.verdict, Correction.label),
         *(Result.label_1, Result.confidence_1, Model.name.label("model"), Model.version),
         *(Correction.author, Correction.corrected_at, Correction.note),
     )
+    query: Select[Any] = select(*columns)
     if options.what == "predictions":
         return _predictions(query.select_from(Item), options), Item.id.expression
     query = query.select_from(Correction).join(Item, Item.id == Correction.item_id).join(Source)

@@ -308,12 +308,12 @@ def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, _Stat
     words = select(Correction.item_id, Correction.id, Corrected.correction_id, *columns).join(
         Corrected, Corrected.correction_id == Correction.id, isouter=True
     )
-    for row in connection.execute(words.where(Correction.item_id.in_(item_ids))):
-        state = states[row.item_id]
-        state.history.add((row.author, row.corrected_at, row.verdict, row.label))
-        if row.correction_id is not None:
-            state.holds, state.author, state.at = row.id, row.author, row.corrected_at
-            state.verdict, state.label = row.verdict, row.label
+    for word in connection.execute(words.where(Correction.item_id.in_(item_ids))):
+        state = states[word.item_id]
+        state.history.add((word.author, word.corrected_at, word.verdict, word.label))
+        if word.correction_id is not None:
+            state.holds, state.author, state.at = word.id, word.author, word.corrected_at
+            state.verdict, state.label = word.verdict, word.label
     return states
 
 
