@@ -278,6 +278,10 @@ class World:
     def say(self, key, said, author="ann"):
         """Say a label, `not_product` or `withdrawn` of an image, having seen what holds; return what became of it."""
         [(item_id,)] = self.rows(f"SELECT i.id FROM cataloger_item i WHERE i.uri = '/photos/{key}'")
+        return self.say_of(item_id, said, author)
+
+    def say_of(self, item_id, said, author="ann"):
+        """Say it of an image by its id."""
         [(seen,)] = self.rows(f"SELECT MAX(r.id) FROM cataloger_result r WHERE r.item_id = {item_id}")
         holds = self.rows(f"SELECT h.correction_id FROM cataloger_corrected h WHERE h.item_id = {item_id}")
         verdict, label = (said, None) if said in ("not_product", "withdrawn") else ("label", said)

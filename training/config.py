@@ -51,7 +51,8 @@ class DataOptions:
     paths start at. db, query: SQLAlchemy URL and one SELECT, in place of `data`. *_column: names in a manifest or
     query; None takes the first that is there of the usual names (`cataloger.training.rows`), "" none. report_by:
     columns whose values are kept with each image. shares: of train, val and test, where splits are
-    made. seed: of these splits.
+    made. seed: of these splits. corrections: take the words of people in the database `db`
+    (and `schema`), with `data` mixed in if it is given.
     """
 
     data: Path | None = None
@@ -65,12 +66,21 @@ class DataOptions:
     report_by: tuple[str, ...] = ()
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 0
+    corrections: bool = False
+    schema: str | None = None
 
     def __post_init__(self) -> None:
         checks = {
             "name the labelled images: DATA is a folder or a manifest; or give --db and --query": bool(
-                self.data or self.query
+                self.data or self.query or self.corrections
             ),
+            "--from-corrections needs --db: the database with what people have said": (
+                bool(self.db) or not self.corrections
+            ),
+            "--from-corrections and --query exclude each other; give the original data as DATA": not (
+                self.corrections and self.query
+            ),
+            "--schema belongs to --from-corrections": self.corrections or not self.schema,
             "DATA and --query exclude each other; give one of them": not (self.data and self.query),
             "--query needs --db: the database that it is for": bool(self.db) or not self.query,
             "--shares must be three numbers for train, val and test, none negative, train and val above 0": (
@@ -85,4 +95,7 @@ class DataOptions:
     @property
     def name(self) -> str:
         """What messages call the source; never a password."""
-        return str(self.data) if self.data else "the query"
+        given = str(self.data) if self.data else "the query"
+        if not self.corrections:
+            return given
+        return f"the corrections and {self.data}" if self.data else "the corrections"

@@ -24,6 +24,7 @@ KINDS = {
     "unreadable": "images that cannot be read are left out",
     "bad_row": "rows that cannot be read are left out",
     "no_image": "rows that name no image file are left out",
+    "changed_image": "images that have changed since a person named them are left out",
     "no_label": "images without a label are left out",
     "no_split": "images without a split are left out",
     "leak_bytes": "identical files are in several splits",

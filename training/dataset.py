@@ -1,4 +1,4 @@
-"""Labelled images of any source: class folders, a manifest, a SQL query or DeepFashion's benchmark."""
+"""Labelled images of any source: class folders, a manifest, a SQL query, DeepFashion's benchmark, corrections."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,7 @@ from dataclasses import replace
 from cataloger.errors import TrainingError, UsageError
 from cataloger.training.class_folders import read_class_folders
 from cataloger.training.config import DataOptions
+from cataloger.training.corrected import mix, read_corrections
 from cataloger.training.deepfashion import is_deepfashion, read_deepfashion
 from cataloger.training.labels import Example, LabelledImages, Problem
 from cataloger.training.manifest import read_manifest
@@ -34,6 +35,16 @@ def read_dataset(options: DataOptions) -> LabelledImages:
 
 
 def _read(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Problem]]:
+    if not options.corrections:
+        return _read_data(options)
+    examples, problems = read_corrections(options)
+    if options.data is None:
+        return (), examples, problems
+    categories, others, more = _read_data(options)
+    return categories, mix(examples, others), [*problems, *more]
+
+
+def _read_data(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Problem]]:
     if options.data is None:
         return (), *read_query(options)
     if not options.data.exists():

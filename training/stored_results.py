@@ -73,7 +73,8 @@ def read_results(database: Database, examples: Sequence[Example], *, source: str
     source is missing or it is not clear which one is meant, TrainingError when no result has a label.
     """
     with database.read() as connection:
-        model, names = _pinned(connection, source, database.name)
+        model, sources = pinned_sources(connection, source, database.name)
+        names = list(sources.values())
         joined = _join(_results(connection, names), examples)
     missing = tuple(example.file for index, example in enumerate(examples) if index not in joined.found)
     if not joined.found:
@@ -99,9 +100,14 @@ def read_results(database: Database, examples: Sequence[Example], *, source: str
     )
 
 
-def _pinned(connection: Connection, wanted: str | None, where: str) -> tuple[Row[Any], list[str]]:
-    """Return the model that the sources are pinned to, and their names."""
-    query = select(Source.name, Source.root, Model.__table__).join(Model, Model.weights_id == Source.weights_id)
+def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tuple[Row[Any], dict[int, str]]:
+    """Return the model that the sources are pinned to, and their names by id.
+
+    Raises TrainingError when there is none, UsageError when it is not clear which one is meant.
+    """
+    query = select(Source.name, Source.root, Source.id, Model.__table__).join(
+        Model, Model.weights_id == Source.weights_id
+    )
     rows = connection.execute(query.order_by(Source.id)).all()
     # The first two columns are the source's; `name` alone would be ambiguous.
     chosen = [row for row in rows if wanted is None or wanted in (row[0], row[1])]
@@ -113,7 +119,7 @@ def _pinned(connection: Connection, wanted: str | None, where: str) -> tuple[Row
     if len({row.weights_id for row in chosen}) > 1:
         raise UsageError(f"the sources in {where} are pinned to different models; name one with --source: {known}")
     model_query = select(Model.__table__).where(Model.weights_id == chosen[0].weights_id)
-    return connection.execute(model_query).one(), [str(row[0]) for row in chosen]
+    return connection.execute(model_query).one(), {int(row[2]): str(row[0]) for row in chosen}
 
 
 def _results(connection: Connection, names: Sequence[str]) -> Iterator[Row[Any]]:

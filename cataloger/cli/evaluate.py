@@ -12,6 +12,7 @@ from cataloger.cli import options as flags
 from cataloger.cli.labelled import counter, read_labelled
 from cataloger.cli.measures import print_evaluation
 from cataloger.errors import UsageError
+from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
     from cataloger.training.assessment import EvaluateOptions, Evaluation
@@ -23,6 +24,7 @@ Examples:
   cataloger evaluate labels.csv --images photos --model models/shop --output report
   cataloger evaluate labels.csv --images photos --split all --report-by season --json
   cataloger evaluate labels.csv --results sqlite:///catalog.db
+  cataloger evaluate --corrections --db sqlite:///catalog.db
 
 labels.csv has the columns file (relative to --images) and labels, and if wanted split. Several accepted labels of one
 image are joined by "|". With --results nothing is classified: a result is found by the path of its image, by its
@@ -31,7 +33,10 @@ address on the web, or by its key, which is the path below the tagged folder.
 
 
 def evaluate(
-    labels: flags.LabelsArgument,
+    labels: Annotated[
+        Path | None,
+        typer.Argument(metavar="LABELS", help="Labelled images: a manifest, class folders or DeepFashion's lists."),
+    ] = None,
     images: dataset.ImagesOption = None,
     model: Annotated[
         str | None,
@@ -47,9 +52,18 @@ def evaluate(
         str | None,
         typer.Option("--results", metavar="URL", help="Measure the results in this database; classify nothing."),
     ] = None,
+    corrections: Annotated[
+        bool,
+        typer.Option("--corrections", help="Measure the results in --db by what people have said of them."),
+    ] = False,
+    db: flags.DbOption = DEFAULT_DB,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", help="Of --results, only this one of `cataloger sources list`."),
+        typer.Option(
+            "--source",
+            metavar="NAME",
+            help="Of --results or --corrections, only this one of `cataloger sources list`.",
+        ),
     ] = None,
     schema: flags.SchemaOption = None,
     split: flags.SplitOption = None,
@@ -71,6 +85,13 @@ def evaluate(
     Top-1, top-3, top-5, F1, precision and recall of each class, confusions, calibration, what leaving unsure images
     out gains, and the most confident mistakes, which may be wrong labels.
     """
+    if corrections:
+        if labels is not None or results is not None or output is not None:
+            raise UsageError("--corrections measures what is in --db: leave out LABELS, --results and --output")
+        _print_reviewed(db, schema, source, json_output=json_output)
+        return
+    if labels is None:
+        raise UsageError("name the labelled images, LABELS; or --corrections, to measure by what people have said")
     from cataloger.training.assessment import EvaluateOptions, evaluate_bundle
 
     options = EvaluateOptions(labels=labels, split=split, mistakes=mistakes)
@@ -98,6 +119,19 @@ def evaluate(
         render.print_json(evaluation.as_json())
     else:
         print_evaluation(evaluation)
+
+
+def _print_reviewed(url: str, schema: str | None, source: str | None, *, json_output: bool) -> None:
+    from cataloger.cli.reviewed import print_reviewed
+    from cataloger.training.reviewed import read_reviewed
+    from cataloger.training.stored_results import open_results
+
+    with closing(open_results(url, schema=schema)) as database:
+        reviewed = read_reviewed(database, source=source)
+    if json_output:
+        render.print_json(reviewed.as_json())
+    else:
+        print_reviewed(reviewed)
 
 
 def _of_results(

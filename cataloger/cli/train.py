@@ -19,6 +19,7 @@ TRAIN_EXAMPLES = f"""\b
 Examples:
   cataloger train photos --output models/shop
   cataloger train labels.csv --images photos --output models/shop
+  cataloger train photos --from-corrections --db sqlite:///catalog.db --start models/shop --output models/next
   cataloger tag photos --model models/shop
 
 Run the same command again to go on after an interruption.
@@ -34,6 +35,14 @@ def train(
     images: dataset.ImagesOption = None,
     db: dataset.DatabaseOption = None,
     query: dataset.QueryOption = None,
+    from_corrections: Annotated[
+        bool,
+        typer.Option(
+            "--from-corrections",
+            help="Train on what people have said of the images in --db; with DATA on both, to forget less.",
+        ),
+    ] = False,
+    schema: flags.SchemaOption = None,
     image_column: dataset.ImageColumnOption = None,
     label_column: dataset.LabelColumnOption = None,
     split_column: dataset.SplitColumnOption = None,
@@ -144,6 +153,8 @@ def train(
             report_by=tuple(report_by or ()),
             shares=dataset.parse_shares(shares),
             seed=seed,
+            corrections=from_corrections,
+            schema=schema,
         ),
         output=output,
         work=work or output.with_name(output.name + ".work"),

@@ -1,0 +1,99 @@
+"""Words of people as labelled images: of the bytes that they saw, mixed with other data without a leak."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import update
+
+from cataloger.db.models import Item
+from cataloger.errors import TrainingError, UsageError
+from cataloger.sources.names import key_of
+from cataloger.training.config import DataOptions
+from cataloger.training.dataset import read_dataset
+
+
+@pytest.fixture
+def tagged(world, make, tmp_path):
+    """A function that records an image in a file and what a person says of it."""
+
+    def tag(name, said, **values):
+        path = tmp_path / name
+        path.write_bytes(name.encode("utf-8", "surrogateescape"))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        world.sink.write([replace(make.good(name, uri=str(path), **values), content_hash=digest)])
+        [(item_id,)] = world.rows("SELECT MAX(i.id) FROM cataloger_item i")
+        world.say_of(item_id, said)
+        return path
+
+    return tag
+
+
+@pytest.fixture
+def options(world):
+    url = world.database.engine.url.render_as_string(hide_password=False)
+    return lambda **values: DataOptions(corrections=True, db=url, **values)
+
+
+def test_labels_come_from_words_and_images_from_their_files(tagged, options):
+    paths = [tagged("a.jpg", "Hat", product_key="p"), tagged("b é.jpg", "Cape"), tagged("c.jpg", "not_product")]
+    data = read_dataset(options())
+    assert data.labels == ("Cape", "Hat")
+    found = {example.path: (example.labels, example.split, example.product) for example in data.examples}
+    assert found == {paths[0]: (("Hat",), "", "p"), paths[1]: (("Cape",), "", "")}
+
+
+def test_a_file_that_has_changed_since_is_left_out_and_named(tagged, options):
+    path = tagged("a.jpg", "Hat")
+    tagged("b.jpg", "Hat")
+    path.write_bytes(b"another picture")
+    data = read_dataset(options())
+    assert [example.path.name for example in data.examples] == ["b.jpg"]
+    assert [(problem.kind, problem.place) for problem in data.problems] == [("changed_image", str(path))]
+
+
+def test_an_image_that_is_in_no_file_is_named_with_what_to_do(world, make, tagged, options):
+    world.sink.write([make.good("web", uri="https://shop.example/web.jpg")])
+    [(item_id,)] = world.rows("SELECT MAX(i.id) FROM cataloger_item i")
+    world.say_of(item_id, "Hat")
+    with pytest.raises(TrainingError, match=r"no labelled image.*training reads files.*corrections export"):
+        read_dataset(options())
+    tagged("a.jpg", "Hat")
+    assert [problem.kind for problem in read_dataset(options()).problems] == ["no_image"]
+
+
+def test_words_are_mixed_with_other_data_and_leak_nothing(tagged, options, tmp_path):
+    tagged("test.jpg", "Hat")
+    tagged("new.jpg", "Sock")
+    (tmp_path / "labels.csv").write_text(
+        "file,label,split\ntest.jpg,Dress,test\nold.jpg,Dress,train\nv.jpg,Hat,val\n"
+    )
+    data = read_dataset(options(data=tmp_path / "labels.csv"))
+    found = {example.path.name: (example.labels, example.split) for example in data.examples}
+    assert found == {
+        "test.jpg": (("Hat",), "test"),
+        "old.jpg": (("Dress",), "train"),
+        "v.jpg": (("Hat",), "val"),
+        "new.jpg": (("Sock",), "train"),
+    }
+
+
+def test_a_file_name_that_is_not_utf8_is_found(tagged, options, world):
+    path = tagged("plain.jpg", "Hat")
+    odd = path.rename(path.with_name("\udcff%41.jpg"))
+    with world.database.begin() as connection:
+        connection.execute(update(Item).values(uri=key_of(bytes(odd))))
+    assert [example.path for example in read_dataset(options()).examples] == [odd]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"corrections": True}, "needs --db"),
+        ({"corrections": True, "db": "sqlite:///x.db", "query": "select 1"}, "exclude each other"),
+        ({"db": "sqlite:///x.db", "query": "select 1", "schema": "tags"}, "--schema belongs to"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(values, message):
+    with pytest.raises(UsageError, match=message):
+        DataOptions(**values)

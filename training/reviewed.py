@@ -1,0 +1,253 @@
+"""How good the results in a database are as people have reviewed them: by category, decision and confidence.
+
+Everything is counted by the database. Images that have changed since a person spoke of them do not count.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, func, literal, select
+from sqlalchemy.orm import aliased
+
+from cataloger.db.database import Database
+from cataloger.db.models import TOP_K, Corrected, Correction, Current, Item, Result, Source
+from cataloger.errors import TrainingError
+from cataloger.training.intervals import UNKNOWN, Z95, Share, wilson
+from cataloger.training.stored_results import pinned_sources
+
+BANDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
+APART = 0.02
+FEW = 5
+
+
+@dataclass(slots=True)
+class Tally:
+    """Images of a group: images, in the catalog; reviewed, and of these right: the model's best label is the word."""
+
+    images: int = 0
+    reviewed: int = 0
+    right: int = 0
+
+    @property
+    def share(self) -> Share:
+        """The right ones among the reviewed."""
+        return wilson(self.right, self.reviewed)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        numbers = {"images": self.images, "reviewed": self.reviewed, "right": self.right}
+        return {**numbers, "accuracy": _plain(self.share)}
+
+
+@dataclass(slots=True)
+class Category:
+    """A category. said: images that people call so; found: of these, the model too. named: that the model does."""
+
+    said: int = 0
+    named: int = 0
+    found: int = 0
+
+    @property
+    def recall(self) -> Share:
+        """Of what people call so, what the model calls so."""
+        return wilson(self.found, self.said)
+
+    @property
+    def precision(self) -> Share:
+        """Of the reviewed that the model calls so, what people call so."""
+        return wilson(self.found, self.named)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        counts = {"said": self.said, "named": self.named, "found": self.found}
+        return {**counts, "recall": _plain(self.recall), "precision": _plain(self.precision)}
+
+
+@dataclass(slots=True)
+class Reviewed:
+    """What people make of the results of one model.
+
+    An image that shows no product is never right: no_product counts these, abstained those that the model does not
+    answer. top5: reviewed images whose word is among the model's five labels. changed: words on other bytes than
+    today's, left out. confidence_*: means of the reviewed and of all.
+    """
+
+    model: str
+    sources: tuple[str, ...]
+    total: Tally = field(default_factory=Tally)
+    top5: int = 0
+    no_product: int = 0
+    abstained: int = 0
+    changed: int = 0
+    bands: dict[float, Tally] = field(default_factory=lambda: {band: Tally() for band in BANDS})
+    decisions: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    categories: dict[str, Category] = field(default_factory=lambda: defaultdict(Category))
+    confidence_all: float = math.nan
+    confidence_reviewed: float = math.nan
+
+    @property
+    def top5_share(self) -> Share:
+        """Of the reviewed, those whose word is among the model's five labels."""
+        return wilson(self.top5, self.total.reviewed)
+
+    @property
+    def differs(self) -> bool:
+        """True when the answers for reviewed images are less, or more, confident than those of the catalog."""
+        return abs(self.confidence_all - self.confidence_reviewed) > APART
+
+    @property
+    def weighted(self) -> Share:
+        """Accuracy over the catalog, each band by its share of it, as if within a band any image may be reviewed.
+
+        The interval adds the variances of the bands (stratified sampling), each with two right and two wrong images
+        more (Agresti and Coull, 1998). Unknown where a band with images has fewer than FEW reviewed.
+        """
+        used = [band for band in self.bands.values() if band.images]
+        if not used or min(band.reviewed for band in used) < FEW:
+            return UNKNOWN
+        value = variance = 0.0
+        for band in used:
+            weight, seen = band.images / self.total.images, band.reviewed + 4
+            smoothed = (band.right + 2) / seen
+            value += weight * band.right / band.reviewed
+            variance += weight**2 * smoothed * (1 - smoothed) / seen
+        margin = Z95 * math.sqrt(variance)
+        return Share(value, max(0.0, value - margin), min(1.0, value + margin))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "model": self.model,
+            "sources": list(self.sources),
+            **self.total.as_json(),
+            "weighted_accuracy": _plain(self.weighted),
+            "top5": _plain(self.top5_share),
+            "no_product": self.no_product,
+            "no_product_abstained": self.abstained,
+            "changed": self.changed,
+            "mean_confidence": _number(self.confidence_all),
+            "mean_confidence_reviewed": _number(self.confidence_reviewed),
+            "differs_from_catalog": self.differs,
+            "bands": [{"from": band, **tally.as_json()} for band, tally in self.bands.items()],
+            "decisions": {name: tally.as_json() for name, tally in self.decisions.items()},
+            "categories": {name: each.as_json() for name, each in sorted(self.categories.items())},
+        }
+
+
+def read_reviewed(database: Database, *, source: str | None = None) -> Reviewed:
+    """Count what people have said of the results of the pinned model of one source, or of all if they share it.
+
+    Raises UsageError when it is not clear which source is meant, TrainingError where nobody has said anything.
+    """
+    with database.read() as connection:
+        model, sources = pinned_sources(connection, source, database.name)
+        found = Reviewed(f"{model.name} {model.version}", tuple(sources.values()))
+        _add_images(found, connection.execute(_images(list(sources))))
+        _add_words(found, connection.execute(_words(list(sources))))
+        found.changed = _changed(connection, list(sources))
+    if not found.total.reviewed:
+        raise TrainingError(
+            f"{database.name}: nobody has said anything of its images as they are; "
+            "`cataloger corrections import` or `cataloger review` first"
+        )
+    return found
+
+
+def _results(sources: Sequence[int], *columns: Any) -> Any:
+    """Select from the good results that hold of images that are there."""
+    return (
+        select(*columns)
+        .select_from(Item)
+        .join(Source, Source.id == Item.source_id)
+        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id))
+        .join(Result, Result.id == Current.result_id)
+        .where(Item.source_id.in_(sources), Item.gone_run_id.is_(None), Result.status == "ok")
+    )
+
+
+def _images(sources: Sequence[int]) -> Any:
+    band = _band().label("band")
+    sums = (func.count().label("images"), func.sum(Result.confidence_1).label("confidence"))
+    return _results(sources, Result.decision, band, *sums).group_by(Result.decision, band)
+
+
+def _words(sources: Sequence[int]) -> Any:
+    """Count words on unchanged images by all that is asked of them."""
+    band = _band().label("band")
+    labels = [getattr(Result, f"label_{rank}") for rank in range(1, TOP_K + 1)]
+    in_top5 = case((Correction.label.in_(labels), 1), else_=0)
+    by = (Result.decision, band, Result.label_1, Correction.verdict, Correction.label)
+    sums = (
+        func.count().label("images"),
+        func.sum(in_top5).label("top5"),
+        func.sum(Result.confidence_1).label("confidence"),
+    )
+    query, is_same = _with_words(_results(sources, *by, *sums))
+    return query.where(is_same).group_by(*by)
+
+
+def _changed(connection: Connection, sources: Sequence[int]) -> int:
+    query, is_same = _with_words(_results(sources, func.count()))
+    return connection.scalar(query.where(~is_same)) or 0
+
+
+def _with_words(query: Any) -> tuple[Any, Any]:
+    """Join words, and say when the image is the one that the person saw; it is taken for that if nobody knows."""
+    seen = aliased(Result)
+    query = (
+        query.join(Corrected, Corrected.item_id == Item.id)
+        .join(Correction, Correction.id == Corrected.correction_id)
+        .join(seen, seen.id == Correction.result_id, isouter=True)
+    )
+    return query, func.coalesce(seen.content_hash, Result.content_hash) == Result.content_hash
+
+
+def _band() -> Any:
+    """Return the position of a confidence's band."""
+    ordered = sorted(range(1, len(BANDS)), reverse=True)
+    return case(*((Result.confidence_1 >= BANDS[position], literal(position)) for position in ordered), else_=0)
+
+
+def _add_images(found: Reviewed, rows: Iterable[Row[Any]]) -> None:
+    confidence = 0.0
+    for row in rows:
+        for tally in _tallies(found, row):
+            tally.images += row.images
+        confidence += row.confidence or 0.0
+    if found.total.images:
+        found.confidence_all = confidence / found.total.images
+
+
+def _add_words(found: Reviewed, rows: Iterable[Row[Any]]) -> None:
+    confidence = 0.0
+    for row in rows:
+        is_right = row.verdict == "label" and row.label == row.label_1
+        for tally in _tallies(found, row):
+            tally.reviewed += row.images
+            tally.right += row.images if is_right else 0
+        found.categories[row.label_1].named += row.images
+        if row.verdict == "label":
+            found.categories[row.label].said += row.images
+            found.categories[row.label].found += row.images if is_right else 0
+        else:
+            found.no_product += row.images
+            found.abstained += row.images if row.decision == "abstain" else 0
+        found.top5 += int(row.top5)
+        confidence += row.confidence or 0.0
+    if found.total.reviewed:
+        found.confidence_reviewed = confidence / found.total.reviewed
+
+
+def _tallies(found: Reviewed, row: Row[Any]) -> tuple[Tally, Tally, Tally]:
+    return found.total, found.bands[BANDS[int(row.band)]], found.decisions[row.decision or "none"]
+
+
+def _plain(share: Share) -> dict[str, float | None]:
+    return {"value": _number(share.value), "low": _number(share.low), "high": _number(share.high)}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
