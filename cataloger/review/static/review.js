@@ -57,6 +57,8 @@ async function post(path, values) {
 
 // The list.
 
+const ahead = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) loadMore(); }, {rootMargin: AHEAD + "px"});
+
 async function loadMore() {
   if (isLoading || hasEnded || "stopped" in page) return;
   isLoading = true;
@@ -67,15 +69,17 @@ async function loadMore() {
     hasEnded = following === null;
     append(found.rows);
     $("end").textContent = hasEnded ? (rows.length ? "That is all." : "Nothing here to review.") : "Loading …";
-    complain("");
   } catch (error) {
-    complain("The queue cannot be read: " + error.message);
+    $("end").textContent = "The queue cannot be read, trying again: " + error.message;
     setTimeout(loadMore, 5000);
+    return;
   } finally {
     isLoading = false;
   }
   if (!current && rows.length) show(rows[0], {focus: document.activeElement === document.body});
-  if (!hasEnded && $("end").getBoundingClientRect().top < innerHeight + AHEAD && !$("problem").textContent) loadMore();
+  // Observed anew, it reports again: an end that has stayed in sight would not.
+  ahead.unobserve($("end"));
+  if (!hasEnded) ahead.observe($("end"));
 }
 
 function append(found) {
@@ -196,6 +200,7 @@ function accept() { record(targets().map((row) => ({row, said: {verdict: "label"
 
 function record(words) {
   if (!words.length) return;
+  complain("");
   undone.push(words.map(({row, said}) => ({row, before: held(row), said})));
   const wasBulk = selected.size > 0;
   for (const {row, said} of words) put(row, said);
@@ -385,7 +390,7 @@ async function showProgress() {
     const mine = now.my_named && now.my_named !== now.named ? agreement(now.my_agreed, now.my_named, "you") : "";
     $("progress").textContent = now.reviewed.toLocaleString() + " of " + now.images.toLocaleString() + " reviewed, " + now.my_reviewed.toLocaleString() + " by you" + all + mine;
   } catch (error) {
-    if (!outbox.length) complain("Progress cannot be read: " + error.message);
+    $("progress").textContent = "Progress cannot be read: " + error.message;
   }
   planProgress(30000);
 }
@@ -559,7 +564,6 @@ function start() {
     for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
   });
   window.addEventListener("beforeunload", (event) => { if (outbox.length) event.preventDefault(); });
-  new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) loadMore(); }, {rootMargin: AHEAD + "px"}).observe($("end"));
   loadMore();
   showProgress();
   if ("asksName" in page) askName();
