@@ -96,6 +96,7 @@ def register_commands() -> None:
     from cataloger.cli import (
         bench,
         calibrate,
+        corrections,
         dataset,
         db,
         doctor,
@@ -123,6 +124,7 @@ def register_commands() -> None:
     app.add_typer(models.app, name="models")
     app.add_typer(runs.app, name="runs")
     app.add_typer(sources.app, name="sources")
+    app.add_typer(corrections.app, name="corrections")
     app.add_typer(db.app, name="db")
     app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
     app.command("doctor")(doctor.doctor)

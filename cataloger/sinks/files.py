@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,20 +57,25 @@ def export(database: Database, selections: Iterable[Selection], path: Path) -> i
     The columns are those of the view cataloger_image_top5. Raises OutputError; an existing file is then unchanged.
     """
     rows = _Counted(row for selection in selections for row in _rows(database, selection))
+    with replacing(path) as temporary:
+        WRITERS[path.suffix.lower()](rows, temporary)
+    return rows.count
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write a file under, which takes its place when it is complete. Raises OutputError."""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
         os.close(descriptor)
         try:
-            WRITERS[path.suffix.lower()](rows, Path(temporary))
+            yield Path(temporary)
             _publish(Path(temporary), path)
         finally:
             with suppress(FileNotFoundError):
                 Path(temporary).unlink()
     except OSError as error:
-        raise OutputError(
-            f"--output {path} cannot be written: {error.strerror}; the results are in the database"
-        ) from error
-    return rows.count
+        raise OutputError(f"{path} cannot be written: {error.strerror}; the results are in the database") from error
 
 
 class _Counted:

@@ -196,7 +196,7 @@ def test_a_disk_that_is_full_leaves_the_old_file_alone(world, make, tmp_path, na
             export(world.database, [PHOTOS], path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert str(caught.value).startswith(f"--output {path} cannot be written: ")
+    assert str(caught.value).startswith(f"{path} cannot be written: ")
     assert str(caught.value).endswith("File too large; the results are in the database")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(f"x.{name}", "old")]
 

@@ -1,0 +1,154 @@
+"""`cataloger corrections`: what people say of images, to and from spreadsheets."""
+
+import getpass
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cataloger.cli import options as flags
+from cataloger.cli import render
+from cataloger.cli.groups import make_group
+from cataloger.errors import UsageError
+from cataloger.options import DEFAULT_DB
+from cataloger.text import printable
+
+if TYPE_CHECKING:
+    from cataloger.correction_export import What
+    from cataloger.correction_import import ImportReport
+    from cataloger.correction_summary import AuthorSummary, Summary
+
+SHOWN = 20
+
+app = make_group("Corrections, what people say of images: export, import, list.")
+
+EXPORT_EXAMPLES = """\b
+Examples:
+  cataloger corrections export words.csv
+  cataloger corrections export to-do.csv --predictions --decision review
+  cataloger corrections export to-do.csv --predictions --below 0.8
+
+Fill in the column label, or write not_product into verdict, and import the file again.
+"""
+IMPORT_EXAMPLES = """\b
+Examples:
+  cataloger corrections import to-do.csv --dry-run
+  cataloger corrections import to-do.csv --author ann
+
+\b
+A row needs label, and key or uri. Exit status 3: some rows were not taken; each is named with its line.
+"""
+
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="Only this one of `cataloger sources list`."),
+]
+
+
+@app.command("export", epilog=EXPORT_EXAMPLES)
+def export_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="File to write.")],
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    source: SourceOption = None,
+    history: Annotated[bool, typer.Option("--all", help="All that was ever said, not only what holds.")] = False,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Every image with what the model says, for people to fill in.")
+    ] = False,
+    decision: Annotated[
+        Literal["accept", "review", "abstain"] | None,
+        typer.Option("--decision", help="Of --predictions, only these."),
+    ] = None,
+    below: Annotated[
+        float | None,
+        typer.Option("--below", min=0.0, max=1.0, help="Of --predictions, only those of less confidence."),
+    ] = None,
+) -> None:
+    """Write what people have said, or what there is to say something of, to a CSV file for spreadsheets."""
+    from cataloger.correction_export import ExportOptions, export_corrections
+    from cataloger.db.database import open_database
+
+    if history and predictions:
+        raise UsageError("--all and --predictions exclude each other; give one of them")
+    what: What = "history" if history else "predictions" if predictions else "words"
+    options = ExportOptions(what, source, decision, below)
+    with closing(open_database(db, schema=schema)) as database:
+        count = export_corrections(database, file, options)
+    render.stderr_console().print(f"wrote {file}: {count:,} rows", markup=False)
+
+
+@app.command("import", epilog=IMPORT_EXAMPLES)
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="File that people have filled in.")],
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    source: SourceOption = None,
+    author: Annotated[
+        str | None, typer.Option("--author", metavar="NAME", help="Who says this. Default: the login name.")
+    ] = None,
+    new_labels: Annotated[bool, typer.Option("--new-labels", help="Take labels that no model has.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also where somebody has said something else since the export.")
+    ] = False,
+    dry_run: flags.DryRunOption = False,
+    json_output: flags.JsonOption = False,
+) -> None:
+    """Take over what people have said in a CSV file; what cannot be taken is named and costs no other row."""
+    from cataloger.correction_import import ImportOptions, import_corrections
+    from cataloger.db.database import open_database
+
+    options = ImportOptions(getpass.getuser() if author is None else author, source, new_labels, overwrite, dry_run)
+    with closing(open_database(db, schema=schema)) as database:
+        report = import_corrections(database, file, options)
+    if json_output:
+        render.print_json(report.as_json())
+    else:
+        _print_report(report, dry_run=dry_run)
+    if report.problems or report.conflicts:
+        raise typer.Exit(3)
+
+
+@app.command("list")
+def list_command(
+    db: flags.DbOption = DEFAULT_DB,
+    schema: flags.SchemaOption = None,
+    source: SourceOption = None,
+    json_output: flags.JsonOption = False,
+) -> None:
+    """Count what people have said: by author, and how often the model had said the same."""
+    from cataloger.correction_export import find_source_id
+    from cataloger.correction_summary import summarize
+    from cataloger.db.database import open_database
+
+    with closing(open_database(db, schema=schema)) as database:
+        summary = summarize(database, find_source_id(database, source))
+    if json_output:
+        render.print_json(summary.as_json())
+    else:
+        _print_summary(summary)
+
+
+def _print_report(report: "ImportReport", *, dry_run: bool) -> None:
+    console = render.stderr_console()
+    for line, kind, text in report.notes[:SHOWN]:
+        console.print(f"line {line}: {kind}: {printable(text)}", markup=False)
+    if (more := report.problems + report.conflicts - SHOWN) > 0:
+        console.print(f"{more:,} more; --json names up to a thousand")
+    numbers = (report.saved, report.same, report.empty, report.conflicts, report.problems)
+    first = "would be saved" if dry_run else "saved"
+    columns = (first, "said already", "empty", "conflicts", "problems")
+    render.stdout_console().print(render.table(columns, [numbers]))
+
+
+def _print_summary(summary: "Summary") -> None:
+    rows = [_row(each) for each in (*summary.authors, summary.total)]
+    columns = ("author", "words", "not a product", "the model said the same")
+    console = render.stdout_console()
+    console.print(render.table(columns, rows))
+    console.print(f"of {summary.images:,} images; ever said: {summary.ever:,}", markup=False)
+
+
+def _row(each: "AuthorSummary") -> tuple[object, ...]:
+    agreed = f"{each.agreed:,} of {each.judged:,}" + (f" ({each.agreed / each.judged:.1%})" if each.judged else "")
+    return (each.author, each.words, each.not_product, agreed)

@@ -1,0 +1,326 @@
+"""Corrections from a CSV file that people have filled in: a bad row is named and costs no other.
+
+A row is about an image, by `source` and `key`, or by `uri`. Its word is `label`; or `not_product` or `withdrawn` in
+the column `verdict`. Rows that say nothing, or what holds already, change nothing.
+"""
+
+import csv
+import difflib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from sqlalchemy import Connection, select
+
+from cataloger.correction_export import COLUMNS, find_source_id, unguard
+from cataloger.corrections import LONGEST, Verdict, Word, correct, labels_in_use
+from cataloger.db.clock import utc_now
+from cataloger.db.database import Database
+from cataloger.db.models import Corrected, Correction, Current, Item, Source
+from cataloger.errors import SourceError, UsageError
+from cataloger.ledger import digest
+
+PAGE = 500
+NAMED = 1000
+VERDICTS: Mapping[str, Verdict] = {"label": "label", "not_product": "not_product", "withdrawn": "withdrawn"}
+
+Kind = Literal["conflict", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How to import. source: name of the one that the rows are of, if they do not say. author: who says all this.
+
+    new_labels: take labels that no model has and nobody has said. overwrite: also words that came in between.
+    """
+
+    author: str
+    source: str | None = None
+    new_labels: bool = False
+    overwrite: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.author.strip():
+            raise UsageError("--author must not be empty: it says who has said this")
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of rows. same: say what holds. empty: say nothing. notes: (line, kind, text), the first ones."""
+
+    saved: int = 0
+    same: int = 0
+    empty: int = 0
+    conflicts: int = 0
+    problems: int = 0
+    notes: list[tuple[int, Kind, str]] = field(default_factory=list)
+
+    def note(self, line: int, kind: Kind, text: str) -> None:
+        """Count what was not taken, and say why."""
+        if kind == "conflict":
+            self.conflicts += 1
+        else:
+            self.problems += 1
+        if len(self.notes) < NAMED:
+            self.notes.append((line, kind, text))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        notes = [{"line": line, "kind": kind, "text": text} for line, kind, text in self.notes]
+        numbers = {"saved": self.saved, "same": self.same, "empty": self.empty}
+        return {**numbers, "conflicts": self.conflicts, "problems": self.problems, "rows": notes}
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A row that says something."""
+
+    line: int
+    cells: Mapping[str, str]
+    verdict: Verdict
+    label: str | None
+
+    @property
+    def place(self) -> str:
+        """The image, for people."""
+        return self.cells.get("key") or self.cells.get("uri") or ""
+
+
+def import_corrections(database: Database, path: Path, options: ImportOptions) -> ImportReport:
+    """Take over what people have said in a file. Raises SourceError or UsageError for a file that is none."""
+    report = ImportReport()
+    work = _Import(database, options, report)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            said = (each for row in _read(file, path) if (each := _understand(*row, report)) is not None)
+            while page := list(itertools.islice(said, PAGE)):
+                work.take(page)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{path} is not in UTF-8 ({_already(report)}): save it as `CSV UTF-8` and import it again"
+        ) from error
+    except csv.Error as error:
+        raise SourceError(f"{path} is not a CSV file ({_already(report)}): {error}") from error
+    return report
+
+
+def _already(report: ImportReport) -> str:
+    return f"{report.saved} rows before that were taken" if report.saved else "nothing was taken"
+
+
+def _read(file: TextIO, path: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Yield line and cells of each row, or what is wrong with it.
+
+    Spreadsheets separate by semicolons where a comma is decimal, and may write so in a line before the first one.
+    """
+    first = file.readline()
+    start = 0
+    if first.strip().lower().startswith("sep="):
+        first, start = file.readline(), 1
+    delimiter = max(",;\t", key=first.count)
+    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    if "label" not in names or not {"key", "uri"} & set(names):
+        raise UsageError(
+            f"{path}: its first line must name the columns, among them label and key or uri; it has "
+            f"{', '.join(names) or 'nothing'}. `cataloger corrections export --predictions` makes such a file"
+        )
+    reader = csv.reader(file, delimiter=delimiter)
+    for cells in reader:
+        line = reader.line_num + start + 1
+        if len(cells) > len(names) and any(cells[len(names) :]):
+            yield line, f"it has {len(cells)} cells, the first line names {len(names)} columns"
+        elif any(cells):
+            pairs = zip(names, cells, strict=False)
+            yield line, {name: unguard(cell.strip()) for name, cell in pairs if name in COLUMNS}
+
+
+def _understand(line: int, cells: dict[str, str] | str, report: ImportReport) -> _Said | None:
+    """Return what a row says; None if it says nothing or cannot be understood."""
+    if isinstance(cells, str):
+        report.note(line, "problem", cells)
+        return None
+    label, verdict = cells.get("label", ""), cells.get("verdict", "").lower()
+    if not label and not verdict:
+        report.empty += 1
+        return None
+    said = VERDICTS.get(verdict or "label")
+    problem = None
+    if said is None:
+        problem = f"the verdict is {verdict!r}; it must be {', '.join(VERDICTS)} or empty"
+    elif said == "label" and not label:
+        problem = "the label is empty; to take a word back, write withdrawn as its verdict"
+    elif said == "not_product" and label:
+        problem = f"it says {label!r} and not_product at once; empty one of them"
+    elif len(label) > LONGEST:
+        problem = f"the label has {len(label)} characters; {LONGEST} are possible"
+    if problem is not None or said is None:
+        report.note(line, "problem", problem or "")
+        return None
+    return _Said(line, cells, said, label if said == "label" else None)
+
+
+class _Import:
+    """Takes rows over, page by page."""
+
+    def __init__(self, database: Database, options: ImportOptions, report: ImportReport) -> None:
+        self._database = database
+        self._options = options
+        self._report = report
+        self._source = find_source_id(database, options.source)
+        rows = self._read(lambda connection: connection.execute(select(Source.id, Source.name, Source.root)).all())
+        self._sources = {name: row.id for row in rows for name in (row.name, row.root)}
+        self._labels = set(labels_in_use(database, self._source))
+        self._started = self._read(utc_now)
+        self._nearest = cache(self._find_nearest)
+
+    def take(self, page: Sequence[_Said]) -> None:
+        """Record what a page of rows says."""
+        found = self._read(lambda connection: self._find(connection, page))
+        known = [(said, item_id) for said, item_id in self._identified(page, found) if self._is_known_label(said)]
+        holding = self._read(lambda connection: _holding(connection, [item_id for _, item_id in known]))
+        words, lines = [], []
+        for said, item_id in known:
+            word = self._word(said, item_id, holding[item_id])
+            if word is not None:
+                words.append(word)
+                lines.append(said)
+        if self._options.dry_run:
+            self._report.saved += len(words)
+            return
+        for said, outcome in zip(lines, correct(self._database, words, self._options.author), strict=True):
+            if outcome.status == "saved":
+                self._report.saved += 1
+            else:
+                text = (
+                    f"{outcome.by} has just said {outcome.label or outcome.verdict}" if outcome.by else "it has gone"
+                )
+                self._report.note(said.line, "conflict", f"{said.place}: {text}")
+
+    def _read(self, action: Callable[[Connection], Any]) -> Any:
+        return self._database.run(action, read_only=True)
+
+    def _find(self, connection: Connection, page: Sequence[_Said]) -> dict[str, list[tuple[int, int]]]:
+        """Return key or, of rows without one, uri -> (source, item) of each image that has it."""
+        keys = {digest(said.cells["key"]) for said in page if said.cells.get("key")}
+        uris = {said.cells["uri"] for said in page if not said.cells.get("key") and said.cells.get("uri")}
+        found: dict[str, list[tuple[int, int]]] = {}
+        columns = select(Item.id, Item.source_id, Item.key, Item.uri)
+        sources = set(self._sources.values()) if self._source is None else {self._source}
+        mine = columns.where(Item.source_id.in_(sources))
+        if keys:
+            for row in connection.execute(mine.where(Item.key_hash.in_(keys))):
+                found.setdefault(row.key, []).append((row.source_id, row.id))
+        if uris:
+            for row in connection.execute(mine.where(Item.uri.in_(uris))):
+                found.setdefault(row.uri, []).append((row.source_id, row.id))
+        return found
+
+    def _identified(
+        self, page: Iterable[_Said], found: Mapping[str, list[tuple[int, int]]]
+    ) -> Iterator[tuple[_Said, int]]:
+        for said in page:
+            source = said.cells.get("source")
+            images = found.get(said.place, [])
+            if source and self._source is None:
+                images = [image for image in images if image[0] == self._sources.get(source)]
+            if len(images) == 1:
+                yield said, images[0][1]
+                continue
+            reason = (
+                "is in several sources: fill in the column source, or name one with --source"
+                if images
+                else f"is no image of {source or self._options.source or 'this database'}"
+            )
+            self._report.note(said.line, "problem", f"{said.place or 'a row without key and uri'} {reason}")
+
+    def _is_known_label(self, said: _Said) -> bool:
+        if said.label is None or self._options.new_labels or said.label in self._labels:
+            return True
+        near = self._nearest(said.label)
+        text = f"did you mean {near!r}?" if near else "--new-labels takes it all the same"
+        self._report.note(said.line, "problem", f"{said.place}: nobody knows the label {said.label!r}; {text}")
+        return False
+
+    def _find_nearest(self, label: str) -> str | None:
+        folded = {each.casefold(): each for each in self._labels}
+        near = difflib.get_close_matches(label.casefold(), folded, n=1)
+        return folded[near[0]] if near else None
+
+    def _word(self, said: _Said, item_id: int, state: "_State") -> Word | None:
+        """Return what to record; None if it holds already, was not changed in the file, or is a conflict."""
+        seen = _moment(said.cells.get("corrected_at", ""))
+        # A row that nobody has changed in the file takes back nobody's newer word.
+        if state.says(said.verdict, said.label) or state.was_said(said, seen):
+            self._report.same += 1
+            return None
+        if not self._options.overwrite and not self._is_next(said, state, seen):
+            text = f"{state.author} says {state.label or state.verdict}" if state.holds else "its word was withdrawn"
+            self._report.note(said.line, "conflict", f"{said.place}: {text} since; --overwrite takes the file's word")
+            return None
+        note = said.cells.get("note") or None
+        return Word(item_id, said.verdict, said.label, state.holds, state.result_id, note)
+
+    def _is_next(self, said: _Said, state: "_State", seen: datetime | None) -> bool:
+        """True when the file shows what holds. One without times renews what its author said before, and no other."""
+        if "corrected_at" not in said.cells:
+            is_mine = state.author == self._options.author and state.at is not None and state.at < self._started
+            return state.holds is None or is_mine
+        return (state.holds is None and seen is None) or (seen is not None and seen == state.at)
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of an image. holds: id of the word that does. history: (author, time, verdict, label)."""
+
+    result_id: int | None = None
+    holds: int | None = None
+    author: str | None = None
+    at: datetime | None = None
+    verdict: str = "withdrawn"
+    label: str | None = None
+    history: set[tuple[str | None, datetime | None, str, str | None]] = field(default_factory=set)
+
+    def says(self, verdict: str, label: str | None) -> bool:
+        return (self.verdict, self.label) == (verdict, label)
+
+    def was_said(self, row: _Said, at: datetime | None) -> bool:
+        """True for a row as it was exported."""
+        return (row.cells.get("author"), at, row.verdict, row.label) in self.history
+
+
+def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, _State]:
+    states = {item_id: _State() for item_id in item_ids}
+    current = (
+        select(Current.item_id, Current.result_id)
+        .join(Item, Item.id == Current.item_id)
+        .join(Source, (Source.id == Item.source_id) & (Source.weights_id == Current.weights_id))
+    )
+    for row in connection.execute(current.where(Current.item_id.in_(item_ids))):
+        states[row.item_id].result_id = row.result_id
+    columns = (Correction.author, Correction.corrected_at, Correction.verdict, Correction.label)
+    words = select(Correction.item_id, Correction.id, Corrected.correction_id, *columns).join(
+        Corrected, Corrected.correction_id == Correction.id, isouter=True
+    )
+    for row in connection.execute(words.where(Correction.item_id.in_(item_ids))):
+        state = states[row.item_id]
+        state.history.add((row.author, row.corrected_at, row.verdict, row.label))
+        if row.correction_id is not None:
+            state.holds, state.author, state.at = row.id, row.author, row.corrected_at
+            state.verdict, state.label = row.verdict, row.label
+    return states
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the time in a cell; None where there is none, or a spreadsheet has made something else of it."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

@@ -1,0 +1,88 @@
+"""What people have said so far, in numbers: by whom, and how often the model had said the same."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, case, func, select
+
+from cataloger.db.database import Database
+from cataloger.db.models import Corrected, Correction, Current, Item, Result, Source
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorSummary:
+    """Words of one person that hold. judged: those on an answer of a model; agreed: the same as its best label."""
+
+    author: str
+    words: int
+    not_product: int
+    judged: int
+    agreed: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "author": self.author,
+            "words": self.words,
+            "not_product": self.not_product,
+            "judged": self.judged,
+            "agreed": self.agreed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Words that hold, by author, most first; how many were ever said; how many images there are to speak of."""
+
+    authors: tuple[AuthorSummary, ...]
+    ever: int
+    images: int
+
+    @property
+    def total(self) -> AuthorSummary:
+        """All authors together."""
+        sums = (sum(getattr(each, name) for each in self.authors) for name in AuthorSummary.__slots__[1:])
+        return AuthorSummary("all", *sums)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        authors = [each.as_json() for each in self.authors]
+        return {"authors": authors, "all": self.total.as_json(), "ever": self.ever, "images": self.images}
+
+
+def summarize(database: Database, source_id: int | None = None) -> Summary:
+    """Count the words on images of a source, or of all."""
+    return database.run(lambda connection: _summarize(connection, source_id), read_only=True)
+
+
+def _summarize(connection: Connection, source_id: int | None) -> Summary:
+    mine = [] if source_id is None else [Item.source_id == source_id]
+    is_judged = (Correction.verdict == "label") & Result.label_1.is_not(None)
+    counted = (
+        select(
+            Correction.author,
+            func.count().label("words"),
+            func.sum(case((Correction.verdict == "not_product", 1), else_=0)).label("not_product"),
+            func.sum(case((is_judged, 1), else_=0)).label("judged"),
+            func.sum(case((is_judged & (Correction.label == Result.label_1), 1), else_=0)).label("agreed"),
+        )
+        .join(Corrected, Corrected.correction_id == Correction.id)
+        .join(Item, Item.id == Correction.item_id)
+        .join(Result, Result.id == Correction.result_id, isouter=True)
+        .where(*mine)
+        .group_by(Correction.author)
+    )
+    authors = [
+        AuthorSummary(row.author, row.words, int(row.not_product), int(row.judged), int(row.agreed))
+        for row in connection.execute(counted)
+    ]
+    ever = select(func.count()).select_from(Correction).join(Item, Item.id == Correction.item_id).where(*mine)
+    images = (
+        select(func.count())
+        .select_from(Item)
+        .join(Source, Source.id == Item.source_id)
+        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id))
+        .where(Item.gone_run_id.is_(None), *mine)
+    )
+    ordered = sorted(authors, key=lambda each: (-each.words, each.author))
+    return Summary(tuple(ordered), connection.scalar(ever) or 0, connection.scalar(images) or 0)

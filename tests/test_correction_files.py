@@ -1,0 +1,257 @@
+"""Corrections to spreadsheets and back: nothing is lost, a bad row costs no other, nobody is overwritten."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from cataloger.cli.app import app
+from cataloger.correction_export import COLUMNS, ExportOptions, export_corrections, guard, unguard
+from cataloger.correction_import import ImportOptions, import_corrections
+from cataloger.db.database import open_database
+from cataloger.errors import SourceError, UsageError
+
+ANN = ImportOptions("ann")
+
+
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
+def exported(world, path, **options):
+    """Export; return the rows as dictionaries."""
+    export_corrections(world.database, path, ExportOptions(**options))
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def written(path, rows, *, delimiter=",", encoding="utf-8", names=COLUMNS):
+    """Write rows as a spreadsheet would."""
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.DictWriter(file, names, delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def words(world):
+    return world.rows(
+        "SELECT i.uri, k.verdict, k.label, k.author FROM cataloger_corrected h "
+        "JOIN cataloger_item i ON i.id = h.item_id "
+        "JOIN cataloger_correction k ON k.id = h.correction_id ORDER BY i.uri"
+    )
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_of_predictions_is_filled_in_and_imported(world, make, tmp_path, delimiter, encoding):
+    world.sink.write([make.good(key, product_key="p") for key in ("a", "b ä", "c", "d")])
+    rows = exported(world, tmp_path / "x.csv", what="predictions")
+    assert [(row["key"], row["label"], row["predicted"], row["confidence"]) for row in rows] == [
+        (key, "", "Dress", "0.7500") for key in ("a", "b ä", "c", "d")
+    ]
+    assert (rows[0]["source"], rows[0]["product_key"], rows[0]["model"]) == ("/photos", "p", "shipped 1.0")
+    rows[0]["label"], rows[1]["label"], rows[2]["verdict"], rows[1]["note"] = (
+        "Hat",
+        "Sock",
+        "not_product",
+        "small;\n, it",
+    )
+    report = import_corrections(
+        world.database, written(tmp_path / "y.csv", rows, delimiter=delimiter, encoding=encoding), ANN
+    )
+    assert (report.saved, report.empty, report.notes) == (3, 1, [])
+    assert words(world) == [
+        ("/photos/a", "label", "Hat", "ann"),
+        ("/photos/b ä", "label", "Sock", "ann"),
+        ("/photos/c", "not_product", None, "ann"),
+    ]
+    [note] = [row["note"] for row in exported(world, tmp_path / "z.csv") if row["note"]]
+    assert note == "small;\n, it"
+
+
+def test_only_what_needs_a_look_is_exported_if_asked(world, make, tmp_path):
+    unsure = replace(make.good("u"), confidences=(0.4, 0.3), decision="review")
+    world.sink.write([unsure, replace(make.good("s"), decision="accept"), make.bad("f")])
+    for options in ({"decision": "review"}, {"below": 0.5}, {"decision": "review", "below": 0.5}):
+        assert [row["key"] for row in exported(world, tmp_path / "x.csv", what="predictions", **options)] == ["u"]
+    with pytest.raises(UsageError, match="add --predictions"):
+        ExportOptions(below=0.5)
+
+
+def test_words_and_history_are_exported_with_what_was_predicted(world, make, tmp_path):
+    world.sink.write([make.good("a")])
+    for said in ("Sock", "Hat", "withdrawn", "not_product"):
+        world.say("a", said, author="bob")
+    [row] = exported(world, tmp_path / "x.csv")
+    assert (row["verdict"], row["label"], row["predicted"], row["author"]) == ("not_product", "", "Dress", "bob")
+    history = exported(world, tmp_path / "x.csv", what="history")
+    assert [(row["verdict"], row["label"]) for row in history] == [
+        ("label", "Sock"),
+        ("label", "Hat"),
+        ("withdrawn", ""),
+        ("not_product", ""),
+    ]
+
+
+def test_what_was_exported_and_not_changed_changes_nothing_even_with_overwrite(world, make, tmp_path):
+    world.sink.write([make.good("a"), make.good("b")])
+    world.say("a", "Sock")
+    world.say("b", "Sock")
+    exported(world, tmp_path / "x.csv")
+    world.say("a", "Hat", author="bob")
+    world.say("b", "withdrawn", author="bob")
+    before = words(world)
+    for overwrite in (False, True):
+        report = import_corrections(world.database, tmp_path / "x.csv", ImportOptions("ann", overwrite=overwrite))
+        assert (report.saved, report.same, report.conflicts) == (0, 2, 0)
+    assert words(world) == before
+
+
+def test_a_newer_word_is_a_conflict_and_stays_unless_it_is_to_be_overwritten(world, make, tmp_path):
+    world.sink.write([make.good("a"), make.good("b")])
+    rows = exported(world, tmp_path / "x.csv", what="predictions")
+    world.say("a", "Hat", author="bob")
+    rows[0]["label"] = rows[1]["label"] = "Sock"
+    path = written(tmp_path / "x.csv", rows)
+    report = import_corrections(world.database, path, ANN)
+    assert (report.saved, report.notes) == (
+        1,
+        [(2, "conflict", "a: bob says Hat since; --overwrite takes the file's word")],
+    )
+    report = import_corrections(world.database, path, ImportOptions("ann", overwrite=True))
+    assert (report.saved, report.same) == (1, 1)
+    assert [word[2:] for word in words(world)] == [("Sock", "ann"), ("Sock", "ann")]
+
+
+def test_a_word_is_changed_or_withdrawn_in_the_file_that_shows_it(world, make, tmp_path):
+    world.sink.write([make.good("a"), make.good("b")])
+    world.say("a", "Hat", author="bob")
+    world.say("b", "Hat", author="bob")
+    rows = exported(world, tmp_path / "x.csv")
+    rows[0]["label"] = "Sock"
+    rows[1]["verdict"], rows[1]["label"] = "withdrawn", ""
+    assert import_corrections(world.database, written(tmp_path / "x.csv", rows), ANN).saved == 2
+    assert words(world) == [("/photos/a", "label", "Sock", "ann")]
+
+
+def test_each_bad_row_is_named_with_its_line_and_costs_no_other(world, make, tmp_path):
+    world.sink.write([make.good(key) for key in "abcdef"])
+    path = tmp_path / "x.csv"
+    lines = [
+        "sep=,",
+        "key,verdict,label,note",
+        "a,,Hatt,",
+        "nowhere,,Hat,",
+        "b,maybe,Hat,",
+        "c,not_product,Hat,",
+        "d,label,,",
+        "",
+        'e,,Hat,"two',
+        'lines"',
+        ",,Hat,",
+        "f,,Hat,,more",
+        f"f,,{'x' * 256},",
+    ]
+    path.write_text("\r\n".join(lines), newline="")
+    report = import_corrections(world.database, path, ANN)
+    assert report.saved == 1
+    assert [(line, text.split(";")[0][:44]) for line, _, text in sorted(report.notes)] == [
+        (3, "a: nobody knows the label 'Hatt'"),
+        (4, "nowhere is no image of this database"),
+        (5, "the verdict is 'maybe'"),
+        (6, "it says 'Hat' and not_product at once"),
+        (7, "the label is empty"),
+        (11, "a row without key and uri is no image of thi"),
+        (12, "it has 5 cells, the first line names 4 colum"),
+        (13, "the label has 256 characters"),
+    ]
+    assert "did you mean 'Hat'?" in sorted(report.notes)[0][2]
+    assert words(world) == [("/photos/e", "label", "Hat", "ann")]
+
+
+def test_new_labels_are_taken_if_asked(world, make, tmp_path):
+    world.sink.write([make.good("a")])
+    path = tmp_path / "x.csv"
+    path.write_text("uri,label\n/photos/a,Cape\n")
+    assert import_corrections(world.database, path, ANN).problems == 1
+    assert import_corrections(world.database, path, ImportOptions("ann", new_labels=True)).saved == 1
+    assert words(world) == [("/photos/a", "label", "Cape", "ann")]
+
+
+def test_a_file_without_times_renews_what_its_author_said_and_no_other(world, make, tmp_path):
+    world.sink.write([make.good("a"), make.good("b")])
+    world.say("a", "Hat", author="ann")
+    world.say("b", "Hat", author="bob")
+    path = tmp_path / "x.csv"
+    path.write_text("key,label\na,Sock\nb,Sock\na,Dress\n")
+    report = import_corrections(world.database, path, ANN)
+    assert (report.saved, sorted(line for line, *_ in report.notes)) == (1, [3, 4])
+    assert [word[2:] for word in words(world)] == [("Sock", "ann"), ("Hat", "bob")]
+
+
+def test_a_dry_run_records_nothing(world, make, tmp_path):
+    world.sink.write([make.good("a")])
+    path = tmp_path / "x.csv"
+    path.write_text("key,label\na,Sock\n")
+    assert import_corrections(world.database, path, ImportOptions("ann", dry_run=True)).saved == 1
+    assert words(world) == []
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+49", "-x", "@SUM(A1)", "\tx", "'=x", "''=x", "it's", "'x", "", "Été =1"])
+def test_no_cell_is_a_formula_and_each_comes_back(cell):
+    assert not guard(cell).startswith(("=", "+", "-", "@", "\t"))
+    assert unguard(guard(cell)) == cell
+
+
+def test_hostile_names_survive_a_spreadsheet(world, make, tmp_path):
+    names = ["=cmd|' /C calc'!A0", "-a.jpg", "@x", '"q", <b>;', "%FF.jpg"]
+    world.sink.write([make.good(name) for name in names])
+    rows = exported(world, tmp_path / "x.csv", what="predictions")
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
+    report = import_corrections(
+        world.database, written(tmp_path / "x.csv", [{**row, "label": "Hat"} for row in rows]), ANN
+    )
+    assert (report.saved, report.notes) == (len(names), [])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name,category\na,Hat\n", "must name the columns"),
+        (b"", "must name the columns"),
+        ("key,label\na,\xc9t\xe9\n".encode("latin-1"), "not in UTF-8"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_what_to_do(world, tmp_path, content, message):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises((SourceError, UsageError), match=message):
+        import_corrections(world.database, path, ANN)
+
+
+def run(*arguments, status=0):
+    result = CliRunner().invoke(app, ["corrections", *map(str, arguments)])
+    assert result.exit_code == status, result.output
+    return result
+
+
+def test_the_commands_go_round(tmp_path, make, make_world):
+    url = f"sqlite:///{tmp_path}/x.db"
+    database = open_database(url)
+    make_world(database).sink.write([make.good(key) for key in "abc"])
+    database.close()
+    run("export", tmp_path / "x.csv", "--predictions", "--db", url)
+    filled = (tmp_path / "x.csv").read_text(encoding="utf-8-sig").replace(",,Dress", ",Hat,Dress", 2)
+    (tmp_path / "x.csv").write_text(filled.replace("/a,,,Hat", "/a,,,Hatt"))
+    result = run("import", tmp_path / "x.csv", "--author", "ann", "--db", url, "--json", status=3)
+    report = json.loads(result.stdout)
+    assert (report["saved"], report["empty"], report["problems"], report["rows"][0]["line"]) == (1, 1, 1, 2)
+    summary = json.loads(run("list", "--db", url, "--json").stdout)
+    assert summary["all"] == {"author": "all", "words": 1, "not_product": 0, "judged": 1, "agreed": 0}
+    assert "0 of 1 (0.0%)" in run("list", "--db", url).stdout
+    run("export", tmp_path / "x.csv", "--all", "--predictions", "--db", url, status=2)
+    run("import", tmp_path / "none.csv", "--db", url, status=1)
