@@ -102,7 +102,8 @@ def _page(request: Request) -> Response:
     try:
         filters = Filters.parse(request.query_params.multi_items())
         sources = queue.sources(review.database)
-        categories = sorted({label for source in _wanted(sources, filters) for label in review.labels.of(source)})
+        chosen = next((number for number, name in sources.items() if name == filters.source), None)
+        categories = review.labels.read(chosen)
     except CatalogerError as error:
         problem, status = printable(str(error)), _failed(request, error).status_code
         sources, categories = {}, []
@@ -126,11 +127,6 @@ def _page(request: Request) -> Response:
 def _choices(values: Iterable[str], chosen: str) -> dict[str, str]:
     """Return value -> text of a selection; what is chosen is among them, also if it is unknown."""
     return {value: value for value in (*values, chosen) if value}
-
-
-def _wanted(sources: dict[int, str], filters: Filters) -> list[int]:
-    named = [number for number, name in sources.items() if name == filters.source]
-    return named or list(sources)
 
 
 def _static(request: Request) -> Response:
@@ -174,7 +170,7 @@ def _progress(request: Request) -> Response:
 
 
 def _labels(request: Request) -> Response:
-    return _json(_of(request).labels.read(request.path_params["source"]))
+    return _json(_of(request).labels.read(min(request.path_params["source"], queue.LARGEST_ID)))
 
 
 async def _words(request: Request) -> Response:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 from urllib.parse import urlencode
 
+from cataloger.db.types import storable
 from cataloger.errors import UsageError
 
 ORDERS = {
@@ -47,7 +48,7 @@ class Filters:
     @classmethod
     def parse(cls, query: Iterable[tuple[str, str]]) -> Self:
         """Read the pairs of a query string; empty values are left out. Raises UsageError, also for unknown names."""
-        values = {name: value for name, value in query if value}
+        values = {name: storable(value) for name, value in query if value}
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise UsageError(f"the address has the unknown filter {min(unknown)!r}")

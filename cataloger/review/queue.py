@@ -15,6 +15,7 @@ from cataloger.errors import UsageError
 from cataloger.review.filters import Filters
 
 PAGE = 60
+LARGEST_ID = 2**53
 
 AnyRow = Row[*tuple[Any, ...]]
 SEEN = aliased(Result, name="seen")
@@ -26,7 +27,7 @@ ANSWER_COLUMNS = tuple(
 RESULT_COLUMNS = (Result.id.label("result_id"), Result.run_id, Result.decision, *ANSWER_COLUMNS)
 WORD_COLUMNS = (
     *(Correction.id.label("correction_id"), Correction.verdict, Correction.label.label("word")),
-    *(Correction.author, Correction.corrected_at),
+    *(Correction.author, Correction.corrected_at, Correction.result_id.label("seen_id")),
 )
 # The bytes have changed since, so that somebody should look again; null and false mean that the word fits.
 IS_OUTDATED: ColumnElement[bool] = SEEN.content_hash != Result.content_hash
@@ -90,6 +91,8 @@ def progress(database: Database, filters: Filters, author: str) -> Progress:
 
 def find_shown(database: Database, item_id: int) -> AnyRow | None:
     """Return the row of one image that may be shown, with the columns of `page`; None if there is no such one."""
+    if item_id > LARGEST_ID:  # no engine has a number for it
+        return None
     query = _shown(*ITEM_COLUMNS, *RESULT_COLUMNS, Source.weights_id).where(Item.id == item_id)
     with database.read() as connection:
         return connection.execute(query).one_or_none()
@@ -186,7 +189,7 @@ def _cursor(after: str, order: str) -> list[Any]:
     if not isinstance(values, list) or len(values) != len(kinds):
         raise UsageError("after: this is not the end of a page")
     is_known = all(type(value) in kind for kind, value in zip(kinds, values, strict=True))
-    if not is_known or not all(abs(value) < 2**53 for value in values if not isinstance(value, str)):
+    if not is_known or not all(abs(value) < LARGEST_ID for value in values if not isinstance(value, str)):
         raise UsageError("after: this is not the end of a page")
     return values
 
@@ -217,5 +220,6 @@ def _word(row: AnyRow) -> dict[str, Any] | None:
         "label": row.word,
         "by": row.author,
         "at": row.corrected_at.isoformat(timespec="minutes"),
+        "result": row.seen_id,
         "outdated": bool(row.outdated),
     }

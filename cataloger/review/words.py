@@ -10,7 +10,6 @@ from cataloger.errors import UsageError
 from cataloger.review import queue
 
 MOST_WORDS = 500
-LARGEST_ID = 2**53
 VERDICTS = ("label", "not_product", "withdrawn")
 
 
@@ -19,17 +18,11 @@ class Labels:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[int, list[str]] = {}
+        self._known: dict[int | None, list[str]] = {}
         self._lock = threading.Lock()
 
-    def of(self, source_id: int) -> list[str]:
-        """Return those of a source as they were last read."""
-        with self._lock:
-            known = self._known.get(source_id)
-        return self.read(source_id) if known is None else known
-
-    def read(self, source_id: int) -> list[str]:
-        """Read those of a source anew."""
+    def read(self, source_id: int | None) -> list[str]:
+        """Read those of a source anew, of all sources for None."""
         found = labels_in_use(self._database, source_id)
         with self._lock:
             self._known[source_id] = found
@@ -37,7 +30,9 @@ class Labels:
 
     def knows(self, source_id: int, label: str) -> bool:
         """True for a category of a source, also if it came into use only lately."""
-        return label in self.of(source_id) or label in self.read(source_id)
+        with self._lock:
+            known = self._known.get(source_id, [])
+        return label in known or label in self.read(source_id)
 
 
 def parse(values: Any) -> list[Word]:
@@ -68,7 +63,7 @@ def _word(values: Any) -> Word:
 
 def _number(values: dict[str, Any], name: str) -> int | None:
     value = values.get(name)
-    if value is not None and (type(value) is not int or not 0 < value < LARGEST_ID):
+    if value is not None and (type(value) is not int or not 0 < value < queue.LARGEST_ID):
         raise UsageError(f"{name}: not the number of one")
     return value
 

@@ -282,6 +282,7 @@ def test_a_file_that_became_html_after_tagging_is_not_served(tagged, served):
         "/image/..%2f..%2fetc%2fpasswd/240.jpg",
         "/image/1/240.jpg/../../../etc/passwd",
         "/image/-1/240.jpg",
+        "/image/99999999999999999999999/240.jpg",
         "/image/1/99999.jpg",
         "/map/%2e%2e/1.png",
         "//etc/passwd",

@@ -57,6 +57,10 @@ async function post(path, values) {
 
 // The list.
 
+const isNarrow = matchMedia("(max-width: 52rem)");  // as in review.css
+
+const ahead = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) loadMore(); }, {rootMargin: AHEAD + "px"});
+
 async function loadMore() {
   if (isLoading || hasEnded || "stopped" in page) return;
   isLoading = true;
@@ -67,15 +71,17 @@ async function loadMore() {
     hasEnded = following === null;
     append(found.rows);
     $("end").textContent = hasEnded ? (rows.length ? "That is all." : "Nothing here to review.") : "Loading …";
-    complain("");
   } catch (error) {
-    complain("The queue cannot be read: " + error.message);
+    $("end").textContent = "The queue cannot be read, trying again: " + error.message;
     setTimeout(loadMore, 5000);
+    return;
   } finally {
     isLoading = false;
   }
   if (!current && rows.length) show(rows[0], {focus: document.activeElement === document.body});
-  if (!hasEnded && $("end").getBoundingClientRect().top < innerHeight + AHEAD && !$("problem").textContent) loadMore();
+  // Observed anew, it reports again: an end that has stayed in sight would not.
+  ahead.unobserve($("end"));
+  if (!hasEnded) ahead.observe($("end"));
 }
 
 function append(found) {
@@ -104,8 +110,9 @@ function tile(row) {
   return made;
 }
 
-// What holds of a row in the eyes of this reviewer: what was said and not answered yet, else the word of the ledger.
-const held = (row) => ("pending" in row ? row.pending : row.word && !row.word.outdated ? row.word : null);
+// What was said of a row and is not answered yet, else the word of the ledger; and the same, if it fits the bytes.
+const saidOf = (row) => ("pending" in row ? row.pending : row.word);
+const held = (row) => (saidOf(row) && !saidOf(row).outdated ? saidOf(row) : null);
 
 function paint(row, made = row.element) {
   const word = held(row), [label, share] = row.answers[0];
@@ -133,7 +140,8 @@ function show(row, {focus = true} = {}) {
   row.element.tabIndex = 0;
   paint(row);
   if (focus) row.element.focus({preventScroll: true});
-  row.element.scrollIntoView({block: "nearest"});
+  if (before && isNarrow.matches) $("work").scrollIntoView({block: "start"});
+  else if (before || !isNarrow.matches) row.element.scrollIntoView({block: "nearest"});
   $("key").textContent = visible(row.key);
   $("about").textContent = [row.product !== null && "product " + visible(row.product), row.decision, "run " + row.run, "manySources" in page && visible(row.source_name)].filter(Boolean).join(" · ");
   showMap(0);
@@ -196,7 +204,8 @@ function accept() { record(targets().map((row) => ({row, said: {verdict: "label"
 
 function record(words) {
   if (!words.length) return;
-  undone.push(words.map(({row, said}) => ({row, before: held(row), said})));
+  complain("");
+  undone.push(words.map(({row, said}) => ({row, before: saidOf(row), said})));
   const wasBulk = selected.size > 0;
   for (const {row, said} of words) put(row, said);
   clearSelection();
@@ -212,9 +221,10 @@ function put(row, word) {
   const waiting = outbox.findIndex((each) => each.row === row && !each.isSent);
   if (waiting >= 0) outbox.splice(waiting, 1);
   row.pending = word;
+  const isOutdated = Boolean(word && word.outdated);  // taken back to it, the word still is not about these bytes
   const isAsSent = outbox.some((each) => each.row === row);
-  const isNews = isAsSent || (word ? !sameWord(word, row.word) || row.word.outdated || row.word.by !== author : row.word !== null);
-  if (isNews) outbox.push({row, verdict: word ? word.verdict : "withdrawn", label: word ? word.label : null, isSent: false});
+  const isNews = isAsSent || (word ? !sameWord(word, row.word) || row.word.outdated !== isOutdated || row.word.by !== author : row.word !== null);
+  if (isNews) outbox.push({row, verdict: word ? word.verdict : "withdrawn", label: word ? word.label : null, result: isOutdated ? word.result : row.result, isOutdated, isSent: false});
   else delete row.pending;
   paint(row);
   showConflicts();
@@ -277,7 +287,7 @@ async function flush() {
 }
 
 async function deliver(sent) {
-  const words = sent.map(({row, verdict, label}) => ({item: row.item, verdict, label, expected: row.word ? row.word.id : null, result: row.result}));
+  const words = sent.map(({row, verdict, label, result}) => ({item: row.item, verdict, label, expected: row.word ? row.word.id : null, result}));
   const {outcomes} = await post("/api/words", {words});
   const answers = new Map(outcomes.map((outcome) => [outcome.item, outcome]));
   for (const each of sent) settle(each, answers.get(each.row.item));
@@ -287,7 +297,7 @@ async function deliver(sent) {
 function settle(sent, outcome) {
   const row = sent.row;
   remove((each) => each === sent);
-  const holds = outcome.id === null ? null : {...outcome, outdated: false};
+  const holds = outcome.id === null ? null : {...outcome, result: sent.result, outdated: outcome.status === "saved" && sent.isOutdated};
   if (outcome.status === "saved") row.word = holds;
   else {
     remove((each) => each.row === row);  // what I said after it followed a word that does not hold
@@ -385,7 +395,7 @@ async function showProgress() {
     const mine = now.my_named && now.my_named !== now.named ? agreement(now.my_agreed, now.my_named, "you") : "";
     $("progress").textContent = now.reviewed.toLocaleString() + " of " + now.images.toLocaleString() + " reviewed, " + now.my_reviewed.toLocaleString() + " by you" + all + mine;
   } catch (error) {
-    if (!outbox.length) complain("Progress cannot be read: " + error.message);
+    $("progress").textContent = "Progress cannot be read: " + error.message;
   }
   planProgress(30000);
 }
@@ -559,7 +569,6 @@ function start() {
     for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
   });
   window.addEventListener("beforeunload", (event) => { if (outbox.length) event.preventDefault(); });
-  new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) loadMore(); }, {rootMargin: AHEAD + "px"}).observe($("end"));
   loadMore();
   showProgress();
   if ("asksName" in page) askName();

@@ -1,0 +1,110 @@
+"""The queue on each engine: what is in it, in which order, and how far the reviewers are."""
+
+from urllib.parse import parse_qsl
+
+import pytest
+
+from cataloger.corrections import Word, correct
+from cataloger.errors import UsageError
+from cataloger.review.filters import ORDERS, Filters
+from cataloger.review.queue import find_shown, page, progress, results_of
+
+
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
+@pytest.fixture
+def tagged(database, make_world, make):
+    """Five images of two products, one of them failed; labels differ by case alone, as collations may not tell."""
+    world = make_world(database)
+    good = [
+        make.good("a.jpg", product_key="one", labels=("Dress", "Hat")),
+        make.good("b.jpg", product_key="two", labels=("dress", "Hat")),
+        make.good("c.jpg", product_key="one", labels=("Hat", "Dress")),
+        make.good("d.jpg", labels=("Sock", "Hat")),
+    ]
+    world.sink.write([*good, make.bad("e.jpg")])
+    return world
+
+
+def keys(database, **filters):
+    rows, after = page(database, Filters(**filters))
+    assert after is None
+    return [row["key"] for row in rows]
+
+
+def say(database, row, label, author="anna"):
+    expected = row["word"] and row["word"]["id"]
+    word = Word(row["item"], "label", label, expected=expected, result_id=row["result"])
+    (outcome,) = correct(database, [word], author)
+    assert outcome.status == "saved"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_pages_hold_every_image_once(database, tagged, monkeypatch, order):
+    monkeypatch.setattr("cataloger.review.queue.PAGE", 1)
+    found, after = [], None
+    for _ in range(5):
+        rows, after = page(database, Filters(order=order), after)
+        found += [row["key"] for row in rows]
+    assert after is None
+    assert sorted(found) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    if order == "product":
+        assert abs(found.index("a.jpg") - found.index("c.jpg")) == 1
+
+
+def test_filters_leave_what_fits_them(database, tagged):
+    assert keys(database, product="one") == ["a.jpg", "c.jpg"]
+    assert keys(database, category="Sock") == ["d.jpg"]
+    assert keys(database, below=0.5) == []
+    assert keys(database, source="/photos", run=tagged.run.id) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert keys(database, run=tagged.run.id + 1) == []
+
+
+def test_what_is_reviewed_leaves_until_its_bytes_change(database, tagged, make):
+    row = page(database, Filters())[0][0]
+    say(database, row, "Hat")
+    assert keys(database) == ["b.jpg", "c.jpg", "d.jpg"]
+    assert keys(database, reviewed="yes") == ["a.jpg"]
+    assert keys(database, reviewed="yes", category="Hat") == ["a.jpg"]
+    tagged.begin().sink.write([make.good("a.jpg", "v2", content="2", product_key="one")])
+    (again,) = [row for row in page(database, Filters())[0] if row["key"] == "a.jpg"]
+    assert again["word"]["outdated"]
+    assert (again["word"]["label"], again["word"]["result"]) == ("Hat", row["result"])
+    assert keys(database, reviewed="yes") == []
+    assert progress(database, Filters(), "anna").reviewed == 0
+
+
+def test_progress_counts_all_and_mine(database, tagged):
+    rows = page(database, Filters())[0]
+    say(database, rows[0], "Dress")
+    say(database, rows[2], "Sock", "ben")
+    found = progress(database, Filters(reviewed="no"), "anna")
+    assert (found.images, found.reviewed, found.named, found.agreed) == (4, 2, 2, 1)
+    assert (found.my_reviewed, found.my_named, found.my_agreed) == (1, 1, 1)
+    assert progress(database, Filters(product="nobody's"), "anna").images == 0
+
+
+def test_only_images_with_an_answer_that_are_there_can_be_shown(database, tagged):
+    items = dict(tagged.rows("SELECT uri, id FROM cataloger_item"))
+    assert find_shown(database, items["/photos/a.jpg"]).label_1 == "Dress"
+    assert find_shown(database, items["/photos/e.jpg"]) is None
+    assert find_shown(database, 10**30) is None
+
+
+def test_a_result_counts_only_for_its_own_item(database, tagged):
+    first, second = page(database, Filters())[0][:2]
+    own = Word(first["item"], "not_product", None, expected=None, result_id=first["result"])
+    foreign = Word(second["item"], "not_product", None, expected=None, result_id=first["result"])
+    assert results_of(database, [own]) == {first["item"]: first["result"]}
+    assert results_of(database, [foreign]) == {}
+
+
+def test_a_query_string_comes_back_as_it_was():
+    filters = Filters(order="run", below=0.25, category="T-shirt & more", run=3, reviewed="any")
+    assert filters.query() == "order=run&below=0.25&category=T-shirt+%26+more&run=3&reviewed=any"
+    assert Filters.parse([*parse_qsl(filters.query()), ("product", "")]) == filters
+    with pytest.raises(UsageError, match="unknown filter 'colour'"):
+        Filters.parse([("colour", "red")])
