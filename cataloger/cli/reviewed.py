@@ -42,8 +42,8 @@ def _notes(reviewed: "Reviewed") -> list[str]:
     if reviewed.differs:
         notes.append(
             "the reviewed images are unlike the catalog: their mean confidence is "
-            f"{reviewed.confidence_reviewed:.2f}, that of all {reviewed.confidence_all:.2f} (a queue with the least confident first does that); "
-            "read the weighted share and the rows by confidence"
+            f"{reviewed.confidence_reviewed:.2f}, that of all {reviewed.confidence_all:.2f} "
+            "(a queue with the least confident first does that); read the weighted share and the rows by confidence"
         )
     if reviewed.no_product:
         notes.append(
