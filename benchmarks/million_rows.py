@@ -172,6 +172,7 @@ def copy_ledger(database: Database, source: str, known: int, rows: int) -> None:
             copies = [_copy(*originals[number % known], number, offset) for number in chunk]
             for table, position in ((Item, 0), (Result, 1), (Current, 2)):
                 connection.execute(insert(table), [copy[position] for copy in copies])
+        _go_on_counting(connection)
 
 
 def _go_on_counting(connection: Connection) -> None:
