@@ -19,7 +19,7 @@ from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Source
 from cataloger.db.session import make_engine
 from cataloger.download import Downloader
-from cataloger.errors import CatalogerError, ImageError
+from cataloger.errors import CatalogerError, ImageError, UnavailableError
 from cataloger.fetch import read_file
 from cataloger.options import Limits, PreprocessSpec, TableOptions, WebOptions
 from cataloger.preprocess import load
@@ -119,7 +119,7 @@ class Pictures:
 
 
 class _Table:
-    """A product table as the newest run over it has described it. Found out once, also that it cannot be read."""
+    """A product table as the newest run over it has described it; looked at once, also if it is not there."""
 
     def __init__(self, recorded: dict[str, Any] | None) -> None:
         self._recorded = recorded
@@ -138,6 +138,8 @@ class _Table:
             if self._opened is None:
                 try:
                     self._opened = self._source(shop)
+                except UnavailableError:
+                    raise  # that may pass
                 except CatalogerError as error:
                     self._opened = error
         if isinstance(self._opened, CatalogerError):

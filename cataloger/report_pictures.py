@@ -18,7 +18,7 @@ from cataloger.ledger import known_model
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.pictures import Pictures, as_jpeg
 from cataloger.records import Failure, Fetched, Image, Item
-from cataloger.report import LEAST, Report
+from cataloger.report import Report
 
 SIDE = 160  # pixels
 THREADS = 8
@@ -77,7 +77,7 @@ def open_maps(database: Database, report: Report, model: str | None) -> Maps | N
     bundle = bundle.at("auto")
     labels = {
         shown.item_id: shown.answers[0][0]
-        for shown in report.least[:LEAST]
+        for shown in report.least
         if shown.item_id is not None and weights[shown.source] == bundle.weights_id
     }
     known = {item: label for item, label in labels.items() if label in bundle.labels}

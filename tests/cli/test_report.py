@@ -1,19 +1,28 @@
 """`cataloger report`: one page with everything inside, inert whatever the names, readable everywhere."""
 
 import base64
+import importlib.util
 import json
 import os
 import re
 import shutil
+import sys
+from contextlib import closing
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from cataloger import report_pictures
+from cataloger import pictures, report_pictures
 from cataloger.cli.app import app
+from cataloger.db import schema as schemas
+from cataloger.db.database import open_database
+from cataloger.errors import UsageError
+from cataloger.report import ReportOptions, gather
 from cataloger.report_page import link, percent, shortened
+from cataloger.report_pictures import open_maps
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 HOSTILE = (
@@ -27,6 +36,17 @@ HOSTILE = (
     b"a" * 250 + b".png",
 )
 LOADING = {"src", "href", "data", "poster", "srcset", "action", "formaction", "xlink:href", "background", "style"}
+
+
+def load(path):
+    """Import a program by its path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+rig = load(Path(__file__).parents[1] / "sync_rig.py")
 
 
 class Page(HTMLParser):
@@ -164,7 +184,7 @@ def test_maps_are_drawn_beside_the_least_confident_and_left_out_if_wanted(exampl
     assert len(page.all("img")) < len(Page(examples).all("img"))
 
 
-def test_a_model_that_is_gone_costs_the_maps_alone_and_another_one_is_refused(tmp_path):
+def test_a_model_that_is_gone_costs_the_maps_alone_and_can_be_named(tmp_path):
     model, db = tmp_path / "model", "sqlite:///a.db"
     shutil.copytree(Path(report_pictures.__file__).parent / "default_model", model)
     cataloger("tag", EXAMPLES / "sombrero.png", "--model", model, "--db", db, "-q")
@@ -175,9 +195,33 @@ def test_a_model_that_is_gone_costs_the_maps_alone_and_another_one_is_refused(tm
     assert page.all("img")
     cataloger("report", "--db", db, "--model", "moved")
     assert "where the model finds Hat" in str(Page(Path("report.html")).all("img"))
-    manifest = json.loads(Path("moved/bundle.json").read_text())
-    assert manifest["name"]
     assert "no model at nowhere" in cataloger("report", "--db", db, "--model", "nowhere", status=2)
+
+
+def test_a_model_that_did_not_give_the_answers_is_refused(examples):
+    with closing(open_database(f"sqlite:///{examples.parent}/a.db")) as database:
+        report = gather(database, ReportOptions())
+        (origin,) = report.sources
+        with pytest.raises(UsageError, match="is not the model that gave the answers"):
+            open_maps(database, replace(report, sources=(replace(origin, weights_id="b" * 64),)), "default")
+
+
+def test_servers_that_are_down_are_asked_a_few_times_and_not_for_every_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(report_pictures, "OUTAGE", 3)
+    monkeypatch.setattr(pictures, "CONNECT_TIMEOUT", 0.5)
+    web, db = rig.web.Shop(), f"sqlite:///{tmp_path}/a.db"
+    schemas.upgrade(db)
+    data = (EXAMPLES / "sombrero.png").read_bytes()
+    web.answers |= {f"/{number}.png": rig.web.answer(data) for number in range(30)}
+    rows = [{"sku": str(number), "photo": web.url(f"/{number}.png")} for number in range(30)]
+    rig.execute(db, "CREATE TABLE products (sku TEXT PRIMARY KEY, photo TEXT)")
+    rig.execute(db, "INSERT INTO products VALUES (:sku, :photo)", rows)
+    rig.sync(db, "--allow-private")
+    web.stop()
+    cataloger("report", "--db", db, "--allow-private", "-q")
+    text = Page(Path("report.html")).text
+    assert "No picture: fetch.connection" in text
+    assert text.count("No picture: fetch.given_up") > 10
 
 
 def test_an_image_that_changed_or_went_since_is_said(tmp_path):
