@@ -173,7 +173,7 @@ def _recorded_column(name: str) -> ColumnElement[Any]:
     """Return what stands in a column of the view, from the tables."""
     if name == "source":
         return SourceRow.name.expression
-    if name == "model":
+    if name in ("model", "corrected_by", "corrected_at"):  # what a run found itself is never a person's word
         return null()
     table: Any = Item if name in OF_ITEM else Result
     column: ColumnElement[Any] = getattr(table, name).expression
