@@ -121,20 +121,29 @@ def tagged(tmp_path_factory):
     return folder
 
 
+def copy_of(database, path):
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(path)) as copy:
+        source.backup(copy)
+    return path
+
+
 @pytest.fixture
 def catalog(tagged, tmp_path):
     """Path of a copy of that database, which a test may change."""
-    with (
-        closing(sqlite3.connect(tagged / "catalog.db")) as source,
-        closing(sqlite3.connect(tmp_path / "c.db")) as copy,
-    ):
-        source.backup(copy)
-    return tmp_path / "c.db"
+    return copy_of(tagged / "catalog.db", tmp_path / "c.db")
 
 
 @pytest.fixture
 def served(catalog):
+    """An application of its own for a test that changes something."""
     with serving(catalog, "--author", "anna") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def steady(tagged):
+    """One application for all tests in which nothing is to change."""
+    with serving(copy_of(tagged / "catalog.db", tagged / "steady.db")) as running:
         yield running
 
 

@@ -29,8 +29,8 @@ def say(client, *words):
     return answer.json()["outcomes"]
 
 
-def test_the_queue_has_what_has_an_answer_least_confident_first(served):
-    rows = queue(served.client())
+def test_the_queue_has_what_has_an_answer_least_confident_first(steady):
+    rows = queue(steady.client())
     shares = [row["answers"][0][1] for row in rows]
     assert len(rows) == 21
     assert shares == sorted(shares)
@@ -157,15 +157,15 @@ def test_pages_hold_every_image_once_in_any_order(served, order):
         ({"source": "/nowhere"}, lambda row: False),
     ],
 )
-def test_filters_leave_what_fits_them(served, filters, expected):
-    client = served.client()
+def test_filters_leave_what_fits_them(steady, filters, expected):
+    client = steady.client()
     everything = queue(client)
     assert queue(client, **filters) == [row for row in everything if expected(row)]
 
 
 @pytest.mark.parametrize("query", ["below=2", "below=x", "run=-1", "order=size", "decision=maybe", "colour=red"])
-def test_a_wrong_filter_is_named_and_not_passed_over(served, query):
-    client = served.client()
+def test_a_wrong_filter_is_named_and_not_passed_over(steady, query):
+    client = steady.client()
     assert client.get(f"/api/queue?{query}").status_code == 400
     page = client.get(f"/?{query}")
     assert page.status_code == 400
@@ -173,8 +173,8 @@ def test_a_wrong_filter_is_named_and_not_passed_over(served, query):
 
 
 @pytest.mark.parametrize("after", ["x", "[]", "[1]", "[1, 2, 3]", '["a", 1]', "[NaN, 1]", "[" * 5000, "[1, 1e400]"])
-def test_a_wrong_end_of_a_page_is_refused(served, after):
-    assert served.client().get("/api/queue", params={"after": after}).status_code == 400
+def test_a_wrong_end_of_a_page_is_refused(steady, after):
+    assert steady.client().get("/api/queue", params={"after": after}).status_code == 400
 
 
 def test_progress_counts_words_and_agreement_of_all_and_of_oneself(served, word):
@@ -205,10 +205,10 @@ def test_progress_counts_words_and_agreement_of_all_and_of_oneself(served, word)
         [{"item": n, "verdict": "not_product"} for n in range(1, 600)],
     ],
 )
-def test_a_word_that_cannot_be_meant_is_refused_and_nothing_recorded(served, words):
-    answer = served.client().post("/api/words", json={"words": words})
+def test_a_word_that_cannot_be_meant_is_refused_and_nothing_recorded(steady, words):
+    answer = steady.client().post("/api/words", json={"words": words})
     assert answer.status_code == 400
-    assert served.rows("SELECT * FROM cataloger_correction") == []
+    assert steady.rows("SELECT * FROM cataloger_correction") == []
 
 
 def test_an_image_that_is_gone_and_a_result_that_was_pruned_cost_no_other_word(served, word):
@@ -220,8 +220,8 @@ def test_an_image_that_is_gone_and_a_result_that_was_pruned_cost_no_other_word(s
     assert served.rows("SELECT result_id FROM cataloger_correction") == [(None,), (None,)]
 
 
-def test_pictures_are_drawn_anew_and_small(served):
-    client = served.client()
+def test_pictures_are_drawn_anew_and_small(steady):
+    client = steady.client()
     row = queue(client)[0]
     answer = client.get(f"/image/{row['item']}/240.jpg")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
@@ -230,6 +230,7 @@ def test_pictures_are_drawn_anew_and_small(served):
     assert max(Image.open(io.BytesIO(client.get(f"/image/{row['item']}/900.jpg").content)).size) <= 900
 
 
+@pytest.mark.slow
 def test_a_map_is_drawn_for_each_category_and_a_missing_model_is_explained(catalog, serve, tmp_path):
     with serve(catalog) as running:
         client = running.client()
@@ -244,9 +245,9 @@ def test_a_map_is_drawn_for_each_category_and_a_missing_model_is_explained(catal
         assert "not a model bundle" in answer.text
 
 
-def test_html_and_svg_of_the_catalog_are_never_served(served):
-    client = served.client()
-    items = served.rows("SELECT id, key FROM cataloger_item WHERE key IN ('page.jpg', 'vector.jpg')")
+def test_html_and_svg_of_the_catalog_are_never_served(steady):
+    client = steady.client()
+    items = steady.rows("SELECT id, key FROM cataloger_item WHERE key IN ('page.jpg', 'vector.jpg')")
     assert len(items) == 2
     for item, _ in items:
         for path in (f"/image/{item}/240.jpg", f"/image/{item}/900.jpg", f"/map/{item}/1.png"):
@@ -256,14 +257,14 @@ def test_html_and_svg_of_the_catalog_are_never_served(served):
             assert "script" not in answer.text
 
 
-def test_a_file_that_became_html_after_tagging_is_not_served(tagged, served):
-    item, path = served.rows("SELECT id, uri FROM cataloger_item WHERE key = 'sombrero.png'")[0]
+def test_a_file_that_became_html_after_tagging_is_not_served(tagged, steady):
+    item, path = steady.rows("SELECT id, uri FROM cataloger_item WHERE key = 'sombrero.png'")[0]
     with open(path, "rb") as file:
         before = file.read()
     try:
         with open(path, "w") as file:
             file.write("<html><script>alert(1)</script></html>")
-        answer = served.client().get(f"/image/{item}/240.jpg")
+        answer = steady.client().get(f"/image/{item}/240.jpg")
     finally:
         with open(path, "wb") as file:
             file.write(before)
@@ -288,9 +289,9 @@ def test_a_file_that_became_html_after_tagging_is_not_served(tagged, served):
         "//etc/passwd",
     ],
 )
-def test_no_path_leads_out(served, path):
-    with socket.create_connection(served.authority.split(":")) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {served.authority}\r\nConnection: close\r\n\r\n".encode())
+def test_no_path_leads_out(steady, path):
+    with socket.create_connection(steady.authority.split(":")) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {steady.authority}\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert b" 404 " in answer.split(b"\r\n")[0]
     assert b"root:" not in answer
@@ -314,15 +315,15 @@ def test_names_that_are_not_utf_8_are_shown(served):
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost@evil.example", ""]
 )
-def test_a_foreign_host_is_refused(served, host):
-    answer = httpx.get(served.url + "/api/queue", headers={"Host": host})
+def test_a_foreign_host_is_refused(steady, host):
+    answer = httpx.get(steady.url + "/api/queue", headers={"Host": host})
     assert answer.status_code in (400, 421)
     assert "rows" not in answer.text
 
 
 @pytest.mark.parametrize("host", ["localhost:9000", "127.0.0.1", "[::1]:8765"])
-def test_a_forwarded_port_of_this_machine_is_served(served, host):
-    assert httpx.get(served.url + "/api/queue", headers={"Host": host}).status_code == 200
+def test_a_forwarded_port_of_this_machine_is_served(steady, host):
+    assert httpx.get(steady.url + "/api/queue", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -337,8 +338,8 @@ def test_a_forwarded_port_of_this_machine_is_served(served, host):
         {"Origin": ""},
     ],
 )
-def test_a_forged_request_changes_nothing(served, word, headers):
-    client = served.client()
+def test_a_forged_request_changes_nothing(steady, word, headers):
+    client = steady.client()
     sent = {"words": [word(queue(client)[0])]}
     raw = {name: value.encode("latin-1") for name, value in headers.items()}
     for path in ("/api/words", "/api/name"):
@@ -347,11 +348,11 @@ def test_a_forged_request_changes_nothing(served, word, headers):
         assert "set-cookie" not in answer.headers
     del client.headers["Origin"]
     assert client.post("/api/words", json=sent).status_code == 403
-    assert served.rows("SELECT * FROM cataloger_correction") == []
+    assert steady.rows("SELECT * FROM cataloger_correction") == []
 
 
-def test_every_answer_has_the_headers_that_tie_the_browser_down(served):
-    client = served.client()
+def test_every_answer_has_the_headers_that_tie_the_browser_down(steady):
+    client = steady.client()
     for path in (
         "/",
         "/?below=9",
@@ -371,8 +372,8 @@ def test_every_answer_has_the_headers_that_tie_the_browser_down(served):
     assert client.get("/", headers={"Host": "evil.example"}).headers["content-security-policy"]
 
 
-def test_a_large_request_is_refused(served):
-    client = served.client()
+def test_a_large_request_is_refused(steady):
+    client = steady.client()
     assert client.post("/api/words", content=b" " * (2**20 + 1)).status_code == 413
     assert client.post("/api/words", content=b"{").status_code == 400
     assert client.post("/api/words", content=b"[" * 100_000).status_code == 400

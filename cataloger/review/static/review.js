@@ -208,6 +208,7 @@ function record(words) {
   undone.push(words.map(({row, said}) => ({row, before: saidOf(row), said})));
   const wasBulk = selected.size > 0;
   for (const {row, said} of words) put(row, said);
+  send();
   clearSelection();
   const texts = new Set(words.map(({said}) => wordText(said.verdict, said.label)));
   say((words.length > 1 ? words.length + " images: " : visible(words[0].row.key) + ": ") + (texts.size > 1 ? "accepted" : [...texts][0]));
@@ -227,6 +228,9 @@ function put(row, word) {
   if (isNews) outbox.push({row, verdict: word ? word.verdict : "withdrawn", label: word ? word.label : null, result: isOutdated ? word.result : row.result, isOutdated, isSent: false});
   else delete row.pending;
   paint(row);
+}
+
+function send() {
   showConflicts();
   flush();
 }
@@ -235,6 +239,7 @@ function undo() {
   const last = undone.pop();
   if (!last) { say("Nothing to undo"); return; }
   for (const {row, before} of last) put(row, before);
+  send();
   say(last.length > 1 ? last.length + " images taken back" : visible(last[0].row.key) + ": taken back");
   show(last[0].row);
 }
@@ -370,6 +375,7 @@ function conflictLine(row) {
       const said = mine.verdict === "withdrawn" ? null : {verdict: mine.verdict, label: mine.label};
       undone.push([{row, before: row.word, said}]);
       put(row, said);
+      send();
     });
     line.append(insist);
   }
