@@ -39,7 +39,7 @@ UNNAMED = """() =>
 # How many images are laid out at once, and how much scrolling over all of them changes in the document.
 SCROLLED = """() => new Promise((done) => {
     let changes = 0, most = 0;
-    new MutationObserver((records) => { changes += records.length; }).observe(document.body, {
+    new MutationObserver((records) => { changes += records.length; }).observe(document.getElementById("list"), {
         childList: true, subtree: true, attributes: true, characterData: true,
     });
     const parts = [...document.querySelectorAll("#list .says")];
