@@ -1,6 +1,5 @@
 """`cataloger corrections`: what people say of images, to and from spreadsheets."""
 
-import getpass
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +11,7 @@ from cataloger.cli import render
 from cataloger.cli.groups import make_group
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
+from cataloger.owner import login_name
 from cataloger.text import printable
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def import_command(
     from cataloger.correction_import import ImportOptions, import_corrections
     from cataloger.db.database import open_database
 
-    options = ImportOptions(getpass.getuser() if author is None else author, source, new_labels, overwrite, dry_run)
+    options = ImportOptions(login_name() if author is None else author, source, new_labels, overwrite, dry_run)
     with closing(open_database(db, schema=schema)) as database:
         report = import_corrections(database, file, options)
     if json_output:

@@ -1,6 +1,5 @@
 """`cataloger review`."""
 
-import getpass
 import importlib.util
 import os
 import sys
@@ -14,6 +13,7 @@ from cataloger.cli import options as flags
 from cataloger.db.session import redact
 from cataloger.errors import MissingExtraError
 from cataloger.options import DEFAULT_DB
+from cataloger.owner import login_name
 
 EXAMPLES = """\b
 Examples:
@@ -76,7 +76,7 @@ def review(
     from cataloger.review.server import ReviewOptions, serve
 
     access = Access(host, token or (None if is_loopback(host) else new_token()))
-    options = ReviewOptions(access, author or _login_name(), port, source, model, allow_private)
+    options = ReviewOptions(access, author or login_name(), port, source, model, allow_private)
 
     def ready(address: str) -> None:
         typer.echo(address)
@@ -86,13 +86,6 @@ def review(
 
     with closing(open_database(db, schema=schema)) as database:
         serve(database, options, ready)
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # in a container, a user without a name
-        return "reviewer"
 
 
 def _is_desktop() -> bool:
