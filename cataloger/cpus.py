@@ -15,6 +15,15 @@ def available_cpus() -> int:
     return max(1, affinity if quota is None else min(affinity, int(quota)))
 
 
+def keep_numpy_to_one_thread() -> None:
+    """Stop numpy's linear algebra from starting threads, here and in children, unless the user has said how many.
+
+    They wait in a busy loop for work that tagging never gives them, a fifth of a second of each processor at every
+    start. It must come before numpy is imported.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def _cgroup_quota() -> float | None:
     """Return the quota in processors, None where there is none (cgroup v2, then v1)."""
     try:

@@ -173,10 +173,10 @@ def read_file(item: Item, limits: Limits) -> Fetched | Failure:
         descriptor = os.open(item.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
             # Not by way of fdopen alone: it raises for a folder, and then leaves the descriptor open.
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 return Failure(item, "io.not_a_file", "it is not a regular file")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                data = file.read(limits.max_bytes + 1)
+            data = _read(descriptor, found.st_size, limits.max_bytes + 1)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -184,6 +184,15 @@ def read_file(item: Item, limits: Limits) -> Fetched | Failure:
     if len(data) > limits.max_bytes:
         return _too_large(item, limits)
     return Fetched(item, data, hashlib.sha256(data).hexdigest())
+
+
+def _read(descriptor: int, size: int, most: int) -> bytes:
+    """Read a file to its end, at most `most` bytes. size: what it should have; a larger buffer costs fresh pages."""
+    data = os.read(descriptor, min(size + 1, most))
+    if len(data) == size:
+        return data
+    with os.fdopen(descriptor, "rb", closefd=False) as file:  # it is growing, or its file system reads in parts
+        return data + file.read(most - len(data))
 
 
 def _failure(item: Item, error: OSError) -> Failure:

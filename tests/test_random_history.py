@@ -103,9 +103,9 @@ class Shop(Job):
     """The real job, with photos and a model of our own."""
 
     def __init__(self, url, photos, model, hooks):
-        super().__init__(JobOptions("sync", {}, url, run=RunOptions(batch_size=2)), hooks)
+        super().__init__(JobOptions("sync", {}, url, run=RunOptions()), hooks)
         self.photos = photos
-        self.engine = SimpleNamespace(device="cpu", open=Classifier)
+        self.engine = SimpleNamespace(device="cpu", open=Classifier, batch_size=2)
         self.default = SimpleNamespace(
             **vars(MODELS[model]),
             calibration_id="c" * 64,

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 import cataloger
 from cataloger.cli import config as configuration
+from cataloger.cpus import keep_numpy_to_one_thread
 from cataloger.errors import CatalogerError
 
 EXIT_STATUSES = (
@@ -143,4 +144,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    keep_numpy_to_one_thread()
     app()
