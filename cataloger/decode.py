@@ -11,13 +11,15 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self
 
-from cataloger.decode_worker import READY, decode_answer, encode_config
+from cataloger.decode_worker import READY, decode_answer, encode_config, encode_image, memory_size
 from cataloger.errors import CatalogerError, ImageError
+from cataloger.handover import SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import Loaded
 from cataloger.records import Failure, Fetched, Image
@@ -42,13 +44,17 @@ class _Slot:
 class _Worker:
     """A child process and the image it holds."""
 
-    def __init__(self, config: str) -> None:
-        try:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                self.process = _start(theirs.fileno(), config)
-        except OSError as error:
-            raise CatalogerError(f"a decoding process cannot be started: {error.strerror}") from error
+    def __init__(self, config: str, memory_size: int) -> None:
+        with ExitStack() as opened:
+            try:
+                self.memory = opened.enter_context(closing(SharedMemory.create(memory_size)))
+                ours, theirs = socket.socketpair()
+                opened.enter_context(ours)
+                with theirs:
+                    self.process = _start(theirs.fileno(), self.memory.file.fileno(), config)
+            except OSError as error:
+                raise CatalogerError(f"a decoding process cannot be started: {error.strerror}") from error
+            opened.pop_all()
         self.pipe = Connection(ours.detach())
         self.is_ready = False
         self.slot: _Slot | None = None
@@ -72,24 +78,33 @@ class _Worker:
         assert slot.fetched is not None
         self.ensure_ready()
         try:
-            self.pipe.send_bytes(slot.fetched.data)
+            self.pipe.send_bytes(encode_image(self.memory, slot.fetched.data))
         except (BrokenPipeError, ConnectionError):
             return False
         self.slot, self.deadline = slot, time.monotonic() + timeout
         return True
+
+    def answer(self) -> Loaded | ImageError:
+        """Return what became of the image. Raises EOFError or ConnectionError when the child is gone."""
+        assert self.slot is not None
+        assert self.slot.fetched is not None
+        answer = decode_answer(self.memory, self.pipe.recv_bytes())
+        self.memory.forget(len(self.slot.fetched.data))
+        return answer
 
     def kill(self) -> None:
         """End the child at once and reap it."""
         self.process.kill()
         self.process.wait()
         self.pipe.close()
+        self.memory.close()
 
 
-def _start(descriptor: int, config: str) -> subprocess.Popen[bytes]:
+def _start(pipe: int, memory: int, config: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # -P: a json.py among the pictures of the current folder must not be imported.
-        [sys.executable, "-P", "-m", "cataloger.decode_worker", str(descriptor), config],
-        pass_fds=(descriptor,),
+        [sys.executable, "-P", "-m", "cataloger.decode_worker", str(pipe), str(memory), config],
+        pass_fds=(pipe, memory),
         process_group=0,  # so that Ctrl-C cannot reach a child that is still starting
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -105,13 +120,14 @@ class DecodePool:
     def __init__(self, spec: PreprocessSpec, limits: Limits, *, workers: int, loader: str = DEFAULT_LOADER) -> None:
         self._limits = limits
         self._config = encode_config(loader, spec, limits)
+        self._memory_size = memory_size(spec, limits)
         self._count = workers
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
         try:
             while len(self._workers) < self._count:
-                self._workers.append(_Worker(self._config))
+                self._workers.append(_Worker(self._config, self._memory_size))
         except BaseException:
             self._kill_all()
             raise
@@ -160,6 +176,12 @@ class DecodePool:
 
     def _give(self, index: int, slot: _Slot) -> None:
         """Hand an image to a worker, or to a fresh one when it was gone already, which need not be its fault."""
+        assert slot.fetched is not None
+        if len(slot.fetched.data) > self._limits.max_bytes:
+            _record(
+                slot, ImageError("decode.too_many_bytes", f"more than the {self._limits.max_bytes:,} bytes allowed")
+            )
+            return
         for _ in range(HANDOVERS):
             if self._workers[index].give(slot, self._limits.decode_timeout):
                 return
@@ -185,7 +207,7 @@ class DecodePool:
         slot = worker.slot
         assert slot is not None
         try:
-            answer = decode_answer(worker.pipe.recv_bytes())
+            answer = worker.answer()
         except (EOFError, ConnectionError):
             self._fail(worker, CRASHED)
             return
@@ -206,7 +228,7 @@ class DecodePool:
 
     def _replace(self, index: int) -> None:
         self._workers[index].kill()
-        self._workers[index] = _Worker(self._config)
+        self._workers[index] = _Worker(self._config, self._memory_size)
 
 
 def _record(slot: _Slot, answer: Loaded | ImageError) -> None:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 
+from cataloger import versions
 from cataloger.download import SPOOL_BYTES, Downloaded, Downloader
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
@@ -126,8 +127,9 @@ def _expected_size(item: Item | Failure, limits: Limits) -> int:
         return min(item.blob.size, limits.max_bytes)
     if item.path is None:
         return SPOOL_BYTES  # what is beyond that waits on the disk
+    size = versions.file_size(item.version)  # the scan has just asked for it
     try:
-        return min(os.stat(item.path).st_size, limits.max_bytes)
+        return min(os.stat(item.path).st_size if size is None else size, limits.max_bytes)
     except OSError:
         return 0
 

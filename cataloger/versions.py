@@ -20,6 +20,12 @@ def of_file(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
+def file_size(token: str) -> int | None:
+    """Return the size in the token of a file, in bytes; None for the token of something else."""
+    size, _, time = token.partition("-")
+    return int(size) if size.isdigit() and time.lstrip("-").isdigit() else None
+
+
 def of_url(plain: str) -> str:
     """Return the token of a URL that has no query any more."""
     return "url:" + plain.replace(" ", "%20")

@@ -42,6 +42,7 @@ FLOORS = (
     ("cataloger.download", 2),
     ("cataloger.fetch", 2),
     ("cataloger.decode", 2),
+    ("cataloger.handover", 0),
     ("cataloger.decode_worker", 2),
     ("cataloger.classify", 2),
     ("cataloger.label_map", 2),

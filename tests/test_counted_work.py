@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 SIZE = 224
-HEADER = 13
+MESSAGE, ANSWER = 8, 13
 BATCH = 20
 FEW, MANY = 3 * BATCH, 6 * BATCH
 MORE = MANY - FEW
@@ -79,8 +79,13 @@ def test_an_image_is_classified_once(work):
 
 
 def test_the_file_goes_to_a_decoder_once_and_its_pixels_come_back_once(work):
-    assert work.amounts["command", "sent"] == work.amounts["decoder", "received"] == work.encoded
-    assert work.an_image("decoder", "sent") == work.an_image("command", "received") == 3 * SIZE**2 + HEADER
+    assert work.amounts["command", "put"] == work.amounts["decoder", "taken"] == work.encoded
+    assert work.an_image("decoder", "put") == work.an_image("command", "taken") == 3 * SIZE**2
+
+
+def test_messages_to_and_from_a_decoder_fit_any_socket(work):
+    assert work.an_image("command", "sent") == work.an_image("decoder", "received") == MESSAGE
+    assert work.an_image("decoder", "sent") == work.an_image("command", "received") == ANSWER
 
 
 def test_pixels_are_copied_once_to_make_a_batch(work):

@@ -147,11 +147,29 @@ def test_an_image_is_tried_again_as_the_first_one_of_a_fresh_process(pool):
 
 
 def test_an_image_that_kills_its_decoder_while_that_receives_it_is_the_only_one_to_fail(pool):
-    too_much = bytes(200_000_000)  # more than the process may allocate
+    too_much = bytes(60_000_000)  # more than the process may still allocate
     results = list(pool.decode(fetched(*PHOTOS[:3], too_much, *PHOTOS[3:])))
     assert results[3].code == "decode.crashed"
     assert results[3].content_hash == hashlib.sha256(too_much).hexdigest()
     assert [type(result) for result in results].count(Image) == 12
+
+
+def test_an_image_beyond_the_limit_is_never_handed_over():
+    limits = Limits(max_bytes=len(PHOTOS[0]))
+    with DecodePool(SPEC, limits, workers=1) as pool:
+        first, second = pool.decode(fetched(PHOTOS[0], PHOTOS[0] + b"x"))
+    assert is_alone(first, PHOTOS[0])
+    assert second.code == "decode.too_many_bytes"
+
+
+def test_memory_of_an_unusually_large_image_is_given_back(workers_of):
+    padded = PHOTOS[0] + bytes(30_000_000)
+    with DecodePool(SPEC, LIMITS, workers=1) as pool:
+        (result, _) = pool.decode(fetched(padded, PHOTOS[0]))
+        assert is_alone(result, PHOTOS[0])
+        (worker,) = workers_of(os.getpid())
+        shared = next(path for path in Path(f"/proc/{worker}/fd").iterdir() if "memfd:" in os.readlink(path))
+        assert 0 < shared.stat().st_blocks * 512 < 1_000_000
 
 
 def test_a_run_ends_with_a_clear_error_when_dead_processes_cannot_be_replaced(pool):

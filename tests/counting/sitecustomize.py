@@ -1,7 +1,8 @@
 """Counts the work of a whole `cataloger tag`, in the command and in its decoding processes.
 
 Python imports this module by itself at its start where PYTHONPATH names its folder. Every event becomes a line of the
-file COUNTED_LOG: who (command or decoder), what, how much. Nothing of cataloger is replaced, only what it stands on.
+file COUNTED_LOG: who (command or decoder), what, how much. Nothing of cataloger is replaced, only what it stands on;
+the memory that it shares with its decoders is watched at its own two functions.
 """
 
 import os
@@ -47,9 +48,13 @@ def watch_files():
     sys.addaudithook(audit)
 
 
-def watch_pipes():
+def watch_handover():
     from multiprocessing.connection import Connection
 
+    from cataloger.handover import SharedMemory
+
+    after(SharedMemory, "put", lambda size: note("put", size))
+    after(SharedMemory, "take", lambda data: note("taken", len(data)))
     before(Connection, "send_bytes", lambda _pipe, data: note("sent", len(data)))
     after(Connection, "recv_bytes", lambda data: note("received", len(data)))
 
@@ -91,7 +96,7 @@ def write_often():
 
 
 watch_files()
-watch_pipes()
+watch_handover()
 if WHO == "decoder":
     watch_decoders()
 else:
