@@ -77,6 +77,8 @@ FLOORS = (
     ("cataloger.explain", 3),
     ("cataloger.pictures", 4),
     ("cataloger.report_answers", 3),
+    ("cataloger.report_words", 3),
+    ("cataloger.report_moves", 3),
     ("cataloger.report_products", 3),
     ("cataloger.report", 4),
     ("cataloger.report_pictures", 5),
