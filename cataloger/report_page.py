@@ -15,7 +15,7 @@ from cataloger.report import Report
 from cataloger.report_answers import BINS
 from cataloger.report_pictures import Picture, Progress, open_maps, pictures_of
 from cataloger.sources.names import name_of
-from cataloger.templating import template_environment
+from cataloger.templating import Filters, template_environment
 from cataloger.text import printable
 
 TEMPLATE = "report.html.j2"
@@ -62,7 +62,7 @@ def write_page(
 def render_page(report: Report, pictures: Mapping[int, Picture], *, about_maps: str = "") -> str:
     """Return the page as HTML. pictures: by item."""
     coverage = report.coverage()
-    filters = {"percent": percent, "shortened": shortened, "link": link, "number": "{:,}".format}
+    filters: Filters = {"percent": percent, "shortened": shortened, "link": link, "number": "{:,}".format}
     template = template_environment(__file__, filters).get_template(TEMPLATE)
     return template.render(
         report=report,

@@ -9,8 +9,10 @@ from cataloger.text import printable
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+Filters = Mapping[str, Callable[..., Any]]
 
-def template_environment(file: str, filters: Mapping[str, Callable[..., Any]] | None = None) -> "Environment":
+
+def template_environment(file: str, filters: Filters | None = None) -> "Environment":
     """Return what renders the templates in the folder `templates` beside a file.
 
     filters: more of them than `visible`, which shows text as `printable` has it.

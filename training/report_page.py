@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cataloger.errors import MissingExtraError, OutputError
-from cataloger.templating import template_environment
+from cataloger.templating import Filters, template_environment
 from cataloger.text import printable
 from cataloger.training.assessment import Evaluation
 from cataloger.training.findings import Mistake
@@ -64,7 +64,7 @@ def render_page(evaluation: Evaluation) -> str:
     findings = evaluation.findings
     shown = findings.mistakes[:THUMBNAILS]
     pictures = thumbnails([evaluation.examples[mistake.index] for mistake in shown])
-    filters = {"of_100": of_100, "interval": interval, "percent": percent, "joined": joined}
+    filters: Filters = {"of_100": of_100, "interval": interval, "percent": percent, "joined": joined}
     template = template_environment(__file__, filters).get_template(TEMPLATE)
     return template.render(
         of_images=of_images,
