@@ -6,12 +6,12 @@ first ones, and for more of them once altogether, into an index of 16 bytes an i
 
 import hashlib
 from array import array
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Row, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Source
@@ -32,7 +32,7 @@ class Lookup:
     def __init__(self, database: Database, source_ids: Collection[int]) -> None:
         self._database = database
         query = select(Source.id, Source.kind, Source.root).where(Source.id.in_(source_ids))
-        rows = self._read(query)
+        rows = database.rows(query)
         self._sources = [row.id for row in rows]
         self._folders = {row.id: row.root.rstrip("/") + "/" for row in rows if row.kind == "folder"}
         self._others = [source_id for source_id in self._sources if source_id not in self._folders]
@@ -41,7 +41,9 @@ class Lookup:
     def by_key(self, keys: Collection[str]) -> dict[str, list[Image]]:
         """Return key -> images of that key."""
         mine = select(*COLUMNS).where(Item.source_id.in_(self._sources))
-        found = [row for page in _pages(map(digest, keys)) for row in self._read(mine.where(Item.key_hash.in_(page)))]
+        found: list[AnyRow] = []
+        for page in _pages(map(digest, keys)):
+            found += self._database.rows(mine.where(Item.key_hash.in_(page)))
         return _grouped((row.key, row) for row in found if row.key in keys)
 
     def by_uri(self, uris: Collection[str]) -> dict[str, list[Image]]:
@@ -51,21 +53,18 @@ class Lookup:
             keys = [digest(uri.removeprefix(folder)) for uri in uris if uri.startswith(folder)]
             mine = select(*COLUMNS).where(Item.source_id == source_id)
             for page in _pages(keys):
-                rows += self._read(mine.where(Item.key_hash.in_(page)))
+                rows += self._database.rows(mine.where(Item.key_hash.in_(page)))
         return _grouped((row.uri, row) for row in rows if row.uri in uris)
 
     def _ask_first(self, uris: Collection[str]) -> Iterable[AnyRow]:
         """Have the database look: few rows are not worth an index."""
         self._ask = self._ask_again
         mine = select(*COLUMNS).where(Item.source_id.in_(self._others))
-        return [row for page in _pages(uris) for row in self._read(mine.where(Item.uri.in_(page)))]
+        return [row for page in _pages(uris) for row in self._database.rows(mine.where(Item.uri.in_(page)))]
 
     def _ask_again(self, uris: Collection[str]) -> Iterable[AnyRow]:
         self._ask = _Index(self._database, self._others).rows
         return self._ask(uris)
-
-    def _read(self, query: Any) -> Sequence[AnyRow]:
-        return _read(self._database, query)
 
 
 class _Index:
@@ -75,7 +74,7 @@ class _Index:
         self._database = database
         hashes, ids, last = array("Q"), array("q"), 0
         query = select(Item.id, Item.uri).where(Item.source_id.in_(source_ids)).order_by(Item.id).limit(PAGE)
-        while rows := _read(database, query.where(Item.id > last)):
+        while rows := database.rows(query.where(Item.id > last)):
             hashes.extend(_hash(row.uri) for row in rows)
             ids.extend(row.id for row in rows)
             last = rows[-1].id
@@ -90,14 +89,7 @@ class _Index:
         starts, ends = (np.searchsorted(self._hashes, wanted, side) for side in ("left", "right"))
         ids = {int(number) for start, end in zip(starts, ends, strict=True) for number in self._ids[start:end]}
         for page in _pages(sorted(ids)):
-            yield from _read(self._database, select(*COLUMNS).where(Item.id.in_(page)))
-
-
-def _read(database: Database, query: Any) -> Sequence[AnyRow]:
-    def read(connection: Connection) -> Sequence[AnyRow]:
-        return connection.execute(query).all()
-
-    return database.run(read, read_only=True)
+            yield from self._database.rows(select(*COLUMNS).where(Item.id.in_(page)))
 
 
 def _hash(uri: str) -> int:

@@ -195,8 +195,10 @@ def _origins(database: Database, run: RunRecord, options: ReportOptions) -> tupl
         .where(RunSource.run_id == run.id)
         .order_by(SourceRow.id)
     )
-    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
-    origins = [Origin(row.id, row.kind, row.name, row.weights_id, f"{row.model} {row.version}") for row in rows]
+    origins = [
+        Origin(row.id, row.kind, row.name, row.weights_id, f"{row.model} {row.version}")
+        for row in database.rows(query)
+    ]
     found = tuple(each for each in origins if options.source in (None, each.name))
     if not found:
         names = ", ".join(each.name for each in origins)

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Row,
     Select,
     String,
@@ -108,14 +107,14 @@ class Answers:
             *(answers[name] for name in names), is_said.label("is_said"), _bin(answers.confidence_1).label("bin")
         ).subquery("binned")
         columns = [*(binned.c[name] for name in names), binned.c.is_said, binned.c.bin]
-        return self._all(select(*columns, func.count().label("images")).group_by(*columns))
+        return self.database.rows(select(*columns, func.count().label("images")).group_by(*columns))
 
     def least_confident(self, count: int) -> list[Shown]:
         """Return the images of which the model is the least sure, in this order, without those that people named."""
         answers = self._table.c
         of_model = (answers.status == "ok", answers.label_1.is_not(None), answers.corrected_by.is_(None))
         query = select(self._table).where(*of_model).order_by(answers.confidence_1, answers.key)
-        return self._shown(self._all(query.limit(count)))
+        return self._shown(self.database.rows(query.limit(count)))
 
     def at_places(self, places: dict[str, Sequence[int]]) -> dict[str, list[Shown]]:
         """Return the images at some places of each category, which is sorted by confidence, the least one first.
@@ -135,7 +134,7 @@ class Answers:
             select(ranked).where(ranked.c.place <= highest, or_(*wanted)).order_by(ranked.c.label_1, ranked.c.place)
         )
         found: dict[str, list[Shown]] = {label: [] for label in places}
-        for shown in self._shown(self._all(query) if wanted else []):
+        for shown in self._shown(self.database.rows(query) if wanted else []):
             found[shown.answers[0][0]].append(shown)
         return found
 
@@ -145,7 +144,7 @@ class Answers:
         place = func.row_number().over(partition_by=answers.error_code, order_by=answers.key)
         ranked = select(self._table, place.label("place")).where(answers.status == "failed").subquery("ranked")
         query = select(ranked).where(ranked.c.place <= count).order_by(ranked.c.error_code, ranked.c.place)
-        return self._shown(self._all(query))
+        return self._shown(self.database.rows(query))
 
     def _shown(self, rows: Sequence[AnyRow]) -> list[Shown]:
         details = self._details([(row.source, row.key) for row in rows])
@@ -161,15 +160,9 @@ class Answers:
             mine = query.where(Item.source_id == origin.id)
             for start in range(0, len(keys), LOOKED_UP):
                 hashes = list(map(digest, keys[start : start + LOOKED_UP]))
-                rows = self._all(mine.where(Item.key_hash.in_(hashes)))
+                rows = self.database.rows(mine.where(Item.key_hash.in_(hashes)))
                 found |= {(origin.name, row.key): row for row in rows}
         return found
-
-    def _all(self, query: Any) -> Sequence[AnyRow]:
-        def read(connection: Connection) -> Sequence[AnyRow]:
-            return connection.execute(query).all()
-
-        return self.database.run(read, read_only=True)
 
 
 class HeldAnswers(Answers):

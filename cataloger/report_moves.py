@@ -83,12 +83,16 @@ def moves_since(answers: Answers, run: RunRecord, progress: Progress) -> Moves |
     if before is None or run.pruned:
         return None
     since, names = find_run(database, before), {origin.name for origin in answers.origins}
-    differences: Iterable[Difference] = (
+    differences: Iterator[Difference] = (
         each for each in compare(database, before, run.id, products=False) if each.source in names
     )
     are_there = database.run(lambda connection: _are_there(connection, ids), read_only=True)
     if are_there and isinstance(answers, HeldAnswers):
         differences = _as_held(database, differences, since.ended_at or since.started_at)
+    return _summed(database, since, differences, progress)
+
+
+def _summed(database: Database, since: RunRecord, differences: Iterable[Difference], progress: Progress) -> Moves:
     summary, by_people, kept = Summary(MOVED), 0, 0
     for number, difference in enumerate(differences):
         summary.add(difference)
@@ -123,10 +127,9 @@ def _are_there(connection: Connection, sources: Sequence[int]) -> bool:
     return bool(connection.scalar(select(words)))
 
 
-def _as_held(database: Database, differences: Iterable[Difference], then: datetime) -> Iterator[Difference]:
+def _as_held(database: Database, differences: Iterator[Difference], then: datetime) -> Iterator[Difference]:
     """Put people's words before the model's answers: those that held then, and those that hold now."""
-    left = iter(differences)
-    while page := list(itertools.islice(left, PAGE)):
+    while page := list(itertools.islice(differences, PAGE)):
         ids = [each.item_id for each in page if each.item_id is not None]
         old, new = database.run(lambda connection: _words(connection, ids, then), read_only=True)  # noqa: B023
         for each in page:

@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, true, union_all
 
-from cataloger.db.database import Database
 from cataloger.db.models import (
     TOP_K,
     CorrectedProduct,
@@ -154,7 +153,9 @@ def _found(answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disa
     labels = known_model(answers.database, origin.weights_id).labels
     total, first = 0, list[Disagreement]()
     for page in value_pages(answers.database, _candidates(answers, origin), Item.product_hash, PAGE):
-        for rows in _images_found(answers.database, _found_of(answers, origin, page)):
+        found = answers.database.rows(_found_of(answers, origin, page))
+        for _, images in groupby(found, key=lambda row: row.product_hash):
+            rows = list(images)
             answer = combine([answer_of(row) for row in rows], labels)
             if answer.disagreeing:
                 total += 1
@@ -180,11 +181,6 @@ def _found_of(answers: Answers, origin: Origin, products: Sequence[str]) -> Sele
 def _good(answers: Answers, origin: Origin, *columns: Any) -> Select[Any]:
     """Select from the images that take part."""
     return with_words(answers.results(*columns)).where(Item.source_id == origin.id, Result.status == "ok", IN_PART)
-
-
-def _images_found(database: Database, query: Select[Any]) -> list[list[AnyRow]]:
-    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
-    return [list(group) for _, group in groupby(rows, key=lambda row: row.product_hash)]
 
 
 def _product_found(origin: Origin, rows: Sequence[AnyRow], answer: ProductAnswer) -> Disagreement:

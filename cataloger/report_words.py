@@ -46,8 +46,10 @@ def authors(answers: Answers) -> tuple[Author, ...]:
         .outerjoin(SEEN, SEEN.id == Correction.result_id)
         .group_by(Correction.author)
     )
-    rows = answers.database.run(lambda connection: connection.execute(query).all(), read_only=True)
-    found = [Author(row.author, row.words, *(int(row._mapping[name]) for name in counted)) for row in rows]
+    found = [
+        Author(row.author, row.words, *(int(row._mapping[name]) for name in counted))
+        for row in answers.database.rows(query)
+    ]
     return tuple(sorted(found, key=lambda each: (-each.words, each.name)))
 
 
