@@ -94,7 +94,11 @@ def _held(connection: Connection, answers: Answers, origin: Origin, count: int) 
     marked = images.outerjoin(CorrectedProduct, _of_product()).where(
         CorrectedProduct.label.is_(None), Current.disagrees == true(), Item.product_hash.is_not(None), IN_PART
     )
-    said = images.join(CorrectedProduct, _of_product()).where(Result.status == "ok", _disagrees() == 1)
+    # Looked up by index: few products are named by people, of many.
+    named = select(CorrectedProduct.product_hash).where(CorrectedProduct.source_id == origin.id)
+    said = images.join(CorrectedProduct, _of_product()).where(
+        Item.product_hash.in_(named), Result.status == "ok", _disagrees() == 1
+    )
     products = union_all(marked.distinct(), said.distinct()).subquery("products")
     total = connection.scalar(select(func.count()).select_from(products)) or 0
     first = select(products.c.product_hash).order_by(products.c.product_hash).limit(count)
