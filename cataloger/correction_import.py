@@ -7,7 +7,7 @@ the column `verdict`. Rows that say nothing, or what holds already, change nothi
 import csv
 import difflib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -17,12 +17,12 @@ from typing import Any, Literal, TextIO
 from sqlalchemy import Connection, select
 
 from cataloger.correction_export import COLUMNS, find_source_id, unguard
+from cataloger.correction_lookup import Image, Lookup
 from cataloger.corrections import LONGEST, Verdict, Word, correct, labels_in_use
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Source
 from cataloger.errors import SourceError, UsageError
-from cataloger.ledger import digest
 
 PAGE = 500
 NAMED = 1000
@@ -176,14 +176,14 @@ class _Import:
         self._source = find_source_id(database, options.source)
         rows = self._read(lambda connection: connection.execute(select(Source.id, Source.name, Source.root)).all())
         self._sources = {name: row.id for row in rows for name in (row.name, row.root)}
+        self._lookup = Lookup(database, set(self._sources.values()) if self._source is None else {self._source})
         self._labels = set(labels_in_use(database, self._source))
         self._started = self._read(utc_now)
         self._nearest = cache(self._find_nearest)
 
     def take(self, page: Sequence[_Said]) -> None:
         """Record what a page of rows says."""
-        found = self._read(lambda connection: self._find(connection, page))
-        known = [(said, item_id) for said, item_id in self._identified(page, found) if self._is_known_label(said)]
+        known = [(said, item_id) for said, item_id in self._identified(page) if self._is_known_label(said)]
         holding = self._read(lambda connection: _holding(connection, [item_id for _, item_id in known]))
         words, lines = [], []
         for said, item_id in known:
@@ -206,28 +206,12 @@ class _Import:
     def _read(self, action: Callable[[Connection], Any]) -> Any:
         return self._database.run(action, read_only=True)
 
-    def _find(self, connection: Connection, page: Sequence[_Said]) -> dict[str, list[tuple[int, int]]]:
-        """Return key or, of rows without one, uri -> (source, item) of each image that has it."""
-        keys = {digest(said.cells["key"]) for said in page if said.cells.get("key")}
-        uris = {said.cells["uri"] for said in page if not said.cells.get("key") and said.cells.get("uri")}
-        found: dict[str, list[tuple[int, int]]] = {}
-        columns = select(Item.id, Item.source_id, Item.key, Item.uri)
-        sources = set(self._sources.values()) if self._source is None else {self._source}
-        mine = columns.where(Item.source_id.in_(sources))
-        if keys:
-            for row in connection.execute(mine.where(Item.key_hash.in_(keys))):
-                found.setdefault(row.key, []).append((row.source_id, row.id))
-        if uris:
-            for row in connection.execute(mine.where(Item.uri.in_(uris))):
-                found.setdefault(row.uri, []).append((row.source_id, row.id))
-        return found
-
-    def _identified(
-        self, page: Iterable[_Said], found: Mapping[str, list[tuple[int, int]]]
-    ) -> Iterator[tuple[_Said, int]]:
+    def _identified(self, page: Sequence[_Said]) -> Iterator[tuple[_Said, int]]:
+        keys = self._lookup.by_key({said.cells["key"] for said in page if said.cells.get("key")})
+        uris = self._lookup.by_uri({said.place for said in page if not said.cells.get("key") and said.place})
         for said in page:
             source = said.cells.get("source")
-            images = found.get(said.place, [])
+            images: list[Image] = (keys if said.cells.get("key") else uris).get(said.place, [])
             if source and self._source is None:
                 images = [image for image in images if image[0] == self._sources.get(source)]
             if len(images) == 1:

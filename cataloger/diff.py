@@ -42,7 +42,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One image or product that had an answer after at least one of the runs. key: of a product, its own."""
+    """One image or product that had an answer after at least one of the runs. key: of a product, its own.
+
+    item_id: of an image.
+    """
 
     kind: Kind
     source: str
@@ -50,6 +53,7 @@ class Difference:
     product_key: str | None
     before: Answer | None
     after: Answer | None
+    item_id: int | None = None
 
     @property
     def change(self) -> Change:
@@ -235,7 +239,7 @@ def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Si
         for row in rows:
             before, after = _answer(old.get(row.id)), _answer(new.get(row.id))
             if _is_compared(before, after, sides):
-                yield Difference("image", root, row.key, row.product_key, before, after)
+                yield Difference("image", root, row.key, row.product_key, before, after, row.id)
         last = rows[-1].id
 
 

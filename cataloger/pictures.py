@@ -5,13 +5,11 @@ without its query string; or bytes in a column of a table that lies in the same 
 """
 
 import hashlib
-import io
 import os
 import threading
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from PIL import Image as PillowImage
 from sqlalchemy import Connection, Row, select
 
 from cataloger.db.database import Database
@@ -23,16 +21,16 @@ from cataloger.errors import CatalogerError, ImageError, UnavailableError
 from cataloger.fetch import read_file
 from cataloger.options import Limits, PreprocessSpec, TableOptions, WebOptions
 from cataloger.preprocess import load
-from cataloger.records import Failure, Fetched, Item, Pixels
+from cataloger.records import Failure, Fetched, Item
 from cataloger.run_records import last_table
 from cataloger.sources.locations import OUTSIDE_ROOT, SCHEMES
 from cataloger.sources.names import name_of
 from cataloger.sources.table import TableSource
+from cataloger.thumbnails import as_jpeg
 
 UNKNOWN_ITEM = "source.unknown_item"
 NOT_IN_DATABASE = "source.not_in_database"
 
-QUALITY = 80
 # A picture is shown to somebody who waits; a run has more patience.
 ATTEMPTS, TIMEOUT, CONNECT_TIMEOUT = 1, 10.0, 4.0
 
@@ -174,15 +172,3 @@ def thumbnail(data: bytes, longest: int, *, limits: Limits | None = None) -> byt
     """
     loaded = load(data, PreprocessSpec(size=longest), limits or Limits())
     return as_jpeg(loaded.pixels, loaded.width, loaded.height, longest)
-
-
-def as_jpeg(pixels: Pixels, width: int, height: int, longest: int) -> bytes:
-    """Return a picture that was squashed to a square, in the shape of its original, as JPEG.
-
-    width, height: of the original. longest: side of the result at most, pixels.
-    """
-    scale = min(1.0, longest / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    buffer = io.BytesIO()
-    PillowImage.fromarray(pixels).resize(size).save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    return buffer.getvalue()

@@ -9,22 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Model, Run, RunSource
 from cataloger.db.models import Source as SourceRow
-from cataloger.diff import Difference, Summary, compare
 from cataloger.errors import UsageError
-from cataloger.report_answers import BINS, Answers, Origin, Shown
+from cataloger.report_answers import BINS, Answers, FoundAnswers, HeldAnswers, Origin, Shown
+from cataloger.report_moves import COMMANDS, Moves, moves_since
 from cataloger.report_products import Disagreement, disagreements
+from cataloger.report_words import Author, authors
 from cataloger.run_records import RunRecord, find_run
 
-COMMANDS = ("tag", "sync")
 THUMBNAILS = 600
 LEAST = 24
 FAILURES = 20
-MOVED = 12
 LEAST_SHARE = 2 / 3
 """Of a gallery; the others are spread over the rest of the confidences."""
 
@@ -66,28 +65,12 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """An image whose category moved. item_id: None where the image is not there any more."""
-
-    difference: Difference
-    item_id: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """What moved since an earlier run. counts: images by what became of them. moves: (before, after, images)."""
-
-    since: RunRecord
-    counts: dict[str, int]
-    moves: tuple[tuple[str, str, int], ...]
-    examples: tuple[Moved, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """What a page shows. holds_now: the answers are those that hold now, else those that the run found itself.
 
-    histogram: images by confidence, BINS bins from 0 to 1. moves: None if there is no earlier run to compare with.
+    no_product: images that people say show none. said: images whose category people have named. histogram: the others
+    by confidence, BINS bins from 0 to 1. authors: of the words that hold now. moves: None if there is no earlier run
+    to compare with.
     """
 
     run: RunRecord
@@ -95,6 +78,8 @@ class Report:
     sources: tuple[Origin, ...]
     images: int
     failed: int
+    no_product: int
+    said: int
     decisions: dict[str, int]
     categories: tuple[Category, ...]
     histogram: tuple[int, ...]
@@ -102,12 +87,19 @@ class Report:
     least: tuple[Shown, ...]
     disagreeing: int
     products: tuple[Disagreement, ...]
+    authors: tuple[Author, ...]
     moves: Moves | None
 
     @property
     def tagged(self) -> int:
-        """Images with an answer."""
-        return self.images - self.failed
+        """Images with a category."""
+        return self.images - self.failed - self.no_product
+
+    @property
+    def everybody(self) -> Author:
+        """All authors together."""
+        sums = (sum(getattr(each, name) for each in self.authors) for name in Author.__slots__[1:])
+        return Author("all", *sums)
 
     def coverage(self) -> tuple[float, ...]:
         """Return the shares of the answers with at least the confidences 0, 1 / BINS, ..., 1."""
@@ -123,25 +115,19 @@ class Report:
         for product in self.products:
             yield from ((image.item_id, None) for image in product.images)
         for moved in self.moves.examples if self.moves else ():
-            if moved.item_id is not None:
-                yield moved.item_id, None
+            if moved.difference.item_id is not None:
+                yield moved.difference.item_id, None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        moves = self.moves and {
-            "since": self.moves.since.id,
-            "counts": self.moves.counts,
-            "moves": [{"before": old, "after": new, "images": count} for old, new, count in self.moves.moves],
-            "examples": [each.difference.as_json() for each in self.moves.examples],
-        }
-        names = ("holds_now", "images", "failed", "decisions", "histogram", "disagreeing")
-        lists = ("sources", "categories", "failures", "least", "products")
+        names = ("holds_now", "images", "failed", "no_product", "said", "decisions", "histogram", "disagreeing")
+        lists = ("sources", "categories", "failures", "least", "products", "authors")
         return {
             "run": self.run.as_json(),
             **{name: getattr(self, name) for name in names},
             "coverage": self.coverage(),
             **{name: [asdict(each) for each in getattr(self, name)] for name in lists},
-            "moves": moves,
+            "moves": self.moves and self.moves.as_json(),
         }
 
 
@@ -152,20 +138,22 @@ def gather(database: Database, options: ReportOptions, progress: Progress = lamb
     """
     run = _run(database, options.run_id)
     origins = _origins(database, run, options)
-    answers = Answers(database, origins, options.run_id)
+    answers = _answers(database, origins, options.run_id)
     progress("counting", 0)
     rows = answers.overview()
     failed = Counter[str]()
     for row in rows:
         failed[row.error_code] += row.images if row.status == "failed" else 0
     progress("choosing images", 0)
-    total, products = disagreements(database, origins) if options.run_id is None else (0, ())
+    total, products = disagreements(answers)
     return Report(
         run=run,
         holds_now=options.run_id is None,
         sources=origins,
         images=sum(row.images for row in rows),
         failed=failed.total(),
+        no_product=sum(row.images for row in rows if row.status == "ok" and row.label_1 is None),
+        said=sum(row.images for row in rows if row.status == "ok" and row.label_1 is not None and row.is_said),
         decisions=_count(rows, "decision"),
         categories=_categories(answers, rows, options.images),
         histogram=_histogram(rows),
@@ -173,8 +161,13 @@ def gather(database: Database, options: ReportOptions, progress: Progress = lamb
         least=tuple(answers.least_confident(LEAST)),
         disagreeing=total,
         products=tuple(products),
-        moves=_moves(database, run, answers, progress),
+        authors=authors(answers),
+        moves=moves_since(answers, run, progress),
     )
+
+
+def _answers(database: Database, origins: Sequence[Origin], run_id: int | None) -> Answers:
+    return HeldAnswers(database, origins) if run_id is None else FoundAnswers(database, origins, run_id)
 
 
 def _run(database: Database, run_id: int | None) -> RunRecord:
@@ -202,8 +195,10 @@ def _origins(database: Database, run: RunRecord, options: ReportOptions) -> tupl
         .where(RunSource.run_id == run.id)
         .order_by(SourceRow.id)
     )
-    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
-    origins = [Origin(row.id, row.kind, row.name, row.weights_id, f"{row.model} {row.version}") for row in rows]
+    origins = [
+        Origin(row.id, row.kind, row.name, row.weights_id, f"{row.model} {row.version}")
+        for row in database.rows(query)
+    ]
     found = tuple(each for each in origins if options.source in (None, each.name))
     if not found:
         names = ", ".join(each.name for each in origins)
@@ -212,10 +207,10 @@ def _origins(database: Database, run: RunRecord, options: ReportOptions) -> tupl
 
 
 def _count(rows: Sequence[Any], name: str) -> dict[str, int]:
-    """Count the images with an answer by a column."""
+    """Count the images with a category by a column."""
     counted = Counter[str]()
     for row in rows:
-        if row.status == "ok" and getattr(row, name) is not None:
+        if row.status == "ok" and row.label_1 is not None and getattr(row, name) is not None:
             counted[getattr(row, name)] += row.images
     return dict(counted.most_common())
 
@@ -223,7 +218,7 @@ def _count(rows: Sequence[Any], name: str) -> dict[str, int]:
 def _histogram(rows: Sequence[Any]) -> tuple[int, ...]:
     counted = Counter[int]()
     for row in rows:
-        if row.status == "ok" and row.bin is not None:
+        if row.status == "ok" and row.bin is not None and not row.is_said:
             counted[int(row.bin)] += row.images
     return tuple(counted[number] for number in range(BINS))
 
@@ -253,34 +248,3 @@ def _failures(answers: Answers, counts: Counter[str]) -> tuple[Failures, ...]:
     for shown in answers.failures(FAILURES) if counts else ():
         examples.setdefault(str(shown.error_code), []).append(shown)
     return tuple(Failures(code, count, tuple(examples.get(code, ()))) for code, count in counts.most_common())
-
-
-def _moves(database: Database, run: RunRecord, answers: Answers, progress: Progress) -> Moves | None:
-    """Compare with the run before; None where there is none whose history is whole."""
-    ids = [origin.id for origin in answers.origins]
-    before = database.run(lambda connection: _run_before(connection, run.id, ids), read_only=True)
-    if before is None or run.pruned:
-        return None
-    summary, names = Summary(MOVED), {origin.name for origin in answers.origins}
-    for number, difference in enumerate(compare(database, before, run.id, products=False)):
-        if difference.source in names:
-            summary.add(difference)
-        if number % 1000 == 0:
-            progress("comparing with the run before", number)
-    part = summary.parts["image"]
-    items = answers.named([(each.source, each.key) for each in summary.moved])
-    return Moves(
-        since=find_run(database, before),
-        counts=dict(part.changes),
-        moves=tuple((old, new, count) for (old, new), count in part.moves.most_common(10)),
-        examples=tuple(Moved(each, items.get((each.source, each.key))) for each in summary.moved),
-    )
-
-
-def _run_before(connection: Connection, run_id: int, sources: Sequence[int]) -> int | None:
-    query = (
-        select(func.max(Run.id))
-        .join(RunSource, RunSource.run_id == Run.id)
-        .where(Run.id < run_id, Run.command.in_(COMMANDS), Run.undone_by_id.is_(None), Run.pruned.is_(False))
-    )
-    return connection.scalar(query.where(RunSource.source_id.in_(sources)))

@@ -7,17 +7,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Subquery, and_, case, func, literal_column, null, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    String,
+    Subquery,
+    and_,
+    case,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    type_coerce,
+)
 
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Current, Item, Result
+from cataloger.db.models import TOP_K, Corrected, Correction, Current, Item, Result
 from cataloger.db.models import Source as SourceRow
-from cataloger.db.views import IMAGE_COLUMNS, IMAGE_TOP5
+from cataloger.db.views import ANSWER, IMAGE_TOP5
 from cataloger.ledger import digest
 
 BINS = 20
 """Of the histogram of confidences, from 0 to 1."""
-OF_ITEM = ("key", "uri", "product_key")
+FROM_VIEW = ("source", "key", "uri", "product_key", "status", "error_code", "decision", *ANSWER, "corrected_by")
+"""What a report takes from the view; `FoundAnswers` has the same from the tables."""
 LOOKED_UP = 500
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -35,10 +50,19 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """The word of a person that holds of an image. label: None if the image shows no product."""
+
+    by: str
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """One image with its answer. answers: label and confidence, best first; empty where it failed.
 
-    item_id, content_hash: None where the ledger does not know them any more.
+    item_id, content_hash: None where the ledger does not know them any more. said: the word that holds of it now,
+    which comes first in `answers` where these are what holds. found: what the model says itself.
     """
 
     source: str
@@ -51,45 +75,46 @@ class Shown:
     error_text: str | None = None
     item_id: int | None = None
     content_hash: str | None = None
+    said: Said | None = None
+    found: tuple[str, float] | None = None
 
 
 class Answers:
-    """The answers of some sources: those that hold now, or if `run_id` is given, those that this run found."""
+    """The answers of some sources; how they are found is up to `HeldAnswers` and `FoundAnswers`."""
 
-    def __init__(self, database: Database, origins: Sequence[Origin], run_id: int | None = None) -> None:
+    def __init__(self, database: Database, origins: Sequence[Origin]) -> None:
         self.origins = tuple(origins)
-        self.run_id = run_id
-        self._database = database
-        self._table = self._holding() if run_id is None else self._recorded(run_id)
+        self.database = database
+        self._table = self._answers()
 
-    def _holding(self) -> Subquery:
-        names = [origin.name for origin in self.origins]
-        return select(IMAGE_TOP5).where(IMAGE_TOP5.c.source.in_(names)).subquery("answers")
+    def _answers(self) -> Subquery:
+        """Return the answers, with the columns FROM_VIEW."""
+        raise NotImplementedError
 
-    def _recorded(self, run_id: int) -> Subquery:
-        columns = [_recorded_column(name).label(name) for name in IMAGE_COLUMNS]
-        ids = [origin.id for origin in self.origins]
-        joined = (
-            select(*columns).join(Item, Item.id == Result.item_id).join(SourceRow, SourceRow.id == Item.source_id)
-        )
-        return joined.where(Result.run_id == run_id, Item.source_id.in_(ids)).subquery("answers")
+    def results(self, *columns: Any) -> Select[Any]:
+        """Select from the items, their sources and the results that are meant."""
+        raise NotImplementedError
 
     def overview(self) -> Sequence[AnyRow]:
-        """Count the images by status, error_code, decision, label and bin of the confidence, from 0 to BINS - 1."""
+        """Count the images by status, error_code, decision, label, is_said and bin of the confidence, 0 to BINS - 1.
+
+        is_said: 1 where the answer is a person's word, which has no confidence.
+        """
         answers = self._table.c
         names = ("status", "error_code", "decision", "label_1")
-        binned = select(*(answers[name] for name in names), _bin(answers.confidence_1).label("bin")).subquery(
-            "binned"
-        )
-        columns = [*(binned.c[name] for name in names), binned.c.bin]
-        return self._all(select(*columns, func.count().label("images")).group_by(*columns))
+        is_said = case((answers.corrected_by.is_not(None), 1), else_=0)
+        binned = select(
+            *(answers[name] for name in names), is_said.label("is_said"), _bin(answers.confidence_1).label("bin")
+        ).subquery("binned")
+        columns = [*(binned.c[name] for name in names), binned.c.is_said, binned.c.bin]
+        return self.database.rows(select(*columns, func.count().label("images")).group_by(*columns))
 
     def least_confident(self, count: int) -> list[Shown]:
-        """Return the images whose best answer is the least confident, in this order."""
+        """Return the images of which the model is the least sure, in this order, without those that people named."""
         answers = self._table.c
-        query = select(self._table).where(answers.status == "ok", answers.label_1.is_not(None))
-        ordered = query.order_by(answers.confidence_1, answers.key).limit(count)
-        return self._shown(self._all(ordered))
+        of_model = (answers.status == "ok", answers.label_1.is_not(None), answers.corrected_by.is_(None))
+        query = select(self._table).where(*of_model).order_by(answers.confidence_1, answers.key)
+        return self._shown(self.database.rows(query.limit(count)))
 
     def at_places(self, places: dict[str, Sequence[int]]) -> dict[str, list[Shown]]:
         """Return the images at some places of each category, which is sorted by confidence, the least one first.
@@ -109,7 +134,7 @@ class Answers:
             select(ranked).where(ranked.c.place <= highest, or_(*wanted)).order_by(ranked.c.label_1, ranked.c.place)
         )
         found: dict[str, list[Shown]] = {label: [] for label in places}
-        for shown in self._shown(self._all(query) if wanted else []):
+        for shown in self._shown(self.database.rows(query) if wanted else []):
             found[shown.answers[0][0]].append(shown)
         return found
 
@@ -119,12 +144,7 @@ class Answers:
         place = func.row_number().over(partition_by=answers.error_code, order_by=answers.key)
         ranked = select(self._table, place.label("place")).where(answers.status == "failed").subquery("ranked")
         query = select(ranked).where(ranked.c.place <= count).order_by(ranked.c.error_code, ranked.c.place)
-        return self._shown(self._all(query))
-
-    def named(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Return the item ids of images by source and key."""
-        found = self._details(names)
-        return {name: row.id for name, row in found.items()}
+        return self._shown(self.database.rows(query))
 
     def _shown(self, rows: Sequence[AnyRow]) -> list[Shown]:
         details = self._details([(row.source, row.key) for row in rows])
@@ -132,28 +152,61 @@ class Answers:
 
     def _details(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], AnyRow]:
         """Look images up by the hashes of their keys, which are indexed; keys themselves are not."""
+        columns = (Item.id, Item.key, Result.content_hash, Result.error_text, Result.label_1, Result.confidence_1)
+        query = with_words(self.results(*columns, Correction.author, Correction.label))
         found: dict[tuple[str, str], AnyRow] = {}
         for origin in self.origins:
             keys = [key for source, key in names if source == origin.name]
+            mine = query.where(Item.source_id == origin.id)
             for start in range(0, len(keys), LOOKED_UP):
-                rows = self._all(self._lookup(origin, keys[start : start + LOOKED_UP]))
+                hashes = list(map(digest, keys[start : start + LOOKED_UP]))
+                rows = self.database.rows(mine.where(Item.key_hash.in_(hashes)))
                 found |= {(origin.name, row.key): row for row in rows}
         return found
 
-    def _lookup(self, origin: Origin, keys: Sequence[str]) -> Any:
-        query = select(Item.id, Item.key, Result.content_hash, Result.error_text)
-        if self.run_id is None:
-            of_model = (Current.item_id == Item.id) & (Current.weights_id == origin.weights_id)
-            query = query.join(Current, of_model).join(Result, Result.id == Current.result_id)
-        else:
-            query = query.join(Result, (Result.item_id == Item.id) & (Result.run_id == self.run_id))
-        return query.where(Item.source_id == origin.id, Item.key_hash.in_(list(map(digest, keys))))
 
-    def _all(self, query: Any) -> Sequence[AnyRow]:
-        def read(connection: Connection) -> Sequence[AnyRow]:
-            return connection.execute(query).all()
+class HeldAnswers(Answers):
+    """The answers that hold now: people's words, and what the pinned models say of the others."""
 
-        return self._database.run(read, read_only=True)
+    def _answers(self) -> Subquery:
+        columns = [IMAGE_TOP5.c[name] for name in FROM_VIEW]
+        names = [origin.name for origin in self.origins]
+        return select(*columns).where(IMAGE_TOP5.c.source.in_(names)).subquery("answers")
+
+    def results(self, *columns: Any) -> Select[Any]:
+        """Select from the items that are there, their sources and the results that hold, as the view does."""
+        of_model = (Current.item_id == Item.id) & (Current.weights_id == SourceRow.weights_id)
+        query = select(*columns).select_from(Item).join(SourceRow, SourceRow.id == Item.source_id)
+        query = query.join(Current, of_model).join(Result, Result.id == Current.result_id)
+        return query.where(Item.source_id.in_([origin.id for origin in self.origins]), Item.gone_run_id.is_(None))
+
+
+class FoundAnswers(Answers):
+    """The answers that one run found itself, whatever holds now."""
+
+    def __init__(self, database: Database, origins: Sequence[Origin], run_id: int) -> None:
+        self._run_id = run_id
+        super().__init__(database, origins)
+
+    def _answers(self) -> Subquery:
+        pairs = [getattr(Result, name) for name in ANSWER]
+        # What a run found itself is never a person's word.
+        nobody = type_coerce(null(), String()).label("corrected_by")
+        of_item = (SourceRow.name.label("source"), Item.key, Item.uri, Item.product_key)
+        query = self.results(*of_item, Result.status, Result.error_code, Result.decision, *pairs, nobody)
+        return query.subquery("answers")
+
+    def results(self, *columns: Any) -> Select[Any]:
+        """Select from the results of the run, their items and sources."""
+        query = select(*columns).select_from(Result).join(Item, Item.id == Result.item_id)
+        query = query.join(SourceRow, SourceRow.id == Item.source_id)
+        return query.where(Result.run_id == self._run_id, Item.source_id.in_([origin.id for origin in self.origins]))
+
+
+def with_words(query: Select[Any]) -> Select[Any]:
+    """Add the words that hold of the items of a query, as `Correction`, if there are any."""
+    query = query.outerjoin(Corrected, Corrected.item_id == Item.id)
+    return query.outerjoin(Correction, Correction.id == Corrected.correction_id)
 
 
 def shown_of(row: AnyRow) -> Shown:
@@ -166,18 +219,14 @@ def shown_of(row: AnyRow) -> Shown:
 def _with_details(shown: Shown, row: AnyRow | None) -> Shown:
     if row is None:
         return shown
-    return replace(shown, item_id=row.id, content_hash=row.content_hash, error_text=row.error_text)
-
-
-def _recorded_column(name: str) -> ColumnElement[Any]:
-    """Return what stands in a column of the view, from the tables."""
-    if name == "source":
-        return SourceRow.name.expression
-    if name in ("model", "corrected_by", "corrected_at"):  # what a run found itself is never a person's word
-        return null()
-    table: Any = Item if name in OF_ITEM else Result
-    column: ColumnElement[Any] = getattr(table, name).expression
-    return column
+    return replace(
+        shown,
+        item_id=row.id,
+        content_hash=row.content_hash,
+        error_text=row.error_text,
+        said=None if row.author is None else Said(row.author, row.label),
+        found=None if row.label_1 is None else (row.label_1, row.confidence_1),
+    )
 
 
 def _bin(confidence: ColumnElement[Any]) -> ColumnElement[Any]:

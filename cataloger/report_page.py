@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from cataloger.db.database import Database
@@ -16,10 +15,8 @@ from cataloger.report import Report
 from cataloger.report_answers import BINS
 from cataloger.report_pictures import Picture, Progress, open_maps, pictures_of
 from cataloger.sources.names import name_of
+from cataloger.templating import Filters, template_environment
 from cataloger.text import printable
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 TEMPLATE = "report.html.j2"
 LONGEST = 100  # characters of a name
@@ -65,23 +62,21 @@ def write_page(
 def render_page(report: Report, pictures: Mapping[int, Picture], *, about_maps: str = "") -> str:
     """Return the page as HTML. pictures: by item."""
     coverage = report.coverage()
-    return (
-        _environment()
-        .get_template(TEMPLATE)
-        .render(
-            report=report,
-            pictures=pictures,
-            about_maps=about_maps,
-            nothing=Picture(why="the ledger does not know the image any more"),
-            created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-            decisions=[name for name in DECISIONS if name in report.decisions],
-            explanations=EXPLANATIONS,
-            bars=_bars(report.histogram),
-            curve=_curve(coverage),
-            thresholds=[(threshold, coverage[round(threshold * BINS)]) for threshold in THRESHOLDS],
-            width=WIDTH,
-            height=HEIGHT,
-        )
+    filters: Filters = {"percent": percent, "shortened": shortened, "link": link, "number": "{:,}".format}
+    template = template_environment(__file__, filters).get_template(TEMPLATE)
+    return template.render(
+        report=report,
+        pictures=pictures,
+        about_maps=about_maps,
+        nothing=Picture(why="the ledger does not know the image any more"),
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+        decisions=[name for name in DECISIONS if name in report.decisions],
+        explanations=EXPLANATIONS,
+        bars=_bars(report.histogram),
+        curve=_curve(coverage),
+        thresholds=[(threshold, coverage[round(threshold * BINS)]) for threshold in THRESHOLDS],
+        width=WIDTH,
+        height=HEIGHT,
     )
 
 
@@ -127,20 +122,3 @@ def link(uri: str) -> str | None:
     if re.match(r"https?://", uri, re.IGNORECASE):
         return uri
     return f"file://{quote(name_of(uri))}" if uri.startswith("/") else None
-
-
-def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "percent": percent,
-        "visible": printable,
-        "shortened": shortened,
-        "link": link,
-        "number": "{:,}".format,
-    }
-    return environment

@@ -1,6 +1,5 @@
 """Pictures of a report: thumbnails as data URIs, and for the least confident images where the model looked."""
 
-import base64
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,9 +15,10 @@ from cataloger.explain import activation_map, overlaid
 from cataloger.job import bundle_of
 from cataloger.ledger import known_model
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.pictures import Pictures, as_jpeg
+from cataloger.pictures import Pictures
 from cataloger.records import Failure, Fetched, Image, Item
 from cataloger.report import Report
+from cataloger.thumbnails import as_jpeg, data_uri
 
 SIDE = 160  # pixels
 THREADS = 8
@@ -62,7 +62,7 @@ class Maps:
         (scores,) = self.classifier.place_scores(image.pixels[None])
         heat = activation_map(scores, self.bundle.labels.index(label), size)
         drawn = overlaid(image.pixels, heat / max(float(heat.max()), 1e-6))
-        return _data_uri(as_jpeg(drawn, image.width, image.height, SIDE))
+        return data_uri(as_jpeg(drawn, image.width, image.height, SIDE))
 
 
 def open_maps(database: Database, report: Report, model: str | None) -> Maps | None:
@@ -121,7 +121,7 @@ def _picture(item_id: int, image: Image | Failure, content_hash: str | None, map
     if isinstance(image, Failure):
         return Picture(why=f"{image.code}: {image.message}")
     return Picture(
-        thumbnail=_data_uri(as_jpeg(image.pixels, image.width, image.height, SIDE)),
+        thumbnail=data_uri(as_jpeg(image.pixels, image.width, image.height, SIDE)),
         overlay=maps.draw(item_id, image) if maps else None,
         is_changed=content_hash not in (None, image.content_hash),
     )
@@ -162,7 +162,3 @@ def _read_ahead(read: Callable[[int], Fetched | Failure], ids: Sequence[int]) ->
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

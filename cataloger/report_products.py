@@ -1,23 +1,49 @@
-"""Products of which some images disagree with the others: most often a wrong photo, or one of a size chart."""
+"""Products of which some images disagree with the others: most often a wrong photo, or one of a size chart.
+
+An image of which a person has said that it shows no product takes no part. Where people have named the category of a
+product, an image disagrees if another category was said of it, or if the model gives the product's next to nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, true, union_all
 
-from cataloger.db.database import Database
-from cataloger.db.models import Current, Item, ProductCurrent, ProductResult, Result
-from cataloger.report_answers import Origin
+from cataloger.db.models import (
+    TOP_K,
+    CorrectedProduct,
+    Correction,
+    Current,
+    Item,
+    ProductCurrent,
+    ProductResult,
+    Result,
+)
+from cataloger.db.paging import value_pages
+from cataloger.ledger import known_model
+from cataloger.product_results import ANSWER, answer_of
+from cataloger.products import DISAGREEMENT, ProductAnswer, combine
+from cataloger.report_answers import Answers, HeldAnswers, Origin, Said, with_words
 
 PRODUCTS = 20
 IMAGES = 6
+PAGE = 500
+
+AnyRow = Row[*tuple[Any, ...]]
+OF_IMAGE = (Item.id, Item.key, Item.uri, Item.product_key, Item.product_hash, Correction.author, Correction.label)
+IN_PART = Correction.id.is_(None) | (Correction.verdict != "not_product")
+HAS_ABSTAINED = case((Result.decision == "abstain", 1), else_=0)
 
 
 @dataclass(frozen=True, slots=True)
 class ProductImage:
-    """An image of a product. disagrees: with the others."""
+    """An image of a product. disagrees: with the others. label, confidence: what the model says.
+
+    said: the word that holds of it now, before what the model says.
+    """
 
     item_id: int
     key: str
@@ -25,11 +51,15 @@ class ProductImage:
     label: str | None
     confidence: float | None
     disagrees: bool
+    said: Said | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A product with images that disagree, those first. label, confidence: of the product. images_in_all: it has."""
+    """A product with images that disagree, those first. label, confidence: of the product. images_in_all: it has.
+
+    said: what people say of the product, before what the model says.
+    """
 
     source: str
     product_key: str
@@ -37,63 +67,139 @@ class Disagreement:
     confidence: float | None
     images_in_all: int
     images: tuple[ProductImage, ...]
+    said: Said | None = None
 
 
-def disagreements(database: Database, origins: Sequence[Origin]) -> tuple[int, list[Disagreement]]:
-    """Return how many products have images that disagree, and the first of them."""
+def disagreements(answers: Answers) -> tuple[int, list[Disagreement]]:
+    """Return how many products have images that disagree, and the first of them.
+
+    Of one run, the products' answers are made from what it found itself.
+    """
     total, found = 0, list[Disagreement]()
-    for origin in origins:
+    for origin in answers.origins:
         left = PRODUCTS - len(found)
-        count, some = database.run(partial(_of_source, origin=origin, count=left), read_only=True)
+        if isinstance(answers, HeldAnswers):
+            find = partial(_held, answers=answers, origin=origin, count=left)
+            count, some = answers.database.run(find, read_only=True)
+        else:
+            count, some = _found(answers, origin, left)
         total += count
         found += some
     return total, found
 
 
-def _of_source(connection: Connection, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
-    of_model = (Current.item_id == Item.id) & (Current.weights_id == origin.weights_id)
-    products = (
-        select(Item.product_hash)
-        .join(Current, of_model)
-        .where(Item.source_id == origin.id, Item.gone_run_id.is_(None), Item.product_hash.is_not(None))
-        .where(Current.disagrees == true())
-        .distinct()
+def _held(connection: Connection, answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
+    """Return what disagrees now: as it was marked with the answers, or with what people say of the products."""
+    images = with_words(answers.results(Item.product_hash)).where(Item.source_id == origin.id)
+    marked = images.outerjoin(CorrectedProduct, _of_product()).where(
+        CorrectedProduct.label.is_(None), Current.disagrees == true(), Item.product_hash.is_not(None), IN_PART
     )
-    total = connection.scalar(select(func.count()).select_from(products.subquery())) or 0
-    hashes = connection.scalars(products.order_by(Item.product_hash).limit(count)).all() if total else []
-    return total, [_product(connection, origin, str(product)) for product in hashes]
+    # Looked up by index: few products are named by people, of many.
+    named = select(CorrectedProduct.product_hash).where(CorrectedProduct.source_id == origin.id)
+    said = images.join(CorrectedProduct, _of_product()).where(
+        Item.product_hash.in_(named), Result.status == "ok", _disagrees() == 1
+    )
+    products = union_all(marked.distinct(), said.distinct()).subquery("products")
+    total = connection.scalar(select(func.count()).select_from(products)) or 0
+    first = select(products.c.product_hash).order_by(products.c.product_hash).limit(count)
+    hashes = connection.scalars(first).all() if total else []
+    return total, [_product(connection, answers, origin, str(product)) for product in hashes]
 
 
-def _product(connection: Connection, origin: Origin, product: str) -> Disagreement:
+def _of_product() -> ColumnElement[bool]:
+    return and_(CorrectedProduct.source_id == Item.source_id, CorrectedProduct.product_hash == Item.product_hash)
+
+
+def _disagrees() -> ColumnElement[int]:
+    """Return 1 for an image that disagrees with what holds of its product, else 0."""
+    supports = [
+        and_(
+            getattr(Result, f"label_{rank}") == CorrectedProduct.label,
+            getattr(Result, f"confidence_{rank}") >= DISAGREEMENT,
+        )
+        for rank in range(1, TOP_K + 1)
+    ]
+    return case(
+        (Correction.verdict == "not_product", 0),
+        (CorrectedProduct.label.is_(None), case((Current.disagrees == true(), 1), else_=0)),
+        (Correction.label == CorrectedProduct.label, 0),
+        (Correction.label.is_not(None), 1),
+        (or_(*supports), 0),
+        else_=1,
+    )
+
+
+def _product(connection: Connection, answers: Answers, origin: Origin, product: str) -> Disagreement:
     mine = (ProductCurrent.source_id == origin.id) & (ProductCurrent.weights_id == origin.weights_id)
     query = select(ProductResult.label_1, ProductResult.confidence_1, ProductResult.images).join(
         ProductCurrent, ProductCurrent.result_id == ProductResult.id
     )
     answer = connection.execute(query.where(mine, ProductCurrent.product_hash == product)).one_or_none()
-    rows = connection.execute(_images(origin, product)).all()
-    images = tuple(map(_image, rows))
+    disagrees = _disagrees().label("disagrees")
+    columns = (*OF_IMAGE, Result.label_1, Result.confidence_1, disagrees)
+    said = (CorrectedProduct.author.label("said_by"), CorrectedProduct.label.label("said_label"))
+    images = with_words(answers.results(*columns, *said)).outerjoin(CorrectedProduct, _of_product())
+    images = images.where(Item.source_id == origin.id, Item.product_hash == product, Result.status == "ok")
+    rows = connection.execute(images.order_by(disagrees.desc(), Item.id).limit(IMAGES)).all()
     return Disagreement(
-        origin.name,
-        str(rows[0].product_key),
-        answer and answer.label_1,
-        answer and answer.confidence_1,
-        max(len(images), answer.images if answer else 0),
-        images,
+        source=origin.name,
+        product_key=str(rows[0].product_key),
+        label=answer and answer.label_1,
+        confidence=answer and answer.confidence_1,
+        images_in_all=max(len(rows), answer.images if answer else 0),
+        images=tuple(_image(row, disagrees=bool(row.disagrees)) for row in rows),
+        said=Said(rows[0].said_by, rows[0].said_label) if rows[0].said_by else None,
     )
 
 
-def _images(origin: Origin, product: str) -> Any:
-    of_model = (Current.item_id == Item.id) & (Current.weights_id == origin.weights_id)
-    return (
-        select(Item.id, Item.key, Item.uri, Item.product_key, Result.label_1, Result.confidence_1, Current.disagrees)
-        .join(Current, of_model)
-        .join(Result, Result.id == Current.result_id)
-        .where(Item.source_id == origin.id, Item.product_hash == product)
-        .where(Item.gone_run_id.is_(None), Result.status == "ok")
-        .order_by(Current.disagrees.desc(), Item.id)
-        .limit(IMAGES)
+def _found(answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
+    """Return what disagrees of what a run found itself, by answering for its products anew."""
+    labels = known_model(answers.database, origin.weights_id).labels
+    total, first = 0, list[Disagreement]()
+    for page in value_pages(answers.database, _candidates(answers, origin), Item.product_hash, PAGE):
+        found = answers.database.rows(_found_of(answers, origin, page))
+        for _, images in groupby(found, key=lambda row: row.product_hash):
+            rows = list(images)
+            answer = combine([answer_of(row) for row in rows], labels)
+            if answer.disagreeing:
+                total += 1
+                if len(first) < count:
+                    first.append(_product_found(origin, rows, answer))
+    return total, first
+
+
+def _candidates(answers: Answers, origin: Origin) -> Select[Any]:
+    """Select the products whose images may disagree: they have other best labels, or the model abstains from some."""
+    abstained = func.sum(HAS_ABSTAINED)
+    differ = or_(func.min(Result.label_1) != func.max(Result.label_1), and_(abstained > 0, abstained < func.count()))
+    images = _good(answers, origin, Item.product_hash).where(Item.product_hash.is_not(None))
+    return images.group_by(Item.product_hash).having(differ)
+
+
+def _found_of(answers: Answers, origin: Origin, products: Sequence[str]) -> Select[Any]:
+    columns = [getattr(Result, name) for name in ANSWER]
+    images = _good(answers, origin, *OF_IMAGE, *columns).where(Item.product_hash.in_(products))
+    return images.order_by(Item.product_hash, Item.id)
+
+
+def _good(answers: Answers, origin: Origin, *columns: Any) -> Select[Any]:
+    """Select from the images that take part."""
+    return with_words(answers.results(*columns)).where(Item.source_id == origin.id, Result.status == "ok", IN_PART)
+
+
+def _product_found(origin: Origin, rows: Sequence[AnyRow], answer: ProductAnswer) -> Disagreement:
+    marked = [(position in answer.disagreeing, row) for position, row in enumerate(rows)]
+    ordered = sorted(marked, key=lambda pair: not pair[0])[:IMAGES]
+    return Disagreement(
+        source=origin.name,
+        product_key=str(rows[0].product_key),
+        label=answer.answer.labels[0],
+        confidence=answer.answer.confidences[0],
+        images_in_all=len(rows),
+        images=tuple(_image(row, disagrees=disagrees) for disagrees, row in ordered),
     )
 
 
-def _image(row: Row[*tuple[Any, ...]]) -> ProductImage:
-    return ProductImage(row.id, row.key, row.uri, row.label_1, row.confidence_1, bool(row.disagrees))
+def _image(row: AnyRow, *, disagrees: bool) -> ProductImage:
+    said = None if row.author is None else Said(row.author, row.label)
+    return ProductImage(row.id, row.key, row.uri, row.label_1, row.confidence_1, disagrees, said)

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cataloger.errors import MissingExtraError, OutputError
+from cataloger.templating import Filters, template_environment
 from cataloger.text import printable
 from cataloger.training.assessment import Evaluation
 from cataloger.training.findings import Mistake
 from cataloger.training.intervals import Share
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 PAGE = "report.html"
 TEMPLATE = "report.html.j2"
@@ -67,8 +64,10 @@ def render_page(evaluation: Evaluation) -> str:
     findings = evaluation.findings
     shown = findings.mistakes[:THUMBNAILS]
     pictures = thumbnails([evaluation.examples[mistake.index] for mistake in shown])
-    template = _environment().get_template(TEMPLATE)
+    filters: Filters = {"of_100": of_100, "interval": interval, "percent": percent, "joined": joined}
+    template = template_environment(__file__, filters).get_template(TEMPLATE)
     return template.render(
+        of_images=of_images,
         subject=evaluation.subject,
         findings=findings,
         report=findings.overall,
@@ -113,24 +112,6 @@ def percent(value: float | None) -> str:
 def joined(texts: Sequence[str]) -> str:
     """Return accepted labels as one text."""
     return printable(" or ".join(texts))
-
-
-def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "of_100": of_100,
-        "interval": interval,
-        "percent": percent,
-        "visible": printable,
-        "joined": joined,
-    }
-    environment.globals["of_images"] = of_images
-    return environment
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,11 +4,11 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Executable, Row
 
 from cataloger.db import schema as schemas
 from cataloger.db.session import connect, connected, is_new_sqlite_file, make_engine, redact
@@ -69,6 +69,10 @@ class Database:
                 logger.warning("%s; trying again in %.1f seconds", error, pause)
                 time.sleep(pause)
         raise AssertionError("unreachable: there is no last pause")
+
+    def rows(self, query: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
+        """Return all rows of a query, read in a transaction of its own as `run` does."""
+        return self.run(lambda connection: connection.execute(query).all(), read_only=True)
 
     def close(self) -> None:
         """Close all connections."""

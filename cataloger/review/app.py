@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
-import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -22,6 +21,7 @@ from cataloger.review import queue, words
 from cataloger.review.filters import Filters
 from cataloger.review.images import SIZES, Images, static_files
 from cataloger.review.security import Access, Guard, is_loopback
+from cataloger.templating import template_environment
 from cataloger.text import printable
 
 LARGEST_BODY = 2**20
@@ -64,9 +64,7 @@ def make_app(review: Review) -> ASGIApp:
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.state.review = review
     app.state.static = static_files()
-    loader = jinja2.PackageLoader("cataloger.review")
-    app.state.templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    app.state.templates.filters["visible"] = printable
+    app.state.templates = template_environment(__file__)
     return Guard(app, review.access)
 
 

@@ -19,6 +19,7 @@ from cataloger.explain import Explanation, explained, overlaid
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
 from cataloger.review.queue import AnyRow, find_shown
+from cataloger.thumbnails import fitted
 
 SIZES = (240, 900)
 MAP_LONGEST = 448
@@ -141,8 +142,7 @@ class Images:
 
 def _as_png(explanation: Explanation, label: str) -> bytes:
     heat = explanation.maps[explanation.labels.index(label)]
-    scale = MAP_LONGEST / max(explanation.width, explanation.height)
-    size = max(1, round(explanation.width * scale)), max(1, round(explanation.height * scale))
+    size = fitted(explanation.width, explanation.height, MAP_LONGEST)
     buffer = io.BytesIO()
     PillowImage.fromarray(overlaid(explanation.pixels, heat)).resize(size).save(buffer, "PNG")
     return buffer.getvalue()

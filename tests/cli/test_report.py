@@ -116,7 +116,26 @@ def examples(tmp_path_factory):
     return folder / "page.html"
 
 
-@pytest.mark.parametrize("page", ["hostile", "examples"])
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory):
+    """A page about the examples after a person, whose name is hostile, has spoken of some of them."""
+    folder = tmp_path_factory.mktemp("reviewed")
+    shutil.copytree(EXAMPLES, folder / "photos", ignore=shutil.ignore_patterns("*.md"))
+    names = sorted(path.name for path in (folder / "photos").iterdir())
+    (folder / "list.csv").write_text(
+        "path,sku\n" + "".join(f"photos/{name},P{n // 4}\n" for n, name in enumerate(names))
+    )
+    db = f"sqlite:///{folder}/a.db"
+    cataloger("tag", folder / "list.csv", "--product-column", "sku", "--db", db, "-q")
+    rows = [f"photos/{names[0]},Shoes,\n", f"photos/{names[4]},T-shirt,\n", f"photos/{names[1]},,not_product\n"]
+    (folder / "words.csv").write_text("key,label,verdict\n" + "".join(rows))
+    cataloger("corrections", "import", folder / "words.csv", "--author", "<b>ann\u202e", "--new-labels", "--db", db)
+    cataloger("tag", folder / "list.csv", "--product-column", "sku", "--db", db, "-q")
+    cataloger("report", "--db", db, "-o", folder / "page.html", "-q")
+    return folder / "page.html"
+
+
+@pytest.mark.parametrize("page", ["hostile", "examples", "reviewed"])
 def test_nothing_is_loaded_or_run(page, request):
     page = Page(request.getfixturevalue(page))
     assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "form", "base"} == set()
@@ -133,13 +152,33 @@ def test_nothing_is_loaded_or_run(page, request):
     assert "default-src 'none'" in policy
 
 
-@pytest.mark.parametrize("page", ["hostile", "examples"])
+@pytest.mark.parametrize("page", ["hostile", "examples", "reviewed"])
 def test_every_picture_is_a_jpeg_with_words_for_those_who_do_not_see_it(page, request):
     images = Page(request.getfixturevalue(page)).all("img")
     assert images
     for image in images:
         assert image["alt"].strip()
         assert base64.b64decode(image["src"].partition(",")[2]).startswith(b"\xff\xd8")
+
+
+def test_people_are_told_from_the_model_and_their_names_are_inert(reviewed):
+    text = " ".join(Page(reviewed).text.split())
+    assert "People have spoken of 3 of 20 images; 1 shows no product." in text
+    assert "<b>ann\\u202e says Shoes; the model:" in text
+    assert text.count("by hand") == 2
+    assert "People’s words moved 3." in text
+    assert "as <b>ann\\u202e says" in text
+    found = re.search(r"The model was right about (\d) of 2 \((\d+)%\)", text)
+    assert found
+    assert int(found[2]) == 50 * int(found[1])
+
+
+def test_a_page_of_a_named_run_shows_words_beside_what_it_found(reviewed):
+    cataloger("report", "--run", 1, "--db", f"sqlite:///{reviewed.parent}/a.db", "--no-maps", "-q")
+    text = " ".join(Page(Path("report.html")).text.split())
+    assert "marks their word beside it" in text
+    assert "<b>ann\\u202e says that it shows no product" in text
+    assert "by hand" not in text
 
 
 def test_failures_are_named_with_code_and_file(examples):

@@ -60,13 +60,13 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module", params=["hostile", "examples"])
+@pytest.fixture(scope="module", params=["hostile", "examples", "reviewed"])
 def path(request):
     """A page of each kind; the fixtures of the other file make them."""
     return request.getfixturevalue(request.param)
 
 
-hostile, examples = pages.hostile, pages.examples
+hostile, examples, reviewed = pages.hostile, pages.examples, pages.reviewed
 
 
 def opened(browser, path, **options):

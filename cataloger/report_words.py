@@ -1,0 +1,60 @@
+"""What people have said of the images that a report is about: who, of how many, and how often the model was right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, case, func, not_, or_, select
+from sqlalchemy.orm import aliased
+
+from cataloger.db.models import Corrected, Correction, Result
+from cataloger.report_answers import Answers, Said
+
+SEEN = aliased(Result, name="seen")
+"""The result that the person saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Words of one person that hold. no_product: of these, how many say that the image shows none.
+
+    judged: those that name the category of an image that has an answer and has not changed since. agreed: of these,
+    how many name the model's best label.
+    """
+
+    name: str
+    words: int
+    no_product: int
+    judged: int
+    agreed: int
+
+
+def authors(answers: Answers) -> tuple[Author, ...]:
+    """Count the words that hold now on the images of a report against its answers; most words first."""
+    has_changed = SEEN.content_hash != Result.content_hash
+    is_unchanged = or_(SEEN.content_hash.is_(None), Result.content_hash.is_(None), not_(has_changed))
+    is_judged = and_(Correction.verdict == "label", Result.status == "ok", is_unchanged)
+    counted = {
+        "no_product": Correction.verdict == "not_product",
+        "judged": is_judged,
+        "agreed": and_(is_judged, Correction.label == Result.label_1),
+    }
+    sums = [func.sum(case((condition, 1), else_=0)).label(name) for name, condition in counted.items()]
+    query = (
+        answers.results(Correction.author, func.count().label("words"), *sums)
+        .join(Corrected, Corrected.item_id == Result.item_id)
+        .join(Correction, Correction.id == Corrected.correction_id)
+        .outerjoin(SEEN, SEEN.id == Correction.result_id)
+        .group_by(Correction.author)
+    )
+    found = [
+        Author(row.author, row.words, *(int(row._mapping[name]) for name in counted))
+        for row in answers.database.rows(query)
+    ]
+    return tuple(sorted(found, key=lambda each: (-each.words, each.name)))
+
+
+def words_on(connection: Connection, item_ids: Sequence[int]) -> dict[int, Said]:
+    """Return the words that hold now of some images, by item."""
+    query = select(Correction.item_id, Correction.author, Correction.label)
+    query = query.join(Corrected, Corrected.correction_id == Correction.id).where(Corrected.item_id.in_(item_ids))
+    return {row.item_id: Said(row.author, row.label) for row in connection.execute(query)}
