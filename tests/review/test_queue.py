@@ -7,12 +7,18 @@ import pytest
 from cataloger.corrections import Word, correct
 from cataloger.errors import UsageError
 from cataloger.review.filters import ORDERS, Filters
-from cataloger.review.queue import find_shown, page, progress, results_of
+from cataloger.review.queue import Queue
+from cataloger.review.rows import find_shown, results_of
 
 
 @pytest.fixture
 def database(shared_database):
     return shared_database
+
+
+@pytest.fixture
+def queue(database, tagged):
+    return Queue(database)
 
 
 @pytest.fixture
@@ -29,8 +35,8 @@ def tagged(database, make_world, make):
     return world
 
 
-def keys(database, **filters):
-    rows, after = page(database, Filters(**filters))
+def keys(queue, **filters):
+    rows, after = queue.page(Filters(**filters))
     assert after is None
     return [row["key"] for row in rows]
 
@@ -43,11 +49,11 @@ def say(database, row, label, author="anna"):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_pages_hold_every_image_once(database, tagged, monkeypatch, order):
+def test_pages_hold_every_image_once(queue, monkeypatch, order):
     monkeypatch.setattr("cataloger.review.queue.PAGE", 1)
     found, after = [], None
     for _ in range(5):
-        rows, after = page(database, Filters(order=order), after)
+        rows, after = queue.page(Filters(order=order), after)
         found += [row["key"] for row in rows]
     assert after is None
     assert sorted(found) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
@@ -55,36 +61,36 @@ def test_pages_hold_every_image_once(database, tagged, monkeypatch, order):
         assert abs(found.index("a.jpg") - found.index("c.jpg")) == 1
 
 
-def test_filters_leave_what_fits_them(database, tagged):
-    assert keys(database, product="one") == ["a.jpg", "c.jpg"]
-    assert keys(database, category="Sock") == ["d.jpg"]
-    assert keys(database, below=0.5) == []
-    assert keys(database, source="/photos", run=tagged.run.id) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
-    assert keys(database, run=tagged.run.id + 1) == []
+def test_filters_leave_what_fits_them(queue, tagged):
+    assert keys(queue, product="one") == ["a.jpg", "c.jpg"]
+    assert keys(queue, category="Sock") == ["d.jpg"]
+    assert keys(queue, below=0.5) == []
+    assert keys(queue, source="/photos", run=tagged.run.id) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert keys(queue, run=tagged.run.id + 1) == []
 
 
-def test_what_is_reviewed_leaves_until_its_bytes_change(database, tagged, make):
-    row = page(database, Filters())[0][0]
+def test_what_is_reviewed_leaves_until_its_bytes_change(database, queue, tagged, make):
+    row = queue.page(Filters())[0][0]
     say(database, row, "Hat")
-    assert keys(database) == ["b.jpg", "c.jpg", "d.jpg"]
-    assert keys(database, reviewed="yes") == ["a.jpg"]
-    assert keys(database, reviewed="yes", category="Hat") == ["a.jpg"]
+    assert keys(queue) == ["b.jpg", "c.jpg", "d.jpg"]
+    assert keys(queue, reviewed="yes") == ["a.jpg"]
+    assert keys(queue, reviewed="yes", category="Hat") == ["a.jpg"]
     tagged.begin().sink.write([make.good("a.jpg", "v2", content="2", product_key="one")])
-    (again,) = [row for row in page(database, Filters())[0] if row["key"] == "a.jpg"]
+    (again,) = [row for row in queue.page(Filters())[0] if row["key"] == "a.jpg"]
     assert again["word"]["outdated"]
     assert (again["word"]["label"], again["word"]["result"]) == ("Hat", row["result"])
-    assert keys(database, reviewed="yes") == []
-    assert progress(database, Filters(), "anna").reviewed == 0
+    assert keys(queue, reviewed="yes") == []
+    assert queue.progress(Filters(), "anna").reviewed == 0
 
 
-def test_progress_counts_all_and_mine(database, tagged):
-    rows = page(database, Filters())[0]
+def test_progress_counts_all_and_mine(database, queue):
+    rows = queue.page(Filters())[0]
     say(database, rows[0], "Dress")
     say(database, rows[2], "Sock", "ben")
-    found = progress(database, Filters(reviewed="no"), "anna")
+    found = queue.progress(Filters(reviewed="no"), "anna")
     assert (found.images, found.reviewed, found.named, found.agreed) == (4, 2, 2, 1)
     assert (found.my_reviewed, found.my_named, found.my_agreed) == (1, 1, 1)
-    assert progress(database, Filters(product="nobody's"), "anna").images == 0
+    assert queue.progress(Filters(product="nobody's"), "anna").images == 0
 
 
 def test_only_images_with_an_answer_that_are_there_can_be_shown(database, tagged):
@@ -94,8 +100,8 @@ def test_only_images_with_an_answer_that_are_there_can_be_shown(database, tagged
     assert find_shown(database, 10**30) is None
 
 
-def test_a_result_counts_only_for_its_own_item(database, tagged):
-    first, second = page(database, Filters())[0][:2]
+def test_a_result_counts_only_for_its_own_item(database, queue):
+    first, second = queue.page(Filters())[0][:2]
     own = Word(first["item"], "not_product", None, expected=None, result_id=first["result"])
     foreign = Word(second["item"], "not_product", None, expected=None, result_id=first["result"])
     assert results_of(database, [own]) == {first["item"]: first["result"]}
