@@ -115,6 +115,7 @@ def measure(reviewer: Reviewer) -> None:
     """Time all requests and print them."""
     print(f"{'milliseconds':34}   first  median  longest", flush=True)
     show("the page itself", timed(lambda: reviewer.client.get("/").raise_for_status(), PAGES))
+    show("the categories", timed(lambda: reviewer.client.get("/api/labels/1").raise_for_status(), PAGES))
     for name, query in QUERIES.items():
         show(name, _timed_pages(reviewer, query))
     for name in ("least confident first", "one category", "one run"):

@@ -1,11 +1,16 @@
 """The queue on each engine: what is in it, in which order, and how far the reviewers are."""
 
+import time
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 import pytest
+from sqlalchemy import insert
 
 from cataloger.corrections import Word, correct
+from cataloger.db.models import Corrected, Correction
 from cataloger.errors import UsageError
+from cataloger.ledger import digest
 from cataloger.review.filters import ORDERS, Filters
 from cataloger.review.queue import Queue
 from cataloger.review.rows import find_shown, results_of
@@ -114,3 +119,68 @@ def test_a_query_string_comes_back_as_it_was():
     assert Filters.parse([*parse_qsl(filters.query()), ("product", "")]) == filters
     with pytest.raises(UsageError, match="unknown filter 'colour'"):
         Filters.parse([("colour", "red")])
+
+
+def test_orders_go_by_their_values_and_then_by_confidence(database, queue):
+    def place(row):
+        label, confidence = row["answers"][0]
+        lead = {"category": label, "product": digest(row["product"]) if row["product"] else "", "run": -row["run"]}
+        return lead, confidence, row["item"]
+
+    for order in ORDERS:
+        rows = [place(row) for row in queue.page(Filters(order=order))[0]]
+        assert rows == sorted(rows, key=lambda row: (row[0].get(order, 0), *row[1:]))
+
+
+def test_images_that_a_run_adds_are_there_at_once(queue, tagged, make):
+    tagged.begin().sink.write([make.good("f.jpg"), make.bad("g.jpg")])
+    assert keys(queue) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "f.jpg"]
+
+
+def test_a_large_ledger_is_read_again_beside_the_work(database, tagged, make, monkeypatch):
+    monkeypatch.setattr("cataloger.review.queue.QUICK", 0)
+    monkeypatch.setattr("cataloger.review.queue.PAUSE", 0)
+    queue = Queue(database)
+    tagged.begin().sink.write([make.good("f.jpg"), make.good("a.jpg", "v2", labels=("Sock", "Hat"))])
+    assert keys(queue, category="Sock") == ["d.jpg"]
+    for _ in range(500):
+        if keys(queue, category="Sock") == ["a.jpg", "d.jpg"]:
+            break
+        time.sleep(0.01)
+    assert keys(queue) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "f.jpg"]
+
+
+def test_a_row_is_shown_as_it_is_now_even_if_the_queue_has_not_seen_that(database, tagged, make, monkeypatch):
+    monkeypatch.setattr("cataloger.review.queue.QUICK", 0)
+    monkeypatch.setattr("cataloger.review.queue.PAUSE", 1e9)
+    queue = Queue(database)
+    tagged.begin().sink.write([make.good("a.jpg", "v2", labels=("Sock", "Hat"))])
+    assert [row["answers"][0][0] for row in queue.page(Filters())[0]] == ["Sock", "dress", "Hat", "Sock"]
+    assert keys(queue, category="Dress") == []
+
+
+def test_a_word_with_a_lower_number_that_is_committed_later_counts(database, queue, tagged):
+    rows = queue.page(Filters())[0]
+    for row, number in zip(rows, (60, 40), strict=False):
+        values = {
+            "id": number,
+            "item_id": row["item"],
+            "label": "Dress",
+            "author": "anna",
+            "corrected_at": datetime.now(UTC),
+        }
+        with database.begin() as connection:
+            connection.execute(insert(Correction), values)
+            connection.execute(insert(Corrected), {"item_id": row["item"], "correction_id": number})
+        queue.progress(Filters(), "anna")
+    assert keys(queue) == ["c.jpg", "d.jpg"]
+    assert queue.progress(Filters(), "anna").my_reviewed == 2
+
+
+def test_what_others_take_back_is_open_again(database, queue, tagged):
+    for _ in range(2):
+        tagged.say("b.jpg", "not_product")
+        assert keys(queue) == ["a.jpg", "c.jpg", "d.jpg"]
+        assert queue.progress(Filters(), "ann").named == 0
+        tagged.say("b.jpg", "withdrawn")
+        assert keys(queue) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
