@@ -24,7 +24,7 @@ CHUNK = 20_000
 BLOCK = 2**16
 UNKNOWN = -1
 PRODUCT_DIGITS = 13
-"""Of the hash of a product: as many as JavaScript has exact integers for."""
+"""Of the hash of a product, so that the number stays below LARGEST_ID; others may share it, but hardly one does."""
 
 Mask = NDArray[np.bool_]
 Where = NDArray[np.int32] | slice

@@ -102,7 +102,7 @@ function tile(row) {
   made.setAttribute("aria-selected", "false");
   made.dataset.item = row.item;
   const thumb = element("div", null, {className: "thumb"});
-  const image = element("img", null, {alt: "", loading: "lazy", decoding: "async", src: "/image/" + row.item + "/240.jpg?" + row.result});
+  const image = element("img", null, {alt: "", loading: "lazy", decoding: "async", fetchPriority: "low", src: "/image/" + row.item + "/240.jpg?" + row.result});
   image.addEventListener("error", () => { thumb.textContent = "no picture"; });
   thumb.append(image);
   made.append(thumb, element("span", null, {className: "tick", ariaHidden: "true"}), element("span", null, {className: "says"}), element("span", null, {className: "word"}));
@@ -148,7 +148,7 @@ function show(row, {focus = true} = {}) {
   showAnswers();
   loadLabels(row.source);
   const next = rows[rows.indexOf(row) + 1];
-  if (next) new Image().src = pictureOf(next);
+  if (next) Object.assign(new Image(), {fetchPriority: "high", src: pictureOf(next)});
   if (rows.length - rows.indexOf(row) < 20) loadMore();
 }
 
