@@ -24,7 +24,7 @@ from review_rows import serving
 
 ITEMS = 100
 LOADS = 5
-PACES = {0.5: "", 0.0: "order=category"}
+PACES = {0.25: "", 0.0: "order=category"}
 """Seconds between keys, and which images; two reviewers have others again."""
 TOGETHER = ("decision=accept", "category=Dress")
 KEYS = {"accept": "Enter", "choose the second": "2", "skip": "s", "undo": "u"}

@@ -88,9 +88,8 @@ class Queue:
         with self._lock:
             snapshot = self._renewed()
             found = snapshot.after(filters, sources, cursor, PAGE)
-        items = [int(item) for item in snapshot.items[found]]
-        following = json.dumps(snapshot.place(filters.order, found[-1])) if len(found) == PAGE else None
-        return read_rows(self._database, filters, items), following
+            following = json.dumps(snapshot.place(filters.order, found[-1])) if len(found) == PAGE else None
+        return read_rows(self._database, filters, snapshot.items[found].tolist()), following
 
     def progress(self, filters: Filters, author: str) -> Progress:
         """Count over all images of a queue, reviewed or not."""
