@@ -6,13 +6,13 @@ recording of every row. A million images take about 80 MB.
 
 import bisect
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Correction, Item, Result
@@ -180,13 +180,22 @@ COLUMNS = (
 )
 
 
-def _pages(database: Database) -> Iterable[Sequence[AnyRow]]:
+def _pages(database: Database) -> Iterator[Sequence[AnyRow]]:
     """Yield the columns of all images that may be shown, by rising id."""
-    ordered = shown(*COLUMNS).order_by(Item.id).limit(CHUNK)
-    following = ordered
-    while rows := database.run(lambda connection: connection.execute(following).all(), read_only=True):  # noqa: B023
+    last: int | None = 0
+    while last is not None:
+        rows, last = database.run(lambda connection: _page(connection, last), read_only=True)  # noqa: B023
         yield rows
-        following = ordered.where(Item.id > rows[-1].id)
+
+
+def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int | None]:
+    """Return the rows behind an id, and the id that they reach to; None behind the last one."""
+    ids = select(Item.id).where(Item.id > last).order_by(Item.id).limit(CHUNK).subquery()
+    end = connection.scalar(select(func.max(ids.c.id)))
+    if end is None:
+        return [], None
+    # With both ends: PostgreSQL would go through all rows behind the first one, and sort them, without statistics.
+    return connection.execute(shown(*COLUMNS).where(Item.id > last, Item.id <= end).order_by(Item.id)).all(), end
 
 
 def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
