@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select
 from cataloger.db.database import Database
 from cataloger.db.models import Correction, Item, Result
 from cataloger.ledger import digest
-from cataloger.review.filters import ORDERS, Filters
+from cataloger.review.filters import Filters
 from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, AnyRow, shown
 
 CHUNK = 20_000
@@ -77,18 +77,16 @@ class Snapshot:
         chunks = [_columns((), codes), *(_columns(rows, codes) for rows in _pages(database))]
         columns = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
         made = cls(time.perf_counter() - started, codes, *columns)
-        made.orders.update({name: np.lexsort(made._keys(name)).astype(np.int32) for name in ORDERS})
+        made._sort()
         return made
 
-    def _keys(self, order: str) -> list[NDArray[Any]]:
-        """Return what an order goes by, the last one first; of equal ones the smaller item comes first anyway."""
-        leading: dict[str, Callable[[], list[NDArray[Any]]]] = {
-            "confidence": list,
-            "category": lambda: [self._alphabetical()[self.labels]],
-            "product": lambda: [self.products],
-            "run": lambda: [-self.runs],
-        }
-        return [self.confidences, *leading[order]()]
+    def _sort(self) -> None:
+        """Put the images in each order; of those that are equal in it, the smaller item comes first."""
+        plain = np.argsort(self.confidences, kind="stable").astype(np.int32)
+        leading = {"category": self._alphabetical()[self.labels], "product": self.products, "run": -self.runs}
+        self.orders["confidence"] = plain
+        for order, values in leading.items():
+            self.orders[order] = plain[np.argsort(values[plain], kind="stable")]
 
     def _alphabetical(self) -> NDArray[np.int32]:
         ranks = np.empty(len(self.codes), np.int32)
