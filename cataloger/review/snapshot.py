@@ -68,7 +68,7 @@ class Snapshot:
     states: NDArray[np.int8]
     words: NDArray[np.int32]
     authors: NDArray[np.int32]
-    orders: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    orders: dict[str, NDArray[np.int32]] = field(init=False, default_factory=dict)
 
     @classmethod
     def read(cls, database: Database) -> Self:
@@ -83,8 +83,12 @@ class Snapshot:
     def _sort(self) -> None:
         """Put the images in each order; of those that are equal in it, the smaller item comes first."""
         plain = np.argsort(self.confidences, kind="stable").astype(np.int32)
-        leading = {"category": self._alphabetical()[self.labels], "product": self.products, "run": -self.runs}
         self.orders["confidence"] = plain
+        leading: dict[str, NDArray[Any]] = {
+            "category": self._alphabetical()[self.labels],
+            "product": self.products,
+            "run": -self.runs,
+        }
         for order, values in leading.items():
             self.orders[order] = plain[np.argsort(values[plain], kind="stable")]
 
@@ -121,13 +125,12 @@ class Snapshot:
         found: list[NDArray[np.int32]] = [order[:0]]
         while start < len(order) and sum(map(len, found)) < most:
             block = order[start : start + BLOCK]
-            found.append(block[self._fits(filters, sources, block) & self._is_wanted(filters.reviewed, block)])
+            fits = self._fits(filters, sources, block)
+            if filters.reviewed != "any":
+                fits &= (self.states[block] == OPEN) == (filters.reviewed == "no")
+            found.append(block[fits])
             start += BLOCK
         return np.concatenate(found)[:most]
-
-    def _is_wanted(self, reviewed: str, where: Where) -> Mask | bool:
-        states = self.states[where]
-        return {"no": states == OPEN, "yes": states != OPEN, "any": True}[reviewed]
 
     def _fits(self, filters: Filters, sources: Collection[int] | None, where: Where) -> Mask:
         """Return which images pass all filters but `reviewed`."""
@@ -180,20 +183,21 @@ COLUMNS = (
 
 def _pages(database: Database) -> Iterator[Sequence[AnyRow]]:
     """Yield the columns of all images that may be shown, by rising id."""
-    last: int | None = 0
-    while last is not None:
-        rows, last = database.run(lambda connection: _page(connection, last), read_only=True)  # noqa: B023
+    last = 0
+    while page := database.run(lambda connection: _page(connection, last), read_only=True):  # noqa: B023
+        rows, last = page
         yield rows
 
 
-def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int | None]:
-    """Return the rows behind an id, and the id that they reach to; None behind the last one."""
+def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int] | None:
+    """Return the rows behind an id, and the id that they reach to; None if there is no image behind it."""
     ids = select(Item.id).where(Item.id > last).order_by(Item.id).limit(CHUNK).subquery()
     end = connection.scalar(select(func.max(ids.c.id)))
     if end is None:
-        return [], None
+        return None
     # With both ends: PostgreSQL would go through all rows behind the first one, and sort them, without statistics.
-    return connection.execute(shown(*COLUMNS).where(Item.id > last, Item.id <= end).order_by(Item.id)).all(), end
+    query = shown(*COLUMNS).where(Item.id > last, Item.id <= end).order_by(Item.id)
+    return connection.execute(query).all(), end
 
 
 def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
