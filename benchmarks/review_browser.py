@@ -26,7 +26,7 @@ ITEMS = 100
 LOADS = 5
 PACES = {0.25: "", 0.0: "order=category"}
 """Seconds between keys, and which images; two reviewers have others again."""
-TOGETHER = ("decision=accept", "category=Dress")
+TOGETHER = ("decision=accept", "decision=accept&order=category")
 KEYS = {"accept": "Enter", "choose the second": "2", "skip": "s", "undo": "u"}
 
 IS_DRAWN = """() => {
