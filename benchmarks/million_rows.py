@@ -156,7 +156,7 @@ def fill_table(database: Database, name: str, images: Iterator[str], start: int 
     table = Table(name, MetaData(), *columns)
     with database.begin() as connection:
         table.create(connection, checkfirst=True)
-        for chunk in _chunks(enumerate(images, start=start)):
+        for chunk in chunks(enumerate(images, start=start)):
             connection.execute(insert(table), [{"id": number, "image": image} for number, image in chunk])
 
 
@@ -168,14 +168,14 @@ def copy_ledger(database: Database, source: str, known: int, rows: int) -> None:
         results = {row["item_id"]: row for row in connection.execute(select(Result.__table__)).mappings()}
         originals = [(items[str(number)], results[items[str(number)]["id"]]) for number in range(known)]
         offset = 1 + max(connection.scalar(select(func.max(table.id))) or 0 for table in (Item, Result))
-        for chunk in _chunks(iter(range(known, rows))):
-            copies = [_copy(*originals[number % known], number, offset) for number in chunk]
+        for chunk in chunks(iter(range(known, rows))):
+            copies = [copied(*originals[number % known], number, offset) for number in chunk]
             for table, position in ((Item, 0), (Result, 1), (Current, 2)):
                 connection.execute(insert(table), [copy[position] for copy in copies])
-        _go_on_counting(connection)
+        go_on_counting(connection)
 
 
-def _go_on_counting(connection: Connection) -> None:
+def go_on_counting(connection: Connection) -> None:
     """Have PostgreSQL number new rows after the copies, which came with numbers of their own."""
     if connection.dialect.name == "postgresql":
         for table in (Item.__tablename__, Result.__tablename__):
@@ -187,18 +187,18 @@ def _go_on_counting(connection: Connection) -> None:
             )
 
 
-def _copy(item: Any, result: Any, number: int, offset: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def copied(item: Any, result: Any, number: int, offset: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     identity, key = offset + number, str(number)
-    copied = {**item, "id": identity, "key": key, "key_hash": digest(key), "product_key": key}
+    row = {**item, "id": identity, "key": key, "key_hash": digest(key), "product_key": key}
     pointer = {"item_id": identity, "weights_id": result["weights_id"], "result_id": identity, "latest_id": identity}
-    return copied, {**result, "id": identity, "item_id": identity}, pointer
+    return row, {**result, "id": identity, "item_id": identity}, pointer
 
 
 def _by_key(connection: Connection, query: Any) -> dict[str, Any]:
     return {row["key"]: row for row in connection.execute(query).mappings()}
 
 
-def _chunks(values: Iterator[Any]) -> Iterator[list[Any]]:
+def chunks(values: Iterator[Any]) -> Iterator[list[Any]]:
     while chunk := list(islice(values, CHUNK)):
         yield chunk
 

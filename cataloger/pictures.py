@@ -5,11 +5,13 @@ without its query string; or bytes in a column of a table that lies in the same 
 """
 
 import hashlib
+import io
 import os
 import threading
 from dataclasses import fields, replace
 from typing import Any, Self
 
+from PIL import Image as PillowImage
 from sqlalchemy import Connection, Row, select
 
 from cataloger.db.database import Database
@@ -20,7 +22,7 @@ from cataloger.download import Downloader
 from cataloger.errors import CatalogerError, ImageError, UnavailableError
 from cataloger.fetch import read_file
 from cataloger.options import Limits, PreprocessSpec, TableOptions, WebOptions
-from cataloger.preprocess import load
+from cataloger.preprocess import FORMATS, load
 from cataloger.records import Failure, Fetched, Item
 from cataloger.run_records import last_table
 from cataloger.sources.locations import OUTSIDE_ROOT, SCHEMES
@@ -170,5 +172,14 @@ def thumbnail(data: bytes, longest: int, *, limits: Limits | None = None) -> byt
     longest: of its sides, pixels; a smaller image keeps its size. It is decoded in this process, with the limits and
     the formats of tagging: an image that is recorded as ok has been through the same decoder before, in a child.
     """
-    loaded = load(data, PreprocessSpec(size=longest), limits or Limits())
+    loaded = load(data, PreprocessSpec(size=_needed(data, longest)), limits or Limits())
     return as_jpeg(loaded.pixels, loaded.width, loaded.height, longest)
+
+
+def _needed(data: bytes, longest: int) -> int:
+    """Return the side of the square to decode to, pixels: a small image need not be enlarged first."""
+    try:
+        with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
+            return min(longest, max(image.size))
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, the decoder says it better
+        return longest

@@ -17,9 +17,11 @@ from cataloger.db.database import Database
 from cataloger.db.types import storable
 from cataloger.errors import CatalogerError, DatabaseError, ImageError, UsageError
 from cataloger.review import filters as filtering
-from cataloger.review import queue, words
+from cataloger.review import words
 from cataloger.review.filters import Filters
 from cataloger.review.images import SIZES, Images, static_files
+from cataloger.review.queue import Queue
+from cataloger.review.rows import LARGEST_ID, sources
 from cataloger.review.security import Access, Guard, is_loopback
 from cataloger.templating import template_environment
 from cataloger.text import printable
@@ -36,6 +38,7 @@ class Review:
     """What the routes work with. author: who speaks where nobody has given a name."""
 
     database: Database
+    queue: Queue
     images: Images
     access: Access
     labels: words.Labels
@@ -99,16 +102,16 @@ def _page(request: Request) -> Response:
     review, problem, status, filters = _of(request), "", 200, Filters()
     try:
         filters = Filters.parse(request.query_params.multi_items())
-        sources = queue.sources(review.database)
-        chosen = next((number for number, name in sources.items() if name == filters.source), None)
+        known = sources(review.database)
+        chosen = next((number for number, name in known.items() if name == filters.source), None)
         categories = review.labels.read(chosen)
     except CatalogerError as error:
         problem, status = printable(str(error)), _failed(request, error).status_code
-        sources, categories = {}, []
+        known, categories = {}, []
     values = {
         "filters": filters,
         "query": filters.query(),
-        "sources": _choices(sources.values(), filters.source),
+        "sources": _choices(known.values(), filters.source),
         "categories": _choices(categories, filters.category),
         "orders": filtering.ORDERS,
         "decisions": _choices(filtering.DECISIONS, ""),
@@ -158,17 +161,17 @@ def _session(request: Request) -> Response:
 def _queue(request: Request) -> Response:
     pairs = request.query_params.multi_items()
     filters = Filters.parse([pair for pair in pairs if pair[0] != "after"])
-    rows, following = queue.page(_of(request).database, filters, request.query_params.get("after"))
+    rows, following = _of(request).queue.page(filters, request.query_params.get("after"))
     return _json({"rows": rows, "after": following})
 
 
 def _progress(request: Request) -> Response:
     filters = Filters.parse(request.query_params.multi_items())
-    return _json(asdict(queue.progress(_of(request).database, filters, _author(request))))
+    return _json(asdict(_of(request).queue.progress(filters, _author(request))))
 
 
 def _labels(request: Request) -> Response:
-    return _json(_of(request).labels.read(min(request.path_params["source"], queue.LARGEST_ID)))
+    return _json(_of(request).labels.read(min(request.path_params["source"], LARGEST_ID)))
 
 
 async def _words(request: Request) -> Response:

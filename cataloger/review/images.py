@@ -18,7 +18,7 @@ from cataloger.errors import BundleError, CatalogerError, ImageError
 from cataloger.explain import Explanation, explained, overlaid
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
-from cataloger.review.queue import AnyRow, find_shown
+from cataloger.review.rows import AnyRow, find_shown
 from cataloger.thumbnails import fitted
 
 SIZES = (240, 900)

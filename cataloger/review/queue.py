@@ -1,50 +1,39 @@
 """The images to review, page by page, and how far the reviewers are."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, func, or_, select
 
-from cataloger.corrections import Word
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Corrected, Correction, Current, Item, Result, Source
-from cataloger.errors import UsageError
+from cataloger.db.models import Correction, Result, Run, Source
+from cataloger.errors import CatalogerError, UsageError
 from cataloger.review.filters import Filters
+from cataloger.review.rows import LARGEST_ID, read_rows
+from cataloger.review.snapshot import Snapshot
 
 PAGE = 60
-LARGEST_ID = 2**53
-
-AnyRow = Row[*tuple[Any, ...]]
-SEEN = aliased(Result, name="seen")
-"""The result that the person saw whose word holds."""
-ITEM_COLUMNS = (Item.id, Item.key, Item.product_key, Item.source_id, Source.name.label("source"))
-ANSWER_COLUMNS = tuple(
-    getattr(Result, f"{name}_{n}") for name in ("label", "confidence") for n in range(1, TOP_K + 1)
-)
-RESULT_COLUMNS = (Result.id.label("result_id"), Result.run_id, Result.decision, *ANSWER_COLUMNS)
-WORD_COLUMNS = (
-    *(Correction.id.label("correction_id"), Correction.verdict, Correction.label.label("word")),
-    *(Correction.author, Correction.corrected_at, Correction.result_id.label("seen_id")),
-)
-# The bytes have changed since, so that somebody should look again; null and false mean that the word fits.
-IS_OUTDATED: ColumnElement[bool] = SEEN.content_hash != Result.content_hash
-IS_OPEN = or_(Correction.id.is_(None), IS_OUTDATED)
-IS_REVIEWED = and_(
-    Correction.id.is_not(None), or_(SEEN.content_hash.is_(None), Result.content_hash.is_(None), ~IS_OUTDATED)
-)
-IS_NAMED = and_(IS_REVIEWED, Correction.verdict == "label")
-IS_AGREED = and_(IS_NAMED, Correction.label == func.coalesce(SEEN.label_1, Result.label_1))
+RENEWED_AT_ONCE = 500
+OVERLAP = 1000
+"""So many of the newest words are looked for again: they may be committed in another order than numbered."""
+QUICK = 0.05
+"""Seconds that a reviewer may wait for the ledger to be read again."""
+PAUSE = 10
+"""So many times as long as reading a large ledger takes, until it is read again."""
 
 LEADING_KINDS: dict[str, list[tuple[type, ...]]] = {
     "confidence": [],
     "category": [(str,)],
-    "product": [(str,)],
+    "product": [(int,)],
     "run": [(int,)],
 }
 """Of the values that each order goes by, before the confidence and the item."""
+Stamp = tuple[Any, ...]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,121 +52,104 @@ class Progress:
     my_agreed: int
 
 
-def page(database: Database, filters: Filters, after: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the next images as plain JSON values, and what to pass as `after` to get those behind them.
+@dataclass(slots=True)
+class Held:
+    """What is known of the ledger. stamp: differs once a run has written. heard: the newest correction that is in it.
 
-    Raises UsageError for an `after` that is none.
+    recent: the numbers around that one that are in it. due: when the ledger may be read again.
     """
-    keys = _sort_keys(filters.order)
-    query = _matching(filters).add_columns(*keys).order_by(*keys).limit(PAGE)
-    if after is not None:
-        query = query.where(_is_behind(keys, _cursor(after, filters.order)))
-    with database.read() as connection:
-        rows = connection.execute(query).all()
-    following = json.dumps(list(rows[-1][-len(keys) :])) if len(rows) == PAGE else None
-    return [_as_json(row) for row in rows], following
+
+    snapshot: Snapshot
+    stamp: Stamp
+    heard: int
+    due: float
+    recent: set[int] = field(default_factory=set)
 
 
-def progress(database: Database, filters: Filters, author: str) -> Progress:
-    """Count over all images of a queue, reviewed or not."""
-    is_mine = Correction.author == author
-    counted = (IS_REVIEWED, IS_NAMED, IS_AGREED)
-    wanted = [*counted, *(and_(condition, is_mine) for condition in counted)]
-    sums = [func.coalesce(func.sum(case((condition, 1), else_=0)), 0) for condition in wanted]
-    query = _shown(func.count(), *sums).where(*_conditions(filters))
-    with database.read() as connection:
-        return Progress(*map(int, connection.execute(query).one()))
+class Queue:
+    """What is to be reviewed. Reads the whole ledger when it is made, and again, beside its work, after a run.
+
+    What people say counts at once, whoever has recorded it. Safe to use from several threads.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._held = self._read()
+
+    def page(self, filters: Filters, after: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
+        """Return the next images as plain JSON values, and what to pass as `after` to get those behind them.
+
+        Raises UsageError for an `after` that is none.
+        """
+        cursor = None if after is None else _cursor(after, filters.order)
+        sources = self._sources(filters)
+        with self._lock:
+            snapshot = self._renewed()
+            found = snapshot.after(filters, sources, cursor, PAGE)
+            following = json.dumps(snapshot.place(filters.order, found[-1])) if len(found) == PAGE else None
+        return read_rows(self._database, filters, snapshot.items[found].tolist()), following
+
+    def progress(self, filters: Filters, author: str) -> Progress:
+        """Count over all images of a queue, reviewed or not."""
+        sources = self._sources(filters)
+        with self._lock:
+            everybody, me = self._renewed().count(filters, sources, author)
+        return Progress(*everybody, *me[1:])
+
+    def _sources(self, filters: Filters) -> list[int] | None:
+        if not filters.source:
+            return None
+        query = select(Source.id).where(or_(Source.name == filters.source, Source.root == filters.source))
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
+
+    def _renewed(self) -> Snapshot:
+        """Return what holds now; of a large ledger that runs write to, what held lately, and all words since."""
+        with self._database.read() as connection:
+            is_old = _stamp(connection) != self._held.stamp
+        if is_old and self._held.snapshot.seconds < QUICK:
+            self._held = self._read()
+        elif is_old and time.monotonic() > self._held.due and self._reading.acquire(blocking=False):
+            threading.Thread(target=self._read_aside, daemon=True).start()
+        with self._database.read() as connection:
+            _hear(connection, self._held)
+        return self._held.snapshot
+
+    def _read_aside(self) -> None:
+        try:
+            held = self._read()
+            with self._lock:
+                self._held = held
+        except CatalogerError as error:
+            logger.warning("the queue stays as it was: %s", error)
+        finally:
+            self._reading.release()
+
+    def _read(self) -> Held:
+        # What is written meanwhile may be missed, so that it must count as new.
+        with self._database.read() as connection:
+            stamp, heard = _stamp(connection), connection.scalar(select(func.max(Correction.id))) or 0
+        snapshot = Snapshot.read(self._database)
+        return Held(snapshot, stamp, heard, time.monotonic() + PAUSE * snapshot.seconds)
 
 
-def find_shown(database: Database, item_id: int) -> AnyRow | None:
-    """Return the row of one image that may be shown, with the columns of `page`; None if there is no such one."""
-    if item_id > LARGEST_ID:  # no engine has a number for it
-        return None
-    query = _shown(*ITEM_COLUMNS, *RESULT_COLUMNS, Source.weights_id).where(Item.id == item_id)
-    with database.read() as connection:
-        return connection.execute(query).one_or_none()
+def _stamp(connection: Connection) -> Stamp:
+    """Return what differs after every step of a run."""
+    runs = select(func.max(Run.id), func.count(Run.ended_at))
+    return (connection.scalar(select(func.max(Result.id))), *connection.execute(runs).one())
 
 
-def source_of(database: Database, item_ids: list[int]) -> dict[int, int]:
-    """Return item -> source of those items that exist."""
-    with database.read() as connection:
-        rows = connection.execute(select(Item.id, Item.source_id).where(Item.id.in_(item_ids)))
-        return {row.id: row.source_id for row in rows}
-
-
-def results_of(database: Database, words: Sequence[Word]) -> dict[int, int]:
-    """Return item -> the result that its word names, of those that are there and belong to their item."""
-    wanted = {word.item_id: word.result_id for word in words}
-    query = select(Result.id, Result.item_id).where(Result.id.in_([n for n in wanted.values() if n is not None]))
-    with database.read() as connection:
-        return {row.item_id: row.id for row in connection.execute(query) if wanted.get(row.item_id) == row.id}
-
-
-def sources(database: Database) -> dict[int, str]:
-    """Return the sources that have been tagged: id -> name."""
-    query = select(Source.id, Source.name).where(Source.weights_id.is_not(None)).order_by(Source.name, Source.id)
-    with database.read() as connection:
-        return {row.id: row.name for row in connection.execute(query)}
-
-
-def _shown(*columns: Any) -> Select[Any]:
-    """Select from the images that are there and have an answer of the model that their source is pinned to."""
-    return (
-        select(*columns)
-        .select_from(Item)
-        .join(Source, Source.id == Item.source_id)
-        .join(Current, and_(Current.item_id == Item.id, Current.weights_id == Source.weights_id))
-        .join(Result, Result.id == Current.result_id)
-        .outerjoin(Corrected, Corrected.item_id == Item.id)
-        .outerjoin(Correction, Correction.id == Corrected.correction_id)
-        .outerjoin(SEEN, SEEN.id == Correction.result_id)
-        .where(Item.gone_run_id.is_(None), Result.status == "ok")
-    )
-
-
-def _matching(filters: Filters) -> Select[Any]:
-    query = _shown(*ITEM_COLUMNS, *RESULT_COLUMNS, *WORD_COLUMNS, case((IS_OUTDATED, 1), else_=0).label("outdated"))
-    state = {"no": [IS_OPEN], "yes": [IS_REVIEWED], "any": []}[filters.reviewed]
-    return query.where(*_conditions(filters), *state)
-
-
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """Return the conditions of all filters but `reviewed`."""
-    wanted: dict[str, Callable[[Any], ColumnElement[bool]]] = {
-        "below": lambda value: Result.confidence_1 < value,
-        "decision": lambda value: Result.decision == value,
-        "category": lambda value: or_(Result.label_1 == value, Correction.label == value),
-        "run": lambda value: Result.run_id == value,
-        "product": lambda value: Item.product_key == value,
-        "source": lambda value: or_(Source.name == value, Source.root == value),
-    }
-    values = {name: getattr(filters, name) for name in wanted}
-    return [wanted[name](value) for name, value in values.items() if value not in (None, "")]
-
-
-def _sort_keys(order: str) -> list[Any]:
-    """Return the columns that images are ordered by, all rising; the last one tells any two apart."""
-    before: dict[str, list[Any]] = {
-        "confidence": [],
-        "category": [Result.label_1],
-        "product": [func.coalesce(Item.product_hash, "")],
-        "run": [-Result.run_id],
-    }
-    return [column.label(f"key_{n}") for n, column in enumerate([*before[order], Result.confidence_1, Item.id])]
-
-
-def _is_behind(keys: list[Any], values: list[Any]) -> ColumnElement[bool]:
-    """Return the condition that a row comes behind one with these values."""
-    columns = [key.element for key in keys]
-    return or_(
-        *(
-            and_(
-                *(equal == value for equal, value in zip(columns[:n], values[:n], strict=True)),
-                columns[n] > values[n],
-            )
-            for n in range(len(columns))
-        )
-    )
+def _hear(connection: Connection, held: Held) -> None:
+    """Take in what people have said since the last time."""
+    query = select(Correction.id, Correction.item_id).where(Correction.id > held.heard - OVERLAP)
+    said = {row.id: row.item_id for row in connection.execute(query) if row.id not in held.recent}
+    items = list(dict.fromkeys(said.values()))
+    for start in range(0, len(items), RENEWED_AT_ONCE):
+        held.snapshot.renew(connection, items[start : start + RENEWED_AT_ONCE])
+    held.heard = max(held.heard, *said, 0)
+    held.recent = {number for number in held.recent.union(said) if number > held.heard - OVERLAP}
 
 
 def _cursor(after: str, order: str) -> list[Any]:
@@ -192,34 +164,3 @@ def _cursor(after: str, order: str) -> list[Any]:
     if not is_known or not all(abs(value) < LARGEST_ID for value in values if not isinstance(value, str)):
         raise UsageError("after: this is not the end of a page")
     return values
-
-
-def _as_json(row: AnyRow) -> dict[str, Any]:
-    labels = [getattr(row, f"label_{rank}") for rank in range(1, TOP_K + 1)]
-    confidences = [getattr(row, f"confidence_{rank}") for rank in range(1, TOP_K + 1)]
-    return {
-        "item": row.id,
-        "result": row.result_id,
-        "run": row.run_id,
-        "source": row.source_id,
-        "source_name": row.source,
-        "key": row.key,
-        "product": row.product_key,
-        "decision": row.decision,
-        "answers": [[label, share] for label, share in zip(labels, confidences, strict=True) if label is not None],
-        "word": _word(row),
-    }
-
-
-def _word(row: AnyRow) -> dict[str, Any] | None:
-    if row.correction_id is None:
-        return None
-    return {
-        "id": row.correction_id,
-        "verdict": row.verdict,
-        "label": row.word,
-        "by": row.author,
-        "at": row.corrected_at.isoformat(timespec="minutes"),
-        "result": row.seen_id,
-        "outdated": bool(row.outdated),
-    }

@@ -16,7 +16,8 @@ from cataloger.pictures import Pictures
 from cataloger.review.app import Review, make_app
 from cataloger.review.filters import Filters
 from cataloger.review.images import Images
-from cataloger.review.queue import sources
+from cataloger.review.queue import Queue
+from cataloger.review.rows import sources
 from cataloger.review.security import ANY_ADDRESS, Access
 from cataloger.review.words import Labels
 
@@ -50,12 +51,12 @@ def serve(database: Database, options: ReviewOptions, ready: Callable[[str], Non
     with (
         closing(_listen(options.access.host, options.port)) as listener,
         Pictures(patient, allow_private=options.allow_private) as pictures,
-        _quiet_signals(),
     ):
         images = Images(patient, pictures, options.model)
-        app = make_app(Review(patient, images, options.access, Labels(patient), options.author))
-        ready(_address(listener, options.access, query))
-        uvicorn.Server(_configuration(app)).run(sockets=[listener])
+        app = make_app(Review(patient, Queue(patient), images, options.access, Labels(patient), options.author))
+        with _quiet_signals():
+            ready(_address(listener, options.access, query))
+            uvicorn.Server(_configuration(app)).run(sockets=[listener])
 
 
 def _configuration(app: ASGIApp) -> uvicorn.Config:
@@ -84,12 +85,15 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server((str(address[0]), port), family=family)
+        listener = socket.create_server((str(address[0]), port), family=family)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CatalogerError(
             f"{host} port {port} cannot be listened on: {reason}; --port 0 takes any free port"
         ) from error
+    # Connections have it from here. Otherwise the second part of each answer waits for the browser, 40 ms and more.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _address(listener: socket.socket, access: Access, query: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from cataloger.corrections import Outcome, Word, correct, labels_in_use
 from cataloger.db.database import Database
 from cataloger.errors import UsageError
-from cataloger.review import queue
+from cataloger.review.rows import LARGEST_ID, results_of, source_of
 
 MOST_WORDS = 500
 VERDICTS = ("label", "not_product", "withdrawn")
@@ -63,20 +63,20 @@ def _word(values: Any) -> Word:
 
 def _number(values: dict[str, Any], name: str) -> int | None:
     value = values.get(name)
-    if value is not None and (type(value) is not int or not 0 < value < queue.LARGEST_ID):
+    if value is not None and (type(value) is not int or not 0 < value < LARGEST_ID):
         raise UsageError(f"{name}: not the number of one")
     return value
 
 
 def save(database: Database, labels: Labels, words: list[Word], author: str) -> list[dict[str, Any]]:
     """Record words; return what became of each, as plain JSON values. Raises UsageError for an unknown category."""
-    sources = queue.source_of(database, [word.item_id for word in words])
+    sources = source_of(database, [word.item_id for word in words])
     for word in words:
         source_id = sources.get(word.item_id)
         if word.label is not None and source_id is not None and not labels.knows(source_id, word.label):
             raise UsageError(f"label: {word.label!r} is no category of this source")
     # A result that has been pruned since it was seen is not there to be named.
-    results = queue.results_of(database, words)
+    results = results_of(database, words)
     known = [replace(word, result_id=results.get(word.item_id)) for word in words]
     return [_as_json(outcome) for outcome in correct(database, known, author)]
 

@@ -442,6 +442,12 @@ def test_ctrl_c_ends_it_with_status_0_and_without_a_word_of_what_was_asked(serve
     assert errors.splitlines() == [f"review of sqlite:///{served.path}; Ctrl-C ends it"]
 
 
+def test_an_answer_does_not_wait_until_the_browser_has_acknowledged_its_first_part(steady):
+    client = steady.client()
+    times = [client.get("/api/session").elapsed.total_seconds() for _ in range(30)]
+    assert min(times[10:]) < 0.03
+
+
 def test_a_database_that_is_away_is_said_plainly_and_comes_back(served, word):
     client = served.client()
     row = queue(client)[0]

@@ -3,7 +3,7 @@
 // second is shown as a conflict and changes nothing. Text of the catalog reaches the page as textContent alone.
 
 const $ = (id) => document.getElementById(id);
-const BATCH = 200, PATIENCE = 20000, LONGEST_PAUSE = 15000, SHOWN_LABELS = 30, AHEAD = 4000;
+const BATCH = 200, PATIENCE = 20000, LONGEST_PAUSE = 15000, SHOWN_LABELS = 30, AHEAD = 4000, NEXT_PICTURES = 3;
 
 const page = document.body.dataset;
 const rows = [];                 // in the order of the queue; a row is what /api/queue gives, and its element
@@ -102,7 +102,7 @@ function tile(row) {
   made.setAttribute("aria-selected", "false");
   made.dataset.item = row.item;
   const thumb = element("div", null, {className: "thumb"});
-  const image = element("img", null, {alt: "", loading: "lazy", decoding: "async", src: "/image/" + row.item + "/240.jpg?" + row.result});
+  const image = element("img", null, {alt: "", loading: "lazy", decoding: "async", fetchPriority: "low", src: "/image/" + row.item + "/240.jpg?" + row.result});
   image.addEventListener("error", () => { thumb.textContent = "no picture"; });
   thumb.append(image);
   made.append(thumb, element("span", null, {className: "tick", ariaHidden: "true"}), element("span", null, {className: "says"}), element("span", null, {className: "word"}));
@@ -147,9 +147,9 @@ function show(row, {focus = true} = {}) {
   showMap(0);
   showAnswers();
   loadLabels(row.source);
-  const next = rows[rows.indexOf(row) + 1];
-  if (next) new Image().src = pictureOf(next);
-  if (rows.length - rows.indexOf(row) < 20) loadMore();
+  const place = rows.indexOf(row);
+  for (const next of rows.slice(place + 1, place + 1 + NEXT_PICTURES)) Object.assign(new Image(), {fetchPriority: "high", src: pictureOf(next)});
+  if (rows.length - place < 20) loadMore();
 }
 
 const pictureOf = (row) => "/image/" + row.item + "/900.jpg?" + row.result;

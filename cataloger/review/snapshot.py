@@ -1,0 +1,226 @@
+"""The few numbers of each image by which queues are ordered, chosen and counted, as they stood when they were read.
+
+They take the place of indexes: there are more orders and filters than these could serve, and each would slow down the
+recording of every row. A million images take about 80 MB.
+"""
+
+import bisect
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select
+
+from cataloger.db.database import Database
+from cataloger.db.models import Correction, Item, Result
+from cataloger.ledger import digest
+from cataloger.review.filters import Filters
+from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, AnyRow, shown
+
+CHUNK = 20_000
+BLOCK = 2**16
+UNKNOWN = -1
+PRODUCT_DIGITS = 13
+"""Of the hash of a product, so that the number stays below LARGEST_ID; others may share it, but hardly one does."""
+
+Mask = NDArray[np.bool_]
+Where = NDArray[np.int32] | slice
+ALL = slice(None)
+
+
+class Codes(dict[str | None, int]):
+    """Numbers texts as they come: a column of them takes four bytes a row."""
+
+    def __missing__(self, text: str | None) -> int:
+        self[text] = len(self)
+        return self[text]
+
+
+class Counts(NamedTuple):
+    """How many images, and how many of them are so far."""
+
+    images: int
+    reviewed: int
+    named: int
+    agreed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Columns of all images that may be shown, by rising id. seconds: what reading them took.
+
+    products: the beginning of the product's hash as a number. The texts of labels, decisions, words and authors are
+    numbered by `codes`. orders: for each order, the positions in it.
+    """
+
+    seconds: float
+    codes: Codes
+    items: NDArray[np.int64]
+    products: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    runs: NDArray[np.int64]
+    confidences: NDArray[np.float64]
+    labels: NDArray[np.int32]
+    decisions: NDArray[np.int32]
+    states: NDArray[np.int8]
+    words: NDArray[np.int32]
+    authors: NDArray[np.int32]
+    orders: dict[str, NDArray[np.int32]] = field(init=False, default_factory=dict)
+
+    @classmethod
+    def read(cls, database: Database) -> Self:
+        """Read the ledger, page by page."""
+        started, codes = time.perf_counter(), Codes()
+        chunks = [_columns((), codes), *(_columns(rows, codes) for rows in _pages(database))]
+        columns = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+        made = cls(time.perf_counter() - started, codes, *columns)
+        made._sort()
+        return made
+
+    def _sort(self) -> None:
+        """Put the images in each order; of those that are equal in it, the smaller item comes first."""
+        plain = np.argsort(self.confidences, kind="stable").astype(np.int32)
+        self.orders["confidence"] = plain
+        leading: dict[str, NDArray[Any]] = {
+            "category": self._alphabetical()[self.labels],
+            "product": self.products,
+            "run": -self.runs,
+        }
+        for order, values in leading.items():
+            self.orders[order] = plain[np.argsort(values[plain], kind="stable")]
+
+    def _alphabetical(self) -> NDArray[np.int32]:
+        ranks = np.empty(len(self.codes), np.int32)
+        for rank, text in enumerate(sorted(self.codes, key=lambda text: text or "")):
+            ranks[self.codes[text]] = rank
+        return ranks
+
+    def place(self, order: str, position: int) -> list[Any]:
+        """Return the values that give an image its place in an order."""
+        return self._placer(order)(position)
+
+    def _placer(self, order: str) -> Callable[[int], list[Any]]:
+        texts = list(self.codes)
+        leading: dict[str, Callable[[int], list[Any]]] = {
+            "confidence": lambda _: [],
+            "category": lambda at: [texts[self.labels[at]] or ""],
+            "product": lambda at: [int(self.products[at])],
+            "run": lambda at: [-int(self.runs[at])],
+        }
+        lead = leading[order]
+        return lambda at: [*lead(at), float(self.confidences[at]), int(self.items[at])]
+
+    def after(
+        self, filters: Filters, sources: Collection[int] | None, place: Sequence[Any] | None, most: int
+    ) -> NDArray[np.int32]:
+        """Return the positions of the first images behind a place of the filters' order, so many at most.
+
+        sources: those that count, None for all.
+        """
+        order = self.orders[filters.order]
+        start = 0 if place is None else bisect.bisect_right(order, list(place), key=self._placer(filters.order))
+        found: list[NDArray[np.int32]] = [order[:0]]
+        while start < len(order) and sum(map(len, found)) < most:
+            block = order[start : start + BLOCK]
+            fits = self._fits(filters, sources, block)
+            if filters.reviewed != "any":
+                fits &= (self.states[block] == OPEN) == (filters.reviewed == "no")
+            found.append(block[fits])
+            start += BLOCK
+        return np.concatenate(found)[:most]
+
+    def _fits(self, filters: Filters, sources: Collection[int] | None, where: Where) -> Mask:
+        """Return which images pass all filters but `reviewed`."""
+        fits = np.ones(len(self.items[where]), np.bool_)
+        if filters.below is not None:
+            fits &= self.confidences[where] < filters.below
+        if filters.decision:
+            fits &= self.decisions[where] == self.codes.get(filters.decision, UNKNOWN)
+        if filters.category:
+            code = self.codes.get(filters.category, UNKNOWN)
+            fits &= (self.labels[where] == code) | (self.words[where] == code)
+        if filters.run is not None:
+            fits &= self.runs[where] == filters.run
+        if filters.product:
+            fits &= self.products[where] == _product(digest(filters.product))
+        if sources is not None:
+            fits &= np.isin(self.sources[where], list(sources))
+        return fits
+
+    def count(self, filters: Filters, sources: Collection[int] | None, author: str) -> tuple[Counts, Counts]:
+        """Count all images of a queue, and those of them that somebody has reviewed."""
+        fits = self._fits(filters, sources, ALL)
+        mine = fits & (self.authors == self.codes.get(author, UNKNOWN))
+        return self._counts(fits), self._counts(mine)
+
+    def _counts(self, fits: Mask) -> Counts:
+        counts = np.bincount(self.states[fits], minlength=AGREED + 1)
+        return Counts(*(int(counts[state:].sum()) for state in (OPEN, REVIEWED, NAMED, AGREED)))
+
+    def renew(self, connection: Connection, item_ids: Sequence[int]) -> None:
+        """Read again what people say of some images; what is not known here is left out."""
+        query = shown(Item.id, *WORD_COLUMNS).where(Item.id.in_(item_ids))
+        rows = connection.execute(query).all()
+        if not rows or not len(self.items):
+            return
+        items, *columns = zip(*rows, strict=True)
+        at = np.minimum(np.searchsorted(self.items, items), len(self.items) - 1)
+        known = self.items[at] == items
+        states, words, authors = (np.array(column)[known] for column in _said(columns, self.codes))
+        self.states[at[known]], self.words[at[known]], self.authors[at[known]] = states, words, authors
+
+
+WORD_COLUMNS = (STATE, Correction.label.label("word"), Correction.author)
+COLUMNS = (
+    *(Item.id, Item.product_hash, Item.source_id),
+    *(Result.run_id, Result.confidence_1, Result.label_1, Result.decision),
+    *WORD_COLUMNS,
+)
+
+
+def _pages(database: Database) -> Iterator[Sequence[AnyRow]]:
+    """Yield the columns of all images that may be shown, by rising id."""
+    last = 0
+    while page := database.run(lambda connection: _page(connection, last), read_only=True):  # noqa: B023
+        rows, last = page
+        yield rows
+
+
+def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int] | None:
+    """Return the rows behind an id, and the id that they reach to; None if there is no image behind it."""
+    ids = select(Item.id).where(Item.id > last).order_by(Item.id).limit(CHUNK).subquery()
+    end = connection.scalar(select(func.max(ids.c.id)))
+    if end is None:
+        return None
+    # With both ends: PostgreSQL would go through all rows behind the first one, and sort them, without statistics.
+    query = shown(*COLUMNS).where(Item.id > last, Item.id <= end).order_by(Item.id)
+    return connection.execute(query).all(), end
+
+
+def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
+    """Turn rows into the arrays of a snapshot."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+    items, products, sources, runs, confidences, labels, decisions, *said = columns
+    return [
+        np.array(items, np.int64),
+        np.array(list(map(_product, products)), np.int64),
+        np.array(sources, np.int64),
+        np.array(runs, np.int64),
+        np.array(confidences, np.float64),
+        np.array([codes[text] for text in labels], np.int32),
+        np.array([codes[text] for text in decisions], np.int32),
+        *_said(said, codes),
+    ]
+
+
+def _said(columns: Sequence[Sequence[Any]], codes: Codes) -> list[NDArray[Any]]:
+    states, words, authors = columns
+    coded = (np.array([codes[text] for text in texts], np.int32) for texts in (words, authors))
+    return [np.array(states, np.int8), *coded]
+
+
+def _product(product_hash: str | None) -> int:
+    return int(product_hash[:PRODUCT_DIGITS], 16) if product_hash else UNKNOWN
