@@ -7,6 +7,7 @@ the column `verdict`. Rows that say nothing, or what holds already, change nothi
 import csv
 import difflib
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,7 @@ from cataloger.ledger import digest
 
 PAGE = 500
 NAMED = 1000
+NAMES = ("source", "key", "uri")
 VERDICTS: Mapping[str, Verdict] = {"label": "label", "not_product": "not_product", "withdrawn": "withdrawn"}
 
 Kind = Literal["conflict", "problem"]
@@ -86,9 +88,20 @@ class _Said:
     label: str | None
 
     @property
+    def image(self) -> tuple[str, str]:
+        """The column that names the image, and its cell."""
+        column = "key" if self.cells.get("key", "").strip() else "uri"
+        return column, self.cells.get(column, "")
+
+    @property
     def place(self) -> str:
         """The image, for people."""
-        return self.cells.get("key") or self.cells.get("uri") or ""
+        return self.image[1].strip()
+
+    @property
+    def word(self) -> str:
+        """What it says, for people."""
+        return self.label or self.verdict
 
 
 def import_corrections(database: Database, path: Path, options: ImportOptions) -> ImportReport:
@@ -107,7 +120,7 @@ def import_corrections(database: Database, path: Path, options: ImportOptions) -
             f"{path} is not in UTF-8 ({_already(report)}): save it as `CSV UTF-8` and import it again"
         ) from error
     except csv.Error as error:
-        raise SourceError(f"{path} is not a CSV file ({_already(report)}): {error}") from error
+        raise SourceError(f"{path} is not a CSV file: {error}") from error
     return report
 
 
@@ -131,14 +144,34 @@ def _read(file: TextIO, path: Path) -> Iterator[tuple[int, dict[str, str] | str]
             f"{path}: its first line must name the columns, among them label and key or uri; it has "
             f"{', '.join(names) or 'nothing'}. `cataloger corrections export --predictions` makes such a file"
         )
-    reader = csv.reader(file, delimiter=delimiter)
-    for cells in reader:
-        line = reader.line_num + start + 1
-        if len(cells) > len(names) and any(cells[len(names) :]):
+    for line, cells in _rows(file, delimiter, first=start + 2):
+        if isinstance(cells, str):
+            yield line, cells
+        elif len(cells) > len(names) and any(cells[len(names) :]):
             yield line, f"it has {len(cells)} cells, the first line names {len(names)} columns"
         elif any(cells):
             pairs = zip(names, cells, strict=False)
-            yield line, {name: unguard(cell.strip()) for name, cell in pairs if name in COLUMNS}
+            yield line, {name: _plain(name, cell) for name, cell in pairs if name in COLUMNS}
+
+
+def _rows(file: TextIO, delimiter: str, first: int) -> Iterator[tuple[int, list[str] | str]]:
+    """Yield the first line of each row (of the first one: `first`), and its cells or what is wrong with it."""
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + first
+        try:
+            yield line, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            last = reader.line_num + first - 1
+            span = f"up to line {last} it" if last > line else "it"
+            yield line, f"{span} cannot be read ({error}); is a quotation mark missing?"
+
+
+def _plain(name: str, cell: str) -> str:
+    """Return a cell without what a spreadsheet needs; names of images may begin and end with blanks."""
+    return unguard(cell if name in NAMES else cell.strip())
 
 
 def _understand(line: int, cells: dict[str, str] | str, report: ImportReport) -> _Said | None:
@@ -178,16 +211,19 @@ class _Import:
         self._sources = {name: row.id for row in rows for name in (row.name, row.root)}
         self._labels = set(labels_in_use(database, self._source))
         self._started = self._read(utc_now)
+        self._spoken_of = _Ids()
         self._nearest = cache(self._find_nearest)
 
     def take(self, page: Sequence[_Said]) -> None:
         """Record what a page of rows says."""
         found = self._read(lambda connection: self._find(connection, page))
         known = [(said, item_id) for said, item_id in self._identified(page, found) if self._is_known_label(said)]
-        holding = self._read(lambda connection: _holding(connection, [item_id for _, item_id in known]))
+        first = self._without_repeated(known)
+        holding = self._read(lambda connection: _holding(connection, list(first)))
         words, lines = [], []
-        for said, item_id in known:
+        for item_id, said in first.items():
             word = self._word(said, item_id, holding[item_id])
+            self._spoken_of.add(item_id)
             if word is not None:
                 words.append(word)
                 lines.append(said)
@@ -206,39 +242,53 @@ class _Import:
     def _read(self, action: Callable[[Connection], Any]) -> Any:
         return self._database.run(action, read_only=True)
 
-    def _find(self, connection: Connection, page: Sequence[_Said]) -> dict[str, list[tuple[int, int]]]:
-        """Return key or, of rows without one, uri -> (source, item) of each image that has it."""
-        keys = {digest(said.cells["key"]) for said in page if said.cells.get("key")}
-        uris = {said.cells["uri"] for said in page if not said.cells.get("key") and said.cells.get("uri")}
-        found: dict[str, list[tuple[int, int]]] = {}
-        columns = select(Item.id, Item.source_id, Item.key, Item.uri)
+    def _find(self, connection: Connection, page: Sequence[_Said]) -> dict[tuple[str, str], list[tuple[int, int]]]:
+        """Return column and name, as rows have them, -> (source, item) of each image that has it."""
+        names: dict[str, set[str]] = {"key": set(), "uri": set()}
+        for column, name in (said.image for said in page):
+            names[column] |= {name, name.strip()} - {""}
+        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
         sources = set(self._sources.values()) if self._source is None else {self._source}
-        mine = columns.where(Item.source_id.in_(sources))
-        if keys:
-            for row in connection.execute(mine.where(Item.key_hash.in_(keys))):
-                found.setdefault(row.key, []).append((row.source_id, row.id))
-        if uris:
-            for row in connection.execute(mine.where(Item.uri.in_(uris))):
-                found.setdefault(row.uri, []).append((row.source_id, row.id))
+        mine = select(Item.id, Item.source_id, Item.key, Item.uri).where(Item.source_id.in_(sources))
+        if names["key"]:
+            for row in connection.execute(mine.where(Item.key_hash.in_({digest(key) for key in names["key"]}))):
+                found.setdefault(("key", row.key), []).append((row.source_id, row.id))
+        if names["uri"]:
+            for row in connection.execute(mine.where(Item.uri.in_(names["uri"]))):
+                found.setdefault(("uri", row.uri), []).append((row.source_id, row.id))
         return found
 
     def _identified(
-        self, page: Iterable[_Said], found: Mapping[str, list[tuple[int, int]]]
+        self, page: Iterable[_Said], found: Mapping[tuple[str, str], list[tuple[int, int]]]
     ) -> Iterator[tuple[_Said, int]]:
         for said in page:
-            source = said.cells.get("source")
-            images = found.get(said.place, [])
-            if source and self._source is None:
-                images = [image for image in images if image[0] == self._sources.get(source)]
+            column, name = said.image
+            images = found.get((column, name)) or found.get((column, name.strip()), [])
+            cell = said.cells.get("source", "")
+            source = self._sources.get(cell, self._sources.get(cell.strip()))
+            if source is not None or (cell.strip() and self._source is None):
+                images = [image for image in images if image[0] == source]
             if len(images) == 1:
                 yield said, images[0][1]
                 continue
+            wanted = self._options.source or cell.strip() or "this database"
             reason = (
                 "is in several sources: fill in the column source, or name one with --source"
                 if images
-                else f"is no image of {source or self._options.source or 'this database'}"
+                else f"is no image of {wanted}"
             )
             self._report.note(said.line, "problem", f"{said.place or 'a row without key and uri'} {reason}")
+
+    def _without_repeated(self, known: Iterable[tuple[_Said, int]]) -> dict[int, _Said]:
+        """Return item -> the first row about it; count the others, which say the same or are conflicts."""
+        first: dict[int, _Said] = {}
+        for said, item_id in known:
+            other = first.setdefault(item_id, said)
+            if (said.verdict, said.label) != (other.verdict, other.label):
+                self._report.note(said.line, "conflict", f"{said.place}: line {other.line} says {other.word}")
+            elif other is not said:
+                self._report.same += 1
+        return first
 
     def _is_known_label(self, said: _Said) -> bool:
         if said.label is None or self._options.new_labels or said.label in self._labels:
@@ -260,12 +310,17 @@ class _Import:
         if state.says(said.verdict, said.label) or state.was_said(said, seen):
             self._report.same += 1
             return None
-        if not self._options.overwrite and not self._is_next(said, state, seen):
-            text = f"{state.author} says {state.label or state.verdict}" if state.holds else "its word was withdrawn"
-            self._report.note(said.line, "conflict", f"{said.place}: {text} since; --overwrite takes the file's word")
-            return None
-        note = said.cells.get("note") or None
-        return Word(item_id, said.verdict, said.label, state.holds, state.result_id, note)
+        if item_id in self._spoken_of:
+            text = f"an earlier row says {state.label or state.verdict}"
+        elif not self._options.overwrite and not self._is_next(said, state, seen):
+            who = f"{state.author} says {state.label or state.verdict}" if state.holds else "its word was withdrawn"
+            text = f"{who} since; --overwrite takes the file's word"
+        else:
+            return Word(
+                item_id, said.verdict, said.label, state.holds, state.result_id, said.cells.get("note") or None
+            )
+        self._report.note(said.line, "conflict", f"{said.place}: {text}")
+        return None
 
     def _is_next(self, said: _Said, state: "_State", seen: datetime | None) -> bool:
         """True when the file shows what holds. One without times renews what its author said before, and no other."""
@@ -273,6 +328,19 @@ class _Import:
             is_mine = state.author == self._options.author and state.at is not None and state.at < self._started
             return state.holds is None or is_mine
         return (state.holds is None and seen is None) or (seen is not None and seen == state.at)
+
+
+class _Ids:
+    """A set of ids; those that lie close together take a bit each, so that a million are no burden."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, int] = defaultdict(int)
+
+    def add(self, number: int) -> None:
+        self._blocks[number >> 10] |= 1 << (number & 1023)
+
+    def __contains__(self, number: int) -> bool:
+        return bool(self._blocks.get(number >> 10, 0) >> (number & 1023) & 1)
 
 
 @dataclass(slots=True)
