@@ -139,9 +139,9 @@ class Loop:
         """Return the model to improve; train it first if only convolutions are there."""
         if not self.options.start.endswith(".safetensors"):
             return self.options.start
-        shop = [*per_category(self.rows, "train", 300), *per_category(self.rows, "val", 25)]
+        shop = [*per_category(self.rows, "train", 200), *per_category(self.rows, "val", 25)]
         self._write("shop.csv", shop)
-        recipe = ("--recipe", "quick", "--epochs", "6", "--name", "shop-photos")
+        recipe = ("--recipe", "quick", "--epochs", "5", "--views", "2", "--name", "shop-photos")
         return self._train("start", "shop.csv", "--start", self.options.start, *recipe)
 
     def review(self, start: str) -> dict[str, Any]:

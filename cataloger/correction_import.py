@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
-from cataloger.correction_export import COLUMNS, find_source_id, unguard
-from cataloger.corrections import LONGEST, Verdict, Word, correct, labels_in_use
+from cataloger.correction_export import find_source_id
+from cataloger.correction_rows import Said, read_rows
+from cataloger.corrections import Verdict, Word, correct, labels_in_use
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Source
@@ -27,8 +28,6 @@ from cataloger.ledger import digest
 
 PAGE = 500
 NAMED = 1000
-NAMES = ("source", "key", "uri")
-VERDICTS: Mapping[str, Verdict] = {"label": "label", "not_product": "not_product", "withdrawn": "withdrawn"}
 
 Kind = Literal["conflict", "problem"]
 
@@ -78,39 +77,13 @@ class ImportReport:
         return {**numbers, "conflicts": self.conflicts, "problems": self.problems, "rows": notes}
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """A row that says something."""
-
-    line: int
-    cells: Mapping[str, str]
-    verdict: Verdict
-    label: str | None
-
-    @property
-    def image(self) -> tuple[str, str]:
-        """The column that names the image, and its cell."""
-        column = "key" if self.cells.get("key", "").strip() else "uri"
-        return column, self.cells.get(column, "")
-
-    @property
-    def place(self) -> str:
-        """The image, for people."""
-        return self.image[1].strip()
-
-    @property
-    def word(self) -> str:
-        """What it says, for people."""
-        return self.label or self.verdict
-
-
 def import_corrections(database: Database, path: Path, options: ImportOptions) -> ImportReport:
     """Take over what people have said in a file. Raises SourceError or UsageError for a file that is none."""
     report = ImportReport()
     work = _Import(database, options, report)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            said = (each for row in _read(file, path) if (each := _understand(*row, report)) is not None)
+            said = _noted(read_rows(file, path), report)
             while page := list(itertools.islice(said, PAGE)):
                 work.take(page)
     except OSError as error:
@@ -128,75 +101,15 @@ def _already(report: ImportReport) -> str:
     return f"{report.saved} rows before that were taken" if report.saved else "nothing was taken"
 
 
-def _read(file: TextIO, path: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """Yield line and cells of each row, or what is wrong with it.
-
-    Spreadsheets separate by semicolons where a comma is decimal, and may write so in a line before the first one.
-    """
-    first = file.readline()
-    start = 0
-    if first.strip().lower().startswith("sep="):
-        first, start = file.readline(), 1
-    delimiter = max(",;\t", key=first.count)
-    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
-    if "label" not in names or not {"key", "uri"} & set(names):
-        raise UsageError(
-            f"{path}: its first line must name the columns, among them label and key or uri; it has "
-            f"{', '.join(names) or 'nothing'}. `cataloger corrections export --predictions` makes such a file"
-        )
-    for line, cells in _rows(file, delimiter, first=start + 2):
-        if isinstance(cells, str):
-            yield line, cells
-        elif len(cells) > len(names) and any(cells[len(names) :]):
-            yield line, f"it has {len(cells)} cells, the first line names {len(names)} columns"
-        elif any(cells):
-            pairs = zip(names, cells, strict=False)
-            yield line, {name: _plain(name, cell) for name, cell in pairs if name in COLUMNS}
-
-
-def _rows(file: TextIO, delimiter: str, first: int) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield the first line of each row (of the first one: `first`), and its cells or what is wrong with it."""
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    while True:
-        line = reader.line_num + first
-        try:
-            yield line, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            last = reader.line_num + first - 1
-            span = f"up to line {last} it" if last > line else "it"
-            yield line, f"{span} cannot be read ({error}); is a quotation mark missing?"
-
-
-def _plain(name: str, cell: str) -> str:
-    """Return a cell without what a spreadsheet needs; names of images may begin and end with blanks."""
-    return unguard(cell if name in NAMES else cell.strip())
-
-
-def _understand(line: int, cells: dict[str, str] | str, report: ImportReport) -> _Said | None:
-    """Return what a row says; None if it says nothing or cannot be understood."""
-    if isinstance(cells, str):
-        report.note(line, "problem", cells)
-        return None
-    label, verdict = cells.get("label", ""), cells.get("verdict", "").lower()
-    if not label and not verdict:
-        report.empty += 1
-        return None
-    said = VERDICTS.get(verdict or "label")
-    problem = None
-    if said is None:
-        problem = f"the verdict is {verdict!r}; it must be {', '.join(VERDICTS)} or empty"
-    elif said == "label" and not label:
-        problem = "the label is empty; to take a word back, write withdrawn as its verdict"
-    elif said == "not_product" and label:
-        problem = f"it says {label!r} and not_product at once; empty one of them"
-    elif len(label) > LONGEST:
-        problem = f"the label has {len(label)} characters; {LONGEST} are possible"
-    if problem is not None or said is None:
-        report.note(line, "problem", problem or "")
-        return None
-    return _Said(line, cells, said, label if said == "label" else None)
+def _noted(rows: Iterable[tuple[int, Said | str | None]], report: ImportReport) -> Iterator[Said]:
+    """Yield the rows that say something; count the others."""
+    for line, found in rows:
+        if isinstance(found, Said):
+            yield found
+        elif found is None:
+            report.empty += 1
+        else:
+            report.note(line, "problem", found)
 
 
 class _Import:
@@ -214,23 +127,22 @@ class _Import:
         self._spoken_of = _Ids()
         self._nearest = cache(self._find_nearest)
 
-    def take(self, page: Sequence[_Said]) -> None:
+    def take(self, page: Sequence[Said]) -> None:
         """Record what a page of rows says."""
         found = self._read(lambda connection: self._find(connection, page))
         known = [(said, item_id) for said, item_id in self._identified(page, found) if self._is_known_label(said)]
-        first = self._without_repeated(known)
-        holding = self._read(lambda connection: _holding(connection, list(first)))
-        words, lines = [], []
-        for item_id, said in first.items():
-            word = self._word(said, item_id, holding[item_id])
-            self._spoken_of.add(item_id)
+        holding = self._read(lambda connection: _holding(connection, [item_id for _, item_id in known]))
+        words: dict[int, Word] = {}
+        lines: dict[int, Said] = {}
+        for said, item_id in known:
+            word = self._word(said, item_id, holding[item_id], lines.get(item_id))
             if word is not None:
-                words.append(word)
-                lines.append(said)
+                words[item_id], lines[item_id] = word, said
         if self._options.dry_run:
             self._report.saved += len(words)
             return
-        for said, outcome in zip(lines, correct(self._database, words, self._options.author), strict=True):
+        outcomes = correct(self._database, list(words.values()), self._options.author)
+        for said, outcome in zip(lines.values(), outcomes, strict=True):
             if outcome.status == "saved":
                 self._report.saved += 1
             else:
@@ -242,7 +154,7 @@ class _Import:
     def _read(self, action: Callable[[Connection], Any]) -> Any:
         return self._database.run(action, read_only=True)
 
-    def _find(self, connection: Connection, page: Sequence[_Said]) -> dict[tuple[str, str], list[tuple[int, int]]]:
+    def _find(self, connection: Connection, page: Sequence[Said]) -> dict[tuple[str, str], list[tuple[int, int]]]:
         """Return column and name, as rows have them, -> (source, item) of each image that has it."""
         names: dict[str, set[str]] = {"key": set(), "uri": set()}
         for column, name in (said.image for said in page):
@@ -259,8 +171,8 @@ class _Import:
         return found
 
     def _identified(
-        self, page: Iterable[_Said], found: Mapping[tuple[str, str], list[tuple[int, int]]]
-    ) -> Iterator[tuple[_Said, int]]:
+        self, page: Iterable[Said], found: Mapping[tuple[str, str], list[tuple[int, int]]]
+    ) -> Iterator[tuple[Said, int]]:
         for said in page:
             column, name = said.image
             images = found.get((column, name)) or found.get((column, name.strip()), [])
@@ -279,18 +191,7 @@ class _Import:
             )
             self._report.note(said.line, "problem", f"{said.place or 'a row without key and uri'} {reason}")
 
-    def _without_repeated(self, known: Iterable[tuple[_Said, int]]) -> dict[int, _Said]:
-        """Return item -> the first row about it; count the others, which say the same or are conflicts."""
-        first: dict[int, _Said] = {}
-        for said, item_id in known:
-            other = first.setdefault(item_id, said)
-            if (said.verdict, said.label) != (other.verdict, other.label):
-                self._report.note(said.line, "conflict", f"{said.place}: line {other.line} says {other.word}")
-            elif other is not said:
-                self._report.same += 1
-        return first
-
-    def _is_known_label(self, said: _Said) -> bool:
+    def _is_known_label(self, said: Said) -> bool:
         if said.label is None or self._options.new_labels or said.label in self._labels:
             return True
         near = self._nearest(said.label)
@@ -303,26 +204,33 @@ class _Import:
         near = difflib.get_close_matches(label.casefold(), folded, n=1)
         return folded[near[0]] if near else None
 
-    def _word(self, said: _Said, item_id: int, state: "_State") -> Word | None:
-        """Return what to record; None if it holds already, was not changed in the file, or is a conflict."""
+    def _word(self, said: Said, item_id: int, state: "_State", earlier: Said | None) -> Word | None:
+        """Return what to record; None if it is known already, was not changed in the file, or is a conflict.
+
+        earlier: row about the same image whose word is to be recorded as well.
+        """
         seen = _moment(said.cells.get("corrected_at", ""))
         # A row that nobody has changed in the file takes back nobody's newer word.
-        if state.says(said.verdict, said.label) or state.was_said(said, seen):
+        if state.was_said(said, seen):
             self._report.same += 1
             return None
-        if item_id in self._spoken_of:
-            text = f"an earlier row says {state.label or state.verdict}"
+        is_repeated = item_id in self._spoken_of
+        self._spoken_of.add(item_id)
+        if said.word == (earlier.word if earlier else state.word):
+            self._report.same += 1
+            return None
+        if is_repeated:
+            verdict, label = earlier.word if earlier else state.word
+            text = f"an earlier row says {label or verdict}"
         elif not self._options.overwrite and not self._is_next(said, state, seen):
             who = f"{state.author} says {state.label or state.verdict}" if state.holds else "its word was withdrawn"
             text = f"{who} since; --overwrite takes the file's word"
         else:
-            return Word(
-                item_id, said.verdict, said.label, state.holds, state.result_id, said.cells.get("note") or None
-            )
+            return Word(item_id, *said.word, state.holds, state.result_id, said.cells.get("note") or None)
         self._report.note(said.line, "conflict", f"{said.place}: {text}")
         return None
 
-    def _is_next(self, said: _Said, state: "_State", seen: datetime | None) -> bool:
+    def _is_next(self, said: Said, state: "_State", seen: datetime | None) -> bool:
         """True when the file shows what holds. One without times renews what its author said before, and no other."""
         if "corrected_at" not in said.cells:
             is_mine = state.author == self._options.author and state.at is not None and state.at < self._started
@@ -351,14 +259,16 @@ class _State:
     holds: int | None = None
     author: str | None = None
     at: datetime | None = None
-    verdict: str = "withdrawn"
+    verdict: Verdict = "withdrawn"
     label: str | None = None
     history: set[tuple[str | None, datetime | None, str, str | None]] = field(default_factory=set)
 
-    def says(self, verdict: str, label: str | None) -> bool:
-        return (self.verdict, self.label) == (verdict, label)
+    @property
+    def word(self) -> tuple[Verdict, str | None]:
+        """Verdict and label that hold."""
+        return self.verdict, self.label
 
-    def was_said(self, row: _Said, at: datetime | None) -> bool:
+    def was_said(self, row: Said, at: datetime | None) -> bool:
         """True for a row as it was exported."""
         return (row.cells.get("author"), at, row.verdict, row.label) in self.history
 

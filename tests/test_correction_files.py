@@ -113,6 +113,18 @@ def test_what_was_exported_and_not_changed_changes_nothing_even_with_overwrite(w
     assert words(world) == before
 
 
+def test_a_history_of_several_words_on_an_image_comes_back_without_a_conflict(world, make, tmp_path):
+    world.sink.write([make.good("a")])
+    for said in ("Sock", "Hat", "Sock"):
+        world.say("a", said, author="bob")
+    rows = exported(world, tmp_path / "x.csv", what="history")
+    report = import_corrections(world.database, tmp_path / "x.csv", ANN)
+    assert (report.same, report.saved, report.notes) == (3, 0, [])
+    rows[2]["label"] = "Dress"
+    report = import_corrections(world.database, written(tmp_path / "x.csv", rows), ANN)
+    assert (report.same, report.saved, report.notes) == (2, 1, [])
+
+
 def test_a_newer_word_is_a_conflict_and_stays_unless_it_is_to_be_overwritten(world, make, tmp_path):
     world.sink.write([make.good("a"), make.good("b")])
     rows = exported(world, tmp_path / "x.csv", what="predictions")
