@@ -77,7 +77,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mistakes", type=int, default=300, help="to correct at most")
     parser.add_argument("--keep", choices=("fpi", "cc0"), help="cc0: go on with its train photos too; see above")
     parser.add_argument("--replay", type=int, default=60, help="product photos of a category to go on with at most")
-    parser.add_argument("--train", default="--recipe quick --epochs 5", help="more flags of `cataloger train`")
+    parser.add_argument(
+        "--train", default="--recipe quick --epochs 6 --learning-rate 4e-4", help="more flags of `cataloger train`"
+    )
     parser.add_argument("--no-control", dest="control", action="store_false")
     parser.add_argument("--develop", action="store_true", help="do not read the test split; see above")
     parser.add_argument("--share", type=float, default=1.0, help="of all photos, to rehearse")
