@@ -83,7 +83,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-control", dest="control", action="store_false")
     parser.add_argument("--develop", action="store_true", help="do not read the test split; see above")
     parser.add_argument("--share", type=float, default=1.0, help="of all photos, to rehearse")
-    parser.add_argument("--accept-seconds", type=float, default=2.0, help="a person needs to accept an answer")
+    parser.add_argument(
+        "--accept-seconds", type=float, default=2.0, help="a person needs to accept an answer, or to skip"
+    )
     parser.add_argument("--correct-seconds", type=float, default=4.0, help="a person needs to correct one")
     options = parser.parse_args()
     options.data = options.data.absolute()
@@ -160,9 +162,9 @@ class Loop:
             writer = csv.writer(file)
             writer.writerows([("uri", "label"), *said])
         self._run("corrections", "import", words, "--db", self.database, "--author", "simulated")
-        accepted, corrected = counts["accepted"], counts["corrected"]
-        seconds = accepted * self.options.accept_seconds + corrected * self.options.correct_seconds
-        return {**counts, "queue": len(queue), "minutes": seconds / 60, "formula": self._formula(accepted, corrected)}
+        seen, corrected = counts["accepted"] + counts["skipped"], counts["corrected"]
+        seconds = seen * self.options.accept_seconds + corrected * self.options.correct_seconds
+        return {**counts, "queue": len(queue), "minutes": seconds / 60, "formula": self._formula(seen, corrected)}
 
     def train(self, start: str, arm: str, seed: int) -> str:
         """Fine-tune the start for one seed, with the words or without; return the bundle."""
@@ -212,9 +214,9 @@ class Loop:
             writer.writeheader()
             writer.writerows(row | {"file": str(self.options.data / row["file"])} for row in rows)
 
-    def _formula(self, accepted: int, corrected: int) -> str:
+    def _formula(self, seen: int, corrected: int) -> str:
         accept, correct = self.options.accept_seconds, self.options.correct_seconds
-        return f"{accepted:,} accepted x {accept:g} s + {corrected:,} corrected x {correct:g} s (assumed)"
+        return f"{seen:,} accepted or skipped x {accept:g} s + {corrected:,} corrected x {correct:g} s (assumed)"
 
 
 def kind(row: Row) -> str:

@@ -220,8 +220,7 @@ class _Import:
             self._report.same += 1
             return None
         if is_repeated:
-            verdict, label = earlier.word if earlier else state.word
-            text = f"an earlier row says {label or verdict}"
+            text = "an earlier row is about the same image, and says something else"
         elif not self._options.overwrite and not self._is_next(said, state, seen):
             who = f"{state.author} says {state.label or state.verdict}" if state.holds else "its word was withdrawn"
             text = f"{who} since; --overwrite takes the file's word"
