@@ -355,3 +355,11 @@ def test_the_commands_go_round(tmp_path, make, make_world):
     assert "0 of 1 (0.0%)" in run("list", "--db", url).stdout
     run("export", tmp_path / "x.csv", "--all", "--predictions", "--db", url, status=2)
     run("import", tmp_path / "none.csv", "--db", url, status=1)
+
+
+def test_a_wrong_name_of_the_database_is_told_and_makes_no_new_one(tmp_path):
+    (tmp_path / "x.csv").write_text("key,label\na,Hat\n")
+    url = f"sqlite:///{tmp_path}/typo.db"
+    for arguments in (["list"], ["export", tmp_path / "y.csv"], ["import", tmp_path / "x.csv"]):
+        assert "has no results of cataloger" in run(*arguments, "--db", url, status=1).stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv"]

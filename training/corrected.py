@@ -10,13 +10,12 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from cataloger.db.database import Database
+from cataloger.db.database import Database, open_results
 from cataloger.db.models import Corrected, Correction, Item, Result
 from cataloger.sources.names import name_of
 from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem
 from cataloger.training.rows import normal_label
-from cataloger.training.stored_results import open_results
 
 PAGE = 1000
 
