@@ -85,4 +85,5 @@ def test_a_model_follows_what_people_have_said_in_the_browser(serve, open_page, 
     reviewed = run("evaluate", "--corrections", "--db", url)
     assert (reviewed["model"], reviewed["reviewed"], reviewed["right"]) == ("catalog 1", 20, 20)
     difference = run("models", "diff", "default", tmp_path / "next", EXAMPLES / "labels.csv", "--images", images)
-    print(difference)
+    assert difference["only_a_count"] == 0
+    assert difference["only_b_count"] >= 3
