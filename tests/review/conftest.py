@@ -15,7 +15,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import expect, sync_playwright
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
@@ -179,6 +178,8 @@ def word():
 
 @pytest.fixture(scope="session")
 def chromium():
+    from playwright.sync_api import sync_playwright
+
     path = shutil.which("chromium") or shared.absent("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -189,6 +190,8 @@ def chromium():
 @pytest.fixture
 def open_page(chromium):
     """Open an address in a browser of its own; whatever its console complains of fails the test."""
+    from playwright.sync_api import expect
+
     contexts, complaints = [], []
 
     def open_page(url, *, name=None, **options):
