@@ -56,16 +56,15 @@ def mix(spoken: Spoken, others: Sequence[Example]) -> tuple[list[Example], list[
     what is new goes to train.
     """
     words = {_place(example.path): example for example in spoken.examples}
-    mixed, problems = [], []
+    mixed, problems, known = [], [], set()
     for example in others:
-        place = _place(example.path)
+        known.add(place := _place(example.path))
         if place in spoken.no_product:
             message = f"a person says that it shows no product, the data {' | '.join(example.labels)}"
             problems.append(Problem("no_product", example.file, message))
         else:
             mixed.append(replace(example, labels=words[place].labels) if place in words else example)
     split = "train" if any(example.split for example in others) else ""
-    known = {_place(example.path) for example in others}
     new = (replace(word, split=split) for place, word in words.items() if place not in known)
     return [*mixed, *new], problems
 
