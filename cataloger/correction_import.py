@@ -30,6 +30,8 @@ PAGE = 500
 NAMED = 1000
 
 Kind = Literal["conflict", "problem"]
+_Image = tuple[int, int]
+"""Source and item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,7 @@ class _Import:
 
     def take(self, page: Sequence[Said]) -> None:
         """Record what a page of rows says."""
-        found = self._read(lambda connection: self._find(connection, page))
-        known = [(said, item_id) for said, item_id in self._identified(page, found) if self._is_known_label(said)]
+        known = [(said, item_id) for said, item_id in self._identified(page) if self._is_known_label(said)]
         holding = self._read(lambda connection: _holding(connection, [item_id for _, item_id in known]))
         words: dict[int, Word] = {}
         lines: dict[int, Said] = {}
@@ -154,28 +155,28 @@ class _Import:
     def _read(self, action: Callable[[Connection], Any]) -> Any:
         return self._database.run(action, read_only=True)
 
-    def _find(self, connection: Connection, page: Sequence[Said]) -> dict[tuple[str, str], list[tuple[int, int]]]:
-        """Return column and name, as rows have them, -> (source, item) of each image that has it."""
-        names: dict[str, set[str]] = {"key": set(), "uri": set()}
-        for column, name in (said.image for said in page):
-            names[column] |= {name, name.strip()} - {""}
-        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    def _find(self, connection: Connection, names: Mapping[str, set[str]]) -> dict[str, dict[str, list[_Image]]]:
+        """Return column -> name -> images that have it. names: of the columns key and uri."""
+        found: dict[str, dict[str, list[_Image]]] = {"key": defaultdict(list), "uri": defaultdict(list)}
         sources = set(self._sources.values()) if self._source is None else {self._source}
         mine = select(Item.id, Item.source_id, Item.key, Item.uri).where(Item.source_id.in_(sources))
         if names["key"]:
             for row in connection.execute(mine.where(Item.key_hash.in_({digest(key) for key in names["key"]}))):
-                found.setdefault(("key", row.key), []).append((row.source_id, row.id))
+                found["key"][row.key].append((row.source_id, row.id))
         if names["uri"]:
             for row in connection.execute(mine.where(Item.uri.in_(names["uri"]))):
-                found.setdefault(("uri", row.uri), []).append((row.source_id, row.id))
+                found["uri"][row.uri].append((row.source_id, row.id))
         return found
 
-    def _identified(
-        self, page: Iterable[Said], found: Mapping[tuple[str, str], list[tuple[int, int]]]
-    ) -> Iterator[tuple[Said, int]]:
+    def _identified(self, page: Sequence[Said]) -> Iterator[tuple[Said, int]]:
+        """Yield the rows that are about one image, and its id."""
+        names: dict[str, set[str]] = {"key": set(), "uri": set()}
+        for column, name in (said.image for said in page):
+            names[column] |= {name, name.strip()} - {""}
+        found = self._read(lambda connection: self._find(connection, names))
         for said in page:
             column, name = said.image
-            images = found.get((column, name)) or found.get((column, name.strip()), [])
+            images = found[column].get(name) or found[column].get(name.strip(), [])
             cell = said.cells.get("source", "")
             source = self._sources.get(cell, self._sources.get(cell.strip()))
             if source is not None or (cell.strip() and self._source is None):
