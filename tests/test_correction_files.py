@@ -228,7 +228,9 @@ def test_a_row_of_another_source_is_not_taken_for_the_one_that_was_asked_for(wor
 
 
 def test_an_image_is_found_by_key_in_one_row_and_by_uri_in_another(world, make, tmp_path):
-    world.sink.write([make.good("/photos/a", uri="/photos/a")])
+    source = register_source(world.database, kind="manifest", root="/lists/spring.csv")
+    listed = type(world)(world.database, source, world.model).begin()
+    listed.sink.write([make.good("/photos/a", uri="/photos/a")])
     path = tmp_path / "x.csv"
     path.write_text("key,uri,label\n/photos/a,,Hat\n,/photos/a,Hat\n")
     report = import_corrections(world.database, path, ANN)
@@ -265,7 +267,7 @@ def test_two_imports_at_once_lose_nothing(world, make, tmp_path):
     for thread in threads:
         thread.join()
     found = words(world)
-    assert len(found) == 700
+    assert (len(found), sorted(reports)) == (700, ["ann", "bob"])
     for author, report in reports.items():
         assert report.saved == sum(word[3] == author for word in found)
         assert (report.saved + report.conflicts, report.problems) == (700, 0)
