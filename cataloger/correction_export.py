@@ -19,7 +19,7 @@ COLUMNS = (
     *("source", "key", "uri", "product_key", "verdict", "label"),
     *("predicted", "confidence", "model", "author", "corrected_at", "note"),
 )
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 
 What = Literal["words", "history", "predictions"]
 

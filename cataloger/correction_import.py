@@ -7,18 +7,20 @@ the column `verdict`. Rows that say nothing, or what holds already, change nothi
 import csv
 import difflib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
-from cataloger.correction_export import COLUMNS, find_source_id, unguard
-from cataloger.correction_lookup import Image, Lookup
-from cataloger.corrections import LONGEST, Verdict, Word, correct, labels_in_use
+from cataloger.correction_export import find_source_id
+from cataloger.correction_lookup import Lookup
+from cataloger.correction_rows import Said, read_rows
+from cataloger.corrections import Verdict, Word, correct, labels_in_use
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Source
@@ -26,7 +28,6 @@ from cataloger.errors import SourceError, UsageError
 
 PAGE = 500
 NAMED = 1000
-VERDICTS: Mapping[str, Verdict] = {"label": "label", "not_product": "not_product", "withdrawn": "withdrawn"}
 
 Kind = Literal["conflict", "problem"]
 
@@ -76,28 +77,13 @@ class ImportReport:
         return {**numbers, "conflicts": self.conflicts, "problems": self.problems, "rows": notes}
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """A row that says something."""
-
-    line: int
-    cells: Mapping[str, str]
-    verdict: Verdict
-    label: str | None
-
-    @property
-    def place(self) -> str:
-        """The image, for people."""
-        return self.cells.get("key") or self.cells.get("uri") or ""
-
-
 def import_corrections(database: Database, path: Path, options: ImportOptions) -> ImportReport:
     """Take over what people have said in a file. Raises SourceError or UsageError for a file that is none."""
     report = ImportReport()
     work = _Import(database, options, report)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            said = (each for row in _read(file, path) if (each := _understand(*row, report)) is not None)
+            said = _noted(read_rows(file, path), report)
             while page := list(itertools.islice(said, PAGE)):
                 work.take(page)
     except OSError as error:
@@ -107,7 +93,7 @@ def import_corrections(database: Database, path: Path, options: ImportOptions) -
             f"{path} is not in UTF-8 ({_already(report)}): save it as `CSV UTF-8` and import it again"
         ) from error
     except csv.Error as error:
-        raise SourceError(f"{path} is not a CSV file ({_already(report)}): {error}") from error
+        raise SourceError(f"{path} is not a CSV file: {error}") from error
     return report
 
 
@@ -115,55 +101,15 @@ def _already(report: ImportReport) -> str:
     return f"{report.saved} rows before that were taken" if report.saved else "nothing was taken"
 
 
-def _read(file: TextIO, path: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """Yield line and cells of each row, or what is wrong with it.
-
-    Spreadsheets separate by semicolons where a comma is decimal, and may write so in a line before the first one.
-    """
-    first = file.readline()
-    start = 0
-    if first.strip().lower().startswith("sep="):
-        first, start = file.readline(), 1
-    delimiter = max(",;\t", key=first.count)
-    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
-    if "label" not in names or not {"key", "uri"} & set(names):
-        raise UsageError(
-            f"{path}: its first line must name the columns, among them label and key or uri; it has "
-            f"{', '.join(names) or 'nothing'}. `cataloger corrections export --predictions` makes such a file"
-        )
-    reader = csv.reader(file, delimiter=delimiter)
-    for cells in reader:
-        line = reader.line_num + start + 1
-        if len(cells) > len(names) and any(cells[len(names) :]):
-            yield line, f"it has {len(cells)} cells, the first line names {len(names)} columns"
-        elif any(cells):
-            pairs = zip(names, cells, strict=False)
-            yield line, {name: unguard(cell.strip()) for name, cell in pairs if name in COLUMNS}
-
-
-def _understand(line: int, cells: dict[str, str] | str, report: ImportReport) -> _Said | None:
-    """Return what a row says; None if it says nothing or cannot be understood."""
-    if isinstance(cells, str):
-        report.note(line, "problem", cells)
-        return None
-    label, verdict = cells.get("label", ""), cells.get("verdict", "").lower()
-    if not label and not verdict:
-        report.empty += 1
-        return None
-    said = VERDICTS.get(verdict or "label")
-    problem = None
-    if said is None:
-        problem = f"the verdict is {verdict!r}; it must be {', '.join(VERDICTS)} or empty"
-    elif said == "label" and not label:
-        problem = "the label is empty; to take a word back, write withdrawn as its verdict"
-    elif said == "not_product" and label:
-        problem = f"it says {label!r} and not_product at once; empty one of them"
-    elif len(label) > LONGEST:
-        problem = f"the label has {len(label)} characters; {LONGEST} are possible"
-    if problem is not None or said is None:
-        report.note(line, "problem", problem or "")
-        return None
-    return _Said(line, cells, said, label if said == "label" else None)
+def _noted(rows: Iterable[tuple[int, Said | str | None]], report: ImportReport) -> Iterator[Said]:
+    """Yield the rows that say something; count the others."""
+    for line, found in rows:
+        if isinstance(found, Said):
+            yield found
+        elif found is None:
+            report.empty += 1
+        else:
+            report.note(line, "problem", found)
 
 
 class _Import:
@@ -179,22 +125,24 @@ class _Import:
         self._lookup = Lookup(database, set(self._sources.values()) if self._source is None else {self._source})
         self._labels = set(labels_in_use(database, self._source))
         self._started = self._read(utc_now)
+        self._spoken_of = _Ids()
         self._nearest = cache(self._find_nearest)
 
-    def take(self, page: Sequence[_Said]) -> None:
+    def take(self, page: Sequence[Said]) -> None:
         """Record what a page of rows says."""
         known = [(said, item_id) for said, item_id in self._identified(page) if self._is_known_label(said)]
         holding = self._read(lambda connection: _holding(connection, [item_id for _, item_id in known]))
-        words, lines = [], []
+        words: dict[int, Word] = {}
+        lines: dict[int, Said] = {}
         for said, item_id in known:
-            word = self._word(said, item_id, holding[item_id])
+            word = self._word(said, item_id, holding[item_id], lines.get(item_id))
             if word is not None:
-                words.append(word)
-                lines.append(said)
+                words[item_id], lines[item_id] = word, said
         if self._options.dry_run:
             self._report.saved += len(words)
             return
-        for said, outcome in zip(lines, correct(self._database, words, self._options.author), strict=True):
+        outcomes = correct(self._database, list(words.values()), self._options.author)
+        for said, outcome in zip(lines.values(), outcomes, strict=True):
             if outcome.status == "saved":
                 self._report.saved += 1
             else:
@@ -206,25 +154,31 @@ class _Import:
     def _read(self, action: Callable[[Connection], Any]) -> Any:
         return self._database.run(action, read_only=True)
 
-    def _identified(self, page: Sequence[_Said]) -> Iterator[tuple[_Said, int]]:
-        keys = self._lookup.by_key({said.cells["key"] for said in page if said.cells.get("key")})
-        uris = self._lookup.by_uri({said.place for said in page if not said.cells.get("key") and said.place})
+    def _identified(self, page: Sequence[Said]) -> Iterator[tuple[Said, int]]:
+        """Yield the rows that are about one image, and its id."""
+        names: dict[str, set[str]] = {"key": set(), "uri": set()}
+        for column, name in (said.image for said in page):
+            names[column] |= {name, name.strip()} - {""}
+        found = {"key": self._lookup.by_key(names["key"]), "uri": self._lookup.by_uri(names["uri"])}
         for said in page:
-            source = said.cells.get("source")
-            images: list[Image] = (keys if said.cells.get("key") else uris).get(said.place, [])
-            if source and self._source is None:
-                images = [image for image in images if image[0] == self._sources.get(source)]
+            column, name = said.image
+            images = found[column].get(name) or found[column].get(name.strip(), [])
+            cell = said.cells.get("source", "")
+            source = self._sources.get(cell, self._sources.get(cell.strip()))
+            if source is not None or (cell.strip() and self._source is None):
+                images = [image for image in images if image[0] == source]
             if len(images) == 1:
                 yield said, images[0][1]
                 continue
+            wanted = self._options.source or cell.strip() or "this database"
             reason = (
                 "is in several sources: fill in the column source, or name one with --source"
                 if images
-                else f"is no image of {source or self._options.source or 'this database'}"
+                else f"is no image of {wanted}"
             )
             self._report.note(said.line, "problem", f"{said.place or 'a row without key and uri'} {reason}")
 
-    def _is_known_label(self, said: _Said) -> bool:
+    def _is_known_label(self, said: Said) -> bool:
         if said.label is None or self._options.new_labels or said.label in self._labels:
             return True
         near = self._nearest(said.label)
@@ -237,26 +191,50 @@ class _Import:
         near = difflib.get_close_matches(label.casefold(), folded, n=1)
         return folded[near[0]] if near else None
 
-    def _word(self, said: _Said, item_id: int, state: "_State") -> Word | None:
-        """Return what to record; None if it holds already, was not changed in the file, or is a conflict."""
+    def _word(self, said: Said, item_id: int, state: "_State", earlier: Said | None) -> Word | None:
+        """Return what to record; None if it is known already, was not changed in the file, or is a conflict.
+
+        earlier: row about the same image whose word is to be recorded as well.
+        """
         seen = _moment(said.cells.get("corrected_at", ""))
         # A row that nobody has changed in the file takes back nobody's newer word.
-        if state.says(said.verdict, said.label) or state.was_said(said, seen):
+        if state.was_said(said, seen):
             self._report.same += 1
             return None
-        if not self._options.overwrite and not self._is_next(said, state, seen):
-            text = f"{state.author} says {state.label or state.verdict}" if state.holds else "its word was withdrawn"
-            self._report.note(said.line, "conflict", f"{said.place}: {text} since; --overwrite takes the file's word")
+        is_repeated = item_id in self._spoken_of
+        self._spoken_of.add(item_id)
+        if said.word == (earlier.word if earlier else state.word):
+            self._report.same += 1
             return None
-        note = said.cells.get("note") or None
-        return Word(item_id, said.verdict, said.label, state.holds, state.result_id, note)
+        if is_repeated:
+            text = "an earlier row is about the same image, and says something else"
+        elif not self._options.overwrite and not self._is_next(said, state, seen):
+            who = f"{state.author} says {state.label or state.verdict}" if state.holds else "its word was withdrawn"
+            text = f"{who} since; --overwrite takes the file's word"
+        else:
+            return Word(item_id, *said.word, state.holds, state.result_id, said.cells.get("note") or None)
+        self._report.note(said.line, "conflict", f"{said.place}: {text}")
+        return None
 
-    def _is_next(self, said: _Said, state: "_State", seen: datetime | None) -> bool:
+    def _is_next(self, said: Said, state: "_State", seen: datetime | None) -> bool:
         """True when the file shows what holds. One without times renews what its author said before, and no other."""
         if "corrected_at" not in said.cells:
             is_mine = state.author == self._options.author and state.at is not None and state.at < self._started
             return state.holds is None or is_mine
         return (state.holds is None and seen is None) or (seen is not None and seen == state.at)
+
+
+class _Ids:
+    """A set of ids; those that lie close together take a bit each, so that a million are no burden."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, int] = defaultdict(int)
+
+    def add(self, number: int) -> None:
+        self._blocks[number >> 10] |= 1 << (number & 1023)
+
+    def __contains__(self, number: int) -> bool:
+        return bool(self._blocks.get(number >> 10, 0) >> (number & 1023) & 1)
 
 
 @dataclass(slots=True)
@@ -267,14 +245,16 @@ class _State:
     holds: int | None = None
     author: str | None = None
     at: datetime | None = None
-    verdict: str = "withdrawn"
+    verdict: Verdict = "withdrawn"
     label: str | None = None
     history: set[tuple[str | None, datetime | None, str, str | None]] = field(default_factory=set)
 
-    def says(self, verdict: str, label: str | None) -> bool:
-        return (self.verdict, self.label) == (verdict, label)
+    @property
+    def word(self) -> tuple[Verdict, str | None]:
+        """Verdict and label that hold."""
+        return self.verdict, self.label
 
-    def was_said(self, row: _Said, at: datetime | None) -> bool:
+    def was_said(self, row: Said, at: datetime | None) -> bool:
         """True for a row as it was exported."""
         return (row.cells.get("author"), at, row.verdict, row.label) in self.history
 

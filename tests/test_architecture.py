@@ -59,6 +59,7 @@ FLOORS = (
     ("cataloger.corrections", 3),
     ("cataloger.correction_export", 3),
     ("cataloger.correction_lookup", 3),
+    ("cataloger.correction_rows", 3),
     ("cataloger.correction_import", 3),
     ("cataloger.correction_summary", 3),
     ("cataloger.diff", 3),

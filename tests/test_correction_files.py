@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from cataloger.correction_export import COLUMNS, ExportOptions, export_correctio
 from cataloger.correction_import import ImportOptions, import_corrections
 from cataloger.db.database import open_database
 from cataloger.errors import SourceError, UsageError
+from cataloger.ledger import register_source
 
 ANN = ImportOptions("ann")
 
@@ -111,6 +113,18 @@ def test_what_was_exported_and_not_changed_changes_nothing_even_with_overwrite(w
     assert words(world) == before
 
 
+def test_a_history_of_several_words_on_an_image_comes_back_without_a_conflict(world, make, tmp_path):
+    world.sink.write([make.good("a")])
+    for said in ("Sock", "Hat", "Sock"):
+        world.say("a", said, author="bob")
+    rows = exported(world, tmp_path / "x.csv", what="history")
+    report = import_corrections(world.database, tmp_path / "x.csv", ANN)
+    assert (report.same, report.saved, report.notes) == (3, 0, [])
+    rows[2]["label"] = "Dress"
+    report = import_corrections(world.database, written(tmp_path / "x.csv", rows), ANN)
+    assert (report.same, report.saved, report.notes) == (2, 1, [])
+
+
 def test_a_newer_word_is_a_conflict_and_stays_unless_it_is_to_be_overwritten(world, make, tmp_path):
     world.sink.write([make.good("a"), make.good("b")])
     rows = exported(world, tmp_path / "x.csv", what="predictions")
@@ -173,6 +187,92 @@ def test_each_bad_row_is_named_with_its_line_and_costs_no_other(world, make, tmp
     assert words(world) == [("/photos/e", "label", "Hat", "ann")]
 
 
+def test_a_quotation_mark_that_is_never_closed_is_named_where_it_begins(world, make, tmp_path):
+    world.sink.write([make.good(key) for key in "abcd"])
+    path = tmp_path / "x.csv"
+    path.write_text('key,label,note\na,Hat,\nb,Hat,"the "" one"x\nc,Hat,fine\nd,Hat,"oops\nb,Hat,\n')
+    report = import_corrections(world.database, path, ANN)
+    assert (report.saved, report.problems) == (2, 2)
+    assert [(line, text.split("(")[0]) for line, _, text in report.notes] == [
+        (3, "it cannot be read "),
+        (5, "up to line 6 it cannot be read "),
+    ]
+    assert [word[0] for word in words(world)] == ["/photos/a", "/photos/c"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("between", [0, 600])
+def test_rows_of_one_file_that_contradict_each_other_are_conflicts(world, make, tmp_path, between, overwrite):
+    names = [f"{number:03}" for number in range(between)]
+    world.sink.write([make.good(key) for key in ("a", "b", *names)])
+    path = tmp_path / "x.csv"
+    others = "".join(f"{name},Hat\n" for name in names)
+    path.write_text(f"key,label\na,Sock\nb,Sock\n{others}a,Dress\nb,Sock\n")
+    report = import_corrections(world.database, path, ImportOptions("ann", overwrite=overwrite))
+    assert (report.saved, report.same, report.problems) == (2 + between, 1, 0)
+    assert [(line, kind) for line, kind, _ in report.notes] == [(4 + between, "conflict")]
+    assert [word[2] for word in words(world) if word[0] in ("/photos/a", "/photos/b")] == ["Sock", "Sock"]
+    report = import_corrections(world.database, path, ImportOptions("ann", overwrite=overwrite))
+    assert report.saved == 0
+
+
+def test_a_row_of_another_source_is_not_taken_for_the_one_that_was_asked_for(world, make, tmp_path):
+    world.sink.write([make.good("a")])
+    other = type(world)(world.database, register_source(world.database, kind="folder", root="/other"), world.model)
+    other.begin().sink.write([make.good("a", uri="/other/a"), make.good("b", uri="/other/b")])
+    path = tmp_path / "x.csv"
+    path.write_text("source,key,label\n/other,a,Hat\n/photos,a,Sock\n/renamed,a,Sock\n")
+    report = import_corrections(world.database, path, ImportOptions("ann", source="/photos"))
+    assert words(world) == [("/photos/a", "label", "Sock", "ann")]
+    assert (report.same, report.notes) == (1, [(2, "problem", "a is no image of /photos")])
+
+
+def test_an_image_is_found_by_key_in_one_row_and_by_uri_in_another(world, make, tmp_path):
+    source = register_source(world.database, kind="manifest", root="/lists/spring.csv")
+    listed = type(world)(world.database, source, world.model).begin()
+    listed.sink.write([make.good("/photos/a", uri="/photos/a")])
+    path = tmp_path / "x.csv"
+    path.write_text("key,uri,label\n/photos/a,,Hat\n,/photos/a,Hat\n")
+    report = import_corrections(world.database, path, ANN)
+    assert (report.saved, report.same, report.notes) == (1, 1, [])
+
+
+def test_names_that_begin_or_end_with_blanks_are_found_and_so_are_padded_cells(world, make, tmp_path):
+    world.sink.write([make.good(name) for name in (" a.jpg", "a.jpg ", "b.jpg")])
+    rows = exported(world, tmp_path / "x.csv", what="predictions")
+    for row, label in zip(rows, ("Hat", "Sock", "Hat"), strict=True):
+        row["label"], row["key"] = label, row["key"].replace("b.jpg", " b.jpg ")
+    report = import_corrections(world.database, written(tmp_path / "x.csv", rows), ANN)
+    assert (report.saved, report.notes) == (3, [])
+    assert {word[:3] for word in words(world)} == {
+        ("/photos/ a.jpg", "label", "Hat"),
+        ("/photos/a.jpg ", "label", "Sock"),
+        ("/photos/b.jpg", "label", "Hat"),
+    }
+
+
+def test_two_imports_at_once_lose_nothing(world, make, tmp_path):
+    names = [f"{number:03}" for number in range(700)]
+    world.sink.write([make.good(name) for name in names])
+    reports = {}
+
+    def take(author, label):
+        path = tmp_path / f"{author}.csv"
+        path.write_text("key,label\n" + "".join(f"{name},{label}\n" for name in names))
+        reports[author] = import_corrections(world.database, path, ImportOptions(author))
+
+    threads = [Thread(target=take, args=pair) for pair in (("ann", "Hat"), ("bob", "Sock"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = words(world)
+    assert (len(found), sorted(reports)) == (700, ["ann", "bob"])
+    for author, report in reports.items():
+        assert report.saved == sum(word[3] == author for word in found)
+        assert (report.saved + report.conflicts, report.problems) == (700, 0)
+
+
 def test_new_labels_are_taken_if_asked(world, make, tmp_path):
     world.sink.write([make.good("a")])
     path = tmp_path / "x.csv"
@@ -201,9 +301,11 @@ def test_a_dry_run_records_nothing(world, make, tmp_path):
     assert words(world) == []
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+49", "-x", "@SUM(A1)", "\tx", "'=x", "''=x", "it's", "'x", "", "Été =1"])
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "\n=1", "＝1", "+49", "-x", "@SUM(A1)", "\tx", "'=x", "''=x", "it's", "'x", "", "Été =1"]
+)
 def test_no_cell_is_a_formula_and_each_comes_back(cell):
-    assert not guard(cell).startswith(("=", "+", "-", "@", "\t"))
+    assert not guard(cell).startswith(("=", "＝", "+", "-", "@", "\t", "\n"))
     assert unguard(guard(cell)) == cell
 
 
@@ -255,3 +357,11 @@ def test_the_commands_go_round(tmp_path, make, make_world):
     assert "0 of 1 (0.0%)" in run("list", "--db", url).stdout
     run("export", tmp_path / "x.csv", "--all", "--predictions", "--db", url, status=2)
     run("import", tmp_path / "none.csv", "--db", url, status=1)
+
+
+def test_a_wrong_name_of_the_database_is_told_and_makes_no_new_one(tmp_path):
+    (tmp_path / "x.csv").write_text("key,label\na,Hat\n")
+    url = f"sqlite:///{tmp_path}/typo.db"
+    for arguments in (["list"], ["export", tmp_path / "y.csv"], ["import", tmp_path / "x.csv"]):
+        assert "has no results of cataloger" in run(*arguments, "--db", url, status=1).stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv"]

@@ -4,65 +4,96 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row, select
 
-from cataloger.db.database import Database
+from cataloger.db.database import Database, open_results
 from cataloger.db.models import Corrected, Correction, Item, Result
 from cataloger.sources.names import name_of
 from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem
 from cataloger.training.rows import normal_label
-from cataloger.training.stored_results import open_results
 
 PAGE = 1000
 
+Word = Row[*tuple[Any, ...]]
 
-def read_corrections(options: DataOptions) -> tuple[list[Example], list[Problem]]:
-    """Read the labels that hold of images in files, as the files were when people spoke of them; others are named.
 
-    Images that show no product are left out. Raises DatabaseError.
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What people have said. examples: labelled images. no_product: places of files that show no product."""
+
+    examples: list[Example]
+    no_product: frozenset[str]
+    problems: list[Problem]
+
+
+def read_corrections(options: DataOptions) -> Spoken:
+    """Read the words that hold of images in files, as the files were when people spoke of them; others are named.
+
+    Of words on one file, which several sources may have, the latest counts. Raises DatabaseError.
     """
-    examples: list[Example] = []
     problems: list[Problem] = []
-    groups = ("",) * len(options.report_by)
     with closing(open_results(str(options.db), schema=options.schema)) as database:
-        for row in _words(database):
-            path = Path(os.fsdecode(name_of(row.uri)))
-            if problem := _problem(row, path):
-                problems.append(problem)
-            else:
-                label = normal_label(row.label)
-                examples.append(Example(row.uri, path, (label,), "", groups, row.product_key or ""))
-    return examples, problems
+        latest = _latest(database, problems)
+    groups = ("",) * len(options.report_by)
+    examples = [
+        Example(row.uri, path, (normal_label(row.label),), "", groups, row.product_key or "")
+        for row, path in latest.values()
+        if row.verdict == "label"
+    ]
+    no_product = frozenset(place for place, (row, _) in latest.items() if row.verdict != "label")
+    return Spoken(examples, no_product, problems)
 
 
-def mix(corrected: Sequence[Example], others: Sequence[Example]) -> list[Example]:
-    """Return both, for training that shall not forget the others.
+def mix(spoken: Spoken, others: Sequence[Example]) -> tuple[list[Example], list[Problem]]:
+    """Return both, for training that shall not forget the others, and what of the others is left out.
 
     Of a file that is in both the word counts, and it stays in the split that it was in. Where the others have splits,
     what is new goes to train.
     """
-    words = {_place(example.path): example for example in corrected}
-    mixed = []
+    words = {_place(example.path): example for example in spoken.examples}
+    mixed, problems, known = [], [], set()
     for example in others:
-        word = words.pop(_place(example.path), None)
-        mixed.append(example if word is None else replace(example, labels=word.labels))
+        known.add(place := _place(example.path))
+        if place in spoken.no_product:
+            message = f"a person says that it shows no product, the data {' | '.join(example.labels)}"
+            problems.append(Problem("no_product", example.file, message))
+        else:
+            mixed.append(replace(example, labels=words[place].labels) if place in words else example)
     split = "train" if any(example.split for example in others) else ""
-    return [*mixed, *(replace(word, split=split) for word in words.values())]
+    new = (replace(word, split=split) for place, word in words.items() if place not in known)
+    return [*mixed, *new], problems
 
 
-def _words(database: Database) -> Iterator[Row[*tuple[Any, ...]]]:
-    """Yield the labels that hold of images that are there, with the hash of the bytes that the person saw."""
+def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[Word, Path]]:
+    """Return the latest word on each file, by its place; note what cannot be used."""
+    latest: dict[str, tuple[Word, Path]] = {}
+    for row in _words(database):
+        path = Path(os.fsdecode(name_of(row.uri)))
+        if problem := _problem(row, path):
+            problems.append(problem)
+            continue
+        other, _ = latest.get(_place(path), (row, path))
+        if (row.verdict, row.label) != (other.verdict, other.label):
+            problems.append(Problem("older_word", row.uri, "two sources have words on it; the latest counts"))
+        if row.correction_id >= other.correction_id:
+            latest[_place(path)] = row, path
+    return latest
+
+
+def _words(database: Database) -> Iterator[Word]:
+    """Yield the words that hold of images that are there, with the hash of the bytes that the person saw."""
+    word = (Correction.id.label("correction_id"), Correction.verdict, Correction.label)
     query = (
-        select(Item.id, Item.uri, Item.product_key, Correction.label, Result.content_hash)
+        select(Item.id, Item.uri, Item.product_key, *word, Result.content_hash)
         .join(Corrected, Corrected.item_id == Item.id)
         .join(Correction, Correction.id == Corrected.correction_id)
         .join(Result, Result.id == Correction.result_id, isouter=True)
-        .where(Correction.verdict == "label", Item.gone_run_id.is_(None))
+        .where(Item.gone_run_id.is_(None), (Correction.verdict == "label") | Item.uri.startswith("/"))
         .order_by(Item.id)
         .limit(PAGE)
     )
@@ -75,7 +106,7 @@ def _words(database: Database) -> Iterator[Row[*tuple[Any, ...]]]:
         last = rows[-1].id
 
 
-def _problem(row: Row[*tuple[Any, ...]], path: Path) -> Problem | None:
+def _problem(row: Word, path: Path) -> Problem | None:
     """Say why a word cannot be trained on. A file that cannot be read is told when all files are looked at."""
     if not row.uri.startswith("/"):
         message = (
@@ -89,7 +120,8 @@ def _problem(row: Row[*tuple[Any, ...]], path: Path) -> Problem | None:
     except OSError:
         return None
     if row.content_hash not in (None, found):
-        return Problem("changed_image", row.uri, f"the file is another one than the one called {row.label!r}")
+        said = row.label or row.verdict
+        return Problem("changed_image", row.uri, f"the file is another one than the one called {said!r}")
     return None
 
 

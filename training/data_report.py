@@ -25,6 +25,8 @@ KINDS = {
     "bad_row": "rows that cannot be read are left out",
     "no_image": "rows that name no image file are left out",
     "changed_image": "images that have changed since a person named them are left out",
+    "no_product": "images that show no product, as people say, are left out",
+    "older_word": "two sources have different words on one file; the latest counts",
     "no_label": "images without a label are left out",
     "no_split": "images without a split are left out",
     "leak_bytes": "identical files are in several splits",

@@ -37,11 +37,12 @@ def read_dataset(options: DataOptions) -> LabelledImages:
 def _read(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Problem]]:
     if not options.corrections:
         return _read_data(options)
-    examples, problems = read_corrections(options)
+    spoken = read_corrections(options)
     if options.data is None:
-        return (), examples, problems
-    categories, others, more = _read_data(options)
-    return categories, mix(examples, others), [*problems, *more]
+        return (), spoken.examples, spoken.problems
+    categories, others, problems = _read_data(options)
+    examples, left_out = mix(spoken, others)
+    return categories, examples, [*spoken.problems, *problems, *left_out]
 
 
 def _read_data(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Problem]]:

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, select
 
-from cataloger.db.database import Database, open_for_planning
+from cataloger.db.database import Database
 from cataloger.db.models import TOP_K, Current, Item, Model, Result, Source
-from cataloger.db.session import redact
 from cataloger.db.views import ANSWER
 from cataloger.download import without_query
-from cataloger.errors import DatabaseError, TrainingError, UsageError
+from cataloger.errors import TrainingError, UsageError
 from cataloger.sources.names import key_of
 from cataloger.training.labels import Example
 from cataloger.training.predictions import NOT_RANKED, Predictions
@@ -56,14 +55,6 @@ class _Joined:
     found: dict[int, tuple[int, Row[Any]]] = field(default_factory=dict)
     unlabelled: int = 0
     unlabelled_keys: list[str] = field(default_factory=list)
-
-
-def open_results(url: str, *, schema: str | None = None) -> Database:
-    """Open a database that has results; nothing is created. Raises DatabaseError."""
-    database = open_for_planning(url, schema=schema)
-    if database is None:
-        raise DatabaseError(f"{redact(url)} has no results of cataloger; name another database, or tag first")
-    return database
 
 
 def read_results(database: Database, examples: Sequence[Example], *, source: str | None = None) -> StoredResults:

@@ -67,13 +67,13 @@ def export_command(
 ) -> None:
     """Write what people have said, or what there is to say something of, to a CSV file for spreadsheets."""
     from cataloger.correction_export import ExportOptions, export_corrections
-    from cataloger.db.database import open_database
+    from cataloger.db.database import open_results
 
     if history and predictions:
         raise UsageError("--all and --predictions exclude each other; give one of them")
     what: What = "history" if history else "predictions" if predictions else "words"
     options = ExportOptions(what, source, decision, below)
-    with closing(open_database(db, schema=schema)) as database:
+    with closing(open_results(db, schema=schema)) as database:
         count = export_corrections(database, file, options)
     render.stderr_console().print(f"wrote {file}: {count:,} rows", markup=False)
 
@@ -96,10 +96,10 @@ def import_command(
 ) -> None:
     """Take over what people have said in a CSV file; what cannot be taken is named and costs no other row."""
     from cataloger.correction_import import ImportOptions, import_corrections
-    from cataloger.db.database import open_database
+    from cataloger.db.database import open_results
 
     options = ImportOptions(login_name() if author is None else author, source, new_labels, overwrite, dry_run)
-    with closing(open_database(db, schema=schema)) as database:
+    with closing(open_results(db, schema=schema)) as database:
         report = import_corrections(database, file, options)
     if json_output:
         render.print_json(report.as_json())
@@ -119,9 +119,9 @@ def list_command(
     """Count what people have said: by author, and how often the model had said the same."""
     from cataloger.correction_export import find_source_id
     from cataloger.correction_summary import summarize
-    from cataloger.db.database import open_database
+    from cataloger.db.database import open_results
 
-    with closing(open_database(db, schema=schema)) as database:
+    with closing(open_results(db, schema=schema)) as database:
         summary = summarize(database, find_source_id(database, source))
     if json_output:
         render.print_json(summary.as_json())

@@ -123,8 +123,8 @@ def evaluate(
 
 def _print_reviewed(url: str, schema: str | None, source: str | None, *, json_output: bool) -> None:
     from cataloger.cli.reviewed import print_reviewed
+    from cataloger.db.database import open_results
     from cataloger.training.reviewed import read_reviewed
-    from cataloger.training.stored_results import open_results
 
     with closing(open_results(url, schema=schema)) as database:
         reviewed = read_reviewed(database, source=source)
@@ -142,8 +142,8 @@ def _of_results(
     data: "LabelledImages",
     options: "EvaluateOptions",
 ) -> "Evaluation":
+    from cataloger.db.database import open_results
     from cataloger.training.assessment import evaluate_results
-    from cataloger.training.stored_results import open_results
 
     with closing(open_results(url, schema=schema)) as database:
         evaluation = evaluate_results(database, data, options, source=source)

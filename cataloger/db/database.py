@@ -106,6 +106,14 @@ def open_for_planning(url: str, *, schema: str | None = None) -> Database | None
     return open_database(url, schema=schema)
 
 
+def open_results(url: str, *, schema: str | None = None) -> Database:
+    """Open a database that has results; nothing is created. Raises DatabaseError."""
+    database = open_for_planning(url, schema=schema)
+    if database is None:
+        raise DatabaseError(f"{redact(url)} has no results of cataloger; name another database, or tag first")
+    return database
+
+
 def open_source(url: str) -> Database:
     """Open the shop's own database to read from: no tables of ours are needed there, and nothing is created.
 

@@ -1,5 +1,6 @@
 """A tagged catalog and the real command that serves it."""
 
+import importlib.util
 import itertools
 import os
 import re
@@ -17,6 +18,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
+
+SHARED = importlib.util.spec_from_file_location("shared", Path(__file__).parents[1] / "conftest.py")
+shared = importlib.util.module_from_spec(SHARED)
+SHARED.loader.exec_module(shared)
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 NASTY = "<img src=x onerror=alert(1)>&quot;\u202e'.png"
@@ -169,3 +174,43 @@ def word():
         }
 
     return word
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shared.absent("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Open an address in a browser of its own; whatever its console complains of fails the test."""
+    from playwright.sync_api import expect
+
+    contexts, complaints = [], []
+
+    def open_page(url, *, name=None, **options):
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.complaints = complaints
+        page.goto(url)
+        expect(page.locator("#list li").first).to_be_visible()
+        if name:
+            page.click("#who")
+            page.fill("#name-input", name)
+            page.click("#name button")
+            expect(page.locator("#who")).to_have_text(name)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []

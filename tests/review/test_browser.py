@@ -1,16 +1,9 @@
 """The review page in a real browser: keys, mouse, two reviewers at once, and a server that goes away."""
 
-import importlib.util
 import re
-import shutil
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
-
-SHARED = importlib.util.spec_from_file_location("shared", Path(__file__).parents[1] / "conftest.py")
-shared = importlib.util.module_from_spec(SHARED)
-SHARED.loader.exec_module(shared)
+from playwright.sync_api import expect
 
 HELD = (
     "SELECT i.key, k.verdict, k.label, k.author FROM cataloger_corrected h "
@@ -74,42 +67,6 @@ PALE_TEXTS = """() => {
         .filter((node) => node.textContent.trim() && node.checkVisibility() && contrast(node) < 4.5)
         .map((node) => node.outerHTML.slice(0, 80));
 }"""
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    path = shutil.which("chromium") or shared.absent("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(chromium):
-    """Open an address in a browser of its own; whatever its console complains of fails the test."""
-    contexts, complaints = [], []
-
-    def open_page(url, *, name=None, **options):
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.complaints = complaints
-        page.goto(url)
-        expect(page.locator("#list li").first).to_be_visible()
-        if name:
-            page.click("#who")
-            page.fill("#name-input", name)
-            page.click("#name button")
-            expect(page.locator("#who")).to_have_text(name)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from cataloger.db.models import Item
 from cataloger.errors import TrainingError, UsageError
+from cataloger.ledger import register_source
 from cataloger.sources.names import key_of
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset
@@ -76,6 +77,41 @@ def test_words_are_mixed_with_other_data_and_leak_nothing(tagged, options, tmp_p
         "v.jpg": (("Hat",), "val"),
         "new.jpg": (("Sock",), "train"),
     }
+
+
+def test_no_row_of_the_other_data_stands_against_a_word(tagged, options, tmp_path):
+    path = tagged("a.jpg", "Hat")
+    (tmp_path / "link.jpg").symlink_to(path)
+    (tmp_path / "labels.csv").write_text("file,label\na.jpg,Dress\na.jpg,Cape\nlink.jpg,Sock\n")
+    data = read_dataset(options(data=tmp_path / "labels.csv"))
+    assert {example.labels for example in data.examples} == {("Hat",)}
+    assert data.labels == ("Hat",)
+
+
+def test_what_shows_no_product_is_left_out_of_the_other_data_and_named(tagged, options, tmp_path):
+    tagged("a.jpg", "Hat")
+    path = tagged("size chart.jpg", "not_product")
+    (tmp_path / "labels.csv").write_text("file,label\na.jpg,Dress\nsize chart.jpg,Dress\n")
+    data = read_dataset(options(data=tmp_path / "labels.csv"))
+    assert [(example.path.name, example.labels) for example in data.examples] == [("a.jpg", ("Hat",))]
+    [problem] = data.problems
+    assert (problem.kind, path.name in problem.place, "Dress" in problem.message) == ("no_product", True, True)
+
+
+def test_of_the_words_of_two_sources_on_one_file_the_latest_counts(world, make, tagged, options):
+    path = tagged("a.jpg", "Hat")
+    [(first,)] = world.rows("SELECT MAX(i.id) FROM cataloger_item i")
+    source = register_source(world.database, kind="folder", root="/other")
+    other = type(world)(world.database, source, world.model).begin()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    other.sink.write([replace(make.good("a", uri=str(path)), content_hash=digest)])
+    [(second,)] = world.rows("SELECT MAX(i.id) FROM cataloger_item i")
+    other.say_of(second, "Sock")
+    for said in ("Sock", "Cape"):
+        [example] = read_dataset(options()).examples
+        assert example.labels == (said,)
+        world.say_of(first, "Cape")
+    assert [problem.kind for problem in read_dataset(options()).problems] == ["older_word"]
 
 
 def test_a_file_name_that_is_not_utf8_is_found(tagged, options, world):

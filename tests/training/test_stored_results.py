@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from cataloger.db.database import open_database
+from cataloger.db.database import open_database, open_results
 from cataloger.errors import DatabaseError, TrainingError, UsageError
 from cataloger.training.assessment import EvaluateOptions, evaluate_results
 from cataloger.training.labels import Example, LabelledImages
-from cataloger.training.stored_results import open_results, read_results
+from cataloger.training.stored_results import read_results
 
 
 @pytest.fixture

@@ -1,0 +1,104 @@
+"""Rows of a CSV file that people have filled in with what they say of images, as spreadsheets write such files."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from cataloger.correction_export import COLUMNS, unguard
+from cataloger.corrections import LONGEST, Verdict
+from cataloger.errors import UsageError
+
+NAMES = ("source", "key", "uri")
+VERDICTS: Mapping[str, Verdict] = {"label": "label", "not_product": "not_product", "withdrawn": "withdrawn"}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A row that says something."""
+
+    line: int
+    cells: Mapping[str, str]
+    verdict: Verdict
+    label: str | None
+
+    @property
+    def image(self) -> tuple[str, str]:
+        """The column that names the image, and its cell."""
+        column = "key" if self.cells.get("key", "").strip() else "uri"
+        return column, self.cells.get(column, "")
+
+    @property
+    def place(self) -> str:
+        """The image, for people."""
+        return self.image[1].strip()
+
+    @property
+    def word(self) -> tuple[Verdict, str | None]:
+        """Verdict and label."""
+        return self.verdict, self.label
+
+
+def read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, Said | str | None]]:
+    """Yield the line of each row with what it says, None if it says nothing; or what is wrong with it, a text.
+
+    Spreadsheets separate by semicolons where a comma is decimal, and may write so in a line before the first one.
+    Raises UsageError for a file without the columns that are needed.
+    """
+    first = file.readline()
+    start = 0
+    if first.strip().lower().startswith("sep="):
+        first, start = file.readline(), 1
+    delimiter = max(",;\t", key=first.count)
+    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    if "label" not in names or not {"key", "uri"} & set(names):
+        raise UsageError(
+            f"{path}: its first line must name the columns, among them label and key or uri; it has "
+            f"{', '.join(names) or 'nothing'}. `cataloger corrections export --predictions` makes such a file"
+        )
+    for line, cells in _rows(file, delimiter, first=start + 2):
+        if isinstance(cells, str):
+            yield line, cells
+        elif len(cells) > len(names) and any(cells[len(names) :]):
+            yield line, f"it has {len(cells)} cells, the first line names {len(names)} columns"
+        elif any(cells):
+            pairs = zip(names, cells, strict=False)
+            yield line, _understand(line, {name: _plain(name, cell) for name, cell in pairs if name in COLUMNS})
+
+
+def _rows(file: TextIO, delimiter: str, first: int) -> Iterator[tuple[int, list[str] | str]]:
+    """Yield the first line of each row (of the first one: `first`), and its cells or what is wrong with it."""
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + first
+        try:
+            yield line, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            last = reader.line_num + first - 1
+            span = f"up to line {last} it" if last > line else "it"
+            yield line, f"{span} cannot be read ({error}); is a quotation mark missing?"
+
+
+def _plain(name: str, cell: str) -> str:
+    """Return a cell without what a spreadsheet needs; names of images may begin and end with blanks."""
+    return unguard(cell if name in NAMES else cell.strip())
+
+
+def _understand(line: int, cells: dict[str, str]) -> Said | str | None:
+    """Return what a row says, None if that is nothing; or what is wrong with it."""
+    label, verdict = cells.get("label", ""), cells.get("verdict", "").lower()
+    if not label and not verdict:
+        return None
+    said = VERDICTS.get(verdict or "label")
+    if said is None:
+        return f"the verdict is {verdict!r}; it must be {', '.join(VERDICTS)} or empty"
+    if said == "label" and not label:
+        return "the label is empty; to take a word back, write withdrawn as its verdict"
+    if said == "not_product" and label:
+        return f"it says {label!r} and not_product at once; empty one of them"
+    if len(label) > LONGEST:
+        return f"the label has {len(label)} characters; {LONGEST} are possible"
+    return Said(line, cells, said, label if said == "label" else None)
