@@ -410,12 +410,13 @@ async function showProgress() {
 
 async function loadLabels(source) {
   if (labels.has(source)) return;
-  labels.set(source, []);
+  labels.set(source, null); // on their way
   try {
     labels.set(source, await request("/api/labels/" + source));
   } catch {
     labels.delete(source);
   }
+  if (document.activeElement === $("search")) find();
 }
 
 const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
@@ -438,7 +439,7 @@ function showFound(isOpen) {
     option.addEventListener("pointerdown", (event) => { event.preventDefault(); pick(index); });
     return option;
   }));
-  if (isOpen && !finds.length) $("found").append(element("li", "no such category"));
+  if (isOpen && !finds.length) $("found").append(element("li", current && labels.get(current.source) ? "no such category" : "the categories are not here yet"));
   const active = isOpen && picked >= 0 ? $("found-" + picked) : null;
   if (active) { $("search").setAttribute("aria-activedescendant", active.id); active.scrollIntoView({block: "nearest"}); }
   else $("search").removeAttribute("aria-activedescendant");
