@@ -120,7 +120,7 @@ def test_a_category_is_searched_and_picked(served, page):
 
 def test_categories_that_come_late_are_found_by_what_was_typed_before(page):
     held = []
-    page.route("**/api/labels/*", lambda route: held.append(route))  # noqa: PLW0108 - it is given an attribute
+    page.route("**/api/labels/*", lambda route: held.append(route))
     page.reload()
     key_of(page)
     page.keyboard.press("/")
