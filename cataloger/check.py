@@ -173,7 +173,7 @@ def _sources(database: Database, run: RunRecord, wanted: str | None) -> dict[int
     query = select(Source.id, Source.root).join(RunSource).where(RunSource.run_id == run.id).order_by(Source.id)
     if wanted is not None:
         query = query.where(_is_source(wanted))
-    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
+    rows = database.rows(query)
     if not rows:
         known = ", ".join(root for root, _ in run.sources) or "none"
         raise UsageError(f"run {run.id} has not worked on {wanted or 'any source'}; its sources: {known}")
@@ -226,12 +226,12 @@ def _newer(database: Database, run: RunRecord, sources: Collection[int]) -> list
         .order_by(RunRow.id.desc())
         .limit(1)
     )
-    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
+    rows = database.rows(query)
     return [f"run {row.id} is newer, but {row.outcome or 'still running'}; it was not looked at" for row in rows]
 
 
 def _side(database: Database, run: RunRecord, sources: Collection[int]) -> Side:
-    rows = database.run(lambda connection: connection.execute(_counts(run.id, sources)).all(), read_only=True)
+    rows = database.rows(_counts(run.id, sources))
     used = select(RunSource.weights_id).where(RunSource.run_id == run.id, RunSource.source_id.in_(list(sources)))
     weights = database.run(lambda connection: set(connection.scalars(used)), read_only=True)
     models = [known_model(database, weights_id) for weights_id in sorted(weights)]

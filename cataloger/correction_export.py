@@ -68,7 +68,7 @@ def find_source_id(database: Database, name: str | None) -> int | None:
     if name is None:
         return None
     query = select(Source.id, Source.name, Source.root).order_by(Source.id)
-    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
+    rows = database.rows(query)
     for row in rows:
         if name in (row.name, row.root):
             return int(row.id)
@@ -81,10 +81,7 @@ def _rows(database: Database, options: ExportOptions) -> Iterator[Row[*tuple[Any
         query = query.where(Item.source_id == source_id)
     ordered = query.add_columns(number.label("number")).order_by(number).limit(PAGE)
     last = 0
-    while rows := database.run(
-        lambda connection: connection.execute(ordered.where(number > last)).all(),  # noqa: B023 (run at once)
-        read_only=True,
-    ):
+    while rows := database.rows(ordered.where(number > last)):
         yield from rows
         last = rows[-1].number
 

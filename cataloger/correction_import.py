@@ -120,7 +120,7 @@ class _Import:
         self._options = options
         self._report = report
         self._source = find_source_id(database, options.source)
-        rows = self._read(lambda connection: connection.execute(select(Source.id, Source.name, Source.root)).all())
+        rows = database.rows(select(Source.id, Source.name, Source.root))
         self._sources = {name: row.id for row in rows for name in (row.name, row.root)}
         self._lookup = Lookup(database, set(self._sources.values()) if self._source is None else {self._source})
         self._labels = set(labels_in_use(database, self._source))

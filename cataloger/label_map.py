@@ -63,7 +63,7 @@ def load_label_map(database: Database, source_id: int) -> list[Category]:
     """Return the map that a source has; empty if it has none."""
     columns = (LabelMapRow.label, LabelMapRow.code, LabelMapRow.name, LabelMapRow.parent)
     query = select(*columns).where(LabelMapRow.source_id == source_id)
-    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
+    rows = database.rows(query)
     return [Category(*row) for row in rows]
 
 

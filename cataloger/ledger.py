@@ -196,7 +196,7 @@ class Ledger:
             .join(ResultRow, ResultRow.id == Current.latest_id, isouter=True)
             .where(ItemRow.source_id == self._source.id, ItemRow.key_hash.in_(hashes))
         )
-        rows = self._database.run(lambda connection: connection.execute(query).all(), read_only=True)
+        rows = self._database.rows(query)
         return {row.key_hash: row for row in rows}
 
 

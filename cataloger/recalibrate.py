@@ -77,7 +77,7 @@ def recalibrate(database: Database, bundle: Bundle, hooks: Hooks | None = None) 
 
 def _sources(database: Database, bundle: Bundle) -> list[SourceRef]:
     query = select(Source.id, Source.root).where(Source.weights_id == bundle.weights_id).order_by(Source.id)
-    rows = database.run(lambda connection: connection.execute(query).all(), read_only=True)
+    rows = database.rows(query)
     if not rows:
         raise UsageError(
             f"nothing here was tagged with the weights of {bundle.title}: a calibration belongs to its weights. "
@@ -124,7 +124,7 @@ class _Work:
         while True:
             mine = self._of(source) & self._follows() & (Result.calibration_id != model.calibration_id)
             query = _joined(select(*columns)).where(mine, Item.id > after).order_by(Item.id).limit(PAGE)
-            page = self.database.run(lambda connection: list(connection.execute(query)), read_only=True)  # noqa: B023
+            page = self.database.rows(query)
             if not page:
                 return
             after = page[-1].id

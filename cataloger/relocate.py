@@ -73,7 +73,7 @@ def require_not_moved(database: Database | None, source: Source) -> None:
         return
     sample = [digest(item_of(subject).key) for subject in itertools.islice(source.scan(), SAMPLE)]
     query = select(SourceRow.id, SourceRow.root).where(SourceRow.kind == source.kind)
-    for row in database.run(lambda connection: connection.execute(query).all(), read_only=True):
+    for row in database.rows(query):
         if not _is_there(row.root) and sample:
             same = (Item.source_id == row.id) & Item.key_hash.in_(sample)
             known = database.run(_scalar(select(func.count()).select_from(Item).where(same)), read_only=True)
@@ -98,12 +98,7 @@ def require_same_root(database: Database | None, source: Source, image_root: str
     newest = select(func.max(Result.id)).join(Item, Item.id == Result.item_id)
     mine = (Item.source_id == known.id) & Item.key_hash.in_(sample)
     query = select(Item.key_hash, Result.version_token).join(Result, Result.item_id == Item.id)
-    rows = database.run(
-        lambda connection: connection.execute(
-            query.where(Result.id.in_(newest.where(mine).group_by(Result.item_id)))
-        ).all(),
-        read_only=True,
-    )
+    rows = database.rows(query.where(Result.id.in_(newest.where(mine).group_by(Result.item_id))))
     changed = sum(row.version_token != sample[row.key_hash] for row in rows)
     if changed > (1 - LIKENESS) * len(rows):
         raise SourceError(
@@ -119,7 +114,7 @@ def move_source(database: Database, old: str, new: str) -> int:
     A folder or manifest must be there under its new name. Items get their new places at once: those in the folder,
     or at paths that start at the manifest's folder.
     """
-    rows = database.run(lambda connection: connection.execute(select(SourceRow.__table__)).all(), read_only=True)
+    rows = database.rows(select(SourceRow.__table__))
     by_root = {row.root: row for row in rows}
     found = by_root.get(old) or by_root.get(_resolved(old))
     if found is None:
@@ -165,7 +160,7 @@ def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> Non
     before, after = (root.rstrip("/") + "/" for root in (old, new))
     query = select(Item.id, Item.key, Item.uri).where(Item.source_id == lease.source_id).order_by(Item.id).limit(PAGE)
     last = 0
-    while rows := database.run(_all(query.where(Item.id > last)), read_only=True):
+    while rows := database.rows(query.where(Item.id > last)):
         moved = [(row.id, after + row.key) for row in rows if row.uri == before + row.key]
 
         def place(connection: Connection) -> None:
@@ -183,10 +178,6 @@ def _items(source_id: int) -> Any:
 
 def _scalar(query: Any) -> Callable[[Connection], Any]:
     return lambda connection: connection.scalar(query)
-
-
-def _all(query: Any) -> Callable[[Connection], Any]:
-    return lambda connection: connection.execute(query).all()
 
 
 def _resolved(path: str) -> str:

@@ -5,7 +5,7 @@ Everything here is plain data, gathered by few queries; `cataloger.report_pictur
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from cataloger.db.models import Model, Run, RunSource
 from cataloger.db.models import Source as SourceRow
 from cataloger.errors import UsageError
 from cataloger.report_answers import BINS, Answers, FoundAnswers, HeldAnswers, Origin, Shown
-from cataloger.report_moves import COMMANDS, Moves, moves_since
+from cataloger.report_moves import COMMANDS, Moves, Progress, moves_since
 from cataloger.report_products import Disagreement, disagreements
 from cataloger.report_words import Author, authors
 from cataloger.run_records import RunRecord, find_run
@@ -26,8 +26,6 @@ LEAST = 24
 FAILURES = 20
 LEAST_SHARE = 2 / 3
 """Of a gallery; the others are spread over the rest of the confidences."""
-
-Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,10 +98,7 @@ def _words(database: Database) -> Iterator[Word]:
         .limit(PAGE)
     )
     last = 0
-    while rows := database.run(
-        lambda connection: connection.execute(query.where(Item.id > last)).all(),  # noqa: B023 (run at once)
-        read_only=True,
-    ):
+    while rows := database.rows(query.where(Item.id > last)):
         yield from rows
         last = rows[-1].id
 

@@ -69,7 +69,7 @@ class TableSource:
         """Yield the items, in the order of the keys. Rows added behind the page that was read last are seen."""
         self.without_image = 0
         after: tuple[Any, ...] | None = None
-        while page := self._read(self._page(after, PAGE)):
+        while page := self.database.rows(self._page(after, PAGE)):
             for row in page:
                 yield from self._subjects(row)
             last = self._key(page[-1])
@@ -82,7 +82,7 @@ class TableSource:
         if self.options.image_list:
             return None
         query = select(func.count()).select_from(self.layout.rows).where(*self.layout.after(None))
-        return int(self._read(query)[0][0])
+        return int(self.database.rows(query)[0][0])
 
     def nothing_found(self) -> str:
         """Say why a scan found nothing."""
@@ -94,7 +94,7 @@ class TableSource:
         """Return the bytes of items by key, in one statement; rows that are gone or null are left out."""
         rows = {item.blob.row: item.key for item in items if item.blob is not None}
         query = select(*self.layout.keys, self.layout.image).where(self.layout.at(list(rows)))
-        found = ((rows.get(self._key(row)), row[-1]) for row in self._read(query))
+        found = ((rows.get(self._key(row)), row[-1]) for row in self.database.rows(query))
         return {key: _as_bytes(data) for key, data in found if key is not None and data is not None}
 
     def read_blob(self, key: str, max_bytes: int) -> bytes | None:
@@ -108,7 +108,7 @@ class TableSource:
         columns = (*layout.products, *(layout.keys[position] for position in layout.own))
         is_small = func.length(layout.image) <= max_bytes
         image = case((is_small, layout.image), else_=null())
-        for row in self._read(select(*columns, is_small, image).where(named).limit(TWINS)):
+        for row in self.database.rows(select(*columns, is_small, image).where(named).limit(TWINS)):
             *values, fits, data = row
             if self._joined(values) == key and fits is not None:  # "A" and "a" are the same to some collations
                 if not fits:
@@ -119,9 +119,6 @@ class TableSource:
     def _joined(self, values: Sequence[Any]) -> str:
         count = len(self.layout.products)
         return join_keys([join_keys(values[:count]), *values[count:]])
-
-    def _read(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
-        return self.database.run(lambda connection: connection.execute(query).all(), read_only=True)
 
     def _page(self, after: tuple[Any, ...] | None, size: int) -> Select[Any]:
         layout = self.layout
@@ -185,7 +182,7 @@ class TableSource:
 
     def _check_sample(self) -> None:
         """Try the very statement of the scan, so that --where, privileges and paths are proved before any work."""
-        sample = list(self._read(self._page(None, SAMPLE)))
+        sample = list(self.database.rows(self._page(None, SAMPLE)))
         subjects = [subject for row in sample for subject in self._subjects(row)]
         relative = [s for s in subjects if isinstance(s, Failure) and s.code == RELATIVE_PATH]
         if relative and len(relative) == len(subjects):
