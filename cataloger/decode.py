@@ -85,7 +85,7 @@ class _Worker:
         return True
 
     def answer(self) -> Loaded | ImageError:
-        """Return what became of the image. Raises EOFError or ConnectionError when the child is gone."""
+        """Return what became of the image. Raises EOFError or OSError when the child is gone."""
         assert self.slot is not None
         assert self.slot.fetched is not None
         answer = decode_answer(self.memory, self.pipe.recv_bytes())
@@ -208,7 +208,7 @@ class DecodePool:
         assert slot is not None
         try:
             answer = worker.answer()
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # it may have died in the middle of its answer, which is a plain OSError
             self._fail(worker, CRASHED)
             return
         worker.slot = None

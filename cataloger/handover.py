@@ -7,6 +7,7 @@ every one. Here only a few bytes go through the socket, which say how much lies 
 import mmap
 import os
 import tempfile
+from contextlib import suppress
 from typing import IO, Self
 
 HELD = 4 << 20
@@ -45,9 +46,10 @@ class SharedMemory:
         return self._map[:size]
 
     def forget(self, size: int) -> None:
-        """Give the pages of an unusually large image back to the system, where it can."""
+        """Give the pages of an unusually large image back to the system, where it can take them."""
         if size > HELD and hasattr(mmap, "MADV_REMOVE"):
-            self._map.madvise(mmap.MADV_REMOVE)
+            with suppress(OSError):  # sandboxes such as gVisor know no such advice; the pages are only kept, then
+                self._map.madvise(mmap.MADV_REMOVE)
 
     def close(self) -> None:
         """Unmap it, and close the file, here. It may be closed already."""

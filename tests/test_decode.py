@@ -1,5 +1,6 @@
 """Decoding in child processes: order, exact attribution of crashes and hangs, nothing left behind."""
 
+import fcntl
 import hashlib
 import io
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +19,18 @@ from PIL import Image as PillowImage
 
 from cataloger.decode import DecodePool
 from cataloger.errors import CatalogerError
+from cataloger.handover import HELD, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import load
 from cataloger.records import Failure, Fetched, Image, Item
 
 SPEC = PreprocessSpec()
 LIMITS = Limits(decode_timeout=1.0)
+F_SEAL_FUTURE_WRITE = 0x10  # Python has no name for it
 
 # Decodes like the real one, unless the bytes say what to do instead.
 LOADER = """
-import os, resource, time
+import os, resource, sys, time
 from pathlib import Path
 from cataloger.preprocess import load
 
@@ -50,6 +54,9 @@ def treacherous(data, spec, limits):
     if data.startswith(b"abort"):
         os.abort()
     if data.startswith(b"exit"):
+        os._exit(0)
+    if data.startswith(b"half"):
+        os.write(int(sys.argv[1]), b"\\0\\0\\0")  # not even the length of an answer
         os._exit(0)
     if data.startswith(b"sleep"):
         time.sleep(60)
@@ -120,7 +127,7 @@ def test_a_bad_image_carries_its_code_and_its_hash(pool):
     assert failure.content_hash == hashlib.sha256(HTML).hexdigest()
 
 
-@pytest.mark.parametrize("data", [b"abort", b"exit", b"raise"])
+@pytest.mark.parametrize("data", [b"abort", b"exit", b"half", b"raise"])
 def test_an_image_that_kills_its_decoder_is_the_only_one_to_fail(pool, data):
     results = list(pool.decode(fetched(*PHOTOS[:5], data, *PHOTOS[5:])))
     assert results[5].code == "decode.crashed"
@@ -170,6 +177,17 @@ def test_memory_of_an_unusually_large_image_is_given_back(workers_of):
         (worker,) = workers_of(os.getpid())
         shared = next(path for path in Path(f"/proc/{worker}/fd").iterdir() if "memfd:" in os.readlink(path))
         assert 0 < shared.stat().st_blocks * 512 < 1_000_000
+
+
+def test_memory_that_the_system_does_not_take_back_is_kept():
+    size = HELD + 1
+    file = os.fdopen(os.memfd_create("sealed", os.MFD_ALLOW_SEALING), "r+b", buffering=0)
+    file.truncate(size)
+    with closing(SharedMemory(file, size)) as memory:
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, F_SEAL_FUTURE_WRITE)  # nor may it take pages out any more
+        memory.put(b"x")
+        memory.forget(size)
+        assert memory.take(1) == b"x"
 
 
 def test_a_run_ends_with_a_clear_error_when_dead_processes_cannot_be_replaced(pool):
