@@ -103,7 +103,8 @@ def _held(connection: Connection, answers: Answers, origin: Origin, count: int) 
     total = connection.scalar(select(func.count()).select_from(products)) or 0
     first = select(products.c.product_hash).order_by(products.c.product_hash).limit(count)
     hashes = connection.scalars(first).all() if total else []
-    return total, [_product(connection, answers, origin, str(product)) for product in hashes]
+    products_found = (_product(connection, answers, origin, str(product)) for product in hashes)
+    return total, [each for each in products_found if each is not None]
 
 
 def _of_product() -> ColumnElement[bool]:
@@ -129,7 +130,8 @@ def _disagrees() -> ColumnElement[int]:
     )
 
 
-def _product(connection: Connection, answers: Answers, origin: Origin, product: str) -> Disagreement:
+def _product(connection: Connection, answers: Answers, origin: Origin, product: str) -> Disagreement | None:
+    """Return a product that disagrees; None if a run has taken its images away since it was found."""
     mine = (ProductCurrent.source_id == origin.id) & (ProductCurrent.weights_id == origin.weights_id)
     query = select(ProductResult.label_1, ProductResult.confidence_1, ProductResult.images).join(
         ProductCurrent, ProductCurrent.result_id == ProductResult.id
@@ -141,6 +143,8 @@ def _product(connection: Connection, answers: Answers, origin: Origin, product: 
     images = with_words(answers.results(*columns, *said)).outerjoin(CorrectedProduct, _of_product())
     images = images.where(Item.source_id == origin.id, Item.product_hash == product, Result.status == "ok")
     rows = connection.execute(images.order_by(disagrees.desc(), Item.id).limit(IMAGES)).all()
+    if not rows:
+        return None
     return Disagreement(
         source=origin.name,
         product_key=str(rows[0].product_key),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, case, func, not_, or_, select
+from sqlalchemy import Connection, and_, case, func, select
 from sqlalchemy.orm import aliased
 
 from cataloger.db.models import Corrected, Correction, Result
@@ -30,8 +30,8 @@ class Author:
 
 def authors(answers: Answers) -> tuple[Author, ...]:
     """Count the words that hold now on the images of a report against its answers; most words first."""
-    has_changed = SEEN.content_hash != Result.content_hash
-    is_unchanged = or_(SEEN.content_hash.is_(None), Result.content_hash.is_(None), not_(has_changed))
+    # Where nobody knows what the person saw, it is taken for the same image.
+    is_unchanged = func.coalesce(SEEN.content_hash, Result.content_hash) == Result.content_hash
     is_judged = and_(Correction.verdict == "label", Result.status == "ok", is_unchanged)
     counted = {
         "no_product": Correction.verdict == "not_product",
