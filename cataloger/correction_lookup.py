@@ -6,8 +6,8 @@ first ones, and for more of them once altogether, into an index of 16 bytes an i
 
 import hashlib
 from array import array
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,13 @@ from sqlalchemy import Row, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Source
+from cataloger.db.paging import slices
 from cataloger.ledger import digest
 
 PAGE = 10_000
 LOOKED_UP = 500
+
+T = TypeVar("T")
 
 Image = tuple[int, int]
 """Source and item."""
@@ -96,9 +99,8 @@ def _hash(uri: str) -> int:
     return int.from_bytes(hashlib.blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-def _pages(values: Iterable[Any]) -> Iterable[list[Any]]:
-    every = list(values)
-    return (every[start : start + LOOKED_UP] for start in range(0, len(every), LOOKED_UP))
+def _pages(values: Iterable[T]) -> Iterator[Sequence[T]]:
+    return slices(list(values), LOOKED_UP)
 
 
 def _grouped(pairs: Iterable[tuple[str, AnyRow]]) -> dict[str, list[Image]]:

@@ -18,6 +18,7 @@ from cataloger import history
 from cataloger.db.database import Database
 from cataloger.db.models import Item, ItemPresence, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
+from cataloger.db.paging import slices
 from cataloger.errors import UsageError
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
@@ -298,8 +299,8 @@ def _look(
 def _held(connection: Connection, items: Sequence[int], side: Side) -> dict[int, AnyRow]:
     """Return the result of each image that held after a run, if it was in the views."""
     found: dict[int, AnyRow] = {}
-    for start in range(0, len(items), PAGE):
-        found |= _held_of_page(connection, items[start : start + PAGE], side)
+    for page in slices(items, PAGE):
+        found |= _held_of_page(connection, page, side)
     return found
 
 

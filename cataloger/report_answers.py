@@ -26,6 +26,7 @@ from sqlalchemy import (
 from cataloger.db.database import Database
 from cataloger.db.models import TOP_K, Corrected, Correction, Current, Item, Result
 from cataloger.db.models import Source as SourceRow
+from cataloger.db.paging import slices
 from cataloger.db.views import ANSWER, IMAGE_TOP5
 from cataloger.ledger import digest
 
@@ -158,8 +159,8 @@ class Answers:
         for origin in self.origins:
             keys = [key for source, key in names if source == origin.name]
             mine = query.where(Item.source_id == origin.id)
-            for start in range(0, len(keys), LOOKED_UP):
-                hashes = list(map(digest, keys[start : start + LOOKED_UP]))
+            for some in slices(keys, LOOKED_UP):
+                hashes = list(map(digest, some))
                 rows = self.database.rows(mine.where(Item.key_hash.in_(hashes)))
                 found |= {(origin.name, row.key): row for row in rows}
         return found

@@ -1,11 +1,21 @@
-"""Going through many rows in pages, each read by itself, so that memory stays small and no connection is held."""
+"""Going through many rows in pages, each read by itself, so that memory stays small and no connection is held.
 
-from collections.abc import Iterator
-from typing import Any
+And through many values, of which a statement takes only so many.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Select
 
 from cataloger.db.database import Database
+
+T = TypeVar("T")
+
+
+def slices(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield the values in their order, so many at a time."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def value_pages(database: Database, query: Select[Any], column: Any, size: int) -> Iterator[list[Any]]:

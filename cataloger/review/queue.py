@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Correction, Result, Run, Source
+from cataloger.db.paging import slices
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.review.filters import Filters
 from cataloger.review.rows import LARGEST_ID, read_rows
@@ -145,9 +146,8 @@ def _hear(connection: Connection, held: Held) -> None:
     """Take in what people have said since the last time."""
     query = select(Correction.id, Correction.item_id).where(Correction.id > held.heard - OVERLAP)
     said = {row.id: row.item_id for row in connection.execute(query) if row.id not in held.recent}
-    items = list(dict.fromkeys(said.values()))
-    for start in range(0, len(items), RENEWED_AT_ONCE):
-        held.snapshot.renew(connection, items[start : start + RENEWED_AT_ONCE])
+    for items in slices(list(dict.fromkeys(said.values())), RENEWED_AT_ONCE):
+        held.snapshot.renew(connection, items)
     held.heard = max(held.heard, *said, 0)
     held.recent = {number for number in held.recent.union(said) if number > held.heard - OVERLAP}
 
