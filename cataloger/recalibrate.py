@@ -5,7 +5,7 @@ own, so that they can be compared (`runs diff`) and taken back (`runs undo`) lik
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -114,7 +114,7 @@ class _Work:
         """Return what the run's row holds."""
         return {"done": self.report.renewed, **self.report.as_json()}
 
-    def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[list[Row[Any]]]:
+    def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[Row[Any]]]:
         """Yield results that are to be renewed, in pages by item."""
         columns = (
             Item.id, Item.key, Item.uri, Item.product_key, Result.version_token, Result.content_hash,
