@@ -7,7 +7,7 @@ import typer
 
 from cataloger.cli import options as flags
 from cataloger.cli import render
-from cataloger.errors import DatabaseError, QualityGateError
+from cataloger.errors import QualityGateError
 from cataloger.options import DEFAULT_DB, DriftLimits
 from cataloger.text import printable
 
@@ -84,8 +84,7 @@ def check(
     """
     from cataloger.check import CheckOptions
     from cataloger.check import check as compare
-    from cataloger.db.database import open_for_planning
-    from cataloger.db.session import redact
+    from cataloger.db.database import open_results
 
     limits = DriftLimits(
         max_category_psi=max_category_psi,
@@ -96,10 +95,7 @@ def check(
         max_review_increase=max_review_increase,
         min_images=min_images,
     )
-    database = open_for_planning(db, schema=schema)
-    if database is None:
-        raise DatabaseError(f"{redact(db)} holds no results yet: run `cataloger tag` or `cataloger sync` first")
-    with closing(database):
+    with closing(open_results(db, schema=schema)) as database:
         report = compare(database, CheckOptions(against, run, source, limits))
     if json_output:
         render.print_json(report.as_json())

@@ -122,7 +122,7 @@ def test_a_calibrated_copy_records_what_a_run_is_compared_with(catalog, tmp_path
         (["--against", "nowhere"], 2, "no model at nowhere"),
         (["--source", "nowhere"], 2, "no finished run of tag or sync of nowhere"),
         (["--max-category-psi", "inf"], 2, "must be 0 or more"),
-        (["--db", "sqlite:///typo.db"], 1, "holds no results yet"),
+        (["--db", "sqlite:///typo.db"], 1, "has no results of cataloger"),
     ],
 )
 def test_what_cannot_be_checked_is_an_error(catalog, arguments, status, message):
