@@ -323,6 +323,7 @@ def test_sources_are_listed_with_their_model_and_images(tagged, shop):
 
 
 def test_no_source_is_listed_as_none(photos):
+    cataloger("db", "upgrade")
     assert "none" in cataloger("sources", "list")
     assert json.loads(cataloger("sources", "list", "--json")) == []
 

@@ -36,12 +36,12 @@ def recalibrate(
     written back follow with the next `cataloger sync --write`.
     """
     from cataloger.bundle import read_bundle, resolve_bundle_path
-    from cataloger.db.database import open_database
+    from cataloger.db.database import open_results
     from cataloger.job import Hooks
     from cataloger.recalibrate import recalibrate as run_recalibration
 
     bundle = read_bundle(resolve_bundle_path(model))
-    with closing(open_database(db, schema=schema)) as database, stop_on_interrupt() as stop:
+    with closing(open_results(db, schema=schema)) as database, stop_on_interrupt() as stop:
         report = run_recalibration(database, bundle, Hooks(stop))
     if json_output:
         render.print_json(report.as_json())

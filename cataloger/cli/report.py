@@ -62,8 +62,7 @@ def report(
     Its thumbnails are samples: the least confident images first, and some spread over the rest.
     """
     render.set_up_logging(verbose=0, quiet=quiet)
-    from cataloger.db.database import open_for_planning
-    from cataloger.db.session import redact
+    from cataloger.db.database import open_results
     from cataloger.report import ReportOptions, gather
     from cataloger.report_page import PageOptions, write_page
 
@@ -71,10 +70,8 @@ def report(
     path = output or (None if json_output else Path("report.html"))
     if path and not path.absolute().parent.is_dir():
         raise UsageError(f"--output {path}: there is no folder {path.absolute().parent}")
-    database = open_for_planning(db, schema=schema)
-    if database is None:
-        raise UsageError(f"--db {redact(db)} has no results of `cataloger tag` or `sync` yet")
-    with closing(database), render.progress_bar(enabled=not (quiet or no_progress)) as bar:
+    progress_bar = render.progress_bar(enabled=not (quiet or no_progress))
+    with closing(open_results(db, schema=schema)) as database, progress_bar as bar:
         task = bar.add_task("counting", total=None, extra="")
 
         def gathering(what: str, count: int) -> None:

@@ -71,7 +71,7 @@ def review(
     """
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise MissingExtraError("review", "cataloger review")
-    from cataloger.db.database import open_database
+    from cataloger.db.database import open_results
     from cataloger.review.security import Access, is_loopback, new_token
     from cataloger.review.server import ReviewOptions, serve
 
@@ -84,7 +84,7 @@ def review(
         if _is_desktop() if open_browser is None else open_browser:
             webbrowser.open(address)
 
-    with closing(open_database(db, schema=schema)) as database:
+    with closing(open_results(db, schema=schema)) as database:
         serve(database, options, ready)
 
 

@@ -19,10 +19,10 @@ def list_command(
     db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
 ) -> None:
     """List the folders, manifests and tables that have been tagged."""
-    from cataloger.db.database import open_database
+    from cataloger.db.database import open_results
     from cataloger.relocate import list_sources
 
-    with closing(open_database(db, schema=schema)) as database:
+    with closing(open_results(db, schema=schema)) as database:
         sources = list_sources(database)
     if json_output:
         render.print_json([source.as_json() for source in sources])
@@ -41,9 +41,9 @@ def move(
     schema: flags.SchemaOption = None,
 ) -> None:
     """Say that a source has moved: a renamed folder or manifest, or the new name of a table; it keeps its results."""
-    from cataloger.db.database import open_database
+    from cataloger.db.database import open_results
     from cataloger.relocate import move_source
 
-    with closing(open_database(db, schema=schema)) as database:
+    with closing(open_results(db, schema=schema)) as database:
         items = move_source(database, old, new)
     typer.echo(f"{redact(db)}: {old} is {new} now, with its {items:,} images")

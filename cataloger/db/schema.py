@@ -85,6 +85,8 @@ def downgrade(url: str, revision: str, *, schema: str | None = None) -> None:
 
     if revision not in {*revisions(), "base"}:
         raise SchemaError(f"there is no revision {revision}; there are base, {', '.join(sorted(revisions()))}")
+    if is_new_sqlite_file(url):
+        raise SchemaError(f"{redact(url)} has no tables of cataloger")
     engine = make_engine(url, schema=schema)
     try:
         with connect(engine) as connection:

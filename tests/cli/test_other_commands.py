@@ -109,3 +109,26 @@ def test_completion_can_be_shown_for_each_shell(shell):
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert result.returncode == 0, result.stderr
     assert "_CATALOGER_COMPLETE" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runs", "list"),
+        ("runs", "show", "1"),
+        ("runs", "diff", "1", "2"),
+        ("runs", "undo", "1"),
+        ("runs", "prune", "--keep", "3"),
+        ("sources", "list"),
+        ("sources", "move", "a", "b"),
+        ("recalibrate",),
+        ("review", "--no-open"),
+        ("db", "downgrade", "base", "--yes"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistyped_database_is_told_and_not_made(command, tmp_path):
+    result = run(*command, "--db", f"sqlite:///{tmp_path}/typo.db")
+    assert result.exit_code == 1
+    assert "typo.db has no " in result.stderr
+    assert not list(tmp_path.iterdir())

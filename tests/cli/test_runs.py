@@ -103,6 +103,7 @@ def test_the_list_says_what_was_undone_and_pruned(catalog):
 
 def test_an_empty_database_has_no_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    invoke("db", "upgrade")
     assert json_of("list", "--json") == []
     assert "none" in runs("list")
 
