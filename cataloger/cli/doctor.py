@@ -15,6 +15,7 @@ RUNTIME = ("onnxruntime", "numpy", "pillow", "sqlalchemy", "alembic", "httpx")
 EXTRAS = {
     "torch": ("torch", "torchvision", "safetensors"),
     "train": ("onnx", "onnxscript", "matplotlib"),
+    "review": ("starlette", "uvicorn"),
     "parquet": ("pyarrow",),
     "postgres": ("psycopg",),
     "mysql": ("pymysql",),
