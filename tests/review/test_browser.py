@@ -122,7 +122,7 @@ def test_categories_that_come_late_are_found_by_what_was_typed_before(page):
     held = []
     page.route("**/api/labels/*", lambda route: held.append(route))
     page.reload()
-    key_of(page)
+    expect(page.locator("#answers li")).to_have_count(5)  # before that no key does anything
     page.keyboard.press("/")
     page.keyboard.type("shoe")
     expect(page.locator("#found li")).to_have_text("the categories are not here yet")
