@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,14 @@ class Served:
             for turn in range(times):
                 for result in found:
                     copy_row(connection, dict(result), *next(numbers), f"{turn}/../")
+        self.await_images((times + 1) * len(found))
+
+    def await_images(self, number):
+        """Wait until the application has noticed: on a busy machine it reads its ledger again in the background."""
+        until, client = time.monotonic() + 60, self.client()
+        while client.get("/api/progress").json()["images"] < number:
+            assert time.monotonic() < until, "the application never noticed the new images"
+            time.sleep(0.05)
 
     def stop(self):
         """Interrupt it as Ctrl-C does; return its exit status and what it wrote on stderr."""
