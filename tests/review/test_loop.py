@@ -76,6 +76,7 @@ def test_a_model_follows_what_people_have_said_in_the_browser(serve, open_page, 
             say(page, labels[page.inner_text("#key")])
         expect(page.locator("#progress")).to_contain_text("20 of 20 reviewed")
         expect(page.locator("#saving")).to_have_text("")
+        page.close()  # it would complain that its server is gone
     reviewed = run("evaluate", "--corrections", "--db", url)
     assert (reviewed["reviewed"], reviewed["right"]) == (20, 20 - len(wrong))
 
