@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,9 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Row, Select, select
 
 from cataloger.db.database import Database
-from cataloger.db.models import Corrected, Correction, Current, Item, Model, Result, Source
+from cataloger.db.held import held, with_words
+from cataloger.db.models import Corrected, Correction, Item, Model, Result, Source
+from cataloger.db.paging import row_pages
 from cataloger.errors import UsageError
 from cataloger.sinks.files import replacing
 
@@ -79,11 +81,8 @@ def _rows(database: Database, options: ExportOptions) -> Iterator[Row[*tuple[Any
     query, number = _query(options)
     if (source_id := find_source_id(database, options.source)) is not None:
         query = query.where(Item.source_id == source_id)
-    ordered = query.add_columns(number.label("number")).order_by(number).limit(PAGE)
-    last = 0
-    while rows := database.rows(ordered.where(number > last)):
-        yield from rows
-        last = rows[-1].number
+    for page in row_pages(database, query, number, PAGE):
+        yield from page
 
 
 def _query(options: ExportOptions) -> tuple[Select[Any], ColumnElement[int]]:
@@ -93,26 +92,18 @@ def _query(options: ExportOptions) -> tuple[Select[Any], ColumnElement[int]]:
         *(Result.label_1, Result.confidence_1, Model.name.label("model"), Model.version),
         *(Correction.author, Correction.corrected_at, Correction.note),
     )
-    query: Select[Any] = select(*columns)
     if options.what == "predictions":
-        return _predictions(query.select_from(Item), options), Item.id.expression
-    query = query.select_from(Correction).join(Item, Item.id == Correction.item_id).join(Source)
+        return _predictions(columns, options), Item.id.expression
+    query: Select[Any] = select(*columns).select_from(Correction)
+    query = query.join(Item, Item.id == Correction.item_id).join(Source)
     if options.what == "words":
         query = query.join(Corrected, Corrected.correction_id == Correction.id)
     query = query.join(Result, Result.id == Correction.result_id, isouter=True)
     return query.join(Model, Model.weights_id == Result.weights_id, isouter=True), Correction.id.expression
 
 
-def _predictions(query: Select[Any], options: ExportOptions) -> Select[Any]:
-    query = (
-        query.join(Source, Source.id == Item.source_id)
-        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id))
-        .join(Result, Result.id == Current.result_id)
-        .join(Model, Model.weights_id == Result.weights_id)
-        .join(Corrected, Corrected.item_id == Item.id, isouter=True)
-        .join(Correction, Correction.id == Corrected.correction_id, isouter=True)
-        .where(Item.gone_run_id.is_(None), Result.status == "ok")
-    )
+def _predictions(columns: Sequence[Any], options: ExportOptions) -> Select[Any]:
+    query = with_words(held(*columns).join(Model, Model.weights_id == Result.weights_id)).where(Result.status == "ok")
     if options.decision is not None:
         query = query.where(Result.decision == options.decision)
     return query if options.below is None else query.where(Result.confidence_1 < options.below)

@@ -15,7 +15,7 @@ from sqlalchemy import Row, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Source
-from cataloger.db.paging import slices
+from cataloger.db.paging import row_pages, slices
 from cataloger.ledger import digest
 
 PAGE = 10_000
@@ -75,12 +75,12 @@ class _Index:
 
     def __init__(self, database: Database, source_ids: Collection[int]) -> None:
         self._database = database
-        hashes, ids, last = array("Q"), array("q"), 0
-        query = select(Item.id, Item.uri).where(Item.source_id.in_(source_ids)).order_by(Item.id).limit(PAGE)
-        while rows := database.rows(query.where(Item.id > last)):
+        hashes, ids = array("Q"), array("q")
+        columns: tuple[Any, ...] = (Item.id, Item.uri)
+        query = select(*columns).where(Item.source_id.in_(source_ids))
+        for rows in row_pages(database, query, Item.id, PAGE):
             hashes.extend(_hash(row.uri) for row in rows)
             ids.extend(row.id for row in rows)
-            last = rows[-1].id
         all_hashes: NDArray[np.uint64] = np.frombuffer(hashes, np.uint64) if hashes else np.empty(0, np.uint64)
         order = np.argsort(all_hashes)
         self._hashes = all_hashes[order]

@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select
 
 from cataloger.db.database import Database
-from cataloger.db.models import Corrected, Correction, Current, Item, Result, Source
+from cataloger.db.held import held
+from cataloger.db.models import Corrected, Correction, Item, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,6 @@ def _summarize(connection: Connection, source_id: int | None) -> Summary:
         for row in connection.execute(counted)
     ]
     ever = select(func.count()).select_from(Correction).join(Item, Item.id == Correction.item_id).where(*mine)
-    images = (
-        select(func.count())
-        .select_from(Item)
-        .join(Source, Source.id == Item.source_id)
-        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id))
-        .where(Item.gone_run_id.is_(None), *mine)
-    )
+    images = held(func.count()).where(*mine)
     ordered = sorted(authors, key=lambda each: (-each.words, each.author))
     return Summary(tuple(ordered), connection.scalar(ever) or 0, connection.scalar(images) or 0)

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Row, Select, delete, exists, select, update
 
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Corrected, Correction, Current, Item, ProductCurrent, ProductResult, Result
+from cataloger.db.held import with_words
+from cataloger.db.models import TOP_K, Correction, Current, Item, ProductCurrent, ProductResult, Result
 from cataloger.db.paging import value_pages
 from cataloger.db.upsert import upsert
 from cataloger.lease import Lease
@@ -95,11 +96,11 @@ class ProductResults:
         """
         columns = [getattr(Result, name) for name in ANSWER]
         query = (
-            select(Item.product_hash, Item.product_key, Item.id, Current.disagrees, *columns)
-            .join(Current, (Current.item_id == Item.id) & self._of_model(Current))
-            .join(Result, Result.id == Current.result_id)
-            .join(Corrected, Corrected.item_id == Item.id, isouter=True)
-            .join(Correction, Correction.id == Corrected.correction_id, isouter=True)
+            with_words(
+                select(Item.product_hash, Item.product_key, Item.id, Current.disagrees, *columns)
+                .join(Current, (Current.item_id == Item.id) & self._of_model(Current))
+                .join(Result, Result.id == Current.result_id)
+            )
             .where(Item.source_id == self._source.id, Item.product_hash.in_(products))
             .where(Correction.id.is_(None) | (Correction.verdict != "not_product"))
             .where(Item.gone_run_id.is_(None), Result.status == "ok")

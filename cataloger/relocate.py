@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from cataloger.db.database import Database
 from cataloger.db.models import Item, LabelMap, Lease, Model, Result, RunSource
 from cataloger.db.models import Source as SourceRow
+from cataloger.db.paging import row_pages
 from cataloger.errors import SourceError, UsageError
 from cataloger.job import Source
 from cataloger.lease import Lease as HeldLease
@@ -158,9 +159,9 @@ def move_source(database: Database, old: str, new: str) -> int:
 def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> None:
     """Say of every item where it is now. Once more changes nothing, even if the new name lies within the old one."""
     before, after = (root.rstrip("/") + "/" for root in (old, new))
-    query = select(Item.id, Item.key, Item.uri).where(Item.source_id == lease.source_id).order_by(Item.id).limit(PAGE)
-    last = 0
-    while rows := database.rows(query.where(Item.id > last)):
+    columns: tuple[Any, ...] = (Item.id, Item.key, Item.uri)
+    query = select(*columns).where(Item.source_id == lease.source_id)
+    for rows in row_pages(database, query, Item.id, PAGE):
         moved = [(row.id, after + row.key) for row in rows if row.uri == before + row.key]
 
         def place(connection: Connection) -> None:
@@ -169,7 +170,6 @@ def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> Non
                 connection.execute(update(Item).where(Item.id == item_id).values(uri=uri))
 
         database.run(place)
-        last = rows[-1].id
 
 
 def _items(source_id: int) -> Any:

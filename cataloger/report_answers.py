@@ -24,7 +24,8 @@ from sqlalchemy import (
 )
 
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Corrected, Correction, Current, Item, Result
+from cataloger.db.held import held, with_words
+from cataloger.db.models import TOP_K, Correction, Item, Result
 from cataloger.db.models import Source as SourceRow
 from cataloger.db.paging import slices
 from cataloger.db.views import ANSWER, IMAGE_TOP5
@@ -176,10 +177,7 @@ class HeldAnswers(Answers):
 
     def results(self, *columns: Any) -> Select[Any]:
         """Select from the items that are there, their sources and the results that hold, as the view does."""
-        of_model = (Current.item_id == Item.id) & (Current.weights_id == SourceRow.weights_id)
-        query = select(*columns).select_from(Item).join(SourceRow, SourceRow.id == Item.source_id)
-        query = query.join(Current, of_model).join(Result, Result.id == Current.result_id)
-        return query.where(Item.source_id.in_([origin.id for origin in self.origins]), Item.gone_run_id.is_(None))
+        return held(*columns).where(Item.source_id.in_([origin.id for origin in self.origins]))
 
 
 class FoundAnswers(Answers):
@@ -202,12 +200,6 @@ class FoundAnswers(Answers):
         query = select(*columns).select_from(Result).join(Item, Item.id == Result.item_id)
         query = query.join(SourceRow, SourceRow.id == Item.source_id)
         return query.where(Result.run_id == self._run_id, Item.source_id.in_([origin.id for origin in self.origins]))
-
-
-def with_words(query: Select[Any]) -> Select[Any]:
-    """Add the words that hold of the items of a query, as `Correction`, if there are any."""
-    query = query.outerjoin(Corrected, Corrected.item_id == Item.id)
-    return query.outerjoin(Correction, Correction.id == Corrected.correction_id)
 
 
 def shown_of(row: AnyRow) -> Shown:

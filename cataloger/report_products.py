@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, true, union_all
 
+from cataloger.db.held import with_words
 from cataloger.db.models import (
     TOP_K,
     CorrectedProduct,
@@ -26,7 +27,7 @@ from cataloger.db.paging import value_pages
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
 from cataloger.products import DISAGREEMENT, ProductAnswer, combine
-from cataloger.report_answers import Answers, HeldAnswers, Origin, Said, with_words
+from cataloger.report_answers import Answers, HeldAnswers, Origin, Said
 
 PRODUCTS = 20
 IMAGES = 6

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, case, func, select
-from sqlalchemy.orm import aliased
 
+from cataloger.db.held import IS_UNCHANGED, with_seen, with_words
 from cataloger.db.models import Corrected, Correction, Result
 from cataloger.report_answers import Answers, Said
-
-SEEN = aliased(Result, name="seen")
-"""The result that the person saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +27,15 @@ class Author:
 
 def authors(answers: Answers) -> tuple[Author, ...]:
     """Count the words that hold now on the images of a report against its answers; most words first."""
-    # Where nobody knows what the person saw, it is taken for the same image.
-    is_unchanged = func.coalesce(SEEN.content_hash, Result.content_hash) == Result.content_hash
-    is_judged = and_(Correction.verdict == "label", Result.status == "ok", is_unchanged)
+    is_judged = and_(Correction.verdict == "label", Result.status == "ok", IS_UNCHANGED)
     counted = {
         "no_product": Correction.verdict == "not_product",
         "judged": is_judged,
         "agreed": and_(is_judged, Correction.label == Result.label_1),
     }
     sums = [func.sum(case((condition, 1), else_=0)).label(name) for name, condition in counted.items()]
-    query = (
-        answers.results(Correction.author, func.count().label("words"), *sums)
-        .join(Corrected, Corrected.item_id == Result.item_id)
-        .join(Correction, Correction.id == Corrected.correction_id)
-        .outerjoin(SEEN, SEEN.id == Correction.result_id)
-        .group_by(Correction.author)
-    )
+    said = with_words(answers.results(Correction.author, func.count().label("words"), *sums), only=True)
+    query = with_seen(said).group_by(Correction.author)
     found = [
         Author(row.author, row.words, *(int(row._mapping[name]) for name in counted))
         for row in answers.database.rows(query)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select
 
+from cataloger.db.held import with_words
 from cataloger.db.models import Corrected, CorrectedProduct, Correction, Item
 from cataloger.db.upsert import upsert
 
@@ -47,11 +48,10 @@ def renew_products(connection: Connection, source_id: int, products: Collection[
 
 def _said(connection: Connection, source_id: int, products: list[str]) -> Iterable[Row[*tuple[Any, ...]]]:
     """Return the labels that hold of the images that are there, the latest of each product last."""
-    columns = (Correction.label, Correction.author, Correction.corrected_at)
+    word = (Correction.label, Correction.author, Correction.corrected_at)
+    columns: tuple[Any, ...] = (Item.product_hash, Item.product_key, *word)
     query = (
-        select(Item.product_hash, Item.product_key, *columns)
-        .join(Corrected, Corrected.item_id == Item.id)
-        .join(Correction, Correction.id == Corrected.correction_id)
+        with_words(select(*columns).select_from(Item), only=True)
         .where(Item.source_id == source_id, Item.product_hash.in_(products), Item.gone_run_id.is_(None))
         .where(Correction.verdict == "label")
         .order_by(Item.product_hash, Correction.id)

@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from cataloger.db.database import Database, open_results
-from cataloger.db.models import Corrected, Correction, Item, Result
+from cataloger.db.held import SEEN, with_seen, with_words
+from cataloger.db.models import Correction, Item
+from cataloger.db.paging import row_pages
 from cataloger.sources.names import name_of
 from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem
@@ -88,19 +90,12 @@ def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[Word
 def _words(database: Database) -> Iterator[Word]:
     """Yield the words that hold of images that are there, with the hash of the bytes that the person saw."""
     word = (Correction.id.label("correction_id"), Correction.verdict, Correction.label)
-    query = (
-        select(Item.id, Item.uri, Item.product_key, *word, Result.content_hash)
-        .join(Corrected, Corrected.item_id == Item.id)
-        .join(Correction, Correction.id == Corrected.correction_id)
-        .join(Result, Result.id == Correction.result_id, isouter=True)
-        .where(Item.gone_run_id.is_(None), (Correction.verdict == "label") | Item.uri.startswith("/"))
-        .order_by(Item.id)
-        .limit(PAGE)
+    columns: tuple[Any, ...] = (Item.uri, Item.product_key, *word, SEEN.content_hash)
+    query = with_seen(with_words(select(*columns).select_from(Item), only=True)).where(
+        Item.gone_run_id.is_(None), (Correction.verdict == "label") | Item.uri.startswith("/")
     )
-    last = 0
-    while rows := database.rows(query.where(Item.id > last)):
-        yield from rows
-        last = rows[-1].id
+    for page in row_pages(database, query, Item.id, PAGE):
+        yield from page
 
 
 def _problem(row: Word, path: Path) -> Problem | None:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, literal, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, Row, Select, case, func, literal
 
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Corrected, Correction, Current, Item, Result, Source
+from cataloger.db.held import IS_UNCHANGED, held, with_seen, with_words
+from cataloger.db.models import TOP_K, Correction, Item, Result
 from cataloger.errors import TrainingError
 from cataloger.training.intervals import UNKNOWN, Z95, Share, wilson
 from cataloger.training.stored_results import pinned_sources
@@ -156,25 +156,18 @@ def read_reviewed(database: Database, *, source: str | None = None) -> Reviewed:
     return found
 
 
-def _results(sources: Sequence[int], *columns: Any) -> Any:
+def _results(sources: Sequence[int], *columns: Any) -> Select[Any]:
     """Select from the good results that hold of images that are there."""
-    return (
-        select(*columns)
-        .select_from(Item)
-        .join(Source, Source.id == Item.source_id)
-        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id))
-        .join(Result, Result.id == Current.result_id)
-        .where(Item.source_id.in_(sources), Item.gone_run_id.is_(None), Result.status == "ok")
-    )
+    return held(*columns).where(Item.source_id.in_(sources), Result.status == "ok")
 
 
-def _images(sources: Sequence[int]) -> Any:
+def _images(sources: Sequence[int]) -> Select[Any]:
     band = _band().label("band")
     sums = (func.count().label("images"), func.sum(Result.confidence_1).label("confidence"))
     return _results(sources, Result.decision, band, *sums).group_by(Result.decision, band)
 
 
-def _words(sources: Sequence[int]) -> Any:
+def _words(sources: Sequence[int]) -> Select[Any]:
     """Count words on unchanged images by all that is asked of them."""
     band = _band().label("band")
     labels = [getattr(Result, f"label_{rank}") for rank in range(1, TOP_K + 1)]
@@ -185,24 +178,15 @@ def _words(sources: Sequence[int]) -> Any:
         func.sum(in_top5).label("top5"),
         func.sum(Result.confidence_1).label("confidence"),
     )
-    query, is_same = _with_words(_results(sources, *by, *sums))
-    return query.where(is_same).group_by(*by)
+    return _said(_results(sources, *by, *sums)).where(IS_UNCHANGED).group_by(*by)
 
 
 def _changed(connection: Connection, sources: Sequence[int]) -> int:
-    query, is_same = _with_words(_results(sources, func.count()))
-    return connection.scalar(query.where(~is_same)) or 0
+    return connection.scalar(_said(_results(sources, func.count())).where(~IS_UNCHANGED)) or 0
 
 
-def _with_words(query: Any) -> tuple[Any, Any]:
-    """Join words, and say when the image is the one that the person saw; it is taken for that if nobody knows."""
-    seen = aliased(Result)
-    query = (
-        query.join(Corrected, Corrected.item_id == Item.id)
-        .join(Correction, Correction.id == Corrected.correction_id)
-        .join(seen, seen.id == Correction.result_id, isouter=True)
-    )
-    return query, func.coalesce(seen.content_hash, Result.content_hash) == Result.content_hash
+def _said(results: Select[Any]) -> Select[Any]:
+    return with_seen(with_words(results, only=True))
 
 
 def _band() -> Any:

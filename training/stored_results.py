@@ -15,7 +15,8 @@ import numpy as np
 from sqlalchemy import Connection, Row, select
 
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Current, Item, Model, Result, Source
+from cataloger.db.held import held
+from cataloger.db.models import TOP_K, Item, Model, Result, Source
 from cataloger.db.views import ANSWER
 from cataloger.download import without_query
 from cataloger.errors import TrainingError, UsageError
@@ -116,13 +117,7 @@ def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tu
 def _results(connection: Connection, names: Sequence[str]) -> Iterator[Row[Any]]:
     """Yield the answers of the model, not of the views, where words of people come before them."""
     columns = (getattr(Result, name) for name in ("status", "error_code", "decision", *ANSWER))
-    answers = (
-        select(Source.name.label("source"), Item.key, Item.uri, *columns)
-        .join(Item, Item.source_id == Source.id)
-        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id))
-        .join(Result, Result.id == Current.result_id)
-        .where(Item.gone_run_id.is_(None))
-    )
+    answers = held(Source.name.label("source"), Item.key, Item.uri, *columns)
     for name in names:
         query = answers.where(Source.name == name)
         for row in connection.execution_options(yield_per=PAGE).execute(query):

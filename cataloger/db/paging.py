@@ -6,7 +6,7 @@ And through many values, of which a statement takes only so many.
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import Row, Select
 
 from cataloger.db.database import Database
 
@@ -16,6 +16,18 @@ T = TypeVar("T")
 def slices(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Yield the values in their order, so many at a time."""
     return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def row_pages(database: Database, query: Select[Any], number: Any, size: int) -> Iterator[Sequence[Row[Any]]]:
+    """Yield the rows of a query by a number above 0 that is different in each, so many at a time.
+
+    number: the column; the rows have it at their end once more, as `number`.
+    """
+    ordered = query.add_columns(number.label("number")).order_by(number).limit(size)
+    last = 0
+    while page := database.rows(ordered.where(number > last)):
+        yield page
+        last = page[-1].number
 
 
 def value_pages(database: Database, query: Select[Any], column: Any, size: int) -> Iterator[list[Any]]:

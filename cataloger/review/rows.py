@@ -4,18 +4,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
-from sqlalchemy.orm import aliased
 
 from cataloger.corrections import Word
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Corrected, Correction, Current, Item, Result, Source
+from cataloger.db.held import SEEN, held, with_seen, with_words
+from cataloger.db.models import TOP_K, Correction, Item, Result, Source
 from cataloger.review.filters import Filters
 
 LARGEST_ID = 2**53
 
 AnyRow = Row[*tuple[Any, ...]]
-SEEN = aliased(Result, name="seen")
-"""The result that the person saw whose word holds."""
 ITEM_COLUMNS = (Item.id, Item.key, Item.product_key, Item.source_id, Source.name.label("source"))
 ANSWER_COLUMNS = tuple(
     getattr(Result, f"{name}_{n}") for name in ("label", "confidence") for n in range(1, TOP_K + 1)
@@ -82,17 +80,7 @@ def sources(database: Database) -> dict[int, str]:
 
 def shown(*columns: Any) -> Select[Any]:
     """Select from the images that are there and have an answer of the model that their source is pinned to."""
-    return (
-        select(*columns)
-        .select_from(Item)
-        .join(Source, Source.id == Item.source_id)
-        .join(Current, and_(Current.item_id == Item.id, Current.weights_id == Source.weights_id))
-        .join(Result, Result.id == Current.result_id)
-        .outerjoin(Corrected, Corrected.item_id == Item.id)
-        .outerjoin(Correction, Correction.id == Corrected.correction_id)
-        .outerjoin(SEEN, SEEN.id == Correction.result_id)
-        .where(Item.gone_run_id.is_(None), Result.status == "ok")
-    )
+    return with_seen(with_words(held(*columns))).where(Result.status == "ok")
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:

@@ -1,0 +1,36 @@
+"""What holds of the images that are there, to select from: the answers of the pinned models, and people's words."""
+
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import aliased
+
+from cataloger.db.models import Corrected, Correction, Current, Item, Result, Source
+
+SEEN = aliased(Result, name="seen")
+"""The result that the person saw whose word holds."""
+IS_UNCHANGED = func.coalesce(SEEN.content_hash, Result.content_hash) == Result.content_hash
+"""The image is the one that the person saw; it is taken for that if nobody knows."""
+
+
+def held(*columns: Any) -> Select[Any]:
+    """Select from the items that are there, their sources, and the results that hold of the sources' models."""
+    return (
+        select(*columns)
+        .select_from(Item)
+        .join(Source, Source.id == Item.source_id)
+        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id))
+        .join(Result, Result.id == Current.result_id)
+        .where(Item.gone_run_id.is_(None))
+    )
+
+
+def with_words(query: Select[Any], *, only: bool = False) -> Select[Any]:
+    """Add the words that hold of the items of a query, as `Correction`. only: leave out items without one."""
+    query = query.join(Corrected, Corrected.item_id == Item.id, isouter=not only)
+    return query.join(Correction, Correction.id == Corrected.correction_id, isouter=not only)
+
+
+def with_seen(query: Select[Any]) -> Select[Any]:
+    """Add the results that people saw whose words are in a query, as SEEN, where they are known."""
+    return query.join(SEEN, SEEN.id == Correction.result_id, isouter=True)
