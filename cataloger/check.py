@@ -20,10 +20,9 @@ from cataloger.drift import ANSWERS, CELLS, EDGES, Category, Measure, Profile, c
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import known_model
 from cataloger.options import DriftLimits
-from cataloger.run_records import RunRecord, find_run
+from cataloger.run_records import TAGGING, RunRecord, find_run
 
 PREVIOUS = "previous"
-COMMANDS = ("tag", "sync")
 NAMED = 10
 
 
@@ -156,7 +155,7 @@ def _run_to_check(database: Database, options: CheckOptions) -> RunRecord:
 def _usable(run: RunRecord) -> RunRecord:
     """Return a run that a person has named. Raises UsageError for one whose own answers cannot be looked at."""
     reasons = (
-        (run.command not in COMMANDS, f"`cataloger {run.command}` tags no images"),
+        (run.command not in TAGGING, f"`cataloger {run.command}` tags no images"),
         (run.outcome is None, "it is still running"),
         (run.outcome != "done", f"it ended as {run.outcome}, so part of its images is missing"),
         (run.undone_by is not None, f"run {run.undone_by} has undone it, so its answers hold no more"),
@@ -221,7 +220,7 @@ def _newer(database: Database, run: RunRecord, sources: Collection[int]) -> list
     """Say which newer runs of the same sources have not ended as they should."""
     query = (
         select(RunRow.id, RunRow.outcome)
-        .where(RunRow.id > run.id, RunRow.command.in_(COMMANDS), RunRow.undone_by_id.is_(None))
+        .where(RunRow.id > run.id, RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None))
         .where(RunRow.id.in_(_runs_of(RunSource.source_id.in_(list(sources)))))
         .order_by(RunRow.id.desc())
         .limit(1)
@@ -299,7 +298,7 @@ def _differences(reference: Side, now: Side) -> list[str]:
 
 def _finished() -> Select[int]:
     return select(RunRow.id).where(
-        RunRow.command.in_(COMMANDS),
+        RunRow.command.in_(TAGGING),
         RunRow.outcome == "done",
         RunRow.undone_by_id.is_(None),
         RunRow.pruned.is_(False),

@@ -29,10 +29,10 @@ from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.errors import UsageError
 from cataloger.lease import Lease, hold_lease
+from cataloger.run_records import TAGGING
 from cataloger.runs import close_abandoned, open_run
 
 PAGE = 1000
-TAGGING = ("tag", "sync")
 
 
 @dataclass(slots=True)

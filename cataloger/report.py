@@ -16,10 +16,10 @@ from cataloger.db.models import Model, Run, RunSource
 from cataloger.db.models import Source as SourceRow
 from cataloger.errors import UsageError
 from cataloger.report_answers import BINS, Answers, FoundAnswers, HeldAnswers, Origin, Shown
-from cataloger.report_moves import COMMANDS, Moves, Progress, moves_since
+from cataloger.report_moves import Moves, Progress, moves_since
 from cataloger.report_products import Disagreement, disagreements
 from cataloger.report_words import Author, authors
-from cataloger.run_records import RunRecord, find_run
+from cataloger.run_records import TAGGING, RunRecord, find_run
 
 THUMBNAILS = 600
 LEAST = 24
@@ -171,12 +171,12 @@ def _answers(database: Database, origins: Sequence[Origin], run_id: int | None) 
 def _run(database: Database, run_id: int | None) -> RunRecord:
     """Return a run that has tagged something: the newest one that counts, if none is named."""
     query = select(func.max(Run.id)).join(RunSource, RunSource.run_id == Run.id)
-    newest = query.where(Run.command.in_(COMMANDS), Run.undone_by_id.is_(None))
+    newest = query.where(Run.command.in_(TAGGING), Run.undone_by_id.is_(None))
     wanted = run_id or database.run(lambda connection: connection.scalar(newest), read_only=True)
     if wanted is None:
         raise UsageError("there is no run of `cataloger tag` or `sync` to report on yet")
     run = find_run(database, wanted)
-    if run.command not in COMMANDS or not run.sources:
+    if run.command not in TAGGING or not run.sources:
         raise UsageError(f"run {run.id} (`cataloger {run.command}`) has tagged nothing: name a run of tag or sync")
     return run
 

@@ -17,9 +17,8 @@ from cataloger.db.models import Correction, Item, Run, RunSource
 from cataloger.diff import Answer, Difference, Summary, compare
 from cataloger.report_answers import Answers, HeldAnswers, Said
 from cataloger.report_words import words_on
-from cataloger.run_records import RunRecord, find_run
+from cataloger.run_records import TAGGING, RunRecord, find_run
 
-COMMANDS = ("tag", "sync")
 MOVED = 12
 PAGE = 500
 NO_PRODUCT = "(no product)"
@@ -116,7 +115,7 @@ def _run_before(connection: Connection, run_id: int, sources: Sequence[int]) -> 
     query = (
         select(func.max(Run.id))
         .join(RunSource, RunSource.run_id == Run.id)
-        .where(Run.id < run_id, Run.command.in_(COMMANDS), Run.undone_by_id.is_(None), Run.pruned.is_(False))
+        .where(Run.id < run_id, Run.command.in_(TAGGING), Run.undone_by_id.is_(None), Run.pruned.is_(False))
     )
     return connection.scalar(query.where(RunSource.source_id.in_(sources)))
 

@@ -13,6 +13,9 @@ from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.errors import UsageError
 
+TAGGING = ("tag", "sync")
+"""The commands whose runs find answers for images."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
