@@ -1,8 +1,9 @@
 """Decoding in child processes, so that an image that kills or hangs its decoder costs nobody else anything.
 
-Each worker holds one image at a time, so it is certain which one it died of. That image is tried once more, as the
-first one of a fresh process, and recorded if that dies too. A plain subprocess on a socket is used and not
-multiprocessing's start methods: these import the caller's main module again in every child.
+Each worker holds a few images and marks the one that it is at, so it is certain which one it died of. That image is
+tried once more, alone in a fresh process, and recorded if that dies too; those that it was with are handed out again.
+A plain subprocess on a socket is used and not multiprocessing's start methods: these import the caller's main module
+again in every child.
 """
 
 import socket
@@ -17,9 +18,9 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self
 
-from cataloger.decode_worker import READY, decode_answer, encode_config, encode_image, memory_size
+from cataloger.decode_worker import CHUNK, READY, Layout, decode_answer, encode_config, encode_images
 from cataloger.errors import CatalogerError, ImageError
-from cataloger.handover import SharedMemory
+from cataloger.handover import HELD, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import Loaded
 from cataloger.records import Failure, Fetched, Image
@@ -28,7 +29,10 @@ DEFAULT_LOADER = "cataloger.preprocess:load"
 START_TIMEOUT = 60.0
 ATTEMPTS = 2
 HANDOVERS = 3
-LOOK_AHEAD = 8
+LOOK_AHEAD = 3
+"""Chunks a worker, decoded or on their way, until the oldest image must be done."""
+CHUNK_BYTES = HELD
+"""Encoded bytes above which an image goes alone."""
 CRASHED = ImageError("decode.crashed", "the image crashes the decoder")
 
 
@@ -40,14 +44,20 @@ class _Slot:
     result: Image | Failure | None = None
     attempts: int = 0
 
+    @property
+    def data(self) -> bytes:
+        """The encoded image, until the slot has its result."""
+        assert self.fetched is not None
+        return self.fetched.data
+
 
 class _Worker:
-    """A child process and the image it holds."""
+    """A child process and the images it holds; none when it is idle."""
 
-    def __init__(self, config: str, memory_size: int) -> None:
+    def __init__(self, config: str, layout: Layout) -> None:
         with ExitStack() as opened:
             try:
-                self.memory = opened.enter_context(closing(SharedMemory.create(memory_size)))
+                self.memory = opened.enter_context(closing(SharedMemory.create(layout.size)))
                 ours, theirs = socket.socketpair()
                 opened.enter_context(ours)
                 with theirs:
@@ -55,9 +65,11 @@ class _Worker:
             except OSError as error:
                 raise CatalogerError(f"a decoding process cannot be started: {error.strerror}") from error
             opened.pop_all()
+        self.layout = layout
         self.pipe = Connection(ours.detach())
         self.is_ready = False
-        self.slot: _Slot | None = None
+        self.chunk: list[_Slot] = []
+        self.at = 0
         self.deadline = 0.0
 
     def ensure_ready(self) -> None:
@@ -73,24 +85,39 @@ class _Worker:
             raise CatalogerError("a decoding process cannot be started; its own message, if any, stands above")
         self.is_ready = True
 
-    def give(self, slot: _Slot, timeout: float) -> bool:
-        """Hand over an image; False when the child was gone already, which is not the image's fault."""
-        assert slot.fetched is not None
+    def give(self, chunk: list[_Slot], timeout: float) -> bool:
+        """Hand over images; False when the child was gone already, which is not their fault."""
         self.ensure_ready()
         try:
-            self.pipe.send_bytes(encode_image(self.memory, slot.fetched.data))
+            self.pipe.send_bytes(encode_images(self.memory, [slot.data for slot in chunk]))
         except (BrokenPipeError, ConnectionError):
             return False
-        self.slot, self.deadline = slot, time.monotonic() + timeout
+        self.chunk, self.at, self.deadline = chunk, 0, time.monotonic() + timeout
         return True
 
-    def answer(self) -> Loaded | ImageError:
-        """Return what became of the image. Raises EOFError or OSError when the child is gone."""
-        assert self.slot is not None
-        assert self.slot.fetched is not None
-        answer = decode_answer(self.memory, self.pipe.recv_bytes())
-        self.memory.forget(len(self.slot.fetched.data))
-        return answer
+    def answer(self) -> list[Loaded | ImageError]:
+        """Return what became of the images. Raises EOFError, OSError or ValueError when the child is gone or mad."""
+        answers = decode_answer(self.memory, self.layout, self.pipe.recv_bytes())
+        if len(answers) != len(self.chunk):
+            raise ValueError(f"{len(answers)} answers for {len(self.chunk)} images")
+        self.memory.forget(sum(len(slot.data) for slot in self.chunk))
+        return answers
+
+    def is_stuck(self, timeout: float) -> bool:
+        """True when it has been at one image for longer than `timeout`; it is noticed within twice that."""
+        now = time.monotonic()
+        if now < self.deadline:
+            return False
+        if self.memory.mark == self.at:
+            return True
+        self.at, self.deadline = self.memory.mark, now + timeout
+        return False
+
+    def take_back(self) -> tuple[_Slot, list[_Slot]]:
+        """Return the image that it is at, and the others."""
+        chunk, self.chunk = self.chunk, []
+        blamed = chunk.pop(min(self.memory.mark, len(chunk) - 1))
+        return blamed, chunk
 
     def kill(self) -> None:
         """End the child at once and reap it."""
@@ -120,14 +147,15 @@ class DecodePool:
     def __init__(self, spec: PreprocessSpec, limits: Limits, *, workers: int, loader: str = DEFAULT_LOADER) -> None:
         self._limits = limits
         self._config = encode_config(loader, spec, limits)
-        self._memory_size = memory_size(spec, limits)
+        self._layout = Layout.of(spec, limits)
         self._count = workers
         self._workers: list[_Worker] = []
+        self._again: deque[_Slot] = deque()  # were with an image that ended their worker
 
     def __enter__(self) -> Self:
         try:
             while len(self._workers) < self._count:
-                self._workers.append(_Worker(self._config, self._memory_size))
+                self._workers.append(_Worker(self._config, self._layout))
         except BaseException:
             self._kill_all()
             raise
@@ -149,86 +177,114 @@ class DecodePool:
         Codes: those of `preprocess.load`, decode.crashed, decode.timeout. Raises CatalogerError when a new process
         is needed and cannot be started.
         """
-        source = iter(items)
-        slots: deque[_Slot] = deque()
-        while not self._hand_out(source, slots) or slots:
-            # Without slots every worker still holds an image of a stream that was left early.
-            if not slots or slots[0].result is None:
+        self._again.clear()
+        stream = _Stream(items, self._limits.max_bytes, self._count * LOOK_AHEAD * CHUNK)
+        while not self._hand_out(stream) or stream.slots:
+            # Without slots every worker still holds images of a stream that was left early.
+            if not stream.slots or stream.slots[0].result is None:
                 self._collect()
-            while slots and slots[0].result is not None:
-                yield slots.popleft().result  # type: ignore[misc]  # just checked
+            yield from stream.done()
 
-    def _hand_out(self, source: Iterator[Fetched | Failure], slots: deque[_Slot]) -> bool:
-        """Give every idle worker an image; return whether the source has ended."""
-        bound = self._count * LOOK_AHEAD
+    def _hand_out(self, stream: "_Stream") -> bool:
+        """Give every idle worker images; return whether the source has ended."""
         for index in range(self._count):
-            while self._workers[index].slot is None:
-                if len(slots) >= bound:
-                    return False
-                subject = next(source, None)
-                if subject is None:
-                    return True
-                slot = _Slot(subject) if isinstance(subject, Fetched) else _Slot(None, result=subject)
-                slots.append(slot)
-                if slot.fetched is not None:
-                    self._give(index, slot)
-        return False
+            if not self._workers[index].chunk and (chunk := _chunk(self._again, stream)):
+                self._give(index, chunk)
+        return stream.has_ended
 
-    def _give(self, index: int, slot: _Slot) -> None:
-        """Hand an image to a worker, or to a fresh one when it was gone already, which need not be its fault."""
-        assert slot.fetched is not None
-        if len(slot.fetched.data) > self._limits.max_bytes:
-            _record(
-                slot, ImageError("decode.too_many_bytes", f"more than the {self._limits.max_bytes:,} bytes allowed")
-            )
-            return
+    def _give(self, index: int, chunk: list[_Slot]) -> None:
+        """Hand images to a worker, or to a fresh one when it was gone already. Raises CatalogerError."""
         for _ in range(HANDOVERS):
-            if self._workers[index].give(slot, self._limits.decode_timeout):
+            if self._workers[index].give(chunk, self._limits.decode_timeout):
                 return
             self._replace(index)
-        _record(slot, CRASHED)
+        raise CatalogerError(
+            f"{HANDOVERS} decoding processes in a row were ended from outside before they got an image; "
+            "is there memory left?"
+        )
 
     def _collect(self) -> None:
         """Wait until a worker answers, dies or exceeds its time."""
-        busy = {worker.pipe: worker for worker in self._workers if worker.slot is not None}
+        busy = {worker.pipe: worker for worker in self._workers if worker.chunk}
         if not busy:
             return
         patience = max(0.0, min(worker.deadline for worker in busy.values()) - time.monotonic())
         for pipe in wait(list(busy), timeout=patience):
             assert isinstance(pipe, Connection)
             self._receive(busy[pipe])
-        now = time.monotonic()
+        timeout = self._limits.decode_timeout
         for worker in busy.values():
-            if worker.slot is not None and worker.deadline <= now:
-                seconds = self._limits.decode_timeout
-                self._fail(worker, ImageError("decode.timeout", f"decoding took longer than {seconds:g} seconds"))
+            if worker.chunk and worker.is_stuck(timeout):
+                self._fail(worker, ImageError("decode.timeout", f"decoding took longer than {timeout:g} seconds"))
 
     def _receive(self, worker: _Worker) -> None:
-        slot = worker.slot
-        assert slot is not None
         try:
-            answer = worker.answer()
-        except (EOFError, OSError):  # it may have died in the middle of its answer, which is a plain OSError
+            answers = worker.answer()
+        except (EOFError, OSError, ValueError):  # it may have died in the middle of its answer: a plain OSError
             self._fail(worker, CRASHED)
             return
-        worker.slot = None
-        _record(slot, answer)
+        for slot, answer in zip(worker.chunk, answers, strict=True):
+            _record(slot, answer)
+        worker.chunk = []
 
     def _fail(self, worker: _Worker, error: ImageError) -> None:
-        """Replace a worker that died or hangs; its image gets one more chance, in the fresh process."""
-        slot, worker.slot = worker.slot, None
-        assert slot is not None
+        """Replace a worker that died or hangs; the image that it was at gets one more chance, in the fresh one."""
+        slot, others = worker.take_back()
         slot.attempts += 1
+        self._again.extendleft(reversed(others))
         index = self._workers.index(worker)
         self._replace(index)
         if slot.attempts < ATTEMPTS:
-            self._give(index, slot)
+            self._give(index, [slot])
         else:
             _record(slot, error)
 
     def _replace(self, index: int) -> None:
         self._workers[index].kill()
-        self._workers[index] = _Worker(self._config, self._memory_size)
+        self._workers[index] = _Worker(self._config, self._layout)
+
+
+class _Stream:
+    """The inputs of one call: `slots` are those on their way, at most `bound`, in order."""
+
+    def __init__(self, items: Iterable[Fetched | Failure], max_bytes: int, bound: int) -> None:
+        self.source = iter(items)
+        self.max_bytes = max_bytes
+        self.bound = bound
+        self.slots: deque[_Slot] = deque()
+        self.has_ended = False
+
+    def next(self) -> _Slot | None:
+        """Take the next input that is to be decoded; None if there is none now."""
+        while len(self.slots) < self.bound and (item := next(self.source, None)) is not None:
+            slot = _Slot(None, item) if isinstance(item, Failure) else _Slot(item)
+            self.slots.append(slot)
+            if slot.fetched is None:
+                continue
+            if len(slot.data) <= self.max_bytes:
+                return slot
+            _record(slot, ImageError("decode.too_many_bytes", f"more than the {self.max_bytes:,} bytes allowed"))
+        self.has_ended = self.has_ended or len(self.slots) < self.bound
+        return None
+
+    def done(self) -> Iterator[Image | Failure]:
+        """Give out the results that are there, up to the first that is not."""
+        while self.slots and (result := self.slots[0].result) is not None:
+            self.slots.popleft()
+            yield result
+
+
+def _chunk(again: deque[_Slot], stream: _Stream) -> list[_Slot]:
+    """Take images that go to a worker together. again: come first, and take those that do not fit."""
+    chunk: list[_Slot] = []
+    size = 0
+    while len(chunk) < CHUNK and (slot := again.popleft() if again else stream.next()) is not None:
+        size += len(slot.data)
+        if chunk and size > CHUNK_BYTES:
+            again.appendleft(slot)
+            break
+        chunk.append(slot)
+    return chunk
 
 
 def _record(slot: _Slot, answer: Loaded | ImageError) -> None:

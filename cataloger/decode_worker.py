@@ -1,8 +1,9 @@
-"""The child's side of `cataloger.decode`: one image in, its pixels or a failure out, until the parent is gone.
+"""The child's side of `cataloger.decode`: a few images in, their pixels or failures out, until the parent is gone.
 
 Started as `python -m cataloger.decode_worker SOCKET MEMORY CONFIG`, the first two descriptors. It imports no more
-than Pillow, numpy and the preprocessing. Images and pixels lie in the memory; the messages that say so are plain
-bytes, never pickles, and `encode_*` and `decode_*` are both ends of the protocol.
+than Pillow, numpy and the preprocessing. Images and pixels lie in the memory, and its mark is the number of the image
+that is being decoded. The messages that say what lies there are plain bytes, never pickles, and `encode_*` and
+`decode_*` are both ends of the protocol.
 """
 
 import ctypes
@@ -12,9 +13,9 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -26,11 +27,14 @@ from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import Loaded
 
 READY = b"ready"
-LENGTH = struct.Struct("<Q")
-SIZES = struct.Struct("<III")
+CHUNK = 4
+"""Images that go to a decoder together. Each hand-over interrupts both sides, and whoever else has a processor."""
+
 PR_SET_PDEATHSIG = 1
 
 Loader = Callable[[bytes, PreprocessSpec, Limits], Loaded]
+Part = tuple[int, int] | tuple[str, str]
+"""What an answer says of one image: its width and height, or the code and text of its failure."""
 
 
 def encode_config(loader: str, spec: PreprocessSpec, limits: Limits) -> str:
@@ -38,41 +42,72 @@ def encode_config(loader: str, spec: PreprocessSpec, limits: Limits) -> str:
     return json.dumps({"loader": loader, "spec": asdict(spec), "limits": asdict(limits)})
 
 
-def memory_size(spec: PreprocessSpec, limits: Limits) -> int:
-    """Return the bytes that the largest image that is decoded, or its pixels, take."""
-    return max(limits.max_bytes, 3 * spec.size**2)
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things lie in the memory: encoded images, one after the other, then the pixels of each of a chunk.
+
+    encoded: bytes for all encoded images. side: of the pixels' square.
+    """
+
+    encoded: int
+    side: int
+
+    @classmethod
+    def of(cls, spec: PreprocessSpec, limits: Limits) -> "Layout":
+        """Leave room for the largest image that is decoded."""
+        return cls(limits.max_bytes, spec.size)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole memory."""
+        return self.pixels_of(CHUNK)
+
+    def pixels_of(self, number: int) -> int:
+        """Return where the pixels of an image begin. number: its place in the chunk."""
+        return self.encoded + number * 3 * self.side**2
 
 
-def encode_image(memory: SharedMemory, data: bytes) -> bytes:
-    """Put an encoded image into the memory; return the message that says so."""
-    return LENGTH.pack(memory.put(data))
+def encode_images(memory: SharedMemory, images: Sequence[bytes]) -> bytes:
+    """Put encoded images into the memory; return the message that says so, the length of each."""
+    memory.mark = start = 0
+    for data in images:
+        start += memory.put(data, start)
+    return struct.pack(f"<{len(images)}Q", *map(len, images))
 
 
-def decode_image(memory: SharedMemory, message: bytes) -> bytes:
-    """Take the encoded image of a message out of the memory."""
-    (size,) = LENGTH.unpack(message)
-    return memory.take(size)
+def decode_images(memory: SharedMemory, message: bytes) -> Iterator[bytes]:
+    """Take the encoded images of a message out of the memory, each when it is its turn, which the mark says."""
+    start = 0
+    for number, (length,) in enumerate(struct.iter_unpack("<Q", message)):
+        memory.mark = number
+        yield memory.take(length, start)
+        start += length
 
 
-def encode_loaded(memory: SharedMemory, loaded: Loaded) -> bytes:
-    """Put the pixels of a decoded image into the memory; return the answer that says so."""
-    memory.put(loaded.pixels.data.cast("B"))
-    return b"+" + SIZES.pack(loaded.width, loaded.height, loaded.pixels.shape[0])
+def encode_loaded(memory: SharedMemory, start: int, loaded: Loaded) -> Part:
+    """Put the pixels of a decoded image into the memory; return its part of the answer."""
+    memory.put(loaded.pixels.data.cast("B"), start)
+    return loaded.width, loaded.height
 
 
-def encode_error(error: ImageError) -> bytes:
-    """Return the answer for an image that cannot be used."""
-    return b"-" + json.dumps([error.code, str(error)]).encode()
+def encode_error(error: ImageError) -> Part:
+    """Return the part of the answer of an image that cannot be used."""
+    return error.code, str(error)
 
 
-def decode_answer(memory: SharedMemory, answer: bytes) -> Loaded | ImageError:
-    """Read an answer in the parent, and the pixels that it speaks of."""
-    if answer[:1] == b"-":
-        code, message = json.loads(answer[1:])
-        return ImageError(code, message)
-    width, height, size = SIZES.unpack_from(answer, 1)
-    pixels = np.frombuffer(memory.take(3 * size**2), dtype=np.uint8)
-    return Loaded(pixels.reshape(size, size, 3), width, height)
+def decode_answer(memory: SharedMemory, layout: Layout, answer: bytes) -> list[Loaded | ImageError]:
+    """Read an answer in the parent, and the pixels that it speaks of. Raises ValueError for nonsense."""
+    return [_decode_part(memory, layout, number, part) for number, part in enumerate(json.loads(answer))]
+
+
+def _decode_part(memory: SharedMemory, layout: Layout, number: int, part: Part) -> Loaded | ImageError:
+    match part:
+        case [str(code), str(message)]:
+            return ImageError(code, message)
+        case [int(width), int(height)]:
+            pixels = np.frombuffer(memory.take(3 * layout.side**2, layout.pixels_of(number)), dtype=np.uint8)
+            return Loaded(pixels.reshape(layout.side, layout.side, 3), width, height)
+    raise ValueError(f"a decoding process answered {part!r}")
 
 
 def main(pipe_descriptor: int, memory_descriptor: int, config: str) -> None:
@@ -83,18 +118,20 @@ def main(pipe_descriptor: int, memory_descriptor: int, config: str) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     reuse_buffers()
     load, spec, limits = _configure(config)
-    memory = SharedMemory(os.fdopen(memory_descriptor, "r+b", buffering=0), memory_size(spec, limits))
+    layout = Layout.of(spec, limits)
+    memory = SharedMemory(os.fdopen(memory_descriptor, "r+b", buffering=0), layout.size)
     with Connection(pipe_descriptor) as pipe, suppress(EOFError, ConnectionError):  # then the parent is gone
         pipe.send_bytes(READY)
         # From here on only decoders written in C would write there, e.g. libtiff its warnings.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         while True:
-            data = decode_image(memory, pipe.recv_bytes())
-            try:
-                answer = encode_loaded(memory, load(data, spec, limits))
-            except ImageError as error:
-                answer = encode_error(error)
-            pipe.send_bytes(answer)
+            parts: list[Part] = []
+            for number, data in enumerate(decode_images(memory, pipe.recv_bytes())):
+                try:
+                    parts.append(encode_loaded(memory, layout.pixels_of(number), load(data, spec, limits)))
+                except ImageError as error:
+                    parts.append(encode_error(error))
+            pipe.send_bytes(json.dumps(parts).encode())
 
 
 def _configure(config: str) -> tuple[Loader, PreprocessSpec, Limits]:

@@ -1,4 +1,4 @@
-"""Memory that a decoding process shares with its parent: an encoded image goes one way in it, its pixels the other.
+"""Memory that a decoding process shares with its parent: encoded images go one way in it, their pixels the other.
 
 A socket holds less than a photo, so that each side would have to wait for the other to be scheduled in the middle of
 every one. Here only a few bytes go through the socket, which say how much lies in the memory.
@@ -14,6 +14,10 @@ HELD = 4 << 20
 """Bytes that are kept between two images; a larger one gives its pages back."""
 
 
+MARK = 64
+"""Bytes before the first one that `put` writes to; the mark is one of them."""
+
+
 class SharedMemory:
     """`size` bytes of a file without a name; pages that nobody has written to cost nothing.
 
@@ -22,31 +26,40 @@ class SharedMemory:
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self.file = file
-        self._map = mmap.mmap(file.fileno(), size)
+        self._map = mmap.mmap(file.fileno(), MARK + size)
+
+    @property
+    def mark(self) -> int:
+        """A number of 0 to 255 that either side may set and see at any time: one byte is never half written."""
+        return self._map[0]
+
+    @mark.setter
+    def mark(self, value: int) -> None:
+        self._map[0] = value
 
     @classmethod
     def create(cls, size: int) -> Self:
         """Make a new one. Raises OSError."""
         file = _nameless_file()
         try:
-            file.truncate(size)
+            file.truncate(MARK + size)
             return cls(file, size)
         except BaseException:
             file.close()
             raise
 
-    def put(self, data: bytes | memoryview) -> int:
-        """Write to its beginning; return the number of bytes."""
+    def put(self, data: bytes | memoryview, start: int = 0) -> int:
+        """Write `data` from byte `start` on; return the number of bytes."""
         size = len(data)
-        self._map[:size] = data
+        self._map[MARK + start : MARK + start + size] = data
         return size
 
-    def take(self, size: int) -> bytes:
-        """Return a copy of so many bytes of its beginning."""
-        return self._map[:size]
+    def take(self, size: int, start: int = 0) -> bytes:
+        """Return a copy of so many bytes from byte `start` on."""
+        return self._map[MARK + start : MARK + start + size]
 
     def forget(self, size: int) -> None:
-        """Give the pages of an unusually large image back to the system, where it can take them."""
+        """Give all pages back to the system, where it can take them, if an unusually large image lay in them."""
         if size > HELD and hasattr(mmap, "MADV_REMOVE"):
             with suppress(OSError):  # sandboxes such as gVisor know no such advice; the pages are only kept, then
                 self._map.madvise(mmap.MADV_REMOVE)

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 SIZE = 224
-MESSAGE, ANSWER = 8, 13
+MESSAGE, ANSWER = 8, len("[300, 400], ")
+TOGETHER = 4
 BATCH = 20
 FEW, MANY = 3 * BATCH, 6 * BATCH
 MORE = MANY - FEW
@@ -86,6 +87,12 @@ def test_the_file_goes_to_a_decoder_once_and_its_pixels_come_back_once(work):
 def test_messages_to_and_from_a_decoder_fit_any_socket(work):
     assert work.an_image("command", "sent") == work.an_image("decoder", "received") == MESSAGE
     assert work.an_image("decoder", "sent") == work.an_image("command", "received") == ANSWER
+
+
+def test_a_few_images_go_to_a_decoder_together(work):
+    """Each message interrupts somebody. A group may be cut short where results are taken slowly."""
+    for who in ("command", "decoder"):
+        assert 1 / TOGETHER <= work.an_image(who, "messages") <= 1.5 / TOGETHER
 
 
 def test_pixels_are_copied_once_to_make_a_batch(work):

@@ -19,7 +19,7 @@ from PIL import Image as PillowImage
 
 from cataloger.decode import DecodePool
 from cataloger.errors import CatalogerError
-from cataloger.handover import HELD, SharedMemory
+from cataloger.handover import HELD, MARK, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import load
 from cataloger.records import Failure, Fetched, Image, Item
@@ -58,8 +58,14 @@ def treacherous(data, spec, limits):
     if data.startswith(b"half"):
         os.write(int(sys.argv[1]), b"\\0\\0\\0")  # not even the length of an answer
         os._exit(0)
+    if data.startswith(b"nonsense"):
+        os.write(int(sys.argv[1]), b"\\0\\0\\0\\4[1,2")  # a message, but no answer
+        time.sleep(60)
     if data.startswith(b"sleep"):
         time.sleep(60)
+    if data.startswith(b"slow:"):
+        time.sleep(0.4)
+        data = data[5:]
     if data.startswith(b"raise"):
         raise RuntimeError("a bug")
     if data.startswith(b"once:"):
@@ -141,6 +147,27 @@ def test_an_image_that_hangs_its_decoder_is_the_only_one_to_fail(pool):
     assert [type(result) for result in results].count(Image) == 12
 
 
+def test_images_that_were_with_one_that_hangs_or_kills_are_decoded_all_the_same(pool):
+    results = list(pool.decode(fetched(b"sleep", PHOTOS[0], b"abort", PHOTOS[1], b"exit", HTML, PHOTOS[2], b"half")))
+    crashed, timeout = "decode.crashed", "decode.timeout"
+    codes = [result.code if isinstance(result, Failure) else None for result in results]
+    assert codes == [timeout, None, crashed, None, crashed, "decode.not_image", None, crashed]
+    assert [result.item.key for result in results] == [str(number) for number in range(8)]
+
+
+def test_slow_images_have_their_time_each(tmp_path, pool):
+    """Four of them take longer together than one may."""
+    slow = [b"slow:" + data for data in PHOTOS[:4]]
+    assert all(isinstance(result, Image) for result in pool.decode(fetched(*slow)))
+
+
+def test_an_answer_that_is_none_is_blamed_on_its_image(pool):
+    results = list(pool.decode(fetched(PHOTOS[0], b"nonsense", PHOTOS[1])))
+    assert results[1].code == "decode.crashed"
+    assert is_alone(results[0], PHOTOS[0])
+    assert is_alone(results[2], PHOTOS[1])
+
+
 def test_an_image_is_tried_again_after_a_crash_that_does_not_repeat(pool, tmp_path):
     (tmp_path / "flag.png").write_bytes(PHOTOS[0])
     (result,) = pool.decode(fetched(b"once:" + os.fsencode(tmp_path / "flag")))
@@ -182,7 +209,7 @@ def test_memory_of_an_unusually_large_image_is_given_back(workers_of):
 def test_memory_that_the_system_does_not_take_back_is_kept():
     size = HELD + 1
     file = os.fdopen(os.memfd_create("sealed", os.MFD_ALLOW_SEALING), "r+b", buffering=0)
-    file.truncate(size)
+    file.truncate(MARK + size)
     with closing(SharedMemory(file, size)) as memory:
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, F_SEAL_FUTURE_WRITE)  # nor may it take pages out any more
         memory.put(b"x")

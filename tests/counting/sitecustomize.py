@@ -55,7 +55,7 @@ def watch_handover():
 
     after(SharedMemory, "put", lambda size: note("put", size))
     after(SharedMemory, "take", lambda data: note("taken", len(data)))
-    before(Connection, "send_bytes", lambda _pipe, data: note("sent", len(data)))
+    before(Connection, "send_bytes", lambda _pipe, data: [note("sent", len(data)), note("messages")])
     after(Connection, "recv_bytes", lambda data: note("received", len(data)))
 
 
