@@ -24,13 +24,11 @@ Proxies, netrc and cookies are not used; SSL_CERT_FILE and SSL_CERT_DIR name oth
 import hashlib
 import logging
 import random
-import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -45,62 +43,20 @@ from cataloger import __version__
 from cataloger.addresses import CheckedBackend, CheckedTransport
 from cataloger.errors import ImageError
 from cataloger.options import Limits, WebOptions
-from cataloger.records import Failure, Fetched, Item
-from cataloger.versions import with_validators
+from cataloger.records import Failure, Item
+from cataloger.spool import SPOOL_BYTES, Downloaded
+from cataloger.urls import without_query
 
 SCHEMES = {"http": 80, "https": 443}
 MAX_REDIRECTS = 5
 MAX_RETRY_AFTER = 60.0
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
-SPOOL_BYTES = 2_000_000
 # Answers up to this size that nobody wants are read, since that is cheaper than a new connection.
 DRAIN_BYTES = 64_000
 HEADERS = {"User-Agent": f"fashion-cataloger/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 logger = logging.getLogger(__name__)
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
-_HOST = re.compile(r"(\[[0-9A-Za-z:.%]+\]|[^\s:@\\\[\]]*)(:[0-9]*)?\Z")
-
-
-def without_query(url: str) -> str:
-    """Return a URL without user info, query and fragment (RFC 3986), or "(not a URL)"; never raises."""
-    scheme, separator, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
-    authority, slash, path = rest.partition("/")
-    _, at, host = authority.rpartition("@")
-    # A password with a bare "/", "?" or "#" ends up as a host that is none; with "@" before that, as a host without
-    # a dot and a path with the second "@".
-    is_password = bool(at) and "." not in host and "@" in path
-    if not separator or not _SCHEME.match(scheme) or not _HOST.match(host) or is_password:
-        return "(not a URL)"
-    return f"{scheme}://{host}{slash}{path}"
-
-
-@dataclass(slots=True)
-class Downloaded:
-    """The body of an item, `size` bytes, in memory or, if it is large, in a temporary file without a name.
-
-    content_hash: SHA-256 of the body, hexadecimal. validators: what the server says of the version it sent (RFC 9110,
-    8.8), "" if nothing. Read it or close it, once.
-    """
-
-    item: Item
-    content_hash: str
-    size: int
-    validators: str
-    body: SpooledTemporaryFile[bytes] = field(repr=False)
-
-    def read(self) -> Fetched:
-        """Return the bytes and close the file. Raises OSError, and ValueError the second time."""
-        with self.body:
-            self.body.seek(0)
-            item = replace(self.item, version=with_validators(self.item.version, self.validators))
-            return Fetched(item, self.body.read(), self.content_hash)
-
-    def close(self) -> None:
-        """Give the bytes up."""
-        self.body.close()
 
 
 class Downloader:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cataloger import versions
-from cataloger.download import SPOOL_BYTES, Downloaded, Downloader
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
+from cataloger.spool import SPOOL_BYTES, Downloaded
 from cataloger.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from cataloger.download import Downloader
 
 THREADS = 4
 LOOK_AHEAD = 64
@@ -35,7 +39,7 @@ class Remote:
     are still on their way are given up.
     """
 
-    web: Downloader | None = None
+    web: "Downloader | None" = None
     blobs: BlobReader | None = None
     threads: int = THREADS
     revalidate: bool = False

@@ -3,16 +3,19 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from cataloger.download import Downloader
 from cataloger.ledger import Ledger, Planned
 from cataloger.records import Item
 from cataloger.versions import with_validators
 
+if TYPE_CHECKING:
+    from cataloger.download import Downloader
+
 LOOK_AHEAD = 64
 
 
-def revalidate(ledger: Ledger, web: Downloader, threads: int) -> Callable[[Iterable[Planned]], Iterator[Planned]]:
+def revalidate(ledger: Ledger, web: "Downloader", threads: int) -> Callable[[Iterable[Planned]], Iterator[Planned]]:
     """Return a step that turns a planned item from "unchanged" to "changed" if its server does not confirm that.
 
     Servers are asked for the headers alone (HEAD), `threads` at once. One that sends neither ETag nor Last-Modified,

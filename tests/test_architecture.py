@@ -40,6 +40,8 @@ FLOORS = (
     ("cataloger.ledger", 2),
     ("cataloger.runs", 2),
     ("cataloger.lease", 2),
+    ("cataloger.urls", 0),
+    ("cataloger.spool", 1),
     ("cataloger.addresses", 2),
     ("cataloger.download", 2),
     ("cataloger.fetch", 2),
@@ -220,6 +222,11 @@ def test_the_command_line_starts_without_heavy_modules():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_run_over_files_loads_no_http_client():
+    code = "import sys, cataloger.tagging; sys.exit(1 if {'httpx', 'httpcore', 'alembic'} & set(sys.modules) else 0)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_nothing_unpickles():

@@ -27,10 +27,12 @@ import pytest
 import cataloger
 from cataloger import download
 from cataloger.addresses import CheckedBackend
-from cataloger.download import Downloaded, Downloader, without_query
+from cataloger.download import Downloader
 from cataloger.errors import UsageError
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
+from cataloger.spool import Downloaded
+from cataloger.urls import without_query
 
 PUBLIC = "93.184.216.34"
 IMAGE = b"\xff\xd8\xff an image"
@@ -658,28 +660,6 @@ def test_what_cannot_be_downloaded_fails_without_a_word_of_it(url, expected):
     failure = get(url)
     assert failure.code == expected
     assert "sec" not in failure.message
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://ann:pw@shop.test:8443/a/b@2x.jpg?sig=1#top", "https://shop.test:8443/a/b@2x.jpg"),
-        ("https://shop.test?sig=1", "https://shop.test"),
-        ("https://shop.test#sig", "https://shop.test"),
-        ("http://[2001:db8::1]:80/a", "http://[2001:db8::1]:80/a"),
-        ("http://a@b:c@shop.test/x", "http://shop.test/x"),
-        ("http://ann:p/w@shop.test/x", "(not a URL)"),
-        ("http://ann:p?w@shop.test/x", "(not a URL)"),
-        ("http://ann:p#w@shop.test/x", "(not a URL)"),
-        ("ann:pw@shop.test/x", "(not a URL)"),
-        ("ann:pw@http://shop.test/x", "(not a URL)"),
-        ("http:/ann:pw@shop.test/x", "(not a URL)"),
-        ("http://[::1/x", "(not a URL)"),
-        ("", "(not a URL)"),
-    ],
-)
-def test_a_url_without_its_query_has_no_secrets(url, expected):
-    assert without_query(url) == expected
 
 
 # Secrets

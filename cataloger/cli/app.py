@@ -1,5 +1,7 @@
 """The command `cataloger`: groups, configuration, and the one place where an error becomes an exit status."""
 
+import atexit
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -145,4 +147,6 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     keep_numpy_to_one_thread()
+    # Before it ends, Python looks for garbage among all that its modules hold: a fifth of a second for nothing.
+    atexit.register(gc.freeze)
     app()

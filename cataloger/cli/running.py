@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from cataloger.cli import render
+from cataloger.cpus import work_in_batch
 from cataloger.errors import UsageError
 from cataloger.memory import reuse_buffers
 from cataloger.options import DECISIONS
@@ -32,6 +33,7 @@ def watched(
     if profile and not profile.absolute().parent.is_dir():
         raise UsageError(f"--profile {profile}: there is no folder {profile.absolute().parent}")
     reuse_buffers()
+    work_in_batch()
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
         report = work(Hooks(stop, show))
     if profile:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cataloger import versions
-from cataloger.download import without_query
 from cataloger.sources.names import key_of
+from cataloger.urls import without_query
 
 SCHEMES = ("http", "https")
 BAD_VALUE = "source.bad_value"
