@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cataloger import versions
 from cataloger.options import Limits
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from cataloger.download import Downloader
 
 THREADS = 4
-LOOK_AHEAD = 64
+LOOK_AHEAD = 128
+"""Items, read or on their way, until the oldest must be there."""
 STOP_SECONDS = 0.2  # until a stop is noticed
-BLOBS_A_STATEMENT = 32
-BLOB_BYTES_A_STATEMENT = 8_000_000
+GROUPS = {"blob": (32, 8_000_000), "file": (8, 2_000_000)}
+"""Kind of item -> how many neighbours, and how many bytes, a thread reads in one go: blobs with one statement."""
 
 BlobReader = Callable[[Sequence[Item]], dict[str, bytes]]
 Answer = Fetched | Downloaded | Failure
@@ -56,30 +57,37 @@ def fetch(
     `cataloger.download`.
     """
     remote, watch = remote or Remote(), watch or Stopwatch()
-    waiting: deque[tuple[Future[list[Answer]], int]] = deque()
-    held = 0
+    waiting: deque[_Task] = deque()
+    held = ahead = 0
     with ThreadPoolExecutor(remote.threads, thread_name_prefix="fetch") as executor:
         try:
-            for group in _groups(items):
-                size = sum(_expected_size(item, limits) for item in group)
-                while waiting and (len(waiting) >= LOOK_AHEAD or held + size > limits.bytes_in_flight):
-                    if not _arrives(waiting[0][0], remote):
+            for group in _groups(items, limits):
+                count = len(group.items)
+                while waiting and (ahead + count > LOOK_AHEAD or held + group.size > limits.bytes_in_flight):
+                    if not _arrives(waiting[0].future, remote):
                         return
-                    future, freed = waiting.popleft()
-                    yield from _take(future)
-                    held -= freed
-                waiting.append(
-                    (executor.submit(watch.apart, "reading", partial(_fetch_group, group, limits, remote)), size)
-                )
-                held += size
-            while waiting and _arrives(waiting[0][0], remote):
-                yield from _take(waiting.popleft()[0])
+                    task = waiting.popleft()
+                    yield from _take(task.future)
+                    held, ahead = held - task.size, ahead - task.count
+                work = partial(_fetch_group, group.items, limits, remote)
+                waiting.append(_Task(executor.submit(watch.apart, "reading", work), group.size, count))
+                held, ahead = held + group.size, ahead + count
+            while waiting and _arrives(waiting[0].future, remote):
+                yield from _take(waiting.popleft().future)
         finally:
             if remote.web is not None:
                 remote.web.close()
-            for future, _ in waiting:
-                future.add_done_callback(_discard)
-                future.cancel()
+            for task in waiting:
+                task.future.add_done_callback(_discard)
+                task.future.cancel()
+
+
+class _Task(NamedTuple):
+    """What a thread was given to read. size: bytes set aside for it. count: items."""
+
+    future: Future[list[Answer]]
+    size: int
+    count: int
 
 
 def _arrives(future: Future[list[Answer]], remote: Remote) -> bool:
@@ -98,24 +106,41 @@ def _discard(future: Future[list[Answer]]) -> None:
                 answer.close()
 
 
-def _groups(items: Iterable[Item | Failure]) -> Iterator[list[Item | Failure]]:
-    """Put neighbours together whose bytes one statement reads; all others stay alone."""
-    group: list[Item | Failure] = []
-    size = 0
+@dataclass(slots=True)
+class _Group:
+    """Neighbours that one thread reads one after the other. size: bytes expected."""
+
+    kind: str
+    items: list[Item | Failure] = field(default_factory=list)
+    size: int = 0
+
+    def has_room(self, kind: str, size: int) -> bool:
+        """True when one more may join. Downloads and failures stay alone."""
+        count, most = GROUPS.get(kind, (0, 0))
+        return kind == self.kind and len(self.items) < count and self.size + size <= most
+
+
+def _groups(items: Iterable[Item | Failure], limits: Limits) -> Iterator[_Group]:
+    """Put neighbours of a kind together; one alone may be of any size."""
+    group: _Group | None = None
     for item in items:
-        blob = None if isinstance(item, Failure) else item.blob
-        added = 0 if blob is None else blob.size
-        is_full = len(group) == BLOBS_A_STATEMENT or size + added > BLOB_BYTES_A_STATEMENT
-        if group and (blob is None or is_full):
+        kind, size = _kind(item), _expected_size(item, limits)
+        if group is not None and not group.has_room(kind, size):
             yield group
-            group, size = [], 0
-        if blob is None:
-            yield [item]
-            continue
-        group.append(item)
-        size += added
-    if group:
+            group = None
+        group = group or _Group(kind)
+        group.items.append(item)
+        group.size += size
+    if group is not None:
         yield group
+
+
+def _kind(item: Item | Failure) -> str:
+    if isinstance(item, Failure):
+        return "failure"
+    if item.blob is not None:
+        return "blob"
+    return "file" if item.url is None else "url"
 
 
 def _take(future: Future[list[Answer]]) -> Iterator[Fetched | Failure]:
@@ -147,7 +172,7 @@ def _fetch_group(group: list[Item | Failure], limits: Limits, remote: Remote) ->
     if first.url is not None:
         assert remote.web is not None, "a source of URLs comes with a downloader"
         return [remote.web.get(first)]
-    return [read_file(first, limits)]
+    return [read_file(item, limits) for item in group if isinstance(item, Item)]
 
 
 def _read_blobs(items: list[Item], limits: Limits, remote: Remote) -> list[Answer]:

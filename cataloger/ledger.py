@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, exists, select
@@ -18,6 +19,8 @@ from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Result
 from cataloger.versions import is_same
 
 CHUNK = 500
+DIGESTS = 4 * CHUNK
+"""Kept at hand: each is asked for seven times between planning and recording."""
 
 Reason = Literal["new", "changed", "model", "forced", "retry", "unchanged", "failed_before", "duplicate"]
 
@@ -55,6 +58,7 @@ class Planned:
     recorded: str = ""
 
 
+@lru_cache(DIGESTS)
 def digest(key: str) -> str:
     """Return the SHA-256 by which a key is looked up, hexadecimal."""
     return hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()

@@ -43,7 +43,9 @@ IN_STEPS = """
 from cataloger import decode, fetch, ledger
 from cataloger.sources import table
 table.PAGE = ledger.CHUNK = 4
-fetch.LOOK_AHEAD = fetch.BLOBS_A_STATEMENT = decode.LOOK_AHEAD = 2
+fetch.LOOK_AHEAD = decode.LOOK_AHEAD = 2
+fetch.GROUPS = dict.fromkeys(fetch.GROUPS, (2, 8_000_000))
+decode.CHUNK = 1
 """
 
 

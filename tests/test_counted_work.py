@@ -16,7 +16,7 @@ from PIL import Image
 
 SIZE = 224
 MESSAGE, ANSWER = 8, len("[300, 400], ")
-TOGETHER = 4
+TOGETHER, READ_TOGETHER = 4, 8
 BATCH = 20
 FEW, MANY = 3 * BATCH, 6 * BATCH
 MORE = MANY - FEW
@@ -93,6 +93,11 @@ def test_a_few_images_go_to_a_decoder_together(work):
     """Each message interrupts somebody. A group may be cut short where results are taken slowly."""
     for who in ("command", "decoder"):
         assert 1 / TOGETHER <= work.an_image(who, "messages") <= 1.5 / TOGETHER
+
+
+def test_files_are_read_a_few_at_a_time(work):
+    """A task is read by another thread, which costs both a change of threads. A batch is a task, too."""
+    assert work.an_image("command", "tasks") <= 1 / READ_TOGETHER + 1 / BATCH + 0.05
 
 
 def test_pixels_are_copied_once_to_make_a_batch(work):

@@ -341,14 +341,14 @@ def test_the_source_is_read_only_a_bounded_way_ahead_of_what_is_recorded(world, 
     ahead = []
 
     def counted():
-        for item in world.items(GOOD * 35):
+        for item in world.items(GOOD * 50):
             ahead.append(next(taken) - len(world.sink.results))
             yield item
 
     world.run(counted())
-    assert world.report.done == 280
-    # 64 being read, 16 being decoded, 4 batches of 8, at most 64 + 8 that wait for a write
-    assert max(ahead) <= 64 + 16 + 32 + 72 + 1
+    assert world.report.done == 400
+    # 128 being read and 8 more to come, 24 being decoded, 4 batches of 8, at most 64 + 8 that wait for a write
+    assert max(ahead) <= 128 + 8 + 24 + 32 + 72
 
 
 class Brightness:

@@ -1,6 +1,6 @@
 """What every classifier is, and how logits become predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -22,6 +22,11 @@ class Scores(NamedTuple):
     def rows(self, chosen: npt.NDArray[np.bool_]) -> "Scores":
         """Return those of some images. chosen: bool N."""
         return Scores(self.logits[chosen], None if self.familiarity is None else self.familiarity[chosen])
+
+    def familiarities(self) -> Sequence[float | None]:
+        """Return one for each image."""
+        known: list[float | None] = [None] * len(self.logits)
+        return known if self.familiarity is None else self.familiarity.tolist()
 
     @classmethod
     def joined(cls, parts: Sequence["Scores"]) -> "Scores":
@@ -84,19 +89,23 @@ def calibrated_probabilities(logits: Floats, temperature: float) -> Floats:
     return probabilities
 
 
-def rank(logits: Floats, top_k: int) -> list[int]:
-    """Return the indices of the `top_k` largest of one row of logits, ties in label order."""
-    return [int(index) for index in np.argsort(-logits, kind="stable")[:top_k]]
+def rank(logits: Floats, top_k: int) -> npt.NDArray[np.intp]:
+    """Return the indices of the `top_k` largest logits along the last axis, best first, ties in label order."""
+    return np.argsort(-logits, axis=-1, kind="stable")[..., :top_k]
 
 
 def classify(classifier: Classifier, batch: Batch, *, top_k: int) -> list[Result]:
     """Classify a batch. An image whose logits are not finite becomes a failure; the others are untouched."""
     scores = classifier.scores(batch.pixels())
-    familiarity = [None] * len(scores.logits) if scores.familiarity is None else map(float, scores.familiarity)
-    ranking = Ranking(classifier.labels, classifier.calibration, top_k)
+    is_finite = np.isfinite(scores.logits).all(axis=-1)
+    predictions = _predictions(
+        [image for image, is_good in zip(batch.images, is_finite, strict=True) if is_good],
+        scores.rows(is_finite),
+        Ranking(classifier.labels, classifier.calibration, top_k),
+    )
     return [
-        _result(image, row, known, ranking)
-        for image, row, known in zip(batch.images, scores.logits, familiarity, strict=True)
+        next(predictions) if is_good else _not_finite(image)
+        for image, is_good in zip(batch.images, is_finite, strict=True)
     ]
 
 
@@ -118,32 +127,44 @@ class Ranking(NamedTuple):
 
     def of(self, logits: Floats, familiarity: float | None) -> Ranked:
         """Return the best labels for one image. logits: of all labels."""
-        best = rank(logits, self.top_k)
-        probabilities = calibrated_probabilities(logits, self.calibration.temperature)
-        confidences = tuple(float(probabilities[index]) for index in best)
-        return Ranked(
-            labels=tuple(self.labels[index] for index in best),
-            confidences=confidences,
-            logits=tuple(float(logits[index]) for index in best),
-            decision=self.calibration.decide(self.labels[best[0]], confidences[0], familiarity),
+        known = None if familiarity is None else np.array([familiarity])
+        return self.of_all(Scores(logits[np.newaxis], known))[0]
+
+    def of_all(self, scores: Scores) -> list[Ranked]:
+        """Return the best labels for each of N images, which costs a fraction of N times one."""
+        best = rank(scores.logits, self.top_k)
+        probabilities = calibrated_probabilities(scores.logits, self.calibration.temperature)
+        chosen = (np.take_along_axis(values, best, axis=-1).tolist() for values in (probabilities, scores.logits))
+        return [self._ranked(*row) for row in zip(best.tolist(), *chosen, scores.familiarities(), strict=True)]
+
+    def _ranked(
+        self, best: list[int], confidences: list[float], logits: list[float], familiarity: float | None
+    ) -> Ranked:
+        labels = tuple(self.labels[index] for index in best)
+        decision = self.calibration.decide(labels[0], confidences[0], familiarity)
+        return Ranked(labels, tuple(confidences), tuple(logits), decision)
+
+
+def _predictions(images: Sequence[Image], scores: Scores, ranking: Ranking) -> Iterator[Prediction]:
+    sums = log_sum_exp(scores.logits.astype(np.float64)).tolist()
+    stored = scores.logits.astype(STORED)
+    rows = zip(images, ranking.of_all(scores), sums, stored, scores.familiarities(), strict=True)
+    for image, answer, log_sum, logits, familiarity in rows:
+        yield Prediction(
+            item=image.item,
+            content_hash=image.content_hash,
+            width=image.width,
+            height=image.height,
+            labels=answer.labels,
+            confidences=answer.confidences,
+            logits=answer.logits,
+            log_sum_exp=log_sum,
+            scores=logits.tobytes(),
+            familiarity=familiarity,
+            decision=answer.decision,
         )
 
 
-def _result(image: Image, logits: Floats, familiarity: float | None, ranking: Ranking) -> Result:
-    if not np.isfinite(logits).all():
-        message = "the model's scores for this image are not finite numbers"
-        return Failure(image.item, "classify.not_finite", message, image.content_hash)
-    answer = ranking.of(logits, familiarity)
-    return Prediction(
-        item=image.item,
-        content_hash=image.content_hash,
-        width=image.width,
-        height=image.height,
-        labels=answer.labels,
-        confidences=answer.confidences,
-        logits=answer.logits,
-        log_sum_exp=float(log_sum_exp(logits.astype(np.float64))),
-        scores=logits.astype(STORED).tobytes(),
-        familiarity=familiarity,
-        decision=answer.decision,
-    )
+def _not_finite(image: Image) -> Failure:
+    message = "the model's scores for this image are not finite numbers"
+    return Failure(image.item, "classify.not_finite", message, image.content_hash)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cataloger.calibration import Calibration
-from cataloger.classify.base import Scores, calibrated_probabilities, classify, log_sum_exp, rank
+from cataloger.classify.base import Ranking, Scores, calibrated_probabilities, classify, log_sum_exp, rank
 from cataloger.records import Batch, Failure, Image, Item, Prediction
 
 LABELS = ("Belt", "Dress", "Hat", "Shirt", "Socks", "Tie")
@@ -41,11 +41,24 @@ def test_predictions_carry_their_item_and_the_calibrated_top_k():
 
 
 def test_ties_keep_the_order_of_the_labels():
-    assert rank(np.array([1.0, 5.0, 5.0, 1.0], dtype=np.float32), 4) == [1, 2, 0, 3]
+    logits = np.array([[1.0, 5.0, 5.0, 1.0], [2.0, 1.0, 2.0, 3.0]], dtype=np.float32)
+    assert rank(logits, 4).tolist() == [[1, 2, 0, 3], [3, 0, 2, 1]]
 
 
 def test_fewer_labels_than_k_give_fewer_predictions():
-    assert rank(np.array([1.0, 2.0], dtype=np.float32), 5) == [1, 0]
+    assert rank(np.array([1.0, 2.0], dtype=np.float32), 5).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 128])
+def test_an_answer_does_not_depend_on_what_it_was_computed_with(count):
+    """A recalibration ranks one result at a time, a run a batch: to the last bit they are the same."""
+    random = np.random.default_rng(count)
+    labels = tuple(f"label {number:02}" for number in range(39))
+    logits = random.normal(0, 6, (count, 39)).astype(np.float32)
+    familiarity = random.random(count).astype(np.float32)
+    ranking = Ranking(labels, Calibration(1.37, 0.9, dict.fromkeys(labels, 0.5), 0.3), 5)
+    alone = [ranking.of(row, float(known)) for row, known in zip(logits, familiarity, strict=True)]
+    assert ranking.of_all(Scores(logits, familiarity)) == alone
 
 
 def test_scores_that_are_not_finite_fail_one_image_alone():

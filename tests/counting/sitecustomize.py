@@ -59,6 +59,12 @@ def watch_handover():
     after(Connection, "recv_bytes", lambda data: note("received", len(data)))
 
 
+def watch_threads():
+    from concurrent.futures import ThreadPoolExecutor
+
+    before(ThreadPoolExecutor, "submit", lambda *_, **__: note("tasks"))
+
+
 def watch_decoders():
     from PIL import Image
 
@@ -101,6 +107,7 @@ if WHO == "decoder":
     watch_decoders()
 else:
     watch_arrays()
+    watch_threads()
     watch_model()
     watch_databases()
     write_often()
