@@ -68,7 +68,7 @@ def fetch(
                         return
                     task = waiting.popleft()
                     yield from _take(task.future)
-                    held, ahead = held - task.size, ahead - task.count
+                    held, ahead = held - task.size, ahead - task.items
                 work = partial(_fetch_group, group.items, limits, remote)
                 waiting.append(_Task(executor.submit(watch.apart, "reading", work), group.size, count))
                 held, ahead = held + group.size, ahead + count
@@ -83,11 +83,11 @@ def fetch(
 
 
 class _Task(NamedTuple):
-    """What a thread was given to read. size: bytes set aside for it. count: items."""
+    """What a thread was given to read. size: bytes set aside for it. items: their number."""
 
     future: Future[list[Answer]]
     size: int
-    count: int
+    items: int
 
 
 def _arrives(future: Future[list[Answer]], remote: Remote) -> bool:

@@ -18,11 +18,11 @@ from cataloger.db.database import Database
 from cataloger.db.held import held
 from cataloger.db.models import TOP_K, Item, Model, Result, Source
 from cataloger.db.views import ANSWER
-from cataloger.download import without_query
 from cataloger.errors import TrainingError, UsageError
 from cataloger.sources.names import key_of
 from cataloger.training.labels import Example
 from cataloger.training.predictions import NOT_RANKED, Predictions
+from cataloger.urls import without_query
 
 PAGE = 5000
 NAMED = 20

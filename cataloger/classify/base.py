@@ -97,7 +97,7 @@ def rank(logits: Floats, top_k: int) -> npt.NDArray[np.intp]:
 def classify(classifier: Classifier, batch: Batch, *, top_k: int) -> list[Result]:
     """Classify a batch. An image whose logits are not finite becomes a failure; the others are untouched."""
     scores = classifier.scores(batch.pixels())
-    is_finite = np.isfinite(scores.logits).all(axis=-1)
+    is_finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(scores.logits).all(axis=-1))
     predictions = _predictions(
         [image for image, is_good in zip(batch.images, is_finite, strict=True) if is_good],
         scores.rows(is_finite),
