@@ -85,6 +85,7 @@ def review(
             webbrowser.open(address)
 
     with closing(open_results(db, schema=schema)) as database:
+        typer.echo(f"reading the results in {redact(db)}: a second for each hundred thousand", err=True)
         serve(database, options, ready)
 
 

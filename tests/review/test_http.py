@@ -439,7 +439,10 @@ def test_ctrl_c_ends_it_with_status_0_and_without_a_word_of_what_was_asked(serve
     client.get("/no/such/path")
     status, errors = served.stop()
     assert status == 0
-    assert errors.splitlines() == [f"review of sqlite:///{served.path}; Ctrl-C ends it"]
+    assert errors.splitlines() == [
+        f"reading the results in sqlite:///{served.path}: a second for each hundred thousand",
+        f"review of sqlite:///{served.path}; Ctrl-C ends it",
+    ]
 
 
 def test_an_answer_does_not_wait_until_the_browser_has_acknowledged_its_first_part(steady):
