@@ -138,14 +138,17 @@ def is_new_sqlite_file(url: str | URL) -> bool:
 
 
 def _was_begun(path: Path) -> bool:
-    """True for the bare header that we leave when we are killed before the tables are made."""
+    """True for what we leave when we are killed before the tables are made: a bare header, or less.
+
+    A header that was being written is taken back by SQLite when we look; the file is empty then.
+    """
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
             (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
             (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     except sqlite3.Error:
         return False  # whoever opens it is told why it cannot be used
-    return bool(mode == "wal" and tables == 0)
+    return bool(tables == 0 and (mode == "wal" or path.stat().st_size == 0))
 
 
 def _engine_options(backend: str) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -441,6 +443,20 @@ def test_a_file_is_new_when_it_is_missing_or_empty(tmp_path):
     assert is_new_sqlite_file(f"sqlite:///{path}")
     path.write_bytes(b"x")
     assert not is_new_sqlite_file(f"sqlite:///{path}")
+
+
+def test_a_file_whose_making_was_interrupted_is_new(tmp_path):
+    """Killed while SQLite wrote the first page: the journal beside it says that nothing was there before."""
+    whole, killed = tmp_path / "whole.db", tmp_path / "killed.db"
+    with closing(sqlite3.connect(whole, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE t (x)")
+        connection.executemany("INSERT INTO t VALUES (?)", [(bytes(2000),)] * 100)
+        shutil.copyfile(f"{whole}-journal", f"{killed}-journal")
+        killed.write_bytes(whole.read_bytes()[:4096])
+    assert killed.stat().st_size == 4096
+    assert is_new_sqlite_file(f"sqlite:///{killed}")
 
 
 def test_the_tables_of_a_server_are_never_made_unasked(empty_url):
