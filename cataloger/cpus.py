@@ -32,9 +32,10 @@ def work_in_batch() -> None:
     1 to 5% more images a second. Their share of the processors stays what it was. Where a policy has been chosen
     (chrt), or the system allows no choice, nothing is changed.
     """
-    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):  # musl has neither call, and sandboxes may forbid them
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _cgroup_quota() -> float | None:

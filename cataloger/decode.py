@@ -18,9 +18,17 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self
 
-from cataloger.decode_worker import CHUNK, READY, Layout, decode_answer, encode_config, encode_images
+from cataloger.decode_worker import (
+    CHUNK,
+    CHUNK_BYTES,
+    READY,
+    Layout,
+    decode_answer,
+    encode_config,
+    encode_images,
+)
 from cataloger.errors import CatalogerError, ImageError
-from cataloger.handover import HELD, SharedMemory
+from cataloger.handover import SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import Loaded
 from cataloger.records import Failure, Fetched, Image
@@ -31,8 +39,8 @@ ATTEMPTS = 2
 HANDOVERS = 3
 LOOK_AHEAD = 3
 """Chunks a worker, decoded or on their way, until the oldest image must be done."""
-CHUNK_BYTES = HELD
-"""Encoded bytes above which an image goes alone."""
+FILLING_SECONDS = 0.05
+"""How long a chunk waits for its next image, about; a slow download must not hold up those that have come."""
 CRASHED = ImageError("decode.crashed", "the image crashes the decoder")
 
 
@@ -69,6 +77,7 @@ class _Worker:
         self.pipe = Connection(ours.detach())
         self.is_ready = False
         self.chunk: list[_Slot] = []
+        self.chunks = 0
         self.at = 0
         self.deadline = 0.0
 
@@ -85,6 +94,11 @@ class _Worker:
             raise CatalogerError("a decoding process cannot be started; its own message, if any, stands above")
         self.is_ready = True
 
+    @property
+    def appetite(self) -> int:
+        """How many images to give it: few at first, so that a small run uses all workers."""
+        return min(CHUNK, 1 + self.chunks // 2)
+
     def give(self, chunk: list[_Slot], timeout: float) -> bool:
         """Hand over images; False when the child was gone already, which is not their fault."""
         self.ensure_ready()
@@ -93,6 +107,7 @@ class _Worker:
         except (BrokenPipeError, ConnectionError):
             return False
         self.chunk, self.at, self.deadline = chunk, 0, time.monotonic() + timeout
+        self.chunks += 1
         return True
 
     def answer(self) -> list[Loaded | ImageError]:
@@ -106,17 +121,17 @@ class _Worker:
     def is_stuck(self, timeout: float) -> bool:
         """True when it has been at one image for longer than `timeout`; it is noticed within twice that."""
         now = time.monotonic()
-        if now < self.deadline:
+        if now < self.deadline or self.pipe.poll():  # an answer that nobody has had the time to read
             return False
         if self.memory.mark == self.at:
             return True
         self.at, self.deadline = self.memory.mark, now + timeout
         return False
 
-    def take_back(self) -> tuple[_Slot, list[_Slot]]:
-        """Return the image that it is at, and the others."""
+    def take_back(self, at: int) -> tuple[_Slot, list[_Slot]]:
+        """Return the image that it was at, and the others."""
         chunk, self.chunk = self.chunk, []
-        blamed = chunk.pop(min(self.memory.mark, len(chunk) - 1))
+        blamed = chunk.pop(min(at, len(chunk) - 1))
         return blamed, chunk
 
     def kill(self) -> None:
@@ -187,8 +202,8 @@ class DecodePool:
 
     def _hand_out(self, stream: "_Stream") -> bool:
         """Give every idle worker images; return whether the source has ended."""
-        for index in range(self._count):
-            if not self._workers[index].chunk and (chunk := _chunk(self._again, stream)):
+        for index, worker in enumerate(self._workers):
+            if not worker.chunk and (chunk := _chunk(self._again, stream, worker.appetite)):
                 self._give(index, chunk)
         return stream.has_ended
 
@@ -215,21 +230,22 @@ class DecodePool:
         timeout = self._limits.decode_timeout
         for worker in busy.values():
             if worker.chunk and worker.is_stuck(timeout):
-                self._fail(worker, ImageError("decode.timeout", f"decoding took longer than {timeout:g} seconds"))
+                error = ImageError("decode.timeout", f"decoding took longer than {timeout:g} seconds")
+                self._fail(worker, worker.at, error)
 
     def _receive(self, worker: _Worker) -> None:
         try:
             answers = worker.answer()
         except (EOFError, OSError, ValueError):  # it may have died in the middle of its answer: a plain OSError
-            self._fail(worker, CRASHED)
+            self._fail(worker, worker.memory.mark, CRASHED)
             return
         for slot, answer in zip(worker.chunk, answers, strict=True):
             _record(slot, answer)
         worker.chunk = []
 
-    def _fail(self, worker: _Worker, error: ImageError) -> None:
+    def _fail(self, worker: _Worker, at: int, error: ImageError) -> None:
         """Replace a worker that died or hangs; the image that it was at gets one more chance, in the fresh one."""
-        slot, others = worker.take_back()
+        slot, others = worker.take_back(at)
         slot.attempts += 1
         self._again.extendleft(reversed(others))
         index = self._workers.index(worker)
@@ -274,16 +290,19 @@ class _Stream:
             yield result
 
 
-def _chunk(again: deque[_Slot], stream: _Stream) -> list[_Slot]:
+def _chunk(again: deque[_Slot], stream: _Stream, most: int) -> list[_Slot]:
     """Take images that go to a worker together. again: come first, and take those that do not fit."""
     chunk: list[_Slot] = []
     size = 0
-    while len(chunk) < CHUNK and (slot := again.popleft() if again else stream.next()) is not None:
+    late = time.monotonic() + FILLING_SECONDS
+    while len(chunk) < most and (slot := again.popleft() if again else stream.next()) is not None:
         size += len(slot.data)
         if chunk and size > CHUNK_BYTES:
             again.appendleft(slot)
             break
         chunk.append(slot)
+        if time.monotonic() > late:
+            break
     return chunk
 
 

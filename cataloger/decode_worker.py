@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from cataloger.errors import ImageError
-from cataloger.handover import SharedMemory
+from cataloger.handover import HELD, SharedMemory
 from cataloger.memory import reuse_buffers
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import Loaded
@@ -29,6 +29,8 @@ from cataloger.preprocess import Loaded
 READY = b"ready"
 CHUNK = 4
 """Images that go to a decoder together. Each hand-over interrupts both sides, and whoever else has a processor."""
+CHUNK_BYTES = HELD
+"""Encoded bytes of a chunk; a larger image goes alone."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -54,8 +56,8 @@ class Layout:
 
     @classmethod
     def of(cls, spec: PreprocessSpec, limits: Limits) -> "Layout":
-        """Leave room for the largest image that is decoded."""
-        return cls(limits.max_bytes, spec.size)
+        """Leave room for the largest image that is decoded, and for a chunk of smaller ones."""
+        return cls(max(limits.max_bytes, CHUNK_BYTES), spec.size)
 
     @property
     def size(self) -> int:
@@ -97,7 +99,13 @@ def encode_error(error: ImageError) -> Part:
 
 def decode_answer(memory: SharedMemory, layout: Layout, answer: bytes) -> list[Loaded | ImageError]:
     """Read an answer in the parent, and the pixels that it speaks of. Raises ValueError for nonsense."""
-    return [_decode_part(memory, layout, number, part) for number, part in enumerate(json.loads(answer))]
+    try:
+        parts = json.loads(answer)
+    except RecursionError as error:
+        raise ValueError("a decoding process answered with brackets") from error
+    if not isinstance(parts, list):
+        raise ValueError(f"a decoding process answered {parts!r}")
+    return [_decode_part(memory, layout, number, part) for number, part in enumerate(parts)]
 
 
 def _decode_part(memory: SharedMemory, layout: Layout, number: int, part: Part) -> Loaded | ImageError:

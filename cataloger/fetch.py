@@ -50,7 +50,7 @@ class Remote:
 def fetch(
     items: Iterable[Item | Failure], limits: Limits, remote: Remote | None = None, watch: Stopwatch | None = None
 ) -> Iterator[Fetched | Failure]:
-    """Read items ahead, in order; at most `limits.bytes_in_flight` bytes are held that nobody has taken.
+    """Read items ahead, in order; at most `limits.bytes_in_flight` bytes, or one group, are held untaken.
 
     watch: told the processor time of reading. Failures among the items pass through. Codes: io.missing,
     io.permission, io.not_a_file, io.error (transient), decode.too_many_bytes (for good), and those of
@@ -131,6 +131,9 @@ def _groups(items: Iterable[Item | Failure], limits: Limits) -> Iterator[_Group]
         group = group or _Group(kind)
         group.items.append(item)
         group.size += size
+        if kind not in GROUPS:  # a download need not wait for what comes next
+            yield group
+            group = None
     if group is not None:
         yield group
 

@@ -11,9 +11,7 @@ from contextlib import suppress
 from typing import IO, Self
 
 HELD = 4 << 20
-"""Bytes that are kept between two images; a larger one gives its pages back."""
-
-
+"""Bytes that are kept from one use to the next; more are given back."""
 MARK = 64
 """Bytes before the first one that `put` writes to; the mark is one of them."""
 

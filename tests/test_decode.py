@@ -26,6 +26,7 @@ from cataloger.records import Failure, Fetched, Image, Item
 
 SPEC = PreprocessSpec()
 LIMITS = Limits(decode_timeout=1.0)
+SLOW = 0.4
 F_SEAL_FUTURE_WRITE = 0x10  # Python has no name for it
 
 # Decodes like the real one, unless the bytes say what to do instead.
@@ -34,6 +35,7 @@ import os, resource, sys, time
 from pathlib import Path
 from cataloger.preprocess import load
 
+SLOW = 0.4
 BROKEN = Path(__file__).with_suffix(".broken")
 if BROKEN.exists():
     raise SystemExit
@@ -59,12 +61,13 @@ def treacherous(data, spec, limits):
         os.write(int(sys.argv[1]), b"\\0\\0\\0")  # not even the length of an answer
         os._exit(0)
     if data.startswith(b"nonsense"):
-        os.write(int(sys.argv[1]), b"\\0\\0\\0\\4[1,2")  # a message, but no answer
+        answer = data[8:]
+        os.write(int(sys.argv[1]), len(answer).to_bytes(4) + answer)
         time.sleep(60)
     if data.startswith(b"sleep"):
         time.sleep(60)
     if data.startswith(b"slow:"):
-        time.sleep(0.4)
+        time.sleep(SLOW)
         data = data[5:]
     if data.startswith(b"raise"):
         raise RuntimeError("a bug")
@@ -161,8 +164,9 @@ def test_slow_images_have_their_time_each(tmp_path, pool):
     assert all(isinstance(result, Image) for result in pool.decode(fetched(*slow)))
 
 
-def test_an_answer_that_is_none_is_blamed_on_its_image(pool):
-    results = list(pool.decode(fetched(PHOTOS[0], b"nonsense", PHOTOS[1])))
+@pytest.mark.parametrize("answer", [b"[1,2", b"1", b"null", b"[[1,2,3]]", b"[]", b"[" * 100_000])
+def test_an_answer_that_is_none_is_blamed_on_its_image(pool, answer):
+    results = list(pool.decode(fetched(PHOTOS[0], b"nonsense" + answer, PHOTOS[1])))
     assert results[1].code == "decode.crashed"
     assert is_alone(results[0], PHOTOS[0])
     assert is_alone(results[2], PHOTOS[1])
@@ -194,6 +198,38 @@ def test_an_image_beyond_the_limit_is_never_handed_over():
         first, second = pool.decode(fetched(PHOTOS[0], PHOTOS[0] + b"x"))
     assert is_alone(first, PHOTOS[0])
     assert second.code == "decode.too_many_bytes"
+
+
+@pytest.mark.parametrize("most", [1_000_000, 3_500_000])
+def test_images_near_a_small_limit_do_not_come_into_each_others_way(most):
+    """Four of them are more bytes than one image may have."""
+    padded = [data + bytes(940_000) for data in PHOTOS[:12]]
+    with DecodePool(SPEC, Limits(max_bytes=most), workers=1) as pool:
+        results = list(pool.decode(fetched(*padded)))
+    assert all(is_alone(result, data) for result, data in zip(results, padded, strict=True))
+
+
+def test_images_of_a_slow_source_come_out_as_they_come_in(pool):
+    """A group is not waited for: its images are seconds apart."""
+    given = []
+
+    def slow():
+        for item in fetched(*PHOTOS):
+            time.sleep(0.15)
+            given.append(item)
+            yield item
+
+    stream = pool.decode(slow())
+    list(pool.decode(fetched(*PHOTOS * 3)))  # so that its workers take several at a time
+    next(stream)
+    assert len(given) <= 4
+
+
+def test_a_small_run_uses_all_workers(pool):
+    list(pool.decode(fetched(*PHOTOS[:2])))  # so that they have started
+    begun = time.monotonic()
+    list(pool.decode(fetched(*[b"slow:" + data for data in PHOTOS[:2]])))
+    assert time.monotonic() - begun < 2 * SLOW
 
 
 def test_memory_of_an_unusually_large_image_is_given_back(workers_of):

@@ -395,7 +395,7 @@ def test_a_file_that_vanishes_during_the_run_fails_alone(photos, tmp_path, clean
         photos,
         hooks=Hooks(checkpoint=lambda name: last.unlink(missing_ok=True) if name == "after_decode" else None),
         run={"workers": 1, "batch_size": 2},
-        limits=Limits(bytes_in_flight=1),  # so that nothing is read ahead
+        limits=Limits(bytes_in_flight=1),  # so that no more than a group is read ahead
     )
     assert rows.pop("x-29.png")["error_code"] == "io.missing"
     assert {row["status"] for row in rows.values()} == {"ok"}

@@ -45,7 +45,6 @@ def test_moments_too_short_to_be_measured_count_as_work():
                 burn(10e-6)
         time.sleep(0.05)  # whatever was assumed wrongly is put right by now
     assert watch.cpu["inner"] >= 0.02
-    assert watch.cpu["inner"] == pytest.approx(watch.seconds["inner"], rel=0.3)
     assert watch.cpu["outer"] < watch.seconds["outer"] - 0.04
 
 
