@@ -4,11 +4,13 @@ from contextlib import closing, contextmanager
 
 import pytest
 from PIL import Image
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text
 
 from cataloger.classify import engine
 from cataloger.db import database as databases
 from cataloger.db.database import make_engine, open_source
+from cataloger.db.models import Item
+from cataloger.forget import forget_items
 from cataloger.options import RunOptions, TableOptions
 from cataloger.presence import Presence
 from cataloger.sources import table as tables
@@ -168,6 +170,26 @@ def test_a_batch_costs_the_same_however_much_is_known(tmp_path, make, make_world
             with instructions(database.engine) as counted:
                 assert len(list(world.ledger.plan([result.item for result in new]))) == 64
                 world.sink.write(new)
+            work.append(counted[0])
+    assert work[0] > 10
+    assert work[1] < 1.3 * work[0]
+
+
+@pytest.mark.parametrize("products", [False, True], ids=["images", "products"])
+def test_deleting_images_costs_the_same_however_many_stay(tmp_path, make, make_world, products):
+    """Of each result that goes, the database asks what still points to it; without an index it reads all pointers."""
+    work = []
+    with closing(databases.open_database(f"sqlite:///{tmp_path}/a.db")) as database:
+        world = make_world(database)
+        for known in (256, 6400):
+            for start in range(0, known, 256):
+                numbers = range(1000 * known + start, 1000 * known + start + 256)
+                world.sink.write(
+                    [make.good(f"{n}.jpg", product_key=f"P{n // 2}" if products else None) for n in numbers]
+                )
+            with instructions(database.engine) as counted, database.begin() as connection:
+                newest = list(connection.scalars(select(Item.id).order_by(Item.id.desc()).limit(64)))
+                forget_items(connection, world.source.id, newest)
             work.append(counted[0])
     assert work[0] > 10
     assert work[1] < 1.3 * work[0]

@@ -220,8 +220,8 @@ class Current(Base):
     __tablename__ = "cataloger_current"
     item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"), primary_key=True, autoincrement=False)
     weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"), primary_key=True)
-    result_id: Mapped[int] = mapped_column(ForeignKey("cataloger_result.id"))
-    latest_id: Mapped[int] = mapped_column(ForeignKey("cataloger_result.id"))
+    result_id: Mapped[int] = mapped_column(ForeignKey("cataloger_result.id"), index=True)
+    latest_id: Mapped[int] = mapped_column(ForeignKey("cataloger_result.id"), index=True)
     disagrees: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
@@ -251,7 +251,7 @@ class ProductCurrent(Base):
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
     product_hash: Mapped[str] = mapped_column(digest(), primary_key=True)
     weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"), primary_key=True)
-    result_id: Mapped[int] = mapped_column(ForeignKey("cataloger_product_result.id"))
+    result_id: Mapped[int] = mapped_column(ForeignKey("cataloger_product_result.id"), index=True)
 
 
 class Write(Base):
