@@ -18,6 +18,7 @@ from cataloger.bundle import Bundle
 from cataloger.classify.base import STORED, Ranking
 from cataloger.db.database import Database
 from cataloger.db.models import TOP_K, Current, Item, Result, Source
+from cataloger.db.paging import of_source
 from cataloger.errors import DatabaseError, UsageError
 from cataloger.job import Hooks, model_ref
 from cataloger.lease import hold_lease
@@ -156,7 +157,7 @@ class _Work:
             setattr(self.report, name, getattr(self.report, name) + found)
 
     def _of(self, source: SourceRef) -> ColumnElement[bool]:
-        shown = (Item.source_id == source.id) & Item.gone_run_id.is_(None)
+        shown = of_source(source.id) & Item.gone_run_id.is_(None)
         return shown & (Current.weights_id == self.bundle.weights_id) & (Result.status == "ok")
 
     def _follows(self) -> ColumnElement[bool]:

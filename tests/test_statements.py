@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import event, select, text
 
+from cataloger import presence as presences
 from cataloger.classify import engine
 from cataloger.db import database as databases
 from cataloger.db.database import make_engine, open_source
@@ -193,3 +194,19 @@ def test_deleting_images_costs_the_same_however_many_stay(tmp_path, make, make_w
             work.append(counted[0])
     assert work[0] > 10
     assert work[1] < 1.3 * work[0]
+
+
+def test_a_page_of_what_has_gone_costs_the_same_however_many_there_are(tmp_path, make, make_world, monkeypatch):
+    monkeypatch.setattr(presences, "PAGE", 256)
+    work = []
+    with closing(databases.open_database(f"sqlite:///{tmp_path}/a.db")) as database:
+        world = make_world(database)
+        for known in (512, 6400):
+            for start in range(0, known, 256):
+                world.sink.write([make.good(f"{known} {start + n}.jpg") for n in range(256)])
+            presence = Presence(database, world.source)
+            with instructions(database.engine) as counted:
+                assert presence.count_gone() >= known
+            work.append(counted[0] / presence.count_gone())
+    assert work[0] > 0.1
+    assert work[1] < 1.5 * work[0]

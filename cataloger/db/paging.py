@@ -6,11 +6,21 @@ And through many values, of which a statement takes only so many.
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, Select
+from sqlalchemy import ColumnElement, Row, Select
 
 from cataloger.db.database import Database
+from cataloger.db.models import Item
 
 T = TypeVar("T")
+
+
+def of_source(source_id: int) -> ColumnElement[bool]:
+    """Return the condition on the items of a source, for pages in the order of their ids.
+
+    It is not written as a plain comparison, for which SQLite takes the index on sources: it would read the whole
+    source for every page, and sort it.
+    """
+    return (Item.source_id + 0) == source_id
 
 
 def slices(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
