@@ -230,7 +230,7 @@ def _sides(connection: Connection, run_id: int) -> dict[int, Side]:
 
 
 def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
-    query = select(Item.id, Item.key, Item.product_key).where(of_source(source_id))
+    query = select(Item.id, Item.key, Item.product_key).where(of_source(database, source_id))
     last = 0
     while True:
         page = query.where(Item.id > last).order_by(Item.id).limit(PAGE)

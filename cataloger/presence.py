@@ -82,7 +82,7 @@ class Presence:
         return count
 
     def _gone(self, connection: Connection, last: int) -> list[tuple[int, str]]:
-        mine = of_source(self._source.id) & Item.gone_run_id.is_not(None) & (Item.id > last)
+        mine = of_source(self._database, self._source.id) & Item.gone_run_id.is_not(None) & (Item.id > last)
         rows = connection.execute(select(Item.id, Item.key).where(mine).order_by(Item.id).limit(FORGET_PAGE))
         return [(row.id, row.key) for row in rows]
 
@@ -113,7 +113,7 @@ class Presence:
                 yield ids
 
     def _present(self) -> ColumnElement[bool]:
-        return of_source(self._source.id) & Item.gone_run_id.is_(None) & (Item.id <= self._highest)
+        return of_source(self._database, self._source.id) & Item.gone_run_id.is_(None) & (Item.id <= self._highest)
 
     def _count_present(self) -> int:
         query = select(func.count()).select_from(Item).where(self._present())

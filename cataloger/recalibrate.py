@@ -157,7 +157,7 @@ class _Work:
             setattr(self.report, name, getattr(self.report, name) + found)
 
     def _of(self, source: SourceRef) -> ColumnElement[bool]:
-        shown = of_source(source.id) & Item.gone_run_id.is_(None)
+        shown = of_source(self.database, source.id) & Item.gone_run_id.is_(None)
         return shown & (Current.weights_id == self.bundle.weights_id) & (Result.status == "ok")
 
     def _follows(self) -> ColumnElement[bool]:

@@ -14,13 +14,14 @@ from cataloger.db.models import Item
 T = TypeVar("T")
 
 
-def of_source(source_id: int) -> ColumnElement[bool]:
+def of_source(database: Database, source_id: int) -> ColumnElement[bool]:
     """Return the condition on the items of a source, for pages in the order of their ids.
 
-    It is not written as a plain comparison, for which SQLite takes the index on sources: it would read the whole
-    source for every page, and sort it.
+    For a plain comparison SQLite takes the index on sources, reads the whole source for every page, and sorts it. The
+    others estimate what each way costs, and must see the plain one for that.
     """
-    return (Item.source_id + 0) == source_id
+    is_sqlite = database.engine.dialect.name == "sqlite"
+    return (Item.source_id + 0 if is_sqlite else Item.source_id) == source_id
 
 
 def slices(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
