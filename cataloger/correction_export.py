@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, select
 from cataloger.db.database import Database
 from cataloger.db.held import held, with_words
 from cataloger.db.models import Corrected, Correction, Item, Model, Result, Source
-from cataloger.db.paging import row_pages
+from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.errors import UsageError
 from cataloger.sinks.files import replacing
 
@@ -80,7 +80,7 @@ def find_source_id(database: Database, name: str | None) -> int | None:
 def _rows(database: Database, options: ExportOptions) -> Iterator[Row[*tuple[Any, ...]]]:
     query, number = _query(options)
     if (source_id := find_source_id(database, options.source)) is not None:
-        query = query.where(Item.source_id == source_id)
+        query = query.where(paged_source_id(database) == source_id)
     for page in row_pages(database, query, number, PAGE):
         yield from page
 

@@ -15,7 +15,7 @@ from sqlalchemy import Row, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Source
-from cataloger.db.paging import row_pages, slices
+from cataloger.db.paging import paged_source_id, row_pages, slices
 from cataloger.ledger import digest
 
 PAGE = 10_000
@@ -77,7 +77,7 @@ class _Index:
         self._database = database
         hashes, ids = array("Q"), array("q")
         columns: tuple[Any, ...] = (Item.id, Item.uri)
-        query = select(*columns).where(Item.source_id.in_(source_ids))
+        query = select(*columns).where(paged_source_id(database).in_(source_ids))
         for rows in row_pages(database, query, Item.id, PAGE):
             hashes.extend(_hash(row.uri) for row in rows)
             ids.extend(row.id for row in rows)

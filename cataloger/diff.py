@@ -18,7 +18,7 @@ from cataloger import history
 from cataloger.db.database import Database
 from cataloger.db.models import Item, ItemPresence, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
-from cataloger.db.paging import of_source, slices
+from cataloger.db.paging import paged_source_id, slices
 from cataloger.errors import UsageError
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
@@ -230,7 +230,7 @@ def _sides(connection: Connection, run_id: int) -> dict[int, Side]:
 
 
 def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
-    query = select(Item.id, Item.key, Item.product_key).where(of_source(database, source_id))
+    query = select(Item.id, Item.key, Item.product_key).where(paged_source_id(database) == source_id)
     last = 0
     while True:
         page = query.where(Item.id > last).order_by(Item.id).limit(PAGE)

@@ -1,13 +1,14 @@
 """Items that a complete scan did not meet leave the views, and those that it meets again come back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item
-from cataloger.db.paging import of_source
+from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.forget import forget_items
 from cataloger.history import mark_presence
 from cataloger.lease import Lease
@@ -72,19 +73,13 @@ class Presence:
 
     def forget(self) -> int:
         """Delete the items that have gone, and everything that was ever recorded of them; return how many."""
-        count = last = 0
-        while rows := self._database.run(partial(self._gone, last=last), read_only=True):
-            last = rows[-1][0]
+        count = 0
+        for page in self._pages(self._of_source() & Item.gone_run_id.is_not(None), FORGET_PAGE):
             # SQLite's LIKE does not tell large letters from small ones.
-            ids = [item_id for item_id, key in rows if key.startswith(self._source.prefix)]
+            ids = [row.id for row in page if row.key.startswith(self._source.prefix)]
             self._write(partial(forget_items, source_id=self._source.id, ids=ids))
             count += len(ids)
         return count
-
-    def _gone(self, connection: Connection, last: int) -> list[tuple[int, str]]:
-        mine = of_source(self._database, self._source.id) & Item.gone_run_id.is_not(None) & (Item.id > last)
-        rows = connection.execute(select(Item.id, Item.key).where(mine).order_by(Item.id).limit(FORGET_PAGE))
-        return [(row.id, row.key) for row in rows]
 
     def _mark(self, ids: list[int], run_id: int, *, is_gone: bool) -> None:
         def mark(connection: Connection) -> None:
@@ -105,23 +100,24 @@ class Presence:
     def _missing(self) -> Iterator[list[int]]:
         if not self._source.prefix and self._count_present() == self._seen:
             return
-        last = 0
-        while rows := self._database.run(partial(self._page, last=last), read_only=True):
-            last = rows[-1][0]
-            ids = [item_id for item_id, key in rows if key.startswith(self._source.prefix) and not self._has(item_id)]
+        for page in self._pages(self._present(), PAGE):
+            ids = [row.id for row in page if row.key.startswith(self._source.prefix) and not self._has(row.id)]
             if ids:
                 yield ids
 
     def _present(self) -> ColumnElement[bool]:
-        return of_source(self._database, self._source.id) & Item.gone_run_id.is_(None) & (Item.id <= self._highest)
+        return self._of_source() & Item.gone_run_id.is_(None) & (Item.id <= self._highest)
+
+    def _of_source(self) -> ColumnElement[bool]:
+        return paged_source_id(self._database) == self._source.id
 
     def _count_present(self) -> int:
         query = select(func.count()).select_from(Item).where(self._present())
         return self._database.run(lambda connection: connection.scalar(query), read_only=True) or 0
 
-    def _page(self, connection: Connection, last: int) -> list[tuple[int, str]]:
-        query = select(Item.id, Item.key).where(self._present(), Item.id > last).order_by(Item.id).limit(PAGE)
-        return [(row.id, row.key) for row in connection.execute(query)]
+    def _pages(self, condition: ColumnElement[bool], size: int) -> Iterator[Sequence[Row[Any]]]:
+        columns: tuple[Any, ...] = (Item.id, Item.key)
+        return row_pages(self._database, select(*columns).where(condition), Item.id, size)
 
     def _has(self, item_id: int) -> bool:
         block = self._blocks.get(item_id // BITS)

@@ -18,7 +18,7 @@ from cataloger.bundle import Bundle
 from cataloger.classify.base import STORED, Ranking
 from cataloger.db.database import Database
 from cataloger.db.models import TOP_K, Current, Item, Result, Source
-from cataloger.db.paging import of_source
+from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.errors import DatabaseError, UsageError
 from cataloger.job import Hooks, model_ref
 from cataloger.lease import hold_lease
@@ -116,20 +116,13 @@ class _Work:
         return {"done": self.report.renewed, **self.report.as_json()}
 
     def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[Row[Any]]]:
-        """Yield results that are to be renewed, in pages by item."""
+        """Return results that are to be renewed, in pages by item."""
         columns = (
             Item.id, Item.key, Item.uri, Item.product_key, Result.version_token, Result.content_hash,
             Result.width, Result.height, Result.log_sum_exp, Result.scores, Result.familiarity,
         )  # fmt: skip
-        after = 0
-        while True:
-            mine = self._of(source) & self._follows() & (Result.calibration_id != model.calibration_id)
-            query = _joined(select(*columns)).where(mine, Item.id > after).order_by(Item.id).limit(PAGE)
-            page = self.database.rows(query)
-            if not page:
-                return
-            after = page[-1].id
-            yield page
+        mine = self._of(source) & self._follows() & (Result.calibration_id != model.calibration_id)
+        return row_pages(self.database, _joined(select(*columns)).where(mine), Item.id, PAGE)
 
     def _renewed(self, row: Row[Any]) -> Prediction:
         logits = np.frombuffer(row.scores, STORED)
@@ -157,7 +150,7 @@ class _Work:
             setattr(self.report, name, getattr(self.report, name) + found)
 
     def _of(self, source: SourceRef) -> ColumnElement[bool]:
-        shown = of_source(self.database, source.id) & Item.gone_run_id.is_(None)
+        shown = (paged_source_id(self.database) == source.id) & Item.gone_run_id.is_(None)
         return shown & (Current.weights_id == self.bundle.weights_id) & (Result.status == "ok")
 
     def _follows(self) -> ColumnElement[bool]:

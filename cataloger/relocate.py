@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from cataloger.db.database import Database
 from cataloger.db.models import Item, LabelMap, Lease, Model, Result, RunSource
 from cataloger.db.models import Source as SourceRow
-from cataloger.db.paging import row_pages
+from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.errors import SourceError, UsageError
 from cataloger.job import Source
 from cataloger.lease import Lease as HeldLease
@@ -160,7 +160,7 @@ def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> Non
     """Say of every item where it is now. Once more changes nothing, even if the new name lies within the old one."""
     before, after = (root.rstrip("/") + "/" for root in (old, new))
     columns: tuple[Any, ...] = (Item.id, Item.key, Item.uri)
-    query = select(*columns).where(Item.source_id == lease.source_id)
+    query = select(*columns).where(paged_source_id(database) == lease.source_id)
     for rows in row_pages(database, query, Item.id, PAGE):
         moved = [(row.id, after + row.key) for row in rows if row.uri == before + row.key]
 

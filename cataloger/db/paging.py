@@ -14,14 +14,14 @@ from cataloger.db.models import Item
 T = TypeVar("T")
 
 
-def of_source(database: Database, source_id: int) -> ColumnElement[bool]:
-    """Return the condition on the items of a source, for pages in the order of their ids.
+def paged_source_id(database: Database) -> ColumnElement[int]:
+    """Return `Item.source_id` for conditions of pages in the order of the items' ids.
 
-    For a plain comparison SQLite takes the index on sources, reads the whole source for every page, and sorts it. The
-    others estimate what each way costs, and must see the plain one for that.
+    For a condition on the plain column SQLite takes the index on sources, reads all that fulfils it for every page,
+    and sorts that. The others estimate what each way costs, and must see the plain one for that.
     """
-    is_sqlite = database.engine.dialect.name == "sqlite"
-    return (Item.source_id + 0 if is_sqlite else Item.source_id) == source_id
+    column = Item.source_id.expression
+    return column + 0 if database.engine.dialect.name == "sqlite" else column
 
 
 def slices(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
