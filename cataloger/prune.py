@@ -160,12 +160,16 @@ class _Work:
         self.hooks.progress(report.results + report.product_results + report.writes + report.presences)
 
     def _pages(self, column: Any, run_id: Any, *where: Any) -> Iterator[list[Any]]:
-        """Yield the values of a column of what the old runs recorded, page by page."""
-        query = select(column).where(self._is_old(run_id), *where)
-        for page in value_pages(self.database, query, column, PAGE):
-            if self._is_stopped():
-                return
-            yield page
+        """Yield the values of a column of what the old runs recorded, page by page, some of them once for each run.
+
+        Asked for those of all runs at once, databases read and sort all that is left of them for every page.
+        """
+        for run in self.runs:
+            query = select(column).where(run_id == run, *where)
+            for page in value_pages(self.database, query, column, PAGE):
+                if self._is_stopped():
+                    return
+                yield page
 
     def _is_stopped(self) -> bool:
         self.report.interrupted = self.report.interrupted or self.hooks.stop.is_set()

@@ -7,6 +7,7 @@ from PIL import Image
 from sqlalchemy import event, select, text
 
 from cataloger import presence as presences
+from cataloger import prune as prunes
 from cataloger.classify import engine
 from cataloger.db import database as databases
 from cataloger.db.database import make_engine, open_source
@@ -14,6 +15,7 @@ from cataloger.db.models import Item
 from cataloger.forget import forget_items
 from cataloger.options import RunOptions, TableOptions
 from cataloger.presence import Presence
+from cataloger.prune import prune
 from cataloger.sources import table as tables
 from cataloger.sources.table import TableSource
 from cataloger.sync import SyncOptions, sync
@@ -210,3 +212,23 @@ def test_a_page_of_what_has_gone_costs_the_same_however_many_there_are(tmp_path,
             work.append(counted[0] / presence.count_gone())
     assert work[0] > 0.1
     assert work[1] < 1.5 * work[0]
+
+
+def test_ending_history_costs_the_same_for_each_image_however_many_there_are(tmp_path, make, make_world, monkeypatch):
+    monkeypatch.setattr(prunes, "PAGE", 64)
+    work = []
+    for known in (256, 2560):
+        with closing(databases.open_database(f"sqlite:///{tmp_path}/{known}.db")) as database:
+            world = make_world(database)
+            for _ in range(4):
+                for start in range(0, known, 256):
+                    numbers = range(start, start + 256)
+                    world.sink.write([make.good(f"{n}.jpg", product_key=f"P{n // 2}") for n in numbers])
+                world.end()
+                world.begin()
+            world.end()
+            with instructions(database.engine) as counted:
+                assert prune(database, 1).results == 3 * known
+            work.append(counted[0] / known)
+    assert work[0] > 1
+    assert work[1] < 1.3 * work[0]
