@@ -171,12 +171,17 @@ def test_images_disagree_with_what_holds_of_their_product(world, make, said, exp
     for key, word in said.items():
         world.say(key, word)
     assert disagreeing(told(world)) == expected
+    shown = world.rows("SELECT v.product_key, v.key, v.disagrees FROM cataloger_product_images v")
+    assert {(product, key) for product, key, disagrees in shown if disagrees} == {
+        (product, key) for product, keys in expected.items() for key in keys
+    }
 
 
 def test_a_category_that_the_model_gives_a_share_to_does_not_disagree_with_a_word(world, make):
     world.sink.write([seen(make, "a", "p", confidence=0.8), seen(make, "b", "p", confidence=0.8)])
     world.say("a", "Hat")
     assert disagreeing(told(world)) == {}
+    assert world.rows("SELECT COUNT(*) FROM cataloger_product_images v WHERE v.disagrees") == [(0,)]
 
 
 def test_a_product_that_people_named_and_its_images_say_so(world, make):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-HEAD = "0007"
+HEAD = "0008"
 """The revision that this version needs, the last one of `cataloger.migrations`."""
 VERSION_TABLE = "cataloger_alembic_version"
 UPGRADE_LOCK = 0x636174616C6F67  # "catalog"
@@ -85,15 +85,16 @@ def downgrade(url: str, revision: str, *, schema: str | None = None) -> None:
 
     if revision not in {*revisions(), "base"}:
         raise SchemaError(f"there is no revision {revision}; there are base, {', '.join(sorted(revisions()))}")
+    without_tables = SchemaError(f"{redact(url)} has no tables of cataloger; is --db the right database?")
     if is_new_sqlite_file(url):
-        raise SchemaError(f"{redact(url)} has no tables of cataloger")
+        raise without_tables
     engine = make_engine(url, schema=schema)
     try:
         with connect(engine) as connection:
             _wait_for_others(connection)
             found = _revision_in(connection)
             if found is None:
-                raise SchemaError(f"{redact(url)} has no tables of cataloger")
+                raise without_tables
             refuse_newer(found, url)
             if revision != "base" and revision > found:
                 raise SchemaError(f"{redact(url)} is at revision {found}, which is older than {revision}")

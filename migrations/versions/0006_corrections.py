@@ -187,6 +187,20 @@ RESULT_FROM = (
     f"JOIN cataloger_result r ON r.id = c.result_id {WORD}"
 )
 MODEL_FROM = "FROM cataloger_source s JOIN cataloger_model m ON m.weights_id = s.weights_id "
+
+
+def product_images(disagrees: str) -> str:
+    """Return what is in the view of the images of products."""
+    return (
+        f"SELECT s.name AS source, i.product_key, i.{{key}}, i.uri, r.status, {_label('r', 'k', 1)} AS label, "
+        f"{_confidence('r', 'k', 1)} AS confidence, {_label('p', 'w', 1)} AS product_label, {disagrees} AS disagrees "
+        f"FROM cataloger_source s {RESULT_FROM} LEFT JOIN cataloger_product_current q "
+        "ON q.source_id = s.id AND q.product_hash = i.product_hash AND q.weights_id = s.weights_id "
+        f"LEFT JOIN cataloger_product_result p ON p.id = q.result_id {PRODUCT_WORD.format(hash='i.product_hash')}"
+        "WHERE i.gone_run_id IS NULL AND i.product_hash IS NOT NULL"
+    )
+
+
 VIEWS = {
     "cataloger_image_top5": (
         "SELECT s.name AS source, i.{key}, i.uri, i.product_key, r.status, r.error_code, {model} AS model, r.run_id, "
@@ -213,14 +227,8 @@ VIEWS = {
         "WHERE i.gone_run_id IS NULL"
         for rank in RANKS
     ),
-    "cataloger_product_images": (
-        f"SELECT s.name AS source, i.product_key, i.{{key}}, i.uri, r.status, {_label('r', 'k', 1)} AS label, "
-        f"{_confidence('r', 'k', 1)} AS confidence, {_label('p', 'w', 1)} AS product_label, "
-        "CASE WHEN k.author IS NULL THEN c.disagrees WHEN k.label = w.label THEN FALSE ELSE TRUE END AS disagrees "
-        f"FROM cataloger_source s {RESULT_FROM} LEFT JOIN cataloger_product_current q "
-        "ON q.source_id = s.id AND q.product_hash = i.product_hash AND q.weights_id = s.weights_id "
-        f"LEFT JOIN cataloger_product_result p ON p.id = q.result_id {PRODUCT_WORD.format(hash='i.product_hash')}"
-        "WHERE i.gone_run_id IS NULL AND i.product_hash IS NOT NULL"
+    "cataloger_product_images": product_images(
+        "CASE WHEN k.author IS NULL THEN c.disagrees WHEN k.label = w.label THEN FALSE ELSE TRUE END"
     ),
 }
 
