@@ -7,8 +7,6 @@ import typer
 from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.cli.groups import make_group
-from cataloger.db import schema as schemas
-from cataloger.db.session import redact
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
 
@@ -22,6 +20,9 @@ def upgrade(
     sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
 ) -> None:
     """Create the tables and views of cataloger, or bring them to this version; touches nothing else."""
+    from cataloger.db import schema as schemas
+    from cataloger.db.session import redact
+
     if sql:
         typer.echo(schemas.upgrade_sql(db, schema=schema))
         return
@@ -40,6 +41,9 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do it: what only newer revisions hold is lost.")] = False,
 ) -> None:
     """Take the tables back to an older revision, e.g. before an older version of cataloger is installed again."""
+    from cataloger.db import schema as schemas
+    from cataloger.db.session import redact
+
     if not yes:
         raise UsageError(
             f"a downgrade of {redact(db)} loses what only newer revisions hold ('base': everything that cataloger "
@@ -56,6 +60,9 @@ def current(
     db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
 ) -> None:
     """Say which revision the tables have and which one this version needs."""
+    from cataloger.db import schema as schemas
+    from cataloger.db.session import redact
+
     revision, head = schemas.current(db, schema=schema), schemas.HEAD
     if json_output:
         render.print_json({"db": redact(db), "revision": revision, "head": head})

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from cataloger.cli import options as flags
-from cataloger.db.session import redact
 from cataloger.errors import MissingExtraError
 from cataloger.options import DEFAULT_DB
 from cataloger.owner import login_name
@@ -77,15 +76,15 @@ def review(
 
     access = Access(host, token or (None if is_loopback(host) else new_token()))
     options = ReviewOptions(access, author or login_name(), port, source, model, allow_private)
-
-    def ready(address: str) -> None:
-        typer.echo(address)
-        typer.echo(f"review of {redact(db)}; Ctrl-C ends it", err=True)
-        if _is_desktop() if open_browser is None else open_browser:
-            webbrowser.open(address)
-
     with closing(open_results(db, schema=schema)) as database:
-        typer.echo(f"reading the results in {redact(db)}: a second for each hundred thousand", err=True)
+
+        def ready(address: str) -> None:
+            typer.echo(address)
+            typer.echo(f"review of {database.name}; Ctrl-C ends it", err=True)
+            if _is_desktop() if open_browser is None else open_browser:
+                webbrowser.open(address)
+
+        typer.echo(f"reading the results in {database.name}: a second for each hundred thousand", err=True)
         serve(database, options, ready)
 
 

@@ -8,7 +8,6 @@ import typer
 from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.cli.groups import make_group
-from cataloger.db.session import redact
 from cataloger.options import DEFAULT_DB
 
 app = make_group("Sources: list, move.")
@@ -46,4 +45,4 @@ def move(
 
     with closing(open_results(db, schema=schema)) as database:
         items = move_source(database, old, new)
-    typer.echo(f"{redact(db)}: {old} is {new} now, with its {items:,} images")
+    typer.echo(f"{database.name}: {old} is {new} now, with its {items:,} images")
