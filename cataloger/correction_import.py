@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 
 from cataloger.correction_export import find_source_id
 from cataloger.correction_lookup import Lookup
-from cataloger.correction_rows import Said, read_rows
+from cataloger.correction_rows import WordRow, read_rows
 from cataloger.corrections import Verdict, Word, correct, labels_in_use
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
@@ -101,10 +101,10 @@ def _already(report: ImportReport) -> str:
     return f"{report.saved} rows before that were taken" if report.saved else "nothing was taken"
 
 
-def _noted(rows: Iterable[tuple[int, Said | str | None]], report: ImportReport) -> Iterator[Said]:
+def _noted(rows: Iterable[tuple[int, WordRow | str | None]], report: ImportReport) -> Iterator[WordRow]:
     """Yield the rows that say something; count the others."""
     for line, found in rows:
-        if isinstance(found, Said):
+        if isinstance(found, WordRow):
             yield found
         elif found is None:
             report.empty += 1
@@ -128,12 +128,12 @@ class _Import:
         self._spoken_of = _Ids()
         self._nearest = cache(self._find_nearest)
 
-    def take(self, page: Sequence[Said]) -> None:
+    def take(self, page: Sequence[WordRow]) -> None:
         """Record what a page of rows says."""
         known = [(said, item_id) for said, item_id in self._identified(page) if self._is_known_label(said)]
         holding = self._read(lambda connection: _holding(connection, [item_id for _, item_id in known]))
         words: dict[int, Word] = {}
-        lines: dict[int, Said] = {}
+        lines: dict[int, WordRow] = {}
         for said, item_id in known:
             word = self._word(said, item_id, holding[item_id], lines.get(item_id))
             if word is not None:
@@ -154,7 +154,7 @@ class _Import:
     def _read(self, action: Callable[[Connection], Any]) -> Any:
         return self._database.run(action, read_only=True)
 
-    def _identified(self, page: Sequence[Said]) -> Iterator[tuple[Said, int]]:
+    def _identified(self, page: Sequence[WordRow]) -> Iterator[tuple[WordRow, int]]:
         """Yield the rows that are about one image, and its id."""
         names: dict[str, set[str]] = {"key": set(), "uri": set()}
         for column, name in (said.image for said in page):
@@ -178,7 +178,7 @@ class _Import:
             )
             self._report.note(said.line, "problem", f"{said.place or 'a row without key and uri'} {reason}")
 
-    def _is_known_label(self, said: Said) -> bool:
+    def _is_known_label(self, said: WordRow) -> bool:
         if said.label is None or self._options.new_labels or said.label in self._labels:
             return True
         near = self._nearest(said.label)
@@ -191,7 +191,7 @@ class _Import:
         near = difflib.get_close_matches(label.casefold(), folded, n=1)
         return folded[near[0]] if near else None
 
-    def _word(self, said: Said, item_id: int, state: "_State", earlier: Said | None) -> Word | None:
+    def _word(self, said: WordRow, item_id: int, state: "_State", earlier: WordRow | None) -> Word | None:
         """Return what to record; None if it is known already, was not changed in the file, or is a conflict.
 
         earlier: row about the same image whose word is to be recorded as well.
@@ -216,7 +216,7 @@ class _Import:
         self._report.note(said.line, "conflict", f"{said.place}: {text}")
         return None
 
-    def _is_next(self, said: Said, state: "_State", seen: datetime | None) -> bool:
+    def _is_next(self, said: WordRow, state: "_State", seen: datetime | None) -> bool:
         """True when the file shows what holds. One without times renews what its author said before, and no other."""
         if "corrected_at" not in said.cells:
             is_mine = state.author == self._options.author and state.at is not None and state.at < self._started
@@ -254,7 +254,7 @@ class _State:
         """Verdict and label that hold."""
         return self.verdict, self.label
 
-    def was_said(self, row: Said, at: datetime | None) -> bool:
+    def was_said(self, row: WordRow, at: datetime | None) -> bool:
         """True for a row as it was exported."""
         return (row.cells.get("author"), at, row.verdict, row.label) in self.history
 

@@ -15,7 +15,7 @@ VERDICTS: Mapping[str, Verdict] = {"label": "label", "not_product": "not_product
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class WordRow:
     """A row that says something."""
 
     line: int
@@ -40,7 +40,7 @@ class Said:
         return self.verdict, self.label
 
 
-def read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, Said | str | None]]:
+def read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, WordRow | str | None]]:
     """Yield the line of each row with what it says, None if it says nothing; or what is wrong with it, a text.
 
     Spreadsheets separate by semicolons where a comma is decimal, and may write so in a line before the first one.
@@ -87,7 +87,7 @@ def _plain(name: str, cell: str) -> str:
     return unguard(cell if name in NAMES else cell.strip())
 
 
-def _understand(line: int, cells: dict[str, str]) -> Said | str | None:
+def _understand(line: int, cells: dict[str, str]) -> WordRow | str | None:
     """Return what a row says, None if that is nothing; or what is wrong with it."""
     label, verdict = cells.get("label", ""), cells.get("verdict", "").lower()
     if not label and not verdict:
@@ -101,4 +101,4 @@ def _understand(line: int, cells: dict[str, str]) -> Said | str | None:
         return f"it says {label!r} and not_product at once; empty one of them"
     if len(label) > LONGEST:
         return f"the label has {len(label)} characters; {LONGEST} are possible"
-    return Said(line, cells, said, label if said == "label" else None)
+    return WordRow(line, cells, said, label if said == "label" else None)

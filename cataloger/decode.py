@@ -279,7 +279,7 @@ class _Stream:
                 continue
             if len(slot.data) <= self.max_bytes:
                 return slot
-            _record(slot, ImageError("decode.too_many_bytes", f"more than the {self.max_bytes:,} bytes allowed"))
+            _record(slot, ImageError.too_many_bytes(self.max_bytes))
         self.has_ended = self.has_ended or len(self.slots) < self.bound
         return None
 

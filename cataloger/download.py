@@ -169,7 +169,7 @@ class Downloader:
         if encoding not in ("", "identity"):
             raise ImageError("fetch.encoding", f"the server sent the image compressed ({encoding[:20]!r}), unasked")
         if _length(response) > self._limits.max_bytes:
-            raise self._too_large()
+            raise ImageError.too_many_bytes(self._limits.max_bytes)
 
     def _receive(self, item: Item, response: httpx.Response) -> Downloaded:
         digest = hashlib.sha256()
@@ -179,17 +179,13 @@ class Downloader:
             for chunk in response.iter_raw():
                 size += len(chunk)
                 if size > self._limits.max_bytes:
-                    raise self._too_large()
+                    raise ImageError.too_many_bytes(self._limits.max_bytes)
                 digest.update(chunk)
                 body.write(chunk)
         except BaseException:
             body.close()
             raise
         return Downloaded(item, digest.hexdigest(), size, _validators(response), body)
-
-    def _too_large(self) -> ImageError:
-        limit = self._limits.max_bytes
-        return ImageError("decode.too_many_bytes", f"the file is larger than the {limit:,} bytes allowed")
 
     @contextmanager
     def _told(self, host: str, code: str) -> Iterator[None]:

@@ -62,6 +62,11 @@ class ImageError(CatalogerError):
         super().__init__(message)
         self.code = code
 
+    @classmethod
+    def too_many_bytes(cls, limit: int) -> "ImageError":
+        """Make that of an image of more than `limit` encoded bytes."""
+        return cls("decode.too_many_bytes", f"the image is larger than the {limit:,} bytes allowed")
+
 
 class BundleError(CatalogerError):
     """A model bundle is missing, damaged or of an unknown format."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cataloger import versions
+from cataloger.errors import ImageError
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
 from cataloger.spool import SPOOL_BYTES, Downloaded
@@ -195,8 +196,8 @@ def _of_blob(item: Item, data: bytes | None, limits: Limits) -> Fetched | Failur
 
 
 def _too_large(item: Item, limits: Limits) -> Failure:
-    text = f"the image is larger than the {limits.max_bytes:,} bytes allowed"
-    return Failure(item, "decode.too_many_bytes", text)
+    error = ImageError.too_many_bytes(limits.max_bytes)
+    return Failure(item, error.code, str(error))
 
 
 def read_file(item: Item, limits: Limits) -> Fetched | Failure:

@@ -168,11 +168,7 @@ class Job:
                     f"older results of {ref.root} are of another calibration of {bundle.title}: "
                     f"`cataloger recalibrate` brings them to the present one"
                 )
-            products = ProductResults(ref, run.id, model)
-            if ref.weights_id not in (None, model.weights_id) or products.are_missing(database):
-                products.renew_all(database, lease)
-            else:
-                products.renew_reviewed(database, lease)
+            ProductResults(ref, run.id, model).catch_up(database, lease)
             ledger, presence = self._ledger(database, ref, run.id, bundle)
             presence.lease = lease
             write_back = WriteBack(write, ref, run.id, model.weights_id) if write else None
@@ -188,21 +184,29 @@ class Job:
                 threads=available_cpus(),
                 batch_size=self.engine.batch_size,
             )
-            before = self._seen()
-            control = Control(self.hooks.stop, self._progress, self.hooks.checkpoint)
-            run_pipeline(source.scan(), parts, self.options.run, control=control, report=self.report.run)
-            found_nothing = self._seen() == before
-            self._look_back(source)
-            if found_nothing and not self.interrupted:
-                raise SourceError(source.nothing_found())
-            self.report.returned += presence.bring_back(run.id)
-            if self._saw_all(source):
-                self.report.gone += presence.settle(run.id)
-                if self.options.run.forget:
-                    self.report.forgotten += presence.forget()
+            self._go_through(source, parts)
+            self._note_presence(source, presence, run)
             if write_back and not self._is_cut:
                 self._settle(write_back.settle(database, lease))
         return ref
+
+    def _go_through(self, source: Source, parts: Parts) -> None:
+        """Run the pipeline over a source. Raises SourceError when there was nothing in it."""
+        before = self._seen()
+        control = Control(self.hooks.stop, self._progress, self.hooks.checkpoint)
+        run_pipeline(source.scan(), parts, self.options.run, control=control, report=self.report.run)
+        found_nothing = self._seen() == before
+        self._look_back(source)
+        if found_nothing and not self.interrupted:
+            raise SourceError(source.nothing_found())
+
+    def _note_presence(self, source: Source, presence: Presence, run: Run) -> None:
+        """Record what came back and, after a complete scan, what has gone."""
+        self.report.returned += presence.bring_back(run.id)
+        if self._saw_all(source):
+            self.report.gone += presence.settle(run.id)
+            if self.options.run.forget:
+                self.report.forgotten += presence.forget()
 
     def bundle(self, database: Database, ref: SourceRef) -> Bundle:
         """Return the model to use for a source, in the run's precision: the one asked for, else the pinned one."""

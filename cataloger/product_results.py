@@ -42,7 +42,14 @@ class ProductResults:
         query = select(Item.product_hash).where(Item.id.in_(item_ids), Item.product_hash.is_not(None)).distinct()
         self.renew(connection, [str(product) for product in connection.scalars(query)])
 
-    def are_missing(self, database: Database) -> bool:
+    def catch_up(self, database: Database, lease: Lease) -> None:
+        """Answer anew, at the beginning of a run, for the products whose answers have not been kept up."""
+        if self._source.weights_id not in (None, self.model.weights_id) or self._are_missing(database):
+            self.renew_all(database, lease)
+        else:
+            self.renew_reviewed(database, lease)
+
+    def _are_missing(self, database: Database) -> bool:
         """True when no product has an answer although images have: the tables are from before there were any."""
         items = select(Item.id).join(Current, (Current.item_id == Item.id) & self._of_model(Current))
         images = items.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))

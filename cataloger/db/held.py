@@ -10,7 +10,7 @@ from cataloger.db.models import Corrected, Correction, Current, Item, Result, So
 SEEN = aliased(Result, name="seen")
 """The result that the person saw whose word holds."""
 IS_UNCHANGED = func.coalesce(SEEN.content_hash, Result.content_hash) == Result.content_hash
-"""The image is the one that the person saw; it is taken for that if nobody knows."""
+"""The image is the one that the person saw; it is taken for that if nobody knows. For results that are ok."""
 
 
 def held(*columns: Any) -> Select[Any]:

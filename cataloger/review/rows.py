@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
 
 from cataloger.corrections import Word
 from cataloger.db.database import Database
-from cataloger.db.held import SEEN, held, with_seen, with_words
+from cataloger.db.held import IS_UNCHANGED, SEEN, held, with_seen, with_words
 from cataloger.db.models import TOP_K, Correction, Item, Result, Source
 from cataloger.review.filters import Filters
 
@@ -23,12 +23,10 @@ WORD_COLUMNS = (
     *(Correction.id.label("correction_id"), Correction.verdict, Correction.label.label("word")),
     *(Correction.author, Correction.corrected_at, Correction.result_id.label("seen_id")),
 )
-# The bytes have changed since, so that somebody should look again; null and false mean that the word fits.
-IS_OUTDATED: ColumnElement[bool] = SEEN.content_hash != Result.content_hash
-IS_OPEN = or_(Correction.id.is_(None), IS_OUTDATED)
-IS_REVIEWED = and_(
-    Correction.id.is_not(None), or_(SEEN.content_hash.is_(None), Result.content_hash.is_(None), ~IS_OUTDATED)
-)
+# A word on bytes that have changed since: somebody should look again.
+IS_OUTDATED = and_(Correction.id.is_not(None), ~IS_UNCHANGED)
+IS_OPEN = or_(Correction.id.is_(None), ~IS_UNCHANGED)
+IS_REVIEWED = and_(Correction.id.is_not(None), IS_UNCHANGED)
 IS_NAMED = and_(IS_REVIEWED, Correction.verdict == "label")
 IS_AGREED = and_(IS_NAMED, Correction.label == func.coalesce(SEEN.label_1, Result.label_1))
 OPEN, REVIEWED, NAMED, AGREED = range(4)

@@ -112,7 +112,7 @@ class TableSource:
             *values, fits, data = row
             if self._joined(values) == key and fits is not None:  # "A" and "a" are the same to some collations
                 if not fits:
-                    raise ImageError("decode.too_many_bytes", f"the image is larger than {max_bytes:,} bytes")
+                    raise ImageError.too_many_bytes(max_bytes)
                 return _as_bytes(data)
         return None
 
