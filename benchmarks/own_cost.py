@@ -1,12 +1,13 @@
 """What an image costs the command itself, besides decoding it and classifying it, and whether that grows with a run.
 
-    python benchmarks/own_cost.py PHOTOS [--batch-sizes 4,128] [--rounds 3]
+    python benchmarks/own_cost.py PHOTOS [--batch-sizes 4,128] [--rounds 3] [--blank]
     python benchmarks/own_cost.py PHOTOS --along 1000000 [--db URL]
 
 `cataloger tag` runs as always, decoders, ledger and all, but for a model that answers at once with the same scores.
 What is left in the command's own process is Python: it bounds how many images a second can pass, however many
 decoders there are and however fast a GPU is. Printed: processor milliseconds an image of the whole process and of
-its main thread, and by stage; medians of the rounds. Images a second say how fast this machine decodes.
+its main thread, and by stage; medians of the rounds. Images a second say how fast this machine decodes; with
+--blank the decoders answer at once, too, so that they say how many images can pass through one command.
 
 With --along, so many links to the photos are tagged in one run, into an empty database, and each line is of the
 images since the line before: time an image, processor time of the process and of recording, and its memory by then.
@@ -14,6 +15,7 @@ images since the line before: time an image, processor time of the process and o
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -29,10 +31,12 @@ from cataloger.bench import lay_out
 from cataloger.classify import engine
 from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
+from cataloger.decode import DEFAULT_LOADER
 from cataloger.job import Hooks
 from cataloger.memory import reuse_buffers
-from cataloger.options import RunOptions
+from cataloger.options import Limits, PreprocessSpec, RunOptions
 from cataloger.pipeline import RunReport
+from cataloger.preprocess import Loaded
 from cataloger.records import Pixels
 from cataloger.tagging import TagOptions, tag
 
@@ -45,6 +49,11 @@ class AtOnce(OnnxClassifier):
     def scores(self, pixels: Pixels) -> Scores:
         logits = np.linspace(-4, 9, len(self.labels), dtype=np.float32)
         return Scores(np.repeat(logits[np.newaxis], len(pixels), 0), np.full(len(pixels), 0.9, np.float32))
+
+
+def blank(_data: bytes, spec: PreprocessSpec, _limits: Limits) -> Loaded:
+    """Decode nothing. It runs in the decoders."""
+    return Loaded(np.zeros((spec.size, spec.size, 3), np.uint8), spec.size, spec.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +88,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--along", type=int, metavar="IMAGES")
     parser.add_argument("--db", help="an empty database; default: SQLite in a temporary folder")
+    parser.add_argument("--blank", action="store_true", help="decode nothing")
     parser.add_argument("--once", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.along:
         along(arguments.photos, arguments.along, arguments.db)
     elif arguments.once:
-        print(json.dumps(measure(arguments.photos, arguments.once)))
+        print(json.dumps(measure(arguments.photos, arguments.once, blank_images=arguments.blank)))
     else:
-        compare(arguments.photos, [int(size) for size in arguments.batch_sizes.split(",")], arguments.rounds)
+        sizes = [int(size) for size in arguments.batch_sizes.split(",")]
+        compare([str(arguments.photos), *(["--blank"] if arguments.blank else [])], sizes, arguments.rounds)
 
 
-def compare(photos: Path, sizes: list[int], rounds: int) -> None:
+def compare(arguments: list[str], sizes: list[int], rounds: int) -> None:
     """Measure batch sizes in turn, each in a process of its own."""
     turns: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
     for _ in range(rounds):
         for size in sizes:
-            command = [sys.executable, __file__, str(photos), "--once", str(size)]
+            command = [sys.executable, __file__, *arguments, "--once", str(size)]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
             turns[size].append(json.loads(done.stdout))
     for size, measured in turns.items():
@@ -103,11 +114,15 @@ def compare(photos: Path, sizes: list[int], rounds: int) -> None:
             print(f"  {name:16} {statistics.median(turn[name] for turn in measured):8.3f}")
 
 
-def measure(photos: Path, batch_size: int) -> dict[str, float]:
+def measure(photos: Path, batch_size: int, *, blank_images: bool) -> dict[str, float]:
     """Tag the photos in this process; return figures of an image, from the first write to the last."""
     seen: list[Moment] = []
+    loader = DEFAULT_LOADER
+    if blank_images:
+        os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the decoders
+        loader = f"{Path(__file__).stem}:{blank.__name__}"
     with tempfile.TemporaryDirectory() as folder:
-        report = run(photos, f"sqlite:///{folder}/x.db", batch_size, seen.append)
+        report = run(photos, f"sqlite:///{folder}/x.db", batch_size, seen.append, loader)
     if len(seen) < 2:
         raise SystemExit(f"{photos} holds too few photos; a thousand or more tell something")
     figures = seen[-1].since(seen[0])
@@ -141,7 +156,7 @@ def along(photos: Path, images: int, url: str | None) -> None:
         run(Path(folder) / "photos", url or f"sqlite:///{folder}/x.db", 0, note)
 
 
-def run(photos: Path, url: str, batch_size: int, note: Any) -> RunReport:
+def run(photos: Path, url: str, batch_size: int, note: Any, loader: str = DEFAULT_LOADER) -> RunReport:
     """Tag photos with the model that answers at once. note: told the moment of every write."""
     engine.OnnxClassifier = AtOnce  # type: ignore[misc]
     reuse_buffers()
@@ -153,7 +168,7 @@ def run(photos: Path, url: str, batch_size: int, note: Any) -> RunReport:
             done = report.attempted
             note(Moment.now(report))
 
-    options = TagOptions((str(photos),), url, run=RunOptions(batch_size=batch_size))
+    options = TagOptions((str(photos),), url, run=RunOptions(batch_size=batch_size), loader=loader)
     return tag(options, Hooks(progress=progress)).run
 
 
