@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 
 from cataloger.correction_export import find_source_id
 from cataloger.correction_lookup import Lookup
-from cataloger.correction_rows import WordRow, read_rows
+from cataloger.correction_rows import VERDICTS, WordRow, read_rows
 from cataloger.corrections import Verdict, Word, correct, labels_in_use
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
@@ -183,6 +183,8 @@ class _Import:
             return True
         near = self._nearest(said.label)
         text = f"did you mean {near!r}?" if near else "--new-labels takes it all the same"
+        if said.label.casefold() in VERDICTS:
+            text = "write that into the column verdict, and leave the label empty"
         self._report.note(said.line, "problem", f"{said.place}: nobody knows the label {said.label!r}; {text}")
         return False
 

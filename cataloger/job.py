@@ -112,7 +112,7 @@ class Job:
         except BaseException as error:
             # A database that fails again must not hide why; the next run then closes this one.
             with suppress(DatabaseError):
-                self._close(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+                self._close(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error)
             raise
         self.hooks.checkpoint("before_close")
         self._close(run, "interrupted" if self.interrupted else "done")
@@ -300,12 +300,14 @@ class Job:
             return  # the run itself meets the same problem and reports it
         self._total = None if None in counts else sum(count or 0 for count in counts)
 
-    def _close(self, run: Run, outcome: Any) -> None:
+    def _close(self, run: Run, outcome: Any, error: BaseException | None = None) -> None:
         writes = {"write_back": self.report.writes.as_json()} if self.report.writes else {}
         report = self.report
         numbers = {"gone": report.gone, "returned": report.returned, "forgotten": report.forgotten}
         seconds = self.finished().seconds
-        run.close(outcome, {**report.run.as_json(), **numbers, **writes, "total_seconds": seconds})
+        # Only our own errors are known to hold no secret.
+        why = {"error": str(error)} if isinstance(error, CatalogerError) else {}
+        run.close(outcome, {**report.run.as_json(), **numbers, **writes, **why, "total_seconds": round(seconds, 3)})
 
 
 def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item | Failure]], Iterator[Planned]]:

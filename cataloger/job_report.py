@@ -62,6 +62,18 @@ class JobReport:
         is_refused = self.writes is not None and self.writes.refused > 0
         return 3 if is_refused or self.run.failure_rate > self.options.run.max_failure_rate else 0
 
+    def shortfalls(self) -> list[str]:
+        """Say why the exit status is 3, a line each."""
+        lines, run, writes = [], self.run, self.writes
+        allowed = self.options.run.max_failure_rate
+        if run.failure_rate > allowed:
+            codes = ", ".join(f"{code} {count:,}" for code, count in run.failures.most_common())
+            share = f"{run.failed:,} of {run.attempted:,} images failed"
+            lines.append(f"{share}, more than --max-failure-rate {allowed:g} allows: {codes}")
+        if writes is not None and writes.refused:
+            lines.append(f"the product table refused {writes.refused:,} values: {'; '.join(writes.reasons)}")
+        return lines
+
     def plan(self) -> dict[str, int]:
         """Return how many items a dry run would do, skip or take out of the views, by reason."""
         return {**self.run.plan(), **({"gone": self.gone} if self.gone else {})}

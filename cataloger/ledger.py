@@ -22,7 +22,10 @@ CHUNK = 500
 DIGESTS = 4 * CHUNK
 """Kept at hand: each is asked for seven times between planning and recording."""
 
-Reason = Literal["new", "changed", "model", "forced", "retry", "unchanged", "failed_before", "duplicate"]
+Reason = Literal[
+    "new", "changed", "model", "forced", "retry", "unchanged", "failed_before", "duplicate",
+    "duplicate_for_another_product",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class Ledger:
         self._weights_id = weights_id
         self._force = force
         self._retry = retry
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str, str | None] = {}  # hash of the key -> product
 
     def plan(self, subjects: Iterable[Item | Failure]) -> Iterator[Planned]:
         """Yield a decision for each input, in order, looking them up in chunks of one short read each."""
@@ -148,31 +151,35 @@ class Ledger:
         # What is in flight is noted before the look-up, and all is decided before anything is handed out: results
         # are recorded meanwhile, and a key that left `_in_flight` so would not be in what was looked up either.
         hashes = [digest(item_of(subject).key) for subject in chunk]
-        taken = self._in_flight.intersection(hashes)
+        taken = {key_hash: self._in_flight[key_hash] for key_hash in hashes if key_hash in self._in_flight}
         known = self._look_up(hashes)
         plan = []
-        for row in known.values():
-            self.on_known(row.id, row.gone_run_id is not None)
+        for each in known.values():
+            self.on_known(each.id, each.gone_run_id is not None)
         for subject, key_hash in zip(chunk, hashes, strict=True):
-            planned = self._decide(subject, known.get(key_hash), is_taken=key_hash in taken)
+            product, row = _product_hash(subject), known.get(key_hash)
+            if key_hash in taken:
+                planned = _duplicate(subject, is_same=product == taken[key_hash])
+            elif row is not None and row.run_id is not None and row.run_id == self._run_id:
+                planned = _duplicate(subject, is_same=product == row.product_hash)
+            else:
+                planned = self._decide(subject, row)
             if planned.do:
-                taken.add(key_hash)
-                self._in_flight.add(key_hash)
+                taken[key_hash] = self._in_flight[key_hash] = product
             plan.append(planned)
         return plan
 
     def recorded(self, results: Sequence[Result]) -> None:
         """Forget inputs that are in the database now and can be found there."""
-        self._in_flight.difference_update(digest(result.item.key) for result in results)
+        for result in results:
+            self._in_flight.pop(digest(result.item.key), None)
 
     def reconsider(self, planned: Planned) -> Planned:
         """Have an unchanged input done after all: somebody knows better."""
-        self._in_flight.add(digest(item_of(planned.subject).key))
+        self._in_flight[digest(item_of(planned.subject).key)] = _product_hash(planned.subject)
         return Planned(planned.subject, True, "changed")
 
-    def _decide(self, subject: Item | Failure, row: Row[*tuple[Any, ...]] | None, *, is_taken: bool) -> Planned:
-        if is_taken or (row is not None and row.run_id is not None and row.run_id == self._run_id):
-            return Planned(subject, False, "duplicate")
+    def _decide(self, subject: Item | Failure, row: Row[*tuple[Any, ...]] | None) -> Planned:
         if row is None or row.status is None:
             return Planned(subject, True, "model" if row is not None and row.is_known_elsewhere else "new")
         if self._force:
@@ -190,6 +197,7 @@ class Ledger:
                 ItemRow.key_hash,
                 ItemRow.id,
                 ItemRow.gone_run_id,
+                ItemRow.product_hash,
                 ResultRow.status,
                 ResultRow.error_code,
                 ResultRow.version_token,
@@ -207,6 +215,16 @@ class Ledger:
 def item_of(subject: Item | Failure) -> Item:
     """Return the item of an input, which may have failed already in its source."""
     return subject.item if isinstance(subject, Failure) else subject
+
+
+def _duplicate(subject: Item | Failure, *, is_same: bool) -> Planned:
+    """Decide about a key that the run has met before. is_same: as the image of the same product."""
+    return Planned(subject, False, "duplicate" if is_same else "duplicate_for_another_product")
+
+
+def _product_hash(subject: Item | Failure) -> str | None:
+    product = item_of(subject).product_key
+    return None if product is None else digest(product)
 
 
 def _judge(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> Reason:

@@ -55,7 +55,8 @@ class Parts:
 class RunReport:
     """What a run did so far; `done` and `failed` count recorded results.
 
-    skipped: reason -> items that needed nothing. failures: code -> number. categories: best label -> number.
+    skipped: reason -> items that needed nothing. failures: code -> number. failed_first: code -> where the first of
+    them is. categories: best label -> number.
     decisions: accept, review, abstain -> number; empty if the model does not decide.
     watch: the time of its stages; together they make up the whole run.
     interrupted: stopped by request; everything recorded is complete.
@@ -66,6 +67,7 @@ class RunReport:
     skipped: Counter[str] = field(default_factory=Counter)
     planned: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    failed_first: dict[str, str] = field(default_factory=dict)
     categories: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -94,6 +96,7 @@ class RunReport:
             "skipped_by_reason": dict(self.skipped),
             "planned_by_reason": dict(self.planned),
             "failures": dict(self.failures.most_common()),
+            "failed_first": self.failed_first,
             "categories": dict(self.categories.most_common()),
             "decisions": dict(self.decisions.most_common()),
             "seconds": {stage: round(value, 3) for stage, value in self.watch.seconds.items()},
@@ -247,6 +250,7 @@ class _Runner:
             else:
                 self.report.failed += 1
                 self.report.failures[result.code] += 1
+                self.report.failed_first.setdefault(result.code, result.item.uri)
 
     def _next_planned(self, plan: Iterator[Planned]) -> Planned | None:
         with self.report.watch.stage("planning"):

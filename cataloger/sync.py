@@ -1,5 +1,6 @@
 """Composition root of `cataloger sync`: the images of a product table into the ledger beside it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from cataloger.label_map import Category, load_label_map, read_label_map, requir
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.relocate import require_same_root
 from cataloger.sinks import files
+from cataloger.sources.folder import check_image_root
 from cataloger.sources.table import TableSource
 from cataloger.write_back import WriteBack, WritePlan
 from cataloger.write_checks import Answers, WriteCheck, check_database, qualified
@@ -110,7 +112,10 @@ def _run(job: Job, database: Database, source: TableSource, options: SyncOptions
 
 def _check_place(database: Database | None, source: TableSource, options: SyncOptions) -> None:
     root = options.table.image_root
-    if root is not None and not options.run.accept_move:
+    if root is None:
+        return
+    check_image_root(os.fsencode(root))
+    if not options.run.accept_move:
         require_same_root(database, source, str(root))
 
 

@@ -187,6 +187,15 @@ def test_each_bad_row_is_named_with_its_line_and_costs_no_other(world, make, tmp
     assert words(world) == [("/photos/e", "label", "Hat", "ann")]
 
 
+@pytest.mark.parametrize("verdict", ["not_product", "Withdrawn"])
+def test_a_verdict_in_the_column_of_labels_is_told_where_it_belongs(world, make, tmp_path, verdict):
+    world.sink.write([make.good("a")])
+    path = tmp_path / "x.csv"
+    path.write_text(f"key,label\na,{verdict}\n")
+    report = import_corrections(world.database, path, ANN)
+    assert report.notes[0][2].endswith("write that into the column verdict, and leave the label empty")
+
+
 def test_a_quotation_mark_that_is_never_closed_is_named_where_it_begins(world, make, tmp_path):
     world.sink.write([make.good(key) for key in "abcd"])
     path = tmp_path / "x.csv"

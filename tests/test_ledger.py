@@ -1,5 +1,7 @@
 """The ledger: sources, and what to do with each item; on every engine."""
 
+from dataclasses import replace
+
 import pytest
 
 from cataloger.ledger import digest, find_source, known_model, register_source
@@ -72,6 +74,15 @@ def test_a_key_is_handed_out_once_a_run_in_flight_or_recorded(world, make):
         (False, "duplicate"),
         (False, "duplicate"),
     ]
+
+
+def test_an_image_that_is_listed_for_another_product_too_is_told_apart_from_a_mere_duplicate(world, make):
+    listed = [replace(make.item("a"), product_key=product) for product in ("p", "q", "p", None)]
+    expected = ["duplicate_for_another_product", "duplicate", "duplicate_for_another_product"]
+    assert [each.reason for each in world.ledger.plan(listed)] == ["new", *expected]
+    assert [each.reason for each in world.ledger.plan(listed[1:])] == expected
+    world.sink.write([make.good("a", product_key="p")])
+    assert [each.reason for each in world.ledger.plan(listed[1:])] == expected
 
 
 @pytest.mark.parametrize("distance", [1, 300, 499, 500, 700])

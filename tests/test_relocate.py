@@ -289,6 +289,19 @@ def test_an_image_root_that_kept_the_times_is_taken_as_it_is(shop):
     assert sync(new)["skipped_by_reason"] == {"unchanged": 3}
 
 
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+def test_an_image_root_that_is_not_there_or_empty_stops_the_run_before_it_records_anything(shop, dry_run):
+    shop.rename(shop.with_name("elsewhere"))
+    assert "does not exist; is the storage mounted?" in sync(shop, *dry_run, status=1)
+    assert "does not exist" in sync("nowhere", *dry_run, "--accept-move", status=1)
+    shop.mkdir()
+    assert "is empty; is the storage mounted?" in sync(shop, *dry_run, status=1)
+    assert rows("SELECT COUNT(*) FROM cataloger_result WHERE status <> 'ok'") == [(0,)]
+    shop.rmdir()
+    shop.with_name("elsewhere").rename(shop)
+    assert sync(shop)["skipped_by_reason"] == {"unchanged": 3}
+
+
 def test_images_that_changed_below_the_same_root_are_tagged(shop):
     for path in shop.iterdir():
         os.utime(path, (1, 1))

@@ -22,7 +22,12 @@ Examples:
 
 def bench(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images like those to be tagged.")],
-    images: Annotated[int, typer.Option("--images", min=1, help="So many of them, evenly spread.")] = 1000,
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images", min=1, help="So many of them, evenly spread; where there are fewer, again and again."
+        ),
+    ] = 1000,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of floor and command.")] = 3,
     model: flags.ModelOption = None,
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,

@@ -23,6 +23,8 @@ Examples:
 Use labelled images that the model was not trained on, a hundred or more, like those it will meet.
 """
 
+FEW = 100
+
 
 def calibrate(
     labels: flags.LabelsArgument,
@@ -72,7 +74,10 @@ def _print(bundle: "Bundle", coverage: "Coverage", split: str, *, json_output: b
     ]
     console = render.stdout_console()
     console.print(render.table(("category", "accepted from"), rows))
-    console.print(f"temperature {bundle.temperature:.3f}; on {coverage.images:,} images: {coverage.line()}")
+    where = f"on {coverage.images:,} images, in {bundle.precision}"
+    console.print(f"temperature {bundle.temperature:.3f}; {where}: {coverage.line()}")
+    if coverage.images < FEW:
+        render.stderr_console().print(f"{coverage.images} images are few to learn from: {FEW} or more tell more")
     render.stderr_console().print(
         f"wrote {bundle.path}: `cataloger recalibrate --db URL --model {bundle.path}` brings a database to it",
         markup=False,

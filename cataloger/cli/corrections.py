@@ -131,7 +131,7 @@ def list_command(
 
 def _print_report(report: "ImportReport", *, dry_run: bool) -> None:
     console = render.stderr_console()
-    for line, kind, text in report.notes[:SHOWN]:
+    for line, kind, text in sorted(report.notes[:SHOWN]):
         console.print(f"line {line}: {kind}: {printable(text)}", markup=False)
     if (more := report.problems + report.conflicts - SHOWN) > 0:
         console.print(f"{more:,} more; --json names up to a thousand")

@@ -40,7 +40,7 @@ def downgrade(
     schema: flags.SchemaOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it: what only newer revisions hold is lost.")] = False,
 ) -> None:
-    """Take the tables back to an older revision, e.g. before an older version of cataloger is installed again."""
+    """Take the tables back to an older revision, before an older version of cataloger is installed again."""
     from cataloger.db import schema as schemas
     from cataloger.db.session import redact
 

@@ -8,7 +8,7 @@ import typer
 from cataloger.bundle import read_bundle, resolve_bundle_path
 from cataloger.cli import options as flags
 from cataloger.cli import render
-from cataloger.errors import UsageError
+from cataloger.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from cataloger.explain import Explanation
@@ -47,7 +47,10 @@ def explain(
     explanations = [each for each in found if not isinstance(each, Failure)]
     failures = [each for each in found if isinstance(each, Failure)]
     if explanations:
-        draw(explanations, categories).save(output)
+        try:
+            draw(explanations, categories).save(output)
+        except OSError as error:
+            raise OutputError(f"--output {output} cannot be written: {error.strerror}") from error
     if json_output:
         failed = [{"file": each.item.uri, "error_code": each.code, "error_text": each.message} for each in failures]
         render.print_json([*(each.as_json() for each in explanations), *failed])

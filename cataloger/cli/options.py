@@ -40,7 +40,13 @@ VerboseOption = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr; -vv for everything.")
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", envvar="CATALOGER_QUIET", help="Only errors on stderr, no summary.")
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        envvar="CATALOGER_QUIET",
+        help="No summary, no progress bar; only what went wrong, on stderr.",
+    ),
 ]
 NoProgressOption = Annotated[
     bool, typer.Option("--no-progress", envvar="CATALOGER_NO_PROGRESS", help="No progress bar.")
@@ -95,7 +101,8 @@ OutputOption = Annotated[
     ),
 ]
 TopKOption = Annotated[
-    int, typer.Option("--top-k", envvar="CATALOGER_TOP_K", min=1, max=5, help="Categories an image.")
+    int,
+    typer.Option("--top-k", envvar="CATALOGER_TOP_K", min=1, max=5, help="Categories an image that is tagged now."),
 ]
 BatchSizeOption = Annotated[
     int,
@@ -103,7 +110,7 @@ BatchSizeOption = Annotated[
         "--batch-size",
         envvar="CATALOGER_BATCH_SIZE",
         min=0,
-        help="Images classified together; 0: 8 on a CPU, 128 on a GPU.",
+        help="Images classified together; 0: 4 on a CPU, 128 on a GPU.",
     ),
 ]
 WorkersOption = Annotated[

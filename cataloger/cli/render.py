@@ -51,7 +51,7 @@ def print_json(values: Any) -> None:
 
 def set_up_logging(*, verbose: int, quiet: bool) -> None:
     """Send log records to stderr: warnings, with -v information, with -vv everything."""
-    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[0 if quiet else min(verbose, 2)]
     logger = logging.getLogger("cataloger")
     logger.handlers = [RichHandler(console=stderr_console(), show_path=False, show_time=verbose > 0)]
     logger.setLevel(level)

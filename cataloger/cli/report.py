@@ -87,3 +87,5 @@ def report(
         render.print_json(found.as_json())
     elif not quiet:
         typer.echo(f"run {found.run.id}: {found.tagged:,} of {found.images:,} images have a category; wrote {path}")
+        if run is not None and found.run.pruned:
+            typer.echo("its history was ended by `cataloger runs prune`: only what still holds is left", err=True)

@@ -1,5 +1,6 @@
 """What `cataloger evaluate --corrections` prints: how good the results are as people have reviewed them."""
 
+import math
 from typing import TYPE_CHECKING
 
 from cataloger.cli import render
@@ -38,7 +39,11 @@ def _row(name: str, tally: "Tally", total: "Tally") -> tuple[object, ...]:
 
 
 def _notes(reviewed: "Reviewed") -> list[str]:
+    from cataloger.training.reviewed import FEW
+
     notes = []
+    if math.isnan(reviewed.weighted.value):
+        notes.append(f"no estimate for the whole catalog: of each band of confidence below, {FEW} must be reviewed")
     if reviewed.differs:
         notes.append(
             "the reviewed images are unlike the catalog: their mean confidence is "

@@ -14,14 +14,17 @@ from rich.console import Console
 
 from cataloger.cli import render
 from cataloger.cpus import work_in_batch
-from cataloger.errors import UsageError
+from cataloger.errors import OutputError, UsageError
 from cataloger.memory import reuse_buffers
 from cataloger.options import DECISIONS
+from cataloger.text import printable
 
 if TYPE_CHECKING:
     from cataloger.job import Hooks
     from cataloger.job_report import JobReport
     from cataloger.pipeline import RunReport
+
+EXIT_SHORT = 3
 
 
 def watched(
@@ -36,12 +39,15 @@ def watched(
     work_in_batch()
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
         report = work(Hooks(stop, show))
-    if profile:
-        _write_profile(report, profile)
     if json:
         render.print_json(report.as_json())
     elif not quiet:
         print_summary(report, render.stdout_console())
+    if report.exit_status == EXIT_SHORT:
+        for line in report.shortfalls():
+            typer.echo(f"cataloger: {printable(line)}", err=True)
+    if profile:
+        _write_profile(report, profile)
     if report.exit_status:
         raise typer.Exit(report.exit_status)
 
@@ -52,9 +58,8 @@ def _write_profile(report: "JobReport", path: Path) -> None:
     try:
         path.write_text(render.as_json(profile(report)), encoding="utf-8")
     except OSError as error:
-        raise UsageError(
-            f"--profile {path} cannot be written: {error.strerror}; the run itself is complete"
-        ) from error
+        text = f"--profile {path} cannot be written: {error.strerror}; the run itself is complete"
+        raise OutputError(text) from error
 
 
 @contextmanager
@@ -126,7 +131,9 @@ def print_summary(report: "JobReport", console: Console) -> None:
         console.print(f"deleted with all that was recorded of them (--forget): {report.forgotten:,}")
     _print_writes(report, console)
     if run.failures:
-        console.print(render.table(("failure", "images"), run.failures.most_common()))
+        failures = [(code, count, run.failed_first[code]) for code, count in run.failures.most_common()]
+        console.print(render.table(("failure", "images", "the first of them"), failures))
+        console.print("all of them: `cataloger report`, or the view cataloger_image_top5 where status is 'failed'")
     if run.decisions:
         console.print(decisions_line(run.decisions))
     if run.categories:

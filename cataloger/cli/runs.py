@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cataloger.run_records import RunRecord
     from cataloger.undo import UndoReport
 
+COUNTS = {"seconds": "waited for, seconds", "failed_first": "the first of each failure"}
+
 app = make_group("Runs: list, show, diff, undo, prune.")
 
 DIFF_EXAMPLES = """\b
@@ -93,7 +95,7 @@ def show(
         ("version, device", f"{record.version}, {record.device}"),
         *((f"source {number}", f"{root} ({model})") for number, (root, model) in enumerate(record.sources, start=1)),
         *((f"written to {column}", count) for column, count in record.written.items()),
-        *((name.replace("_", " "), text) for name, text in _filled(record.counts)),
+        *((COUNTS.get(name, name.replace("_", " ")), text) for name, text in _filled(record.counts)),
         *((f"option {name}", text) for name, text in _filled(record.options)),
     ]
     render.stdout_console().print(render.table(("", ""), rows))

@@ -21,6 +21,7 @@ Examples:
   cataloger sync --db postgresql://reader@db/shop --ledger-db postgresql://shop@db/tags \\
                  --table catalog.products --id sku --image photos --image-list json --where "active = 1"
 
+\b
   cataloger sync --db postgresql://shop@db/shop --table products --id sku --image photo --label-map codes.csv \\
                  --write category=label_1 --write category_confidence=confidence_1 --min-confidence 0.8
 

@@ -110,7 +110,8 @@ def open_results(url: str, *, schema: str | None = None) -> Database:
     """Open a database that has results; nothing is created. Raises DatabaseError."""
     database = open_for_planning(url, schema=schema)
     if database is None:
-        raise DatabaseError(f"{redact(url)} has no results of cataloger; name another database, or tag first")
+        why = ": there is no such file, or it is empty" if is_new_sqlite_file(url) else ""
+        raise DatabaseError(f"{redact(url)} has no results of cataloger{why}; name another database, or tag first")
     return database
 
 

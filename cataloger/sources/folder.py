@@ -156,6 +156,14 @@ class FolderSource:
         return (status.st_dev, status.st_ino)
 
 
+def check_image_root(root: bytes) -> None:
+    """Raise SourceError unless a folder can be listed and holds something: where nothing is mounted it is empty."""
+    check_folder(root)
+    with os.scandir(root) as entries:
+        if next(entries, None) is None:
+            raise SourceError(f"the folder {os.fsdecode(root)} is empty; is the storage mounted?")
+
+
 def check_folder(root: bytes) -> None:
     """Raise SourceError unless a folder can be listed."""
     name = os.fsdecode(root)

@@ -19,6 +19,7 @@ PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
 BAD_ROW = "source.bad_row"
 
+_ADDRESS = re.compile("https?://", re.IGNORECASE)
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of such bytes
 
 
@@ -118,6 +119,10 @@ class ManifestSource:
         value = next((row[name] for name in self._candidates() if name in row), None)
         if not isinstance(value, str) or not value or "\0" in value:
             return Failure(unusable, BAD_ROW, "the row has no path")
+        if _ADDRESS.match(value):
+            return Failure(
+                unusable, BAD_ROW, "it is an address on the web; `cataloger sync` downloads those of a table"
+            )
         try:
             name = os.fsencode(value)
         except UnicodeEncodeError:

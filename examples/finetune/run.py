@@ -78,7 +78,7 @@ def varied(drawing: Image.Image, dice: random.Random) -> Image.Image:
 
 def cataloger(*arguments: object) -> None:
     """Run a command of cataloger, and stop if it fails."""
-    subprocess.run([sys.executable, "-m", "cataloger", *map(str, arguments)], check=True)
+    subprocess.run([sys.executable, "-P", "-m", "cataloger", *map(str, arguments)], check=True)
 
 
 def show(catalog: Path) -> None:

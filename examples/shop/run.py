@@ -48,7 +48,7 @@ def cataloger(*arguments: str) -> None:
     # The password of the URL stays out of what is printed.
     shown = [argument if "://" not in argument else "URL" for argument in arguments]
     print(f"$ cataloger {shlex.join(shown)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "cataloger", *arguments], check=False)
+    done = subprocess.run([sys.executable, "-P", "-m", "cataloger", *arguments], check=False)
     if done.returncode:
         sys.exit(done.returncode)
 

@@ -118,3 +118,9 @@ def test_a_bad_image_costs_no_other_one(tmp_path):
 def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, name):
     result = CliRunner().invoke(app, ["explain", str(IMAGES / "sunglasses.png"), "-o", str(tmp_path / name)])
     assert "name a .png file in a folder that exists" in result.output + str(result.exception)
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_and_no_traceback(tmp_path):
+    (tmp_path / "x.png").mkdir()
+    result = invoke(IMAGES / "blue-fedora.png", "-o", tmp_path / "x.png", status=1)
+    assert "cannot be written" in result.stderr

@@ -179,6 +179,44 @@ def test_damaged_files_are_recorded_and_too_many_exit_with_3(photos):
     assert failed == [("empty.jpg", "decode.empty", None), ("page.jpg", "decode.not_image", None)]
 
 
+def test_what_went_wrong_is_said_on_stderr_even_of_a_quiet_run(photos):
+    """Cron sends a mail when something is printed."""
+    (photos / "page.jpg").write_text("<html>not found</html>")
+    result = cataloger("tag", "photos", "--quiet")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == (
+        "cataloger: 1 of 4 images failed, more than --max-failure-rate 0.01 allows: decode.not_image 1\n"
+    )
+    assert cataloger("tag", "photos", "--quiet").stderr == ""
+
+
+def test_the_summary_names_the_first_file_of_each_failure_and_where_all_are(photos):
+    for name in ("page.jpg", "about.jpg"):
+        (photos / name).write_text("<html>not found</html>")
+    text = cataloger("tag", "photos").stdout
+    assert "decode.not_image" in text
+    assert str(photos / "about.jpg") in text
+    assert str(photos / "page.jpg") not in text
+    assert "all of them: `cataloger report`" in text
+
+
+def test_a_run_that_failed_says_why_in_its_record(photos):
+    Path("list.csv").write_text("path\n")
+    assert cataloger("tag", "list.csv").exit_code == 1
+    shown = cataloger("runs", "show", "1").stdout
+    assert f"the manifest {photos.parent}/list.csv has no rows" in shown
+
+
+def test_the_report_of_a_run_whose_history_was_ended_says_so(photos):
+    for _ in range(3):
+        cataloger("tag", "photos", "-q", "--force")
+    cataloger("runs", "prune", "--keep", "1")
+    told = cataloger("report", "--run", "1", "--no-maps")
+    assert "0 of 0 images" in told.stdout
+    assert "its history was ended by `cataloger runs prune`" in told.stderr
+    assert cataloger("report", "--no-maps").stderr == ""
+
+
 def test_known_failures_are_skipped_and_do_not_count_until_they_are_tried_again(photos):
     (photos / "page.jpg").write_text("<html>not found</html>")
     assert cataloger("tag", "photos", "-q").exit_code == 3

@@ -58,6 +58,13 @@ def test_rows_that_cannot_be_used_become_failures_named_after_their_line(scan):
         assert (subject.item.key, subject.code) == (line, "source.bad_row")
 
 
+def test_a_web_address_is_a_failure_that_names_the_command_for_it_and_no_password(scan):
+    (subject,) = scan("path\nHTTPS://me:secret@shop.example/a.jpg?signature=x\n")
+    assert (subject.item.key, subject.code) == ("line 2", "source.bad_row")
+    assert "`cataloger sync` downloads" in subject.message
+    assert "secret" not in repr(subject)
+
+
 @pytest.mark.parametrize(
     ("bad", "name"),
     [

@@ -647,7 +647,7 @@ def test_keys_that_the_collation_takes_for_one_another_keep_their_images(shop):
 def test_an_image_above_the_limit_is_not_read(shop):
     columns = Column("id", sql.Integer, primary_key=True), Column("photo", LargeBinary)
     shop.insert(shop.create("products", *columns), [{"id": 1, "photo": b"abcd"}])
-    with pytest.raises(ImageError, match="larger than 3 bytes"):
+    with pytest.raises(ImageError, match="larger than the 3 bytes allowed"):
         shop.source().read_blob("1", 3)
 
 
