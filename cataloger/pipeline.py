@@ -250,7 +250,7 @@ class _Runner:
             else:
                 self.report.failed += 1
                 self.report.failures[result.code] += 1
-                self.report.failed_first.setdefault(result.code, result.item.uri)
+                self.report.failed_first.setdefault(result.code, result.item.uri or result.item.key)
 
     def _next_planned(self, plan: Iterator[Planned]) -> Planned | None:
         with self.report.watch.stage("planning"):

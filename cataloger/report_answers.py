@@ -131,12 +131,14 @@ class Answers:
             for label, numbers in places.items()
             if numbers
         ]
-        highest = max((max(numbers, default=0) for numbers in places.values()), default=0)
+        found: dict[str, list[Shown]] = {label: [] for label in places}
+        if not wanted:
+            return found
+        highest = max(max(numbers, default=0) for numbers in places.values())
         query = (
             select(ranked).where(ranked.c.place <= highest, or_(*wanted)).order_by(ranked.c.label_1, ranked.c.place)
         )
-        found: dict[str, list[Shown]] = {label: [] for label in places}
-        for shown in self._shown(self.database.rows(query) if wanted else []):
+        for shown in self._shown(self.database.rows(query)):
             found[shown.answers[0][0]].append(shown)
         return found
 

@@ -10,7 +10,7 @@ from sqlalchemy import Row, Select, case, func, null, select
 from cataloger import versions
 from cataloger.db.database import Database
 from cataloger.db.session import server_of
-from cataloger.errors import ImageError, SourceError, UsageError
+from cataloger.errors import DatabaseError, ImageError, SourceError, UnavailableError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
 from cataloger.sources.layout import inspect_layout
@@ -45,8 +45,13 @@ class TableSource:
         self.options = options
         self.without_image = 0
         self._image_root = None if options.image_root is None else os.path.abspath(os.fsencode(options.image_root))
-        self.layout = database.run(lambda connection: inspect_layout(connection, options), read_only=True)
-        self._check_sample()
+        try:
+            self.layout = database.run(lambda connection: inspect_layout(connection, options), read_only=True)
+            self._check_sample()
+        except DatabaseError as error:
+            if options.where is None or isinstance(error, UnavailableError):
+                raise
+            raise DatabaseError(f"{error}; perhaps it is about --where {options.where!r}") from error
 
     @property
     def root(self) -> str:

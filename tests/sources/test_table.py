@@ -311,6 +311,12 @@ def test_a_function_in_the_condition_that_may_not_be_used_is_one_line(shop):
 # A part of it
 
 
+def test_a_condition_that_the_database_refuses_is_shown(shop):
+    plain(shop)
+    with pytest.raises(DatabaseError, match=r"active.*; perhaps it is about --where 'active = 1'"):
+        shop.source(where="active = 1")
+
+
 WHERES = {
     "id > 1": ["2", "3"],
     "id > 2 OR id < 2": ["1", "3"],
