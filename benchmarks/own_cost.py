@@ -119,7 +119,8 @@ def measure(photos: Path, batch_size: int, *, blank_images: bool) -> dict[str, f
     seen: list[Moment] = []
     loader = DEFAULT_LOADER
     if blank_images:
-        os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the decoders
+        paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for the decoders
         loader = f"{Path(__file__).stem}:{blank.__name__}"
     with tempfile.TemporaryDirectory() as folder:
         report = run(photos, f"sqlite:///{folder}/x.db", batch_size, seen.append, loader)

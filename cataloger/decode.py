@@ -156,7 +156,7 @@ def _start(pipe: int, memory: int, config: str) -> subprocess.Popen[bytes]:
 class DecodePool:
     """Decodes in `workers` child processes; a context manager, so that none is left behind.
 
-    loader: "module:function" with the signature of `preprocess.load`; another one only in tests.
+    loader: "module:function" with the signature of `preprocess.load`; another one in tests and benchmarks.
     """
 
     def __init__(self, spec: PreprocessSpec, limits: Limits, *, workers: int, loader: str = DEFAULT_LOADER) -> None:

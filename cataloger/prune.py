@@ -5,7 +5,7 @@ would hold if all newer runs were undone.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -160,16 +160,27 @@ class _Work:
         self.hooks.progress(report.results + report.product_results + report.writes + report.presences)
 
     def _pages(self, column: Any, run_id: Any, *where: Any) -> Iterator[list[Any]]:
-        """Yield the values of a column of what the old runs recorded, page by page, some of them once for each run.
+        """Yield the values of a column of what old runs recorded, in pages of PAGE to twice that, some repeatedly.
 
-        Asked for those of all runs at once, databases read and sort all that is left of them for every page.
+        They are read from one run after the other: of all runs at once, databases read and sort all that is left of
+        them for every page. Those of many small runs make a page together, since each is a transaction.
         """
-        for run in self.runs:
-            query = select(column).where(run_id == run, *where)
-            for page in value_pages(self.database, query, column, PAGE):
+        found: set[Any] = set()
+        for run in self._that_recorded(run_id, where):
+            for values in value_pages(self.database, select(column).where(run_id == run, *where), column, PAGE):
                 if self._is_stopped():
                     return
-                yield page
+                found.update(values)
+                if len(found) >= PAGE:
+                    yield sorted(found)
+                    found = set()
+        if found and not self._is_stopped():
+            yield sorted(found)
+
+    def _that_recorded(self, run_id: Any, where: Sequence[Any]) -> Sequence[int]:
+        """Return the old runs of which something is left in a table. run_id: its column."""
+        query = select(run_id).where(self._is_old(run_id), *where).distinct().order_by(run_id)
+        return self.database.run(lambda connection: connection.scalars(query).all(), read_only=True)
 
     def _is_stopped(self) -> bool:
         self.report.interrupted = self.report.interrupted or self.hooks.stop.is_set()
@@ -191,8 +202,9 @@ class _Work:
         corrected = select(Correction.result_id).where(Correction.item_id.in_(items))
         keep.update(each for each in connection.scalars(corrected) if each is not None)
         for weights_id in {row.weights_id for row in rows}:
-            held = history.fold(row for row in rows if row.weights_id == weights_id and row.counts)
-            keep.update(each for pair in held.values() for each in pair)
+            mine = [row for row in rows if row.weights_id == weights_id and row.counts]
+            keep.update(each for pair in history.fold(mine).values() for each in pair)
+            keep.update(_replacing(mine, keep))
         return _delete(connection, Result, [row.id for row in rows if row.id not in keep])
 
     def _before_needed(
@@ -249,6 +261,26 @@ class _Work:
         if parts:
             connection.execute(delete(ItemPresence).where(or_(*parts)))
         return len(old)
+
+
+def _replacing(rows: Iterable[Row[*tuple[Any, ...]]], kept: Collection[int]) -> set[int]:
+    """Return what replaced good results that are kept, such as those that people spoke of, and what replaced that.
+
+    Without it a later failure on the same bytes would be found to have spared them. rows: in the order of time.
+    """
+    good: dict[int, Row[*tuple[Any, ...]]] = {}
+    found: set[int] = set()
+    for row in rows:
+        before = good.get(row.item_id)
+        if before is not None and history.spares(row.error_code, row.content_hash, before.content_hash):
+            continue
+        if before is not None and (before.id in kept or before.id in found):
+            found.add(row.id)
+        if row.error_code is None:
+            good[row.item_id] = row
+        else:
+            good.pop(row.item_id, None)
+    return found
 
 
 def _delete(connection: Connection, table: Any, ids: list[int]) -> int:

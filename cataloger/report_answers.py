@@ -132,6 +132,8 @@ class Answers:
             if numbers
         ]
         found: dict[str, list[Shown]] = {label: [] for label in places}
+        # MariaDB counts "cap" and "Cap", which people may have said, as one category.
+        counted = {label.casefold().rstrip(): label for label in places}
         if not wanted:
             return found
         highest = max(max(numbers, default=0) for numbers in places.values())
@@ -139,7 +141,8 @@ class Answers:
             select(ranked).where(ranked.c.place <= highest, or_(*wanted)).order_by(ranked.c.label_1, ranked.c.place)
         )
         for shown in self._shown(self.database.rows(query)):
-            found[shown.answers[0][0]].append(shown)
+            label = shown.answers[0][0]
+            found[label if label in found else counted[label.casefold().rstrip()]].append(shown)
         return found
 
     def failures(self, count: int) -> list[Shown]:

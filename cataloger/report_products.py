@@ -95,6 +95,7 @@ def _held(connection: Connection, answers: Answers, origin: Origin, count: int) 
     marked = images.outerjoin(CorrectedProduct, _of_product()).where(
         CorrectedProduct.label.is_(None), Current.disagrees == true(), Item.product_hash.is_not(None), IN_PART
     )
+    marked = marked.where(Result.status == "ok")  # marks stay where an image has failed since
     # Looked up by index: few products are named by people, of many.
     named = select(CorrectedProduct.product_hash).where(CorrectedProduct.source_id == origin.id)
     said = images.join(CorrectedProduct, _of_product()).where(

@@ -184,6 +184,20 @@ def test_the_result_that_a_person_corrected_stays(world, make):
     assert len(results(world)) == 3
 
 
+def test_a_failure_is_judged_as_before_although_the_result_that_a_person_spoke_of_stays(world, make):
+    """What replaced that result stays, too: a later failure on its bytes would be taken to have spared it."""
+    tag(world, make.good("a", content="1"))
+    world.say("a", "Sock")
+    for content in ("2", "3"):
+        tag(world, make.good("a", content=content))
+    tag(world, make.bad("a", content="4"))
+    tag(world, make.bad("a", content="1"))
+    last = tag(world, make.good("a", content="5"))
+    before = undo_each(world, [last])
+    assert prune(world.database, 1).results == 0
+    assert undo_each(world, [last]) == before
+
+
 # Runs that an undo needs
 
 

@@ -184,6 +184,26 @@ def test_a_category_that_the_model_gives_a_share_to_does_not_disagree_with_a_wor
     assert world.rows("SELECT COUNT(*) FROM cataloger_product_images v WHERE v.disagrees") == [(0,)]
 
 
+def test_labels_that_differ_in_case_alone_cost_no_report(world, make):
+    """To MariaDB they are one category."""
+    world.sink.write([seen(make, key, "p") for key in "ab"])
+    world.say("a", "cap")
+    world.say("b", "Cap")
+    assert sum(len(category.shown) for category in told(world).categories) == 2
+
+
+def test_an_image_that_has_failed_disagrees_with_nobody(world, make):
+    found = [seen(make, key, "p", confidence=0.98) for key in "ab"]
+    world.sink.write([*found, seen(make, "c", "p", "Hat", 0.98)])
+    failed = make.bad("c", content="2")
+    world.begin().sink.write([replace(failed, item=replace(failed.item, product_key="p"))])
+    for key, word, expected in (("a", "withdrawn", {}), ("c", "Sock", {"p": {"a", "b"}}), ("a", "Dress", {})):
+        world.say(key, word)
+        assert disagreeing(told(world)) == expected
+        shown = world.rows("SELECT v.key FROM cataloger_product_images v WHERE v.status <> 'ok' AND v.disagrees")
+        assert shown == []
+
+
 def test_a_product_that_people_named_and_its_images_say_so(world, make):
     world.sink.write([seen(make, "a", "p", confidence=0.98), seen(make, "b", "p", confidence=0.98)])
     world.say("b", "Sock")

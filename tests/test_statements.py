@@ -232,3 +232,19 @@ def test_ending_history_costs_the_same_for_each_image_however_many_there_are(tmp
             work.append(counted[0] / known)
     assert work[0] > 1
     assert work[1] < 1.3 * work[0]
+
+
+def test_many_small_runs_are_pruned_in_few_transactions(tmp_path, make, make_world):
+    with closing(databases.open_database(f"sqlite:///{tmp_path}/x.db")) as database:
+        world = make_world(database)
+        for run in range(40):
+            world.sink.write([make.good(f"{n}.jpg", product_key=f"P{n}") for n in range(run % 5, run % 5 + 3)])
+            world.end()
+            world.begin()
+        world.end()
+        asked = []
+        for deleted in (True, False):
+            with counting(database.engine) as seen:
+                assert bool(prune(database, 1).results) is deleted
+            asked.append(len(seen))
+    assert max(asked) < 40 * 6  # two queries for each run and table; a transaction for each of three tables

@@ -8,16 +8,15 @@ revision = "0008"
 down_revision = "0007"
 
 VIEW = "cataloger_product_images"
-LEAST = 0.05
-"""What an image must give a category so as not to disagree with it, `cataloger.products.DISAGREEMENT`."""
+DISAGREEMENT = 0.05
+"""What an image must give a category so as not to disagree with it, as in `cataloger.products`."""
 GIVES_IT_A_SHARE = " OR ".join(
-    f"(r.label_{rank} = w.label AND r.confidence_{rank} >= {LEAST})" for rank in range(1, 6)
+    f"(r.label_{rank} = w.label AND r.confidence_{rank} >= {DISAGREEMENT})" for rank in range(1, 6)
 )
 # k: a person's word on the image. w: what people say of the product. Without these it was marked with the answers.
 DISAGREES = (
-    "CASE WHEN k.verdict = 'not_product' THEN FALSE WHEN w.label IS NULL THEN c.disagrees "
-    "WHEN k.label = w.label THEN FALSE WHEN k.label IS NOT NULL THEN TRUE "
-    f"WHEN r.status <> 'ok' OR {GIVES_IT_A_SHARE} THEN FALSE ELSE TRUE END"
+    "CASE WHEN r.status <> 'ok' OR k.verdict = 'not_product' THEN FALSE WHEN w.label IS NULL THEN c.disagrees "
+    f"WHEN k.label = w.label THEN FALSE WHEN k.label IS NULL AND ({GIVES_IT_A_SHARE}) THEN FALSE ELSE TRUE END"
 )
 
 
