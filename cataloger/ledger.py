@@ -127,13 +127,14 @@ def known_model(database: Database, weights_id: str) -> ModelRef:
 class Ledger:
     """Decides about the items of one run over one source; memory does not depend on their number.
 
-    on_known: told the id of every item that the scan meets and the ledger knows, and whether it had gone.
+    on_known: told the id of every item that the scan meets and the ledger knows, and whether it had gone; returns
+    whether the scan had met it before.
     """
 
     def __init__(
         self, database: Database, source: SourceRef, run_id: int | None, *, weights_id: str, force: bool, retry: bool
     ) -> None:
-        self.on_known: Callable[[int, bool], None] = lambda _id, _is_gone: None
+        self.on_known: Callable[[int, bool], bool] = lambda _id, _is_gone: False
         self._database = database
         self._source = source
         self._run_id = run_id
@@ -154,20 +155,24 @@ class Ledger:
         taken = {key_hash: self._in_flight[key_hash] for key_hash in hashes if key_hash in self._in_flight}
         known = self._look_up(hashes)
         plan = []
-        for each in known.values():
-            self.on_known(each.id, each.gone_run_id is not None)
+        met = {row.key_hash for row in known.values() if self.on_known(row.id, row.gone_run_id is not None)}
         for subject, key_hash in zip(chunk, hashes, strict=True):
             product, row = _product_hash(subject), known.get(key_hash)
             if key_hash in taken:
                 planned = _duplicate(subject, is_same=product == taken[key_hash])
-            elif row is not None and row.run_id is not None and row.run_id == self._run_id:
+            elif row is not None and (key_hash in met or self._is_recorded(row)):
                 planned = _duplicate(subject, is_same=product == row.product_hash)
             else:
                 planned = self._decide(subject, row)
+            met.add(key_hash)
             if planned.do:
                 taken[key_hash] = self._in_flight[key_hash] = product
             plan.append(planned)
         return plan
+
+    def _is_recorded(self, row: Row[*tuple[Any, ...]]) -> bool:
+        """True when this very run has recorded a result of an item."""
+        return row.run_id is not None and bool(row.run_id == self._run_id)
 
     def recorded(self, results: Sequence[Result]) -> None:
         """Forget inputs that are in the database now and can be found there."""
@@ -185,6 +190,8 @@ class Ledger:
         if self._force:
             return Planned(subject, True, "forced")
         reason = _judge(subject, row)
+        if _product_hash(subject) not in (None, row.product_hash):
+            reason = "changed"  # what is recorded with it is the product that it belongs to
         if reason == "failed_before" and self._retry:
             reason = "retry"
         return Planned(subject, reason in ("retry", "changed"), reason, row.version_token)

@@ -40,17 +40,18 @@ class Presence:
         highest = select(func.max(Item.id)).where(Item.source_id == source.id)
         self._highest = database.run(lambda connection: connection.scalar(highest), read_only=True) or 0
 
-    def see(self, item_id: int, is_gone: bool, /) -> None:
-        """Note that the scan met an item. is_gone: it is not in the views at the moment."""
+    def see(self, item_id: int, is_gone: bool, /) -> bool:
+        """Note that the scan met an item; return whether it had before. is_gone: it is not in the views now."""
         block = self._blocks.setdefault(item_id // BITS, bytearray(BITS // 8))
         byte, bit = divmod(item_id % BITS, 8)
         if block[byte] & (1 << bit):
-            return
+            return True
         block[byte] |= 1 << bit
         if is_gone:
             self._returned.append(item_id)
         elif item_id <= self._highest:
             self._seen += 1
+        return False
 
     def count_gone(self) -> int:
         """Count what a complete scan has not met."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cataloger.ledger import digest, find_source, known_model, register_source
+from cataloger.presence import Presence
 
 
 def test_unknown_items_are_new(world, make):
@@ -83,6 +84,28 @@ def test_an_image_that_is_listed_for_another_product_too_is_told_apart_from_a_me
     assert [each.reason for each in world.ledger.plan(listed[1:])] == expected
     world.sink.write([make.good("a", product_key="p")])
     assert [each.reason for each in world.ledger.plan(listed[1:])] == expected
+
+
+def test_an_unchanged_image_of_another_product_is_done_again_once(world, make):
+    def listed(*products):
+        return [replace(make.item("a"), product_key=product) for product in products]
+
+    world.sink.write([make.good("a", product_key="p")])
+    assert world.begin().plan(*listed("p")) == ["-unchanged"]
+    assert world.plan(*listed("q")) == ["+changed"]
+    # Nobody says that it belongs to none: the column of the products may not have been named this time.
+    assert world.plan(*listed(None)) == ["-unchanged"]
+    # Where it is listed for two, the first counts, every night.
+    assert world.plan(*listed("p", "q", "p")) == ["-unchanged", "-duplicate_for_another_product", "-duplicate"]
+
+
+def test_an_image_that_is_met_again_in_a_later_chunk_is_a_duplicate(world, make):
+    world.sink.write([make.good(str(number)) for number in range(600)])
+    ledger = world.begin().ledger
+    ledger.on_known = Presence(world.database, world.source).see
+    subjects = [make.item(str(number)) for number in [*range(600), 0, 599]]
+    reasons = [planned.reason for planned in ledger.plan(subjects)]
+    assert reasons == ["unchanged"] * 600 + ["duplicate"] * 2
 
 
 @pytest.mark.parametrize("distance", [1, 300, 499, 500, 700])
