@@ -42,7 +42,7 @@ QUERIES = {
     "a page of products": (r'SELECT "products"\."sku" AS c0.*WHERE', "products_pkey"),
     "the bytes of some products": (r'SELECT "products"\."sku", "products"\."picture"', "products_pkey"),
     "what is known of a chunk": (
-        r"SELECT cataloger_item\.key_hash, cataloger_item\.id, cataloger_item\.gone_run_id, cataloger_result",
+        r"SELECT cataloger_item\.key_hash, cataloger_item\.id, cataloger_item\.gone_run_id, cataloger_item\.product",
         "uq_cataloger_item",
     ),
     "renew the lease": (r"UPDATE cataloger_lease", "cataloger_lease"),
