@@ -5,7 +5,7 @@ by run; which run was undone is kept with the run. What holds now is worked out 
 undone in any order, and undoing an undo needs nothing of its own.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
@@ -14,6 +14,8 @@ from cataloger.db.models import Current, Item, ItemPresence, Result, Run, RunSou
 from cataloger.db.upsert import upsert
 from cataloger.records import TRANSIENT_PREFIXES
 from cataloger.words import renew_products_of
+
+AnyRow = Row[*tuple[Any, ...]]
 
 
 def counts() -> ColumnElement[bool]:
@@ -45,21 +47,24 @@ def renew_results(connection: Connection, item_ids: Collection[int], weights_id:
         connection.execute(delete(Current).where(mine))
 
 
-def fold(rows: Iterable[Row[*tuple[Any, ...]]]) -> dict[int, tuple[int, int]]:
+def fold(rows: Iterable[AnyRow]) -> dict[int, tuple[int, int]]:
     """Return item id -> (result that holds, newest result), from results in the order of time.
 
     rows: with id, item_id, error_code and content_hash.
     """
-    found: dict[int, tuple[int, int]] = {}
-    good: dict[int, str | None] = {}
+    return {row.item_id: (after.id, row.id) for row, _, after in steps(rows)}
+
+
+def steps(rows: Iterable[AnyRow]) -> Iterator[tuple[AnyRow, AnyRow | None, AnyRow]]:
+    """Yield each result with those that held of its item before and after it. rows: as for `fold`."""
+    holding: dict[int, AnyRow] = {}
     for row in rows:
-        keeps = row.item_id in good and spares(row.error_code, row.content_hash, good[row.item_id])
-        found[row.item_id] = (found[row.item_id][0] if keeps else row.id, row.id)
-        if row.error_code is None:
-            good[row.item_id] = row.content_hash
-        elif not keeps:
-            good.pop(row.item_id, None)
-    return found
+        before = holding.get(row.item_id)
+        after = row
+        if before is not None and before.error_code is None:
+            after = before if spares(row.error_code, row.content_hash, before.content_hash) else row
+        holding[row.item_id] = after
+        yield row, before, after
 
 
 def mark_presence(connection: Connection, item_ids: Collection[int], run_id: int, *, is_gone: bool) -> None:

@@ -59,11 +59,10 @@ class JobReport:
         """130 when interrupted, 3 when more failed than allowed or the table refused a value, else 0."""
         if self.run.interrupted:
             return 130
-        is_refused = self.writes is not None and self.writes.refused > 0
-        return 3 if is_refused or self.run.failure_rate > self.options.run.max_failure_rate else 0
+        return 3 if self.shortfalls() else 0
 
     def shortfalls(self) -> list[str]:
-        """Say why the exit status is 3, a line each."""
+        """Say what makes the exit status 3, a line each, unless the run was interrupted."""
         lines, run, writes = [], self.run, self.writes
         allowed = self.options.run.max_failure_rate
         if run.failure_rate > allowed:

@@ -190,8 +190,6 @@ class Ledger:
         if self._force:
             return Planned(subject, True, "forced")
         reason = _judge(subject, row)
-        if _product_hash(subject) not in (None, row.product_hash):
-            reason = "changed"  # what is recorded with it is the product that it belongs to
         if reason == "failed_before" and self._retry:
             reason = "retry"
         return Planned(subject, reason in ("retry", "changed"), reason, row.version_token)
@@ -247,7 +245,7 @@ def _judge(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> Reason:
 def _is_same(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> bool:
     if isinstance(subject, Failure):
         return bool(row.error_code == subject.code)
-    return is_same(subject.version, row.version_token)
+    return is_same(subject.version, row.version_token) and _product_hash(subject) in (None, row.product_hash)
 
 
 def _batched(subjects: Iterable[Item | Failure], size: int) -> Iterator[list[Item | Failure]]:

@@ -268,18 +268,12 @@ def _replacing(rows: Iterable[Row[*tuple[Any, ...]]], kept: Collection[int]) -> 
 
     Without it a later failure on the same bytes would be found to have spared them. rows: in the order of time.
     """
-    good: dict[int, Row[*tuple[Any, ...]]] = {}
     found: set[int] = set()
-    for row in rows:
-        before = good.get(row.item_id)
-        if before is not None and history.spares(row.error_code, row.content_hash, before.content_hash):
+    for row, before, after in history.steps(rows):
+        if before is None or before.error_code is not None or after is not row:
             continue
-        if before is not None and (before.id in kept or before.id in found):
+        if before.id in kept or before.id in found:
             found.add(row.id)
-        if row.error_code is None:
-            good[row.item_id] = row
-        else:
-            good.pop(row.item_id, None)
     return found
 
 

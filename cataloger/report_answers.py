@@ -132,10 +132,10 @@ class Answers:
             if numbers
         ]
         found: dict[str, list[Shown]] = {label: [] for label in places}
-        # MariaDB counts "cap" and "Cap", which people may have said, as one category.
-        counted = {label.casefold().rstrip(): label for label in places}
         if not wanted:
             return found
+        # MariaDB counts "cap" and "Cap", which people may have said, as one category.
+        counted = {label.casefold().rstrip(): label for label in places}
         highest = max(max(numbers, default=0) for numbers in places.values())
         query = (
             select(ranked).where(ranked.c.place <= highest, or_(*wanted)).order_by(ranked.c.label_1, ranked.c.place)

@@ -91,16 +91,14 @@ def disagreements(answers: Answers) -> tuple[int, list[Disagreement]]:
 
 def _held(connection: Connection, answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
     """Return what disagrees now: as it was marked with the answers, or with what people say of the products."""
-    images = with_words(answers.results(Item.product_hash)).where(Item.source_id == origin.id)
+    # Marks stay where an image has failed since.
+    images = with_words(answers.results(Item.product_hash)).where(Item.source_id == origin.id, Result.status == "ok")
     marked = images.outerjoin(CorrectedProduct, _of_product()).where(
         CorrectedProduct.label.is_(None), Current.disagrees == true(), Item.product_hash.is_not(None), IN_PART
     )
-    marked = marked.where(Result.status == "ok")  # marks stay where an image has failed since
     # Looked up by index: few products are named by people, of many.
     named = select(CorrectedProduct.product_hash).where(CorrectedProduct.source_id == origin.id)
-    said = images.join(CorrectedProduct, _of_product()).where(
-        Item.product_hash.in_(named), Result.status == "ok", _disagrees() == 1
-    )
+    said = images.join(CorrectedProduct, _of_product()).where(Item.product_hash.in_(named), _disagrees() == 1)
     products = union_all(marked.distinct(), said.distinct()).subquery("products")
     total = connection.scalar(select(func.count()).select_from(products)) or 0
     first = select(products.c.product_hash).order_by(products.c.product_hash).limit(count)

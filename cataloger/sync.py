@@ -19,7 +19,7 @@ from cataloger.label_map import Category, load_label_map, read_label_map, requir
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.relocate import require_same_root
 from cataloger.sinks import files
-from cataloger.sources.folder import check_image_root
+from cataloger.sources.folder import check_folder
 from cataloger.sources.table import TableSource
 from cataloger.write_back import WriteBack, WritePlan
 from cataloger.write_checks import Answers, WriteCheck, check_database, qualified
@@ -114,7 +114,7 @@ def _check_place(database: Database | None, source: TableSource, options: SyncOp
     root = options.table.image_root
     if root is None:
         return
-    check_image_root(os.fsencode(root))
+    check_folder(os.fsencode(root), may_be_empty=False)
     if not options.run.accept_move:
         require_same_root(database, source, str(root))
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from cataloger.job_report import JobReport
     from cataloger.pipeline import RunReport
 
-EXIT_SHORT = 3
-
 
 def watched(
     work: "Callable[[Hooks], JobReport]", *, progress: bool, quiet: bool, json: bool, profile: Path | None = None
@@ -43,7 +41,7 @@ def watched(
         render.print_json(report.as_json())
     elif not quiet:
         print_summary(report, render.stdout_console())
-    if report.exit_status == EXIT_SHORT:
+    if not report.run.interrupted:
         for line in report.shortfalls():
             typer.echo(f"cataloger: {printable(line)}", err=True)
     if profile:

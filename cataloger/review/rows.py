@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, not_, or_, select
 
 from cataloger.corrections import Word
 from cataloger.db.database import Database
@@ -23,10 +23,9 @@ WORD_COLUMNS = (
     *(Correction.id.label("correction_id"), Correction.verdict, Correction.label.label("word")),
     *(Correction.author, Correction.corrected_at, Correction.result_id.label("seen_id")),
 )
-# A word on bytes that have changed since: somebody should look again.
-IS_OUTDATED = and_(Correction.id.is_not(None), ~IS_UNCHANGED)
-IS_OPEN = or_(Correction.id.is_(None), ~IS_UNCHANGED)
+IS_OUTDATED = ~IS_UNCHANGED  # somebody should look again
 IS_REVIEWED = and_(Correction.id.is_not(None), IS_UNCHANGED)
+IS_OPEN = not_(IS_REVIEWED)
 IS_NAMED = and_(IS_REVIEWED, Correction.verdict == "label")
 IS_AGREED = and_(IS_NAMED, Correction.label == func.coalesce(SEEN.label_1, Result.label_1))
 OPEN, REVIEWED, NAMED, AGREED = range(4)

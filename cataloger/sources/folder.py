@@ -156,20 +156,13 @@ class FolderSource:
         return (status.st_dev, status.st_ino)
 
 
-def check_image_root(root: bytes) -> None:
-    """Raise SourceError unless a folder can be listed and holds something: where nothing is mounted it is empty."""
-    check_folder(root)
-    with os.scandir(root) as entries:
-        if next(entries, None) is None:
-            raise SourceError(f"the folder {os.fsdecode(root)} is empty; is the storage mounted?")
-
-
-def check_folder(root: bytes) -> None:
-    """Raise SourceError unless a folder can be listed."""
+def check_folder(root: bytes, *, may_be_empty: bool = True) -> None:
+    """Raise SourceError unless a folder can be listed. may_be_empty: it is, too, where nothing is mounted."""
     name = os.fsdecode(root)
     try:
-        with os.scandir(root):
-            return
+        with os.scandir(root) as entries:
+            if not may_be_empty and next(entries, None) is None:
+                raise SourceError(f"the folder {name} is empty; is the storage mounted?")
     except FileNotFoundError as error:
         raise SourceError(f"{name} does not exist; is the storage mounted?") from error
     except NotADirectoryError as error:

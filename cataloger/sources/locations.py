@@ -19,9 +19,9 @@ RELATIVE_PATH = "source.relative_path"
 OUTSIDE_ROOT = "source.outside_root"
 UNKNOWN_SCHEME = "source.scheme"
 
+WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 # Two characters at least, so that a Windows drive is no scheme. An image that stands in the value itself is long.
 _SCHEME = re.compile(r"(data(?=:)|[a-z][a-z0-9+.-]+(?=://))", re.IGNORECASE)
-_URL_WITHIN = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def locate(value: object, root: bytes | None) -> Location | Problem:
         return Problem(BAD_VALUE, f"the value is no text that could be a path or a URL, but {type(value).__name__}")
     url = value.strip()
     scheme = _SCHEME.match(url)
-    if scheme is None and _URL_WITHIN.search(url):
+    if scheme is None and WEB_ADDRESS.search(url):
         # As a path it would be shown with its password and query.
         return Problem(BAD_VALUE, "the value holds a URL, but does not begin with it")
     if scheme is None:

@@ -13,13 +13,13 @@ from typing import Any, TextIO
 from cataloger import versions
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
+from cataloger.sources.locations import WEB_ADDRESS
 from cataloger.sources.names import key_of
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
 BAD_ROW = "source.bad_row"
 
-_ADDRESS = re.compile("https?://", re.IGNORECASE)
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of such bytes
 
 
@@ -119,7 +119,7 @@ class ManifestSource:
         value = next((row[name] for name in self._candidates() if name in row), None)
         if not isinstance(value, str) or not value or "\0" in value:
             return Failure(unusable, BAD_ROW, "the row has no path")
-        if _ADDRESS.match(value):
+        if WEB_ADDRESS.match(value):
             return Failure(
                 unusable, BAD_ROW, "it is an address on the web; `cataloger sync` downloads those of a table"
             )
