@@ -1,5 +1,6 @@
 """Throw-away database servers, and a world of one source, one model and one run in each of them."""
 
+import importlib.util
 import itertools
 import logging
 import os
@@ -173,6 +174,23 @@ def url(empty_url):
     """URL of a database with our tables, on each engine."""
     schemas.upgrade(empty_url)
     return empty_url
+
+
+@pytest.fixture
+def load_old_ledger():
+    """Return what brings the ledger of version 0.1.0 into an empty database, and its photos into a folder."""
+    spec = importlib.util.spec_from_file_location("old_ledgers", Path(__file__).parent / "old_ledgers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.load
+
+
+@pytest.fixture
+def old_ledger(empty_url, tmp_path, load_old_ledger):
+    """The ledger of version 0.1.0, upgraded, on each engine."""
+    found = load_old_ledger(empty_url, tmp_path)
+    found.run("db", "upgrade")
+    return found
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
