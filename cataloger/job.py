@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from cataloger.classify.engine import choose_engine
 from cataloger.cpus import available_cpus
 from cataloger.db.database import Database
 from cataloger.decode import DecodePool
-from cataloger.errors import CatalogerError, DatabaseError, SourceError, UsageError
+from cataloger.errors import CatalogerError, SourceError, UsageError
 from cataloger.fetch import Remote, fetch
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.lease import hold_lease
@@ -30,7 +30,7 @@ from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Image, Item
 from cataloger.revalidate import revalidate
-from cataloger.runs import Run, open_run
+from cataloger.runs import Run, recorded_run
 from cataloger.sinks.database import DatabaseSink
 from cataloger.write_back import WriteBack, WriteCounts, WritePlan
 
@@ -105,17 +105,19 @@ class Job:
     @contextmanager
     def running(self, database: Database) -> Iterator[Run]:
         """Give the run's row; it is closed whatever happens."""
-        run = open_run(database, command=self.options.command, options=self.options.record, device=self.engine.device)
-        self.report.run_id = run.id
-        try:
+        with recorded_run(database, self.options.command, self.options.record, device=self.engine.device) as run:
+            run.report = self
+            self.report.run_id = run.id
             yield run
-        except BaseException as error:
-            # A database that fails again must not hide why; the next run then closes this one.
-            with suppress(DatabaseError):
-                self._close(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error)
-            raise
-        self.hooks.checkpoint("before_close")
-        self._close(run, "interrupted" if self.interrupted else "done")
+            self.hooks.checkpoint("before_close")
+
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold, as plain JSON values."""
+        report = self.report
+        writes = {"write_back": report.writes.as_json()} if report.writes else {}
+        numbers = {"gone": report.gone, "returned": report.returned, "forgotten": report.forgotten}
+        seconds = self.finished().seconds
+        return {**report.run.as_json(), **numbers, **writes, "total_seconds": round(seconds, 3)}
 
     def finished(self) -> JobReport:
         """Return the report with the time that the whole command took."""
@@ -299,15 +301,6 @@ class Job:
         except CatalogerError:
             return  # the run itself meets the same problem and reports it
         self._total = None if None in counts else sum(count or 0 for count in counts)
-
-    def _close(self, run: Run, outcome: Any, error: BaseException | None = None) -> None:
-        writes = {"write_back": self.report.writes.as_json()} if self.report.writes else {}
-        report = self.report
-        numbers = {"gone": report.gone, "returned": report.returned, "forgotten": report.forgotten}
-        seconds = self.finished().seconds
-        # Only our own errors are known to hold no secret.
-        why = {"error": str(error)} if isinstance(error, CatalogerError) else {}
-        run.close(outcome, {**report.run.as_json(), **numbers, **writes, **why, "total_seconds": round(seconds, 3)})
 
 
 def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item | Failure]], Iterator[Planned]]:

@@ -30,7 +30,7 @@ from cataloger.db.paging import value_pages
 from cataloger.errors import UsageError
 from cataloger.lease import Lease, hold_lease
 from cataloger.run_records import TAGGING
-from cataloger.runs import close_abandoned, open_run
+from cataloger.runs import recorded_run
 
 PAGE = 1000
 
@@ -59,6 +59,10 @@ class PruneReport:
             "interrupted": self.interrupted,
         }
 
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold."""
+        return self.as_json()
+
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
@@ -72,21 +76,13 @@ def prune(database: Database, keep: int, hooks: Hooks | None = None) -> PruneRep
     """End the history before the newest `keep` runs of tag and sync. Run it again after an interruption."""
     if keep < 1:
         raise UsageError(f"--keep must be at least 1, not {keep}")
-    close_abandoned(database)
-    run = open_run(database, command="prune", options={"keep": keep}, device="")
-    report = PruneReport(run.id)
-    done = False
-    try:
-        with ExitStack() as stack:
-            sources = database.run(lambda connection: list(connection.scalars(select(Source.id))), read_only=True)
-            leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
-            old, needed = database.run(lambda connection: divide(connection, keep), read_only=True)
-            if old:
-                _Work(database, leases, old, needed, hooks or Hooks(), report).do()
-        done = True
-    finally:
-        outcome = "interrupted" if report.interrupted else "done" if done else "failed"
-        run.close(outcome, report.as_json())  # type: ignore[arg-type]
+    with recorded_run(database, "prune", {"keep": keep}) as run, ExitStack() as stack:
+        run.report = report = PruneReport(run.id)
+        sources = database.run(lambda connection: list(connection.scalars(select(Source.id))), read_only=True)
+        leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
+        old, needed = database.run(lambda connection: divide(connection, keep), read_only=True)
+        if old:
+            _Work(database, leases, old, needed, hooks or Hooks(), report).do()
     return report
 
 

@@ -8,7 +8,6 @@ when it is asked for again. An undo is a run, too, and is taken back by counting
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,13 +22,13 @@ from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.db.tables import TableName, describe
-from cataloger.errors import DatabaseError, EditedError, SourceError, UsageError
+from cataloger.errors import EditedError, SourceError, UsageError
 from cataloger.lease import Lease, hold_lease
 from cataloger.ledger import SourceRef, known_model
 from cataloger.product_results import ProductResults
 from cataloger.product_table import ProductTable
 from cataloger.restoring import Look, Restoring
-from cataloger.runs import Run, close_abandoned, open_run
+from cataloger.runs import Run, close_abandoned, recorded_run
 from cataloger.write_back import Journal, WriteCounts, write_cells
 
 PAGE = 500
@@ -91,6 +90,10 @@ class UndoReport:
             "exit_status": self.exit_status,
         }
 
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold."""
+        return self.as_json()
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -111,22 +114,16 @@ def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: H
     Raises UsageError for a run that cannot be undone, EditedError when people have changed what it wrote.
     """
     hooks = hooks or Hooks()
+    # A run that has died counts as ended; nothing else closes it before the chain is looked at.
     close_abandoned(database)
     chain = _chain(database, run_id)
     table = _product_table(database, chain.base)
     if table and not skip_edited:
         _refuse_edited(database, chain, table)
     options = {"run": run_id, "skip_edited": skip_edited}
-    run = open_run(database, command="undo", options=options, device="", undoes=run_id)
-    report = UndoReport(run.id, run_id, chain.undoes_undo)
-    try:
+    with recorded_run(database, "undo", options, undoes=run_id) as run:
+        run.report = report = UndoReport(run.id, run_id, chain.undoes_undo)
         _Work(database, run, chain, table, hooks, report).do()
-    except BaseException as error:
-        # A database that fails again must not hide why.
-        with suppress(DatabaseError):
-            run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", report.as_json())
-        raise
-    run.close("interrupted" if report.interrupted else "done", report.as_json())
     return report
 
 
