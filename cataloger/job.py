@@ -73,14 +73,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """How the caller takes part. stop: set it to end early. progress: told the report and the total, once known.
-
-    checkpoint: told the names of the points at which tests kill the process.
-    """
+    """How the caller takes part. stop: set it to end early. progress: told the report and the total, once known."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Progress = lambda _report, _total: None
-    checkpoint: Callable[[str], None] = lambda _: None
 
 
 class Job:
@@ -109,7 +105,6 @@ class Job:
             run.report = self
             self.report.run_id = run.id
             yield run
-            self.hooks.checkpoint("before_close")
 
     def counts(self) -> dict[str, Any]:
         """Return what the run's row is to hold, as plain JSON values."""
@@ -175,9 +170,7 @@ class Job:
             presence.lease = lease
             write_back = WriteBack(write, ref, run.id, model.weights_id) if write else None
             self.report.writes = WriteCounts() if write else None
-            sink = DatabaseSink(
-                database, ref, run.id, model, lease, ledger.recorded, self.hooks.checkpoint, write_back, self._written
-            )
+            sink = DatabaseSink(database, ref, run.id, model, lease, ledger.recorded, write_back, self._written)
             parts = Parts(
                 _planner(ledger, remote),
                 self._decoder(pool, remote),
@@ -195,7 +188,7 @@ class Job:
     def _go_through(self, source: Source, parts: Parts) -> None:
         """Run the pipeline over a source. Raises SourceError when there was nothing in it."""
         before = self._seen()
-        control = Control(self.hooks.stop, self._progress, self.hooks.checkpoint)
+        control = Control(self.hooks.stop, self._progress)
         run_pipeline(source.scan(), parts, self.options.run, control=control, report=self.report.run)
         found_nothing = self._seen() == before
         self._look_back(source)
@@ -275,7 +268,7 @@ class Job:
 
     def _pool(self, bundle: Bundle) -> DecodePool:
         workers = self.options.run.workers or available_cpus()
-        return DecodePool(bundle.preprocess, self.options.limits, workers=workers, loader=self.options.loader)
+        return DecodePool(bundle.preprocess, self.options.limits, workers=workers)
 
     def _progress(self, report: RunReport) -> None:
         self.hooks.progress(report, self._total)

@@ -20,6 +20,7 @@ from cataloger.ledger import Planned
 from cataloger.options import RunOptions
 from cataloger.records import Batch, Failure, Image, Item, Prediction, Result
 from cataloger.stopwatch import Stopwatch
+from cataloger.utils import failpoints
 
 WRITE_EVERY_RESULTS = 256
 WRITE_EVERY_SECONDS = 2.0
@@ -106,14 +107,10 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """How the caller takes part. stop: set it to end after the images in flight. progress: called after writes.
-
-    checkpoint: told the name of each point where a killed run must leave a good state; for tests.
-    """
+    """How the caller takes part. stop: set it to end after the images in flight. progress: called after writes."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Callable[[RunReport], None] = lambda _: None
-    checkpoint: Callable[[str], None] = lambda _: None
 
 
 def run(
@@ -188,7 +185,7 @@ class _Runner:
             self._acquit()
             images.append(subject)
             if len(images) == self.batch_size:
-                self.control.checkpoint("after_decode")
+                failpoints.reach("after_decode")
                 futures.append(self._submit(executor, images))
                 images = []
             while futures and (futures[0].done() or len(futures) > self.parts.threads + 1):

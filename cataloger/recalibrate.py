@@ -96,7 +96,7 @@ class _Work:
         with hold_lease(self.database, source.id, self.run.id) as lease:
             ledgers.pin_model(self.database, source, model, self.run.id, recalibrates=True)
             self._count(source)
-            sink = DatabaseSink(self.database, source, self.run.id, model, lease, checkpoint=self.hooks.checkpoint)
+            sink = DatabaseSink(self.database, source, self.run.id, model, lease)
             for page in self._pages(source, model):
                 if self.hooks.stop.is_set():
                     self.report.interrupted = True

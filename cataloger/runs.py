@@ -14,6 +14,7 @@ from cataloger.db.database import Database
 from cataloger.db.models import Run as RunRow
 from cataloger.db.types import storable
 from cataloger.errors import CatalogerError
+from cataloger.utils import failpoints
 
 Outcome = Literal["done", "failed", "interrupted", "abandoned"]
 
@@ -61,6 +62,7 @@ def recorded_run(
     run = open_run(database, command=command, options=options, device=device, undoes=undoes)
     try:
         yield run
+        failpoints.reach("before_close")
     except BaseException as error:
         # What goes wrong here, too, must not hide the first error; the next run then closes this one as abandoned.
         with suppress(Exception):

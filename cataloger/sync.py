@@ -10,7 +10,6 @@ from typing import Any
 from cataloger import ledger as ledgers
 from cataloger.db.database import Database, open_database, open_for_planning, open_source
 from cataloger.db.tables import TableName
-from cataloger.decode import DEFAULT_LOADER
 from cataloger.download import Downloader
 from cataloger.fetch import Remote
 from cataloger.job import Hooks, Job
@@ -47,7 +46,6 @@ class SyncOptions:
     web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
-    loader: str = DEFAULT_LOADER
 
     def job(self) -> JobOptions:
         """Return what the job needs to know; URLs with their passwords stay out of the record."""
@@ -62,7 +60,6 @@ class SyncOptions:
             output=self.output,
             run=self.run,
             limits=self.limits,
-            loader=self.loader,
         )
 
 

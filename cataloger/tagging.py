@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db.database import Database, open_database, open_for_planning
-from cataloger.decode import DEFAULT_LOADER
 from cataloger.job import Hooks, Job
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
@@ -36,7 +35,6 @@ class TagOptions:
     product_column: str | None = None
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
-    loader: str = DEFAULT_LOADER
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as the run's record holds them; the database's URL with its password stays out."""
@@ -55,7 +53,6 @@ class TagOptions:
             output=self.output,
             run=self.run,
             limits=self.limits,
-            loader=self.loader,
         )
 
 

@@ -29,6 +29,7 @@ from cataloger.product_results import ProductResults
 from cataloger.product_table import ProductTable
 from cataloger.restoring import Look, Restoring
 from cataloger.runs import Run, close_abandoned, recorded_run
+from cataloger.utils import failpoints
 from cataloger.write_back import Journal, WriteCounts, write_cells
 
 PAGE = 500
@@ -43,7 +44,6 @@ class Hooks:
 
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Callable[[int, int], None] = lambda _done, _total: None
-    checkpoint: Callable[[str], None] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -287,10 +287,10 @@ class _Work:
                 products.renew_those_of(connection, items)
             if products is None or products.model.weights_id != used:
                 _forget_products(connection, lease.source_id, items, used)
-            self.hooks.checkpoint("before_commit")
+            failpoints.reach("before_commit")
 
         self.database.run(renew)
-        self.hooks.checkpoint("after_commit")
+        failpoints.reach("after_commit")
         self.report.images += len(items)
         self._tell()
 
@@ -307,7 +307,7 @@ class _Work:
             self.report.reasons = (self.report.reasons + counts.reasons)[:NAMED]
             for column, count in counts.written.items():
                 self.report.restored[column] = self.report.restored.get(column, 0) + count
-            self.hooks.checkpoint("after_commit")
+            failpoints.reach("after_commit")
             self._tell()
 
     def _write(
@@ -318,7 +318,7 @@ class _Work:
         look = plan.look(connection, page, lock=True)
         journal = Journal(plan.source_id, self.run.id)
         write_cells(connection, plan.table, journal, look.changes, counts, restores=look.restores)
-        self.hooks.checkpoint("before_commit")
+        failpoints.reach("before_commit")
         return look, counts
 
     def _pages(self, column: Any, query: Select[Any], source_id: int) -> Iterator[list[int]]:

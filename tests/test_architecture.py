@@ -28,6 +28,7 @@ FLOORS = (
     ("cataloger.owner", 0),
     ("cataloger.drift", 0),
     ("cataloger.stopwatch", 0),
+    ("cataloger.utils", 0),
     ("cataloger.preprocess", 1),
     ("cataloger.thumbnails", 1),
     ("cataloger.bundle", 1),

@@ -252,9 +252,8 @@ def test_failures_of_the_source_are_recorded_like_others(world):
     assert len(results) == 2
 
 
-def test_a_request_to_stop_finishes_what_has_begun_and_begins_nothing_more(world, alone):
-    stops = Control(stop := threading.Event(), checkpoint=lambda name: stop.set())
-    world.control = stops
+def test_a_request_to_stop_finishes_what_has_begun_and_begins_nothing_more(world, alone, at):
+    at("after_decode", world.control.stop.set)
     results = world.run_names(GOOD * 50)
     assert world.report.interrupted
     assert 8 <= len(results) < 400

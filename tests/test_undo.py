@@ -509,17 +509,19 @@ KILLED = """
 import os, signal, sys
 from cataloger import undo
 from cataloger.db.database import open_database
+from cataloger.utils import failpoints
 
 url, run, point, times = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 undo.PAGE = 2
 passed = []
 
-def checkpoint(name):
-    passed.append(name)
-    if name == point and passed.count(name) == times:
+def check():
+    passed.append(point)
+    if len(passed) == times:
         os.kill(os.getpid(), signal.SIGKILL)
 
-undo.undo(open_database(url), run, hooks=undo.Hooks(checkpoint=checkpoint))
+failpoints.set_action(point, check)
+undo.undo(open_database(url), run)
 """
 
 
