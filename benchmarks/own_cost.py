@@ -32,7 +32,7 @@ from cataloger.bench import lay_out
 from cataloger.classify import engine
 from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
-from cataloger.job import Hooks
+from cataloger.hooks import Hooks
 from cataloger.memory import reuse_buffers
 from cataloger.options import Limits, PreprocessSpec, RunOptions
 from cataloger.pipeline import RunReport

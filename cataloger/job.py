@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,10 +20,11 @@ from cataloger.db.database import Database
 from cataloger.decode import DecodePool
 from cataloger.errors import CatalogerError, SourceError, UsageError
 from cataloger.fetch import Remote, fetch
+from cataloger.hooks import Hooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.lease import hold_lease
 from cataloger.ledger import Ledger, ModelRef, Planned, SourceRef
-from cataloger.pipeline import Control, Parts, RunReport
+from cataloger.pipeline import Parts, RunReport
 from cataloger.pipeline import run as run_pipeline
 from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
@@ -36,7 +36,8 @@ from cataloger.write_back import WriteBack, WriteCounts, WritePlan
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[RunReport, int | None], None]
+JobHooks = Hooks[[RunReport, int | None]]
+"""Progress is told the report, and the number of all inputs once that is known."""
 
 
 class Source(Protocol):
@@ -71,18 +72,10 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the caller takes part. stop: set it to end early. progress: told the report and the total, once known."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Progress = lambda _report, _total: None
-
-
 class Job:
     """One command's work. Made before anything is opened: a wrong model or device is told at once."""
 
-    def __init__(self, options: JobOptions, hooks: Hooks) -> None:
+    def __init__(self, options: JobOptions, hooks: JobHooks) -> None:
         self.options = options
         self.hooks = hooks
         self.report = JobReport(RunReport(), options)
@@ -188,8 +181,8 @@ class Job:
     def _go_through(self, source: Source, parts: Parts) -> None:
         """Run the pipeline over a source. Raises SourceError when there was nothing in it."""
         before = self._seen()
-        control = Control(self.hooks.stop, self._progress)
-        run_pipeline(source.scan(), parts, self.options.run, control=control, report=self.report.run)
+        hooks = Hooks(self.hooks.stop, self._progress)
+        run_pipeline(source.scan(), parts, self.options.run, hooks=hooks, report=self.report.run)
         found_nothing = self._seen() == before
         self._look_back(source)
         if found_nothing and not self.interrupted:

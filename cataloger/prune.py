@@ -4,10 +4,9 @@ The newest runs stay whole, so that they can be undone and compared. Of each old
 would hold if all newer runs were undone.
 """
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,6 +27,7 @@ from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.errors import UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
 from cataloger.run_records import TAGGING
 from cataloger.runs import recorded_run
@@ -64,15 +64,11 @@ class PruneReport:
         return self.as_json()
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the caller takes part. stop: set it to end early. progress: told how many rows have been deleted."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Callable[[int], None] = lambda _: None
+PruneHooks = Hooks[[int]]
+"""Progress is told how many rows have been deleted."""
 
 
-def prune(database: Database, keep: int, hooks: Hooks | None = None) -> PruneReport:
+def prune(database: Database, keep: int, hooks: PruneHooks | None = None) -> PruneReport:
     """End the history before the newest `keep` runs of tag and sync. Run it again after an interruption."""
     if keep < 1:
         raise UsageError(f"--keep must be at least 1, not {keep}")
@@ -118,7 +114,7 @@ class _Work:
     leases: Sequence[Lease]
     runs: Sequence[int]
     needed: Sequence[int]
-    hooks: Hooks
+    hooks: PruneHooks
     report: PruneReport
 
     def do(self) -> None:

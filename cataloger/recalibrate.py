@@ -19,7 +19,8 @@ from cataloger.db.database import Database
 from cataloger.db.models import TOP_K, Current, Item, Result, Source
 from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.errors import UsageError
-from cataloger.job import Hooks, model_ref
+from cataloger.hooks import Hooks
+from cataloger.job import model_ref
 from cataloger.lease import hold_lease
 from cataloger.ledger import ModelRef, SourceRef
 from cataloger.records import Item as ItemRecord
@@ -28,6 +29,9 @@ from cataloger.runs import Run, recorded_run
 from cataloger.sinks.database import DatabaseSink
 
 PAGE = 500
+
+RecalibrationHooks = Hooks[[int]]
+"""Progress is told how many results have been renewed."""
 
 
 @dataclass(slots=True)
@@ -56,7 +60,7 @@ class RecalibrationReport:
         return {"done": self.renewed, **self.as_json()}
 
 
-def recalibrate(database: Database, bundle: Bundle, hooks: Hooks | None = None) -> RecalibrationReport:
+def recalibrate(database: Database, bundle: Bundle, hooks: RecalibrationHooks | None = None) -> RecalibrationReport:
     """Bring the results of a model to the calibration of a bundle of the same weights; run again to go on.
 
     Raises UsageError when no source shows results of these weights.
@@ -87,7 +91,7 @@ class _Work:
     database: Database
     bundle: Bundle
     run: Run
-    hooks: Hooks
+    hooks: RecalibrationHooks
     report: RecalibrationReport
 
     def renew(self, source: SourceRef) -> None:
@@ -104,6 +108,7 @@ class _Work:
                 predictions = [self._renewed(row) for row in page]
                 sink.write(predictions)
                 self._add(predictions)
+                self.hooks.progress(self.report.renewed)
         self.report.sources += 1
 
     def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[Row[Any]]]:

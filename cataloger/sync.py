@@ -12,7 +12,8 @@ from cataloger.db.database import Database, open_database, open_for_planning, op
 from cataloger.db.tables import TableName
 from cataloger.download import Downloader
 from cataloger.fetch import Remote
-from cataloger.job import Hooks, Job
+from cataloger.hooks import Hooks
+from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
@@ -63,7 +64,7 @@ class SyncOptions:
         )
 
 
-def sync(options: SyncOptions, hooks: Hooks | None = None) -> JobReport:
+def sync(options: SyncOptions, hooks: JobHooks | None = None) -> JobReport:
     """Tag what is new or changed in a table. Raises CatalogerError for anything that keeps it from working."""
     job = Job(options.job(), hooks or Hooks())
     categories = read_label_map(options.label_map) if options.label_map else []

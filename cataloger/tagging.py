@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db.database import Database, open_database, open_for_planning
-from cataloger.job import Hooks, Job
+from cataloger.hooks import Hooks
+from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
 from cataloger.relocate import require_not_moved
@@ -56,7 +57,7 @@ class TagOptions:
         )
 
 
-def tag(options: TagOptions, hooks: Hooks | None = None) -> JobReport:
+def tag(options: TagOptions, hooks: JobHooks | None = None) -> JobReport:
     """Tag what the paths name. Raises CatalogerError for anything that keeps the whole run from working."""
     targets = resolve_targets(options.paths)
     sources = [_source(target, options) for target in targets]

@@ -6,8 +6,7 @@ when it is asked for again. An undo is a run, too, and is taken back by counting
 """
 
 import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +22,7 @@ from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.db.tables import TableName, describe
 from cataloger.errors import EditedError, SourceError, UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
 from cataloger.ledger import SourceRef, known_model
 from cataloger.product_results import ProductResults
@@ -38,12 +38,8 @@ NAMED = 20
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the caller takes part. stop: set it to end early. progress: told how many images and products are done."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Callable[[int, int], None] = lambda _done, _total: None
+UndoHooks = Hooks[[int, int]]
+"""Progress is told how many images and products are done, and how many there are."""
 
 
 @dataclass(slots=True)
@@ -108,7 +104,7 @@ class Chain:
     undoes_undo: int | None
 
 
-def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: Hooks | None = None) -> UndoReport:
+def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: UndoHooks | None = None) -> UndoReport:
     """Take a run back. skip_edited: leave cells that people have changed since, instead of refusing.
 
     Raises UsageError for a run that cannot be undone, EditedError when people have changed what it wrote.
@@ -213,7 +209,7 @@ class _Work:
     run: Run
     chain: Chain
     table: ProductTable | None
-    hooks: Hooks
+    hooks: UndoHooks
     report: UndoReport
     total: int = 0
 

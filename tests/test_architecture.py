@@ -17,6 +17,7 @@ FLOORS = (
     ("cataloger.errors", 0),
     ("cataloger.records", 0),
     ("cataloger.options", 0),
+    ("cataloger.hooks", 0),
     ("cataloger.cpus", 0),
     ("cataloger.calibration", 0),
     ("cataloger.signatures", 0),

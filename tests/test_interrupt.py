@@ -29,7 +29,7 @@ from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.job import Hooks
+from cataloger.hooks import Hooks
 from cataloger.tagging import TagOptions, tag
 
 ROOT = Path(__file__).parent.parent

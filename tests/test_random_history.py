@@ -36,7 +36,8 @@ from cataloger.db.database import open_database
 from cataloger.db.models import Base
 from cataloger.db.tables import TableName
 from cataloger.errors import EditedError, UsageError
-from cataloger.job import Hooks, Job
+from cataloger.hooks import Hooks
+from cataloger.job import Job
 from cataloger.job_report import JobOptions
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.records import Failure, Image, Item

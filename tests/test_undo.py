@@ -14,6 +14,7 @@ from cataloger import undo as undos
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Source
 from cataloger.errors import LeaseError, UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import acquire
 from cataloger.ledger import SourceRef, pin_model, register_source
 from cataloger.presence import Presence
@@ -21,7 +22,7 @@ from cataloger.product_results import ProductResults
 from cataloger.run_records import find_run
 from cataloger.runs import open_run
 from cataloger.sinks.database import DatabaseSink
-from cataloger.undo import Hooks, undo
+from cataloger.undo import undo
 
 
 @pytest.fixture
