@@ -8,8 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,24 +18,26 @@ from cataloger.classify.engine import choose_engine
 from cataloger.cpus import available_cpus
 from cataloger.db.database import Database
 from cataloger.decode import DecodePool
-from cataloger.errors import CatalogerError, DatabaseError, SourceError, UsageError
+from cataloger.errors import CatalogerError, SourceError, UsageError
 from cataloger.fetch import Remote, fetch
+from cataloger.hooks import Hooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.lease import hold_lease
 from cataloger.ledger import Ledger, ModelRef, Planned, SourceRef
-from cataloger.pipeline import Control, Parts, RunReport
+from cataloger.pipeline import Parts, RunReport
 from cataloger.pipeline import run as run_pipeline
 from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Image, Item
 from cataloger.revalidate import revalidate
-from cataloger.runs import Run, open_run
+from cataloger.runs import Run, recorded_run
 from cataloger.sinks.database import DatabaseSink
 from cataloger.write_back import WriteBack, WriteCounts, WritePlan
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[RunReport, int | None], None]
+JobHooks = Hooks[[RunReport, int | None]]
+"""Progress is told the report, and the number of all inputs once that is known."""
 
 
 class Source(Protocol):
@@ -71,22 +72,10 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the caller takes part. stop: set it to end early. progress: told the report and the total, once known.
-
-    checkpoint: told the names of the points at which tests kill the process.
-    """
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Progress = lambda _report, _total: None
-    checkpoint: Callable[[str], None] = lambda _: None
-
-
 class Job:
     """One command's work. Made before anything is opened: a wrong model or device is told at once."""
 
-    def __init__(self, options: JobOptions, hooks: Hooks) -> None:
+    def __init__(self, options: JobOptions, hooks: JobHooks) -> None:
         self.options = options
         self.hooks = hooks
         self.report = JobReport(RunReport(), options)
@@ -105,17 +94,18 @@ class Job:
     @contextmanager
     def running(self, database: Database) -> Iterator[Run]:
         """Give the run's row; it is closed whatever happens."""
-        run = open_run(database, command=self.options.command, options=self.options.record, device=self.engine.device)
-        self.report.run_id = run.id
-        try:
+        with recorded_run(database, self.options.command, self.options.record, device=self.engine.device) as run:
+            run.report = self
+            self.report.run_id = run.id
             yield run
-        except BaseException as error:
-            # A database that fails again must not hide why; the next run then closes this one.
-            with suppress(DatabaseError):
-                self._close(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error)
-            raise
-        self.hooks.checkpoint("before_close")
-        self._close(run, "interrupted" if self.interrupted else "done")
+
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold, as plain JSON values."""
+        report = self.report
+        writes = {"write_back": report.writes.as_json()} if report.writes else {}
+        numbers = {"gone": report.gone, "returned": report.returned, "forgotten": report.forgotten}
+        seconds = self.finished().seconds
+        return {**report.run.as_json(), **numbers, **writes, "total_seconds": round(seconds, 3)}
 
     def finished(self) -> JobReport:
         """Return the report with the time that the whole command took."""
@@ -173,9 +163,7 @@ class Job:
             presence.lease = lease
             write_back = WriteBack(write, ref, run.id, model.weights_id) if write else None
             self.report.writes = WriteCounts() if write else None
-            sink = DatabaseSink(
-                database, ref, run.id, model, lease, ledger.recorded, self.hooks.checkpoint, write_back, self._written
-            )
+            sink = DatabaseSink(database, ref, run.id, model, lease, ledger.recorded, write_back, self._written)
             parts = Parts(
                 _planner(ledger, remote),
                 self._decoder(pool, remote),
@@ -193,8 +181,8 @@ class Job:
     def _go_through(self, source: Source, parts: Parts) -> None:
         """Run the pipeline over a source. Raises SourceError when there was nothing in it."""
         before = self._seen()
-        control = Control(self.hooks.stop, self._progress, self.hooks.checkpoint)
-        run_pipeline(source.scan(), parts, self.options.run, control=control, report=self.report.run)
+        hooks = Hooks(self.hooks.stop, self._progress)
+        run_pipeline(source.scan(), parts, self.options.run, hooks=hooks, report=self.report.run)
         found_nothing = self._seen() == before
         self._look_back(source)
         if found_nothing and not self.interrupted:
@@ -273,7 +261,7 @@ class Job:
 
     def _pool(self, bundle: Bundle) -> DecodePool:
         workers = self.options.run.workers or available_cpus()
-        return DecodePool(bundle.preprocess, self.options.limits, workers=workers, loader=self.options.loader)
+        return DecodePool(bundle.preprocess, self.options.limits, workers=workers)
 
     def _progress(self, report: RunReport) -> None:
         self.hooks.progress(report, self._total)
@@ -299,15 +287,6 @@ class Job:
         except CatalogerError:
             return  # the run itself meets the same problem and reports it
         self._total = None if None in counts else sum(count or 0 for count in counts)
-
-    def _close(self, run: Run, outcome: Any, error: BaseException | None = None) -> None:
-        writes = {"write_back": self.report.writes.as_json()} if self.report.writes else {}
-        report = self.report
-        numbers = {"gone": report.gone, "returned": report.returned, "forgotten": report.forgotten}
-        seconds = self.finished().seconds
-        # Only our own errors are known to hold no secret.
-        why = {"error": str(error)} if isinstance(error, CatalogerError) else {}
-        run.close(outcome, {**report.run.as_json(), **numbers, **writes, **why, "total_seconds": round(seconds, 3)})
 
 
 def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item | Failure]], Iterator[Planned]]:

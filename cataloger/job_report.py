@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db.session import redact
-from cataloger.decode import DEFAULT_LOADER
 from cataloger.options import Limits, RunOptions
 from cataloger.pipeline import RunReport
 from cataloger.write_back import WriteCounts
@@ -16,8 +15,7 @@ class JobOptions:
     """What every job needs to know.
 
     command, record: the name of the command and its options as the run's row holds them, without secrets. db: where
-    the results go. model: a bundle's directory, "default", or None for what each source began with. loader: for
-    tests, the decoder of the worker processes.
+    the results go. model: a bundle's directory, "default", or None for what each source began with.
     """
 
     command: str
@@ -28,7 +26,6 @@ class JobOptions:
     output: Path | None = None
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
-    loader: str = DEFAULT_LOADER
 
 
 @dataclass(slots=True)

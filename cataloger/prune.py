@@ -4,10 +4,9 @@ The newest runs stay whole, so that they can be undone and compared. Of each old
 would hold if all newer runs were undone.
 """
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,9 +27,10 @@ from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.errors import UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
 from cataloger.run_records import TAGGING
-from cataloger.runs import close_abandoned, open_run
+from cataloger.runs import recorded_run
 
 PAGE = 1000
 
@@ -59,34 +59,26 @@ class PruneReport:
             "interrupted": self.interrupted,
         }
 
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the caller takes part. stop: set it to end early. progress: told how many rows have been deleted."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Callable[[int], None] = lambda _: None
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold."""
+        return self.as_json()
 
 
-def prune(database: Database, keep: int, hooks: Hooks | None = None) -> PruneReport:
+PruneHooks = Hooks[[int]]
+"""Progress is told how many rows have been deleted."""
+
+
+def prune(database: Database, keep: int, hooks: PruneHooks | None = None) -> PruneReport:
     """End the history before the newest `keep` runs of tag and sync. Run it again after an interruption."""
     if keep < 1:
         raise UsageError(f"--keep must be at least 1, not {keep}")
-    close_abandoned(database)
-    run = open_run(database, command="prune", options={"keep": keep}, device="")
-    report = PruneReport(run.id)
-    done = False
-    try:
-        with ExitStack() as stack:
-            sources = database.run(lambda connection: list(connection.scalars(select(Source.id))), read_only=True)
-            leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
-            old, needed = database.run(lambda connection: divide(connection, keep), read_only=True)
-            if old:
-                _Work(database, leases, old, needed, hooks or Hooks(), report).do()
-        done = True
-    finally:
-        outcome = "interrupted" if report.interrupted else "done" if done else "failed"
-        run.close(outcome, report.as_json())  # type: ignore[arg-type]
+    with recorded_run(database, "prune", {"keep": keep}) as run, ExitStack() as stack:
+        run.report = report = PruneReport(run.id)
+        sources = database.run(lambda connection: list(connection.scalars(select(Source.id))), read_only=True)
+        leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
+        old, needed = database.run(lambda connection: divide(connection, keep), read_only=True)
+        if old:
+            _Work(database, leases, old, needed, hooks or Hooks(), report).do()
     return report
 
 
@@ -122,7 +114,7 @@ class _Work:
     leases: Sequence[Lease]
     runs: Sequence[int]
     needed: Sequence[int]
-    hooks: Hooks
+    hooks: PruneHooks
     report: PruneReport
 
     def do(self) -> None:

@@ -6,7 +6,6 @@ own, so that they can be compared (`runs diff`) and taken back (`runs undo`) lik
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,16 +18,20 @@ from cataloger.classify.base import STORED, Ranking
 from cataloger.db.database import Database
 from cataloger.db.models import TOP_K, Current, Item, Result, Source
 from cataloger.db.paging import paged_source_id, row_pages
-from cataloger.errors import DatabaseError, UsageError
-from cataloger.job import Hooks, model_ref
+from cataloger.errors import UsageError
+from cataloger.hooks import Hooks
+from cataloger.job import model_ref
 from cataloger.lease import hold_lease
 from cataloger.ledger import ModelRef, SourceRef
 from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction
-from cataloger.runs import Run, close_abandoned, open_run
+from cataloger.runs import Run, recorded_run
 from cataloger.sinks.database import DatabaseSink
 
 PAGE = 500
+
+RecalibrationHooks = Hooks[[int]]
+"""Progress is told how many results have been renewed."""
 
 
 @dataclass(slots=True)
@@ -52,27 +55,23 @@ class RecalibrationReport:
         """Return the report as plain JSON values."""
         return {**asdict(replace(self, decisions=Counter())), "decisions": dict(self.decisions)}
 
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold."""
+        return {"done": self.renewed, **self.as_json()}
 
-def recalibrate(database: Database, bundle: Bundle, hooks: Hooks | None = None) -> RecalibrationReport:
+
+def recalibrate(database: Database, bundle: Bundle, hooks: RecalibrationHooks | None = None) -> RecalibrationReport:
     """Bring the results of a model to the calibration of a bundle of the same weights; run again to go on.
 
     Raises UsageError when no source shows results of these weights.
     """
-    close_abandoned(database)
     sources = _sources(database, bundle)
     options = {"model": bundle.title, "calibration_id": bundle.calibration_id, **bundle.calibration.to_json()}
-    run = open_run(database, command="recalibrate", options=options, device="")
-    report = RecalibrationReport(run.id, bundle.title)
-    work = _Work(database, bundle, run, hooks or Hooks(), report)
-    try:
+    with recorded_run(database, "recalibrate", options) as run:
+        run.report = report = RecalibrationReport(run.id, bundle.title)
+        work = _Work(database, bundle, run, hooks or Hooks(), report)
         for source in sources:
             work.renew(source)
-    except BaseException as error:
-        # A database that fails again must not hide why.
-        with suppress(DatabaseError):
-            run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", work.counts())
-        raise
-    run.close("interrupted" if report.interrupted else "done", work.counts())
     return report
 
 
@@ -92,7 +91,7 @@ class _Work:
     database: Database
     bundle: Bundle
     run: Run
-    hooks: Hooks
+    hooks: RecalibrationHooks
     report: RecalibrationReport
 
     def renew(self, source: SourceRef) -> None:
@@ -101,7 +100,7 @@ class _Work:
         with hold_lease(self.database, source.id, self.run.id) as lease:
             ledgers.pin_model(self.database, source, model, self.run.id, recalibrates=True)
             self._count(source)
-            sink = DatabaseSink(self.database, source, self.run.id, model, lease, checkpoint=self.hooks.checkpoint)
+            sink = DatabaseSink(self.database, source, self.run.id, model, lease)
             for page in self._pages(source, model):
                 if self.hooks.stop.is_set():
                     self.report.interrupted = True
@@ -109,11 +108,8 @@ class _Work:
                 predictions = [self._renewed(row) for row in page]
                 sink.write(predictions)
                 self._add(predictions)
+                self.hooks.progress(self.report.renewed)
         self.report.sources += 1
-
-    def counts(self) -> dict[str, Any]:
-        """Return what the run's row holds."""
-        return {"done": self.report.renewed, **self.report.as_json()}
 
     def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[Row[Any]]]:
         """Return results that are to be renewed, in pages by item."""

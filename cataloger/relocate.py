@@ -23,7 +23,7 @@ from cataloger.lease import Lease as HeldLease
 from cataloger.lease import hold_lease
 from cataloger.ledger import digest, find_source, item_of
 from cataloger.run_records import last_table
-from cataloger.runs import open_run
+from cataloger.runs import recorded_run
 from cataloger.sources.names import key_of
 
 SAMPLE = 100
@@ -127,32 +127,26 @@ def move_source(database: Database, old: str, new: str) -> int:
     taken = by_root.get(root)
     if taken is not None and (taken.id == found.id or database.run(_scalar(_items(taken.id)), read_only=True)):
         raise UsageError(f"{root} is a source already, with results of its own: only an unknown name can be taken")
-    run = open_run(database, command="move", options={"old": found.root, "new": root}, device="")
-    outcome: Any = "failed"
-    try:
-        with ExitStack() as stack:
-            ids = [found.id] if taken is None else [found.id, taken.id]
-            leases = [stack.enter_context(hold_lease(database, source_id, run.id)) for source_id in ids]
-            # The items come first: until the source has its new name, the same command goes on after a kill.
-            if found.kind == "folder":
-                _move_items(database, leases[0], found.root, root)
-            elif found.kind == "manifest":
-                _move_items(database, leases[0], str(Path(found.root).parent), str(Path(root).parent))
+    with recorded_run(database, "move", {"old": found.root, "new": root}) as run, ExitStack() as stack:
+        ids = [found.id] if taken is None else [found.id, taken.id]
+        leases = [stack.enter_context(hold_lease(database, source_id, run.id)) for source_id in ids]
+        # The items come first: until the source has its new name, the same command goes on after a kill.
+        if found.kind == "folder":
+            _move_items(database, leases[0], found.root, root)
+        elif found.kind == "manifest":
+            _move_items(database, leases[0], str(Path(found.root).parent), str(Path(root).parent))
 
-            def rename(connection: Connection) -> None:
-                for lease in leases:
-                    lease.check(connection)
-                if taken is not None:
-                    for table in (Lease, RunSource, LabelMap):
-                        connection.execute(delete(table).where(table.source_id == taken.id))
-                    connection.execute(delete(SourceRow).where(SourceRow.id == taken.id))
-                values = {"root": root, "root_hash": digest(root), "name": root}
-                connection.execute(update(SourceRow).where(SourceRow.id == found.id).values(values))
+        def rename(connection: Connection) -> None:
+            for lease in leases:
+                lease.check(connection)
+            if taken is not None:
+                for table in (Lease, RunSource, LabelMap):
+                    connection.execute(delete(table).where(table.source_id == taken.id))
+                connection.execute(delete(SourceRow).where(SourceRow.id == taken.id))
+            values = {"root": root, "root_hash": digest(root), "name": root}
+            connection.execute(update(SourceRow).where(SourceRow.id == found.id).values(values))
 
-            database.run(rename)
-        outcome = "done"
-    finally:
-        run.close(outcome, {})
+        database.run(rename)
     return int(database.run(_scalar(_items(found.id)), read_only=True))
 
 

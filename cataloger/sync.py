@@ -10,10 +10,10 @@ from typing import Any
 from cataloger import ledger as ledgers
 from cataloger.db.database import Database, open_database, open_for_planning, open_source
 from cataloger.db.tables import TableName
-from cataloger.decode import DEFAULT_LOADER
 from cataloger.download import Downloader
 from cataloger.fetch import Remote
-from cataloger.job import Hooks, Job
+from cataloger.hooks import Hooks
+from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
@@ -47,7 +47,6 @@ class SyncOptions:
     web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
-    loader: str = DEFAULT_LOADER
 
     def job(self) -> JobOptions:
         """Return what the job needs to know; URLs with their passwords stay out of the record."""
@@ -62,11 +61,10 @@ class SyncOptions:
             output=self.output,
             run=self.run,
             limits=self.limits,
-            loader=self.loader,
         )
 
 
-def sync(options: SyncOptions, hooks: Hooks | None = None) -> JobReport:
+def sync(options: SyncOptions, hooks: JobHooks | None = None) -> JobReport:
     """Tag what is new or changed in a table. Raises CatalogerError for anything that keeps it from working."""
     job = Job(options.job(), hooks or Hooks())
     categories = read_label_map(options.label_map) if options.label_map else []

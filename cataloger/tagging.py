@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db.database import Database, open_database, open_for_planning
-from cataloger.decode import DEFAULT_LOADER
-from cataloger.job import Hooks, Job
+from cataloger.hooks import Hooks
+from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
 from cataloger.relocate import require_not_moved
@@ -36,7 +36,6 @@ class TagOptions:
     product_column: str | None = None
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
-    loader: str = DEFAULT_LOADER
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as the run's record holds them; the database's URL with its password stays out."""
@@ -55,11 +54,10 @@ class TagOptions:
             output=self.output,
             run=self.run,
             limits=self.limits,
-            loader=self.loader,
         )
 
 
-def tag(options: TagOptions, hooks: Hooks | None = None) -> JobReport:
+def tag(options: TagOptions, hooks: JobHooks | None = None) -> JobReport:
     """Tag what the paths name. Raises CatalogerError for anything that keeps the whole run from working."""
     targets = resolve_targets(options.paths)
     sources = [_source(target, options) for target in targets]

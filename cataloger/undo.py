@@ -6,9 +6,7 @@ when it is asked for again. An undo is a run, too, and is taken back by counting
 """
 
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,13 +21,15 @@ from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.db.tables import TableName, describe
-from cataloger.errors import DatabaseError, EditedError, SourceError, UsageError
+from cataloger.errors import EditedError, SourceError, UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
 from cataloger.ledger import SourceRef, known_model
 from cataloger.product_results import ProductResults
 from cataloger.product_table import ProductTable
 from cataloger.restoring import Look, Restoring
-from cataloger.runs import Run, close_abandoned, open_run
+from cataloger.runs import Run, close_abandoned, recorded_run
+from cataloger.utils import failpoints
 from cataloger.write_back import Journal, WriteCounts, write_cells
 
 PAGE = 500
@@ -38,13 +38,8 @@ NAMED = 20
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the caller takes part. stop: set it to end early. progress: told how many images and products are done."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Callable[[int, int], None] = lambda _done, _total: None
-    checkpoint: Callable[[str], None] = lambda _: None
+UndoHooks = Hooks[[int, int]]
+"""Progress is told how many images and products are done, and how many there are."""
 
 
 @dataclass(slots=True)
@@ -91,6 +86,10 @@ class UndoReport:
             "exit_status": self.exit_status,
         }
 
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold."""
+        return self.as_json()
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -105,28 +104,22 @@ class Chain:
     undoes_undo: int | None
 
 
-def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: Hooks | None = None) -> UndoReport:
+def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: UndoHooks | None = None) -> UndoReport:
     """Take a run back. skip_edited: leave cells that people have changed since, instead of refusing.
 
     Raises UsageError for a run that cannot be undone, EditedError when people have changed what it wrote.
     """
     hooks = hooks or Hooks()
+    # A run that has died counts as ended; nothing else closes it before the chain is looked at.
     close_abandoned(database)
     chain = _chain(database, run_id)
     table = _product_table(database, chain.base)
     if table and not skip_edited:
         _refuse_edited(database, chain, table)
     options = {"run": run_id, "skip_edited": skip_edited}
-    run = open_run(database, command="undo", options=options, device="", undoes=run_id)
-    report = UndoReport(run.id, run_id, chain.undoes_undo)
-    try:
+    with recorded_run(database, "undo", options, undoes=run_id) as run:
+        run.report = report = UndoReport(run.id, run_id, chain.undoes_undo)
         _Work(database, run, chain, table, hooks, report).do()
-    except BaseException as error:
-        # A database that fails again must not hide why.
-        with suppress(DatabaseError):
-            run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", report.as_json())
-        raise
-    run.close("interrupted" if report.interrupted else "done", report.as_json())
     return report
 
 
@@ -216,7 +209,7 @@ class _Work:
     run: Run
     chain: Chain
     table: ProductTable | None
-    hooks: Hooks
+    hooks: UndoHooks
     report: UndoReport
     total: int = 0
 
@@ -290,10 +283,10 @@ class _Work:
                 products.renew_those_of(connection, items)
             if products is None or products.model.weights_id != used:
                 _forget_products(connection, lease.source_id, items, used)
-            self.hooks.checkpoint("before_commit")
+            failpoints.reach("before_commit")
 
         self.database.run(renew)
-        self.hooks.checkpoint("after_commit")
+        failpoints.reach("after_commit")
         self.report.images += len(items)
         self._tell()
 
@@ -310,7 +303,7 @@ class _Work:
             self.report.reasons = (self.report.reasons + counts.reasons)[:NAMED]
             for column, count in counts.written.items():
                 self.report.restored[column] = self.report.restored.get(column, 0) + count
-            self.hooks.checkpoint("after_commit")
+            failpoints.reach("after_commit")
             self._tell()
 
     def _write(
@@ -321,7 +314,7 @@ class _Work:
         look = plan.look(connection, page, lock=True)
         journal = Journal(plan.source_id, self.run.id)
         write_cells(connection, plan.table, journal, look.changes, counts, restores=look.restores)
-        self.hooks.checkpoint("before_commit")
+        failpoints.reach("before_commit")
         return look, counts
 
     def _pages(self, column: Any, query: Select[Any], source_id: int) -> Iterator[list[int]]:

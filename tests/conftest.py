@@ -26,10 +26,18 @@ from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_so
 from cataloger.records import Failure, Item, Prediction
 from cataloger.runs import Run, open_run
 from cataloger.sinks.database import DatabaseSink
+from cataloger.utils import failpoints
 
 NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
 numbers = itertools.count()
+
+
+@pytest.fixture
+def at():
+    """Have something done whenever a failpoint is reached, until the test ends."""
+    yield failpoints.set_action
+    failpoints.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.job import Hooks
+from cataloger.hooks import Hooks
 from cataloger.tagging import TagOptions, tag
 
 ROOT = Path(__file__).parent.parent
@@ -57,9 +57,10 @@ storm = load(ROOT / "benchmarks" / "kill_storm.py")
 # `cataloger ARGUMENTS` that writes every 4 results; `at(point, action)` acts when it gets to a point.
 RIGGED = """
 import os, resource, signal, sys
-from cataloger import job, pipeline, sync, tagging  # before job.Hooks is replaced
+from cataloger import pipeline
 from cataloger.cli.app import main
 from cataloger.db import database, session
+from cataloger.utils import failpoints
 
 pipeline.WRITE_EVERY_RESULTS = 4
 session.BUSY_TIMEOUT = 0.3
@@ -67,14 +68,13 @@ database.PATIENCE = 0.5
 passed = []
 
 def at(point, action):
-    def check(name):
-        passed.append(name)
+    def check():
+        passed.append(point)
         # There is something to lose at the second time; a run closes once.
-        if name == point and passed.count(name) == (1 if point == "before_close" else 2):
+        if len(passed) == (1 if point == "before_close" else 2):
             action()
 
-    hooks = job.Hooks
-    job.Hooks = lambda stop, progress: hooks(stop, progress, check)
+    failpoints.set_action(point, check)
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

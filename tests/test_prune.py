@@ -16,9 +16,10 @@ from cataloger.db.models import Correction
 from cataloger.db.models import Run as RunRow
 from cataloger.diff import compare
 from cataloger.errors import LeaseError, UsageError
+from cataloger.hooks import Hooks
 from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
-from cataloger.prune import Hooks, prune
+from cataloger.prune import prune
 from cataloger.records import Item
 from cataloger.run_records import find_run
 from cataloger.undo import undo
@@ -291,13 +292,14 @@ KILLED = """
 import os, signal, sys
 from cataloger import prune
 from cataloger.db.database import open_database
+from cataloger.hooks import Hooks
 
 def progress(count):
     if count >= 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
 prune.PAGE = 2
-prune.prune(open_database(sys.argv[1]), 2, prune.Hooks(progress=progress))
+prune.prune(open_database(sys.argv[1]), 2, Hooks(progress=progress))
 """
 
 

@@ -36,10 +36,12 @@ from cataloger.db.database import open_database
 from cataloger.db.models import Base
 from cataloger.db.tables import TableName
 from cataloger.errors import EditedError, UsageError
-from cataloger.job import Hooks, Job
+from cataloger.hooks import Hooks
+from cataloger.job import Job
 from cataloger.job_report import JobOptions
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.records import Failure, Image, Item
+from cataloger.utils import failpoints
 from cataloger.write_checks import Answers, WriteCheck
 
 pytestmark = pytest.mark.slow
@@ -139,9 +141,9 @@ class Shop(Job):
         return Image(item, content, pixels, 4, 4)
 
 
-def sync(url, photos, model, options, checkpoint=lambda _: None):
+def sync(url, photos, model, options):
     """Do what `cataloger sync --write category=label_1` does after it has opened everything."""
-    job = Shop(url, photos, model, Hooks(checkpoint=checkpoint))
+    job = Shop(url, photos, model, Hooks())
     with closing(open_database(url)) as database:
         table = TableOptions("products", ("sku",), "photo")
         check = WriteCheck(database, TableName("products"), table, options)
@@ -158,16 +160,17 @@ def killed(action, point, times):
     """Do something in a child that kills itself when it gets to a point so many times; return whether it did."""
     passed = []
 
-    def checkpoint(name):
-        passed.append(name)
-        if passed.count(name) == times and name == point:
+    def check():
+        passed.append(point)
+        if len(passed) == times:
             os.kill(os.getpid(), signal.SIGKILL)
 
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            action(checkpoint)
+            failpoints.set_action(point, check)
+            action()
             status = 0
         finally:
             os._exit(status)
@@ -396,7 +399,7 @@ class History(RuleBasedStateMachine):
     def sync_and_kill(self, model, point, times):
         expected = self.reference.to_do(model)
         photos = Photos(dict(self.reference.photos))
-        was_killed = killed(lambda checkpoint: sync(self.url, photos, model, self.options, checkpoint), point, times)
+        was_killed = killed(lambda: sync(self.url, photos, model, self.options), point, times)
         ((number,),) = self.rows("SELECT MAX(id) FROM cataloger_run")
         query = f"SELECT i.{self.quoted('key')} FROM cataloger_result r JOIN cataloger_item i ON i.id = r.item_id "
         done = [key for (key,) in self.rows(f"{query} WHERE r.run_id = {number}")]
@@ -419,9 +422,9 @@ class History(RuleBasedStateMachine):
         target = self.run_at(place)
 
         def twice():
-            def once(checkpoint):
+            def once():
                 with closing(open_database(self.url)) as database:
-                    undo.undo(database, target, skip_edited=True, hooks=undo.Hooks(checkpoint=checkpoint))
+                    undo.undo(database, target, skip_edited=True)
 
             if killed(once, "after_commit", times):
                 return undo.undo(self.database, target, skip_edited=True).run_id

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from cataloger import recalibrate as recalibrates
 from cataloger import undo
 from cataloger.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
 from cataloger.calibration import Calibration
 from cataloger.db.database import open_database
 from cataloger.errors import UsageError
-from cataloger.job import Hooks
+from cataloger.hooks import Hooks
 from cataloger.recalibrate import recalibrate
 from cataloger.tagging import TagOptions, tag
 
@@ -125,6 +126,15 @@ def test_a_run_that_is_stopped_goes_on_with_the_next(url, photos, strict):
     hooks.stop.set()
     assert run(url, strict, hooks).interrupted
     assert run(url, strict).renewed == 6
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_it_says_how_many_results_are_renewed_so_far(url, photos, strict, monkeypatch):
+    monkeypatch.setattr(recalibrates, "PAGE", 4)
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    told = []
+    run(url, strict, Hooks(progress=told.append))
+    assert told == [4, 6]
 
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
-from cataloger.job import Hooks
+from cataloger import decode
 from cataloger.options import Limits, RunOptions
 from cataloger.tagging import TagOptions, tag
 
@@ -386,14 +386,14 @@ def test_a_file_that_may_not_be_read_fails_alone(photos, tmp_path, clean, as_nob
     assert unchanged(read(db), clean)
 
 
-def test_a_file_that_vanishes_during_the_run_fails_alone(photos, tmp_path, clean):
+def test_a_file_that_vanishes_during_the_run_fails_alone(photos, tmp_path, clean, at):
     for number in range(30):
         (photos / f"x-{number:02}.png").write_bytes(encode(photo()))
     last = photos / "x-29.png"
+    at("after_decode", lambda: last.unlink(missing_ok=True))
     _, rows = tag_into(
         tmp_path / "catalog.db",
         photos,
-        hooks=Hooks(checkpoint=lambda name: last.unlink(missing_ok=True) if name == "after_decode" else None),
         run={"workers": 1, "batch_size": 2},
         limits=Limits(bytes_in_flight=1),  # so that no more than a group is read ahead
     )
@@ -424,25 +424,26 @@ def test_pictures_that_crash_or_hang_their_decoder_fail_alone(photos, tmp_path, 
     expected = {"abort": "decode.crashed", "segfault": "decode.crashed", "sleep": "decode.timeout"}
     for word in expected:
         (photos / f"{word}.png").write_bytes(word.encode())
-    options = {"loader": "faulty_decoder:treacherous", "limits": Limits(decode_timeout=2.0)}
-    report, rows = tag_into(tmp_path / "catalog.db", photos, **options)
+    monkeypatch.setattr(decode, "LOADER", "faulty_decoder:treacherous")
+    report, rows = tag_into(tmp_path / "catalog.db", photos, limits=Limits(decode_timeout=2.0))
     assert {word: rows[f"{word}.png"]["error_code"] for word in expected} == expected
     assert report.run.failed == len(expected)
     assert unchanged(rows, clean)
 
 
-def test_decoders_killed_from_outside_cost_nothing(photos, tmp_path, clean, workers_of):
+def test_decoders_killed_from_outside_cost_nothing(photos, tmp_path, clean, workers_of, at):
     for number in range(30):
         (photos / f"x-{number:02}.png").write_bytes(encode(photo()))
     killed = []
 
-    def kill_all_once(name):
-        if name == "after_decode" and not killed:
+    def kill_all_once():
+        if not killed:
             killed.extend(workers_of(os.getpid()))
             for worker in killed:
                 os.kill(worker, signal.SIGKILL)
 
-    report, rows = tag_into(tmp_path / "catalog.db", photos, hooks=Hooks(checkpoint=kill_all_once))
+    at("after_decode", kill_all_once)
+    report, rows = tag_into(tmp_path / "catalog.db", photos)
     assert len(killed) == 2
     assert (report.run.done, report.run.failed) == (34, 0)
     assert unchanged(rows, clean)

@@ -14,6 +14,7 @@ from cataloger import undo as undos
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Source
 from cataloger.errors import LeaseError, UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import acquire
 from cataloger.ledger import SourceRef, pin_model, register_source
 from cataloger.presence import Presence
@@ -21,7 +22,7 @@ from cataloger.product_results import ProductResults
 from cataloger.run_records import find_run
 from cataloger.runs import open_run
 from cataloger.sinks.database import DatabaseSink
-from cataloger.undo import Hooks, undo
+from cataloger.undo import undo
 
 
 @pytest.fixture
@@ -509,17 +510,19 @@ KILLED = """
 import os, signal, sys
 from cataloger import undo
 from cataloger.db.database import open_database
+from cataloger.utils import failpoints
 
 url, run, point, times = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 undo.PAGE = 2
 passed = []
 
-def checkpoint(name):
-    passed.append(name)
-    if name == point and passed.count(name) == times:
+def check():
+    passed.append(point)
+    if len(passed) == times:
         os.kill(os.getpid(), signal.SIGKILL)
 
-undo.undo(open_database(url), run, hooks=undo.Hooks(checkpoint=checkpoint))
+failpoints.set_action(point, check)
+undo.undo(open_database(url), run)
 """
 
 

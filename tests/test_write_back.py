@@ -80,11 +80,10 @@ class Shop:
     def writer(self, plan):
         return WriteBack(plan, self.world.source, self.world.run.id, self.world.model.weights_id)
 
-    def tag(self, plan, *results, checkpoint=lambda _: None):
+    def tag(self, plan, *results):
         """Record results and write them back; return what became of that."""
         counts = WriteCounts()
-        parts = {"write_back": self.writer(plan), "on_written": counts.add, "checkpoint": checkpoint}
-        replace(self.world.sink, **parts).write(results)
+        replace(self.world.sink, write_back=self.writer(plan), on_written=counts.add).write(results)
         return counts
 
     def seen(self, product="p", label="Dress", confidence=0.75):
@@ -320,13 +319,13 @@ def test_a_row_that_the_table_refuses_costs_no_other(simple):
         simple.execute("DROP FUNCTION no CASCADE")
 
 
-def test_results_and_values_are_written_together_or_not_at_all(simple):
-    def fail(point):
-        if point == "before_commit":
-            raise RuntimeError(point)
+def test_results_and_values_are_written_together_or_not_at_all(simple, at):
+    def fail():
+        raise RuntimeError("before the commit")
 
-    with pytest.raises(RuntimeError):
-        simple.tag(simple.plan(*LABEL), simple.seen("p"), checkpoint=fail)
+    at("before_commit", fail)
+    with pytest.raises(RuntimeError, match="before the commit"):
+        simple.tag(simple.plan(*LABEL), simple.seen("p"))
     assert simple.values()["p"] == "old"
     assert simple.writes() == []
     assert simple.world.rows("SELECT COUNT(*) FROM cataloger_result") == [(0,)]

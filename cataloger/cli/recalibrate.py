@@ -37,7 +37,7 @@ def recalibrate(
     """
     from cataloger.bundle import read_bundle, resolve_bundle_path
     from cataloger.db.database import open_results
-    from cataloger.job import Hooks
+    from cataloger.hooks import Hooks
     from cataloger.recalibrate import recalibrate as run_recalibration
 
     bundle = read_bundle(resolve_bundle_path(model))

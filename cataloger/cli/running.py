@@ -20,16 +20,16 @@ from cataloger.options import DECISIONS
 from cataloger.text import printable
 
 if TYPE_CHECKING:
-    from cataloger.job import Hooks
+    from cataloger.job import JobHooks
     from cataloger.job_report import JobReport
     from cataloger.pipeline import RunReport
 
 
 def watched(
-    work: "Callable[[Hooks], JobReport]", *, progress: bool, quiet: bool, json: bool, profile: Path | None = None
+    work: "Callable[[JobHooks], JobReport]", *, progress: bool, quiet: bool, json: bool, profile: Path | None = None
 ) -> None:
     """Run a job, show how far it is, print its summary; exit with its status. profile: file of its profile."""
-    from cataloger.job import Hooks
+    from cataloger.hooks import Hooks
 
     if profile and not profile.absolute().parent.is_dir():
         raise UsageError(f"--profile {profile}: there is no folder {profile.absolute().parent}")

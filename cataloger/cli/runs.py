@@ -207,7 +207,7 @@ def undo(
     """Take a run back: views and written columns hold again what they would without it. Interrupted, run it again."""
     render.set_up_logging(verbose=0, quiet=quiet)
     from cataloger.db.database import open_results
-    from cataloger.undo import Hooks
+    from cataloger.hooks import Hooks
     from cataloger.undo import undo as undo_run
 
     bar = render.progress_bar(enabled=not (quiet or no_progress))
@@ -262,7 +262,7 @@ def prune(
     What holds now stays, and so does everything that undoing the newest runs would bring back.
     """
     from cataloger.db.database import open_results
-    from cataloger.prune import Hooks
+    from cataloger.hooks import Hooks
     from cataloger.prune import prune as prune_runs
 
     with closing(open_results(db, schema=schema)) as database, stop_on_interrupt() as stop:

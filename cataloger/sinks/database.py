@@ -20,6 +20,7 @@ from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef, digest
 from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
+from cataloger.utils import failpoints
 from cataloger.words import renew_products
 from cataloger.write_back import WriteBack, WriteCounts
 
@@ -30,8 +31,8 @@ TEXT_LIMIT = 500
 class DatabaseSink:
     """Writes the results of one run over one source.
 
-    on_recorded: told what has been committed. checkpoint: told "before_commit" and "after_commit"; for tests.
-    write_back: writes the answers into the shop's table, too; on_written: told what became of that, once committed.
+    on_recorded: told what has been committed. write_back: writes the answers into the shop's table, too; on_written:
+    told what became of that, once committed.
     """
 
     database: Database
@@ -40,7 +41,6 @@ class DatabaseSink:
     model: ModelRef
     lease: Lease
     on_recorded: Callable[[Sequence[Result]], None] = lambda _: None
-    checkpoint: Callable[[str], None] = lambda _: None
     write_back: WriteBack | None = None
     on_written: Callable[[WriteCounts], None] = lambda _: None
 
@@ -54,11 +54,11 @@ class DatabaseSink:
             if next(attempts) > 0 and self._is_recorded(connection, results[0].item):
                 return WriteCounts()
             written = self._record(connection, results)
-            self.checkpoint("before_commit")
+            failpoints.reach("before_commit")
             return written
 
         written = self.database.run(record)
-        self.checkpoint("after_commit")
+        failpoints.reach("after_commit")
         self.on_recorded(results)
         self.on_written(written)
 
