@@ -38,9 +38,11 @@ from sqlalchemy import (
     text,
 )
 
-from cataloger.db.database import Database, open_database
+from cataloger.db.database import Database
 from cataloger.db.models import Current, Item, Result, Source
+from cataloger.db.urls import DatabaseURL
 from cataloger.ledger import digest
+from cataloger.schema import open_database
 
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 CHUNK = 10_000
@@ -90,7 +92,8 @@ def sync(url: str, rows: int, *flags: str) -> Measured:
 def add_rows(url: str, rows: int) -> Measured:
     """Add rows to the table of a size and sync it; then take both back, so that the size stays what it is."""
     names = cycle(sorted(path.name for path in IMAGES.glob("*.png")))
-    database, table = open_database(url), Table(f"products_{rows}", MetaData(), Column("id", Integer))
+    database = open_database(DatabaseURL.parse(url))
+    table = Table(f"products_{rows}", MetaData(), Column("id", Integer))
     try:
         fill_table(database, f"products_{rows}", islice(names, NEW), start=rows)
         with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +140,7 @@ def peak_memory(pid: int) -> int:
 def prepare(url: str, rows: int) -> None:
     """Make the table of a size and its ledger, unless they are there."""
     names = sorted(path.name for path in IMAGES.glob("*.png"))
-    database = open_database(url)
+    database = open_database(DatabaseURL.parse(url))
     try:
         with database.begin() as connection:
             is_there = inspect(connection).has_table(f"products_{rows}")

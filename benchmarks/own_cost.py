@@ -32,6 +32,7 @@ from cataloger.bench import lay_out
 from cataloger.classify import engine
 from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
+from cataloger.db.urls import DatabaseURL
 from cataloger.hooks import Hooks
 from cataloger.memory import reuse_buffers
 from cataloger.options import Limits, PreprocessSpec, RunOptions
@@ -168,7 +169,7 @@ def run(photos: Path, url: str, batch_size: int, note: Any) -> RunReport:
             done = report.attempted
             note(Moment.now(report))
 
-    options = TagOptions((str(photos),), url, run=RunOptions(batch_size=batch_size))
+    options = TagOptions((str(photos),), DatabaseURL.parse(url), run=RunOptions(batch_size=batch_size))
     return tag(options, Hooks(progress=progress)).run
 
 

@@ -29,9 +29,11 @@ from million_rows import IMAGES, chunks, copied, go_on_counting, peak_memory, ru
 from sqlalchemy import Connection, func, insert, select
 
 from cataloger.db.clock import utc_now
-from cataloger.db.database import Database, open_database
+from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Model, Result, Run
+from cataloger.db.urls import DatabaseURL
 from cataloger.ledger import digest
+from cataloger.schema import open_database
 
 RUNS = 3
 PAGES = 10
@@ -61,7 +63,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
     run("db", "upgrade", "--db", arguments.url)
-    database = open_database(arguments.url)
+    database = open_database(DatabaseURL.parse(arguments.url))
     try:
         prepare(database, arguments.url, arguments.rows)
     finally:

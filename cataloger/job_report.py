@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.session import redact
+from cataloger.db.urls import DatabaseURL
 from cataloger.options import Limits, RunOptions
 from cataloger.pipeline import RunReport
 from cataloger.write_back import WriteCounts
@@ -20,7 +20,7 @@ class JobOptions:
 
     command: str
     record: dict[str, Any]
-    db: str
+    db: DatabaseURL
     schema: str | None = None
     model: str | None = None
     output: Path | None = None
@@ -78,7 +78,7 @@ class JobReport:
         """Return the report as plain JSON values."""
         return {
             "run_id": self.run_id,
-            "db": redact(self.options.db),
+            "db": self.options.db.redacted,
             "output": str(self.options.output) if self.options.output else None,
             "dry_run": self.options.run.dry_run,
             **self.run.as_json(),

@@ -48,7 +48,7 @@ class Pictures:
     def __init__(self, database: Database, *, allow_private: bool = False, limits: Limits | None = None) -> None:
         self._database = database
         # Without the schema of our own tables, which are not those of the shop.
-        self._shop = Database(make_engine(database.engine.url))
+        self._shop = Database(make_engine(database.url))
         self._limits = limits or Limits()
         web = WebOptions(allow_private, timeout=TIMEOUT, connect_timeout=CONNECT_TIMEOUT, attempts=ATTEMPTS)
         self._downloader = Downloader(web, self._limits)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cataloger import ledger as ledgers
-from cataloger.db.database import Database, open_database, open_for_planning, open_source
+from cataloger.db.database import Database
 from cataloger.db.tables import TableName
+from cataloger.db.urls import DatabaseURL
 from cataloger.download import Downloader
 from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
@@ -18,6 +19,7 @@ from cataloger.job_report import JobOptions, JobReport
 from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.relocate import require_same_root
+from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
 from cataloger.sources.folder import check_folder
 from cataloger.sources.table import TableSource
@@ -36,9 +38,9 @@ class SyncOptions:
     shop's codes; without it, the one that the source has already. write: columns of the table to write back to.
     """
 
-    db: str
+    db: DatabaseURL
     table: TableOptions
-    ledger_db: str | None = None
+    ledger_db: DatabaseURL | None = None
     schema: str | None = None
     model: str | None = None
     output: Path | None = None

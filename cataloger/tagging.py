@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.database import Database, open_database, open_for_planning
+from cataloger.db.database import Database
+from cataloger.db.urls import DatabaseURL
 from cataloger.hooks import Hooks
 from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
 from cataloger.relocate import require_not_moved
+from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
 from cataloger.sources.folder import FolderSource
 from cataloger.sources.manifest import ManifestSource
@@ -28,7 +30,7 @@ class TagOptions:
     """
 
     paths: tuple[str, ...]
-    db: str = DEFAULT_DB
+    db: DatabaseURL = field(default_factory=lambda: DatabaseURL.parse(DEFAULT_DB))
     schema: str | None = None
     model: str | None = None
     output: Path | None = None

@@ -15,10 +15,11 @@ from sqlalchemy.exc import DBAPIError
 from cataloger.db.cells import UnwritableError, keep, restore
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
+from cataloger.db.driver_errors import driver_message, is_transient
 from cataloger.db.models import TOP_K, CorrectedProduct, ProductCurrent, ProductResult
 from cataloger.db.models import Write as WriteRow
-from cataloger.db.session import passes, words_of
 from cataloger.db.types import storable
+from cataloger.db.urls import DatabaseURL
 from cataloger.label_map import Category
 from cataloger.lease import Lease
 from cataloger.ledger import SourceRef
@@ -358,7 +359,7 @@ def _update(
         with connection.begin_nested():
             table.update(connection, [(change.row, change.new) for change in changes])
     except DBAPIError as error:
-        if passes(error):
+        if is_transient(error):
             raise
     else:
         return changes
@@ -368,9 +369,9 @@ def _update(
             with connection.begin_nested():
                 table.update(connection, [(change.row, change.new)])
         except DBAPIError as error:
-            if passes(error):
+            if is_transient(error):
                 raise
-            _refuse(counts, change, words_of(error, connection.engine.url))
+            _refuse(counts, change, driver_message(error, DatabaseURL(connection.engine.url)))
         else:
             done.append(change)
     return done

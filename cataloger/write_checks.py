@@ -10,8 +10,9 @@ from sqlalchemy.exc import DBAPIError
 
 from cataloger.db.cells import Cell, UnwritableError
 from cataloger.db.database import Database
-from cataloger.db.session import parse_url, passes, server_of, words_of
+from cataloger.db.driver_errors import driver_message, is_transient
 from cataloger.db.tables import TableInfo, TableName, describe
+from cataloger.db.urls import DatabaseURL
 from cataloger.errors import SourceError, UsageError
 from cataloger.label_map import Category
 from cataloger.options import DECISIONS, TableOptions, WriteOptions
@@ -63,12 +64,9 @@ def kind_of(name: str) -> str:
     return name if name in ("top5_json", "decision") else name.rpartition("_")[0]
 
 
-def check_database(shop_url: str, ledger_url: str | None) -> None:
+def check_database(shop: DatabaseURL, ledger: DatabaseURL | None) -> None:
     """Raise UsageError unless the ledger lies in the database of the products: one transaction must hold both."""
-    if ledger_url is None:
-        return
-    shop, ledger = parse_url(shop_url), parse_url(ledger_url)
-    if (shop.get_backend_name(), server_of(shop)) != (ledger.get_backend_name(), server_of(ledger)):
+    if ledger is not None and (shop.backend, shop.server) != (ledger.backend, ledger.server):
         raise UsageError(
             "--write needs cataloger's tables in the database of the products, so that one transaction writes both; "
             "leave out --ledger-db or --write"
@@ -223,9 +221,9 @@ class WriteCheck:
         except UnwritableError as error:
             return str(error)
         except DBAPIError as error:
-            if passes(error):
+            if is_transient(error):
                 raise
-            return words_of(error, self.database.engine.url)
+            return driver_message(error, self.database.url)
         finally:
             savepoint.rollback()
 

@@ -14,12 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import by_url
 import pytest
+from by_url import open_database
 from sqlalchemy import URL, create_engine, make_url, text
 
 from cataloger.corrections import Word, correct
-from cataloger.db import schema as schemas
-from cataloger.db.database import Database, open_database
+from cataloger.db.database import Database
 from cataloger.db.models import Base
 from cataloger.lease import Lease, acquire
 from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_source
@@ -180,7 +181,7 @@ def empty_url(request, tmp_path):
 @pytest.fixture
 def url(empty_url):
     """URL of a database with our tables, on each engine."""
-    schemas.upgrade(empty_url)
+    by_url.upgrade(empty_url)
     return empty_url
 
 
@@ -206,11 +207,11 @@ def module_url(request, tmp_path_factory):
     """URL of one database with our tables for all tests of a module, on each engine."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('module')}/catalog.db"
-        schemas.upgrade(url)
+        by_url.upgrade(url)
         yield url
         return
     with own_database(request.getfixturevalue(f"{request.param}_server")) as url:
-        schemas.upgrade(url)
+        by_url.upgrade(url)
         yield url
 
 

@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select as ready_ones
 
+from by_url import make_engine
 from sqlalchemy import create_engine, inspect, make_url, select, text
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.db.models import Base, Item
-from cataloger.db.session import make_engine
 
 TESTS = Path(__file__).parent
 BYTES = {"sqlite": "BLOB", "postgresql": "BYTEA", "mariadb": "LONGBLOB", "mysql": "LONGBLOB"}

@@ -36,6 +36,7 @@ FLOORS = (
     ("cataloger.network", 1),
     ("cataloger.db", 1),
     ("cataloger.migrations", 2),
+    ("cataloger.schema", 2),
     ("cataloger.words", 2),
     ("cataloger.history", 2),
     ("cataloger.sources", 2),

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from by_url import open_database
 from sqlalchemy import insert
 from typer.testing import CliRunner
 
 from cataloger import presence as presences
 from cataloger.cli.app import app
 from cataloger.db.clock import utc_now
-from cataloger.db.database import open_database
 from cataloger.db.models import Correction, Write
 from cataloger.ledger import SourceRef, digest
 from cataloger.presence import Presence

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from by_url import parsed
 from PIL import Image
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
@@ -390,7 +391,7 @@ def test_the_output_of_an_interrupted_run_keeps_the_images_of_paths_it_did_not_g
     more = tmp_path / "more"
     more.mkdir()
     shutil.copy(photos / "bow-tie.jpg", more / "another.jpg")
-    options = TagOptions((str(photos), str(more)), db=sqlite_url, output=tmp_path / "out.csv")
+    options = TagOptions((str(photos), str(more)), db=parsed(sqlite_url), output=tmp_path / "out.csv")
     tag(options)
     complete = read_output(tmp_path / "out.csv")
     hooks = Hooks()

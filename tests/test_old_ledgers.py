@@ -4,8 +4,7 @@ import csv
 import json
 
 import pytest
-
-from cataloger.db import schema as schemas
+from by_url import current
 
 VIEWS = ("image_top5", "image_labels", "image_codes", "product_top5", "product_images")
 LAST_WRITE = 14  # the run that wrote back last, made when the place was kept in its options alone
@@ -45,7 +44,7 @@ def assert_holds(expected, found):
 
 def test_dump_has_the_tables_of_its_version(empty_url, tmp_path, load_old_ledger):
     load_old_ledger(empty_url, tmp_path)
-    assert schemas.current(empty_url) == "0008"
+    assert current(empty_url) == "0008"
 
 
 def test_views_and_table_show_what_they_did(old_ledger):

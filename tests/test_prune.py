@@ -291,15 +291,16 @@ def test_history_is_pruned_page_by_page_and_goes_on_after_an_interruption(world,
 KILLED = """
 import os, signal, sys
 from cataloger import prune
-from cataloger.db.database import open_database
 from cataloger.hooks import Hooks
+from cataloger.db.urls import DatabaseURL
+from cataloger.schema import open_database
 
 def progress(count):
     if count >= 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
 prune.PAGE = 2
-prune.prune(open_database(sys.argv[1]), 2, Hooks(progress=progress))
+prune.prune(open_database(DatabaseURL.parse(sys.argv[1])), 2, Hooks(progress=progress))
 """
 
 

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from by_url import open_database, parsed
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -32,7 +33,6 @@ from cataloger import job as jobs
 from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
 from cataloger.calibration import Calibration
 from cataloger.classify.base import Scores
-from cataloger.db.database import open_database
 from cataloger.db.models import Base
 from cataloger.db.tables import TableName
 from cataloger.errors import EditedError, UsageError
@@ -105,7 +105,7 @@ class Shop(Job):
     """The real job, with photos and a model of our own."""
 
     def __init__(self, url, photos, model, hooks):
-        super().__init__(JobOptions("sync", {}, url, run=RunOptions()), hooks)
+        super().__init__(JobOptions("sync", {}, parsed(url), run=RunOptions()), hooks)
         self.photos = photos
         self.engine = SimpleNamespace(device="cpu", open=Classifier, batch_size=2)
         self.default = SimpleNamespace(

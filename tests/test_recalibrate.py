@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from by_url import open_database, parsed
 from sqlalchemy import text
 
 from cataloger import recalibrate as recalibrates
 from cataloger import undo
 from cataloger.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
 from cataloger.calibration import Calibration
-from cataloger.db.database import open_database
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
 from cataloger.recalibrate import recalibrate
@@ -52,7 +52,9 @@ def strict(tmp_path):
 
 
 def tagged(url, photos, bundle):
-    options = TagOptions((str(photos / "list.csv"),), db=url, model=str(bundle.path), product_column="product")
+    options = TagOptions(
+        (str(photos / "list.csv"),), db=parsed(url), model=str(bundle.path), product_column="product"
+    )
     return tag(options)
 
 

@@ -6,10 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from by_url import open_database, parsed
 
 from cataloger import job, prune, recalibrate, relocate, undo
 from cataloger.bundle import default_bundle_path, read_bundle
-from cataloger.db.database import open_database
 from cataloger.errors import SourceError
 from cataloger.options import TableOptions
 from cataloger.sync import SyncOptions, sync
@@ -60,11 +60,11 @@ def catalog(url, photos, make_world, make, query):
 
 
 def tag_folder(world, url, photos):
-    tag(TagOptions((str(photos),), db=url))
+    tag(TagOptions((str(photos),), db=parsed(url)))
 
 
 def sync_table(world, url, photos):
-    sync(SyncOptions(url, TableOptions("products", ("sku",), "photo", photos)))
+    sync(SyncOptions(parsed(url), TableOptions("products", ("sku",), "photo", photos)))
 
 
 def undo_run(world, url, photos):

@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from by_url import open_database
 from sqlalchemy import create_engine, select, text
 from typer.testing import CliRunner
 
 from cataloger import relocate
 from cataloger.cli.app import app
-from cataloger.db.database import open_database
 from cataloger.db.models import Item, Source
 from cataloger.errors import LeaseError, UsageError
 from cataloger.lease import acquire

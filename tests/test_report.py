@@ -6,11 +6,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from by_url import open_database
 from sqlalchemy import insert, select
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.db.database import open_database
 from cataloger.db.models import Current, Item, Result
 from cataloger.errors import UsageError
 from cataloger.ledger import digest

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from by_url import parsed
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
@@ -182,7 +183,7 @@ def write_all(folder):
 def tag_into(db, *paths, hooks=None, **options):
     """Tag and return the report and the rows by key."""
     run = RunOptions(**options.pop("run", {"workers": 2}))
-    report = tag(TagOptions(tuple(map(str, paths)), db=f"sqlite:///{db}", run=run, **options), hooks)
+    report = tag(TagOptions(tuple(map(str, paths)), db=parsed(f"sqlite:///{db}"), run=run, **options), hooks)
     return report, read(db)
 
 
@@ -343,8 +344,9 @@ def test_a_manifest_may_name_anything(photos, tmp_path, clean):
 
 MEASURE = """
 import json, resource, sys
+from cataloger.db.urls import DatabaseURL
 from cataloger.tagging import TagOptions, tag
-report = tag(TagOptions((sys.argv[1],), db="sqlite:///" + sys.argv[2]))
+report = tag(TagOptions((sys.argv[1],), db=DatabaseURL.parse("sqlite:///" + sys.argv[2])))
 usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps([report.run.failures, usage.ru_maxrss // 1024, usage.ru_utime + usage.ru_stime]))
 """
@@ -372,8 +374,9 @@ def test_a_bomb_is_refused_without_being_decoded(photos, tmp_path, clean):
 
 
 UNREADABLE = """
+from cataloger.db.urls import DatabaseURL
 from cataloger.tagging import TagOptions, tag
-print(tag(TagOptions(({photos!r},), db="sqlite:///{db}")).run.failures)
+print(tag(TagOptions(({photos!r},), db=DatabaseURL.parse("sqlite:///{db}"))).run.failures)
 """
 
 

@@ -3,19 +3,20 @@
 from contextlib import closing, contextmanager
 
 import pytest
+from by_url import open_database, open_source, parsed
 from PIL import Image
 from sqlalchemy import event, select, text
 
 from cataloger import presence as presences
 from cataloger import prune as prunes
 from cataloger.classify import engine
-from cataloger.db import database as databases
-from cataloger.db.database import make_engine, open_source
+from cataloger.db import session
 from cataloger.db.models import Item
 from cataloger.forget import forget_items
 from cataloger.options import RunOptions, TableOptions
 from cataloger.presence import Presence
 from cataloger.prune import prune
+from cataloger.schema import open as opening
 from cataloger.sources import table as tables
 from cataloger.sources.table import TableSource
 from cataloger.sync import SyncOptions, sync
@@ -126,14 +127,14 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
             return super().scores(pixels)
 
     def remembered(*arguments, **options):
-        engines.append(make_engine(*arguments, **options))
+        engines.append(session.make_engine(*arguments, **options))
         return engines[-1]
 
     monkeypatch.setattr(engine, "OnnxClassifier", Watching)
-    monkeypatch.setattr(databases, "make_engine", remembered)
+    monkeypatch.setattr(opening, "make_engine", remembered)
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     source = TableOptions(table="products", ids=("id",), image="photo")
-    assert sync(SyncOptions(shop, source, run=RunOptions(batch_size=25))).run.done == 25
+    assert sync(SyncOptions(parsed(shop), source, run=RunOptions(batch_size=25))).run.done == 25
     assert held == [[0, 0]]
 
 
@@ -164,7 +165,7 @@ def test_a_batch_costs_the_same_however_much_is_known(tmp_path, make, make_world
     def good(number):
         return make.good(f"{number}.jpg", product_key=f"P{number // 2}" if products else None)
 
-    with closing(databases.open_database(f"sqlite:///{tmp_path}/a.db")) as database:
+    with closing(open_database(f"sqlite:///{tmp_path}/a.db")) as database:
         world = make_world(database)
         for known in (256, 6400):
             for start in range(0, known, 256):
@@ -182,7 +183,7 @@ def test_a_batch_costs_the_same_however_much_is_known(tmp_path, make, make_world
 def test_deleting_images_costs_the_same_however_many_stay(tmp_path, make, make_world, products):
     """Of each result that goes, the database asks what still points to it; without an index it reads all pointers."""
     work = []
-    with closing(databases.open_database(f"sqlite:///{tmp_path}/a.db")) as database:
+    with closing(open_database(f"sqlite:///{tmp_path}/a.db")) as database:
         world = make_world(database)
         for known in (256, 6400):
             for start in range(0, known, 256):
@@ -201,7 +202,7 @@ def test_deleting_images_costs_the_same_however_many_stay(tmp_path, make, make_w
 def test_a_page_of_what_has_gone_costs_the_same_however_many_there_are(tmp_path, make, make_world, monkeypatch):
     monkeypatch.setattr(presences, "PAGE", 256)
     work = []
-    with closing(databases.open_database(f"sqlite:///{tmp_path}/a.db")) as database:
+    with closing(open_database(f"sqlite:///{tmp_path}/a.db")) as database:
         world = make_world(database)
         for known in (512, 6400):
             for start in range(0, known, 256):
@@ -218,7 +219,7 @@ def test_ending_history_costs_the_same_for_each_image_however_many_there_are(tmp
     monkeypatch.setattr(prunes, "PAGE", 64)
     work = []
     for known in (256, 2560):
-        with closing(databases.open_database(f"sqlite:///{tmp_path}/{known}.db")) as database:
+        with closing(open_database(f"sqlite:///{tmp_path}/{known}.db")) as database:
             world = make_world(database)
             for _ in range(4):
                 for start in range(0, known, 256):
@@ -235,7 +236,7 @@ def test_ending_history_costs_the_same_for_each_image_however_many_there_are(tmp
 
 
 def test_many_small_runs_are_pruned_in_few_transactions(tmp_path, make, make_world):
-    with closing(databases.open_database(f"sqlite:///{tmp_path}/x.db")) as database:
+    with closing(open_database(f"sqlite:///{tmp_path}/x.db")) as database:
         world = make_world(database)
         for run in range(40):
             world.sink.write([make.good(f"{n}.jpg", product_key=f"P{n}") for n in range(run % 5, run % 5 + 3)])

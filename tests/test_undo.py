@@ -509,8 +509,9 @@ def test_an_interrupted_undo_goes_on_where_it_was_asked_to_stop(past, make, monk
 KILLED = """
 import os, signal, sys
 from cataloger import undo
-from cataloger.db.database import open_database
 from cataloger.utils import failpoints
+from cataloger.db.urls import DatabaseURL
+from cataloger.schema import open_database
 
 url, run, point, times = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 undo.PAGE = 2
@@ -522,7 +523,7 @@ def check():
         os.kill(os.getpid(), signal.SIGKILL)
 
 failpoints.set_action(point, check)
-undo.undo(open_database(url), run)
+undo.undo(open_database(DatabaseURL.parse(url)), run)
 """
 
 

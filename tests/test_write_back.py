@@ -5,13 +5,13 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from by_url import open_database, parsed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from cataloger import product_table, write_back
 from cataloger.db.cells import restore
-from cataloger.db.database import open_database
 from cataloger.db.models import Write
 from cataloger.db.tables import TableName
 from cataloger.errors import UsageError
@@ -442,9 +442,9 @@ def test_what_is_read_is_not_written(simple, column):
 
 def test_another_database_is_refused():
     with pytest.raises(UsageError, match="leave out --ledger-db or --write"):
-        check_database("sqlite:///shop.db", "sqlite:///other.db")
-    check_database("sqlite:///shop.db", "sqlite:///./shop.db")
-    check_database("postgresql://a@db/shop", "postgresql+psycopg://b@db/shop")
+        check_database(parsed("sqlite:///shop.db"), parsed("sqlite:///other.db"))
+    check_database(parsed("sqlite:///shop.db"), parsed("sqlite:///./shop.db"))
+    check_database(parsed("postgresql://a@db/shop"), parsed("postgresql+psycopg://b@db/shop"))
 
 
 def test_columns_are_added_if_asked(simple):
@@ -483,7 +483,8 @@ def test_many_products_are_read_by_key_in_one_statement(simple):
 def test_the_tables_of_cataloger_may_lie_in_a_schema_of_their_own(simple):
     if simple.engine == "postgresql":
         url = simple.world.database.engine.url.render_as_string(hide_password=False)
-        from cataloger.db.schema import upgrade
+        from by_url import upgrade
+
         from cataloger.write_checks import qualified
 
         upgrade(url, schema="tags")

@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from cataloger.db.database import Database, open_results
+from cataloger.db.database import Database
 from cataloger.db.held import SEEN, with_seen, with_words
 from cataloger.db.models import Correction, Item
 from cataloger.db.paging import row_pages
+from cataloger.schema import open_results
 from cataloger.sources.names import name_of
 from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem
@@ -39,7 +40,8 @@ def read_corrections(options: DataOptions) -> Spoken:
     Of words on one file, which several sources may have, the latest counts. Raises DatabaseError.
     """
     problems: list[Problem] = []
-    with closing(open_results(str(options.db), schema=options.schema)) as database:
+    assert options.db is not None
+    with closing(open_results(options.db, schema=options.schema)) as database:
         latest = _latest(database, problems)
     groups = ("",) * len(options.report_by)
     examples = [

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult
 
-from cataloger.db.database import open_source
 from cataloger.errors import UsageError
+from cataloger.schema import open_source
 from cataloger.sources.locations import RELATIVE_PATH, locate
 from cataloger.sources.locations import Problem as Unusable
 from cataloger.sources.names import key_of
@@ -31,7 +31,8 @@ def read_query(options: DataOptions) -> tuple[list[Example], list[Problem]]:
     the password is in neither.
     """
     query = one_select(str(options.query))
-    database = open_source(str(options.db))
+    assert options.db is not None
+    database = open_source(options.db)
     root = None if options.images is None else os.fsencode(os.path.normpath(options.images.absolute()))
     try:
         with database.read() as connection:

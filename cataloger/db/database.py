@@ -1,4 +1,4 @@
-"""An open database whose tables fit this version."""
+"""An open database: short transactions, reads, and patience while it cannot be used."""
 
 import itertools
 import logging
@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Row
 
-from cataloger.db import schema as schemas
-from cataloger.db.session import connect, connected, is_new_sqlite_file, make_engine, redact
-from cataloger.errors import DatabaseError, SchemaError, UnavailableError
+from cataloger.db.session import connect
+from cataloger.db.urls import DatabaseURL
+from cataloger.errors import UnavailableError
 
 PATIENCE = 120.0
 LONGEST_PAUSE = 5.0
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Database:
-    """An open database whose tables have been checked. Usable from any thread.
+    """An open database. Usable from any thread.
 
     patience: seconds in a row that `run` waits for it while it cannot be used; None: PATIENCE.
     """
@@ -34,9 +34,14 @@ class Database:
         self._reader = engine.execution_options(cataloger_read_only=True, **options)
 
     @property
+    def url(self) -> DatabaseURL:
+        """Where it is."""
+        return DatabaseURL(self.engine.url)
+
+    @property
     def name(self) -> str:
         """The URL without password, for people."""
-        return redact(self.engine.url)
+        return self.url.redacted
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -77,55 +82,6 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-
-def open_database(url: str, *, schema: str | None = None) -> Database:
-    """Open a database; a SQLite file that does not exist is created with its tables.
-
-    Raises SchemaError when tables are missing, older or newer; DatabaseError when it cannot be used.
-    """
-    if is_new_sqlite_file(url):
-        schemas.upgrade(url, schema=schema)
-    engine = make_engine(url, schema=schema)
-    revision = schemas.current_of(engine)
-    hint = f"--db '{redact(url)}'" + (f" --schema {schema}" if schema else "")
-    if revision is None:
-        raise SchemaError(f"{redact(url)} has no tables of cataloger: run `cataloger db upgrade {hint}`")
-    if revision != schemas.HEAD:
-        schemas.refuse_newer(revision, url)
-        raise SchemaError(
-            f"the tables in {redact(url)} are older than this version: run `cataloger db upgrade {hint}`"
-        )
-    return Database(engine)
-
-
-def open_for_planning(url: str, *, schema: str | None = None) -> Database | None:
-    """Open a database that is only looked at; None where there are no tables of cataloger yet."""
-    if is_new_sqlite_file(url) or schemas.current(url, schema=schema) is None:
-        return None
-    return open_database(url, schema=schema)
-
-
-def open_results(url: str, *, schema: str | None = None) -> Database:
-    """Open a database that has results; nothing is created. Raises DatabaseError."""
-    database = open_for_planning(url, schema=schema)
-    if database is None:
-        why = ": there is no such file, or it is empty" if is_new_sqlite_file(url) else ""
-        raise DatabaseError(f"{redact(url)} has no results of cataloger{why}; name another database, or tag first")
-    return database
-
-
-def open_source(url: str) -> Database:
-    """Open the shop's own database to read from: no tables of ours are needed there, and nothing is created.
-
-    Raises DatabaseError at once, without the patience of `Database.run`: a wrong address is no outage. No transaction
-    is begun: on SQLite it would wait for a lock of others that a reader gets past, or has the patience for.
-    """
-    if is_new_sqlite_file(url):
-        raise DatabaseError(f"{redact(url)} does not exist or is empty: there is no table to read")
-    engine = make_engine(url)
-    connected(engine).close()
-    return Database(engine)
 
 
 def _pauses() -> Iterator[float]:

@@ -9,7 +9,6 @@ from sqlalchemy import Row, Select, case, func, null, select
 
 from cataloger import versions
 from cataloger.db.database import Database
-from cataloger.db.session import server_of
 from cataloger.errors import DatabaseError, ImageError, SourceError, UnavailableError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
@@ -58,7 +57,7 @@ class TableSource:
         """Identity of the source: its given name, or the server, table and column; never a user or a password."""
         if self.options.name:
             return self.options.name
-        return f"{server_of(self.database.engine.url)}/{self.layout.name}#{self.options.image}"
+        return f"{self.database.url.server}/{self.layout.name}#{self.options.image}"
 
     @property
     def is_complete(self) -> bool:

@@ -82,15 +82,16 @@ def test_the_ledger_is_told_after_the_commit(world, make):
 
 KILLED = """if True:
     import json, os, signal, sys
-    from cataloger.db.database import open_database
+    from cataloger.db.urls import DatabaseURL
     from cataloger.lease import Lease
     from cataloger.ledger import ModelRef, SourceRef
     from cataloger.records import Item, Prediction
+    from cataloger.schema import open_database
     from cataloger.sinks.database import DatabaseSink
     from cataloger.utils import failpoints
 
     url, source, run, fence, model = json.loads(sys.argv[1])
-    database = open_database(url)
+    database = open_database(DatabaseURL.parse(url))
     sink = DatabaseSink(
         database, SourceRef(source, "/photos"), run, ModelRef(*model), Lease(database, source, fence),
     )

@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from by_url import open_database
 from sqlalchemy import text
 
-from cataloger.db.database import open_database
 from cataloger.db.views import IMAGE_COLUMNS
 from cataloger.errors import DatabaseError, MissingExtraError, OutputError, UsageError
 from cataloger.ledger import register_source

@@ -6,6 +6,7 @@ import uuid
 from contextlib import closing
 
 import pytest
+from by_url import open_source
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
@@ -20,7 +21,6 @@ from sqlalchemy import (
 )
 from sqlalchemy import types as sql
 
-from cataloger.db.database import open_source
 from cataloger.errors import DatabaseError, ImageError, SourceError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Failure
