@@ -8,7 +8,7 @@ import csv
 import difflib
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -124,14 +124,14 @@ class _Import:
         self._sources = {name: row.id for row in rows for name in (row.name, row.root)}
         self._lookup = Lookup(database, set(self._sources.values()) if self._source is None else {self._source})
         self._labels = set(labels_in_use(database, self._source))
-        self._started = self._read(utc_now)
+        self._started = self._database.fetch(utc_now)
         self._spoken_of = _Ids()
         self._nearest = cache(self._find_nearest)
 
     def take(self, page: Sequence[WordRow]) -> None:
         """Record what a page of rows says."""
         known = [(said, item_id) for said, item_id in self._identified(page) if self._is_known_label(said)]
-        holding = self._read(lambda connection: _holding(connection, [item_id for _, item_id in known]))
+        holding = self._database.fetch(_holding, [item_id for _, item_id in known])
         words: dict[int, Word] = {}
         lines: dict[int, WordRow] = {}
         for said, item_id in known:
@@ -150,9 +150,6 @@ class _Import:
                     f"{outcome.by} has just said {outcome.label or outcome.verdict}" if outcome.by else "it has gone"
                 )
                 self._report.note(said.line, "conflict", f"{said.place}: {text}")
-
-    def _read(self, action: Callable[[Connection], Any]) -> Any:
-        return self._database.run(action, read_only=True)
 
     def _identified(self, page: Sequence[WordRow]) -> Iterator[tuple[WordRow, int]]:
         """Yield the rows that are about one image, and its id."""

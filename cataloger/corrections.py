@@ -68,13 +68,13 @@ def correct(database: Database, words: Sequence[Word], author: str) -> list[Outc
     outcomes: list[Outcome] = []
     name = storable(author)[:LONGEST]
     for page in _pages([_cleaned(word) for word in words]):
-        outcomes += database.run(lambda connection: _record(connection, page, name))  # noqa: B023 (run at once)
+        outcomes += database.write(_record, page, name)
     return outcomes
 
 
 def labels_in_use(database: Database, source_id: int | None = None) -> list[str]:
     """Return the labels that can be said: of the models of one source or all, and those that people have said."""
-    return database.run(lambda connection: _labels(connection, source_id), read_only=True)
+    return database.fetch(_labels, source_id)
 
 
 def _labels(connection: Connection, source_id: int | None) -> list[str]:

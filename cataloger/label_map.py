@@ -69,16 +69,17 @@ def load_label_map(database: Database, source_id: int) -> list[Category]:
 
 def store_label_map(database: Database, source_id: int, categories: Sequence[Category]) -> None:
     """Make a map the one of a source, in place of any other."""
-    rows = [
+    rows: list[dict[str, object]] = [
         {"source_id": source_id, "label": each.label, "code": each.code, "name": each.name, "parent": each.parent}
         for each in categories
     ]
 
-    def replace(connection: Connection) -> None:
-        connection.execute(delete(LabelMapRow).where(LabelMapRow.source_id == source_id))
-        connection.execute(insert(LabelMapRow), rows)
+    database.write(_replace, source_id, rows)
 
-    database.run(replace)
+
+def _replace(connection: Connection, source_id: int, rows: list[dict[str, object]]) -> None:
+    connection.execute(delete(LabelMapRow).where(LabelMapRow.source_id == source_id))
+    connection.execute(insert(LabelMapRow), rows)
 
 
 def _category(path: Path, line: int, row: dict[str, str | None]) -> Category:

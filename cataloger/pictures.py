@@ -72,7 +72,7 @@ class Pictures:
         Codes: those of `cataloger.fetch` and `cataloger.download`; source.unknown_item; source.outside_root;
         source.not_in_database for bytes in a table that this database does not have as the last sync described it.
         """
-        row = self._database.run(lambda connection: _find(connection, item_id), read_only=True)
+        row = self._database.fetch(_find, item_id)
         if row is None:
             return Failure(Item(str(item_id), "", ""), UNKNOWN_ITEM, "there is no such image")
         item = Item(row.key, row.uri, "", product_key=row.product_key)
@@ -113,7 +113,7 @@ class Pictures:
     def _table(self, source_id: int) -> "_Table":
         with self._lock:
             if source_id not in self._tables:
-                recorded = self._database.run(lambda connection: last_table(connection, source_id), read_only=True)
+                recorded = self._database.fetch(last_table, source_id)
                 self._tables[source_id] = _Table(recorded)
             return self._tables[source_id]
 

@@ -38,7 +38,7 @@ class Presence:
         self._returned: list[int] = []
         # What this run itself adds has a higher id and is there for certain.
         highest = select(func.max(Item.id)).where(Item.source_id == source.id)
-        self._highest = database.run(lambda connection: connection.scalar(highest), read_only=True) or 0
+        self._highest = database.scalar(highest) or 0
 
     def see(self, item_id: int, is_gone: bool, /) -> bool:
         """Note that the scan met an item; return whether it had before. is_gone: it is not in the views now."""
@@ -78,7 +78,7 @@ class Presence:
         for page in self._pages(self._of_source() & Item.gone_run_id.is_not(None), FORGET_PAGE):
             # SQLite's LIKE does not tell large letters from small ones.
             ids = [row.id for row in page if row.key.startswith(self._source.prefix)]
-            self._write(partial(forget_items, source_id=self._source.id, ids=ids))
+            self._database.write(self._with_lease, partial(forget_items, source_id=self._source.id, ids=ids))
             count += len(ids)
         return count
 
@@ -88,15 +88,12 @@ class Presence:
             if self._on_moved:
                 self._on_moved(connection, ids)
 
-        self._write(mark)
+        self._database.write(self._with_lease, mark)
 
-    def _write(self, action: Callable[[Connection], None]) -> None:
-        def act(connection: Connection) -> None:
-            if self.lease:
-                self.lease.check(connection)
-            action(connection)
-
-        self._database.run(act)
+    def _with_lease(self, connection: Connection, action: Callable[[Connection], None]) -> None:
+        if self.lease:
+            self.lease.check(connection)
+        action(connection)
 
     def _missing(self) -> Iterator[list[int]]:
         if not self._source.prefix and self._count_present() == self._seen:
@@ -114,7 +111,7 @@ class Presence:
 
     def _count_present(self) -> int:
         query = select(func.count()).select_from(Item).where(self._present())
-        return self._database.run(lambda connection: connection.scalar(query), read_only=True) or 0
+        return self._database.scalar(query) or 0
 
     def _pages(self, condition: ColumnElement[bool], size: int) -> Iterator[Sequence[Row[Any]]]:
         columns: tuple[Any, ...] = (Item.id, Item.key)

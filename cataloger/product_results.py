@@ -55,7 +55,7 @@ class ProductResults:
         images = items.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))
         answers = select(ProductCurrent.product_hash).where(ProductCurrent.source_id == self._source.id)
         query = select(exists(images) & ~exists(answers.where(self._of_model(ProductCurrent))))
-        return bool(database.run(lambda connection: connection.scalar(query), read_only=True))
+        return bool(database.scalar(query))
 
     def renew_all(self, database: Database, lease: Lease) -> None:
         """Answer anew for all products of the source: those of a model that was not shown were not kept up."""
@@ -78,12 +78,11 @@ class ProductResults:
     def _renew_found(self, database: Database, lease: Lease, query: Select[Any]) -> None:
         mine = query.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))
         for page in value_pages(database, mine, Item.product_hash, PAGE):
+            database.write(self._renew_page, lease, page)
 
-            def renew(connection: Connection) -> None:
-                lease.check(connection)
-                self._renew(connection, page)  # noqa: B023 (run at once)
-
-            database.run(renew)
+    def _renew_page(self, connection: Connection, lease: Lease, products: list[str]) -> None:
+        lease.check(connection)
+        self._renew(connection, products)
 
     def _renew(self, connection: Connection, products: list[str]) -> None:
         images = self._images(connection, products)

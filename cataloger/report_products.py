@@ -6,7 +6,6 @@ product, an image disagrees if another category was said of it, or if the model 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -80,8 +79,7 @@ def disagreements(answers: Answers) -> tuple[int, list[Disagreement]]:
     for origin in answers.origins:
         left = PRODUCTS - len(found)
         if isinstance(answers, HeldAnswers):
-            find = partial(_held, answers=answers, origin=origin, count=left)
-            count, some = answers.database.run(find, read_only=True)
+            count, some = answers.database.fetch(_held, answers, origin, left)
         else:
             count, some = _found(answers, origin, left)
         total += count

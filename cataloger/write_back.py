@@ -167,30 +167,20 @@ class WriteBack:
         counts = WriteCounts()
         for answers in self._pages(database):
             seen = WriteCounts()
-            changes = database.run(
-                lambda connection: self._changes(connection, answers, seen, lock=False),  # noqa: B023 (run at once)
-                read_only=True,
-            )
-            if not changes:
-                counts.add(seen)
-                continue
-
-            def write(connection: Connection) -> WriteCounts:
-                lease.check(connection)
-                return self.write(connection, [row.product_hash for row in answers])  # noqa: B023 (run at once)
-
-            counts.add(database.run(write))
+            if database.fetch(self._changes, answers, seen, lock=False):
+                seen = database.write(self._write_page, lease, [row.product_hash for row in answers])
+            counts.add(seen)
         return counts
+
+    def _write_page(self, connection: Connection, lease: Lease, products: Collection[str]) -> WriteCounts:
+        lease.check(connection)
+        return self.write(connection, products)
 
     def preview(self, database: Database) -> WriteCounts:
         """Count what `settle` would write, and write nothing."""
         counts = WriteCounts()
         for answers in self._pages(database):
-            changes = database.run(
-                lambda connection: self._changes(connection, answers, counts, lock=False),  # noqa: B023 (run at once)
-                read_only=True,
-            )
-            for change in changes:
+            for change in database.fetch(self._changes, answers, counts, lock=False):
                 counts.add(WriteCounts(dict.fromkeys(change.new, 1)))
         return counts
 
@@ -199,14 +189,10 @@ class WriteBack:
         return Journal(self._source.id, self._run_id)
 
     def _pages(self, database: Database) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
-        last = ""
-        while rows := database.run(lambda connection: self._page(connection, last), read_only=True):  # noqa: B023
+        last, page = "", self._query().order_by(ProductCurrent.product_hash).limit(SETTLE_PAGE)
+        while rows := database.rows(page.where(ProductCurrent.product_hash > last)):
             yield rows
             last = rows[-1].product_hash
-
-    def _page(self, connection: Connection, last: str) -> Sequence[Row[*tuple[Any, ...]]]:
-        query = self._query().where(ProductCurrent.product_hash > last).order_by(ProductCurrent.product_hash)
-        return connection.execute(query.limit(SETTLE_PAGE)).all()
 
     def _answers(self, connection: Connection, products: list[str]) -> Sequence[Row[*tuple[Any, ...]]]:
         return connection.execute(self._query().where(ProductCurrent.product_hash.in_(products))).all()

@@ -1,6 +1,6 @@
 """What write-back needs, checked before any work: one database, a table with transactions, columns that fit."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +95,7 @@ class WriteCheck:
         products = ProductTable(self.info, self.table.ids, cells, self.table.where)
         for cell, (_, name) in zip(cells, self.options.columns, strict=True):
             self._check_column(cell, name, answers)
-        self.database.run(lambda connection: self._try(connection, products, answers))
+        self.database.write(self._try, products, answers)
         return WritePlan(products, self.options, answers.categories)
 
     def check_table(self, answers: Answers) -> None:
@@ -129,14 +129,13 @@ class WriteCheck:
         """Add the columns that are missing; return their names."""
         created = self.missing
         for column in created:
-            statement = self._add(column, dict(self.options.columns)[column])
-            self.database.run(lambda connection: connection.exec_driver_sql(statement))  # noqa: B023 (run at once)
+            self.database.write(Connection.exec_driver_sql, self._add(column, dict(self.options.columns)[column]))
         if created:
             self.info = self._describe()
         return created
 
     def _describe(self) -> TableInfo:
-        return self.database.run(lambda connection: describe(connection, self.name, "--table"), read_only=True)
+        return self.database.fetch(describe, self.name, "--table")
 
     def _add(self, column: str, name: str) -> str:
         preparer = self.database.engine.dialect.identifier_preparer
@@ -161,8 +160,7 @@ class WriteCheck:
             "ON e.engine = t.engine WHERE t.table_name = :name AND t.table_schema = COALESCE(:schema, DATABASE()) "
             "AND COALESCE(e.transactions, 'NO') <> 'YES'"
         )
-        values = {"name": self.name.name, "schema": self.name.schema}
-        found = self.database.run(lambda connection: connection.scalar(query, values), read_only=True)
+        found = self.database.scalar(query.bindparams(name=self.name.name, schema=self.name.schema))
         return None if found is None else str(found)
 
     def _check_column(self, cell: Cell, name: str, answers: Answers) -> None:
@@ -236,5 +234,8 @@ def qualified(shop: Database, name: TableName, schema: str | None) -> TableName:
     """Return the name of a table of the shop as it is found from where cataloger's own tables have a schema."""
     if schema is None or name.schema is not None:
         return name
-    default: Callable[[Connection], str | None] = lambda connection: inspect(connection).default_schema_name  # noqa: E731
-    return TableName(name.name, shop.run(default, read_only=True))
+    return TableName(name.name, shop.fetch(_default_schema))
+
+
+def _default_schema(connection: Connection) -> str | None:
+    return inspect(connection).default_schema_name

@@ -6,17 +6,20 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from sqlalchemy import Connection, Engine, Executable, Row
+from sqlalchemy import Connection, Engine, Executable
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from cataloger.db.session import connect
+from cataloger.db.types import AnyRow
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import UnavailableError
 
 PATIENCE = 120.0
 LONGEST_PAUSE = 5.0
 
+P = ParamSpec("P")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -75,9 +78,33 @@ class Database:
                 time.sleep(pause)
         raise AssertionError("unreachable: there is no last pause")
 
-    def rows(self, query: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
+    def write(self, action: Callable[Concatenate[Connection, P], T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call `action(connection, ...)` in a writing transaction of its own, as `run` does."""
+        return self.run(lambda connection: action(connection, *arguments, **options))
+
+    def fetch(self, action: Callable[Concatenate[Connection, P], T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call `action(connection, ...)` in a transaction of its own that only reads, as `run` does."""
+        return self.run(lambda connection: action(connection, *arguments, **options), read_only=True)
+
+    def rows(self, query: Executable) -> Sequence[AnyRow]:
         """Return all rows of a query, read in a transaction of its own as `run` does."""
-        return self.run(lambda connection: connection.execute(query).all(), read_only=True)
+        return self.fetch(lambda connection: connection.execute(query).all())
+
+    @overload
+    def scalars(self, query: TypedReturnsRows[tuple[T]]) -> list[T]: ...
+    @overload
+    def scalars(self, query: Executable) -> list[Any]: ...
+    def scalars(self, query: Executable) -> list[Any]:
+        """Return the first column of all rows of a query."""
+        return self.fetch(lambda connection: list(connection.scalars(query)))
+
+    @overload
+    def scalar(self, query: TypedReturnsRows[tuple[T]]) -> T | None: ...
+    @overload
+    def scalar(self, query: Executable) -> Any: ...
+    def scalar(self, query: Executable) -> Any:
+        """Return the first column of the first row of a query; None if it has no rows."""
+        return self.fetch(lambda connection: connection.scalar(query))
 
     def close(self) -> None:
         """Close all connections."""

@@ -184,7 +184,7 @@ COLUMNS = (
 def _pages(database: Database) -> Iterator[Sequence[AnyRow]]:
     """Yield the columns of all images that may be shown, by rising id."""
     last = 0
-    while page := database.run(lambda connection: _page(connection, last), read_only=True):  # noqa: B023
+    while page := database.fetch(_page, last):
         rows, last = page
         yield rows
 

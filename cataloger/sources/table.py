@@ -45,7 +45,7 @@ class TableSource:
         self.without_image = 0
         self._image_root = None if options.image_root is None else os.path.abspath(os.fsencode(options.image_root))
         try:
-            self.layout = database.run(lambda connection: inspect_layout(connection, options), read_only=True)
+            self.layout = database.fetch(inspect_layout, options)
             self._check_sample()
         except DatabaseError as error:
             if options.where is None or isinstance(error, UnavailableError):
