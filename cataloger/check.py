@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
+from cataloger.db.types import AnyRow
 from cataloger.drift import ANSWERS, CELLS, EDGES, Category, Measure, Profile, categories, judge
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import known_model
@@ -262,7 +263,7 @@ def _counts(run_id: int, sources: Collection[int]) -> Select[Any]:
     return select(*grouped, *sums, func.sum(confidence * confidence).label("squares")).group_by(*grouped)
 
 
-def _profile(rows: Sequence[Row[Any]]) -> Profile:
+def _profile(rows: Sequence[AnyRow]) -> Profile:
     labels, decisions, cells = Counter[str](), Counter[str](), Counter[int]()
     good = [row for row in rows if row.status == "ok"]
     for row in good:

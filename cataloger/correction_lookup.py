@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Source
 from cataloger.db.paging import paged_source_id, row_pages, slices
+from cataloger.db.types import AnyRow
 from cataloger.ledger import digest
 
 PAGE = 10_000
@@ -25,7 +26,6 @@ T = TypeVar("T")
 
 Image = tuple[int, int]
 """Source and item."""
-AnyRow = Row[*tuple[Any, ...]]
 COLUMNS = (Item.id, Item.source_id, Item.key, Item.uri)
 
 

@@ -6,14 +6,14 @@ Two people at once lose nothing: a word says which word its author saw, and is n
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Item, Model, Result, Source
-from cataloger.db.types import storable
+from cataloger.db.types import AnyRow, storable
 from cataloger.db.upsert import upsert
 from cataloger.lease import hold_off
 from cataloger.words import renew_products
@@ -123,20 +123,20 @@ def _record(connection: Connection, words: list[Word], author: str) -> list[Outc
     return [_outcome(word, word.item_id in items, holding.get(word.item_id), author) for word in words]
 
 
-def _items(connection: Connection, words: Sequence[Word]) -> dict[int, Row[*tuple[Any, ...]]]:
+def _items(connection: Connection, words: Sequence[Word]) -> dict[int, AnyRow]:
     ids = [word.item_id for word in words]
     rows = connection.execute(select(Item.id, Item.source_id, Item.product_hash).where(Item.id.in_(ids)))
     return {row.id: row for row in rows}
 
 
-def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, Row[*tuple[Any, ...]]]:
+def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, AnyRow]:
     """Return the words that hold now, by item."""
     columns = (Correction.item_id, Correction.id, Correction.author, Correction.label, Correction.verdict)
     query = select(*columns).join(Corrected, Corrected.correction_id == Correction.id)
     return {row.item_id: row for row in connection.execute(query.where(Corrected.item_id.in_(item_ids)))}
 
 
-def _is_next(word: Word, holds: Row[*tuple[Any, ...]] | None) -> bool:
+def _is_next(word: Word, holds: AnyRow | None) -> bool:
     """True when the author saw what holds, and there is something to say or to withdraw."""
     return word.expected == (holds.id if holds else None) and (holds is not None or word.verdict != "withdrawn")
 
@@ -171,7 +171,7 @@ def _append(connection: Connection, words: Sequence[Word], author: str, now: dat
     upsert(connection, Corrected, [dict(row) for row in found], keys=["item_id"], update=["correction_id"])
 
 
-def _outcome(word: Word, is_there: bool, holds: Row[*tuple[Any, ...]] | None, author: str) -> Outcome:
+def _outcome(word: Word, is_there: bool, holds: AnyRow | None, author: str) -> Outcome:
     """Tell what became of a word. One that stands already was said before: its answer may have been lost."""
     if not is_there:
         return Outcome(word.item_id, "gone")

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from cataloger import history
 from cataloger.db.database import Database
 from cataloger.db.models import Item, ItemPresence, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
 from cataloger.db.paging import paged_source_id, slices
+from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
@@ -26,7 +27,6 @@ from cataloger.products import combine
 PAGE = 1000
 COLUMNS = [getattr(Result, name) for name in ANSWER]
 
-AnyRow = Row[*tuple[Any, ...]]
 
 Kind = Literal["image", "product"]
 Change = Literal["same", "moved", "new", "gone", "failed", "recovered"]

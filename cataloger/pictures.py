@@ -12,12 +12,13 @@ from dataclasses import fields, replace
 from typing import Any, Self
 
 from PIL import Image as PillowImage
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Source
 from cataloger.db.session import make_engine
+from cataloger.db.types import AnyRow
 from cataloger.download import Downloader
 from cataloger.errors import CatalogerError, ImageError, UnavailableError
 from cataloger.fetch import read_file
@@ -35,8 +36,6 @@ NOT_IN_DATABASE = "source.not_in_database"
 
 # A picture is shown to somebody who waits; a run has more patience.
 ATTEMPTS, TIMEOUT, CONNECT_TIMEOUT = 1, 10.0, 4.0
-
-AnyRow = Row[*tuple[Any, ...]]
 
 
 class Pictures:

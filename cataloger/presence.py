@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item
 from cataloger.db.paging import paged_source_id, row_pages
+from cataloger.db.types import AnyRow
 from cataloger.forget import forget_items
 from cataloger.history import mark_presence
 from cataloger.lease import Lease
@@ -113,7 +114,7 @@ class Presence:
         query = select(func.count()).select_from(Item).where(self._present())
         return self._database.scalar(query) or 0
 
-    def _pages(self, condition: ColumnElement[bool], size: int) -> Iterator[Sequence[Row[Any]]]:
+    def _pages(self, condition: ColumnElement[bool], size: int) -> Iterator[Sequence[AnyRow]]:
         columns: tuple[Any, ...] = (Item.id, Item.key)
         return row_pages(self._database, select(*columns).where(condition), Item.id, size)
 

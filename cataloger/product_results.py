@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, exists, select, update
+from sqlalchemy import Connection, Select, delete, exists, select, update
 
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.held import with_words
 from cataloger.db.models import TOP_K, Correction, Current, Item, ProductCurrent, ProductResult, Result
 from cataloger.db.paging import value_pages
+from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef
@@ -95,7 +96,7 @@ class ProductResults:
             mine = (ProductCurrent.source_id == self._source.id) & ProductCurrent.product_hash.in_(without)
             connection.execute(delete(ProductCurrent).where(mine, self._of_model(ProductCurrent)))
 
-    def _images(self, connection: Connection, products: list[str]) -> dict[str, list[Row[*tuple[Any, ...]]]]:
+    def _images(self, connection: Connection, products: list[str]) -> dict[str, list[AnyRow]]:
         """Return the good results of the images of each product, in the order of the items.
 
         Images of which a person has said that they show no product have no say.
@@ -115,13 +116,13 @@ class ProductResults:
         found = connection.execute(query).all()
         return {product: list(rows) for product, rows in groupby(found, key=lambda row: str(row.product_hash))}
 
-    def _combine(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> ProductAnswer:
+    def _combine(self, rows: Iterable[AnyRow]) -> ProductAnswer:
         return combine([answer_of(row) for row in rows], self.model.labels)
 
     def _mark(
         self,
         connection: Connection,
-        images: dict[str, list[Row[*tuple[Any, ...]]]],
+        images: dict[str, list[AnyRow]],
         answers: dict[str, ProductAnswer],
     ) -> None:
         """Keep which images disagree; nearly always that is what was kept before."""
@@ -139,7 +140,7 @@ class ProductResults:
     def _write(
         self,
         connection: Connection,
-        images: dict[str, list[Row[*tuple[Any, ...]]]],
+        images: dict[str, list[AnyRow]],
         answers: dict[str, ProductAnswer],
     ) -> None:
         """Record the answers. Later images of a product in the same run improve its row."""
@@ -178,7 +179,7 @@ class ProductResults:
         return table.weights_id == self.model.weights_id
 
 
-def answer_of(row: Row[*tuple[Any, ...]]) -> Answer:
+def answer_of(row: AnyRow) -> Answer:
     """Return what a result of an image says, as far as it was kept."""
     pairs = [(getattr(row, f"label_{rank}"), getattr(row, f"confidence_{rank}")) for rank in RANKS]
     known = [(label, confidence) for label, confidence in pairs if label is not None]

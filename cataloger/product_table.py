@@ -13,7 +13,6 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Numeric,
-    Row,
     Select,
     and_,
     bindparam,
@@ -27,6 +26,7 @@ from sqlalchemy.types import NullType
 
 from cataloger.db.cells import Cell
 from cataloger.db.tables import BINARY_TYPES, TableInfo
+from cataloger.db.types import AnyRow
 from cataloger.ledger import digest
 from cataloger.sources.locations import join_keys
 
@@ -105,7 +105,7 @@ class ProductTable:
         columns = [*self._keys(), *(cell.read(self._rows.c[name]) for name, cell in self.cells.items())]
         return select(*(column.label(f"c{number}") for number, column in enumerate(columns)))
 
-    def _found(self, row: Row[*tuple[Any, ...]]) -> Found:
+    def _found(self, row: AnyRow) -> Found:
         count = len(self.ids)
         return Found(tuple(row[:count]), dict(zip(self.cells, row[count:], strict=True)))
 

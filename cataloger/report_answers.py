@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Row,
     Select,
     String,
     Subquery,
@@ -28,6 +27,7 @@ from cataloger.db.held import held, with_words
 from cataloger.db.models import TOP_K, Correction, Item, Result
 from cataloger.db.models import Source as SourceRow
 from cataloger.db.paging import slices
+from cataloger.db.types import AnyRow
 from cataloger.db.views import ANSWER, IMAGE_TOP5
 from cataloger.ledger import digest
 
@@ -36,8 +36,6 @@ BINS = 20
 FROM_VIEW = ("source", "key", "uri", "product_key", "status", "error_code", "decision", *ANSWER, "corrected_by")
 """What a report takes from the view; `FoundAnswers` has the same from the tables."""
 LOOKED_UP = 500
-
-AnyRow = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)

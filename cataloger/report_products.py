@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, union_all
 
 from cataloger.db.held import with_words
 from cataloger.db.models import (
@@ -23,6 +23,7 @@ from cataloger.db.models import (
     Result,
 )
 from cataloger.db.paging import value_pages
+from cataloger.db.types import AnyRow
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
 from cataloger.products import DISAGREEMENT, ProductAnswer, combine
@@ -32,7 +33,6 @@ PRODUCTS = 20
 IMAGES = 6
 PAGE = 500
 
-AnyRow = Row[*tuple[Any, ...]]
 OF_IMAGE = (Item.id, Item.key, Item.uri, Item.product_key, Item.product_hash, Correction.author, Correction.label)
 IN_PART = Correction.id.is_(None) | (Correction.verdict != "not_product")
 HAS_ABSTAINED = case((Result.decision == "abstain", 1), else_=0)

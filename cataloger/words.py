@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, delete, select
 
 from cataloger.db.held import with_words
 from cataloger.db.models import Corrected, CorrectedProduct, Correction, Item
+from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 
 PAGE = 500
@@ -46,7 +47,7 @@ def renew_products(connection: Connection, source_id: int, products: Collection[
             connection.execute(delete(CorrectedProduct).where(mine))
 
 
-def _said(connection: Connection, source_id: int, products: list[str]) -> Iterable[Row[*tuple[Any, ...]]]:
+def _said(connection: Connection, source_id: int, products: list[str]) -> Iterable[AnyRow]:
     """Return the labels that hold of the images that are there, the latest of each product last."""
     word = (Correction.label, Correction.author, Correction.corrected_at)
     columns: tuple[Any, ...] = (Item.product_hash, Item.product_key, *word)
@@ -59,7 +60,7 @@ def _said(connection: Connection, source_id: int, products: list[str]) -> Iterab
     return connection.execute(query)
 
 
-def _of_most(words: Iterable[Row[*tuple[Any, ...]]]) -> Row[*tuple[Any, ...]]:
+def _of_most(words: Iterable[AnyRow]) -> AnyRow:
     """Return the latest word for the most frequent label, of equally frequent ones for the one said last."""
     ordered = list(words)
     counts = Counter(word.label for word in ordered)

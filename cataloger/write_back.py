@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from cataloger.db.cells import UnwritableError, keep, restore
@@ -18,7 +18,7 @@ from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient
 from cataloger.db.models import TOP_K, CorrectedProduct, ProductCurrent, ProductResult
 from cataloger.db.models import Write as WriteRow
-from cataloger.db.types import storable
+from cataloger.db.types import AnyRow, storable
 from cataloger.db.urls import DatabaseURL
 from cataloger.label_map import Category
 from cataloger.lease import Lease
@@ -76,7 +76,7 @@ class WritePlan:
     options: WriteOptions
     categories: Mapping[str, Category]
 
-    def values(self, row: Row[*tuple[Any, ...]]) -> Cells | None:
+    def values(self, row: AnyRow) -> Cells | None:
         """Return what an answer says for each column; None if it is not to be written. Raises UnwritableError."""
         ranked = [(getattr(row, f"label_{n}"), getattr(row, f"confidence_{n}")) for n in range(1, TOP_K + 1)]
         answers = [(label, confidence) for label, confidence in ranked if label is not None]
@@ -188,13 +188,13 @@ class WriteBack:
     def _journal(self) -> "Journal":
         return Journal(self._source.id, self._run_id)
 
-    def _pages(self, database: Database) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+    def _pages(self, database: Database) -> Iterator[Sequence[AnyRow]]:
         last, page = "", self._query().order_by(ProductCurrent.product_hash).limit(SETTLE_PAGE)
         while rows := database.rows(page.where(ProductCurrent.product_hash > last)):
             yield rows
             last = rows[-1].product_hash
 
-    def _answers(self, connection: Connection, products: list[str]) -> Sequence[Row[*tuple[Any, ...]]]:
+    def _answers(self, connection: Connection, products: list[str]) -> Sequence[AnyRow]:
         return connection.execute(self._query().where(ProductCurrent.product_hash.in_(products))).all()
 
     def _query(self) -> Any:
@@ -214,7 +214,7 @@ class WriteBack:
         )
 
     def _changes(
-        self, connection: Connection, answers: Iterable[Row[*tuple[Any, ...]]], counts: WriteCounts, *, lock: bool
+        self, connection: Connection, answers: Iterable[AnyRow], counts: WriteCounts, *, lock: bool
     ) -> list[Change]:
         wanted = self._wanted(answers, counts)
         if not wanted:
@@ -229,7 +229,7 @@ class WriteBack:
                 changes.append(Change(product_hash, key, row, new))
         return changes
 
-    def _wanted(self, answers: Iterable[Row[*tuple[Any, ...]]], counts: WriteCounts) -> dict[str, tuple[str, Cells]]:
+    def _wanted(self, answers: Iterable[AnyRow], counts: WriteCounts) -> dict[str, tuple[str, Cells]]:
         """Return product hash -> (key, what its answer says); count what cannot be said in the shop's codes."""
         wanted = {}
         for row in answers:
@@ -242,9 +242,7 @@ class WriteBack:
                 wanted[row.product_hash] = (row.product_key, cells)
         return wanted
 
-    def _decide(
-        self, key: str, row: Found, wanted: Cells, last: Mapping[str, Row[*tuple[Any, ...]]], counts: WriteCounts
-    ) -> Cells:
+    def _decide(self, key: str, row: Found, wanted: Cells, last: Mapping[str, AnyRow], counts: WriteCounts) -> Cells:
         """Return the cells to set: those that differ, and that nobody else has a say in."""
         new = {}
         for column, value in wanted.items():
@@ -274,13 +272,11 @@ class Journal:
             connection.execute(insert(WriteRow), rows)
 
 
-def last_writes(
-    connection: Connection, source_id: int, products: Sequence[str]
-) -> dict[str, dict[str, Row[*tuple[Any, ...]]]]:
+def last_writes(connection: Connection, source_id: int, products: Sequence[str]) -> dict[str, dict[str, AnyRow]]:
     """Return what was written last into each cell: product hash -> column -> row."""
     columns = (WriteRow.product_hash, WriteRow.column_name, WriteRow.new_value, WriteRow.restores)
     mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products)
-    found: dict[str, dict[str, Row[*tuple[Any, ...]]]] = {}
+    found: dict[str, dict[str, AnyRow]] = {}
     for row in connection.execute(select(*columns).where(mine).order_by(WriteRow.id)):
         found.setdefault(row.product_hash, {})[row.column_name] = row
     return found

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from cataloger.db.database import Database
 from cataloger.db.held import SEEN, with_seen, with_words
 from cataloger.db.models import Correction, Item
 from cataloger.db.paging import row_pages
+from cataloger.db.types import AnyRow
 from cataloger.schema import open_results
 from cataloger.sources.names import name_of
 from cataloger.training.config import DataOptions
@@ -21,8 +22,6 @@ from cataloger.training.labels import Example, Problem
 from cataloger.training.rows import normal_label
 
 PAGE = 1000
-
-Word = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,9 @@ def mix(spoken: Spoken, others: Sequence[Example]) -> tuple[list[Example], list[
     return [*mixed, *new], problems
 
 
-def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[Word, Path]]:
+def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[AnyRow, Path]]:
     """Return the latest word on each file, by its place; note what cannot be used."""
-    latest: dict[str, tuple[Word, Path]] = {}
+    latest: dict[str, tuple[AnyRow, Path]] = {}
     for row in _words(database):
         path = Path(os.fsdecode(name_of(row.uri)))
         if problem := _problem(row, path):
@@ -89,7 +88,7 @@ def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[Word
     return latest
 
 
-def _words(database: Database) -> Iterator[Word]:
+def _words(database: Database) -> Iterator[AnyRow]:
     """Yield the words that hold of images that are there, with the hash of the bytes that the person saw."""
     word = (Correction.id.label("correction_id"), Correction.verdict, Correction.label)
     columns: tuple[Any, ...] = (Item.uri, Item.product_key, *word, SEEN.content_hash)
@@ -100,7 +99,7 @@ def _words(database: Database) -> Iterator[Word]:
         yield from page
 
 
-def _problem(row: Word, path: Path) -> Problem | None:
+def _problem(row: AnyRow, path: Path) -> Problem | None:
     """Say why a word cannot be trained on. A file that cannot be read is told when all files are looked at."""
     if not row.uri.startswith("/"):
         message = (

@@ -16,9 +16,10 @@ from sqlalchemy import Connection, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Correction, Item, Result
+from cataloger.db.types import AnyRow
 from cataloger.ledger import digest
 from cataloger.review.filters import Filters
-from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, AnyRow, shown
+from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
 
 CHUNK = 20_000
 BLOCK = 2**16

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, null, select
+from sqlalchemy import Select, case, func, null, select
 
 from cataloger import versions
 from cataloger.db.database import Database
+from cataloger.db.types import AnyRow
 from cataloger.errors import DatabaseError, ImageError, SourceError, UnavailableError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
@@ -133,10 +134,10 @@ class TableSource:
         labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
         return select(*labelled).where(*layout.after(after)).order_by(*layout.keys).limit(size)
 
-    def _key(self, row: Row[*tuple[Any, ...]]) -> tuple[Any, ...]:
+    def _key(self, row: AnyRow) -> tuple[Any, ...]:
         return tuple(row[: len(self.layout.keys)])
 
-    def _subjects(self, row: Row[*tuple[Any, ...]]) -> Iterator[Item | Failure]:
+    def _subjects(self, row: AnyRow) -> Iterator[Item | Failure]:
         keys, start = self._key(row), len(self.layout.keys)
         products, rest = row[start : start + len(self.layout.products)], row[start + len(self.layout.products) :]
         product = join_keys(products)
