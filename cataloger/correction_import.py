@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
+from cataloger.contracts import VERDICTS, Verdict
 from cataloger.correction_export import find_source_id
 from cataloger.correction_lookup import Lookup
-from cataloger.correction_rows import VERDICTS, WordRow, read_rows
-from cataloger.corrections import Verdict, Word, correct, labels_in_use
+from cataloger.correction_rows import WordRow, read_rows
+from cataloger.corrections import Word, correct, labels_in_use
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Source

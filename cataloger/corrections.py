@@ -10,6 +10,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Item, Model, Result, Source
@@ -19,9 +20,6 @@ from cataloger.lease import hold_off
 from cataloger.words import renew_products
 
 PAGE = 500
-LONGEST = 255
-
-Verdict = Literal["label", "not_product", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +38,12 @@ class Word:
     note: str | None = None
 
     def __post_init__(self) -> None:
-        if self.verdict not in ("label", "not_product", "withdrawn"):
+        if self.verdict not in VERDICTS:
             raise ValueError(f"{self.verdict!r} is no verdict")
         if (self.verdict == "label") != bool(self.label):
             raise ValueError(f"a label belongs to the verdict `label` and to no other, not {self.label!r}")
-        if self.label is not None and len(self.label) > LONGEST:
-            raise ValueError(f"a label has at most {LONGEST} characters, not {len(self.label)}")
+        if self.label is not None and len(self.label) > MAX_LABEL_LENGTH:
+            raise ValueError(f"a label has at most {MAX_LABEL_LENGTH} characters, not {len(self.label)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class Outcome:
 def correct(database: Database, words: Sequence[Word], author: str) -> list[Outcome]:
     """Record words of one person, a page a transaction; return what became of each, in their order."""
     outcomes: list[Outcome] = []
-    name = storable(author)[:LONGEST]
+    name = storable(author)[:MAX_LABEL_LENGTH]
     for page in _pages([_cleaned(word) for word in words]):
         outcomes += database.write(_record, page, name)
     return outcomes

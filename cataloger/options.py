@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
+from cataloger.contracts import DECISIONS
 from cataloger.errors import UsageError
 
 Attention = Literal["none", "mhsa"]
@@ -15,7 +16,6 @@ Precision = Literal["fp32", "int8", "fp16"]
 PrecisionChoice = Literal["auto", "fp32", "int8"]
 
 DEFAULT_DB = "sqlite:///cataloger.db"
-DECISIONS = ("accept", "review", "abstain")
 # What can be written back. name and parent come from the label map.
 WRITE_FIELDS = (
     *(f"{kind}_{rank}" for kind in ("label", "confidence", "name", "parent") for rank in range(1, 6)),

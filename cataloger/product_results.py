@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, select, update
 
+from cataloger.contracts import TOP_K
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.held import with_words
-from cataloger.db.models import TOP_K, Correction, Current, Item, ProductCurrent, ProductResult, Result
+from cataloger.db.models import Correction, Current, Item, ProductCurrent, ProductResult, Result
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert

@@ -15,8 +15,9 @@ from sqlalchemy import ColumnElement, Row, func, select
 from cataloger import ledger as ledgers
 from cataloger.bundle import Bundle
 from cataloger.classify.base import STORED, Ranking
+from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Current, Item, Result, Source
+from cataloger.db.models import Current, Item, Result, Source
 from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks

@@ -22,9 +22,10 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.held import held, with_words
-from cataloger.db.models import TOP_K, Correction, Item, Result
+from cataloger.db.models import Correction, Item, Result
 from cataloger.db.models import Source as SourceRow
 from cataloger.db.paging import slices
 from cataloger.db.types import AnyRow

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, union_all
 
+from cataloger.contracts import TOP_K
 from cataloger.db.held import with_words
 from cataloger.db.models import (
-    TOP_K,
     CorrectedProduct,
     Correction,
     Current,

@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
+from cataloger.contracts import TOP_K
 from cataloger.db.cells import UnwritableError, keep, restore
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient
-from cataloger.db.models import TOP_K, CorrectedProduct, ProductCurrent, ProductResult
+from cataloger.db.models import CorrectedProduct, ProductCurrent, ProductResult
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.types import AnyRow, storable
 from cataloger.db.urls import DatabaseURL

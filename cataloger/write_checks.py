@@ -8,6 +8,7 @@ from sqlalchemy import JSON, Connection, Double, Float, String, false, inspect, 
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
+from cataloger.contracts import DECISIONS, MAX_LABEL_LENGTH
 from cataloger.db.cells import Cell, UnwritableError
 from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient
@@ -15,11 +16,10 @@ from cataloger.db.tables import TableInfo, TableName, describe
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import SourceError, UsageError
 from cataloger.label_map import Category
-from cataloger.options import DECISIONS, TableOptions, WriteOptions
+from cataloger.options import TableOptions, WriteOptions
 from cataloger.product_table import Found, ProductTable
 from cataloger.write_back import WritePlan, top5_json
 
-LONGEST_CODE = 255
 FITS = {
     "label": ("text", "integer", "any"),
     "name": ("text", "any"),
@@ -141,7 +141,7 @@ class WriteCheck:
         preparer = self.database.engine.dialect.identifier_preparer
         quoted = [preparer.quote_identifier(part) for part in (self.name.schema, self.name.name) if part]
         kind: Any = {"confidence": Double(), "decision": String(16), "top5_json": JSON()}.get(
-            kind_of(name), String(LONGEST_CODE)
+            kind_of(name), String(MAX_LABEL_LENGTH)
         )
         if kind_of(name) == "top5_json" and self.dialect == "postgresql":
             kind = postgresql.JSONB()

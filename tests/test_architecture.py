@@ -16,6 +16,7 @@ PACKAGES["cataloger.migrations"] = ROOT / "migrations"
 FLOORS = (
     ("cataloger.errors", 0),
     ("cataloger.records", 0),
+    ("cataloger.contracts", 0),
     ("cataloger.options", 0),
     ("cataloger.hooks", 0),
     ("cataloger.cpus", 0),

@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, literal
 
+from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.held import IS_UNCHANGED, held, with_seen, with_words
-from cataloger.db.models import TOP_K, Correction, Item, Result
+from cataloger.db.models import Correction, Item, Result
 from cataloger.db.types import AnyRow
 from cataloger.errors import TrainingError
 from cataloger.training.intervals import UNKNOWN, Z95, Share, wilson

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Connection, select
 
+from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.held import held
-from cataloger.db.models import TOP_K, Item, Model, Result, Source
+from cataloger.db.models import Item, Model, Result, Source
 from cataloger.db.types import AnyRow
 from cataloger.db.views import ANSWER
 from cataloger.errors import TrainingError, UsageError

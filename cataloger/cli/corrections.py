@@ -1,7 +1,7 @@
 """`cataloger corrections`: what people say of images, to and from spreadsheets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,7 @@ from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.cli.groups import make_group
 from cataloger.cli.running import open_results
+from cataloger.contracts import Decision
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
 from cataloger.owner import login_name
@@ -57,7 +58,7 @@ def export_command(
         bool, typer.Option("--predictions", help="Every image with what the model says, for people to fill in.")
     ] = False,
     decision: Annotated[
-        Literal["accept", "review", "abstain"] | None,
+        Decision | None,
         typer.Option("--decision", help="Of --predictions, only these."),
     ] = None,
     below: Annotated[

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from cataloger.cli import render
+from cataloger.contracts import DECISIONS
 from cataloger.cpus import work_in_batch
 from cataloger.errors import OutputError, UsageError
 from cataloger.memory import reuse_buffers
-from cataloger.options import DECISIONS
 from cataloger.text import printable
 
 if TYPE_CHECKING:

@@ -28,8 +28,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from cataloger.db.types import UtcDateTime, digest, exact_name, exact_text, identifier
 
-TOP_K = 5
-
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",

@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select
 
+from cataloger.contracts import TOP_K
 from cataloger.corrections import Word
 from cataloger.db.database import Database
 from cataloger.db.held import IS_UNCHANGED, SEEN, held, with_seen, with_words
-from cataloger.db.models import TOP_K, Correction, Item, Result, Source
+from cataloger.db.models import Correction, Item, Result, Source
 from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from cataloger.contracts import TOP_K
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Current
+from cataloger.db.models import Current
 from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Result as ResultRow
 from cataloger.db.types import storable
