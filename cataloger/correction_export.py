@@ -17,7 +17,7 @@ from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.sinks.files import replacing
 
-PAGE = 2000
+ROWS_PER_READ = 2000
 COLUMNS = (
     *("source", "key", "uri", "product_key", "verdict", "label"),
     *("predicted", "confidence", "model", "author", "corrected_at", "note"),
@@ -82,7 +82,7 @@ def _rows(database: Database, options: ExportOptions) -> Iterator[AnyRow]:
     query, number = _query(options)
     if (source_id := find_source_id(database, options.source)) is not None:
         query = query.where(paged_source_id(database) == source_id)
-    for page in row_pages(database, query, number, PAGE):
+    for page in row_pages(database, query, number, ROWS_PER_READ):
         yield from page
 
 

@@ -27,7 +27,7 @@ from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Source
 from cataloger.errors import SourceError, UsageError
 
-PAGE = 500
+ROWS_PER_READ = 500
 NAMED = 1000
 
 Kind = Literal["conflict", "problem"]
@@ -85,7 +85,7 @@ def import_corrections(database: Database, path: Path, options: ImportOptions) -
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             said = _noted(read_rows(file, path), report)
-            while page := list(itertools.islice(said, PAGE)):
+            while page := list(itertools.islice(said, ROWS_PER_READ)):
                 work.take(page)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error

@@ -19,7 +19,7 @@ from cataloger.db.paging import paged_source_id, row_pages, slices
 from cataloger.db.types import AnyRow
 from cataloger.ledger import digest
 
-PAGE = 10_000
+ROWS_PER_READ = 10_000
 LOOKED_UP = 500
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class _Index:
         hashes, ids = array("Q"), array("q")
         columns: tuple[Any, ...] = (Item.id, Item.uri)
         query = select(*columns).where(paged_source_id(database).in_(source_ids))
-        for rows in row_pages(database, query, Item.id, PAGE):
+        for rows in row_pages(database, query, Item.id, ROWS_PER_READ):
             hashes.extend(_hash(row.uri) for row in rows)
             ids.extend(row.id for row in rows)
         all_hashes: NDArray[np.uint64] = np.frombuffer(hashes, np.uint64) if hashes else np.empty(0, np.uint64)

@@ -19,7 +19,7 @@ from cataloger.db.upsert import upsert
 from cataloger.lease import hold_off
 from cataloger.words import renew_products
 
-PAGE = 500
+CORRECTIONS_PER_TRANSACTION = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _pages(words: Sequence[Word]) -> Iterator[list[Word]]:
     """Yield pages in which no image comes twice, so that a second word is judged by what became of the first."""
     page: dict[int, Word] = {}
     for word in words:
-        if len(page) == PAGE or word.item_id in page:
+        if len(page) == CORRECTIONS_PER_TRANSACTION or word.item_id in page:
             yield list(page.values())
             page = {}
         page[word.item_id] = word

@@ -24,7 +24,7 @@ from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
 from cataloger.products import combine
 
-PAGE = 1000
+IDS_PER_READ = 1000
 COLUMNS = [getattr(Result, name) for name in ANSWER]
 
 
@@ -232,7 +232,7 @@ def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Si
     query = select(Item.id, Item.key, Item.product_key).where(paged_source_id(database) == source_id)
     last = 0
     while True:
-        page = query.where(Item.id > last).order_by(Item.id).limit(PAGE)
+        page = query.where(Item.id > last).order_by(Item.id).limit(IDS_PER_READ)
         rows, old, new = database.fetch(_look, page, sides)
         if not rows:
             return
@@ -247,7 +247,7 @@ def _products(database: Database, source_id: int, root: str, sides: tuple[Side, 
     """Answer for products anew, from their images: what a run recorded may rest on one that was undone since."""
     labels = {side: known_model(database, side.weights_id).labels for side in sides}
     mine = (Item.source_id == source_id) & Item.product_hash.is_not(None)
-    hashes = select(Item.product_hash).where(mine).distinct().order_by(Item.product_hash).limit(PAGE)
+    hashes = select(Item.product_hash).where(mine).distinct().order_by(Item.product_hash).limit(IDS_PER_READ)
     columns = select(Item.id, Item.product_hash, Item.product_key).where(mine).order_by(Item.product_hash, Item.id)
     last = ""
     while products := database.scalars(hashes.where(Item.product_hash > last)):
@@ -298,7 +298,7 @@ def _look(
 def _held(connection: Connection, items: Sequence[int], side: Side) -> dict[int, AnyRow]:
     """Return the result of each image that held after a run, if it was in the views."""
     found: dict[int, AnyRow] = {}
-    for page in slices(items, PAGE):
+    for page in slices(items, IDS_PER_READ):
         found |= _held_of_page(connection, page, side)
     return found
 

@@ -15,8 +15,8 @@ from cataloger.history import mark_presence
 from cataloger.lease import Lease
 from cataloger.ledger import SourceRef
 
-PAGE = 5000
-FORGET_PAGE = 500
+ITEMS_PER_READ = 5000
+ITEMS_PER_DELETION = 500
 BITS = 1 << 16
 
 
@@ -68,15 +68,15 @@ class Presence:
 
     def bring_back(self, run_id: int) -> int:
         """Return what was met again to the views; right after a scan of a part, too."""
-        for start in range(0, len(self._returned), PAGE):
-            self._mark(self._returned[start : start + PAGE], run_id, is_gone=False)
+        for start in range(0, len(self._returned), ITEMS_PER_READ):
+            self._mark(self._returned[start : start + ITEMS_PER_READ], run_id, is_gone=False)
         count, self._returned = len(self._returned), []
         return count
 
     def forget(self) -> int:
         """Delete the items that have gone, and everything that was ever recorded of them; return how many."""
         count = 0
-        for page in self._pages(self._of_source() & Item.gone_run_id.is_not(None), FORGET_PAGE):
+        for page in self._pages(self._of_source() & Item.gone_run_id.is_not(None), ITEMS_PER_DELETION):
             # SQLite's LIKE does not tell large letters from small ones.
             ids = [row.id for row in page if row.key.startswith(self._source.prefix)]
             self._database.write(self._with_lease, partial(forget_items, source_id=self._source.id, ids=ids))
@@ -99,7 +99,7 @@ class Presence:
     def _missing(self) -> Iterator[list[int]]:
         if not self._source.prefix and self._count_present() == self._seen:
             return
-        for page in self._pages(self._present(), PAGE):
+        for page in self._pages(self._present(), ITEMS_PER_READ):
             ids = [row.id for row in page if row.key.startswith(self._source.prefix) and not self._has(row.id)]
             if ids:
                 yield ids

@@ -22,7 +22,7 @@ RANKS = range(1, TOP_K + 1)
 KEYS = ["run_id", "source_id", "product_hash"]
 ANSWER = ["decision", *(f"{kind}_{rank}" for rank in RANKS for kind in ("label", "confidence"))]
 UPDATED = ["images", "tagged_at", *ANSWER]
-PAGE = 500
+PRODUCTS_PER_STATEMENT = 500
 
 
 class ProductResults:
@@ -36,8 +36,8 @@ class ProductResults:
     def renew(self, connection: Connection, products: Collection[str]) -> None:
         """Answer anew for products, by the hashes of their keys, from the images that are there now."""
         ordered = sorted(products)
-        for start in range(0, len(ordered), PAGE):
-            self._renew(connection, ordered[start : start + PAGE])
+        for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
+            self._renew(connection, ordered[start : start + PRODUCTS_PER_STATEMENT])
 
     def renew_those_of(self, connection: Connection, item_ids: Collection[int]) -> None:
         """Answer anew for the products of some images, which came or went."""
@@ -79,7 +79,7 @@ class ProductResults:
 
     def _renew_found(self, database: Database, lease: Lease, query: Select[Any]) -> None:
         mine = query.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))
-        for page in value_pages(database, mine, Item.product_hash, PAGE):
+        for page in value_pages(database, mine, Item.product_hash, PRODUCTS_PER_STATEMENT):
             database.write(self._renew_page, lease, page)
 
     def _renew_page(self, connection: Connection, lease: Lease, products: list[str]) -> None:

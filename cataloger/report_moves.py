@@ -20,7 +20,7 @@ from cataloger.report_words import words_on
 from cataloger.run_records import TAGGING, RunRecord, find_run
 
 MOVED = 12
-PAGE = 500
+IMAGES_PER_READ = 500
 NO_PRODUCT = "(no product)"
 """In place of a category: a person has said that the image shows none."""
 
@@ -128,7 +128,7 @@ def _are_there(connection: Connection, sources: Sequence[int]) -> bool:
 
 def _as_held(database: Database, differences: Iterator[Difference], then: datetime) -> Iterator[Difference]:
     """Put people's words before the model's answers: those that held then, and those that hold now."""
-    while page := list(itertools.islice(differences, PAGE)):
+    while page := list(itertools.islice(differences, IMAGES_PER_READ)):
         ids = [each.item_id for each in page if each.item_id is not None]
         old, new = database.fetch(_words, ids, then)
         for each in page:

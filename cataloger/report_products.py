@@ -31,7 +31,7 @@ from cataloger.report_answers import Answers, HeldAnswers, Origin, Said
 
 PRODUCTS = 20
 IMAGES = 6
-PAGE = 500
+PRODUCTS_PER_READ = 500
 
 OF_IMAGE = (Item.id, Item.key, Item.uri, Item.product_key, Item.product_hash, Correction.author, Correction.label)
 IN_PART = Correction.id.is_(None) | (Correction.verdict != "not_product")
@@ -158,7 +158,7 @@ def _found(answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disa
     """Return what disagrees of what a run found itself, by answering for its products anew."""
     labels = known_model(answers.database, origin.weights_id).labels
     total, first = 0, list[Disagreement]()
-    for page in value_pages(answers.database, _candidates(answers, origin), Item.product_hash, PAGE):
+    for page in value_pages(answers.database, _candidates(answers, origin), Item.product_hash, PRODUCTS_PER_READ):
         found = answers.database.rows(_found_of(answers, origin, page))
         for _, images in groupby(found, key=lambda row: row.product_hash):
             rows = list(images)

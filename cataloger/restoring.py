@@ -16,7 +16,7 @@ from cataloger.db.types import AnyRow
 from cataloger.product_table import Found, ProductTable
 from cataloger.write_back import Change
 
-PAGE = 500
+PRODUCTS_PER_READ = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class Restoring:
     def pages(self, database: Database) -> Iterator[list[str]]:
         """Yield the hashes of the products that the run wrote to."""
         mine = (WriteRow.run_id == self.run_id) & (WriteRow.source_id == self.source_id)
-        yield from value_pages(database, select(WriteRow.product_hash).where(mine), WriteRow.product_hash, PAGE)
+        products = select(WriteRow.product_hash).where(mine)
+        yield from value_pages(database, products, WriteRow.product_hash, PRODUCTS_PER_READ)
 
     def look(self, connection: Connection, products: Sequence[str], *, lock: bool) -> Look:
         """Compare what the cells hold, what we left there, and what they are to hold."""

@@ -12,7 +12,7 @@ from cataloger.db.models import Corrected, CorrectedProduct, Correction, Item
 from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 
-PAGE = 500
+PRODUCTS_PER_STATEMENT = 500
 KEYS = ["source_id", "product_hash"]
 VALUES = ["product_key", "label", "author", "corrected_at"]
 
@@ -33,8 +33,8 @@ def renew_products_of(connection: Connection, item_ids: Collection[int]) -> None
 def renew_products(connection: Connection, source_id: int, products: Collection[str]) -> None:
     """Work out anew what people say of products of a source, by the hashes of their keys."""
     ordered = sorted(products)
-    for start in range(0, len(ordered), PAGE):
-        page = ordered[start : start + PAGE]
+    for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
+        page = ordered[start : start + PRODUCTS_PER_STATEMENT]
         rows = _said(connection, source_id, page)
         found = {product: _of_most(words) for product, words in groupby(rows, key=lambda row: str(row.product_hash))}
         values = [

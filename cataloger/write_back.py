@@ -27,8 +27,8 @@ from cataloger.ledger import SourceRef
 from cataloger.options import WriteOptions
 from cataloger.product_table import Cells, Found, ProductTable
 
-PAGE = 250
-SETTLE_PAGE = 1000
+PRODUCTS_PER_STATEMENT = 250
+PRODUCTS_PER_TRANSACTION = 1000
 EXAMPLES = 5
 
 
@@ -154,8 +154,8 @@ class WriteBack:
         """Bring the rows of products, by hash, up to their answers, in the caller's transaction."""
         counts = WriteCounts()
         ordered = sorted(products)
-        for start in range(0, len(ordered), PAGE):
-            answers = self._answers(connection, ordered[start : start + PAGE])
+        for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
+            answers = self._answers(connection, ordered[start : start + PRODUCTS_PER_STATEMENT])
             changes = self._changes(connection, answers, counts, lock=True)
             write_cells(connection, self._plan.table, self._journal, changes, counts)
         return counts
@@ -190,7 +190,7 @@ class WriteBack:
         return Journal(self._source.id, self._run_id)
 
     def _pages(self, database: Database) -> Iterator[Sequence[AnyRow]]:
-        last, page = "", self._query().order_by(ProductCurrent.product_hash).limit(SETTLE_PAGE)
+        last, page = "", self._query().order_by(ProductCurrent.product_hash).limit(PRODUCTS_PER_TRANSACTION)
         while rows := database.rows(page.where(ProductCurrent.product_hash > last)):
             yield rows
             last = rows[-1].product_hash

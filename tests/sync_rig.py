@@ -42,7 +42,7 @@ PATIENT = "database.PATIENCE, session.BUSY_TIMEOUT = 120.0, 30.0\n"
 IN_STEPS = """
 from cataloger import decode, fetch, ledger
 from cataloger.sources import table
-table.PAGE = ledger.CHUNK = 4
+table.ROWS_PER_READ = ledger.CHUNK = 4
 fetch.LOOK_AHEAD = decode.LOOK_AHEAD = 2
 fetch.GROUPS = dict.fromkeys(fetch.GROUPS, (2, 8_000_000))
 decode.CHUNK = 1

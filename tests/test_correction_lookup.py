@@ -65,7 +65,7 @@ def test_a_file_of_a_folder_is_found_by_the_key_in_its_uri(world, make):
 
 
 def test_other_uris_are_looked_for_once_by_the_database_and_then_in_an_index(world, shop, monkeypatch):
-    monkeypatch.setattr(correction_lookup, "PAGE", 7)
+    monkeypatch.setattr(correction_lookup, "ROWS_PER_READ", 7)
     lookup = Lookup(world.database, {world.source.id, shop})
     with scans(world.database) as asked:
         for numbers in (range(3), range(2, 29, 2), range(40)):

@@ -121,7 +121,7 @@ def test_a_scan_of_a_folder_within_deletes_nothing_of_another(world, make):
 
 
 def test_many_are_deleted_page_by_page(world, make, monkeypatch):
-    monkeypatch.setattr(presences, "FORGET_PAGE", 2)
+    monkeypatch.setattr(presences, "ITEMS_PER_DELETION", 2)
     world.sink.write([image(make, str(number), product=f"p{number // 3}") for number in range(9)])
     world.begin()
     assert scan(world, make, "4").forget() == 8

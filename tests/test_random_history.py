@@ -497,13 +497,23 @@ class History(RuleBasedStateMachine):
         self.agree()
 
 
+SIZES = (
+    (presence, "ITEMS_PER_READ"),
+    (product_results, "PRODUCTS_PER_STATEMENT"),
+    (prune, "PAGE"),
+    (restoring, "PRODUCTS_PER_READ"),
+    (undo, "PAGE"),
+    (write_back, "PRODUCTS_PER_STATEMENT"),
+)
+
+
 @pytest.fixture
 def database(url, monkeypatch):
     """A database with our tables and the shop's, on each engine; everything goes in pages of two or three."""
     monkeypatch.setattr(pipeline, "WRITE_EVERY_RESULTS", 2)
-    for module in (presence, product_results, prune, restoring, undo, write_back):
-        monkeypatch.setattr(module, "PAGE", 2)
-    monkeypatch.setattr(write_back, "SETTLE_PAGE", 3)
+    for module, name in SIZES:
+        monkeypatch.setattr(module, name, 2)
+    monkeypatch.setattr(write_back, "PRODUCTS_PER_TRANSACTION", 3)
     with closing(open_database(url)) as database:
         with database.begin() as connection:
             photo = "sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), category VARCHAR(20)"

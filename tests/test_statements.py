@@ -87,7 +87,7 @@ def test_a_batch_is_not_sent_row_by_row(world, make):
 @pytest.fixture
 def shop(url, tmp_path, monkeypatch):
     """A product table of 25 rows that are read 10 at a time, half of them with bytes."""
-    monkeypatch.setattr(tables, "PAGE", 10)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", 10)
     binary = "BYTEA" if url.startswith("postgresql") else "LONGBLOB"
     with closing(open_source(url)) as database, database.begin() as connection:
         connection.execute(
@@ -200,7 +200,7 @@ def test_deleting_images_costs_the_same_however_many_stay(tmp_path, make, make_w
 
 
 def test_a_page_of_what_has_gone_costs_the_same_however_many_there_are(tmp_path, make, make_world, monkeypatch):
-    monkeypatch.setattr(presences, "PAGE", 256)
+    monkeypatch.setattr(presences, "ITEMS_PER_READ", 256)
     work = []
     with closing(open_database(f"sqlite:///{tmp_path}/a.db")) as database:
         world = make_world(database)

@@ -332,8 +332,8 @@ def test_results_and_values_are_written_together_or_not_at_all(simple, at):
 
 
 def test_what_the_run_did_not_touch_is_written_at_its_end(simple, monkeypatch):
-    monkeypatch.setattr(write_back, "PAGE", 1)
-    monkeypatch.setattr(write_back, "SETTLE_PAGE", 1)
+    monkeypatch.setattr(write_back, "PRODUCTS_PER_STATEMENT", 1)
+    monkeypatch.setattr(write_back, "PRODUCTS_PER_TRANSACTION", 1)
     simple.world.sink.write([simple.seen("p"), simple.seen("q", "Hat")])
     writer = simple.writer(simple.plan(*LABEL))
     assert writer.preview(simple.world.database).written == {"category": 2}
@@ -473,7 +473,7 @@ def test_options_that_make_no_sense_are_refused(pairs, options, message):
 
 
 def test_many_products_are_read_by_key_in_one_statement(simple):
-    products = {digest(f"p{number}"): f"p{number}" for number in range(write_back.PAGE)}
+    products = {digest(f"p{number}"): f"p{number}" for number in range(write_back.PRODUCTS_PER_STATEMENT)}
     plan = simple.plan(*LABEL)
     assert isinstance(plan.table, product_table.ProductTable)
     with simple.world.database.read() as connection:

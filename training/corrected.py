@@ -21,7 +21,7 @@ from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem
 from cataloger.training.rows import normal_label
 
-PAGE = 1000
+ROWS_PER_READ = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _words(database: Database) -> Iterator[AnyRow]:
     query = with_seen(with_words(select(*columns).select_from(Item), only=True)).where(
         Item.gone_run_id.is_(None), (Correction.verdict == "label") | Item.uri.startswith("/")
     )
-    for page in row_pages(database, query, Item.id, PAGE):
+    for page in row_pages(database, query, Item.id, ROWS_PER_READ):
         yield from page
 
 

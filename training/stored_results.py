@@ -25,7 +25,7 @@ from cataloger.training.labels import Example
 from cataloger.training.predictions import NOT_RANKED, Predictions
 from cataloger.urls import without_query
 
-PAGE = 5000
+ROWS_PER_FETCH = 5000
 NAMED = 20
 BY_PATH, BY_KEY = 0, 1
 
@@ -121,7 +121,7 @@ def _results(connection: Connection, names: Sequence[str]) -> Iterator[AnyRow]:
     answers = held(Source.name.label("source"), Item.key, Item.uri, *columns)
     for name in names:
         query = answers.where(Source.name == name)
-        for row in connection.execution_options(yield_per=PAGE).execute(query):
+        for row in connection.execution_options(yield_per=ROWS_PER_FETCH).execute(query):
             if row.source == name:  # MySQL would also find a name with spaces at its end
                 yield row
 

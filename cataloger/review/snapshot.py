@@ -21,7 +21,7 @@ from cataloger.ledger import digest
 from cataloger.review.filters import Filters
 from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
 
-CHUNK = 20_000
+IMAGES_PER_READ = 20_000
 BLOCK = 2**16
 UNKNOWN = -1
 PRODUCT_DIGITS = 13
@@ -192,7 +192,7 @@ def _pages(database: Database) -> Iterator[Sequence[AnyRow]]:
 
 def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int] | None:
     """Return the rows behind an id, and the id that they reach to; None if there is no image behind it."""
-    ids = select(Item.id).where(Item.id > last).order_by(Item.id).limit(CHUNK).subquery()
+    ids = select(Item.id).where(Item.id > last).order_by(Item.id).limit(IMAGES_PER_READ).subquery()
     end = connection.scalar(select(func.max(ids.c.id)))
     if end is None:
         return None

@@ -25,7 +25,7 @@ from cataloger.sources.locations import (
     text_of,
 )
 
-PAGE = 1000
+ROWS_PER_READ = 1000
 SAMPLE = 20
 TWINS = 20
 
@@ -74,7 +74,7 @@ class TableSource:
         """Yield the items, in the order of the keys. Rows added behind the page that was read last are seen."""
         self.without_image = 0
         after: tuple[Any, ...] | None = None
-        while page := self.database.rows(self._page(after, PAGE)):
+        while page := self.database.rows(self._page(after, ROWS_PER_READ)):
             for row in page:
                 yield from self._subjects(row)
             last = self._key(page[-1])

@@ -55,7 +55,7 @@ def say(database, row, label, author="anna"):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_pages_hold_every_image_once(queue, monkeypatch, order):
-    monkeypatch.setattr("cataloger.review.queue.PAGE", 1)
+    monkeypatch.setattr("cataloger.review.queue.IMAGES_PER_PAGE", 1)
     found, after = [], None
     for _ in range(5):
         rows, after = queue.page(Filters(order=order), after)
