@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -116,15 +117,15 @@ def _word(row: dict[str, Any]) -> dict[str, Any]:
 def measure(reviewer: Reviewer) -> None:
     """Time all requests and print them."""
     print(f"{'milliseconds':34}   first  median  longest", flush=True)
-    show("the page itself", timed(lambda: reviewer.client.get("/").raise_for_status(), PAGES))
-    show("the categories", timed(lambda: reviewer.client.get("/api/labels/1").raise_for_status(), PAGES))
+    show("the page itself", timed(partial(_get, reviewer, "/"), PAGES))
+    show("the categories", timed(partial(_get, reviewer, "/api/labels/1"), PAGES))
     for name, query in QUERIES.items():
         show(name, _timed_pages(reviewer, query))
     for name in ("least confident first", "one category", "one run"):
         address = f"/api/progress?{QUERIES[name]}"
-        show(f"progress, {name}", timed(lambda: reviewer.client.get(address).raise_for_status(), PAGES))  # noqa: B023
+        show(f"progress, {name}", timed(partial(_get, reviewer, address), PAGES))
     rows = [row for page, _ in zip(reviewer.pages("decision=accept"), range(10), strict=False) for row in page]
-    show("one word", [timed(lambda: reviewer.say([row]), 1)[0] for row in rows[BULK : BULK + PAGES]])  # noqa: B023
+    show("one word", [timed(partial(reviewer.say, [row]), 1)[0] for row in rows[BULK : BULK + PAGES]])
     show(f"{BULK} words", timed(lambda: reviewer.say(rows[:BULK]), 4))
     with ThreadPoolExecutor(REVIEWERS) as pool:
         others = [Reviewer(str(reviewer.client.base_url)) for _ in range(REVIEWERS)]
@@ -140,6 +141,10 @@ def _timed_pages(reviewer: Reviewer, query: str) -> list[float]:
             break
         times.append(time.perf_counter() - started)
     return times
+
+
+def _get(reviewer: Reviewer, address: str) -> None:
+    reviewer.client.get(address).raise_for_status()
 
 
 def timed(action: Callable[[], object], times: int) -> list[float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from cataloger import history
 from cataloger.db.database import Database
@@ -26,6 +26,7 @@ from cataloger.db.models import (
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
+from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
@@ -74,9 +75,9 @@ def prune(database: Database, keep: int, hooks: PruneHooks | None = None) -> Pru
         raise UsageError(f"--keep must be at least 1, not {keep}")
     with recorded_run(database, "prune", {"keep": keep}) as run, ExitStack() as stack:
         run.report = report = PruneReport(run.id)
-        sources = database.run(lambda connection: list(connection.scalars(select(Source.id))), read_only=True)
+        sources = database.scalars(select(Source.id))
         leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
-        old, needed = database.run(lambda connection: divide(connection, keep), read_only=True)
+        old, needed = database.fetch(divide, keep)
         if old:
             _Work(database, leases, old, needed, hooks or Hooks(), report).do()
     return report
@@ -172,7 +173,7 @@ class _Work:
     def _that_recorded(self, run_id: Any, where: Sequence[Any]) -> Sequence[int]:
         """Return the old runs of which something is left in a table. run_id: its column."""
         query = select(run_id).where(self._is_old(run_id), *where).distinct().order_by(run_id)
-        return self.database.run(lambda connection: connection.scalars(query).all(), read_only=True)
+        return self.database.scalars(query)
 
     def _is_stopped(self) -> bool:
         self.report.interrupted = self.report.interrupted or self.hooks.stop.is_set()
@@ -199,9 +200,7 @@ class _Work:
             keep.update(_replacing(mine, keep))
         return _delete(connection, Result, [row.id for row in rows if row.id not in keep])
 
-    def _before_needed(
-        self, connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]], items: list[int]
-    ) -> list[Row[*tuple[Any, ...]]]:
+    def _before_needed(self, connection: Connection, rows: Sequence[AnyRow], items: list[int]) -> list[AnyRow]:
         """Leave out what came after a result of a run that may count or not: what a failure spares depends on it."""
         first = select(Result.item_id, func.min(Result.id).label("id")).group_by(Result.item_id)
         mine = Result.item_id.in_(items) & Result.run_id.in_(self.needed)
@@ -255,7 +254,7 @@ class _Work:
         return len(old)
 
 
-def _replacing(rows: Iterable[Row[*tuple[Any, ...]]], kept: Collection[int]) -> set[int]:
+def _replacing(rows: Iterable[AnyRow], kept: Collection[int]) -> set[int]:
     """Return what replaced good results that are kept, such as those that people spoke of, and what replaced that.
 
     Without it a later failure on the same bytes would be found to have spared them. rows: in the order of time.

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, func, select
 
 from cataloger import ledger as ledgers
 from cataloger.bundle import Bundle
@@ -19,6 +19,7 @@ from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.models import Current, Item, Result, Source
 from cataloger.db.paging import paged_source_id, row_pages
+from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
 from cataloger.job import model_ref
@@ -112,7 +113,7 @@ class _Work:
                 self.hooks.progress(self.report.renewed)
         self.report.sources += 1
 
-    def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[Row[Any]]]:
+    def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[AnyRow]]:
         """Return results that are to be renewed, in pages by item."""
         columns = (
             Item.id, Item.key, Item.uri, Item.product_key, Result.version_token, Result.content_hash,
@@ -121,7 +122,7 @@ class _Work:
         mine = self._of(source) & self._follows() & (Result.calibration_id != model.calibration_id)
         return row_pages(self.database, _joined(select(*columns)).where(mine), Item.id, PAGE)
 
-    def _renewed(self, row: Row[Any]) -> Prediction:
+    def _renewed(self, row: AnyRow) -> Prediction:
         logits = np.frombuffer(row.scores, STORED)
         answer = Ranking(self.bundle.labels, self.bundle.calibration, TOP_K).of(logits, row.familiarity)
         return Prediction(
@@ -143,7 +144,7 @@ class _Work:
         old = Result.calibration_id != self.bundle.calibration_id
         for condition, name in ((~old, "unchanged"), (old & ~self._follows(), "left")):
             query = _joined(select(func.count())).where(self._of(source), condition)
-            found = self.database.run(lambda connection: connection.scalar(query) or 0, read_only=True)  # noqa: B023
+            found = self.database.scalar(query) or 0
             setattr(self.report, name, getattr(self.report, name) + found)
 
     def _of(self, source: SourceRef) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ What looks like a known source that is gone is not tagged anew in silence: the r
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ class SourceRecord:
 
 def list_sources(database: Database) -> list[SourceRecord]:
     """Return the known sources, by their roots."""
-    return database.run(_list, read_only=True)
+    return database.fetch(_list)
 
 
 def _list(connection: Connection) -> list[SourceRecord]:
@@ -77,7 +77,7 @@ def require_not_moved(database: Database | None, source: Source) -> None:
     for row in database.rows(query):
         if not _is_there(row.root) and sample:
             same = (Item.source_id == row.id) & Item.key_hash.in_(sample)
-            known = database.run(_scalar(select(func.count()).select_from(Item).where(same)), read_only=True)
+            known = database.scalar(select(func.count()).select_from(Item).where(same))
             if known >= LIKENESS * len(sample):
                 raise SourceError(
                     f"{source.root} is new, but looks like {row.root}, which is not there any more: {known} of "
@@ -91,7 +91,7 @@ def require_same_root(database: Database | None, source: Source, image_root: str
     known = database and find_source(database, kind=source.kind, root=source.root)
     if not database or not known:
         return
-    table = database.run(lambda connection: last_table(connection, known.id), read_only=True)
+    table = database.fetch(last_table, known.id)
     before = table and table.get("image_root")
     if before in (None, image_root):
         return
@@ -125,7 +125,7 @@ def move_source(database: Database, old: str, new: str) -> int:
     if found.kind != "table" and not _is_there(root):
         raise UsageError(f"{new} is not there: move the {found.kind} first, then say so here")
     taken = by_root.get(root)
-    if taken is not None and (taken.id == found.id or database.run(_scalar(_items(taken.id)), read_only=True)):
+    if taken is not None and (taken.id == found.id or database.scalar(_items(taken.id))):
         raise UsageError(f"{root} is a source already, with results of its own: only an unknown name can be taken")
     with recorded_run(database, "move", {"old": found.root, "new": root}) as run, ExitStack() as stack:
         ids = [found.id] if taken is None else [found.id, taken.id]
@@ -147,7 +147,7 @@ def move_source(database: Database, old: str, new: str) -> int:
             connection.execute(update(SourceRow).where(SourceRow.id == found.id).values(values))
 
         database.run(rename)
-    return int(database.run(_scalar(_items(found.id)), read_only=True))
+    return int(database.scalar(_items(found.id)))
 
 
 def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> None:
@@ -157,21 +157,17 @@ def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> Non
     query = select(*columns).where(paged_source_id(database) == lease.source_id)
     for rows in row_pages(database, query, Item.id, PAGE):
         moved = [(row.id, after + row.key) for row in rows if row.uri == before + row.key]
+        database.write(_place, lease, moved)
 
-        def place(connection: Connection) -> None:
-            lease.check(connection)
-            for item_id, uri in moved:  # noqa: B023 (run at once)
-                connection.execute(update(Item).where(Item.id == item_id).values(uri=uri))
 
-        database.run(place)
+def _place(connection: Connection, lease: HeldLease, moved: Iterable[tuple[int, str]]) -> None:
+    lease.check(connection)
+    for item_id, uri in moved:
+        connection.execute(update(Item).where(Item.id == item_id).values(uri=uri))
 
 
 def _items(source_id: int) -> Any:
     return select(func.count()).select_from(Item).where(Item.source_id == source_id)
-
-
-def _scalar(query: Any) -> Callable[[Connection], Any]:
-    return lambda connection: connection.scalar(query)
 
 
 def _resolved(path: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.sql import Select
 
 from cataloger import history
@@ -21,6 +21,7 @@ from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.db.tables import TableName, describe
+from cataloger.db.types import AnyRow
 from cataloger.errors import EditedError, SourceError, UsageError
 from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
@@ -99,7 +100,7 @@ class Chain:
     back that is undone, if that is an undo itself.
     """
 
-    base: Row[*tuple[Any, ...]]
+    base: AnyRow
     is_undone: bool
     undoes_undo: int | None
 
@@ -125,7 +126,7 @@ def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: U
 
 def _chain(database: Database, run_id: int) -> Chain:
     """Return what undoing a run comes down to. Raises UsageError unless that is possible."""
-    runs = database.run(lambda connection: _runs_of(connection, run_id), read_only=True)
+    runs = database.fetch(_runs_of, run_id)
     if not runs:
         raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
     target, base = runs[0], runs[-1]
@@ -136,7 +137,7 @@ def _chain(database: Database, run_id: int) -> Chain:
     if target.outcome is None:
         raise UsageError(f"run {run_id} has not ended; stop it first")
     if target.undone_by_id is not None:
-        by = database.run(lambda connection: _runs_of(connection, target.undone_by_id)[0], read_only=True)
+        by = database.fetch(_runs_of, target.undone_by_id)[0]
         if by.outcome == "done":
             raise UsageError(
                 f"run {run_id} was undone by run {by.id} already; `cataloger runs undo {by.id}` takes that back"
@@ -148,9 +149,9 @@ def _chain(database: Database, run_id: int) -> Chain:
     return Chain(base, len(runs) % 2 == 1, target.undoes_id)
 
 
-def _runs_of(connection: Connection, run_id: int) -> list[Row[*tuple[Any, ...]]]:
+def _runs_of(connection: Connection, run_id: int) -> list[AnyRow]:
     """Return a run and, if it is an undo, what it undoes, and so on down to a run that is none."""
-    found: list[Row[*tuple[Any, ...]]] = []
+    found: list[AnyRow] = []
     following: int | None = run_id
     while following is not None:
         row = connection.execute(select(RunRow.__table__).where(RunRow.id == following)).one_or_none()
@@ -161,16 +162,16 @@ def _runs_of(connection: Connection, run_id: int) -> list[Row[*tuple[Any, ...]]]
     return found
 
 
-def _product_table(database: Database, base: Row[*tuple[Any, ...]]) -> ProductTable | None:
+def _product_table(database: Database, base: AnyRow) -> ProductTable | None:
     """Return the table that a run wrote to; None if it wrote nothing. Raises UsageError if it is not as it was."""
     query = select(WriteRow.column_name).where(WriteRow.run_id == base.id).distinct()
-    columns = sorted(database.run(lambda connection: list(connection.scalars(query)), read_only=True))
+    columns = sorted(database.scalars(query))
     if not columns:
         return None
     target = base.options["write_target"]
     name = TableName(target["table"], target["schema"])
     try:
-        info = database.run(lambda connection: describe(connection, name, "the table"), read_only=True)
+        info = database.fetch(describe, name, "the table")
         info.require(columns, "column")
         info.require(target["ids"], "column")
     except SourceError as error:
@@ -185,7 +186,7 @@ def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> Non
     for source_id in _sources(database, chain.base.id):
         plan = Restoring(source_id, chain.base.id, chain.is_undone, table)
         for page in plan.pages(database):
-            edited = database.run(lambda connection: plan.look(connection, page, lock=False), read_only=True).edited  # noqa: B023
+            edited = database.fetch(plan.look, page, lock=False).edited
             count += len(edited)
             named += [f"{key} ({column})" for key, column in edited][: NAMED - len(named)]
     if count:
@@ -198,7 +199,7 @@ def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> Non
 
 def _sources(database: Database, run_id: int) -> list[int]:
     query = select(RunSource.source_id).where(RunSource.run_id == run_id).order_by(RunSource.source_id)
-    return database.run(lambda connection: list(connection.scalars(query)), read_only=True)
+    return database.scalars(query)
 
 
 @dataclass(slots=True)
@@ -215,7 +216,7 @@ class _Work:
 
     def do(self) -> None:
         sources = _sources(self.database, self.chain.base.id)
-        self.total = self.database.run(self._count, read_only=True)
+        self.total = self.database.fetch(self._count)
         # The leases come first: what is at work there would not know that the run no longer counts.
         for number, source_id in enumerate(sources):
             with hold_lease(self.database, source_id, self.run.id) as lease:
@@ -237,10 +238,10 @@ class _Work:
     def _do_source(self, source_id: int, lease: Lease) -> None:
         base = self.chain.base.id
         weights = select(RunSource.weights_id).where(RunSource.run_id == base, RunSource.source_id == source_id)
-        used = str(self.database.run(lambda connection: connection.scalar(weights), read_only=True))
-        pinned = self.database.run(lambda connection: _renew_pin(connection, lease, source_id))
+        used = str(self.database.scalar(weights))
+        pinned = self.database.write(_renew_pin, lease, source_id)
         products = self._products(source_id, pinned)
-        if products and self.database.run(lambda connection: self._moves_pin(connection, source_id, used)):
+        if products and self.database.fetch(self._moves_pin, source_id, used):
             # The views show another model now, whose answers for products were not kept up meanwhile.
             products.renew_all(self.database, lease)
         items = select(Result.item_id).where(Result.run_id == base)
@@ -267,7 +268,7 @@ class _Work:
         if weights_id is None:
             return None
         root = select(Source.root).where(Source.id == source_id)
-        ref = SourceRef(source_id, str(self.database.run(lambda connection: connection.scalar(root), read_only=True)))
+        ref = SourceRef(source_id, str(self.database.scalar(root)))
         return ProductResults(ref, self.run.id, known_model(self.database, weights_id))
 
     def _renew(
@@ -294,7 +295,7 @@ class _Work:
         for page in plan.pages(self.database):
             if self._is_stopped():
                 return
-            look, counts = self.database.run(lambda connection: self._write(connection, lease, plan, page))  # noqa: B023
+            look, counts = self.database.write(self._write, lease, plan, page)
             self.report.products += len(page)
             self.report.missing += look.missing
             self.report.edited += len(look.edited)

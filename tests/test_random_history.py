@@ -12,6 +12,7 @@ import os
 import signal
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -437,6 +438,9 @@ class History(RuleBasedStateMachine):
         runs = sorted(self.reference.runs, reverse=True)
         return runs[place % len(runs)]
 
+    def _undo(self, number):
+        return undo.undo(self.database, number, skip_edited=True).run_id
+
     def check_undo(self, target, skip_edited, action):
         reference = self.reference
         chain = [target]
@@ -493,7 +497,7 @@ class History(RuleBasedStateMachine):
             return
         for number, run in sorted(reference.runs.items(), reverse=True):
             if run.model is not None and run.undone_by is None and not run.pruned:
-                self.check_undo(number, True, lambda: undo.undo(self.database, number, skip_edited=True).run_id)  # noqa: B023
+                self.check_undo(number, True, partial(self._undo, number))
         self.agree()
 
 
