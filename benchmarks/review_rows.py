@@ -31,7 +31,7 @@ from sqlalchemy import Connection, func, insert, select
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database, open_database
 from cataloger.db.models import Corrected, Correction, Current, Item, Model, Result, Run
-from cataloger.ledger import digest
+from cataloger.schema import key_hash
 
 RUNS = 3
 PAGES = 10
@@ -194,7 +194,7 @@ def copy_rows(connection: Connection, rows: int) -> None:
         pairs = [(items[number % len(items)], number) for number in chunk]
         copies = [copied(item, results[item["id"]], number, offset) for item, number in pairs]
         changes = [_answer(chance, labels, runs) for _ in copies]
-        products = [{"product_key": f"sku-{n // 3}", "product_hash": digest(f"sku-{n // 3}")} for n in chunk]
+        products = [{"product_key": f"sku-{n // 3}", "product_hash": key_hash(f"sku-{n // 3}")} for n in chunk]
         connection.execute(insert(Item), [c[0] | product for c, product in zip(copies, products, strict=True)])
         connection.execute(insert(Result), [c[1] | change for c, change in zip(copies, changes, strict=True)])
         connection.execute(insert(Current), [c[2] for c in copies])

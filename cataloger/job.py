@@ -9,11 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from cataloger import ledger as ledgers
-from cataloger.bundle import Bundle, default_bundle_path, read_bundle, resolve_bundle_path
+from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.classify.engine import choose_engine
 from cataloger.cpus import available_cpus
 from cataloger.db.database import Database
@@ -23,53 +21,31 @@ from cataloger.fetch import Remote, fetch
 from cataloger.hooks import Hooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.lease import hold_lease
-from cataloger.ledger import Ledger, ModelRef, Planned, SourceRef
+from cataloger.ledger import (
+    Ledger,
+    SourceRef,
+    bundle_of,
+    find_source,
+    known_model,
+    model_ref,
+    pin_model,
+    register_source,
+)
 from cataloger.pipeline import Parts, RunReport
 from cataloger.pipeline import run as run_pipeline
 from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
-from cataloger.records import Failure, Image, Item
+from cataloger.records import Failure, Image, Item, Planned
 from cataloger.revalidate import revalidate
 from cataloger.runs import Run, recorded_run
 from cataloger.sinks.database import DatabaseSink
+from cataloger.sources.base import Source
 from cataloger.write_back import WriteBack, WriteCounts, WritePlan
 
 logger = logging.getLogger(__name__)
 
 JobHooks = Hooks[[RunReport, int | None]]
 """Progress is told the report, and the number of all inputs once that is known."""
-
-
-class Source(Protocol):
-    """Something that holds images. kind, root: its identity. prefix: before its keys, in a folder of a known source.
-
-    is_complete: a whole scan meets everything that the source holds. problems: what the last scan could not see.
-    without_image: rows of the last scan that name none.
-    """
-
-    prefix: str
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def root(self) -> str: ...
-    @property
-    def is_complete(self) -> bool: ...
-    @property
-    def problems(self) -> list[str]: ...
-    @property
-    def without_image(self) -> int: ...
-    def scan(self) -> Iterator[Item | Failure]:
-        """Yield every input."""
-        ...
-
-    def count(self) -> int | None:
-        """Count the inputs, for a progress bar; None if that is not known before they are read."""
-        ...
-
-    def nothing_found(self) -> str:
-        """Say why a scan found nothing."""
-        ...
 
 
 class Job:
@@ -118,7 +94,7 @@ class Job:
 
     def plan(self, database: Database | None, source: Source, remote: Remote | None = None) -> None:
         """Decide about every item of a source and write nothing. database: None when there is none yet."""
-        known = database and ledgers.find_source(database, kind=source.kind, root=source.root)
+        known = database and find_source(database, kind=source.kind, root=source.root)
         if not database or not known:
             self._count_plan(Planned(subject, True, "new") for subject in source.scan())
         else:
@@ -141,7 +117,7 @@ class Job:
 
         remote: for sources whose bytes are not in files. write: what goes back into the product table.
         """
-        ref = ledgers.register_source(database, kind=source.kind, root=source.root)
+        ref = register_source(database, kind=source.kind, root=source.root)
         source.prefix = ref.prefix
         if self.interrupted:
             return ref
@@ -153,7 +129,7 @@ class Job:
             classifier = self.engine.open(bundle)
             model = model_ref(bundle)
             self._note_model(bundle, classifier.device)
-            if ledgers.pin_model(database, ref, model, run.id):
+            if pin_model(database, ref, model, run.id):
                 self._warn(
                     f"older results of {ref.root} are of another calibration of {bundle.title}: "
                     f"`cataloger recalibrate` brings them to the present one"
@@ -200,7 +176,7 @@ class Job:
         """Return the model to use for a source, in the run's precision: the one asked for, else the pinned one."""
         if self.options.model is not None or ref.weights_id in (None, self.default.weights_id):
             return self.default
-        pinned = ledgers.known_model(database, str(ref.weights_id))
+        pinned = known_model(database, str(ref.weights_id))
         bundle = bundle_of(pinned)
         if bundle is None:
             raise UsageError(
@@ -213,7 +189,7 @@ class Job:
 
     def labels(self, database: Database | None, source: Source) -> tuple[str, ...]:
         """Return what the model of a source can answer, whether the source is known or not."""
-        known = database and ledgers.find_source(database, kind=source.kind, root=source.root)
+        known = database and find_source(database, kind=source.kind, root=source.root)
         return (self.bundle(database, known) if database and known else self.default).labels
 
     def _note_model(self, bundle: Bundle, device: str) -> None:
@@ -294,26 +270,3 @@ def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item |
         return ledger.plan
     step = revalidate(ledger, remote.web, remote.threads)
     return lambda items: step(ledger.plan(items))
-
-
-def bundle_of(model: ModelRef) -> Bundle | None:
-    """Return the bundle of a model that is known; None if it does not lie where it was."""
-    try:
-        bundle = read_bundle(default_bundle_path() if model.location == "default" else Path(model.location))
-    except CatalogerError:
-        return None
-    return bundle if bundle.weights_id == model.weights_id else None
-
-
-def model_ref(bundle: Bundle) -> ModelRef:
-    """Return how results are recorded under a bundle."""
-    location = "default" if bundle.path == default_bundle_path() else str(bundle.path.absolute())
-    return ModelRef(
-        bundle.weights_id,
-        bundle.calibration_id,
-        bundle.name,
-        bundle.version,
-        location,
-        bundle.labels,
-        bundle.precision,
-    )

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger import ledger as ledgers
 from cataloger.db.database import Database, open_database, open_for_planning, open_source
 from cataloger.db.tables import TableName
 from cataloger.download import Downloader
@@ -16,6 +15,7 @@ from cataloger.hooks import Hooks
 from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
+from cataloger.ledger import find_source, register_source
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.relocate import require_same_root
 from cataloger.sinks import files
@@ -125,7 +125,7 @@ def _map_labels(job: Job, database: Database, source: TableSource, categories: l
     labels = job.labels(database, source)
     if categories:
         require_labels(categories, labels, "--label-map")
-    ref = ledgers.register_source(database, kind=source.kind, root=source.root)
+    ref = register_source(database, kind=source.kind, root=source.root)
     known = load_label_map(database, ref.id)
     if categories:
         if set(categories) != set(known):
@@ -161,7 +161,7 @@ def _plan_writes(
     job: Job, database: Database | None, source: TableSource, options: SyncOptions, categories: list[Category]
 ) -> None:
     """Check what is to be written; count what the answers that are known already would change in the table."""
-    ref = database and ledgers.find_source(database, kind=source.kind, root=source.root)
+    ref = database and find_source(database, kind=source.kind, root=source.root)
     if database and ref:
         categories = categories or load_label_map(database, ref.id)
     check, answers = _check_writes(job, database or source.database, source, options, categories)

@@ -36,6 +36,7 @@ FLOORS = (
     ("cataloger.network", 1),
     ("cataloger.db", 1),
     ("cataloger.migrations", 2),
+    ("cataloger.schema", 1),
     ("cataloger.words", 2),
     ("cataloger.history", 2),
     ("cataloger.sources", 2),
@@ -225,6 +226,11 @@ def test_the_command_line_starts_without_heavy_modules():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_pipeline_knows_no_database():
+    code = "import sys, cataloger.pipeline; sys.exit(1 if {'sqlalchemy', 'alembic'} & set(sys.modules) else 0)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_run_over_files_loads_no_http_client():

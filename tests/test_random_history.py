@@ -12,6 +12,7 @@ import os
 import signal
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,7 +29,6 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from cataloger import job as jobs
 from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
 from cataloger.calibration import Calibration
 from cataloger.classify.base import Scores
@@ -113,7 +113,7 @@ class Shop(Job):
             calibration_id="c" * 64,
             name=model,
             version="1",
-            path=jobs.Path("/m"),
+            path=Path("/m"),
             labels=LABELS,
             precision="fp32",
             title=model,

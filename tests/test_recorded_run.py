@@ -11,6 +11,7 @@ from cataloger import job, prune, recalibrate, relocate, undo
 from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.db.database import open_database
 from cataloger.errors import SourceError
+from cataloger.ledger import model_ref
 from cataloger.options import TableOptions
 from cataloger.sync import SyncOptions, sync
 from cataloger.tagging import TagOptions, tag
@@ -51,7 +52,7 @@ def catalog(url, photos, make_world, make, query):
     """A database with a run over one source, which shows the default model, and with a table of products."""
     with closing(open_database(url)) as database:
         world = make_world(database)
-        world.begin(job.model_ref(read_bundle(default_bundle_path())))
+        world.begin(model_ref(read_bundle(default_bundle_path())))
         world.sink.write([make.good("a")])
         world.end()
         query("CREATE TABLE products (sku TEXT PRIMARY KEY, photo TEXT)")

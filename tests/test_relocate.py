@@ -17,8 +17,8 @@ from cataloger.db.database import open_database
 from cataloger.db.models import Item, Source
 from cataloger.errors import LeaseError, UsageError
 from cataloger.lease import acquire
-from cataloger.ledger import ModelRef, pin_model, register_source
-from cataloger.relocate import list_sources, move_source
+from cataloger.ledger import ModelRef, list_sources, pin_model, register_source
+from cataloger.relocate import move_source
 from cataloger.runs import open_run
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"

@@ -19,7 +19,7 @@ def list_command(
 ) -> None:
     """List the folders, manifests and tables that have been tagged."""
     from cataloger.db.database import open_results
-    from cataloger.relocate import list_sources
+    from cataloger.ledger import list_sources
 
     with closing(open_results(db, schema=schema)) as database:
         sources = list_sources(database)

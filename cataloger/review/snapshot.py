@@ -16,9 +16,9 @@ from sqlalchemy import Connection, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Correction, Item, Result
-from cataloger.ledger import digest
 from cataloger.review.filters import Filters
 from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, AnyRow, shown
+from cataloger.schema import key_hash
 
 CHUNK = 20_000
 BLOCK = 2**16
@@ -145,7 +145,7 @@ class Snapshot:
         if filters.run is not None:
             fits &= self.runs[where] == filters.run
         if filters.product:
-            fits &= self.products[where] == _product(digest(filters.product))
+            fits &= self.products[where] == _product(key_hash(filters.product))
         if sources is not None:
             fits &= np.isin(self.sources[where], list(sources))
         return fits

@@ -17,9 +17,10 @@ from cataloger.db.types import storable
 from cataloger.db.upsert import upsert
 from cataloger.history import mark_presence, spares
 from cataloger.lease import Lease
-from cataloger.ledger import ModelRef, SourceRef, digest
+from cataloger.ledger import ModelRef, SourceRef
 from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
+from cataloger.schema import key_hash
 from cataloger.utils import failpoints
 from cataloger.words import renew_products
 from cataloger.write_back import WriteBack, WriteCounts
@@ -63,7 +64,7 @@ class DatabaseSink:
         self.on_written(written)
 
     def _record(self, connection: Connection, results: Sequence[Result]) -> WriteCounts:
-        products = {digest(key) for result in results if (key := result.item.product_key) is not None}
+        products = {key_hash(key) for result in results if (key := result.item.product_key) is not None}
         items = [result.item for result in results]
         before = self._products_of(connection, items)
         left = set(before.values()) - products
@@ -77,13 +78,13 @@ class DatabaseSink:
 
     def _is_recorded(self, connection: Connection, item: Item) -> bool:
         """True when this run has a result of an item, and so of all that were written with it."""
-        mine = (ItemRow.source_id == self.source.id) & (ItemRow.key_hash == digest(item.key))
+        mine = (ItemRow.source_id == self.source.id) & (ItemRow.key_hash == key_hash(item.key))
         query = select(ResultRow.id).join(ItemRow, ItemRow.id == ResultRow.item_id)
         return connection.scalar(query.where(mine, ResultRow.run_id == self.run_id)) is not None
 
     def _products_of(self, connection: Connection, items: Sequence[Item]) -> dict[str, str]:
         """Return the products that known items have belonged to until now; all by hash."""
-        mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([digest(item.key) for item in items])
+        mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([key_hash(item.key) for item in items])
         # Asked for distinct products that are not null, SQLite walks through all products of the source instead.
         rows = connection.execute(select(ItemRow.key_hash, ItemRow.product_hash).where(mine))
         return {row.key_hash: row.product_hash for row in rows if row.product_hash is not None}
@@ -94,9 +95,9 @@ class DatabaseSink:
             {
                 "source_id": self.source.id,
                 "key": storable(item.key),
-                "key_hash": digest(item.key),
+                "key_hash": key_hash(item.key),
                 "product_key": None if item.product_key is None else storable(item.product_key),
-                "product_hash": None if item.product_key is None else digest(item.product_key),
+                "product_hash": None if item.product_key is None else key_hash(item.product_key),
                 "uri": storable(item.uri),
             }
             for item in items
@@ -120,7 +121,7 @@ class DatabaseSink:
     ) -> dict[int, int]:
         """Append the results; return their ids by item id."""
         now = utc_now(connection)
-        rows = [self._row(result, item_ids[digest(result.item.key)], now) for result in results]
+        rows = [self._row(result, item_ids[key_hash(result.item.key)], now) for result in results]
         connection.execute(insert(ResultRow), rows)
         mine = (ResultRow.run_id == self.run_id) & ResultRow.item_id.in_(list(item_ids.values()))
         found = connection.execute(select(ResultRow.item_id, ResultRow.id).where(mine))
@@ -145,7 +146,7 @@ class DatabaseSink:
         good = self._good_results(connection, list(item_ids.values()))
         rows = []
         for result in results:
-            item_id = item_ids[digest(result.item.key)]
+            item_id = item_ids[key_hash(result.item.key)]
             code = result.code if isinstance(result, Failure) else None
             keep = item_id in good and spares(code, result.content_hash, good[item_id][1])
             rows.append(
@@ -171,7 +172,7 @@ class DatabaseSink:
 
 def _moved(before: dict[str, str], items: Sequence[Item]) -> set[str]:
     """Return the products, by hash, that known items have moved from and to."""
-    now = {digest(item.key): None if item.product_key is None else digest(item.product_key) for item in items}
+    now = {key_hash(item.key): None if item.product_key is None else key_hash(item.product_key) for item in items}
     moved = {(product, now[key]) for key, product in before.items() if now[key] != product}
     return {product for pair in moved for product in pair if product is not None}
 

@@ -23,7 +23,7 @@ from cataloger.db.models import Base, Write
 from cataloger.db.schema import HEAD, VERSION_TABLE, current, downgrade, revisions, upgrade, upgrade_sql
 from cataloger.db.session import connect, is_new_sqlite_file, make_engine
 from cataloger.errors import DatabaseError, SchemaError, UsageError
-from cataloger.ledger import digest
+from cataloger.schema import key_hash
 
 VIEWS = [
     "cataloger_image_codes",
@@ -382,7 +382,7 @@ def test_every_revision_can_be_left_and_reached_again_with_data(world, make, url
     upgrade(url)
     assert (describe(url), contents(url)) == (made, before)
     product = "SELECT COUNT(*) FROM cataloger_item WHERE product_hash = :hash"
-    assert world.rows(product.replace(":hash", f"'{digest('Größe 40')}'")) == [(1,)]
+    assert world.rows(product.replace(":hash", f"'{key_hash('Größe 40')}'")) == [(1,)]
 
 
 def test_a_downgrade_to_base_leaves_only_what_the_shop_has(empty_url):
