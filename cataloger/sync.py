@@ -15,7 +15,7 @@ from cataloger.hooks import Hooks
 from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
-from cataloger.ledger import find_source, register_source
+from cataloger.ledger import WriteTarget, find_source, record_write_target, register_source
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.relocate import require_same_root
 from cataloger.sinks import files
@@ -101,6 +101,8 @@ def _run(job: Job, database: Database, source: TableSource, options: SyncOptions
     in_effect = _map_labels(job, database, source, categories)
     write = _prepare_writes(job, database, source, options, in_effect) if options.write.columns else None
     with job.running(database) as run:
+        if write:
+            record_write_target(database, run.id, WriteTarget(write.table.info.name, options.table.ids))
         job.count([source])
         with _remote(job, source, options) as remote:
             ref = job.process(database, run, source, remote, write)
@@ -151,9 +153,6 @@ def _prepare_writes(
     """Check what is to be written, and add columns that are missing, if wanted, before any work."""
     check, answers = _check_writes(job, database, source, options, categories)
     job.report.created_columns = check.create_columns()
-    # What `cataloger runs undo` needs to find the rows again.
-    name = {"table": check.name.name, "schema": check.name.schema, "ids": list(options.table.ids)}
-    job.options.record["write_target"] = name
     return check.plan(answers)
 
 

@@ -20,11 +20,11 @@ from cataloger.db.models import Item, ItemPresence, ProductCurrent, Result, RunS
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
-from cataloger.db.tables import TableName, describe
+from cataloger.db.tables import describe
 from cataloger.errors import EditedError, SourceError, UsageError
 from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
-from cataloger.ledger import SourceRef, known_model
+from cataloger.ledger import SourceRef, known_model, write_targets
 from cataloger.product_results import ProductResults
 from cataloger.product_table import ProductTable
 from cataloger.restoring import Look, Restoring
@@ -167,16 +167,15 @@ def _product_table(database: Database, base: Row[*tuple[Any, ...]]) -> ProductTa
     columns = sorted(database.run(lambda connection: list(connection.scalars(query)), read_only=True))
     if not columns:
         return None
-    target = base.options["write_target"]
-    name = TableName(target["table"], target["schema"])
+    target = database.run(lambda connection: write_targets(connection, [base.id]), read_only=True)[base.id]
     try:
-        info = database.run(lambda connection: describe(connection, name, "the table"), read_only=True)
+        info = database.run(lambda connection: describe(connection, target.table, "the table"), read_only=True)
         info.require(columns, "column")
-        info.require(target["ids"], "column")
+        info.require(target.ids, "column")
     except SourceError as error:
         raise UsageError(f"run {base.id} wrote to what is not there any more: {error}") from error
     dialect = database.engine.dialect.name
-    return ProductTable(info, target["ids"], [Cell(column, info.columns[column], dialect) for column in columns])
+    return ProductTable(info, target.ids, [Cell(column, info.columns[column], dialect) for column in columns])
 
 
 def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> None:

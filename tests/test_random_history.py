@@ -39,6 +39,7 @@ from cataloger.errors import EditedError, UsageError
 from cataloger.hooks import Hooks
 from cataloger.job import Job
 from cataloger.job_report import JobOptions
+from cataloger.ledger import WriteTarget, record_write_target
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.records import Failure, Image, Item
 from cataloger.utils import failpoints
@@ -149,9 +150,9 @@ def sync(url, photos, model, options):
         check = WriteCheck(database, TableName("products"), table, options)
         answers = Answers(LABELS, {}, 5)
         check.check_table(answers)
-        job.options.record["write_target"] = {"table": "products", "schema": None, "ids": ["sku"]}
         plan = check.plan(answers)
         with job.running(database) as run:
+            record_write_target(database, run.id, WriteTarget(TableName("products"), ("sku",)))
             job.process(database, run, photos, None, plan)
     return job.report
 

@@ -14,12 +14,14 @@ from cataloger.ledger.source_registry import (
     list_sources,
     register_source,
 )
+from cataloger.ledger.write_target import WriteTarget, record_write_target, write_targets
 
 __all__ = [
     "Ledger",
     "ModelRef",
     "SourceRecord",
     "SourceRef",
+    "WriteTarget",
     "bundle_of",
     "find_source",
     "find_source_id",
@@ -27,5 +29,7 @@ __all__ = [
     "list_sources",
     "model_ref",
     "pin_model",
+    "record_write_target",
     "register_source",
+    "write_targets",
 ]

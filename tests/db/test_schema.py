@@ -361,7 +361,7 @@ def fill(world, make):
 
 def contents(url):
     """Return the rows of all tables of the first revision."""
-    later = {"cataloger_label_map"}, {"product_hash", "disagrees", "scores", "familiarity"}
+    later = {"cataloger_label_map", "cataloger_write_target"}, {"product_hash", "disagrees", "scores", "familiarity"}
     found = {}
     for name in TABLES - {VERSION_TABLE} - later[0]:
         columns = [column.name for column in Base.metadata.tables[name].columns if column.name not in later[1]]
