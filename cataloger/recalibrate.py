@@ -21,6 +21,7 @@ from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
 from cataloger.lease import hold_lease
 from cataloger.ledger import ModelRef, SourceRef, model_ref, pin_model
+from cataloger.product_results import ProductResults
 from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction
 from cataloger.runs import Run, recorded_run
@@ -98,7 +99,8 @@ class _Work:
         with hold_lease(self.database, source.id, self.run.id) as lease:
             pin_model(self.database, source, model, self.run.id, recalibrates=True)
             self._count(source)
-            sink = DatabaseSink(self.database, source, self.run.id, model, lease)
+            products = ProductResults(source, self.run.id, model)
+            sink = DatabaseSink(self.database, products, lease)
             for page in self._pages(source, model):
                 if self.hooks.stop.is_set():
                     self.report.interrupted = True

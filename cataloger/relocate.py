@@ -19,7 +19,7 @@ from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.errors import SourceError, UsageError
 from cataloger.lease import Lease as HeldLease
 from cataloger.lease import hold_lease
-from cataloger.ledger import find_source
+from cataloger.ledger import SourceRef, find_source
 from cataloger.records import item_of
 from cataloger.run_records import last_table
 from cataloger.runs import recorded_run
@@ -50,11 +50,8 @@ def require_not_moved(database: Database | None, source: Source) -> None:
                 )
 
 
-def require_same_root(database: Database | None, source: Source, image_root: str | None) -> None:
+def require_same_root(database: Database, known: SourceRef, source: Source, image_root: str | None) -> None:
     """Raise SourceError when the image root of a table is another one than before and most images look changed."""
-    known = database and find_source(database, kind=source.kind, root=source.root)
-    if not database or not known:
-        return
     table = database.run(lambda connection: last_table(connection, known.id), read_only=True)
     before = table and table.get("image_root")
     if before in (None, image_root):

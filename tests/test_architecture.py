@@ -77,6 +77,7 @@ FLOORS = (
     ("cataloger.pipeline", 3),
     ("cataloger.write_checks", 3),
     ("cataloger.job_report", 4),
+    ("cataloger.engine", 4),
     ("cataloger.job", 4),
     ("cataloger.relocate", 5),
     ("cataloger.recalibrate", 5),

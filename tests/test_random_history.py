@@ -35,11 +35,11 @@ from cataloger.classify.base import Scores
 from cataloger.db.database import open_database
 from cataloger.db.models import Base
 from cataloger.db.tables import TableName
+from cataloger.engine import SourceSession
 from cataloger.errors import EditedError, UsageError
 from cataloger.hooks import Hooks
 from cataloger.job import Job
 from cataloger.job_report import JobOptions
-from cataloger.ledger import WriteTarget, record_write_target
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.records import Failure, Image, Item
 from cataloger.utils import failpoints
@@ -103,11 +103,10 @@ class Classifier:
 
 
 class Shop(Job):
-    """The real job, with photos and a model of our own."""
+    """The real job, with a model of our own."""
 
-    def __init__(self, url, photos, model, hooks):
-        super().__init__(JobOptions("sync", {}, url, run=RunOptions()), hooks)
-        self.photos = photos
+    def __init__(self, url, model, hooks):
+        super().__init__(JobOptions("sync", {}, url, model="default", run=RunOptions()), hooks)
         self.engine = SimpleNamespace(device="cpu", open=Classifier, batch_size=2)
         self.default = SimpleNamespace(
             **vars(MODELS[model]),
@@ -120,8 +119,12 @@ class Shop(Job):
             title=model,
         )
 
-    def bundle(self, database, ref):
-        return self.default
+    def session(self, database, source):
+        return Decoded(self._context(), database, source)
+
+
+class Decoded(SourceSession):
+    """The real session, with photos that need no decoding."""
 
     @contextmanager
     def _pool(self, bundle):
@@ -131,7 +134,7 @@ class Shop(Job):
         return lambda items: (self.decoded(item) for item in items)
 
     def decoded(self, item):
-        shows, _ = self.photos.shown[item.key]
+        shows, _ = self.source.shown[item.key]
         content = f"{shows + 2}" * 64
         if shows == UNREACHABLE:
             return Failure(item, "fetch.timeout", "no answer")
@@ -144,7 +147,7 @@ class Shop(Job):
 
 def sync(url, photos, model, options):
     """Do what `cataloger sync --write category=label_1` does after it has opened everything."""
-    job = Shop(url, photos, model, Hooks())
+    job = Shop(url, model, Hooks())
     with closing(open_database(url)) as database:
         table = TableOptions("products", ("sku",), "photo")
         check = WriteCheck(database, TableName("products"), table, options)
@@ -152,8 +155,7 @@ def sync(url, photos, model, options):
         check.check_table(answers)
         plan = check.plan(answers)
         with job.running(database) as run:
-            record_write_target(database, run.id, WriteTarget(TableName("products"), ("sku",)))
-            job.process(database, run, photos, None, plan)
+            job.session(database, photos).process(run, None, plan)
     return job.report
 
 

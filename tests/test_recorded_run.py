@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cataloger import job, prune, recalibrate, relocate, undo
+from cataloger import prune, recalibrate, relocate, undo
 from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.db.database import open_database
+from cataloger.engine import session
 from cataloger.errors import SourceError
 from cataloger.ledger import model_ref
 from cataloger.options import TableOptions
@@ -85,8 +86,8 @@ def move(world, url, photos):
 
 
 COMMANDS = {
-    "tag": (job, tag_folder),
-    "sync": (job, sync_table),
+    "tag": (session, tag_folder),
+    "sync": (session, sync_table),
     "undo": (undo, undo_run),
     "recalibrate": (recalibrate, recalibrate_all),
     "prune": (prune, prune_runs),

@@ -85,14 +85,16 @@ KILLED = """if True:
     from cataloger.db.database import open_database
     from cataloger.lease import Lease
     from cataloger.ledger import ModelRef, SourceRef
+    from cataloger.product_results import ProductResults
     from cataloger.records import Item, Prediction
     from cataloger.sinks.database import DatabaseSink
     from cataloger.utils import failpoints
 
     url, source, run, fence, model = json.loads(sys.argv[1])
     database = open_database(url)
+    products = ProductResults(SourceRef(source, "/photos"), run, ModelRef(*model))
     sink = DatabaseSink(
-        database, SourceRef(source, "/photos"), run, ModelRef(*model), Lease(database, source, fence),
+        database, products, Lease(database, source, fence),
     )
     failpoints.set_action("before_commit", lambda: os.kill(os.getpid(), signal.SIGKILL))
     item = Item("a", "/photos/a", "v1")
