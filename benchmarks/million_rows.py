@@ -41,8 +41,7 @@ from sqlalchemy import (
 from cataloger.db.database import Database
 from cataloger.db.models import Current, Item, Result, Source
 from cataloger.db.urls import DatabaseURL
-from cataloger.ledger import digest
-from cataloger.schema import open_database
+from cataloger.schema import key_hash, open_database
 
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 CHUNK = 10_000
@@ -192,7 +191,7 @@ def go_on_counting(connection: Connection) -> None:
 
 def copied(item: Any, result: Any, number: int, offset: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     identity, key = offset + number, str(number)
-    row = {**item, "id": identity, "key": key, "key_hash": digest(key), "product_key": key}
+    row = {**item, "id": identity, "key": key, "key_hash": key_hash(key), "product_key": key}
     pointer = {"item_id": identity, "weights_id": result["weights_id"], "result_id": identity, "latest_id": identity}
     return row, {**result, "id": identity, "item_id": identity}, pointer
 

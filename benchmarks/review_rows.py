@@ -33,8 +33,7 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Model, Result, Run
 from cataloger.db.urls import DatabaseURL
-from cataloger.ledger import digest
-from cataloger.schema import open_database
+from cataloger.schema import key_hash, open_database
 
 RUNS = 3
 PAGES = 10
@@ -201,7 +200,7 @@ def copy_rows(connection: Connection, rows: int) -> None:
         pairs = [(items[number % len(items)], number) for number in chunk]
         copies = [copied(item, results[item["id"]], number, offset) for item, number in pairs]
         changes = [_answer(chance, labels, runs) for _ in copies]
-        products = [{"product_key": f"sku-{n // 3}", "product_hash": digest(f"sku-{n // 3}")} for n in chunk]
+        products = [{"product_key": f"sku-{n // 3}", "product_hash": key_hash(f"sku-{n // 3}")} for n in chunk]
         connection.execute(insert(Item), [c[0] | product for c, product in zip(copies, products, strict=True)])
         connection.execute(insert(Result), [c[1] | change for c, change in zip(copies, changes, strict=True)])
         connection.execute(insert(Current), [c[2] for c in copies])

@@ -15,6 +15,7 @@ from cataloger.db.models import Corrected, Correction, Item, Model, Result, Sour
 from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
+from cataloger.ledger import find_source_id
 from cataloger.sinks.files import replacing
 
 ROWS_PER_READ = 2000
@@ -64,18 +65,6 @@ def guard(cell: str) -> str:
 def unguard(cell: str) -> str:
     """Return what `guard` was given."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
-
-
-def find_source_id(database: Database, name: str | None) -> int | None:
-    """Return the id of a source by its name or root; None for none. Raises UsageError."""
-    if name is None:
-        return None
-    query = select(Source.id, Source.name, Source.root).order_by(Source.id)
-    rows = database.rows(query)
-    for row in rows:
-        if name in (row.name, row.root):
-            return int(row.id)
-    raise UsageError(f"--source {name}: there is no such source; there are: {', '.join(row.name for row in rows)}")
 
 
 def _rows(database: Database, options: ExportOptions) -> Iterator[AnyRow]:

@@ -18,7 +18,6 @@ from typing import Any, Literal
 from sqlalchemy import Connection, select
 
 from cataloger.contracts import VERDICTS, Verdict
-from cataloger.correction_export import find_source_id
 from cataloger.correction_lookup import Lookup
 from cataloger.correction_rows import WordRow, read_rows
 from cataloger.corrections import Word, correct, labels_in_use
@@ -26,6 +25,7 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Source
 from cataloger.errors import SourceError, UsageError
+from cataloger.ledger import find_source_id
 
 ROWS_PER_READ = 500
 NAMED = 1000

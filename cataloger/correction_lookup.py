@@ -17,7 +17,7 @@ from cataloger.db.database import Database
 from cataloger.db.models import Item, Source
 from cataloger.db.paging import paged_source_id, row_pages, slices
 from cataloger.db.types import AnyRow
-from cataloger.ledger import digest
+from cataloger.schema import key_hash
 
 ROWS_PER_READ = 10_000
 LOOKED_UP = 500
@@ -45,7 +45,7 @@ class Lookup:
         """Return key -> images of that key."""
         mine = select(*COLUMNS).where(Item.source_id.in_(self._sources))
         found: list[AnyRow] = []
-        for page in _pages(map(digest, keys)):
+        for page in _pages(map(key_hash, keys)):
             found += self._database.rows(mine.where(Item.key_hash.in_(page)))
         return _grouped((row.key, row) for row in found if row.key in keys)
 
@@ -53,7 +53,7 @@ class Lookup:
         """Return uri -> images of that uri."""
         rows = list(self._ask(uris)) if self._others and uris else []
         for source_id, folder in self._folders.items():
-            keys = [digest(uri.removeprefix(folder)) for uri in uris if uri.startswith(folder)]
+            keys = [key_hash(uri.removeprefix(folder)) for uri in uris if uri.startswith(folder)]
             mine = select(*COLUMNS).where(Item.source_id == source_id)
             for page in _pages(keys):
                 rows += self._database.rows(mine.where(Item.key_hash.in_(page)))

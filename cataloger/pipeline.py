@@ -16,9 +16,8 @@ from typing import Any, Protocol
 from cataloger.classify.base import Classifier, classify
 from cataloger.errors import OutageError
 from cataloger.hooks import Hooks
-from cataloger.ledger import Planned
 from cataloger.options import RunOptions
-from cataloger.records import Batch, Failure, Image, Item, Prediction, Result
+from cataloger.records import Batch, Failure, Image, Item, Planned, Prediction, Result
 from cataloger.stopwatch import Stopwatch
 from cataloger.utils import failpoints
 

@@ -29,8 +29,8 @@ class ProductResults:
     """Writes the answers for the products of one source, in transactions of others."""
 
     def __init__(self, source: SourceRef, run_id: int, model: ModelRef) -> None:
-        self._source = source
-        self._run_id = run_id
+        self.source = source
+        self.run_id = run_id
         self.model = model
 
     def renew(self, connection: Connection, products: Collection[str]) -> None:
@@ -46,7 +46,7 @@ class ProductResults:
 
     def catch_up(self, database: Database, lease: Lease) -> None:
         """Answer anew, at the beginning of a run, for the products whose answers have not been kept up."""
-        if self._source.weights_id not in (None, self.model.weights_id) or self._are_missing(database):
+        if self.source.weights_id not in (None, self.model.weights_id) or self._are_missing(database):
             self.renew_all(database, lease)
         else:
             self.renew_reviewed(database, lease)
@@ -54,8 +54,8 @@ class ProductResults:
     def _are_missing(self, database: Database) -> bool:
         """True when no product has an answer although images have: the tables are from before there were any."""
         items = select(Item.id).join(Current, (Current.item_id == Item.id) & self._of_model(Current))
-        images = items.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))
-        answers = select(ProductCurrent.product_hash).where(ProductCurrent.source_id == self._source.id)
+        images = items.where(Item.source_id == self.source.id, Item.product_hash.is_not(None))
+        answers = select(ProductCurrent.product_hash).where(ProductCurrent.source_id == self.source.id)
         query = select(exists(images) & ~exists(answers.where(self._of_model(ProductCurrent))))
         return bool(database.scalar(query))
 
@@ -78,7 +78,7 @@ class ProductResults:
         self._renew_found(database, lease, query)
 
     def _renew_found(self, database: Database, lease: Lease, query: Select[Any]) -> None:
-        mine = query.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))
+        mine = query.where(Item.source_id == self.source.id, Item.product_hash.is_not(None))
         for page in value_pages(database, mine, Item.product_hash, PRODUCTS_PER_STATEMENT):
             database.write(self._renew_page, lease, page)
 
@@ -94,7 +94,7 @@ class ProductResults:
             self._write(connection, images, answers)
             self._point(connection, list(answers))
         if without := [product for product in products if product not in answers]:
-            mine = (ProductCurrent.source_id == self._source.id) & ProductCurrent.product_hash.in_(without)
+            mine = (ProductCurrent.source_id == self.source.id) & ProductCurrent.product_hash.in_(without)
             connection.execute(delete(ProductCurrent).where(mine, self._of_model(ProductCurrent)))
 
     def _images(self, connection: Connection, products: list[str]) -> dict[str, list[AnyRow]]:
@@ -109,7 +109,7 @@ class ProductResults:
                 .join(Current, (Current.item_id == Item.id) & self._of_model(Current))
                 .join(Result, Result.id == Current.result_id)
             )
-            .where(Item.source_id == self._source.id, Item.product_hash.in_(products))
+            .where(Item.source_id == self.source.id, Item.product_hash.in_(products))
             .where(Correction.id.is_(None) | (Correction.verdict != "not_product"))
             .where(Item.gone_run_id.is_(None), Result.status == "ok")
             .order_by(Item.product_hash, Item.id)
@@ -146,8 +146,8 @@ class ProductResults:
     ) -> None:
         """Record the answers. Later images of a product in the same run improve its row."""
         common = {
-            "source_id": self._source.id,
-            "run_id": self._run_id,
+            "source_id": self.source.id,
+            "run_id": self.run_id,
             "weights_id": self.model.weights_id,
             "tagged_at": utc_now(connection),
         }
@@ -166,9 +166,9 @@ class ProductResults:
 
     def _point(self, connection: Connection, products: list[str]) -> None:
         """Make the answers of this run the current ones."""
-        mine = (ProductResult.run_id == self._run_id) & (ProductResult.source_id == self._source.id)
+        mine = (ProductResult.run_id == self.run_id) & (ProductResult.source_id == self.source.id)
         found = select(ProductResult.product_hash, ProductResult.id).where(mine)
-        common = {"source_id": self._source.id, "weights_id": self.model.weights_id}
+        common = {"source_id": self.source.id, "weights_id": self.model.weights_id}
         rows = [
             {**common, "product_hash": row.product_hash, "result_id": row.id}
             for row in connection.execute(found.where(ProductResult.product_hash.in_(products)))

@@ -27,7 +27,7 @@ from sqlalchemy.types import NullType
 from cataloger.db.cells import Cell
 from cataloger.db.tables import BINARY_TYPES, TableInfo
 from cataloger.db.types import AnyRow
-from cataloger.ledger import digest
+from cataloger.schema import key_hash
 from cataloger.sources.locations import join_keys
 
 Cells = dict[str, Any]
@@ -65,9 +65,9 @@ class ProductTable:
         for row in connection.execute(query.with_for_update() if lock else query):
             # The server may compare less strictly than we do, e.g. without regard to case.
             each = self._found(row)
-            key_hash = digest(join_keys(each.ids))
-            if key_hash in products:
-                found[key_hash] = each
+            product = key_hash(join_keys(each.ids))
+            if product in products:
+                found[product] = each
         return found
 
     def update(self, connection: Connection, changes: Iterable[tuple[Found, Cells]]) -> None:

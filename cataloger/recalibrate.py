@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, func, select
 
-from cataloger import ledger as ledgers
 from cataloger.bundle import Bundle
 from cataloger.classify.base import STORED, Ranking
 from cataloger.contracts import TOP_K
@@ -22,9 +21,9 @@ from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
-from cataloger.job import model_ref
 from cataloger.lease import hold_lease
-from cataloger.ledger import ModelRef, SourceRef
+from cataloger.ledger import ModelRef, SourceRef, model_ref, pin_model
+from cataloger.product_results import ProductResults
 from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction
 from cataloger.runs import Run, recorded_run
@@ -100,9 +99,10 @@ class _Work:
         """Renew the results of one source."""
         model = model_ref(self.bundle)
         with hold_lease(self.database, source.id, self.run.id) as lease:
-            ledgers.pin_model(self.database, source, model, self.run.id, recalibrates=True)
+            pin_model(self.database, source, model, self.run.id, recalibrates=True)
             self._count(source)
-            sink = DatabaseSink(self.database, source, self.run.id, model, lease)
+            products = ProductResults(source, self.run.id, model)
+            sink = DatabaseSink(self.database, products, lease)
             for page in self._pages(source, model):
                 if self.hooks.stop.is_set():
                     self.report.interrupted = True

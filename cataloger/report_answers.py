@@ -30,7 +30,7 @@ from cataloger.db.models import Source as SourceRow
 from cataloger.db.paging import slices
 from cataloger.db.types import AnyRow
 from cataloger.db.views import ANSWER, IMAGE_TOP5
-from cataloger.ledger import digest
+from cataloger.schema import key_hash
 
 BINS = 20
 """Of the histogram of confidences, from 0 to 1."""
@@ -165,7 +165,7 @@ class Answers:
             keys = [key for source, key in names if source == origin.name]
             mine = query.where(Item.source_id == origin.id)
             for some in slices(keys, LOOKED_UP):
-                hashes = list(map(digest, some))
+                hashes = list(map(key_hash, some))
                 rows = self.database.rows(mine.where(Item.key_hash.in_(hashes)))
                 found |= {(origin.name, row.key): row for row in rows}
         return found

@@ -12,6 +12,7 @@ from cataloger.db.models import Model, RunSource, Source
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.errors import UsageError
+from cataloger.ledger import WriteTarget, write_targets
 
 TAGGING = ("tag", "sync")
 """The commands whose runs find answers for images."""
@@ -102,7 +103,7 @@ def last_table(connection: Connection, source_id: int) -> dict[str, Any] | None:
 def _records(connection: Connection, query: Select[Any]) -> list[RunRecord]:
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
-    sources, written = _sources(connection, ids), _written(connection, ids)
+    sources, written, targets = _sources(connection, ids), _written(connection, ids), write_targets(connection, ids)
     return [
         RunRecord(
             id=row.id,
@@ -110,7 +111,7 @@ def _records(connection: Connection, query: Select[Any]) -> list[RunRecord]:
             started_at=row.started_at,
             ended_at=row.ended_at,
             outcome=row.outcome,
-            options=row.options,
+            options=_options(row, targets.get(row.id)),
             counts=row.counts or {},
             device=row.device,
             version=row.version,
@@ -122,6 +123,11 @@ def _records(connection: Connection, query: Select[Any]) -> list[RunRecord]:
         )
         for row in rows
     ]
+
+
+def _options(row: Any, target: WriteTarget | None) -> dict[str, Any]:
+    """Return the options of a run, and with them where it wrote to."""
+    return {**row.options, **({} if target is None else {"write_target": target.as_json()})}
 
 
 def _sources(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:

@@ -82,7 +82,7 @@ def _run(
         job.count([source for _, source in pairs])
         selections = []
         for target, source in pairs:
-            ref = job.process(database, run, source)
+            ref = job.session(database, source).process(run)
             names = None if target.files is None else frozenset(ref.prefix + key_of(n) for n in target.files)
             selections.append(files.Selection(ref.root, ref.prefix, names))
         if options.output:
@@ -101,7 +101,7 @@ def _plan(job: Job, sources: list[FolderSource | ManifestSource], options: TagOp
     database = open_for_planning(options.db, schema=options.schema)
     _check_places(database, sources, options)
     for source in sources:
-        job.plan(database, source)
+        job.session(database, source).plan()
     if database:
         database.close()
 

@@ -20,12 +20,12 @@ from cataloger.db.models import Item, ItemPresence, ProductCurrent, Result, RunS
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
-from cataloger.db.tables import TableName, describe
+from cataloger.db.tables import describe
 from cataloger.db.types import AnyRow
 from cataloger.errors import EditedError, SourceError, UsageError
 from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
-from cataloger.ledger import SourceRef, known_model
+from cataloger.ledger import SourceRef, known_model, write_targets
 from cataloger.product_results import ProductResults
 from cataloger.product_table import ProductTable
 from cataloger.restoring import Look, Restoring
@@ -168,16 +168,15 @@ def _product_table(database: Database, base: AnyRow) -> ProductTable | None:
     columns = sorted(database.scalars(query))
     if not columns:
         return None
-    target = base.options["write_target"]
-    name = TableName(target["table"], target["schema"])
+    target = database.fetch(write_targets, [base.id])[base.id]
     try:
-        info = database.fetch(describe, name, "the table")
+        info = database.fetch(describe, target.table, "the table")
         info.require(columns, "column")
-        info.require(target["ids"], "column")
+        info.require(target.ids, "column")
     except SourceError as error:
         raise UsageError(f"run {base.id} wrote to what is not there any more: {error}") from error
     dialect = database.engine.dialect.name
-    return ProductTable(info, target["ids"], [Cell(column, info.columns[column], dialect) for column in columns])
+    return ProductTable(info, target.ids, [Cell(column, info.columns[column], dialect) for column in columns])
 
 
 def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> None:

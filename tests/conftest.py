@@ -24,6 +24,7 @@ from cataloger.db.database import Database
 from cataloger.db.models import Base
 from cataloger.lease import Lease, acquire
 from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_source
+from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction
 from cataloger.runs import Run, open_run
 from cataloger.sinks.database import DatabaseSink
@@ -273,9 +274,7 @@ class World:
         self.ledger = self.make_ledger()
         self.sink = DatabaseSink(
             self.database,
-            self.source,
-            self.run.id,
-            self.model,
+            ProductResults(self.source, self.run.id, self.model),
             self.lease,
             lambda results: self.ledger.recorded(results),
         )

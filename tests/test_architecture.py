@@ -78,6 +78,7 @@ FLOORS = (
     ("cataloger.pipeline", 3),
     ("cataloger.write_checks", 3),
     ("cataloger.job_report", 4),
+    ("cataloger.engine", 4),
     ("cataloger.job", 4),
     ("cataloger.relocate", 5),
     ("cataloger.recalibrate", 5),
@@ -227,6 +228,11 @@ def test_the_command_line_starts_without_heavy_modules():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_pipeline_knows_no_database():
+    code = "import sys, cataloger.pipeline; sys.exit(1 if {'sqlalchemy', 'alembic'} & set(sys.modules) else 0)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_run_over_files_loads_no_http_client():

@@ -14,10 +14,10 @@ from cataloger import presence as presences
 from cataloger.cli.app import app
 from cataloger.db.clock import utc_now
 from cataloger.db.models import Correction, Write
-from cataloger.ledger import SourceRef, digest
+from cataloger.ledger import SourceRef, list_sources
 from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
-from cataloger.relocate import list_sources
+from cataloger.schema import key_hash
 from cataloger.undo import undo
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
@@ -67,7 +67,7 @@ def test_gone_items_are_deleted_with_all_that_was_recorded_of_them(world, make):
         connection.execute(insert(Correction).values(corrected))
         written = {"source_id": world.source.id, "run_id": world.run.id, "column_name": "category", "written_at": now}
         for product in "pq":
-            row = {**written, "product_key": product, "product_hash": digest(product), "new_value": {"text": "x"}}
+            row = {**written, "product_key": product, "product_hash": key_hash(product), "new_value": {"text": "x"}}
             connection.execute(insert(Write).values(row))
     world.begin()
     before = world.views()

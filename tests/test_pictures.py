@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from cataloger.cli.app import app
 from cataloger.db.models import Item
 from cataloger.errors import ImageError
-from cataloger.ledger import digest
 from cataloger.options import Limits
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
+from cataloger.schema import key_hash
 from cataloger.sources.names import key_of, name_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
@@ -61,7 +61,7 @@ def everything(url="sqlite:///cataloger.db", **options):
 def add_item(database, key, uri=""):
     """Put an item in the ledger as no scan would; return its id."""
     with database.begin() as connection:
-        values = {"source_id": 1, "key": key, "key_hash": digest(key), "uri": uri}
+        values = {"source_id": 1, "key": key, "key_hash": key_hash(key), "uri": uri}
         return connection.execute(insert(Item).values(values)).inserted_primary_key[0]
 
 

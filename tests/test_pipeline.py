@@ -22,10 +22,9 @@ from cataloger.decode import DecodePool
 from cataloger.errors import DatabaseError, OutageError, SourceError
 from cataloger.fetch import fetch
 from cataloger.hooks import Hooks
-from cataloger.ledger import Planned
 from cataloger.options import Limits, RunOptions
 from cataloger.pipeline import Parts, RunReport, run
-from cataloger.records import Failure, Item, Prediction
+from cataloger.records import Failure, Item, Planned, Prediction
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "images").glob("*.png"))[:8]
 BUNDLE = read_bundle(default_bundle_path())

@@ -13,6 +13,7 @@ import signal
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,12 +31,12 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from cataloger import job as jobs
 from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
 from cataloger.calibration import Calibration
 from cataloger.classify.base import Scores
 from cataloger.db.models import Base
 from cataloger.db.tables import TableName
+from cataloger.engine import SourceSession
 from cataloger.errors import EditedError, UsageError
 from cataloger.hooks import Hooks
 from cataloger.job import Job
@@ -103,25 +104,28 @@ class Classifier:
 
 
 class Shop(Job):
-    """The real job, with photos and a model of our own."""
+    """The real job, with a model of our own."""
 
-    def __init__(self, url, photos, model, hooks):
-        super().__init__(JobOptions("sync", {}, parsed(url), run=RunOptions()), hooks)
-        self.photos = photos
+    def __init__(self, url, model, hooks):
+        super().__init__(JobOptions("sync", {}, parsed(url), model="default", run=RunOptions()), hooks)
         self.engine = SimpleNamespace(device="cpu", open=Classifier, batch_size=2)
         self.default = SimpleNamespace(
             **vars(MODELS[model]),
             calibration_id="c" * 64,
             name=model,
             version="1",
-            path=jobs.Path("/m"),
+            path=Path("/m"),
             labels=LABELS,
             precision="fp32",
             title=model,
         )
 
-    def bundle(self, database, ref):
-        return self.default
+    def session(self, database, source):
+        return Decoded(self._context(), database, source)
+
+
+class Decoded(SourceSession):
+    """The real session, with photos that need no decoding."""
 
     @contextmanager
     def _pool(self, bundle):
@@ -131,7 +135,7 @@ class Shop(Job):
         return lambda items: (self.decoded(item) for item in items)
 
     def decoded(self, item):
-        shows, _ = self.photos.shown[item.key]
+        shows, _ = self.source.shown[item.key]
         content = f"{shows + 2}" * 64
         if shows == UNREACHABLE:
             return Failure(item, "fetch.timeout", "no answer")
@@ -144,16 +148,15 @@ class Shop(Job):
 
 def sync(url, photos, model, options):
     """Do what `cataloger sync --write category=label_1` does after it has opened everything."""
-    job = Shop(url, photos, model, Hooks())
+    job = Shop(url, model, Hooks())
     with closing(open_database(url)) as database:
         table = TableOptions("products", ("sku",), "photo")
         check = WriteCheck(database, TableName("products"), table, options)
         answers = Answers(LABELS, {}, 5)
         check.check_table(answers)
-        job.options.record["write_target"] = {"table": "products", "schema": None, "ids": ["sku"]}
         plan = check.plan(answers)
         with job.running(database) as run:
-            job.process(database, run, photos, None, plan)
+            job.session(database, photos).process(run, None, plan)
     return job.report
 
 

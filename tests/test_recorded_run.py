@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from by_url import open_database, parsed
 
-from cataloger import job, prune, recalibrate, relocate, undo
+from cataloger import prune, recalibrate, relocate, undo
 from cataloger.bundle import default_bundle_path, read_bundle
+from cataloger.engine import session
 from cataloger.errors import SourceError
+from cataloger.ledger import model_ref
 from cataloger.options import TableOptions
 from cataloger.sync import SyncOptions, sync
 from cataloger.tagging import TagOptions, tag
@@ -51,7 +53,7 @@ def catalog(url, photos, make_world, make, query):
     """A database with a run over one source, which shows the default model, and with a table of products."""
     with closing(open_database(url)) as database:
         world = make_world(database)
-        world.begin(job.model_ref(read_bundle(default_bundle_path())))
+        world.begin(model_ref(read_bundle(default_bundle_path())))
         world.sink.write([make.good("a")])
         world.end()
         query("CREATE TABLE products (sku TEXT PRIMARY KEY, photo TEXT)")
@@ -84,8 +86,8 @@ def move(world, url, photos):
 
 
 COMMANDS = {
-    "tag": (job, tag_folder),
-    "sync": (job, sync_table),
+    "tag": (session, tag_folder),
+    "sync": (session, sync_table),
     "undo": (undo, undo_run),
     "recalibrate": (recalibrate, recalibrate_all),
     "prune": (prune, prune_runs),

@@ -5,15 +5,16 @@ from contextlib import closing, contextmanager
 import pytest
 from by_url import open_database, open_source, parsed
 from PIL import Image
-from sqlalchemy import event, select, text
+from sqlalchemy import Engine, event, select, text
 
 from cataloger import presence as presences
 from cataloger import prune as prunes
 from cataloger.classify import engine
 from cataloger.db import session
 from cataloger.db.models import Item
+from cataloger.engine import session as sessions
 from cataloger.forget import forget_items
-from cataloger.options import RunOptions, TableOptions
+from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.presence import Presence
 from cataloger.prune import prune
 from cataloger.schema import open as opening
@@ -136,6 +137,56 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
     source = TableOptions(table="products", ids=("id",), image="photo")
     assert sync(SyncOptions(parsed(shop), source, run=RunOptions(batch_size=25))).run.done == 25
     assert held == [[0, 0]]
+
+
+@pytest.fixture
+def bare_shop(tmp_path):
+    """URL of a SQLite database with a product table of three images."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    open_database(url).close()
+    with closing(open_source(url)) as database, database.begin() as connection:
+        connection.execute(text("CREATE TABLE products (id INTEGER PRIMARY KEY, photo TEXT, category TEXT)"))
+        for number in range(3):
+            path = tmp_path / f"{number}.png"
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+            connection.execute(
+                text("INSERT INTO products VALUES (:id, :photo, NULL)"), {"id": number, "photo": str(path)}
+            )
+    return url
+
+
+def look_ups(url, **run):
+    """Run a sync that writes back; return how often it looked a source up by its root, and its report."""
+    source = TableOptions(table="products", ids=("id",), image="photo")
+    with counting(Engine) as seen:
+        report = sync(
+            SyncOptions(parsed(url), source, write=WriteOptions.parse(["category=label_1"]), run=RunOptions(**run))
+        )
+    return sum(statement.startswith("SELECT") and "root_hash = " in statement for statement in seen), report
+
+
+@pytest.mark.parametrize("run", [{}, {"force": True}, {"dry_run": True}], ids=str)
+def test_a_sync_looks_its_source_up_once(bare_shop, run):
+    look_ups(bare_shop)
+    looked, report = look_ups(bare_shop, **run)
+    assert looked == 1
+    assert report.run.done == (3 if run.get("force") else 0)
+
+
+def test_a_source_that_is_new_is_looked_up_before_and_after_it_is_made(bare_shop):
+    looked, report = look_ups(bare_shop)
+    assert looked == 3  # whether it is there, again with the right to make it, and the number that it was given
+    assert report.run.done == 3
+
+
+def test_a_sync_names_its_model_once_and_answers_for_products_in_one_place(bare_shop, monkeypatch):
+    made = []
+    for name in ("model_ref", "ProductResults"):
+        real = getattr(sessions, name)
+        monkeypatch.setattr(sessions, name, lambda *parts, real=real, name=name: made.append(name) or real(*parts))
+    _, report = look_ups(bare_shop, batch_size=1)
+    assert report.run.done == 3
+    assert made == ["model_ref", "ProductResults"]
 
 
 @contextmanager

@@ -372,7 +372,7 @@ def tag_elsewhere(world, make, *labels):
     other = register_source(world.database, kind="folder", root="/elsewhere")
     pin_model(world.database, other, world.model, world.run.id)
     lease = acquire(world.database, other.id, world.run.id)
-    sink = DatabaseSink(world.database, other, world.run.id, world.model, lease)
+    sink = DatabaseSink(world.database, ProductResults(other, world.run.id, world.model), lease)
     sink.write([image(make, label, label, product="p") for label in labels])
     lease.release()
     return other
@@ -395,7 +395,8 @@ def test_another_source_is_left_as_it_is(past, make):
     other = register_source(past.world.database, kind="folder", root="/elsewhere")
     pin_model(past.world.database, other, past.world.model, run.id)
     lease = acquire(past.world.database, other.id, run.id)
-    DatabaseSink(past.world.database, other, run.id, past.world.model, lease).write([image(make, "a", product="p")])
+    products = ProductResults(other, run.id, past.world.model)
+    DatabaseSink(past.world.database, products, lease).write([image(make, "a", product="p")])
     lease.release()
     run.close("done", {})
     past.undo(past.runs[0])

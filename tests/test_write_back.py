@@ -16,8 +16,8 @@ from cataloger.db.models import Write
 from cataloger.db.tables import TableName
 from cataloger.errors import UsageError
 from cataloger.label_map import Category
-from cataloger.ledger import digest
 from cataloger.options import TableOptions, WriteOptions
+from cataloger.schema import key_hash
 from cataloger.write_back import WriteBack, WriteCounts
 from cataloger.write_checks import Answers, WriteCheck, check_database
 
@@ -240,7 +240,7 @@ def test_a_column_of_each_type_takes_an_answer_and_gets_back_exactly_what_it_had
         assert float(stands) == pytest.approx(float(new), rel=0.01)
     ((kept, _),) = shop.writes()
     with shop.world.database.begin() as connection:
-        (row,) = plan.table.read(connection, {digest("p"): "p"}, lock=True).values()
+        (row,) = plan.table.read(connection, {key_hash("p"): "p"}, lock=True).values()
         plan.table.update(connection, [(row, {"category": kept})])
     assert shop.world.rows(f"SELECT {exact} FROM products") == before
 
@@ -473,11 +473,11 @@ def test_options_that_make_no_sense_are_refused(pairs, options, message):
 
 
 def test_many_products_are_read_by_key_in_one_statement(simple):
-    products = {digest(f"p{number}"): f"p{number}" for number in range(write_back.PRODUCTS_PER_STATEMENT)}
+    products = {key_hash(f"p{number}"): f"p{number}" for number in range(write_back.PRODUCTS_PER_STATEMENT)}
     plan = simple.plan(*LABEL)
     assert isinstance(plan.table, product_table.ProductTable)
     with simple.world.database.read() as connection:
-        assert plan.table.read(connection, products | {digest("p"): "p"}, lock=False).keys() == {digest("p")}
+        assert plan.table.read(connection, products | {key_hash("p"): "p"}, lock=False).keys() == {key_hash("p")}
 
 
 def test_the_tables_of_cataloger_may_lie_in_a_schema_of_their_own(simple):

@@ -116,8 +116,8 @@ def list_command(
     json_output: flags.JsonOption = False,
 ) -> None:
     """Count what people have said: by author, and how often the model had said the same."""
-    from cataloger.correction_export import find_source_id
     from cataloger.correction_summary import summarize
+    from cataloger.ledger import find_source_id
 
     with open_results(db, schema) as database:
         summary = summarize(database, find_source_id(database, source))

@@ -18,7 +18,7 @@ def list_command(
     db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
 ) -> None:
     """List the folders, manifests and tables that have been tagged."""
-    from cataloger.relocate import list_sources
+    from cataloger.ledger import list_sources
 
     with open_results(db, schema) as database:
         sources = list_sources(database)

@@ -276,6 +276,16 @@ class Write(Base):
     restores: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
+class WriteTargetRow(Base):
+    """The table of the shop that a run writes back to. id_columns: those that identify a row."""
+
+    __tablename__ = "cataloger_write_target"
+    run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"), primary_key=True, autoincrement=False)
+    table_name: Mapped[str] = mapped_column(String(255))
+    table_schema: Mapped[str | None] = mapped_column(String(255))
+    id_columns: Mapped[list[str]] = mapped_column(JSON)
+
+
 class Correction(Base):
     """What a person said of an image, and when; never changed afterwards. result_id: what the person saw.
 

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, func, select
 from cataloger.db.database import Database
 from cataloger.db.models import Correction, Item, Result
 from cataloger.db.types import AnyRow
-from cataloger.ledger import digest
 from cataloger.review.filters import Filters
 from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
+from cataloger.schema import key_hash
 
 IMAGES_PER_READ = 20_000
 BLOCK = 2**16
@@ -146,7 +146,7 @@ class Snapshot:
         if filters.run is not None:
             fits &= self.runs[where] == filters.run
         if filters.product:
-            fits &= self.products[where] == _product(digest(filters.product))
+            fits &= self.products[where] == _product(key_hash(filters.product))
         if sources is not None:
             fits &= np.isin(self.sources[where], list(sources))
         return fits

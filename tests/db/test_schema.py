@@ -23,7 +23,7 @@ from cataloger.db.models import Base, Write
 from cataloger.db.schema import HEAD, VERSION_TABLE, revisions
 from cataloger.db.session import connect
 from cataloger.errors import DatabaseError, SchemaError, UsageError
-from cataloger.ledger import digest
+from cataloger.schema import key_hash
 
 VIEWS = [
     "cataloger_image_codes",
@@ -363,7 +363,7 @@ def fill(world, make):
 
 def contents(url):
     """Return the rows of all tables of the first revision."""
-    later = {"cataloger_label_map"}, {"product_hash", "disagrees", "scores", "familiarity"}
+    later = {"cataloger_label_map", "cataloger_write_target"}, {"product_hash", "disagrees", "scores", "familiarity"}
     found = {}
     for name in TABLES - {VERSION_TABLE} - later[0]:
         columns = [column.name for column in Base.metadata.tables[name].columns if column.name not in later[1]]
@@ -384,7 +384,7 @@ def test_every_revision_can_be_left_and_reached_again_with_data(world, make, url
     upgrade(url)
     assert (describe(url), contents(url)) == (made, before)
     product = "SELECT COUNT(*) FROM cataloger_item WHERE product_hash = :hash"
-    assert world.rows(product.replace(":hash", f"'{digest('Größe 40')}'")) == [(1,)]
+    assert world.rows(product.replace(":hash", f"'{key_hash('Größe 40')}'")) == [(1,)]
 
 
 def test_a_downgrade_to_base_leaves_only_what_the_shop_has(empty_url):

@@ -85,6 +85,7 @@ KILLED = """if True:
     from cataloger.db.urls import DatabaseURL
     from cataloger.lease import Lease
     from cataloger.ledger import ModelRef, SourceRef
+    from cataloger.product_results import ProductResults
     from cataloger.records import Item, Prediction
     from cataloger.schema import open_database
     from cataloger.sinks.database import DatabaseSink
@@ -92,8 +93,9 @@ KILLED = """if True:
 
     url, source, run, fence, model = json.loads(sys.argv[1])
     database = open_database(DatabaseURL.parse(url))
+    products = ProductResults(SourceRef(source, "/photos"), run, ModelRef(*model))
     sink = DatabaseSink(
-        database, SourceRef(source, "/photos"), run, ModelRef(*model), Lease(database, source, fence),
+        database, products, Lease(database, source, fence),
     )
     failpoints.set_action("before_commit", lambda: os.kill(os.getpid(), signal.SIGKILL))
     item = Item("a", "/photos/a", "v1")
