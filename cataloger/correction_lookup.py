@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from cataloger.db.database import Database
+from cataloger.db.held import paged_source_id
 from cataloger.db.models import Item, Source
-from cataloger.db.paging import paged_source_id, row_pages, slices
+from cataloger.db.paging import row_pages, slices
 from cataloger.db.types import AnyRow
 from cataloger.schema import key_hash
 

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, select
 
 from cataloger import history
 from cataloger.db.database import Database
+from cataloger.db.held import paged_source_id
 from cataloger.db.models import Item, ItemPresence, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
-from cataloger.db.paging import paged_source_id, slices
+from cataloger.db.paging import slices
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.ledger import known_model

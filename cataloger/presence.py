@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from cataloger.db.database import Database
+from cataloger.db.held import paged_source_id
 from cataloger.db.models import Item
-from cataloger.db.paging import paged_source_id, row_pages
+from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
 from cataloger.forget import forget_items
 from cataloger.history import mark_presence

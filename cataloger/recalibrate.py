@@ -16,8 +16,9 @@ from cataloger.bundle import Bundle
 from cataloger.classify.base import STORED, Ranking
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
+from cataloger.db.held import paged_source_id
 from cataloger.db.models import Current, Item, Result, Source
-from cataloger.db.paging import paged_source_id, row_pages
+from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks

@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from cataloger.db.database import Database
+from cataloger.db.held import paged_source_id
 from cataloger.db.models import Item, LabelMap, Lease, Result, RunSource
 from cataloger.db.models import Source as SourceRow
-from cataloger.db.paging import paged_source_id, row_pages
+from cataloger.db.paging import row_pages
 from cataloger.errors import SourceError, UsageError
 from cataloger.lease import Lease as HeldLease
 from cataloger.lease import hold_lease

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import aliased
 
+from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Result, Source
 
 SEEN = aliased(Result, name="seen")
@@ -34,3 +35,13 @@ def with_words(query: Select[Any], *, only: bool = False) -> Select[Any]:
 def with_seen(query: Select[Any]) -> Select[Any]:
     """Add the results that people saw whose words are in a query, as SEEN, where they are known."""
     return query.join(SEEN, SEEN.id == Correction.result_id, isouter=True)
+
+
+def paged_source_id(database: Database) -> ColumnElement[int]:
+    """Return `Item.source_id` for conditions of pages in the order of the items' ids.
+
+    For a condition on the plain column SQLite takes the index on sources, reads all that fulfils it for every page,
+    and sorts that. The others estimate what each way costs, and must see the plain one for that.
+    """
+    column = Item.source_id.expression
+    return column + 0 if database.engine.dialect.name == "sqlite" else column

@@ -6,23 +6,12 @@ And through many values, of which a statement takes only so many.
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select
+from sqlalchemy import Select
 
 from cataloger.db.database import Database
-from cataloger.db.models import Item
 from cataloger.db.types import AnyRow
 
 T = TypeVar("T")
-
-
-def paged_source_id(database: Database) -> ColumnElement[int]:
-    """Return `Item.source_id` for conditions of pages in the order of the items' ids.
-
-    For a condition on the plain column SQLite takes the index on sources, reads all that fulfils it for every page,
-    and sorts that. The others estimate what each way costs, and must see the plain one for that.
-    """
-    column = Item.source_id.expression
-    return column + 0 if database.engine.dialect.name == "sqlite" else column
 
 
 def slices(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
