@@ -145,8 +145,9 @@ def imports(path, *, lazy=True):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found = [f"{node.module}.{alias.name}" for alias in node.names]
+            # A module that is imported from its package is no use of the package's other modules.
+            yield from found if all(name in MODULES for name in found) else [node.module, *found]
 
 
 def internal(name, *, lazy=True):

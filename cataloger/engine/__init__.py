@@ -1,8 +1,13 @@
-"""What runs: the images of a source go through decoding and the model into the ledger.
+"""The way of an image through a run: a source is planned, fetched, decoded, classified and recorded."""
 
-Imports everything below the command line but corrections, reports and reviews.
-"""
+from typing import TYPE_CHECKING
 
-from cataloger.engine.session import JobContext, SourceSession
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.engine.session import JobContext, SourceSession
 
 __all__ = ["JobContext", "SourceSession"]
+
+
+__getattr__ = lazy_names(__name__, {"session": ["JobContext", "SourceSession"]})
