@@ -26,8 +26,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cataloger.cpus import available_cpus
-from cataloger.memory import keep_freed_memory
 from cataloger.network import FROZEN_BLOCK, Network, TokenAttention, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.training import export
@@ -45,6 +43,8 @@ from cataloger.training.predictions import Predictions
 from cataloger.training.recipes import RECIPES, Recipe
 from cataloger.training.sampling import draw_weights, sample
 from cataloger.training.start import load_start, read_start
+from cataloger.utils.cpu import available_cpus
+from cataloger.utils.malloc import keep_freed_memory
 
 FIGURES = ("top1", "top5", "macro_f1")
 GROUPS = ("fpi 224", "fpi 60x80", "cc0 224")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cataloger.bundle import default_bundle_path, read_bundle
-from cataloger.cpus import available_cpus
+from cataloger.utils.cpu import available_cpus
 
 HERE = Path(__file__).parent / "peers"
 PACKAGES = {

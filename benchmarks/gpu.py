@@ -32,12 +32,12 @@ from cataloger.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.classify.engine import BATCH_SIZES
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.classify.torch import BATCHES, TorchClassifier
-from cataloger.cpus import available_cpus
 from cataloger.decode import DecodePool
 from cataloger.fetch import fetch
 from cataloger.network import Network
 from cataloger.options import Limits
 from cataloger.records import Image, Item
+from cataloger.utils.cpu import available_cpus
 
 SIDE, COPIED = 8192, 1 << 30
 SECONDS = 2.0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cataloger.cpus import available_cpus
+from cataloger.utils.cpu import available_cpus
 
 QUALITY = 90
 

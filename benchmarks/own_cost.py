@@ -34,12 +34,12 @@ from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.db.urls import DatabaseURL
 from cataloger.hooks import Hooks
-from cataloger.memory import reuse_buffers
 from cataloger.options import Limits, PreprocessSpec, RunOptions
 from cataloger.pipeline import RunReport
 from cataloger.preprocess import Loaded
 from cataloger.records import Pixels
 from cataloger.tagging import TagOptions, tag
+from cataloger.utils.malloc import reuse_buffers
 
 STEPS = (1, 2, 5)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cataloger.cpus import available_cpus
+from cataloger.utils.cpu import available_cpus
 
 CLASSES = 10
 

@@ -26,11 +26,11 @@ import numpy as np
 from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.classify.engine import BATCH_SIZES
 from cataloger.classify.onnx import OnnxClassifier
-from cataloger.cpus import available_cpus
 from cataloger.errors import CatalogerError, SourceError, UsageError
 from cataloger.options import PrecisionChoice
 from cataloger.records import Item
 from cataloger.sources.folder import FolderSource
+from cataloger.utils.cpu import available_cpus
 
 BATCHES = (1, 4, 8, 16)
 SETTING_SECONDS = 1.5

@@ -22,9 +22,9 @@ import numpy as np
 
 from cataloger.errors import ImageError
 from cataloger.handover import HELD, SharedMemory
-from cataloger.memory import reuse_buffers
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import Loaded
+from cataloger.utils.malloc import reuse_buffers
 
 READY = b"ready"
 CHUNK = 4

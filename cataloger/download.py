@@ -45,7 +45,7 @@ from cataloger.errors import ImageError
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
 from cataloger.spool import SPOOL_BYTES, Downloaded
-from cataloger.urls import without_query
+from cataloger.utils.urls import without_query
 
 SCHEMES = {"http": 80, "https": 443}
 MAX_REDIRECTS = 5

@@ -24,7 +24,7 @@ from cataloger.fetch import fetch
 from cataloger.options import Limits
 from cataloger.preprocess import load
 from cataloger.records import Failure, Fetched, Floats, Item, Pixels
-from cataloger.text import printable
+from cataloger.utils.text import printable
 
 STRENGTH = 0.75
 """Share of the colour where a place speaks for a category the most."""

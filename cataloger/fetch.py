@@ -17,7 +17,7 @@ from cataloger.errors import ImageError
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
 from cataloger.spool import SPOOL_BYTES, Downloaded
-from cataloger.stopwatch import Stopwatch
+from cataloger.utils.timing import Stopwatch
 
 if TYPE_CHECKING:
     from cataloger.download import Downloader

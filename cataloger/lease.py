@@ -14,12 +14,12 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, select, update
 
-from cataloger import owner
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Lease as LeaseRow
 from cataloger.db.upsert import upsert
 from cataloger.errors import CatalogerError, LeaseError
+from cataloger.utils import process_identity
 
 EXPIRES_AFTER = timedelta(seconds=60)
 HEARTBEAT_SECONDS = 15.0
@@ -92,12 +92,17 @@ def acquire(database: Database, source_id: int, run_id: int) -> Lease:
         silence = now - row.heartbeat_at
         # After a commit whose answer was lost, this run itself may have it.
         is_held = row.owner != FREE and not (is_repeated and row.run_id == run_id)
-        if is_held and silence < EXPIRES_AFTER and not owner.is_dead(row.owner):
+        if is_held and silence < EXPIRES_AFTER and not process_identity.is_dead(row.owner):
             raise LeaseError(
-                f"run {row.run_id} is working on this source ({owner.describe(row.owner)}, last heard of "
+                f"run {row.run_id} is working on this source ({process_identity.describe(row.owner)}, last heard of "
                 f"{max(0, round(silence.total_seconds()))} seconds ago); wait until it has ended"
             )
-        values = {"run_id": run_id, "fence": row.fence + 1, "owner": owner.this_process(), "heartbeat_at": now}
+        values = {
+            "run_id": run_id,
+            "fence": row.fence + 1,
+            "owner": process_identity.this_process(),
+            "heartbeat_at": now,
+        }
         connection.execute(update(LeaseRow).where(LeaseRow.source_id == source_id).values(values))
         return Lease(database, source_id, row.fence + 1)
 

@@ -18,8 +18,8 @@ from cataloger.errors import OutageError
 from cataloger.hooks import Hooks
 from cataloger.options import RunOptions
 from cataloger.records import Batch, Failure, Image, Item, Planned, Prediction, Result
-from cataloger.stopwatch import Stopwatch
 from cataloger.utils import failpoints
+from cataloger.utils.timing import Stopwatch
 
 WRITE_EVERY_RESULTS = 256
 WRITE_EVERY_SECONDS = 2.0

@@ -4,8 +4,8 @@ import os
 import time
 from typing import Any
 
-from cataloger.cpus import available_cpus
 from cataloger.job_report import JobReport
+from cataloger.utils.cpu import available_cpus
 
 HANDED_OVER = "handing images over"
 REST = "starting and the rest"

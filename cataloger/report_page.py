@@ -15,8 +15,8 @@ from cataloger.report import Report
 from cataloger.report_answers import BINS
 from cataloger.report_pictures import Picture, Progress, open_maps, pictures_of
 from cataloger.sources.names import name_of
-from cataloger.templating import Filters, template_environment
-from cataloger.text import printable
+from cataloger.utils.templates import Filters, template_environment
+from cataloger.utils.text import printable
 
 TEMPLATE = "report.html.j2"
 LONGEST = 100  # characters of a name

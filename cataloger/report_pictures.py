@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.classify.onnx import OnnxClassifier
-from cataloger.cpus import available_cpus
 from cataloger.db.database import Database
 from cataloger.decode import DecodePool
 from cataloger.errors import UsageError
@@ -18,6 +17,7 @@ from cataloger.pictures import Pictures
 from cataloger.records import Failure, Fetched, Image, Item
 from cataloger.report import Report
 from cataloger.thumbnails import as_jpeg, data_uri
+from cataloger.utils.cpu import available_cpus
 
 SIDE = 160  # pixels
 THREADS = 8

@@ -8,13 +8,12 @@ from typing import Any, Literal, Protocol
 from sqlalchemy import Connection, insert, select, update
 
 import cataloger
-from cataloger import owner
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Run as RunRow
 from cataloger.db.types import storable
 from cataloger.errors import CatalogerError
-from cataloger.utils import failpoints
+from cataloger.utils import failpoints, process_identity
 
 Outcome = Literal["done", "failed", "interrupted", "abandoned"]
 
@@ -91,7 +90,7 @@ def open_run(
             "command": command,
             "options": _storable(options),
             "device": device,
-            "owner": owner.this_process(),
+            "owner": process_identity.this_process(),
             "version": cataloger.__version__,
             "started_at": utc_now(connection),
             "undoes_id": undoes,
@@ -110,7 +109,7 @@ def close_abandoned(database: Database) -> None:
 
 def _close_dead(connection: Connection) -> None:
     unfinished = connection.execute(select(RunRow.id, RunRow.owner).where(RunRow.outcome.is_(None)))
-    dead = [row.id for row in unfinished if owner.is_dead(row.owner)]
+    dead = [row.id for row in unfinished if process_identity.is_dead(row.owner)]
     if dead:
         abandoned = update(RunRow).where(RunRow.id.in_(dead))
         connection.execute(abandoned.values(outcome="abandoned", ended_at=utc_now(connection)))

@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import os, subprocess, sys
-from cataloger.cpus import work_in_batch
+from cataloger.utils.cpu import work_in_batch
 work_in_batch()
 child = subprocess.run([sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"], stdout=subprocess.PIPE)
 print(os.sched_getscheduler(0), int(child.stdout))

@@ -32,7 +32,7 @@ from cataloger.errors import UsageError
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
 from cataloger.spool import Downloaded
-from cataloger.urls import without_query
+from cataloger.utils.urls import without_query
 
 PUBLIC = "93.184.216.34"
 IMAGE = b"\xff\xd8\xff an image"

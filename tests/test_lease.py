@@ -14,8 +14,8 @@ from cataloger.db.clock import utc_now
 from cataloger.db.models import Lease as LeaseRow
 from cataloger.errors import LeaseError
 from cataloger.ledger import register_source
-from cataloger.owner import this_process
 from cataloger.runs import open_run
+from cataloger.utils.process_identity import this_process
 
 
 def set_lease(world, **values):
@@ -28,7 +28,7 @@ def set_lease(world, **values):
 
 def dead_owner():
     """Return the identity of a process of this machine that has ended."""
-    code = "from cataloger.owner import this_process; print(this_process(), end='')"
+    code = "from cataloger.utils.process_identity import this_process; print(this_process(), end='')"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 

@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import torch
-from cataloger.memory import keep_freed_memory
+from cataloger.utils.malloc import keep_freed_memory
 if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit("no glibc")
 for _ in range(20):
@@ -34,7 +34,7 @@ def test_a_step_uses_the_memory_of_the_one_before():
 # The buffers of a photo, several at a time, and one of a huge picture.
 REUSED = """
 import resource, sys
-from cataloger.memory import reuse_buffers
+from cataloger.utils.malloc import reuse_buffers
 if sys.argv[1] == "reuse" and not reuse_buffers():
     sys.exit("no glibc")
 def faults(count, size):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cataloger.stopwatch import BRIEF, Stopwatch
+from cataloger.utils.timing import BRIEF, Stopwatch
 
 
 def burn(seconds):

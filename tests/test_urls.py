@@ -2,7 +2,7 @@
 
 import pytest
 
-from cataloger.urls import without_query
+from cataloger.utils.urls import without_query
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import numpy as np
 from cataloger.bundle import Bundle
 from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
-from cataloger.cpus import available_cpus
 from cataloger.errors import TrainingError
 from cataloger.records import Failure, Floats, Image
 from cataloger.training.findings import plain, reports_by_group
@@ -18,6 +17,7 @@ from cataloger.training.images import decode_examples
 from cataloger.training.labels import Example, accepted_matrix
 from cataloger.training.metrics import Report, Share
 from cataloger.training.predictions import Predictions
+from cataloger.utils.cpu import available_cpus
 
 BATCH = 16
 NOT_FINITE = "{}: the model's scores for it are not finite numbers (classify.not_finite)"

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from cataloger.cpus import available_cpus
 from cataloger.decode import DecodePool
 from cataloger.fetch import fetch
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Image, Item
 from cataloger.training.labels import Example
+from cataloger.utils.cpu import available_cpus
 
 
 def decode_examples(examples: Sequence[Example], spec: PreprocessSpec) -> Iterator[Image | Failure]:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from cataloger.cpus import available_cpus
 from cataloger.options import PreprocessSpec
 from cataloger.records import Pixels
 from cataloger.training.augmentation import Augmentation
+from cataloger.utils.cpu import available_cpus
 
 
 @dataclass(frozen=True, slots=True)

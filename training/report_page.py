@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cataloger.errors import MissingExtraError, OutputError
-from cataloger.templating import Filters, template_environment
-from cataloger.text import printable
 from cataloger.training.assessment import Evaluation
 from cataloger.training.findings import Mistake
 from cataloger.training.intervals import Share
+from cataloger.utils.templates import Filters, template_environment
+from cataloger.utils.text import printable
 
 PAGE = "report.html"
 TEMPLATE = "report.html.j2"

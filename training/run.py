@@ -13,8 +13,6 @@ import torch
 
 import cataloger
 from cataloger.bundle import Bundle, new_bundle, seal
-from cataloger.cpus import available_cpus
-from cataloger.memory import keep_freed_memory
 from cataloger.network import Network, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
@@ -49,6 +47,8 @@ from cataloger.training.recipes import Recipe, choose_recipe
 from cataloger.training.report_page import PAGE, write_report
 from cataloger.training.sampling import draw_weights
 from cataloger.training.start import Start, load_start, read_start
+from cataloger.utils.cpu import available_cpus
+from cataloger.utils.malloc import keep_freed_memory
 
 MOST_WORKERS = 16
 

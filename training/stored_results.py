@@ -23,7 +23,7 @@ from cataloger.errors import TrainingError, UsageError
 from cataloger.sources.names import key_of
 from cataloger.training.labels import Example
 from cataloger.training.predictions import NOT_RANKED, Predictions
-from cataloger.urls import without_query
+from cataloger.utils.urls import without_query
 
 ROWS_PER_FETCH = 5000
 NAMED = 20

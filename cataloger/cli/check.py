@@ -9,7 +9,7 @@ from cataloger.cli import render
 from cataloger.cli.running import open_results
 from cataloger.errors import QualityGateError
 from cataloger.options import DEFAULT_DB, DriftLimits
-from cataloger.text import printable
+from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
     from cataloger.check import CheckReport

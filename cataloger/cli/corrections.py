@@ -12,8 +12,8 @@ from cataloger.cli.running import open_results
 from cataloger.contracts import Decision
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
-from cataloger.owner import login_name
-from cataloger.text import printable
+from cataloger.utils.process_identity import login_name
+from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
     from cataloger.correction_export import What

@@ -41,7 +41,7 @@ def doctor(json_output: flags.JsonOption = False) -> None:
 
 
 def _machine() -> Iterator[Finding]:
-    from cataloger.cpus import available_cpus
+    from cataloger.utils.cpu import available_cpus
 
     yield "cataloger", cataloger.__version__, True
     yield "python", f"{platform.python_version()} ({sys.executable})", True
@@ -91,8 +91,8 @@ def _tagging() -> Finding:
     """Say what a run would use that is told nothing."""
     from cataloger.bundle import default_bundle_path, read_bundle
     from cataloger.classify.engine import choose_engine
-    from cataloger.cpus import available_cpus
     from cataloger.errors import CatalogerError
+    from cataloger.utils.cpu import available_cpus
 
     try:
         engine = choose_engine("auto")

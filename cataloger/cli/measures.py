@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from cataloger.cli import render
-from cataloger.text import printable
+from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
     from cataloger.training.assessment import Evaluation, Subject

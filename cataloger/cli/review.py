@@ -12,7 +12,7 @@ from cataloger.cli import options as flags
 from cataloger.cli.running import open_results
 from cataloger.errors import MissingExtraError
 from cataloger.options import DEFAULT_DB
-from cataloger.owner import login_name
+from cataloger.utils.process_identity import login_name
 
 EXAMPLES = """\b
 Examples:

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
-from cataloger.cpus import work_in_batch
 from cataloger.errors import OutputError, UsageError
-from cataloger.memory import reuse_buffers
-from cataloger.text import printable
+from cataloger.utils.cpu import work_in_batch
+from cataloger.utils.malloc import reuse_buffers
+from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
     from cataloger.db.database import Database

@@ -9,7 +9,6 @@ from functools import cached_property
 from cataloger.bundle import Bundle
 from cataloger.classify.base import Classifier
 from cataloger.classify.engine import Engine
-from cataloger.cpus import available_cpus
 from cataloger.db.database import Database
 from cataloger.decode import DecodePool
 from cataloger.errors import SourceError, UsageError
@@ -39,6 +38,7 @@ from cataloger.revalidate import revalidate
 from cataloger.runs import Run
 from cataloger.sinks.database import DatabaseSink
 from cataloger.sources.base import Source
+from cataloger.utils.cpu import available_cpus
 from cataloger.write_back import WriteBack, WriteCounts, WritePlan
 
 logger = logging.getLogger(__name__)

@@ -24,8 +24,8 @@ from cataloger.review.images import SIZES, Images, static_files
 from cataloger.review.queue import Queue
 from cataloger.review.rows import LARGEST_ID, sources
 from cataloger.review.security import Access, Guard, is_loopback
-from cataloger.templating import template_environment
-from cataloger.text import printable
+from cataloger.utils.templates import template_environment
+from cataloger.utils.text import printable
 
 LARGEST_BODY = 2**20
 NAME_COOKIE = "cataloger_reviewer"

@@ -12,7 +12,6 @@ from sqlalchemy import select
 from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.contracts import TOP_K
-from cataloger.cpus import available_cpus
 from cataloger.db.database import Database
 from cataloger.db.models import Model
 from cataloger.db.types import AnyRow
@@ -22,6 +21,7 @@ from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
 from cataloger.review.rows import find_shown
 from cataloger.thumbnails import fitted
+from cataloger.utils.cpu import available_cpus
 
 SIZES = (240, 900)
 MAP_LONGEST = 448

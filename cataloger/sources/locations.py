@@ -10,7 +10,7 @@ from typing import Any
 
 from cataloger import versions
 from cataloger.sources.names import key_of
-from cataloger.urls import without_query
+from cataloger.utils.urls import without_query
 
 SCHEMES = ("http", "https")
 BAD_VALUE = "source.bad_value"

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from cataloger.bench import lay_out
 from cataloger.cli.app import app
-from cataloger.cpus import available_cpus
 from cataloger.errors import SourceError
+from cataloger.utils.cpu import available_cpus
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 STAGES = {"planning", "reading", "decoding", "handing images over", "classifying", "writing", "starting and the rest"}

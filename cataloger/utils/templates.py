@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cataloger.text import printable
+from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
