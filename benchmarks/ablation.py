@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cataloger.network import FROZEN_BLOCK, Network, TokenAttention, count_parameters
+from cataloger.model.network import FROZEN_BLOCK, Network, TokenAttention, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.training import export
 from cataloger.training.augmentation import Augmentation

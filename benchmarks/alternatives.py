@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cataloger.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.classify.base import calibrated_probabilities
 from cataloger.classify.onnx import OnnxClassifier
+from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.options import PreprocessSpec
 from cataloger.preprocess import load
 

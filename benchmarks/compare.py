@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cataloger.bundle import default_bundle_path, read_bundle
+from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.utils.cpu import available_cpus
 
 HERE = Path(__file__).parent / "peers"

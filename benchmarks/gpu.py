@@ -28,13 +28,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cataloger.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.classify.engine import BATCH_SIZES
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.classify.torch import BATCHES, TorchClassifier
 from cataloger.decode import DecodePool
 from cataloger.fetch import fetch
-from cataloger.network import Network
+from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
+from cataloger.model.network import Network
 from cataloger.options import Limits
 from cataloger.records import Image, Item
 from cataloger.utils.cpu import available_cpus

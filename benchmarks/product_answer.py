@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import select
 
-from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.db.urls import DatabaseURL
 from cataloger.db.views import IMAGE_TOP5
+from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.products import Answer, ProductAnswer, combine
 from cataloger.schema import open_database
 

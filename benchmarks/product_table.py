@@ -25,9 +25,9 @@ import numpy as np
 from kill_storm import differences, read_tables
 from sqlalchemy import Column, MetaData, String, Table, func, insert, inspect, select
 
-from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.db.urls import DatabaseURL
+from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.schema import open_source
 
 SOURCE = "benchmark"

@@ -31,7 +31,7 @@ CLASSES = 10
 OURS = """
 import json, sys, time
 from pathlib import Path
-from cataloger.bundle import default_bundle_path
+from cataloger.model.bundle import default_bundle_path
 from cataloger.training import run
 from cataloger.training.config import DataOptions, TrainOptions
 
@@ -64,7 +64,7 @@ from timm.data import create_dataset, create_loader
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.utils import AverageMeter, ModelEmaV3, NativeScaler, dispatch_clip_grad
-from cataloger.network import Network
+from cataloger.model.network import Network
 from cataloger.options import NetworkConfig
 
 folder, batch, device, workers = sys.argv[1], int(sys.argv[2]), torch.device(sys.argv[3]), int(sys.argv[4])

@@ -1,7 +1,7 @@
 """Why a category: for each of the best ones, the places of the image that speak for it.
 
-A category's logit is exactly the mean of its place scores (`cataloger.network`), so the map needs no gradient and no
-second model. It shows what the last layers made of each place, each of which has seen its surroundings and, by
+A category's logit is exactly the mean of its place scores (`cataloger.model.network`), so the map needs no gradient
+and no second model. It shows what the last layers made of each place, each of which has seen its surroundings and, by
 attention, the whole image; it does not show the outline of a thing, and it proves no cause.
 """
 
@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from cataloger.bundle import Bundle
 from cataloger.classify.base import Ranking
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.contracts import TOP_K
 from cataloger.errors import ImageError
 from cataloger.fetch import fetch
+from cataloger.model.bundle import Bundle
 from cataloger.options import Limits
 from cataloger.preprocess import load
 from cataloger.records import Failure, Fetched, Floats, Item, Pixels

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cataloger.bundle import read_bundle, resolve_bundle_path
 from cataloger.classify.engine import choose_engine
 from cataloger.db.database import Database
 from cataloger.engine import JobContext, SourceSession
 from cataloger.errors import CatalogerError
 from cataloger.hooks import Hooks
 from cataloger.job_report import JobOptions, JobReport
+from cataloger.model.bundle import read_bundle, resolve_bundle_path
 from cataloger.pipeline import RunReport
 from cataloger.runs import Run, recorded_run
 from cataloger.sources.base import Source

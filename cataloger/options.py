@@ -68,7 +68,7 @@ class PreprocessSpec:
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Shape of the network; see `cataloger.network`.
+    """Shape of the network; see `cataloger.model.network`.
 
     classes: number of labels. width: channels of each token in the attention. heads: attention heads.
     hidden: channels of the first fully connected layer. positions: learned position of each token.

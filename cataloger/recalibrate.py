@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, func, select
 
-from cataloger.bundle import Bundle
 from cataloger.classify.base import STORED, Ranking
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
@@ -24,6 +23,7 @@ from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
 from cataloger.lease import hold_lease
 from cataloger.ledger import ModelRef, SourceRef, model_ref, pin_model
+from cataloger.model.bundle import Bundle
 from cataloger.product_results import ProductResults
 from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction

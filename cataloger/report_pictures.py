@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.db.database import Database
 from cataloger.decode import DecodePool
 from cataloger.errors import UsageError
 from cataloger.explain import activation_map, overlaid
 from cataloger.ledger import bundle_of, known_model
+from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.pictures import Pictures
 from cataloger.records import Failure, Fetched, Image, Item

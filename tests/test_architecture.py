@@ -14,13 +14,14 @@ PACKAGES["cataloger.migrations"] = ROOT / "migrations"
 
 # Lower numbers lie deeper; a module imports from its own floor or below, never from above.
 FLOORS = (
+    ("cataloger.model", 1),
     ("cataloger.errors", 0),
     ("cataloger.records", 0),
     ("cataloger.contracts", 0),
     ("cataloger.options", 0),
     ("cataloger.hooks", 0),
     ("cataloger.utils.cpu", 0),
-    ("cataloger.calibration", 0),
+    ("cataloger.model.calibration", 0),
     ("cataloger.signatures", 0),
     ("cataloger.utils.text", 0),
     ("cataloger.utils.templates", 0),
@@ -33,8 +34,8 @@ FLOORS = (
     ("cataloger.utils", 0),
     ("cataloger.preprocess", 1),
     ("cataloger.thumbnails", 1),
-    ("cataloger.bundle", 1),
-    ("cataloger.network", 1),
+    ("cataloger.model.bundle", 1),
+    ("cataloger.model.network", 1),
     ("cataloger.db", 1),
     ("cataloger.migrations", 2),
     ("cataloger.schema", 2),
@@ -102,7 +103,7 @@ FLOORS = (
 )
 
 TORCH_MODULES = {
-    "cataloger.network",
+    "cataloger.model.network",
     "cataloger.classify.engine",  # only to ask it for a GPU
     "cataloger.classify.torch",
     "cataloger.training.engine",

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from cataloger.bundle import (
+from cataloger.errors import BundleError
+from cataloger.model.bundle import (
     MANIFEST,
     MODEL,
     REQUIRED_FILES,
@@ -16,8 +17,7 @@ from cataloger.bundle import (
     recalibrated,
     seal,
 )
-from cataloger.calibration import Calibration
-from cataloger.errors import BundleError
+from cataloger.model.calibration import Calibration
 from cataloger.options import NetworkConfig, PreprocessSpec
 
 

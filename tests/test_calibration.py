@@ -2,8 +2,8 @@
 
 import pytest
 
-from cataloger.calibration import Calibration
 from cataloger.errors import UsageError
+from cataloger.model.calibration import Calibration
 
 FULL = Calibration(1.5, 0.95, {"Hat": 0.8}, 0.7)
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cataloger.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.check import CheckOptions, _counts, check, side_of_bundle
 from cataloger.drift import ANSWERS, EDGES, Profile
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import pin_model, register_source
+from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.options import DriftLimits
 from cataloger.product_results import ProductResults
 from cataloger.prune import prune

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cataloger.bundle import default_bundle_path
+from cataloger.model.bundle import default_bundle_path
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "default_model"

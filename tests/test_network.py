@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'torch' is not installed")
 
 from cataloger.errors import UsageError  # noqa: E402
-from cataloger.network import (  # noqa: E402
+from cataloger.model.network import (  # noqa: E402
     DepthwiseSeparable,
     Network,
     _positions,

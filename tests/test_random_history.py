@@ -32,7 +32,6 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
-from cataloger.calibration import Calibration
 from cataloger.classify.base import Scores
 from cataloger.db.models import Base
 from cataloger.db.tables import TableName
@@ -41,6 +40,7 @@ from cataloger.errors import EditedError, UsageError
 from cataloger.hooks import Hooks
 from cataloger.job import Job
 from cataloger.job_report import JobOptions
+from cataloger.model.calibration import Calibration
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.records import Failure, Image, Item
 from cataloger.utils import failpoints

@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from cataloger import recalibrate as recalibrates
 from cataloger import undo
-from cataloger.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
-from cataloger.calibration import Calibration
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
+from cataloger.model.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
+from cataloger.model.calibration import Calibration
 from cataloger.recalibrate import recalibrate
 from cataloger.tagging import TagOptions, tag
 

@@ -9,10 +9,10 @@ import pytest
 from by_url import open_database, parsed
 
 from cataloger import prune, recalibrate, relocate, undo
-from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.engine import session
 from cataloger.errors import SourceError
 from cataloger.ledger import model_ref
+from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.options import TableOptions
 from cataloger.sync import SyncOptions, sync
 from cataloger.tagging import TagOptions, tag

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 from PIL import Image, ImageOps
 
-from cataloger.bundle import default_bundle_path
+from cataloger.model.bundle import default_bundle_path
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 MODELS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
@@ -119,9 +119,9 @@ def test_integers_change_no_confident_answer_of_the_reference(reference):
 @pytest.mark.slow
 def test_torch_gives_the_answers_of_the_reference(photos, reference):
     pytest.importorskip("torch")
-    from cataloger.bundle import read_bundle
     from cataloger.classify.base import Ranking
     from cataloger.classify.torch import TorchClassifier
+    from cataloger.model.bundle import read_bundle
     from cataloger.preprocess import load
 
     bundle = read_bundle(default_bundle_path())

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cataloger.bundle import Bundle
 from cataloger.db.database import Database
 from cataloger.errors import TrainingError, UsageError
+from cataloger.model.bundle import Bundle
 from cataloger.training.evaluate import Scored, predictions_of, score
 from cataloger.training.findings import MISTAKES, Findings, assess, plain, require_known
 from cataloger.training.labels import SPLITS, Example, LabelledImages

@@ -4,8 +4,8 @@ import re
 import textwrap
 from pathlib import Path
 
-from cataloger.bundle import CARD, Bundle
 from cataloger.errors import TrainingError
+from cataloger.model.bundle import CARD, Bundle
 from cataloger.training.evaluate import markdown_tables
 from cataloger.training.findings import Findings
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from cataloger.network import Network
+from cataloger.model.network import Network
 from cataloger.records import Floats
 from cataloger.training import checkpoint
 from cataloger.training.average import Average

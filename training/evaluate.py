@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from cataloger.bundle import Bundle
 from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.errors import TrainingError
+from cataloger.model.bundle import Bundle
 from cataloger.records import Failure, Floats, Image
 from cataloger.training.findings import plain, reports_by_group
 from cataloger.training.images import decode_examples

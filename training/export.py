@@ -12,10 +12,10 @@ from onnxscript import optimizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cataloger.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, WEIGHTS, Bundle
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.errors import QualityGateError
-from cataloger.network import PROTOTYPES, FromPixels, Network, normalise
+from cataloger.model.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, WEIGHTS, Bundle
+from cataloger.model.network import PROTOTYPES, FromPixels, Network, normalise
 from cataloger.records import Floats, Pixels
 
 PARITY_TOLERANCE = 1e-3

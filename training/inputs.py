@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cataloger.network import normalise
+from cataloger.model.network import normalise
 from cataloger.training.augmentation import Augmentation
 from cataloger.training.cache import Cache
 from cataloger.training.sampling import Indices

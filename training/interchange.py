@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cataloger.bundle import INPUT, LOGITS, MODEL, WEIGHTS, Bundle
-from cataloger.network import FEATURES
+from cataloger.model.bundle import INPUT, LOGITS, MODEL, WEIGHTS, Bundle
+from cataloger.model.network import FEATURES
 
 LABELS = "labels.txt"
 CONFIG = "config.json"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cataloger.bundle import Bundle
 from cataloger.errors import TrainingError
+from cataloger.model.bundle import Bundle
 from cataloger.training.confidence import Bools, expected_calibration_error
 from cataloger.training.evaluate import score_together
 from cataloger.training.findings import plain

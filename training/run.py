@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 import cataloger
-from cataloger.bundle import Bundle, new_bundle, seal
-from cataloger.network import Network, count_parameters
+from cataloger.model.bundle import Bundle, new_bundle, seal
+from cataloger.model.network import Network, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
 from cataloger.training import evaluate, export

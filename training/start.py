@@ -8,9 +8,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cataloger.bundle import WEIGHTS, read_bundle, sha256_of
 from cataloger.errors import TrainingError
-from cataloger.network import Network, load_backbone, load_head
+from cataloger.model.bundle import WEIGHTS, read_bundle, sha256_of
+from cataloger.model.network import Network, load_backbone, load_head
 from cataloger.options import PreprocessSpec
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cataloger.bundle import Bundle
-from cataloger.calibration import Calibration
+from cataloger.model.bundle import Bundle
+from cataloger.model.calibration import Calibration
 from cataloger.records import Batch, Failure, Floats, Image, Pixels, Prediction, Result
 
 STORED = np.dtype("<f4")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cataloger.bundle import Bundle
 from cataloger.classify.base import Classifier
 from cataloger.classify.onnx import OnnxClassifier, has_cuda_provider
 from cataloger.errors import UsageError
+from cataloger.model.bundle import Bundle
 from cataloger.options import Device, PrecisionChoice
 
 NVIDIA = Path("/dev/nvidiactl")

@@ -6,9 +6,18 @@ from typing import Literal
 import numpy as np
 import onnxruntime
 
-from cataloger.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, PLACE_SCORES, REQUIRED_FILES, Bundle, check_files
 from cataloger.classify.base import OfBundle, Scores
 from cataloger.errors import BundleError, UsageError
+from cataloger.model.bundle import (
+    FAMILIARITY,
+    GOLDEN,
+    INPUT,
+    LOGITS,
+    PLACE_SCORES,
+    REQUIRED_FILES,
+    Bundle,
+    check_files,
+)
 from cataloger.records import Floats, Pixels
 
 CUDA_PROVIDER = "CUDAExecutionProvider"

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cataloger.bundle import WEIGHTS, Bundle, check_files
 from cataloger.classify.base import OfBundle, Scores
 from cataloger.errors import BundleError
-from cataloger.network import PROTOTYPES, ConvBNReLU6, FromPixels, Network
+from cataloger.model.bundle import WEIGHTS, Bundle, check_files
+from cataloger.model.network import PROTOTYPES, ConvBNReLU6, FromPixels, Network
 from cataloger.records import Floats, Pixels
 
 BATCHES = (8, 32, 128, 256)

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.bundle import read_bundle, resolve_bundle_path
 from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
 from cataloger.cli.labelled import counter, read_labelled
 from cataloger.errors import TrainingError
+from cataloger.model.bundle import read_bundle, resolve_bundle_path
 
 if TYPE_CHECKING:
-    from cataloger.bundle import Bundle
+    from cataloger.model.bundle import Bundle
     from cataloger.training.calibrate import Coverage
 
 EXAMPLES = """\b

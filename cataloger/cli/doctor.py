@@ -74,9 +74,9 @@ def _onnxruntime() -> Iterator[Finding]:
 
 
 def _model() -> Finding:
-    from cataloger.bundle import default_bundle_path, read_bundle
     from cataloger.classify.onnx import replay_golden
     from cataloger.errors import CatalogerError
+    from cataloger.model.bundle import default_bundle_path, read_bundle
 
     try:
         bundle = read_bundle(default_bundle_path())
@@ -89,9 +89,9 @@ def _model() -> Finding:
 
 def _tagging() -> Finding:
     """Say what a run would use that is told nothing."""
-    from cataloger.bundle import default_bundle_path, read_bundle
     from cataloger.classify.engine import choose_engine
     from cataloger.errors import CatalogerError
+    from cataloger.model.bundle import default_bundle_path, read_bundle
     from cataloger.utils.cpu import available_cpus
 
     try:

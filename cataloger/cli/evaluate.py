@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.bundle import read_bundle, resolve_bundle_path
 from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
 from cataloger.cli.labelled import counter, read_labelled
 from cataloger.cli.measures import print_evaluation
 from cataloger.cli.running import open_results
 from cataloger.errors import UsageError
+from cataloger.model.bundle import read_bundle, resolve_bundle_path
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.bundle import read_bundle, resolve_bundle_path
 from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.contracts import TOP_K
 from cataloger.errors import OutputError, UsageError
+from cataloger.model.bundle import read_bundle, resolve_bundle_path
 
 if TYPE_CHECKING:
     from cataloger.explain import Explanation

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cataloger.bundle import MANIFEST, Bundle, default_bundle_path, read_bundle, resolve_bundle_path
 from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
 from cataloger.cli.extras import require_train_extra
 from cataloger.cli.groups import make_group
 from cataloger.cli.labelled import counter, read_labelled
 from cataloger.cli.measures import print_model_diff
+from cataloger.model.bundle import MANIFEST, Bundle, default_bundle_path, read_bundle, resolve_bundle_path
 
 app = make_group("Model bundles: list, show, verify, diff, quantize.")
 

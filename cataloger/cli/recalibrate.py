@@ -34,8 +34,8 @@ def recalibrate(
     A run of its own: `cataloger runs diff` shows what moved, `cataloger runs undo` takes it back. Columns that were
     written back follow with the next `cataloger sync --write`.
     """
-    from cataloger.bundle import read_bundle, resolve_bundle_path
     from cataloger.hooks import Hooks
+    from cataloger.model.bundle import read_bundle, resolve_bundle_path
     from cataloger.recalibrate import recalibrate as run_recalibration
 
     bundle = read_bundle(resolve_bundle_path(model))

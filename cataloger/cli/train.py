@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.bundle import default_bundle_path, resolve_bundle_path
 from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
 from cataloger.cli.extras import require_train_extra
+from cataloger.model.bundle import default_bundle_path, resolve_bundle_path
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
-from cataloger.bundle import Bundle
 from cataloger.classify.base import Classifier
 from cataloger.classify.engine import Engine
 from cataloger.db.database import Database
@@ -29,6 +28,7 @@ from cataloger.ledger import (
     record_write_target,
     register_source,
 )
+from cataloger.model.bundle import Bundle
 from cataloger.pipeline import Parts, RunReport
 from cataloger.pipeline import run as run_pipeline
 from cataloger.presence import Presence

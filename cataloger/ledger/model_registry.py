@@ -5,7 +5,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from cataloger.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Model
@@ -13,6 +12,7 @@ from cataloger.db.upsert import upsert
 from cataloger.errors import CatalogerError
 from cataloger.history import pin
 from cataloger.ledger.source_registry import SourceRef
+from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 
 
 @dataclass(frozen=True, slots=True)

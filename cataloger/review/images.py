@@ -9,7 +9,6 @@ from pathlib import Path
 from PIL import Image as PillowImage
 from sqlalchemy import select
 
-from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
@@ -17,6 +16,7 @@ from cataloger.db.models import Model
 from cataloger.db.types import AnyRow
 from cataloger.errors import BundleError, CatalogerError, ImageError
 from cataloger.explain import Explanation, explained, overlaid
+from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
 from cataloger.review.rows import find_shown

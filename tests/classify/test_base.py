@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cataloger.calibration import Calibration
 from cataloger.classify.base import Ranking, Scores, calibrated_probabilities, classify, log_sum_exp, rank
+from cataloger.model.calibration import Calibration
 from cataloger.records import Batch, Failure, Image, Item, Prediction
 
 LABELS = ("Belt", "Dress", "Hat", "Shirt", "Socks", "Tie")

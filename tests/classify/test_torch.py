@@ -9,11 +9,11 @@ import pytest
 torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from cataloger.bundle import WEIGHTS, default_bundle_path, read_bundle  # noqa: E402
 from cataloger.classify.base import rank  # noqa: E402
 from cataloger.classify.onnx import OnnxClassifier  # noqa: E402
 from cataloger.classify.torch import BATCHES, TorchClassifier  # noqa: E402
 from cataloger.errors import BundleError  # noqa: E402
+from cataloger.model.bundle import WEIGHTS, default_bundle_path, read_bundle  # noqa: E402
 from cataloger.training.export import golden_images  # noqa: E402
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.classify.onnx import replay_golden
 from cataloger.cli.app import app
+from cataloger.model.bundle import default_bundle_path, read_bundle
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 LABELS, IMAGES = EXAMPLES / "labels.csv", EXAMPLES / "images"

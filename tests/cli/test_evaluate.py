@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.cli.app import app
+from cataloger.model.bundle import default_bundle_path, read_bundle
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 LABELS = EXAMPLES / "labels.csv"
@@ -97,7 +97,7 @@ def test_stored_results_and_labels_without_a_partner_are_said(tagged, tmp_path):
 def test_the_model_that_is_named_must_be_the_one_of_the_results(tagged, tmp_path):
     from dataclasses import replace
 
-    from cataloger.bundle import default_bundle_path, read_bundle, seal
+    from cataloger.model.bundle import default_bundle_path, read_bundle, seal
 
     shutil.copytree(default_bundle_path(), tmp_path / "other")
     bundle = read_bundle(tmp_path / "other")
@@ -220,7 +220,7 @@ def test_decisions_in_the_database_are_measured(tagged, tmp_path):
 def test_two_models_are_compared(tmp_path):
     from dataclasses import replace
 
-    from cataloger.bundle import default_bundle_path, read_bundle, seal
+    from cataloger.model.bundle import default_bundle_path, read_bundle, seal
 
     shutil.copytree(default_bundle_path(), tmp_path / "other")
     bundle = read_bundle(tmp_path / "other")

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 import cataloger
-from cataloger.bundle import GOLDEN, default_bundle_path
 from cataloger.cli.app import app
 from cataloger.db.schema import HEAD
+from cataloger.model.bundle import GOLDEN, default_bundle_path
 
 runner = CliRunner()
 
@@ -55,7 +55,7 @@ def test_a_damaged_model_does_not_verify(tmp_path, name):
 def test_a_model_that_computes_something_else_does_not_verify(tmp_path):
     import numpy as np
 
-    from cataloger.bundle import read_bundle, seal
+    from cataloger.model.bundle import read_bundle, seal
 
     shutil.copytree(default_bundle_path(), tmp_path / "mine")
     bundle = read_bundle(tmp_path / "mine")

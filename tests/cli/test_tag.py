@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cataloger.bundle import MODEL_INT8, default_bundle_path, read_bundle, seal
 from cataloger.cli.app import app
+from cataloger.model.bundle import MODEL_INT8, default_bundle_path, read_bundle, seal
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "images"
 runner = CliRunner()
@@ -310,7 +310,7 @@ def relabel(bundle):
     """Make another model of a copy: its labels carry an X."""
     from dataclasses import replace
 
-    from cataloger.bundle import read_bundle, seal
+    from cataloger.model.bundle import read_bundle, seal
 
     original = read_bundle(bundle)
     seal(replace(original, name="other", labels=tuple("X" + label for label in original.labels)))

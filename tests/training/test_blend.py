@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the extra 'train' is not installed"
 pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 
 from cataloger.errors import UsageError  # noqa: E402
-from cataloger.network import Network  # noqa: E402
+from cataloger.model.network import Network  # noqa: E402
 from cataloger.options import NetworkConfig  # noqa: E402
 from cataloger.training.augmentation import Augmentation  # noqa: E402
 from cataloger.training.blend import blend, check_blend  # noqa: E402

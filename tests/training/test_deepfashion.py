@@ -3,9 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from cataloger.bundle import read_bundle
 from cataloger.cli.app import app
 from cataloger.errors import TrainingError
+from cataloger.model.bundle import read_bundle
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset
 

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.classify.onnx import OnnxClassifier
+from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.preprocess import load
 
 BUNDLE = default_bundle_path()
@@ -46,7 +46,7 @@ def test_the_weights_and_the_configuration_make_the_network():
     torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
     from safetensors.torch import load_file
 
-    from cataloger.network import Network
+    from cataloger.model.network import Network
     from cataloger.options import NetworkConfig
 
     config = read("config.json")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cataloger.bundle import default_bundle_path, read_bundle, seal
 from cataloger.errors import TrainingError
+from cataloger.model.bundle import default_bundle_path, read_bundle, seal
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset
 from cataloger.training.evaluate import score_together

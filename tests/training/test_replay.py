@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 
-from cataloger.bundle import read_bundle
 from cataloger.cli.app import app
+from cataloger.model.bundle import read_bundle
 
 pytestmark = pytest.mark.slow
 

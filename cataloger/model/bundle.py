@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cataloger.calibration import Calibration
 from cataloger.errors import BundleError, UsageError
+from cataloger.model.calibration import Calibration
 from cataloger.options import NetworkConfig, Precision, PrecisionChoice, PreprocessSpec
 
 FORMAT_VERSION = 1
@@ -147,7 +147,7 @@ class Bundle:
 
 def default_bundle_path() -> Path:
     """Return the directory of the bundle that ships with the package."""
-    return Path(__file__).parent / "default_model"
+    return Path(__file__).parents[1] / "default_model"
 
 
 def resolve_bundle_path(model: str) -> Path:
