@@ -20,9 +20,9 @@ from PIL import Image
 
 from cataloger.classify.base import calibrated_probabilities
 from cataloger.classify.onnx import OnnxClassifier
+from cataloger.imaging.preprocess import load
 from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.options import PreprocessSpec
-from cataloger.preprocess import load
 
 SPEC = PreprocessSpec()
 BATCH = 8

@@ -27,16 +27,16 @@ from typing import Any
 
 import numpy as np
 
-from cataloger import decode
 from cataloger.bench import lay_out
 from cataloger.classify import engine
 from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.db.urls import DatabaseURL
 from cataloger.hooks import Hooks
+from cataloger.imaging import decode_pool
+from cataloger.imaging.preprocess import Loaded
 from cataloger.options import Limits, PreprocessSpec, RunOptions
 from cataloger.pipeline import RunReport
-from cataloger.preprocess import Loaded
 from cataloger.records import Pixels
 from cataloger.tagging import TagOptions, tag
 from cataloger.utils.malloc import reuse_buffers
@@ -121,7 +121,7 @@ def measure(photos: Path, batch_size: int, *, blank_images: bool) -> dict[str, f
     if blank_images:
         paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for the decoders
-        decode.LOADER = f"{Path(__file__).stem}:{blank.__name__}"
+        decode_pool.LOADER = f"{Path(__file__).stem}:{blank.__name__}"
     with tempfile.TemporaryDirectory() as folder:
         report = run(photos, f"sqlite:///{folder}/x.db", batch_size, seen.append)
     if len(seen) < 2:

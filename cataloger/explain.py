@@ -20,9 +20,9 @@ from cataloger.classify.onnx import OnnxClassifier
 from cataloger.contracts import TOP_K
 from cataloger.errors import ImageError
 from cataloger.fetch import fetch
+from cataloger.imaging.preprocess import load
 from cataloger.model.bundle import Bundle
 from cataloger.options import Limits
-from cataloger.preprocess import load
 from cataloger.records import Failure, Fetched, Floats, Item, Pixels
 from cataloger.utils.text import printable
 
@@ -67,7 +67,8 @@ class Explanation:
 def explain(bundle: Bundle, paths: Iterable[Path]) -> Iterator[Explanation | Failure]:
     """Classify images and find the places that speak for their best categories, in order.
 
-    An image that cannot be used is a Failure; its codes are those of `cataloger.fetch` and `cataloger.preprocess`.
+    An image that cannot be used is a Failure; its codes are those of `cataloger.fetch` and
+    `cataloger.imaging.preprocess`.
     """
     classifier = OnnxClassifier(bundle)
     items = (Item(str(path), str(path), "", path=os.fsencode(path)) for path in paths)

@@ -22,14 +22,14 @@ from cataloger.db.types import AnyRow
 from cataloger.download import Downloader
 from cataloger.errors import CatalogerError, ImageError, UnavailableError
 from cataloger.fetch import read_file
+from cataloger.imaging.preprocess import FORMATS, load
+from cataloger.imaging.thumbnails import as_jpeg
 from cataloger.options import Limits, PreprocessSpec, TableOptions, WebOptions
-from cataloger.preprocess import FORMATS, load
 from cataloger.records import Failure, Fetched, Item
 from cataloger.run_records import last_table
 from cataloger.sources.locations import OUTSIDE_ROOT, SCHEMES
 from cataloger.sources.names import name_of
 from cataloger.sources.table import TableSource
-from cataloger.thumbnails import as_jpeg
 
 UNKNOWN_ITEM = "source.unknown_item"
 NOT_IN_DATABASE = "source.not_in_database"

@@ -34,7 +34,7 @@ class Sink(Protocol):
 
 
 class Decoder(Protocol):
-    """Turns items into images; see `cataloger.decode.DecodePool` behind `cataloger.fetch.fetch`."""
+    """Turns items into images; see `cataloger.imaging.decode_pool.DecodePool` behind `cataloger.fetch.fetch`."""
 
     def __call__(self, items: Iterable[Item | Failure], /) -> Iterator[Image | Failure]: ...
 

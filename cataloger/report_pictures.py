@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.db.database import Database
-from cataloger.decode import DecodePool
 from cataloger.errors import UsageError
 from cataloger.explain import activation_map, overlaid
+from cataloger.imaging.decode_pool import DecodePool
+from cataloger.imaging.thumbnails import as_jpeg, data_uri
 from cataloger.ledger import bundle_of, known_model
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.pictures import Pictures
 from cataloger.records import Failure, Fetched, Image, Item
 from cataloger.report import Report
-from cataloger.thumbnails import as_jpeg, data_uri
 from cataloger.utils.cpu import available_cpus
 
 SIDE = 160  # pixels

@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from cataloger import decode
-from cataloger.decode import DecodePool
 from cataloger.errors import CatalogerError
-from cataloger.handover import HELD, MARK, SharedMemory
+from cataloger.imaging import decode_pool
+from cataloger.imaging.decode_pool import DecodePool
+from cataloger.imaging.preprocess import load
+from cataloger.imaging.shared_memory import HELD, MARK, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.preprocess import load
 from cataloger.records import Failure, Fetched, Image, Item
 
 SPEC = PreprocessSpec()
@@ -34,7 +34,7 @@ F_SEAL_FUTURE_WRITE = 0x10  # Python has no name for it
 LOADER = """
 import os, resource, sys, time
 from pathlib import Path
-from cataloger.preprocess import load
+from cataloger.imaging.preprocess import load
 
 SLOW = 0.4
 BROKEN = Path(__file__).with_suffix(".broken")
@@ -106,7 +106,7 @@ def pool(tmp_path, monkeypatch):
     (tmp_path / "treacherous_loader.py").write_text(LOADER)
     inherited = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), inherited))))
-    monkeypatch.setattr(decode, "LOADER", "treacherous_loader:treacherous")
+    monkeypatch.setattr(decode_pool, "LOADER", "treacherous_loader:treacherous")
     with DecodePool(SPEC, LIMITS, workers=2) as pool:
         yield pool
 
@@ -262,7 +262,7 @@ def test_a_run_ends_with_a_clear_error_when_dead_processes_cannot_be_replaced(po
 
 
 def test_a_decoder_that_cannot_be_imported_is_a_clear_error(monkeypatch):
-    monkeypatch.setattr(decode, "LOADER", "no_such_module:load")
+    monkeypatch.setattr(decode_pool, "LOADER", "no_such_module:load")
     with (
         DecodePool(SPEC, LIMITS, workers=2) as pool,
         pytest.raises(CatalogerError, match="a decoding process cannot be started"),
@@ -273,7 +273,7 @@ def test_a_decoder_that_cannot_be_imported_is_a_clear_error(monkeypatch):
 CRAMPED = """
 import os, resource
 from pathlib import Path
-from cataloger.decode import DecodePool
+from cataloger.imaging.decode_pool import DecodePool
 from cataloger.errors import CatalogerError
 from cataloger.options import Limits, PreprocessSpec
 resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
@@ -361,7 +361,7 @@ def test_no_child_outlives_the_pool(workers_of):
 
 PARENT = """
 import sys, time
-from cataloger.decode import DecodePool
+from cataloger.imaging.decode_pool import DecodePool
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Fetched, Item
 with DecodePool(PreprocessSpec(), Limits(), workers=2) as pool:
@@ -402,6 +402,6 @@ def test_python_files_in_the_current_folder_are_not_imported(tmp_path, monkeypat
 
 def test_workers_import_only_what_decoding_needs():
     heavy = ("typer", "rich", "sqlalchemy", "onnxruntime", "httpx", "torch", "alembic")
-    program = f"import sys, cataloger.decode_worker; print([n for n in {heavy} if n in sys.modules])"
+    program = f"import sys, cataloger.imaging.decode_worker; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from cataloger.errors import ImageError
+from cataloger.imaging.preprocess import load
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.preprocess import load
 
 SPEC = PreprocessSpec()
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)

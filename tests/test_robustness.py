@@ -19,7 +19,7 @@ from by_url import parsed
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
-from cataloger import decode
+from cataloger.imaging import decode_pool
 from cataloger.options import Limits, RunOptions
 from cataloger.tagging import TagOptions, tag
 
@@ -408,7 +408,7 @@ def test_a_file_that_vanishes_during_the_run_fails_alone(photos, tmp_path, clean
 # Decodes like the real one, unless the bytes say what to do instead.
 LOADER = """
 import os, signal, time
-from cataloger.preprocess import load
+from cataloger.imaging.preprocess import load
 
 def treacherous(data, spec, limits):
     if data.startswith(b"abort"):
@@ -427,7 +427,7 @@ def test_pictures_that_crash_or_hang_their_decoder_fail_alone(photos, tmp_path, 
     expected = {"abort": "decode.crashed", "segfault": "decode.crashed", "sleep": "decode.timeout"}
     for word in expected:
         (photos / f"{word}.png").write_bytes(word.encode())
-    monkeypatch.setattr(decode, "LOADER", "faulty_decoder:treacherous")
+    monkeypatch.setattr(decode_pool, "LOADER", "faulty_decoder:treacherous")
     report, rows = tag_into(tmp_path / "catalog.db", photos, limits=Limits(decode_timeout=2.0))
     assert {word: rows[f"{word}.png"]["error_code"] for word in expected} == expected
     assert report.run.failed == len(expected)

@@ -121,8 +121,8 @@ def test_torch_gives_the_answers_of_the_reference(photos, reference):
     pytest.importorskip("torch")
     from cataloger.classify.base import Ranking
     from cataloger.classify.torch import TorchClassifier
+    from cataloger.imaging.preprocess import load
     from cataloger.model.bundle import read_bundle
-    from cataloger.preprocess import load
 
     bundle = read_bundle(default_bundle_path())
     classifier = TorchClassifier(bundle, device="cpu")

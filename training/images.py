@@ -3,8 +3,8 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from cataloger.decode import DecodePool
 from cataloger.fetch import fetch
+from cataloger.imaging.decode_pool import DecodePool
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Image, Item
 from cataloger.training.labels import Example

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from cataloger.imaging.thumbnails import as_jpeg, data_uri
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure
-from cataloger.thumbnails import as_jpeg, data_uri
 from cataloger.training.images import decode_examples
 from cataloger.training.labels import Example
 

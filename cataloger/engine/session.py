@@ -9,10 +9,10 @@ from functools import cached_property
 from cataloger.classify.base import Classifier
 from cataloger.classify.engine import Engine
 from cataloger.db.database import Database
-from cataloger.decode import DecodePool
 from cataloger.errors import SourceError, UsageError
 from cataloger.fetch import Remote, fetch
 from cataloger.hooks import Hooks
+from cataloger.imaging.decode_pool import DecodePool
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.lease import Lease, hold_lease
 from cataloger.ledger import (

@@ -16,11 +16,11 @@ from cataloger.db.models import Model
 from cataloger.db.types import AnyRow
 from cataloger.errors import BundleError, CatalogerError, ImageError
 from cataloger.explain import Explanation, explained, overlaid
+from cataloger.imaging.thumbnails import fitted
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
 from cataloger.review.rows import find_shown
-from cataloger.thumbnails import fitted
 from cataloger.utils.cpu import available_cpus
 
 SIZES = (240, 900)

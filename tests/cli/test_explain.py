@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.cli.app import app
 from cataloger.explain import activation_map, draw, explain, overlaid
+from cataloger.imaging.preprocess import load
 from cataloger.model.bundle import default_bundle_path, read_bundle
-from cataloger.preprocess import load
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 

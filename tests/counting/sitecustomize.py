@@ -10,7 +10,7 @@ import sys
 
 LOG = os.open(os.environ["COUNTED_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 IMAGES = os.environ["COUNTED_IMAGES"]
-WHO = "decoder" if "cataloger.decode_worker" in sys.orig_argv else "command"
+WHO = "decoder" if "cataloger.imaging.decode_worker" in sys.orig_argv else "command"
 
 
 def note(what, amount=1):
@@ -51,7 +51,7 @@ def watch_files():
 def watch_handover():
     from multiprocessing.connection import Connection
 
-    from cataloger.handover import SharedMemory
+    from cataloger.imaging.shared_memory import SharedMemory
 
     after(SharedMemory, "put", lambda size: note("put", size))
     after(SharedMemory, "take", lambda data: note("taken", len(data)))

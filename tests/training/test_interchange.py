@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from cataloger.classify.onnx import OnnxClassifier
+from cataloger.imaging.preprocess import load
 from cataloger.model.bundle import default_bundle_path, read_bundle
-from cataloger.preprocess import load
 
 BUNDLE = default_bundle_path()
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "images"

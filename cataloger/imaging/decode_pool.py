@@ -18,7 +18,8 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self
 
-from cataloger.decode_worker import (
+from cataloger.errors import CatalogerError, ImageError
+from cataloger.imaging.decode_worker import (
     CHUNK,
     CHUNK_BYTES,
     READY,
@@ -27,13 +28,12 @@ from cataloger.decode_worker import (
     encode_config,
     encode_images,
 )
-from cataloger.errors import CatalogerError, ImageError
-from cataloger.handover import SharedMemory
+from cataloger.imaging.preprocess import Loaded
+from cataloger.imaging.shared_memory import SharedMemory
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.preprocess import Loaded
 from cataloger.records import Failure, Fetched, Image
 
-LOADER = "cataloger.preprocess:load"
+LOADER = "cataloger.imaging.preprocess:load"
 """What decodes an image in a child process, "module:function"; tests and benchmarks set another one."""
 START_TIMEOUT = 60.0
 ATTEMPTS = 2
@@ -146,7 +146,7 @@ class _Worker:
 def _start(pipe: int, memory: int, config: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # -P: a json.py among the pictures of the current folder must not be imported.
-        [sys.executable, "-P", "-m", "cataloger.decode_worker", str(pipe), str(memory), config],
+        [sys.executable, "-P", "-m", "cataloger.imaging.decode_worker", str(pipe), str(memory), config],
         pass_fds=(pipe, memory),
         process_group=0,  # so that Ctrl-C cannot reach a child that is still starting
         stdin=subprocess.DEVNULL,

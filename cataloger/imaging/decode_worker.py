@@ -1,8 +1,9 @@
-"""The child's side of `cataloger.decode`: a few images in, their pixels or failures out, until the parent is gone.
+"""The child's side of `cataloger.imaging.decode_pool`: a few images in, their pixels or failures out, until the
+parent is gone.
 
-Started as `python -m cataloger.decode_worker SOCKET MEMORY CONFIG`, the first two descriptors. It imports no more
-than Pillow, numpy and the preprocessing. Images and pixels lie in the memory, and its mark is the number of the image
-that is being decoded. The messages that say what lies there are plain bytes, never pickles, and `encode_*` and
+Started as `python -m cataloger.imaging.decode_worker SOCKET MEMORY CONFIG`, the first two descriptors. It imports no
+more than Pillow, numpy and the preprocessing. Images and pixels lie in the memory, and its mark is the number of the
+image that is being decoded. The messages that say what lies there are plain bytes, never pickles, and `encode_*` and
 `decode_*` are both ends of the protocol.
 """
 
@@ -21,9 +22,9 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from cataloger.errors import ImageError
-from cataloger.handover import HELD, SharedMemory
+from cataloger.imaging.preprocess import Loaded
+from cataloger.imaging.shared_memory import HELD, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.preprocess import Loaded
 from cataloger.utils.malloc import reuse_buffers
 
 READY = b"ready"

@@ -25,8 +25,8 @@ from PIL import (
 )
 from PIL import Image as PillowImage
 
-from cataloger import signatures
 from cataloger.errors import ImageError
+from cataloger.imaging import formats
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Pixels
 
@@ -170,22 +170,20 @@ def _too_large(detail: str = "the header claims a size far beyond any photo") ->
 
 def _unidentified(data: bytes) -> ImageError:
     """Why Pillow found no plugin: a damaged header, a format that is not allowed, or no image at all."""
-    name = signatures.identify(data)
+    name = formats.identify(data)
     if name in FORMATS:
         return _broken(data, ValueError(f"{name} header cannot be read"))
     allowed = "supported are JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF"
     if name is not None:
         return ImageError("decode.unsupported", f"{name} is not a supported image format; {allowed}")
-    return ImageError(
-        "decode.not_image", f"not an image: the content looks like {signatures.describe(data)}; {allowed}"
-    )
+    return ImageError("decode.not_image", f"not an image: the content looks like {formats.describe(data)}; {allowed}")
 
 
 def _broken(data: bytes, error: Exception) -> ImageError:
     """Turn whatever a plugin raised into decode.truncated, decode.unsupported or decode.corrupt."""
     text = " ".join(str(error).split())
     printable = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)[:160] or type(error).__name__
-    if "truncated" in text.lower() or isinstance(error, EOFError) or signatures.ends_early(data):
+    if "truncated" in text.lower() or isinstance(error, EOFError) or formats.ends_early(data):
         return ImageError("decode.truncated", f"the file ends before the picture does ({printable})")
     if text.lower().startswith("unsupported"):
         return ImageError("decode.unsupported", f"a variant of its format that is not supported ({printable})")
