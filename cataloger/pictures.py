@@ -14,10 +14,10 @@ from typing import Any, Self
 from PIL import Image as PillowImage
 from sqlalchemy import Connection, select
 
+from cataloger.db.connections import make_engine
 from cataloger.db.database import Database
 from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Source
-from cataloger.db.session import make_engine
 from cataloger.db.types import AnyRow
 from cataloger.download import Downloader
 from cataloger.errors import CatalogerError, ImageError, UnavailableError

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.types import NullType
 
 from cataloger.db.cells import Cell
-from cataloger.db.tables import BINARY_TYPES, TableInfo
+from cataloger.db.reflection import BINARY_TYPES, TableInfo
 from cataloger.db.types import AnyRow
 from cataloger.schema import key_hash
 from cataloger.sources.locations import join_keys

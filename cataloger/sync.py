@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db.database import Database
-from cataloger.db.tables import TableName
+from cataloger.db.reflection import TableName
 from cataloger.db.urls import DatabaseURL
 from cataloger.download import Downloader
 from cataloger.engine import SourceSession

@@ -20,7 +20,7 @@ from cataloger.db.models import Item, ItemPresence, ProductCurrent, Result, RunS
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
-from cataloger.db.tables import describe
+from cataloger.db.reflection import describe
 from cataloger.db.types import AnyRow
 from cataloger.errors import EditedError, SourceError, UsageError
 from cataloger.hooks import Hooks

@@ -12,7 +12,7 @@ from cataloger.contracts import DECISIONS, MAX_LABEL_LENGTH
 from cataloger.db.cells import Cell, UnwritableError
 from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient
-from cataloger.db.tables import TableInfo, TableName, describe
+from cataloger.db.reflection import TableInfo, TableName, describe
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import SourceError, UsageError
 from cataloger.label_map import Category

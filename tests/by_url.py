@@ -3,8 +3,8 @@
 from sqlalchemy import URL
 
 from cataloger import schema as schemas
+from cataloger.db import connections
 from cataloger.db import schema as revisions
-from cataloger.db import session
 from cataloger.db.urls import DatabaseURL
 
 
@@ -20,7 +20,7 @@ def taking_text(action):
 open_database = taking_text(schemas.open_database)
 open_results = taking_text(schemas.open_results)
 open_source = taking_text(schemas.open_source)
-make_engine = taking_text(session.make_engine)
+make_engine = taking_text(connections.make_engine)
 current = taking_text(revisions.current)
 upgrade = taking_text(revisions.upgrade)
 downgrade = taking_text(revisions.downgrade)

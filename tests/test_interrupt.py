@@ -60,7 +60,7 @@ RIGGED = """
 import os, resource, signal, sys
 from cataloger import pipeline
 from cataloger.cli.app import main
-from cataloger.db import database, session
+from cataloger.db import database, connections as session
 from cataloger.utils import failpoints
 
 pipeline.WRITE_EVERY_RESULTS = 4

@@ -34,7 +34,7 @@ from sqlalchemy import text
 from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
 from cataloger.classify.base import Scores
 from cataloger.db.models import Base
-from cataloger.db.tables import TableName
+from cataloger.db.reflection import TableName
 from cataloger.engine import SourceSession
 from cataloger.errors import EditedError, UsageError
 from cataloger.hooks import Hooks

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event, select, text
 from cataloger import presence as presences
 from cataloger import prune as prunes
 from cataloger.classify import engine
-from cataloger.db import session
+from cataloger.db import connections
 from cataloger.db.models import Item
 from cataloger.engine import session as sessions
 from cataloger.forget import forget_items
@@ -128,7 +128,7 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
             return super().scores(pixels)
 
     def remembered(*arguments, **options):
-        engines.append(session.make_engine(*arguments, **options))
+        engines.append(connections.make_engine(*arguments, **options))
         return engines[-1]
 
     monkeypatch.setattr(engine, "OnnxClassifier", Watching)

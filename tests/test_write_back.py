@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from cataloger import product_table, write_back
 from cataloger.db.cells import restore
 from cataloger.db.models import Write
-from cataloger.db.tables import TableName
+from cataloger.db.reflection import TableName
 from cataloger.errors import UsageError
 from cataloger.label_map import Category
 from cataloger.options import TableOptions, WriteOptions

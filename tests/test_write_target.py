@@ -9,7 +9,7 @@ from by_url import current, downgrade, open_database, parsed, upgrade
 from sqlalchemy import select, text
 
 from cataloger.db.models import Run, WriteTargetRow
-from cataloger.db.tables import TableName
+from cataloger.db.reflection import TableName
 from cataloger.ledger import WriteTarget, record_write_target, write_targets
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.prune import prune

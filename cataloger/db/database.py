@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from cataloger.db.session import connect
+from cataloger.db.connections import connect
 from cataloger.db.types import AnyRow
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import UnavailableError

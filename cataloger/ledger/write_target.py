@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Run, WriteTargetRow
-from cataloger.db.tables import TableName
+from cataloger.db.reflection import TableName
 from cataloger.db.upsert import upsert
 
 

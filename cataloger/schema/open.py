@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 
 from cataloger.db import schema as revisions
+from cataloger.db.connections import connected, make_engine
 from cataloger.db.database import Database
-from cataloger.db.session import connected, make_engine
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import DatabaseError, SchemaError
 

@@ -19,9 +19,9 @@ from sqlalchemy import create_engine, insert, inspect, make_url, text
 from sqlalchemy.dialects import mysql
 
 from cataloger.db.clock import utc_now
+from cataloger.db.connections import connect
 from cataloger.db.models import Base, Write
 from cataloger.db.schema import HEAD, VERSION_TABLE, revisions
-from cataloger.db.session import connect
 from cataloger.errors import DatabaseError, SchemaError, UsageError
 from cataloger.schema import key_hash
 

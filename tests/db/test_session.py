@@ -14,8 +14,8 @@ from by_url import current, make_engine, open_database, parsed, upgrade
 from sqlalchemy import create_engine, make_url, text
 
 from cataloger.db.clock import utc_now
+from cataloger.db.connections import connect
 from cataloger.db.database import Database
-from cataloger.db.session import connect
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import CatalogerError, DatabaseError, MissingExtraError, SchemaError, UsageError
 
@@ -141,7 +141,7 @@ def test_a_missing_driver_names_its_extra(monkeypatch, url, module, extra):
 def test_a_driver_without_its_library_names_its_extra():
     code = """if True:
         import json
-        from cataloger.db.session import make_engine
+        from cataloger.db.connections import make_engine
         from cataloger.db.urls import DatabaseURL
         from cataloger.errors import MissingExtraError
         try:
@@ -346,7 +346,7 @@ def test_writers_of_sqlite_wait_for_each_other_and_lose_nothing(tmp_path):
 
 
 def test_a_sqlite_file_that_another_program_holds_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("cataloger.db.session.BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr("cataloger.db.connections.BUSY_TIMEOUT", 0.1)
     path = tmp_path / "x.db"
     database = open_database(f"sqlite:///{path}")
     other = sqlite3.connect(path, isolation_level=None)

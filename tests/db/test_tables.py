@@ -6,7 +6,7 @@ import pytest
 from by_url import open_source
 from sqlalchemy import LargeBinary, text
 
-from cataloger.db.tables import TableName, describe
+from cataloger.db.reflection import TableName, describe
 from cataloger.errors import SourceError, UsageError
 
 NAMES = {

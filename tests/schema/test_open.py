@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 from by_url import parsed
 
-from cataloger.db import session
+from cataloger.db import connections as session
 from cataloger.errors import DatabaseError
 from cataloger.options import RunOptions
 from cataloger.schema import open as opening
