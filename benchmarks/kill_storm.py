@@ -26,9 +26,9 @@ from pathlib import Path
 from PIL import Image
 from sqlalchemy import Connection, func, select
 
-from cataloger.db.models import Current, Item, Result, Run, Source
 from cataloger.db.urls import DatabaseURL
 from cataloger.schema import open_database
+from cataloger.schema.models import Current, Item, Result, Run, Source
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 TOLERANCE = 1e-5  # of a confidence

@@ -39,9 +39,9 @@ from sqlalchemy import (
 )
 
 from cataloger.db.database import Database
-from cataloger.db.models import Current, Item, Result, Source
 from cataloger.db.urls import DatabaseURL
 from cataloger.schema import key_hash, open_database
+from cataloger.schema.models import Current, Item, Result, Source
 
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 CHUNK = 10_000

@@ -21,10 +21,10 @@ import numpy as np
 from sqlalchemy import select
 
 from cataloger.db.urls import DatabaseURL
-from cataloger.db.views import IMAGE_TOP5
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.products import Answer, ProductAnswer, combine
 from cataloger.schema import open_database
+from cataloger.schema.views import IMAGE_TOP5
 
 SEED = 20261123
 DRAWS = 4  # products for each test image

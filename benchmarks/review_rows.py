@@ -31,9 +31,9 @@ from sqlalchemy import Connection, func, insert, select
 
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import Corrected, Correction, Current, Item, Model, Result, Run
 from cataloger.db.urls import DatabaseURL
 from cataloger.schema import key_hash, open_database
+from cataloger.schema.models import Corrected, Correction, Current, Item, Model, Result, Run
 
 RUNS = 3
 PAGES = 10

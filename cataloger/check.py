@@ -13,8 +13,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from cataloger.db.database import Database
-from cataloger.db.models import Item, Result, RunSource, Source
-from cataloger.db.models import Run as RunRow
 from cataloger.db.types import AnyRow
 from cataloger.drift import ANSWERS, CELLS, EDGES, Category, Measure, Profile, categories, judge
 from cataloger.errors import BundleError, UsageError
@@ -22,6 +20,8 @@ from cataloger.ledger import known_model
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import DriftLimits
 from cataloger.run_records import TAGGING, RunRecord, find_run
+from cataloger.schema.models import Item, Result, RunSource, Source
+from cataloger.schema.models import Run as RunRow
 
 PREVIOUS = "previous"
 NAMED = 10

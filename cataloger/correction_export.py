@@ -10,12 +10,12 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, select
 
 from cataloger.db.database import Database
-from cataloger.db.held import held, paged_source_id, with_words
-from cataloger.db.models import Corrected, Correction, Item, Model, Result, Source
 from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.ledger import find_source_id
+from cataloger.schema.current_results import held, paged_source_id, with_words
+from cataloger.schema.models import Corrected, Correction, Item, Model, Result, Source
 from cataloger.sinks.files import replacing
 
 ROWS_PER_READ = 2000

@@ -23,9 +23,9 @@ from cataloger.correction_rows import WordRow, read_rows
 from cataloger.corrections import Word, correct, labels_in_use
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import Corrected, Correction, Current, Item, Source
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import find_source_id
+from cataloger.schema.models import Corrected, Correction, Current, Item, Source
 
 ROWS_PER_READ = 500
 NAMED = 1000

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from cataloger.db.database import Database
-from cataloger.db.held import paged_source_id
-from cataloger.db.models import Item, Source
 from cataloger.db.paging import row_pages, slices
 from cataloger.db.types import AnyRow
 from cataloger.schema import key_hash
+from cataloger.schema.current_results import paged_source_id
+from cataloger.schema.models import Item, Source
 
 ROWS_PER_READ = 10_000
 LOOKED_UP = 500

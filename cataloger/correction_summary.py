@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select
 
 from cataloger.db.database import Database
-from cataloger.db.held import held
-from cataloger.db.models import Corrected, Correction, Item, Result
+from cataloger.schema.current_results import held
+from cataloger.schema.models import Corrected, Correction, Item, Result
 
 
 @dataclass(frozen=True, slots=True)

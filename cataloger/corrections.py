@@ -13,10 +13,10 @@ from sqlalchemy import Connection, delete, func, insert, select
 from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import Corrected, Correction, Item, Model, Result, Source
 from cataloger.db.types import AnyRow, storable
 from cataloger.db.upsert import upsert
 from cataloger.lease import hold_off
+from cataloger.schema.models import Corrected, Correction, Item, Model, Result, Source
 from cataloger.words import renew_products
 
 CORRECTIONS_PER_TRANSACTION = 500

@@ -15,15 +15,15 @@ from sqlalchemy import Connection, select
 
 from cataloger import history
 from cataloger.db.database import Database
-from cataloger.db.held import paged_source_id
-from cataloger.db.models import Item, ItemPresence, Result, RunSource, Source
-from cataloger.db.models import Run as RunRow
 from cataloger.db.paging import slices
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
 from cataloger.products import combine
+from cataloger.schema.current_results import paged_source_id
+from cataloger.schema.models import Item, ItemPresence, Result, RunSource, Source
+from cataloger.schema.models import Run as RunRow
 
 IDS_PER_READ = 1000
 COLUMNS = [getattr(Result, name) for name in ANSWER]

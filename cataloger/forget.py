@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, select
 
-from cataloger.db.models import (
+from cataloger.schema.models import (
     Corrected,
     CorrectedProduct,
     Correction,

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from cataloger.db.models import Current, Item, ItemPresence, Result, Run, RunSource, Source
 from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 from cataloger.records import TRANSIENT_PREFIXES
+from cataloger.schema.models import Current, Item, ItemPresence, Result, Run, RunSource, Source
 from cataloger.words import renew_products_of
 
 

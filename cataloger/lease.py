@@ -16,9 +16,9 @@ from sqlalchemy import Connection, select, update
 
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import Lease as LeaseRow
 from cataloger.db.upsert import upsert
 from cataloger.errors import CatalogerError, LeaseError
+from cataloger.schema.models import Lease as LeaseRow
 from cataloger.utils import process_identity
 
 EXPIRES_AFTER = timedelta(seconds=60)

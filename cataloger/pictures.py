@@ -16,8 +16,6 @@ from sqlalchemy import Connection, select
 
 from cataloger.db.connections import make_engine
 from cataloger.db.database import Database
-from cataloger.db.models import Item as ItemRow
-from cataloger.db.models import Source
 from cataloger.db.types import AnyRow
 from cataloger.download import Downloader
 from cataloger.errors import CatalogerError, ImageError, UnavailableError
@@ -27,6 +25,8 @@ from cataloger.imaging.thumbnails import as_jpeg
 from cataloger.options import Limits, PreprocessSpec, TableOptions, WebOptions
 from cataloger.records import Failure, Fetched, Item
 from cataloger.run_records import last_table
+from cataloger.schema.models import Item as ItemRow
+from cataloger.schema.models import Source
 from cataloger.sources.locations import OUTSIDE_ROOT, SCHEMES
 from cataloger.sources.names import name_of
 from cataloger.sources.table import TableSource

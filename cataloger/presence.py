@@ -7,14 +7,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from cataloger.db.database import Database
-from cataloger.db.held import paged_source_id
-from cataloger.db.models import Item
 from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
 from cataloger.forget import forget_items
 from cataloger.history import mark_presence
 from cataloger.lease import Lease
 from cataloger.ledger import SourceRef
+from cataloger.schema.current_results import paged_source_id
+from cataloger.schema.models import Item
 
 ITEMS_PER_READ = 5000
 ITEMS_PER_DELETION = 500

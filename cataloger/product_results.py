@@ -9,14 +9,14 @@ from sqlalchemy import Connection, Select, delete, exists, select, update
 from cataloger.contracts import TOP_K
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.held import with_words
-from cataloger.db.models import Correction, Current, Item, ProductCurrent, ProductResult, Result
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef
 from cataloger.products import Answer, ProductAnswer, combine
+from cataloger.schema.current_results import with_words
+from cataloger.schema.models import Correction, Current, Item, ProductCurrent, ProductResult, Result
 
 RANKS = range(1, TOP_K + 1)
 KEYS = ["run_id", "source_id", "product_hash"]

@@ -14,17 +14,6 @@ from sqlalchemy import Connection, delete, func, or_, select, update
 
 from cataloger import history
 from cataloger.db.database import Database
-from cataloger.db.models import (
-    Correction,
-    Current,
-    ItemPresence,
-    ProductCurrent,
-    ProductResult,
-    Result,
-    Source,
-)
-from cataloger.db.models import Run as RunRow
-from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
@@ -32,6 +21,9 @@ from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
 from cataloger.run_records import TAGGING
 from cataloger.runs import recorded_run
+from cataloger.schema.models import Correction, Current, ItemPresence, ProductCurrent, ProductResult, Result, Source
+from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import Write as WriteRow
 
 PAGE = 1000
 

@@ -15,8 +15,6 @@ from sqlalchemy import ColumnElement, func, select
 from cataloger.classify.base import STORED, Ranking
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
-from cataloger.db.held import paged_source_id
-from cataloger.db.models import Current, Item, Result, Source
 from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
@@ -28,6 +26,8 @@ from cataloger.product_results import ProductResults
 from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction
 from cataloger.runs import Run, recorded_run
+from cataloger.schema.current_results import paged_source_id
+from cataloger.schema.models import Current, Item, Result, Source
 from cataloger.sinks.database import DatabaseSink
 
 PAGE = 500

@@ -13,9 +13,6 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from cataloger.db.database import Database
-from cataloger.db.held import paged_source_id
-from cataloger.db.models import Item, LabelMap, Lease, Result, RunSource
-from cataloger.db.models import Source as SourceRow
 from cataloger.db.paging import row_pages
 from cataloger.errors import SourceError, UsageError
 from cataloger.lease import Lease as HeldLease
@@ -25,6 +22,9 @@ from cataloger.records import item_of
 from cataloger.run_records import last_table
 from cataloger.runs import recorded_run
 from cataloger.schema import key_hash
+from cataloger.schema.current_results import paged_source_id
+from cataloger.schema.models import Item, LabelMap, Lease, Result, RunSource
+from cataloger.schema.models import Source as SourceRow
 from cataloger.sources.base import Source
 from cataloger.sources.names import key_of
 

@@ -24,13 +24,13 @@ from sqlalchemy import (
 
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
-from cataloger.db.held import held, with_words
-from cataloger.db.models import Correction, Item, Result
-from cataloger.db.models import Source as SourceRow
 from cataloger.db.paging import slices
 from cataloger.db.types import AnyRow
-from cataloger.db.views import ANSWER, IMAGE_TOP5
 from cataloger.schema import key_hash
+from cataloger.schema.current_results import held, with_words
+from cataloger.schema.models import Correction, Item, Result
+from cataloger.schema.models import Source as SourceRow
+from cataloger.schema.views import ANSWER, IMAGE_TOP5
 
 BINS = 20
 """Of the histogram of confidences, from 0 to 1."""

@@ -12,22 +12,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, union_all
 
 from cataloger.contracts import TOP_K
-from cataloger.db.held import with_words
-from cataloger.db.models import (
-    CorrectedProduct,
-    Correction,
-    Current,
-    Item,
-    ProductCurrent,
-    ProductResult,
-    Result,
-)
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
 from cataloger.products import DISAGREEMENT, ProductAnswer, combine
 from cataloger.report_answers import Answers, HeldAnswers, Origin, Said
+from cataloger.schema.current_results import with_words
+from cataloger.schema.models import CorrectedProduct, Correction, Current, Item, ProductCurrent, ProductResult, Result
 
 PRODUCTS = 20
 IMAGES = 6

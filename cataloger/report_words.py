@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, case, func, select
 
-from cataloger.db.held import IS_UNCHANGED, with_seen, with_words
-from cataloger.db.models import Corrected, Correction, Result
 from cataloger.report_answers import Answers, Said
+from cataloger.schema.current_results import IS_UNCHANGED, with_seen, with_words
+from cataloger.schema.models import Corrected, Correction, Result
 
 
 @dataclass(frozen=True, slots=True)

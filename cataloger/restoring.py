@@ -9,11 +9,11 @@ from sqlalchemy import Connection, select
 from cataloger import history
 from cataloger.db.cells import restore
 from cataloger.db.database import Database
-from cataloger.db.models import Run as RunRow
-from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.product_table import Found, ProductTable
+from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import Write as WriteRow
 from cataloger.write_back import Change
 
 PRODUCTS_PER_READ = 500

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from cataloger.db.database import Database
-from cataloger.db.models import Model, RunSource, Source
-from cataloger.db.models import Run as RunRow
-from cataloger.db.models import Write as WriteRow
 from cataloger.errors import UsageError
 from cataloger.ledger import WriteTarget, write_targets
+from cataloger.schema.models import Model, RunSource, Source
+from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import Write as WriteRow
 
 TAGGING = ("tag", "sync")
 """The commands whose runs find answers for images."""

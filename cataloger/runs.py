@@ -10,9 +10,9 @@ from sqlalchemy import Connection, insert, select, update
 import cataloger
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import Run as RunRow
 from cataloger.db.types import storable
 from cataloger.errors import CatalogerError
+from cataloger.schema.models import Run as RunRow
 from cataloger.utils import failpoints, process_identity
 
 Outcome = Literal["done", "failed", "interrupted", "abandoned"]

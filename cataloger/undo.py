@@ -16,9 +16,6 @@ from sqlalchemy.sql import Select
 from cataloger import history
 from cataloger.db.cells import Cell
 from cataloger.db.database import Database
-from cataloger.db.models import Item, ItemPresence, ProductCurrent, Result, RunSource, Source
-from cataloger.db.models import Run as RunRow
-from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
 from cataloger.db.reflection import describe
 from cataloger.db.types import AnyRow
@@ -30,6 +27,9 @@ from cataloger.product_results import ProductResults
 from cataloger.product_table import ProductTable
 from cataloger.restoring import Look, Restoring
 from cataloger.runs import Run, close_abandoned, recorded_run
+from cataloger.schema.models import Item, ItemPresence, ProductCurrent, Result, RunSource, Source
+from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import Write as WriteRow
 from cataloger.utils import failpoints
 from cataloger.write_back import Journal, WriteCounts, write_cells
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
-from cataloger.db.held import with_words
-from cataloger.db.models import Corrected, CorrectedProduct, Correction, Item
 from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
+from cataloger.schema.current_results import with_words
+from cataloger.schema.models import Corrected, CorrectedProduct, Correction, Item
 
 PRODUCTS_PER_STATEMENT = 500
 KEYS = ["source_id", "product_hash"]

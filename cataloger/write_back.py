@@ -17,8 +17,6 @@ from cataloger.db.cells import UnwritableError, keep, restore
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient
-from cataloger.db.models import CorrectedProduct, ProductCurrent, ProductResult
-from cataloger.db.models import Write as WriteRow
 from cataloger.db.types import AnyRow, storable
 from cataloger.db.urls import DatabaseURL
 from cataloger.label_map import Category
@@ -26,6 +24,8 @@ from cataloger.lease import Lease
 from cataloger.ledger import SourceRef
 from cataloger.options import WriteOptions
 from cataloger.product_table import Cells, Found, ProductTable
+from cataloger.schema.models import CorrectedProduct, ProductCurrent, ProductResult
+from cataloger.schema.models import Write as WriteRow
 
 PRODUCTS_PER_STATEMENT = 250
 PRODUCTS_PER_TRANSACTION = 1000

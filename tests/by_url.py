@@ -4,8 +4,8 @@ from sqlalchemy import URL
 
 from cataloger import schema as schemas
 from cataloger.db import connections
-from cataloger.db import schema as revisions
 from cataloger.db.urls import DatabaseURL
+from cataloger.schema import revisions
 
 
 def parsed(url):

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, inspect, make_url, select, text
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.db.models import Base, Item
+from cataloger.schema.models import Base, Item
 
 TESTS = Path(__file__).parent
 BYTES = {"sqlite": "BLOB", "postgresql": "BYTEA", "mariadb": "LONGBLOB", "mysql": "LONGBLOB"}

@@ -8,9 +8,9 @@ from sqlalchemy import event, insert, select
 from cataloger import correction_lookup
 from cataloger.correction_import import ImportOptions, import_corrections
 from cataloger.correction_lookup import Lookup
-from cataloger.db.models import Item
 from cataloger.ledger import register_source
 from cataloger.schema import key_hash
+from cataloger.schema.models import Item
 
 
 @pytest.fixture

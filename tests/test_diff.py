@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import update
 
 from cataloger import diff as diffs
-from cataloger.db.models import Run as RunRow
 from cataloger.diff import Answer, Difference, Summary, compare
 from cataloger.errors import UsageError
 from cataloger.ledger import pin_model, register_source
 from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
 from cataloger.runs import open_run
+from cataloger.schema.models import Run as RunRow
 from cataloger.undo import undo
 
 

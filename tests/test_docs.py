@@ -11,8 +11,8 @@ import typer
 
 from cataloger.cli.app import EXIT_STATUSES, app
 from cataloger.cli.config import defaults_for
-from cataloger.db.views import IMAGE_COLUMNS
 from cataloger.model.bundle import default_bundle_path
+from cataloger.schema.views import IMAGE_COLUMNS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

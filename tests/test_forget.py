@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from cataloger import presence as presences
 from cataloger.cli.app import app
 from cataloger.db.clock import utc_now
-from cataloger.db.models import Correction, Write
 from cataloger.ledger import SourceRef, list_sources
 from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
 from cataloger.schema import key_hash
+from cataloger.schema.models import Correction, Write
 from cataloger.undo import undo
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"

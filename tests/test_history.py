@@ -5,8 +5,8 @@ import random
 import pytest
 from sqlalchemy import delete
 
-from cataloger.db.models import Current
 from cataloger.history import renew_presence, renew_results, spares
+from cataloger.schema.models import Current
 
 SEED = 20_240
 

@@ -11,10 +11,10 @@ from sqlalchemy import text, update
 
 from cataloger import lease as leases
 from cataloger.db.clock import utc_now
-from cataloger.db.models import Lease as LeaseRow
 from cataloger.errors import LeaseError
 from cataloger.ledger import register_source
 from cataloger.runs import open_run
+from cataloger.schema.models import Lease as LeaseRow
 from cataloger.utils.process_identity import this_process
 
 

@@ -15,12 +15,12 @@ from sqlalchemy import insert, select
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.db.models import Item
 from cataloger.errors import ImageError
 from cataloger.options import Limits
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
 from cataloger.schema import key_hash
+from cataloger.schema.models import Item
 from cataloger.sources.names import key_of, name_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"

@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import insert
 
 from cataloger import presence as presences
-from cataloger.db.models import Item
 from cataloger.ledger import SourceRef
 from cataloger.presence import BITS, Presence
+from cataloger.schema.models import Item
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from sqlalchemy import insert, update
 
 from cataloger import prune as prunes
 from cataloger.db.clock import utc_now
-from cataloger.db.models import Correction
-from cataloger.db.models import Run as RunRow
 from cataloger.diff import compare
 from cataloger.errors import LeaseError, UsageError
 from cataloger.hooks import Hooks
@@ -22,6 +20,8 @@ from cataloger.product_results import ProductResults
 from cataloger.prune import prune
 from cataloger.records import Item
 from cataloger.run_records import find_run
+from cataloger.schema.models import Correction
+from cataloger.schema.models import Run as RunRow
 from cataloger.undo import undo
 
 

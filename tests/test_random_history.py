@@ -33,7 +33,6 @@ from sqlalchemy import text
 
 from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
 from cataloger.classify.base import Scores
-from cataloger.db.models import Base
 from cataloger.db.reflection import TableName
 from cataloger.engine import SourceSession
 from cataloger.errors import EditedError, UsageError
@@ -43,6 +42,7 @@ from cataloger.job_report import JobOptions
 from cataloger.model.calibration import Calibration
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.records import Failure, Image, Item
+from cataloger.schema.models import Base
 from cataloger.utils import failpoints
 from cataloger.write_checks import Answers, WriteCheck
 

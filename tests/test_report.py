@@ -11,11 +11,11 @@ from sqlalchemy import insert, select
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.db.models import Current, Item, Result
 from cataloger.errors import UsageError
 from cataloger.report import LEAST, THUMBNAILS, ReportOptions, gather, places
 from cataloger.report_moves import MOVED
 from cataloger.schema import key_hash
+from cataloger.schema.models import Current, Item, Result
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 URL = "sqlite:///cataloger.db"

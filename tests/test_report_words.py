@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event, update
 
-from cataloger.db.models import Item
 from cataloger.history import mark_presence
 from cataloger.report import ReportOptions, gather
 from cataloger.report_answers import FROM_VIEW, FoundAnswers, HeldAnswers, Said
 from cataloger.report_moves import NO_PRODUCT
+from cataloger.schema.models import Item
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from cataloger import presence as presences
 from cataloger import prune as prunes
 from cataloger.classify import engine
 from cataloger.db import connections
-from cataloger.db.models import Item
 from cataloger.engine import session as sessions
 from cataloger.forget import forget_items
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.presence import Presence
 from cataloger.prune import prune
 from cataloger.schema import open as opening
+from cataloger.schema.models import Item
 from cataloger.sources import table as tables
 from cataloger.sources.table import TableSource
 from cataloger.sync import SyncOptions, sync

@@ -21,7 +21,7 @@ from by_url import open_database
 from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from cataloger.db.models import Lease
+from cataloger.schema.models import Lease
 
 
 def load(path):

@@ -11,8 +11,6 @@ import pytest
 from sqlalchemy import select, update
 
 from cataloger import undo as undos
-from cataloger.db.models import Run as RunRow
-from cataloger.db.models import Source
 from cataloger.errors import LeaseError, UsageError
 from cataloger.hooks import Hooks
 from cataloger.lease import acquire
@@ -21,6 +19,8 @@ from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
 from cataloger.run_records import find_run
 from cataloger.runs import open_run
+from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import Source
 from cataloger.sinks.database import DatabaseSink
 from cataloger.undo import undo
 

@@ -12,12 +12,12 @@ from sqlalchemy import select, text
 
 from cataloger import product_table, write_back
 from cataloger.db.cells import restore
-from cataloger.db.models import Write
 from cataloger.db.reflection import TableName
 from cataloger.errors import UsageError
 from cataloger.label_map import Category
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.schema import key_hash
+from cataloger.schema.models import Write
 from cataloger.write_back import WriteBack, WriteCounts
 from cataloger.write_checks import Answers, WriteCheck, check_database
 

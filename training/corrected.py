@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import select
 
 from cataloger.db.database import Database
-from cataloger.db.held import SEEN, with_seen, with_words
-from cataloger.db.models import Correction, Item
 from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
 from cataloger.schema import open_results
+from cataloger.schema.current_results import SEEN, with_seen, with_words
+from cataloger.schema.models import Correction, Item
 from cataloger.sources.names import name_of
 from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem

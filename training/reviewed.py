@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Select, case, func, literal
 
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
-from cataloger.db.held import IS_UNCHANGED, held, with_seen, with_words
-from cataloger.db.models import Correction, Item, Result
 from cataloger.db.types import AnyRow
 from cataloger.errors import TrainingError
+from cataloger.schema.current_results import IS_UNCHANGED, held, with_seen, with_words
+from cataloger.schema.models import Correction, Item, Result
 from cataloger.training.intervals import UNKNOWN, Z95, Share, wilson
 from cataloger.training.stored_results import pinned_sources
 

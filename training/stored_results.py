@@ -15,11 +15,11 @@ from sqlalchemy import Connection, select
 
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
-from cataloger.db.held import held
-from cataloger.db.models import Item, Model, Result, Source
 from cataloger.db.types import AnyRow
-from cataloger.db.views import ANSWER
 from cataloger.errors import TrainingError, UsageError
+from cataloger.schema.current_results import held
+from cataloger.schema.models import Item, Model, Result, Source
+from cataloger.schema.views import ANSWER
 from cataloger.sources.names import key_of
 from cataloger.training.labels import Example
 from cataloger.training.predictions import NOT_RANKED, Predictions

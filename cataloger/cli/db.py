@@ -20,8 +20,8 @@ def upgrade(
     sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
 ) -> None:
     """Create the tables and views of cataloger, or bring them to this version; touches nothing else."""
-    from cataloger.db import schema as schemas
     from cataloger.db.urls import DatabaseURL
+    from cataloger.schema import revisions as schemas
 
     url = DatabaseURL.parse(db)
     if sql:
@@ -42,8 +42,8 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do it: what only newer revisions hold is lost.")] = False,
 ) -> None:
     """Take the tables back to an older revision, before an older version of cataloger is installed again."""
-    from cataloger.db import schema as schemas
     from cataloger.db.urls import DatabaseURL
+    from cataloger.schema import revisions as schemas
 
     url = DatabaseURL.parse(db)
     if not yes:
@@ -62,8 +62,8 @@ def current(
     db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
 ) -> None:
     """Say which revision the tables have and which one this version needs."""
-    from cataloger.db import schema as schemas
     from cataloger.db.urls import DatabaseURL
+    from cataloger.schema import revisions as schemas
 
     url = DatabaseURL.parse(db)
     revision, head = schemas.current(url, schema=schema), schemas.HEAD

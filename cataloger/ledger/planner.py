@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy import Row, exists, select
 
 from cataloger.db.database import Database
-from cataloger.db.models import Current
-from cataloger.db.models import Item as ItemRow
-from cataloger.db.models import Result as ResultRow
 from cataloger.ledger.source_registry import SourceRef
 from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Planned, Reason, Result, item_of
 from cataloger.schema import key_hash
 from cataloger.schema.key_hash import CHUNK
+from cataloger.schema.models import Current
+from cataloger.schema.models import Item as ItemRow
+from cataloger.schema.models import Result as ResultRow
 from cataloger.versions import is_same
 
 

@@ -7,10 +7,10 @@ from sqlalchemy import Connection, func, select
 
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import Item, Model, Source
 from cataloger.db.upsert import upsert
 from cataloger.errors import UsageError
 from cataloger.schema import key_hash
+from cataloger.schema.models import Item, Model, Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from cataloger.db.database import Database
-from cataloger.db.models import Run, WriteTargetRow
 from cataloger.db.reflection import TableName
 from cataloger.db.upsert import upsert
+from cataloger.schema.models import Run, WriteTargetRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from sqlalchemy import select
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
-from cataloger.db.models import Model
 from cataloger.db.types import AnyRow
 from cataloger.errors import BundleError, CatalogerError, ImageError
 from cataloger.explain import Explanation, explained, overlaid
@@ -21,6 +20,7 @@ from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
 from cataloger.review.rows import find_shown
+from cataloger.schema.models import Model
 from cataloger.utils.cpu import available_cpus
 
 SIZES = (240, 900)

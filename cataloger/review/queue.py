@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select
 
 from cataloger.db.database import Database
-from cataloger.db.models import Correction, Result, Run, Source
 from cataloger.db.paging import slices
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.review.filters import Filters
 from cataloger.review.rows import LARGEST_ID, read_rows
 from cataloger.review.snapshot import Snapshot
+from cataloger.schema.models import Correction, Result, Run, Source
 
 IMAGES_PER_PAGE = 60
 RENEWED_AT_ONCE = 500

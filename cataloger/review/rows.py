@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, selec
 from cataloger.contracts import TOP_K
 from cataloger.corrections import Word
 from cataloger.db.database import Database
-from cataloger.db.held import IS_UNCHANGED, SEEN, held, with_seen, with_words
-from cataloger.db.models import Correction, Item, Result, Source
 from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters
+from cataloger.schema.current_results import IS_UNCHANGED, SEEN, held, with_seen, with_words
+from cataloger.schema.models import Correction, Item, Result, Source
 
 LARGEST_ID = 2**53
 

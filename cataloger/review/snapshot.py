@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from cataloger.db.database import Database
-from cataloger.db.models import Correction, Item, Result
 from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters
 from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
 from cataloger.schema import key_hash
+from cataloger.schema.models import Correction, Item, Result
 
 IMAGES_PER_READ = 20_000
 BLOCK = 2**16

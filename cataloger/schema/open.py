@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from cataloger.db import schema as revisions
 from cataloger.db.connections import connected, make_engine
 from cataloger.db.database import Database
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import DatabaseError, SchemaError
+from cataloger.schema import revisions
 
 
 def open_database(url: DatabaseURL, *, schema: str | None = None) -> Database:

@@ -11,9 +11,6 @@ from sqlalchemy import Connection, insert, select
 from cataloger.contracts import TOP_K
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import Current
-from cataloger.db.models import Item as ItemRow
-from cataloger.db.models import Result as ResultRow
 from cataloger.db.types import storable
 from cataloger.db.upsert import upsert
 from cataloger.history import mark_presence, spares
@@ -21,6 +18,9 @@ from cataloger.lease import Lease
 from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
 from cataloger.schema import key_hash
+from cataloger.schema.models import Current
+from cataloger.schema.models import Item as ItemRow
+from cataloger.schema.models import Result as ResultRow
 from cataloger.utils import failpoints
 from cataloger.words import renew_products
 from cataloger.write_back import WriteBack, WriteCounts

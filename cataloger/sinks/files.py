@@ -19,8 +19,8 @@ from typing import Any
 from sqlalchemy import select
 
 from cataloger.db.database import Database
-from cataloger.db.views import IMAGE_COLUMNS, IMAGE_TOP5
 from cataloger.errors import MissingExtraError, OutputError, UsageError
+from cataloger.schema.views import IMAGE_COLUMNS, IMAGE_TOP5
 
 ROWS_PER_FETCH = 5000
 TIMES = ("tagged_at", "corrected_at")

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 import cataloger
 from cataloger.cli.app import app
-from cataloger.db.schema import HEAD
 from cataloger.model.bundle import GOLDEN, default_bundle_path
+from cataloger.schema.revisions import HEAD
 
 runner = CliRunner()
 

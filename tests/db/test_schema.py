@@ -20,10 +20,10 @@ from sqlalchemy.dialects import mysql
 
 from cataloger.db.clock import utc_now
 from cataloger.db.connections import connect
-from cataloger.db.models import Base, Write
-from cataloger.db.schema import HEAD, VERSION_TABLE, revisions
 from cataloger.errors import DatabaseError, SchemaError, UsageError
 from cataloger.schema import key_hash
+from cataloger.schema.models import Base, Write
+from cataloger.schema.revisions import HEAD, VERSION_TABLE, revisions
 
 VIEWS = [
     "cataloger_image_codes",
@@ -285,7 +285,7 @@ def test_a_schema_elsewhere_is_refused(tmp_path):
 
 RACE = """if True:
     import sys
-    from cataloger.db.schema import upgrade
+    from cataloger.schema.revisions import upgrade
     from cataloger.db.urls import DatabaseURL
     from cataloger.schema import open_database
     print("ready", flush=True)
@@ -316,7 +316,7 @@ def test_processes_may_make_the_tables_at_the_same_time(empty_url):
 KILLED = """if True:
     import itertools, os, signal, sys
     from sqlalchemy import Engine, event
-    from cataloger.db.schema import upgrade
+    from cataloger.schema.revisions import upgrade
     from cataloger.db.urls import DatabaseURL
     count = itertools.count(1)
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from cataloger.db.models import Current, Model, Source
 from cataloger.db.upsert import upsert
 from cataloger.errors import DatabaseError
+from cataloger.schema.models import Current, Model, Source
 
 THEN = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import column, inspect, select, table, text
 
 from cataloger.db.clock import utc_now
-from cataloger.db.views import IMAGE_COLUMNS, IMAGE_TOP5
 from cataloger.ledger import pin_model, register_source
+from cataloger.schema.views import IMAGE_COLUMNS, IMAGE_TOP5
 
 ANSWER = [name for rank in range(1, 6) for name in (f"label_{rank}", f"confidence_{rank}")]
 WORD = ["corrected_by", "corrected_at"]

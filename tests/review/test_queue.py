@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import insert
 
 from cataloger.corrections import Word, correct
-from cataloger.db.models import Corrected, Correction
 from cataloger.errors import UsageError
 from cataloger.review.filters import ORDERS, Filters
 from cataloger.review.queue import Queue
 from cataloger.review.rows import find_shown, results_of
 from cataloger.schema import key_hash
+from cataloger.schema.models import Corrected, Correction
 
 
 @pytest.fixture

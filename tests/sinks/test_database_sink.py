@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, text
 
-from cataloger.db.models import Result as ResultRow
-from cataloger.db.views import IMAGE_TOP5
 from cataloger.errors import DatabaseError
 from cataloger.records import Failure
+from cataloger.schema.models import Result as ResultRow
+from cataloger.schema.views import IMAGE_TOP5
 
 TABLES = ("item", "result", "current")
 

@@ -13,9 +13,9 @@ import pytest
 from by_url import open_database
 from sqlalchemy import text
 
-from cataloger.db.views import IMAGE_COLUMNS
 from cataloger.errors import DatabaseError, MissingExtraError, OutputError, UsageError
 from cataloger.ledger import register_source
+from cataloger.schema.views import IMAGE_COLUMNS
 from cataloger.sinks.files import Selection, check_output, export
 
 FORMATS = ("jsonl", "csv", "parquet")

@@ -7,9 +7,9 @@ import pytest
 from by_url import parsed
 from sqlalchemy import update
 
-from cataloger.db.models import Item
 from cataloger.errors import TrainingError, UsageError
 from cataloger.ledger import register_source
+from cataloger.schema.models import Item
 from cataloger.sources.names import key_of
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset

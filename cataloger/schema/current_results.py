@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import aliased
 
 from cataloger.db.database import Database
-from cataloger.db.models import Corrected, Correction, Current, Item, Result, Source
+from cataloger.schema.models import Corrected, Correction, Current, Item, Result, Source
 
 SEEN = aliased(Result, name="seen")
 """The result that the person saw whose word holds."""
