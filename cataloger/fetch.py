@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cataloger import versions
 from cataloger.errors import ImageError
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
+from cataloger.sources import change_tokens
 from cataloger.spool import SPOOL_BYTES, Downloaded
 from cataloger.utils.timing import Stopwatch
 
@@ -160,7 +160,7 @@ def _expected_size(item: Item | Failure, limits: Limits) -> int:
         return min(item.blob.size, limits.max_bytes)
     if item.path is None:
         return SPOOL_BYTES  # what is beyond that waits on the disk
-    size = versions.file_size(item.version)  # the scan has just asked for it
+    size = change_tokens.file_size(item.version)  # the scan has just asked for it
     try:
         return min(os.stat(item.path).st_size if size is None else size, limits.max_bytes)
     except OSError:

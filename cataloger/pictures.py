@@ -27,8 +27,8 @@ from cataloger.records import Failure, Fetched, Item
 from cataloger.run_records import last_table
 from cataloger.schema.models import Item as ItemRow
 from cataloger.schema.models import Source
-from cataloger.sources.locations import OUTSIDE_ROOT, SCHEMES
-from cataloger.sources.names import name_of
+from cataloger.sources.file_keys import name_of
+from cataloger.sources.image_references import OUTSIDE_ROOT, SCHEMES
 from cataloger.sources.table import TableSource
 
 UNKNOWN_ITEM = "source.unknown_item"

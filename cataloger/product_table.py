@@ -28,7 +28,7 @@ from cataloger.db.cells import Cell
 from cataloger.db.reflection import BINARY_TYPES, TableInfo
 from cataloger.db.types import AnyRow
 from cataloger.schema import key_hash
-from cataloger.sources.locations import join_keys
+from cataloger.sources.image_references import join_keys
 
 Cells = dict[str, Any]
 

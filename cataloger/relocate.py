@@ -26,7 +26,7 @@ from cataloger.schema.current_results import paged_source_id
 from cataloger.schema.models import Item, LabelMap, Lease, Result, RunSource
 from cataloger.schema.models import Source as SourceRow
 from cataloger.sources.base import Source
-from cataloger.sources.names import key_of
+from cataloger.sources.file_keys import key_of
 
 SAMPLE = 100
 LIKENESS = 0.5

@@ -14,7 +14,7 @@ from cataloger.pictures import Pictures
 from cataloger.report import Report
 from cataloger.report_answers import BINS
 from cataloger.report_pictures import Picture, Progress, open_maps, pictures_of
-from cataloger.sources.names import name_of
+from cataloger.sources.file_keys import name_of
 from cataloger.utils.templates import Filters, template_environment
 from cataloger.utils.text import printable
 

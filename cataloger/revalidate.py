@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cataloger.ledger import Ledger
 from cataloger.records import Item, Planned
-from cataloger.versions import with_validators
+from cataloger.sources.change_tokens import with_validators
 
 if TYPE_CHECKING:
     from cataloger.download import Downloader

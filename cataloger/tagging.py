@@ -15,10 +15,10 @@ from cataloger.options import DEFAULT_DB, Limits, RunOptions
 from cataloger.relocate import require_not_moved
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
+from cataloger.sources.file_keys import key_of
 from cataloger.sources.folder import FolderSource
 from cataloger.sources.manifest import ManifestSource
-from cataloger.sources.names import key_of
-from cataloger.targets import Target, resolve_targets
+from cataloger.sources.resolve import Target, resolve_targets
 
 
 @dataclass(frozen=True, slots=True)

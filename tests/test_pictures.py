@@ -21,7 +21,7 @@ from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
 from cataloger.schema import key_hash
 from cataloger.schema.models import Item
-from cataloger.sources.names import key_of, name_of
+from cataloger.sources.file_keys import key_of, name_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 HAT = (EXAMPLES / "winter-hat.png").read_bytes()

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from cataloger.errors import SourceError
-from cataloger.targets import Target, resolve_targets
+from cataloger.sources.resolve import Target, resolve_targets
 
 
 @pytest.fixture

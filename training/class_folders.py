@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cataloger.errors import TrainingError
+from cataloger.sources.file_keys import key_of
 from cataloger.sources.folder import EXTENSIONS
-from cataloger.sources.names import key_of
 from cataloger.training.labels import Example, Problem
 from cataloger.training.rows import SPLIT_NAMES, normal_label
 

@@ -16,7 +16,7 @@ from cataloger.db.types import AnyRow
 from cataloger.schema import open_results
 from cataloger.schema.current_results import SEEN, with_seen, with_words
 from cataloger.schema.models import Correction, Item
-from cataloger.sources.names import name_of
+from cataloger.sources.file_keys import name_of
 from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem
 from cataloger.training.rows import normal_label

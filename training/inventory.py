@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from cataloger import versions
 from cataloger.errors import MissingExtraError, TrainingError
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure, Image, Pixels
+from cataloger.sources import change_tokens
 from cataloger.training.images import decode_examples
 from cataloger.training.labels import Example
 
@@ -186,6 +186,6 @@ def _key(example: Example) -> bytes:
 def _version(path: Path) -> str:
     """Return size and time of a file as a token; "" for one that cannot be looked at."""
     try:
-        return versions.of_file(path.stat())
+        return change_tokens.of_file(path.stat())
     except (OSError, ValueError):
         return ""

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, CursorResult
 
 from cataloger.errors import UsageError
 from cataloger.schema import open_source
-from cataloger.sources.locations import RELATIVE_PATH, locate
-from cataloger.sources.locations import Problem as Unusable
-from cataloger.sources.names import key_of
+from cataloger.sources.file_keys import key_of
+from cataloger.sources.image_references import RELATIVE_PATH, locate
+from cataloger.sources.image_references import Problem as Unusable
 from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem
 from cataloger.training.rows import Row, find_columns, read_rows

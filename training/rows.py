@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.errors import TrainingError, UsageError
-from cataloger.sources.locations import text_of
-from cataloger.sources.names import key_of
+from cataloger.sources.file_keys import key_of
+from cataloger.sources.image_references import text_of
 from cataloger.training.config import DataOptions
 from cataloger.training.labels import SPLITS, Example, Problem
 

@@ -20,7 +20,7 @@ from cataloger.errors import TrainingError, UsageError
 from cataloger.schema.current_results import held
 from cataloger.schema.models import Item, Model, Result, Source
 from cataloger.schema.views import ANSWER
-from cataloger.sources.names import key_of
+from cataloger.sources.file_keys import key_of
 from cataloger.training.labels import Example
 from cataloger.training.predictions import NOT_RANKED, Predictions
 from cataloger.utils.urls import without_query

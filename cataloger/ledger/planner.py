@@ -13,7 +13,7 @@ from cataloger.schema.key_hash import CHUNK
 from cataloger.schema.models import Current
 from cataloger.schema.models import Item as ItemRow
 from cataloger.schema.models import Result as ResultRow
-from cataloger.versions import is_same
+from cataloger.sources.change_tokens import is_same
 
 
 class Ledger:

@@ -6,10 +6,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cataloger import versions
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
-from cataloger.sources.names import key_of
+from cataloger.sources import change_tokens
+from cataloger.sources.file_keys import key_of
 
 SUPPORTED = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",
@@ -145,7 +145,7 @@ class FolderSource:
             return item  # reading it says why, or finds that it is there again
         if not stat.S_ISREG(status.st_mode):
             return Failure(item, "io.not_a_file", "it is not a regular file")
-        return Item(key=item.key, uri=item.uri, version=versions.of_file(status), path=path)
+        return Item(key=item.key, uri=item.uri, version=change_tokens.of_file(status), path=path)
 
     @staticmethod
     def _identity(path: bytes) -> tuple[int, int]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from cataloger import versions
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
-from cataloger.sources.locations import WEB_ADDRESS
-from cataloger.sources.names import key_of
+from cataloger.sources import change_tokens
+from cataloger.sources.file_keys import key_of
+from cataloger.sources.image_references import WEB_ADDRESS
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -166,6 +166,6 @@ def _json_object(text: str) -> Mapping[str, Any] | str:
 
 def _version(path: bytes) -> str:
     try:
-        return versions.of_file(os.stat(path))
+        return change_tokens.of_file(os.stat(path))
     except OSError:
         return ""

@@ -7,14 +7,13 @@ from typing import Any
 
 from sqlalchemy import Select, case, func, null, select
 
-from cataloger import versions
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.errors import DatabaseError, ImageError, SourceError, UnavailableError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
-from cataloger.sources.layout import inspect_layout
-from cataloger.sources.locations import (
+from cataloger.sources import change_tokens
+from cataloger.sources.image_references import (
     RELATIVE_PATH,
     Location,
     Problem,
@@ -24,6 +23,7 @@ from cataloger.sources.locations import (
     split_list,
     text_of,
 )
+from cataloger.sources.table_layout import inspect_layout
 
 ROWS_PER_READ = 1000
 SAMPLE = 20
@@ -183,7 +183,7 @@ class TableSource:
     def _token(self, version: object) -> str:
         """Return the version token of a version column's value or of a digest."""
         text = text_of(version)
-        return versions.of_column(text) if self.layout.digest is None else f"sha256:{text}"
+        return change_tokens.of_column(text) if self.layout.digest is None else f"sha256:{text}"
 
     def _check_sample(self) -> None:
         """Try the very statement of the scan, so that --where, privileges and paths are proved before any work."""

@@ -8,8 +8,8 @@ import pytest
 
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
+from cataloger.sources.file_keys import key_of
 from cataloger.sources.folder import FolderSource
-from cataloger.sources.names import key_of
 
 
 def make(root, *names):

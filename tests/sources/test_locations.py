@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cataloger import versions
-from cataloger.sources.locations import Location, Problem, join_keys, locate, split_list, text_of
+from cataloger.sources import change_tokens
+from cataloger.sources.image_references import Location, Problem, join_keys, locate, split_list, text_of
 
 ROOT = b"/srv/photos"
 
@@ -70,7 +70,7 @@ def test_without_a_root_only_whole_paths_are_known():
 def test_the_version_of_a_file_is_that_of_the_file(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"12345")
     found = locate("a.jpg", os.fsencode(tmp_path))
-    assert found.version == versions.of_file((tmp_path / "a.jpg").stat())
+    assert found.version == change_tokens.of_file((tmp_path / "a.jpg").stat())
     assert found.version.startswith("5-")
     assert locate("b.jpg", os.fsencode(tmp_path)).version == ""
 

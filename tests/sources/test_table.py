@@ -25,7 +25,7 @@ from cataloger.errors import DatabaseError, ImageError, SourceError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Failure
 from cataloger.sources import table as tables
-from cataloger.sources.locations import join_keys
+from cataloger.sources.image_references import join_keys
 from cataloger.sources.table import TableSource
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from cataloger.errors import TrainingError, UsageError
 from cataloger.ledger import register_source
 from cataloger.schema.models import Item
-from cataloger.sources.names import key_of
+from cataloger.sources.file_keys import key_of
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset
 

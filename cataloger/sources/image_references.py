@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cataloger import versions
-from cataloger.sources.names import key_of
+from cataloger.sources import change_tokens
+from cataloger.sources.file_keys import key_of
 from cataloger.utils.urls import without_query
 
 SCHEMES = ("http", "https")
@@ -60,7 +60,7 @@ def locate(value: object, root: bytes | None) -> Location | Problem:
     if scheme[1].lower() not in SCHEMES:
         return Problem(UNKNOWN_SCHEME, f"images are read from paths, http and https, not from {scheme[1]}")
     plain = without_query(url)
-    return Location(uri=plain, version=versions.of_url(plain), url=url)
+    return Location(uri=plain, version=change_tokens.of_url(plain), url=url)
 
 
 def split_list(value: object, separator: str) -> list[object] | Problem:
@@ -133,6 +133,6 @@ def _is_inside(path: bytes, root: bytes) -> bool:
 
 def _version(path: bytes) -> str:
     try:
-        return versions.of_file(os.stat(path))
+        return change_tokens.of_file(os.stat(path))
     except OSError:
         return ""  # reading it says why
