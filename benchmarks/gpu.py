@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cataloger.classify.engine import BATCH_SIZES
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.classify.torch import BATCHES, TorchClassifier
-from cataloger.fetch import fetch
+from cataloger.fetch.prefetch import fetch
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.model.network import Network

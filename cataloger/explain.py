@@ -19,7 +19,7 @@ from cataloger.classify.base import Ranking
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.contracts import TOP_K
 from cataloger.errors import ImageError
-from cataloger.fetch import fetch
+from cataloger.fetch.prefetch import fetch
 from cataloger.imaging.preprocess import load
 from cataloger.model.bundle import Bundle
 from cataloger.options import Limits
@@ -67,7 +67,7 @@ class Explanation:
 def explain(bundle: Bundle, paths: Iterable[Path]) -> Iterator[Explanation | Failure]:
     """Classify images and find the places that speak for their best categories, in order.
 
-    An image that cannot be used is a Failure; its codes are those of `cataloger.fetch` and
+    An image that cannot be used is a Failure; its codes are those of `cataloger.fetch.prefetch` and
     `cataloger.imaging.preprocess`.
     """
     classifier = OnnxClassifier(bundle)

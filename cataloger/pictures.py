@@ -17,9 +17,9 @@ from sqlalchemy import Connection, select
 from cataloger.db.connections import make_engine
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
-from cataloger.download import Downloader
 from cataloger.errors import CatalogerError, ImageError, UnavailableError
-from cataloger.fetch import read_file
+from cataloger.fetch.http import Downloader
+from cataloger.fetch.prefetch import read_file
 from cataloger.imaging.preprocess import FORMATS, load
 from cataloger.imaging.thumbnails import as_jpeg
 from cataloger.options import Limits, PreprocessSpec, TableOptions, WebOptions
@@ -68,8 +68,9 @@ class Pictures:
     def read(self, item_id: int) -> Fetched | Failure:
         """Return the bytes of an item. Raises DatabaseError alone: whatever is wrong with the image is a Failure.
 
-        Codes: those of `cataloger.fetch` and `cataloger.download`; source.unknown_item; source.outside_root;
-        source.not_in_database for bytes in a table that this database does not have as the last sync described it.
+        Codes: those of `cataloger.fetch.prefetch` and `cataloger.fetch.http`; source.unknown_item;
+        source.outside_root; source.not_in_database for bytes in a table that this database does not have as the last
+        sync described it.
         """
         row = self._database.fetch(_find, item_id)
         if row is None:

@@ -34,7 +34,8 @@ class Sink(Protocol):
 
 
 class Decoder(Protocol):
-    """Turns items into images; see `cataloger.imaging.decode_pool.DecodePool` behind `cataloger.fetch.fetch`."""
+    """Turns items into images; see `cataloger.imaging.decode_pool.DecodePool` behind
+    `cataloger.fetch.prefetch.fetch`."""
 
     def __call__(self, items: Iterable[Item | Failure], /) -> Iterator[Image | Failure]: ...
 

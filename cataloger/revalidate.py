@@ -10,7 +10,7 @@ from cataloger.records import Item, Planned
 from cataloger.sources.change_tokens import with_validators
 
 if TYPE_CHECKING:
-    from cataloger.download import Downloader
+    from cataloger.fetch.http import Downloader
 
 LOOK_AHEAD = 64
 

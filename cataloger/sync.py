@@ -10,9 +10,9 @@ from typing import Any
 from cataloger.db.database import Database
 from cataloger.db.reflection import TableName
 from cataloger.db.urls import DatabaseURL
-from cataloger.download import Downloader
 from cataloger.engine import SourceSession
-from cataloger.fetch import Remote
+from cataloger.fetch.http import Downloader
+from cataloger.fetch.prefetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport

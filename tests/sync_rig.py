@@ -41,7 +41,7 @@ PATIENT = "database.PATIENCE, session.BUSY_TIMEOUT = 120.0, 30.0\n"
 # Read the product table in small steps, so that a run that has written something has not read all of it yet.
 IN_STEPS = """
 from cataloger.imaging import decode_pool as decode
-from cataloger import fetch
+from cataloger.fetch import prefetch as fetch
 from cataloger.ledger import planner
 from cataloger.sources import table
 table.ROWS_PER_READ = planner.CHUNK = 4

@@ -8,8 +8,8 @@ import time
 import httpcore
 import pytest
 
-from cataloger.addresses import CheckedBackend, is_public, system_resolve
 from cataloger.errors import ImageError
+from cataloger.fetch.ssrf_guard import CheckedBackend, is_public, system_resolve
 
 PUBLIC = "93.184.216.34"
 

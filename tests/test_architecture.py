@@ -14,6 +14,7 @@ PACKAGES["cataloger.migrations"] = ROOT / "migrations"
 
 # Lower numbers lie deeper; a module imports from its own floor or below, never from above.
 FLOORS = (
+    ("cataloger.fetch", 2),
     ("cataloger.imaging", 1),
     ("cataloger.model", 1),
     ("cataloger.errors", 0),
@@ -47,10 +48,10 @@ FLOORS = (
     ("cataloger.runs", 2),
     ("cataloger.lease", 2),
     ("cataloger.utils.urls", 0),
-    ("cataloger.spool", 1),
-    ("cataloger.addresses", 2),
-    ("cataloger.download", 2),
-    ("cataloger.fetch", 2),
+    ("cataloger.fetch.download_buffer", 1),
+    ("cataloger.fetch.ssrf_guard", 2),
+    ("cataloger.fetch.http", 2),
+    ("cataloger.fetch.prefetch", 2),
     ("cataloger.imaging.decode_pool", 2),
     ("cataloger.imaging.shared_memory", 0),
     ("cataloger.imaging.decode_worker", 2),

@@ -25,13 +25,13 @@ import httpx
 import pytest
 
 import cataloger
-from cataloger import download
-from cataloger.addresses import CheckedBackend
-from cataloger.download import Downloader
 from cataloger.errors import UsageError
+from cataloger.fetch import http as download
+from cataloger.fetch.download_buffer import Downloaded
+from cataloger.fetch.http import Downloader
+from cataloger.fetch.ssrf_guard import CheckedBackend
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
-from cataloger.spool import Downloaded
 from cataloger.utils.urls import without_query
 
 PUBLIC = "93.184.216.34"

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cataloger.fetch import Remote, fetch
+from cataloger.fetch.prefetch import Remote, fetch
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
 
@@ -96,7 +96,7 @@ def test_an_unreadable_file_is_a_permission_failure(tmp_path):
         folder.chmod(folder.stat().st_mode | 0o055)
     # The import happens as root: an unprivileged user may not reach this interpreter's packages.
     program = (
-        "import os, sys; from cataloger.fetch import fetch; from cataloger.options import Limits;"
+        "import os, sys; from cataloger.fetch.prefetch import fetch; from cataloger.options import Limits;"
         "from cataloger.records import Item; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "print(next(fetch([Item('k', 'u', '', os.fsencode(sys.argv[1]))], Limits())).code)"
     )

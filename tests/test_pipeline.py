@@ -17,7 +17,7 @@ from cataloger import pipeline
 from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
 from cataloger.errors import DatabaseError, OutageError, SourceError
-from cataloger.fetch import fetch
+from cataloger.fetch.prefetch import fetch
 from cataloger.hooks import Hooks
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.model.bundle import default_bundle_path, read_bundle

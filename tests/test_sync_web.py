@@ -11,7 +11,7 @@ from pathlib import Path
 import by_url
 import pytest
 
-from cataloger import download
+from cataloger.fetch import http as download
 
 
 def load(path):
@@ -25,7 +25,7 @@ def load(path):
 rig = load(Path(__file__).parent / "sync_rig.py")
 web = rig.web
 # Wait a tenth of the time between attempts.
-HASTY = "from cataloger import download; download.FIRST_WAIT = 0.05\n"
+HASTY = "from cataloger.fetch import http as download; download.FIRST_WAIT = 0.05\n"
 
 pytestmark = [
     pytest.mark.slow,
@@ -105,7 +105,7 @@ def test_bad_images_get_stable_codes_and_the_next_sync_tries_again_what_may_have
 # it is asked for first, and private ever after.
 INTERNET = """
 import httpcore
-from cataloger import addresses
+from cataloger.fetch import ssrf_guard as addresses
 PUBLIC = "93.184.216.34"
 table = {"shop.test": [PUBLIC], "rebind.test": [PUBLIC, "127.0.0.1"]}
 def resolve(host, port):

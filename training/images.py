@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from cataloger.fetch import fetch
+from cataloger.fetch.prefetch import fetch
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Image, Item

@@ -10,7 +10,7 @@ from cataloger.classify.base import Classifier
 from cataloger.classify.engine import Engine
 from cataloger.db.database import Database
 from cataloger.errors import SourceError, UsageError
-from cataloger.fetch import Remote, fetch
+from cataloger.fetch.prefetch import Remote, fetch
 from cataloger.hooks import Hooks
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.job_report import JobOptions, JobReport

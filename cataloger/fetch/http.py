@@ -8,7 +8,7 @@ What goes wrong becomes a `Failure` with one of these codes:
     fetch.connection         the name does not resolve, the connection fails or breaks before the answer; again
     fetch.truncated          the connection ends before the image does; again
     fetch.tls                no secure connection, e.g. the certificate is not one for this host
-    fetch.private_address    the host has an address that is not public (see `cataloger.addresses`)
+    fetch.private_address    the host has an address that is not public (see `cataloger.fetch.ssrf_guard`)
     fetch.redirect           more than five redirects, one from https to http, or one to no valid address
     fetch.scheme             neither http nor https, also in a redirect
     fetch.bad_url            not a URL
@@ -40,11 +40,11 @@ import httpcore
 import httpx
 
 from cataloger import __version__
-from cataloger.addresses import CheckedBackend, CheckedTransport
 from cataloger.errors import ImageError
+from cataloger.fetch.download_buffer import SPOOL_BYTES, Downloaded
+from cataloger.fetch.ssrf_guard import CheckedBackend, CheckedTransport
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
-from cataloger.spool import SPOOL_BYTES, Downloaded
 from cataloger.utils.urls import without_query
 
 SCHEMES = {"http": 80, "https": 443}

@@ -1,6 +1,6 @@
 """Where the bytes of a download wait until somebody takes them.
 
-Apart from `cataloger.download`, so that a run that downloads nothing loads no HTTP client.
+Apart from `cataloger.fetch.http`, so that a run that downloads nothing loads no HTTP client.
 """
 
 from dataclasses import dataclass, field, replace

@@ -13,14 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cataloger.errors import ImageError
+from cataloger.fetch.download_buffer import SPOOL_BYTES, Downloaded
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
 from cataloger.sources import change_tokens
-from cataloger.spool import SPOOL_BYTES, Downloaded
 from cataloger.utils.timing import Stopwatch
 
 if TYPE_CHECKING:
-    from cataloger.download import Downloader
+    from cataloger.fetch.http import Downloader
 
 THREADS = 4
 LOOK_AHEAD = 128
@@ -55,7 +55,7 @@ def fetch(
 
     watch: told the processor time of reading. Failures among the items pass through. Codes: io.missing,
     io.permission, io.not_a_file, io.error (transient), decode.too_many_bytes (for good), and those of
-    `cataloger.download`.
+    `cataloger.fetch.http`.
     """
     remote, watch = remote or Remote(), watch or Stopwatch()
     waiting: deque[_Task] = deque()
