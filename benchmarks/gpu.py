@@ -28,11 +28,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cataloger.classify.engine import BATCH_SIZES
-from cataloger.classify.onnx import OnnxClassifier
-from cataloger.classify.torch import BATCHES, TorchClassifier
 from cataloger.fetch.prefetch import fetch
 from cataloger.imaging.decode_pool import DecodePool
+from cataloger.inference.backend import BATCH_SIZES
+from cataloger.inference.onnx import OnnxClassifier
+from cataloger.inference.torch import BATCHES, TorchClassifier
 from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.model.network import Network
 from cataloger.options import Limits

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cataloger.classify.base import calibrated_probabilities, log_sum_exp
+from cataloger.inference.classifier import calibrated_probabilities, log_sum_exp
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset

@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 
 from cataloger.bench import lay_out
-from cataloger.classify import engine
-from cataloger.classify.base import Scores
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.db.urls import DatabaseURL
 from cataloger.hooks import Hooks
 from cataloger.imaging import decode_pool
 from cataloger.imaging.preprocess import Loaded
+from cataloger.inference import backend
+from cataloger.inference.classifier import Scores
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.options import Limits, PreprocessSpec, RunOptions
 from cataloger.pipeline import RunReport
 from cataloger.records import Pixels
@@ -159,7 +159,7 @@ def along(photos: Path, images: int, url: str | None) -> None:
 
 def run(photos: Path, url: str, batch_size: int, note: Any) -> RunReport:
     """Tag photos with the model that answers at once. note: told the moment of every write."""
-    engine.OnnxClassifier = AtOnce  # type: ignore[misc]
+    backend.OnnxClassifier = AtOnce  # type: ignore[misc]
     reuse_buffers()
     done = 0
 

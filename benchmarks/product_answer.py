@@ -21,8 +21,8 @@ import numpy as np
 from sqlalchemy import select
 
 from cataloger.db.urls import DatabaseURL
+from cataloger.inference.product_aggregation import Answer, ProductAnswer, combine
 from cataloger.model.bundle import default_bundle_path, read_bundle
-from cataloger.products import Answer, ProductAnswer, combine
 from cataloger.schema import open_database
 from cataloger.schema.views import IMAGE_TOP5
 

@@ -25,8 +25,8 @@ import numpy as np
 from kill_storm import differences, read_tables
 from sqlalchemy import Column, MetaData, String, Table, func, insert, inspect, select
 
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.db.urls import DatabaseURL
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.schema import open_source
 

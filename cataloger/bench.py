@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from cataloger.classify.engine import BATCH_SIZES
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.errors import CatalogerError, SourceError, UsageError
+from cataloger.inference.backend import BATCH_SIZES
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import PrecisionChoice
 from cataloger.records import Item

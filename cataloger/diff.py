@@ -18,9 +18,9 @@ from cataloger.db.database import Database
 from cataloger.db.paging import slices
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
+from cataloger.inference.product_aggregation import combine
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
-from cataloger.products import combine
 from cataloger.schema.current_results import paged_source_id
 from cataloger.schema.models import Item, ItemPresence, Result, RunSource, Source
 from cataloger.schema.models import Run as RunRow

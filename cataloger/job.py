@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cataloger.classify.engine import choose_engine
 from cataloger.db.database import Database
 from cataloger.engine import JobContext, SourceSession
 from cataloger.errors import CatalogerError
 from cataloger.hooks import Hooks
+from cataloger.inference.backend import choose_engine
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.model.bundle import read_bundle, resolve_bundle_path
 from cataloger.pipeline import RunReport

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from cataloger.classify.base import Classifier, classify
 from cataloger.errors import OutageError
 from cataloger.hooks import Hooks
+from cataloger.inference.classifier import Classifier, classify
 from cataloger.options import RunOptions
 from cataloger.records import Batch, Failure, Image, Item, Planned, Prediction, Result
 from cataloger.utils import failpoints

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, func, select
 
-from cataloger.classify.base import STORED, Ranking
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
+from cataloger.inference.classifier import STORED, Ranking
 from cataloger.lease import hold_lease
 from cataloger.ledger import ModelRef, SourceRef, model_ref, pin_model
 from cataloger.model.bundle import Bundle

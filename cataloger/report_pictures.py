@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.db.database import Database
 from cataloger.errors import UsageError
-from cataloger.explain import activation_map, overlaid
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.imaging.thumbnails import as_jpeg, data_uri
+from cataloger.inference.activation_maps import activation_map, overlaid
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.ledger import bundle_of, known_model
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec

@@ -14,6 +14,7 @@ PACKAGES["cataloger.migrations"] = ROOT / "migrations"
 
 # Lower numbers lie deeper; a module imports from its own floor or below, never from above.
 FLOORS = (
+    ("cataloger.inference", 2),
     ("cataloger.fetch", 2),
     ("cataloger.imaging", 1),
     ("cataloger.model", 1),
@@ -29,7 +30,7 @@ FLOORS = (
     ("cataloger.utils.templates", 0),
     ("cataloger.utils.malloc", 0),
     ("cataloger.sources.change_tokens", 0),
-    ("cataloger.products", 0),
+    ("cataloger.inference.product_aggregation", 0),
     ("cataloger.utils.process_identity", 0),
     ("cataloger.drift", 0),
     ("cataloger.utils.timing", 0),
@@ -55,7 +56,6 @@ FLOORS = (
     ("cataloger.imaging.decode_pool", 2),
     ("cataloger.imaging.shared_memory", 0),
     ("cataloger.imaging.decode_worker", 2),
-    ("cataloger.classify", 2),
     ("cataloger.label_map", 2),
     ("cataloger.product_results", 2),
     ("cataloger.product_table", 2),
@@ -89,7 +89,7 @@ FLOORS = (
     ("cataloger.bare_worker", 0),
     ("cataloger.profiling", 5),
     ("cataloger.bench", 5),
-    ("cataloger.explain", 3),
+    ("cataloger.inference.activation_maps", 3),
     ("cataloger.pictures", 4),
     ("cataloger.report_answers", 3),
     ("cataloger.report_words", 3),
@@ -106,8 +106,8 @@ FLOORS = (
 
 TORCH_MODULES = {
     "cataloger.model.network",
-    "cataloger.classify.engine",  # only to ask it for a GPU
-    "cataloger.classify.torch",
+    "cataloger.inference.backend",  # only to ask it for a GPU
+    "cataloger.inference.torch",
     "cataloger.training.engine",
     "cataloger.training.augmentation",
     "cataloger.training.average",

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from cataloger import pipeline
-from cataloger.classify.base import Scores
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.errors import DatabaseError, OutageError, SourceError
 from cataloger.fetch.prefetch import fetch
 from cataloger.hooks import Hooks
 from cataloger.imaging.decode_pool import DecodePool
+from cataloger.inference.classifier import Scores
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.model.calibration import Calibration
 from cataloger.options import Limits, RunOptions

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cataloger.products import Answer, combine
+from cataloger.inference.product_aggregation import Answer, combine
 
 LABELS = ("Dress", "Hat", "Shirt", "Sock", "Top", "Tie", "Watch")
 

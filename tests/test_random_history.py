@@ -32,11 +32,11 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
-from cataloger.classify.base import Scores
 from cataloger.db.reflection import TableName
 from cataloger.engine import SourceSession
 from cataloger.errors import EditedError, UsageError
 from cataloger.hooks import Hooks
+from cataloger.inference.classifier import Scores
 from cataloger.job import Job
 from cataloger.job_report import JobOptions
 from cataloger.model.calibration import Calibration

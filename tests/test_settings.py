@@ -119,9 +119,9 @@ def test_integers_change_no_confident_answer_of_the_reference(reference):
 @pytest.mark.slow
 def test_torch_gives_the_answers_of_the_reference(photos, reference):
     pytest.importorskip("torch")
-    from cataloger.classify.base import Ranking
-    from cataloger.classify.torch import TorchClassifier
     from cataloger.imaging.preprocess import load
+    from cataloger.inference.classifier import Ranking
+    from cataloger.inference.torch import TorchClassifier
     from cataloger.model.bundle import read_bundle
 
     bundle = read_bundle(default_bundle_path())

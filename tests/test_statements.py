@@ -9,10 +9,10 @@ from sqlalchemy import Engine, event, select, text
 
 from cataloger import presence as presences
 from cataloger import prune as prunes
-from cataloger.classify import engine
 from cataloger.db import connections
 from cataloger.engine import session as sessions
 from cataloger.forget import forget_items
+from cataloger.inference import backend as engine
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.presence import Presence
 from cataloger.prune import prune

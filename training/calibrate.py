@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cataloger.classify.base import log_sum_exp
 from cataloger.contracts import DECISIONS
 from cataloger.drift import ANSWERS, Profile
 from cataloger.errors import TrainingError
+from cataloger.inference.classifier import log_sum_exp
 from cataloger.model.bundle import CARD, Bundle, check_files, new_bundle, seal
 from cataloger.model.calibration import Calibration
 from cataloger.records import Floats

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cataloger.classify.base import Scores
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.errors import TrainingError
+from cataloger.inference.classifier import Scores
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import Bundle
 from cataloger.records import Failure, Floats, Image
 from cataloger.training.findings import plain, reports_by_group

@@ -12,8 +12,8 @@ from onnxscript import optimizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.errors import QualityGateError
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, WEIGHTS, Bundle
 from cataloger.model.network import PROTOTYPES, FromPixels, Network, normalise
 from cataloger.records import Floats, Pixels

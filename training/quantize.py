@@ -19,8 +19,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from cataloger.classify.onnx import OnnxClassifier, golden_key
 from cataloger.errors import QualityGateError, TrainingError
+from cataloger.inference.onnx import OnnxClassifier, golden_key
 from cataloger.model.bundle import CARD, GOLDEN, INPUT, MODEL_INT8, Bundle, check_files, new_bundle, seal
 from cataloger.records import Failure, Floats, Pixels
 from cataloger.training import evaluate

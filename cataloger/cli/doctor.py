@@ -74,8 +74,8 @@ def _onnxruntime() -> Iterator[Finding]:
 
 
 def _model() -> Finding:
-    from cataloger.classify.onnx import replay_golden
     from cataloger.errors import CatalogerError
+    from cataloger.inference.onnx import replay_golden
     from cataloger.model.bundle import default_bundle_path, read_bundle
 
     try:
@@ -89,8 +89,8 @@ def _model() -> Finding:
 
 def _tagging() -> Finding:
     """Say what a run would use that is told nothing."""
-    from cataloger.classify.engine import choose_engine
     from cataloger.errors import CatalogerError
+    from cataloger.inference.backend import choose_engine
     from cataloger.model.bundle import default_bundle_path, read_bundle
     from cataloger.utils.cpu import available_cpus
 

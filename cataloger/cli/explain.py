@@ -12,7 +12,7 @@ from cataloger.errors import OutputError, UsageError
 from cataloger.model.bundle import read_bundle, resolve_bundle_path
 
 if TYPE_CHECKING:
-    from cataloger.explain import Explanation
+    from cataloger.inference.activation_maps import Explanation
     from cataloger.records import Failure
 
 EXAMPLES = """\b
@@ -37,8 +37,8 @@ def explain(
     The maps are the network's own scores of its places, whose mean the answer is. They show where evidence was found,
     not the outline of a thing.
     """
-    from cataloger.explain import draw
-    from cataloger.explain import explain as find
+    from cataloger.inference.activation_maps import draw
+    from cataloger.inference.activation_maps import explain as find
     from cataloger.records import Failure
 
     if output.suffix.lower() != ".png" or not output.absolute().parent.is_dir():

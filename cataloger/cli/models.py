@@ -80,7 +80,7 @@ def show(model: ModelArgument = "default", json_output: flags.JsonOption = False
 @app.command()
 def verify(model: ModelArgument = "default", json_output: flags.JsonOption = False) -> None:
     """Check every file of a model against its hash and replay its golden images on this machine."""
-    from cataloger.classify.onnx import replay_golden
+    from cataloger.inference.onnx import replay_golden
 
     bundle = read_bundle(resolve_bundle_path(model))
     replayed = [(each, replay_golden(each)) for each in map(bundle.at, bundle.precisions)]

@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
-from cataloger.classify.base import Classifier
-from cataloger.classify.engine import Engine
 from cataloger.db.database import Database
 from cataloger.errors import SourceError, UsageError
 from cataloger.fetch.prefetch import Remote, fetch
 from cataloger.hooks import Hooks
 from cataloger.imaging.decode_pool import DecodePool
+from cataloger.inference.backend import Engine
+from cataloger.inference.classifier import Classifier
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.lease import Lease, hold_lease
 from cataloger.ledger import (

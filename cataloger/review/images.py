@@ -9,13 +9,13 @@ from pathlib import Path
 from PIL import Image as PillowImage
 from sqlalchemy import select
 
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.errors import BundleError, CatalogerError, ImageError
-from cataloger.explain import Explanation, explained, overlaid
 from cataloger.imaging.thumbnails import fitted
+from cataloger.inference.activation_maps import Explanation, explained, overlaid
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched

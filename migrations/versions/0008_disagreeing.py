@@ -9,7 +9,8 @@ down_revision = "0007"
 
 VIEW = "cataloger_product_images"
 DISAGREEMENT = 0.05
-"""What an image must give a category so as not to disagree with it, as in `cataloger.products`."""
+"""What an image must give a category so as not to disagree with it, as in
+`cataloger.inference.product_aggregation`."""
 GIVES_IT_A_SHARE = " OR ".join(
     f"(r.label_{rank} = w.label AND r.confidence_{rank} >= {DISAGREEMENT})" for rank in range(1, 6)
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cataloger.classify.base import Ranking, Scores, calibrated_probabilities, classify, log_sum_exp, rank
+from cataloger.inference.classifier import Ranking, Scores, calibrated_probabilities, classify, log_sum_exp, rank
 from cataloger.model.calibration import Calibration
 from cataloger.records import Batch, Failure, Image, Item, Prediction
 

@@ -3,10 +3,10 @@
 import onnxruntime
 import pytest
 
-from cataloger.classify import engine as engines
-from cataloger.classify.engine import Engine, choose_engine
-from cataloger.classify.onnx import CPU_PROVIDER, CUDA_PROVIDER
 from cataloger.errors import UsageError
+from cataloger.inference import backend as engines
+from cataloger.inference.backend import Engine, choose_engine
+from cataloger.inference.onnx import CPU_PROVIDER, CUDA_PROVIDER
 from cataloger.model.bundle import default_bundle_path, read_bundle
 
 CPU, ORT_GPU, TORCH_GPU = Engine("onnxruntime", "cpu"), Engine("onnxruntime", "cuda"), Engine("torch", "cuda")

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from cataloger.classify.base import rank  # noqa: E402
-from cataloger.classify.onnx import OnnxClassifier  # noqa: E402
-from cataloger.classify.torch import BATCHES, TorchClassifier  # noqa: E402
 from cataloger.errors import BundleError  # noqa: E402
+from cataloger.inference.classifier import rank  # noqa: E402
+from cataloger.inference.onnx import OnnxClassifier  # noqa: E402
+from cataloger.inference.torch import BATCHES, TorchClassifier  # noqa: E402
 from cataloger.model.bundle import WEIGHTS, default_bundle_path, read_bundle  # noqa: E402
 from cataloger.training.export import golden_images  # noqa: E402
 
@@ -38,7 +38,7 @@ def test_it_answers_as_the_exported_model_does(bundle, images):
 
 
 def test_more_images_than_the_largest_batch_keep_their_order(bundle, images, monkeypatch):
-    monkeypatch.setattr("cataloger.classify.torch.BATCHES", (2, 3))
+    monkeypatch.setattr("cataloger.inference.torch.BATCHES", (2, 3))
     classifier = TorchClassifier(bundle, device="cpu")
     alone = np.concatenate([classifier.scores(images[row : row + 1]).logits for row in range(len(images))])
     np.testing.assert_allclose(classifier.scores(images).logits, alone, atol=1e-4)

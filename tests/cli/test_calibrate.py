@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cataloger.classify.onnx import replay_golden
 from cataloger.cli.app import app
+from cataloger.inference.onnx import replay_golden
 from cataloger.model.bundle import default_bundle_path, read_bundle
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.cli.app import app
-from cataloger.explain import activation_map, draw, explain, overlaid
 from cataloger.imaging.preprocess import load
+from cataloger.inference.activation_maps import activation_map, draw, explain, overlaid
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import default_bundle_path, read_bundle
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.imaging.preprocess import load
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import default_bundle_path, read_bundle
 
 BUNDLE = default_bundle_path()

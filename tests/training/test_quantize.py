@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 
-from cataloger.classify.onnx import OnnxClassifier, replay_golden
 from cataloger.cli.app import app
 from cataloger.errors import BundleError, QualityGateError, TrainingError, UsageError
+from cataloger.inference.onnx import OnnxClassifier, replay_golden
 from cataloger.model.bundle import CARD, GOLDEN, MODEL, MODEL_INT8, default_bundle_path, read_bundle
 from cataloger.training import quantize as module
 from cataloger.training.config import DataOptions

@@ -17,8 +17,8 @@ pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 
 import cataloger
-from cataloger.classify.onnx import replay_golden
 from cataloger.cli.app import app
+from cataloger.inference.onnx import replay_golden
 from cataloger.model.bundle import MODEL, WEIGHTS, read_bundle
 
 pytestmark = pytest.mark.slow

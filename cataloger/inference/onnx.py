@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 import onnxruntime
 
-from cataloger.classify.base import OfBundle, Scores
 from cataloger.errors import BundleError, UsageError
+from cataloger.inference.classifier import OfBundle, Scores
 from cataloger.model.bundle import (
     FAMILIARITY,
     GOLDEN,

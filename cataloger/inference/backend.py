@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cataloger.classify.base import Classifier
-from cataloger.classify.onnx import OnnxClassifier, has_cuda_provider
 from cataloger.errors import UsageError
+from cataloger.inference.classifier import Classifier
+from cataloger.inference.onnx import OnnxClassifier, has_cuda_provider
 from cataloger.model.bundle import Bundle
 from cataloger.options import Device, PrecisionChoice
 
@@ -45,7 +45,7 @@ class Engine:
     def open(self, bundle: Bundle) -> Classifier:
         """Load a bundle's model in the precision that was chosen for it."""
         if self.name == "torch":
-            from cataloger.classify.torch import TorchClassifier
+            from cataloger.inference.torch import TorchClassifier
 
             return TorchClassifier(bundle, device=self.device)
         return OnnxClassifier(bundle, device=self.device)

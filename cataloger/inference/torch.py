@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cataloger.classify.base import OfBundle, Scores
 from cataloger.errors import BundleError
+from cataloger.inference.classifier import OfBundle, Scores
 from cataloger.model.bundle import WEIGHTS, Bundle, check_files
 from cataloger.model.network import PROTOTYPES, ConvBNReLU6, FromPixels, Network
 from cataloger.records import Floats, Pixels

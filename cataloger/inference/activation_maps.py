@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from cataloger.classify.base import Ranking
-from cataloger.classify.onnx import OnnxClassifier
 from cataloger.contracts import TOP_K
 from cataloger.errors import ImageError
 from cataloger.fetch.prefetch import fetch
 from cataloger.imaging.preprocess import load
+from cataloger.inference.classifier import Ranking
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import Bundle
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Floats, Item, Pixels

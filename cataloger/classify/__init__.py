@@ -1,1 +1,0 @@
-"""Turning pixels into predictions."""
