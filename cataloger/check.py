@@ -17,9 +17,9 @@ from cataloger.db.types import AnyRow
 from cataloger.drift import ANSWERS, CELLS, EDGES, Category, Measure, Profile, categories, judge
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import known_model
+from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import DriftLimits
-from cataloger.run_records import TAGGING, RunRecord, find_run
 from cataloger.schema.models import Item, Result, RunSource, Source
 from cataloger.schema.models import Run as RunRow
 

@@ -15,9 +15,9 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow, storable
 from cataloger.db.upsert import upsert
-from cataloger.lease import hold_off
+from cataloger.ledger.leases import hold_off
+from cataloger.ledger.product_corrections import renew_products
 from cataloger.schema.models import Corrected, Correction, Item, Model, Result, Source
-from cataloger.words import renew_products
 
 CORRECTIONS_PER_TRANSACTION = 500
 

@@ -13,14 +13,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
-from cataloger import history
 from cataloger.db.database import Database
 from cataloger.db.paging import slices
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.inference.product_aggregation import combine
-from cataloger.ledger import known_model
-from cataloger.product_results import ANSWER, answer_of
+from cataloger.ledger import effective_results, known_model
+from cataloger.ledger.product_results import ANSWER, answer_of
 from cataloger.schema.current_results import paged_source_id
 from cataloger.schema.models import Item, ItemPresence, Result, RunSource, Source
 from cataloger.schema.models import Run as RunRow
@@ -314,7 +313,7 @@ def _held_of_page(connection: Connection, items: Sequence[int], side: Side) -> d
     rows = connection.execute(query).all()
     by_id = {row.id: row for row in rows}
     gone = _gone(connection, items, side)
-    held = history.fold(rows).items()
+    held = effective_results.fold(rows).items()
     return {item_id: by_id[result_id] for item_id, (result_id, _) in held if item_id not in gone}
 
 
@@ -331,4 +330,4 @@ def _gone(connection: Connection, items: Sequence[int], side: Side) -> set[int]:
 
 def _until(run_id: Any, side: Side) -> Any:
     """Return the condition for what had happened by the end of a run; of runs undone later, only of itself."""
-    return (run_id <= side.run_id) & (history.counts() | (RunRow.id == side.run_id))
+    return (run_id <= side.run_id) & (effective_results.counts() | (RunRow.id == side.run_id))

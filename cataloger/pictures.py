@@ -22,9 +22,9 @@ from cataloger.fetch.http import Downloader
 from cataloger.fetch.prefetch import read_file
 from cataloger.imaging.preprocess import FORMATS, load
 from cataloger.imaging.thumbnails import as_jpeg
+from cataloger.ledger.run_queries import last_table
 from cataloger.options import Limits, PreprocessSpec, TableOptions, WebOptions
 from cataloger.records import Failure, Fetched, Item
-from cataloger.run_records import last_table
 from cataloger.schema.models import Item as ItemRow
 from cataloger.schema.models import Source
 from cataloger.sources.file_keys import name_of

@@ -12,15 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
-from cataloger import history
 from cataloger.db.database import Database
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
-from cataloger.lease import Lease, hold_lease
-from cataloger.run_records import TAGGING
-from cataloger.runs import recorded_run
+from cataloger.ledger import effective_results
+from cataloger.ledger.leases import Lease, hold_lease
+from cataloger.ledger.run_queries import TAGGING
+from cataloger.ledger.runs import recorded_run
 from cataloger.schema.models import Correction, Current, ItemPresence, ProductCurrent, ProductResult, Result, Source
 from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Write as WriteRow
@@ -177,7 +177,7 @@ class _Work:
     def _prune_results(self, connection: Connection, items: list[int]) -> int:
         query = (
             select(Result.id, Result.item_id, Result.weights_id, Result.error_code, Result.content_hash)
-            .add_columns(history.counts().label("counts"))
+            .add_columns(effective_results.counts().label("counts"))
             .join(RunRow, RunRow.id == Result.run_id)
             .where(Result.item_id.in_(items), self._is_old(Result.run_id))
             .order_by(Result.id)
@@ -188,7 +188,7 @@ class _Work:
         keep.update(each for each in connection.scalars(corrected) if each is not None)
         for weights_id in {row.weights_id for row in rows}:
             mine = [row for row in rows if row.weights_id == weights_id and row.counts]
-            keep.update(each for pair in history.fold(mine).values() for each in pair)
+            keep.update(each for pair in effective_results.fold(mine).values() for each in pair)
             keep.update(_replacing(mine, keep))
         return _delete(connection, Result, [row.id for row in rows if row.id not in keep])
 
@@ -207,7 +207,7 @@ class _Work:
         mine = (ProductResult.source_id == source_id) & ProductResult.product_hash.in_(products)
         query = (
             select(ProductResult.id, ProductResult.product_hash, ProductResult.weights_id)
-            .add_columns(history.counts().label("counts"))
+            .add_columns(effective_results.counts().label("counts"))
             .join(RunRow, RunRow.id == ProductResult.run_id)
             .where(mine, self._is_old(ProductResult.run_id))
             .order_by(ProductResult.run_id)
@@ -229,7 +229,7 @@ class _Work:
 
     def _prune_presence(self, connection: Connection, items: list[int]) -> int:
         query = (
-            select(ItemPresence.item_id, ItemPresence.run_id, history.counts().label("counts"))
+            select(ItemPresence.item_id, ItemPresence.run_id, effective_results.counts().label("counts"))
             .join(RunRow, RunRow.id == ItemPresence.run_id)
             .where(ItemPresence.item_id.in_(items), self._is_old(ItemPresence.run_id))
             .order_by(ItemPresence.run_id)
@@ -252,7 +252,7 @@ def _replacing(rows: Iterable[AnyRow], kept: Collection[int]) -> set[int]:
     Without it a later failure on the same bytes would be found to have spared them. rows: in the order of time.
     """
     found: set[int] = set()
-    for row, before, after in history.steps(rows):
+    for row, before, after in effective_results.steps(rows):
         if before is None or before.error_code is not None or after is not row:
             continue
         if before.id in kept or before.id in found:

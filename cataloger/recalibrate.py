@@ -19,13 +19,13 @@ from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
 from cataloger.inference.classifier import STORED, Ranking
-from cataloger.lease import hold_lease
 from cataloger.ledger import ModelRef, SourceRef, model_ref, pin_model
+from cataloger.ledger.leases import hold_lease
+from cataloger.ledger.product_results import ProductResults
+from cataloger.ledger.runs import Run, recorded_run
 from cataloger.model.bundle import Bundle
-from cataloger.product_results import ProductResults
 from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction
-from cataloger.runs import Run, recorded_run
 from cataloger.schema.current_results import paged_source_id
 from cataloger.schema.models import Current, Item, Result, Source
 from cataloger.sinks.database import DatabaseSink

@@ -15,12 +15,12 @@ from sqlalchemy import Connection, delete, func, select, update
 from cataloger.db.database import Database
 from cataloger.db.paging import row_pages
 from cataloger.errors import SourceError, UsageError
-from cataloger.lease import Lease as HeldLease
-from cataloger.lease import hold_lease
 from cataloger.ledger import SourceRef, find_source
+from cataloger.ledger.leases import Lease as HeldLease
+from cataloger.ledger.leases import hold_lease
+from cataloger.ledger.run_queries import last_table
+from cataloger.ledger.runs import recorded_run
 from cataloger.records import item_of
-from cataloger.run_records import last_table
-from cataloger.runs import recorded_run
 from cataloger.schema import key_hash
 from cataloger.schema.current_results import paged_source_id
 from cataloger.schema.models import Item, LabelMap, Lease, Result, RunSource

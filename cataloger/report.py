@@ -13,11 +13,11 @@ from sqlalchemy import func, select
 
 from cataloger.db.database import Database
 from cataloger.errors import UsageError
+from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
 from cataloger.report_answers import BINS, Answers, FoundAnswers, HeldAnswers, Origin, Shown
 from cataloger.report_moves import Moves, Progress, moves_since
 from cataloger.report_products import Disagreement, disagreements
 from cataloger.report_words import Author, authors
-from cataloger.run_records import TAGGING, RunRecord, find_run
 from cataloger.schema.models import Model, Run, RunSource
 from cataloger.schema.models import Source as SourceRow
 

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, exists, func, select
 
 from cataloger.db.database import Database
 from cataloger.diff import Answer, Difference, Summary, compare
+from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
 from cataloger.report_answers import Answers, HeldAnswers, Said
 from cataloger.report_words import words_on
-from cataloger.run_records import TAGGING, RunRecord, find_run
 from cataloger.schema.models import Correction, Item, Run, RunSource
 
 MOVED = 12

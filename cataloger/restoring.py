@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from cataloger import history
 from cataloger.db.cells import restore
 from cataloger.db.database import Database
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
+from cataloger.ledger import effective_results
 from cataloger.product_table import Found, ProductTable
 from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Write as WriteRow
@@ -104,4 +104,4 @@ class Restoring:
 
 def _is_word() -> Any:
     """Return the condition that a write holds: of a run that counts and is no undo, or of one that was pruned."""
-    return RunRow.pruned | (history.counts() & RunRow.undoes_id.is_(None))
+    return RunRow.pruned | (effective_results.counts() & RunRow.undoes_id.is_(None))

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.sql import Select
 
-from cataloger import history
 from cataloger.db.cells import Cell
 from cataloger.db.database import Database
 from cataloger.db.paging import value_pages
@@ -21,12 +20,12 @@ from cataloger.db.reflection import describe
 from cataloger.db.types import AnyRow
 from cataloger.errors import EditedError, SourceError, UsageError
 from cataloger.hooks import Hooks
-from cataloger.lease import Lease, hold_lease
-from cataloger.ledger import SourceRef, known_model, write_targets
-from cataloger.product_results import ProductResults
+from cataloger.ledger import SourceRef, effective_results, known_model, write_targets
+from cataloger.ledger.leases import Lease, hold_lease
+from cataloger.ledger.product_results import ProductResults
+from cataloger.ledger.runs import Run, close_abandoned, recorded_run
 from cataloger.product_table import ProductTable
 from cataloger.restoring import Look, Restoring
-from cataloger.runs import Run, close_abandoned, recorded_run
 from cataloger.schema.models import Item, ItemPresence, ProductCurrent, Result, RunSource, Source
 from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Write as WriteRow
@@ -257,7 +256,9 @@ class _Work:
         query = (
             select(RunSource.run_id, RunSource.weights_id)
             .join(RunRow, RunRow.id == RunSource.run_id)
-            .where(RunSource.source_id == source_id, RunSource.run_id != self.chain.base.id, history.counts())
+            .where(
+                RunSource.source_id == source_id, RunSource.run_id != self.chain.base.id, effective_results.counts()
+            )
             .order_by(RunSource.run_id.desc())
         )
         last = connection.execute(query.limit(1)).one_or_none()
@@ -276,9 +277,9 @@ class _Work:
         def renew(connection: Connection) -> None:
             lease.check(connection)
             if results:
-                history.renew_results(connection, items, used)
+                effective_results.renew_results(connection, items, used)
             else:
-                history.renew_presence(connection, items)
+                effective_results.renew_presence(connection, items)
             if products:
                 products.renew_those_of(connection, items)
             if products is None or products.model.weights_id != used:
@@ -341,7 +342,7 @@ class _Work:
 
 def _renew_pin(connection: Connection, lease: Lease, source_id: int) -> str | None:
     lease.check(connection)
-    return history.renew_pin(connection, source_id)
+    return effective_results.renew_pin(connection, source_id)
 
 
 def _forget_products(connection: Connection, source_id: int, items: list[int], weights_id: str) -> None:

@@ -19,9 +19,9 @@ from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient
 from cataloger.db.types import AnyRow, storable
 from cataloger.db.urls import DatabaseURL
-from cataloger.label_map import Category
-from cataloger.lease import Lease
 from cataloger.ledger import SourceRef
+from cataloger.ledger.label_map import Category
+from cataloger.ledger.leases import Lease
 from cataloger.options import WriteOptions
 from cataloger.product_table import Cells, Found, ProductTable
 from cataloger.schema.models import CorrectedProduct, ProductCurrent, ProductResult

@@ -15,7 +15,7 @@ from cataloger.db.driver_errors import driver_message, is_transient
 from cataloger.db.reflection import TableInfo, TableName, describe
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import SourceError, UsageError
-from cataloger.label_map import Category
+from cataloger.ledger.label_map import Category
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.product_table import Found, ProductTable
 from cataloger.write_back import WritePlan, top5_json

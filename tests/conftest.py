@@ -21,11 +21,11 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from cataloger.corrections import Word, correct
 from cataloger.db.database import Database
-from cataloger.lease import Lease, acquire
 from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_source
-from cataloger.product_results import ProductResults
+from cataloger.ledger.leases import Lease, acquire
+from cataloger.ledger.product_results import ProductResults
+from cataloger.ledger.runs import Run, open_run
 from cataloger.records import Failure, Item, Prediction
-from cataloger.runs import Run, open_run
 from cataloger.schema.models import Base
 from cataloger.sinks.database import DatabaseSink
 from cataloger.utils import failpoints

@@ -9,11 +9,11 @@ from cataloger.check import CheckOptions, _counts, check, side_of_bundle
 from cataloger.drift import ANSWERS, EDGES, Profile
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import pin_model, register_source
+from cataloger.ledger.product_results import ProductResults
+from cataloger.ledger.runs import open_run
 from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.options import DriftLimits
-from cataloger.product_results import ProductResults
 from cataloger.prune import prune
-from cataloger.runs import open_run
 from cataloger.undo import undo
 
 IMAGES = 20

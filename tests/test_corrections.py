@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from cataloger.contracts import TOP_K
 from cataloger.corrections import Word, correct, labels_in_use
-from cataloger.forget import forget_items
-from cataloger.history import mark_presence
+from cataloger.ledger.deletion import forget_items
+from cataloger.ledger.effective_results import mark_presence
 from cataloger.undo import undo
 
 RANKS = range(1, TOP_K + 1)

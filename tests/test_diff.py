@@ -10,9 +10,9 @@ from cataloger import diff as diffs
 from cataloger.diff import Answer, Difference, Summary, compare
 from cataloger.errors import UsageError
 from cataloger.ledger import pin_model, register_source
-from cataloger.presence import Presence
-from cataloger.product_results import ProductResults
-from cataloger.runs import open_run
+from cataloger.ledger.presence import Presence
+from cataloger.ledger.product_results import ProductResults
+from cataloger.ledger.runs import open_run
 from cataloger.schema.models import Run as RunRow
 from cataloger.undo import undo
 

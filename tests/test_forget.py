@@ -10,12 +10,12 @@ from by_url import open_database
 from sqlalchemy import insert
 from typer.testing import CliRunner
 
-from cataloger import presence as presences
 from cataloger.cli.app import app
 from cataloger.db.clock import utc_now
 from cataloger.ledger import SourceRef, list_sources
-from cataloger.presence import Presence
-from cataloger.product_results import ProductResults
+from cataloger.ledger import presence as presences
+from cataloger.ledger.presence import Presence
+from cataloger.ledger.product_results import ProductResults
 from cataloger.schema import key_hash
 from cataloger.schema.models import Correction, Write
 from cataloger.undo import undo

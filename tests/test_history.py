@@ -5,7 +5,7 @@ import random
 import pytest
 from sqlalchemy import delete
 
-from cataloger.history import renew_presence, renew_results, spares
+from cataloger.ledger.effective_results import renew_presence, renew_results, spares
 from cataloger.schema.models import Current
 
 SEED = 20_240

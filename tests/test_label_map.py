@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from cataloger.errors import UsageError
-from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
+from cataloger.ledger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text, update
 
-from cataloger import lease as leases
 from cataloger.db.clock import utc_now
 from cataloger.errors import LeaseError
-from cataloger.ledger import register_source
-from cataloger.runs import open_run
+from cataloger.ledger import leases, register_source
+from cataloger.ledger.runs import open_run
 from cataloger.schema.models import Lease as LeaseRow
 from cataloger.utils.process_identity import this_process
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cataloger.ledger import find_source, known_model, register_source
-from cataloger.presence import Presence
+from cataloger.ledger.presence import Presence
 from cataloger.schema import key_hash
 
 

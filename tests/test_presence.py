@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import insert
 
-from cataloger import presence as presences
 from cataloger.ledger import SourceRef
-from cataloger.presence import BITS, Presence
+from cataloger.ledger import presence as presences
+from cataloger.ledger.presence import BITS, Presence
 from cataloger.schema.models import Item
 
 

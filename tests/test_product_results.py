@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from cataloger.ledger import SourceRef
-from cataloger.presence import Presence
-from cataloger.product_results import ProductResults
+from cataloger.ledger.presence import Presence
+from cataloger.ledger.product_results import ProductResults
 
 
 @pytest.fixture

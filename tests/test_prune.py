@@ -15,11 +15,11 @@ from cataloger.db.clock import utc_now
 from cataloger.diff import compare
 from cataloger.errors import LeaseError, UsageError
 from cataloger.hooks import Hooks
-from cataloger.presence import Presence
-from cataloger.product_results import ProductResults
+from cataloger.ledger.presence import Presence
+from cataloger.ledger.product_results import ProductResults
+from cataloger.ledger.run_queries import find_run
 from cataloger.prune import prune
 from cataloger.records import Item
-from cataloger.run_records import find_run
 from cataloger.schema.models import Correction
 from cataloger.schema.models import Run as RunRow
 from cataloger.undo import undo

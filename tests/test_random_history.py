@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
+from cataloger import pipeline, prune, restoring, undo, write_back
 from cataloger.db.reflection import TableName
 from cataloger.engine import SourceSession
 from cataloger.errors import EditedError, UsageError
@@ -39,6 +39,7 @@ from cataloger.hooks import Hooks
 from cataloger.inference.classifier import Scores
 from cataloger.job import Job
 from cataloger.job_report import JobOptions
+from cataloger.ledger import presence, product_results
 from cataloger.model.calibration import Calibration
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.records import Failure, Image, Item

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from cataloger import relocate
 from cataloger.cli.app import app
 from cataloger.errors import LeaseError, UsageError
-from cataloger.lease import acquire
 from cataloger.ledger import ModelRef, list_sources, pin_model, register_source
+from cataloger.ledger.leases import acquire
+from cataloger.ledger.runs import open_run
 from cataloger.relocate import move_source
-from cataloger.runs import open_run
 from cataloger.schema.models import Item, Source
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"

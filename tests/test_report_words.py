@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event, update
 
-from cataloger.history import mark_presence
+from cataloger.ledger.effective_results import mark_presence
 from cataloger.report import ReportOptions, gather
 from cataloger.report_answers import FROM_VIEW, FoundAnswers, HeldAnswers, Said
 from cataloger.report_moves import NO_PRODUCT

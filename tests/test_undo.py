@@ -13,12 +13,12 @@ from sqlalchemy import select, update
 from cataloger import undo as undos
 from cataloger.errors import LeaseError, UsageError
 from cataloger.hooks import Hooks
-from cataloger.lease import acquire
 from cataloger.ledger import SourceRef, pin_model, register_source
-from cataloger.presence import Presence
-from cataloger.product_results import ProductResults
-from cataloger.run_records import find_run
-from cataloger.runs import open_run
+from cataloger.ledger.leases import acquire
+from cataloger.ledger.presence import Presence
+from cataloger.ledger.product_results import ProductResults
+from cataloger.ledger.run_queries import find_run
+from cataloger.ledger.runs import open_run
 from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Source
 from cataloger.sinks.database import DatabaseSink

@@ -14,7 +14,7 @@ from cataloger import product_table, write_back
 from cataloger.db.cells import restore
 from cataloger.db.reflection import TableName
 from cataloger.errors import UsageError
-from cataloger.label_map import Category
+from cataloger.ledger.label_map import Category
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.schema import key_hash
 from cataloger.schema.models import Write

@@ -10,9 +10,9 @@ from sqlalchemy import select, text
 
 from cataloger.db.reflection import TableName
 from cataloger.ledger import WriteTarget, record_write_target, write_targets
+from cataloger.ledger.run_queries import find_run
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.prune import prune
-from cataloger.run_records import find_run
 from cataloger.schema.models import Run, WriteTargetRow
 from cataloger.sync import SyncOptions, sync
 from cataloger.undo import undo

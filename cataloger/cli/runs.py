@@ -14,7 +14,7 @@ from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
     from cataloger.diff import Difference, Part, Summary
-    from cataloger.run_records import RunRecord
+    from cataloger.ledger.run_queries import RunRecord
     from cataloger.undo import UndoReport
 
 COUNTS = {"seconds": "waited for, seconds", "failed_first": "the first of each failure"}
@@ -48,7 +48,7 @@ def list_command(
     json_output: flags.JsonOption = False,
 ) -> None:
     """List the latest runs: what they did, with which model, how they ended."""
-    from cataloger.run_records import list_runs
+    from cataloger.ledger.run_queries import list_runs
 
     with open_results(db, schema) as database:
         runs = list_runs(database, limit)
@@ -76,7 +76,7 @@ def show(
     json_output: flags.JsonOption = False,
 ) -> None:
     """Show one run: options, counts, what it wrote, what became of it."""
-    from cataloger.run_records import find_run
+    from cataloger.ledger.run_queries import find_run
 
     with open_results(db, schema) as database:
         record = find_run(database, run)

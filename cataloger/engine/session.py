@@ -14,7 +14,6 @@ from cataloger.imaging.decode_pool import DecodePool
 from cataloger.inference.backend import Engine
 from cataloger.inference.classifier import Classifier
 from cataloger.job_report import JobOptions, JobReport
-from cataloger.lease import Lease, hold_lease
 from cataloger.ledger import (
     Ledger,
     ModelRef,
@@ -28,14 +27,15 @@ from cataloger.ledger import (
     record_write_target,
     register_source,
 )
+from cataloger.ledger.leases import Lease, hold_lease
+from cataloger.ledger.presence import Presence
+from cataloger.ledger.product_results import ProductResults
+from cataloger.ledger.runs import Run
 from cataloger.model.bundle import Bundle
 from cataloger.pipeline import Parts, RunReport
 from cataloger.pipeline import run as run_pipeline
-from cataloger.presence import Presence
-from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Image, Item, Planned
 from cataloger.revalidate import revalidate
-from cataloger.runs import Run
 from cataloger.sinks.database import DatabaseSink
 from cataloger.sources.base import Source
 from cataloger.utils.cpu import available_cpus

@@ -9,7 +9,7 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.upsert import upsert
 from cataloger.errors import CatalogerError
-from cataloger.history import pin
+from cataloger.ledger.effective_results import pin
 from cataloger.ledger.source_registry import SourceRef
 from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.schema.models import Model

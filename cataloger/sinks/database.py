@@ -13,16 +13,16 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.types import storable
 from cataloger.db.upsert import upsert
-from cataloger.history import mark_presence, spares
-from cataloger.lease import Lease
-from cataloger.product_results import ProductResults
+from cataloger.ledger.effective_results import mark_presence, spares
+from cataloger.ledger.leases import Lease
+from cataloger.ledger.product_corrections import renew_products
+from cataloger.ledger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
 from cataloger.schema import key_hash
 from cataloger.schema.models import Current
 from cataloger.schema.models import Item as ItemRow
 from cataloger.schema.models import Result as ResultRow
 from cataloger.utils import failpoints
-from cataloger.words import renew_products
 from cataloger.write_back import WriteBack, WriteCounts
 
 TEXT_LIMIT = 500

@@ -6,8 +6,8 @@ import pytest
 from by_url import open_source
 from sqlalchemy import event, text
 
+from cataloger.ledger.presence import Presence
 from cataloger.options import TableOptions
-from cataloger.presence import Presence
 from cataloger.sources.table import TableSource
 
 pytestmark = pytest.mark.slow

@@ -83,9 +83,9 @@ def test_the_ledger_is_told_after_the_commit(world, make):
 KILLED = """if True:
     import json, os, signal, sys
     from cataloger.db.urls import DatabaseURL
-    from cataloger.lease import Lease
+    from cataloger.ledger.leases import Lease
     from cataloger.ledger import ModelRef, SourceRef
-    from cataloger.product_results import ProductResults
+    from cataloger.ledger.product_results import ProductResults
     from cataloger.records import Item, Prediction
     from cataloger.schema import open_database
     from cataloger.sinks.database import DatabaseSink

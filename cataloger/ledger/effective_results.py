@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
+from cataloger.ledger.product_corrections import renew_products_of
 from cataloger.records import TRANSIENT_PREFIXES
 from cataloger.schema.models import Current, Item, ItemPresence, Result, Run, RunSource, Source
-from cataloger.words import renew_products_of
 
 
 def counts() -> ColumnElement[bool]:

@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from cataloger.db.database import Database
 from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
-from cataloger.forget import forget_items
-from cataloger.history import mark_presence
-from cataloger.lease import Lease
 from cataloger.ledger import SourceRef
+from cataloger.ledger.deletion import forget_items
+from cataloger.ledger.effective_results import mark_presence
+from cataloger.ledger.leases import Lease
 from cataloger.schema.current_results import paged_source_id
 from cataloger.schema.models import Item
 

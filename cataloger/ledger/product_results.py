@@ -13,8 +13,8 @@ from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 from cataloger.inference.product_aggregation import Answer, ProductAnswer, combine
-from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef
+from cataloger.ledger.leases import Lease
 from cataloger.schema.current_results import with_words
 from cataloger.schema.models import Correction, Current, Item, ProductCurrent, ProductResult, Result
 
