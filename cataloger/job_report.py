@@ -7,7 +7,7 @@ from typing import Any
 from cataloger.db.urls import DatabaseURL
 from cataloger.options import Limits, RunOptions
 from cataloger.pipeline import RunReport
-from cataloger.write_back import WriteCounts
+from cataloger.writeback.writer import WriteCounts
 
 
 @dataclass(frozen=True, slots=True)

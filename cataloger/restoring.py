@@ -6,15 +6,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from cataloger.db.cells import restore
 from cataloger.db.database import Database
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.ledger import effective_results
-from cataloger.product_table import Found, ProductTable
 from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Write as WriteRow
-from cataloger.write_back import Change
+from cataloger.writeback.column_values import restore
+from cataloger.writeback.product_table import Found, ProductTable
+from cataloger.writeback.writer import Change
 
 PRODUCTS_PER_READ = 500
 

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.sql import Select
 
-from cataloger.db.cells import Cell
 from cataloger.db.database import Database
 from cataloger.db.paging import value_pages
 from cataloger.db.reflection import describe
@@ -24,13 +23,14 @@ from cataloger.ledger import SourceRef, effective_results, known_model, write_ta
 from cataloger.ledger.leases import Lease, hold_lease
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.runs import Run, close_abandoned, recorded_run
-from cataloger.product_table import ProductTable
 from cataloger.restoring import Look, Restoring
 from cataloger.schema.models import Item, ItemPresence, ProductCurrent, Result, RunSource, Source
 from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Write as WriteRow
 from cataloger.utils import failpoints
-from cataloger.write_back import Journal, WriteCounts, write_cells
+from cataloger.writeback.column_values import Cell
+from cataloger.writeback.product_table import ProductTable
+from cataloger.writeback.writer import Journal, WriteCounts, write_cells
 
 PAGE = 500
 NAMED = 20

@@ -14,6 +14,7 @@ PACKAGES["cataloger.migrations"] = ROOT / "migrations"
 
 # Lower numbers lie deeper; a module imports from its own floor or below, never from above.
 FLOORS = (
+    ("cataloger.writeback", 2),
     ("cataloger.inference", 2),
     ("cataloger.fetch", 2),
     ("cataloger.imaging", 1),
@@ -58,8 +59,8 @@ FLOORS = (
     ("cataloger.imaging.decode_worker", 2),
     ("cataloger.ledger.label_map", 2),
     ("cataloger.ledger.product_results", 2),
-    ("cataloger.product_table", 2),
-    ("cataloger.write_back", 2),
+    ("cataloger.writeback.product_table", 2),
+    ("cataloger.writeback.writer", 2),
     ("cataloger.sinks", 2),
     ("cataloger.training", 3),
     ("cataloger.sources.resolve", 3),
@@ -79,7 +80,7 @@ FLOORS = (
     ("cataloger.undo", 3),
     ("cataloger.revalidate", 3),
     ("cataloger.pipeline", 3),
-    ("cataloger.write_checks", 3),
+    ("cataloger.writeback.preflight", 3),
     ("cataloger.job_report", 4),
     ("cataloger.engine", 4),
     ("cataloger.job", 4),

@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from cataloger import pipeline, prune, restoring, undo, write_back
+from cataloger import pipeline, prune, restoring, undo
 from cataloger.db.reflection import TableName
 from cataloger.engine import SourceSession
 from cataloger.errors import EditedError, UsageError
@@ -45,7 +45,8 @@ from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.records import Failure, Image, Item
 from cataloger.schema.models import Base
 from cataloger.utils import failpoints
-from cataloger.write_checks import Answers, WriteCheck
+from cataloger.writeback import writer
+from cataloger.writeback.preflight import Answers, WriteCheck
 
 pytestmark = pytest.mark.slow
 
@@ -511,7 +512,7 @@ SIZES = (
     (prune, "PAGE"),
     (restoring, "PRODUCTS_PER_READ"),
     (undo, "PAGE"),
-    (write_back, "PRODUCTS_PER_STATEMENT"),
+    (writer, "PRODUCTS_PER_STATEMENT"),
 )
 
 
@@ -521,7 +522,7 @@ def database(url, monkeypatch):
     monkeypatch.setattr(pipeline, "WRITE_EVERY_RESULTS", 2)
     for module, name in SIZES:
         monkeypatch.setattr(module, name, 2)
-    monkeypatch.setattr(write_back, "PRODUCTS_PER_TRANSACTION", 3)
+    monkeypatch.setattr(writer, "PRODUCTS_PER_TRANSACTION", 3)
     with closing(open_database(url)) as database:
         with database.begin() as connection:
             photo = "sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), category VARCHAR(20)"

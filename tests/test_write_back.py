@@ -10,16 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from cataloger import product_table, write_back
-from cataloger.db.cells import restore
 from cataloger.db.reflection import TableName
 from cataloger.errors import UsageError
 from cataloger.ledger.label_map import Category
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.schema import key_hash
 from cataloger.schema.models import Write
-from cataloger.write_back import WriteBack, WriteCounts
-from cataloger.write_checks import Answers, WriteCheck, check_database
+from cataloger.writeback import product_table
+from cataloger.writeback import writer as write_back
+from cataloger.writeback.column_values import restore
+from cataloger.writeback.preflight import Answers, WriteCheck, check_database
+from cataloger.writeback.writer import WriteBack, WriteCounts
 
 LABELS = ("Dress", "Hat", "Sock")
 CODES = {
@@ -485,7 +486,7 @@ def test_the_tables_of_cataloger_may_lie_in_a_schema_of_their_own(simple):
         url = simple.world.database.engine.url.render_as_string(hide_password=False)
         from by_url import upgrade
 
-        from cataloger.write_checks import qualified
+        from cataloger.writeback.preflight import qualified
 
         upgrade(url, schema="tags")
         other = open_database(url, schema="tags")

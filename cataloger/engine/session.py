@@ -39,7 +39,7 @@ from cataloger.revalidate import revalidate
 from cataloger.sinks.database import DatabaseSink
 from cataloger.sources.base import Source
 from cataloger.utils.cpu import available_cpus
-from cataloger.write_back import WriteBack, WriteCounts, WritePlan
+from cataloger.writeback.writer import WriteBack, WriteCounts, WritePlan
 
 logger = logging.getLogger(__name__)
 

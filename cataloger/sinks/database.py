@@ -23,7 +23,7 @@ from cataloger.schema.models import Current
 from cataloger.schema.models import Item as ItemRow
 from cataloger.schema.models import Result as ResultRow
 from cataloger.utils import failpoints
-from cataloger.write_back import WriteBack, WriteCounts
+from cataloger.writeback.writer import WriteBack, WriteCounts
 
 TEXT_LIMIT = 500
 

@@ -24,11 +24,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
-from cataloger.db.cells import Cell
 from cataloger.db.reflection import BINARY_TYPES, TableInfo
 from cataloger.db.types import AnyRow
 from cataloger.schema import key_hash
 from cataloger.sources.image_references import join_keys
+from cataloger.writeback.column_values import Cell
 
 Cells = dict[str, Any]
 

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from cataloger.contracts import TOP_K
-from cataloger.db.cells import UnwritableError, keep, restore
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient
@@ -23,9 +22,10 @@ from cataloger.ledger import SourceRef
 from cataloger.ledger.label_map import Category
 from cataloger.ledger.leases import Lease
 from cataloger.options import WriteOptions
-from cataloger.product_table import Cells, Found, ProductTable
 from cataloger.schema.models import CorrectedProduct, ProductCurrent, ProductResult
 from cataloger.schema.models import Write as WriteRow
+from cataloger.writeback.column_values import UnwritableError, keep, restore
+from cataloger.writeback.product_table import Cells, Found, ProductTable
 
 PRODUCTS_PER_STATEMENT = 250
 PRODUCTS_PER_TRANSACTION = 1000

@@ -9,7 +9,6 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from cataloger.contracts import DECISIONS, MAX_LABEL_LENGTH
-from cataloger.db.cells import Cell, UnwritableError
 from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient
 from cataloger.db.reflection import TableInfo, TableName, describe
@@ -17,8 +16,9 @@ from cataloger.db.urls import DatabaseURL
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger.label_map import Category
 from cataloger.options import TableOptions, WriteOptions
-from cataloger.product_table import Found, ProductTable
-from cataloger.write_back import WritePlan, top5_json
+from cataloger.writeback.column_values import Cell, UnwritableError
+from cataloger.writeback.product_table import Found, ProductTable
+from cataloger.writeback.writer import WritePlan, top5_json
 
 FITS = {
     "label": ("text", "integer", "any"),
