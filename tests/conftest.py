@@ -19,7 +19,7 @@ import pytest
 from by_url import open_database
 from sqlalchemy import URL, create_engine, make_url, text
 
-from cataloger.corrections import Word, correct
+from cataloger.corrections.store import Word, correct
 from cataloger.db.database import Database
 from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_source
 from cataloger.ledger.leases import Lease, acquire

@@ -14,6 +14,7 @@ PACKAGES["cataloger.migrations"] = ROOT / "migrations"
 
 # Lower numbers lie deeper; a module imports from its own floor or below, never from above.
 FLOORS = (
+    ("cataloger.corrections", 3),
     ("cataloger.writeback", 2),
     ("cataloger.inference", 2),
     ("cataloger.fetch", 2),
@@ -66,12 +67,12 @@ FLOORS = (
     ("cataloger.sources.resolve", 3),
     ("cataloger.ledger.deletion", 2),
     ("cataloger.ledger.presence", 3),
-    ("cataloger.corrections", 3),
-    ("cataloger.correction_export", 3),
-    ("cataloger.correction_lookup", 3),
-    ("cataloger.correction_rows", 3),
-    ("cataloger.correction_import", 3),
-    ("cataloger.correction_summary", 3),
+    ("cataloger.corrections.store", 3),
+    ("cataloger.corrections.csv_export", 3),
+    ("cataloger.corrections.item_lookup", 3),
+    ("cataloger.corrections.csv_rows", 3),
+    ("cataloger.corrections.csv_import", 3),
+    ("cataloger.corrections.summary", 3),
     ("cataloger.diff", 3),
     ("cataloger.check", 3),
     ("cataloger.ledger.run_queries", 3),

@@ -10,8 +10,8 @@ from by_url import open_database
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.correction_export import COLUMNS, ExportOptions, export_corrections, guard, unguard
-from cataloger.correction_import import ImportOptions, import_corrections
+from cataloger.corrections.csv_export import COLUMNS, ExportOptions, export_corrections, guard, unguard
+from cataloger.corrections.csv_import import ImportOptions, import_corrections
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import register_source
 

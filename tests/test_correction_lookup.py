@@ -5,9 +5,9 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event, insert, select
 
-from cataloger import correction_lookup
-from cataloger.correction_import import ImportOptions, import_corrections
-from cataloger.correction_lookup import Lookup
+from cataloger.corrections import item_lookup
+from cataloger.corrections.csv_import import ImportOptions, import_corrections
+from cataloger.corrections.item_lookup import Lookup
 from cataloger.ledger import register_source
 from cataloger.schema import key_hash
 from cataloger.schema.models import Item
@@ -66,7 +66,7 @@ def test_a_file_of_a_folder_is_found_by_the_key_in_its_uri(world, make):
 
 
 def test_other_uris_are_looked_for_once_by_the_database_and_then_in_an_index(world, shop, monkeypatch):
-    monkeypatch.setattr(correction_lookup, "ROWS_PER_READ", 7)
+    monkeypatch.setattr(item_lookup, "ROWS_PER_READ", 7)
     lookup = Lookup(world.database, {world.source.id, shop})
     with scans(world.database) as asked:
         for numbers in (range(3), range(2, 29, 2), range(40)):
@@ -77,7 +77,7 @@ def test_other_uris_are_looked_for_once_by_the_database_and_then_in_an_index(wor
 
 
 def test_uris_whose_hashes_are_the_same_are_told_apart(world, shop, monkeypatch):
-    monkeypatch.setattr(correction_lookup, "_hash", lambda uri: len(uri))
+    monkeypatch.setattr(item_lookup, "_hash", lambda uri: len(uri))
     lookup = Lookup(world.database, {shop})
     for _ in range(2):
         found = lookup.by_uri({"https://shop.example/7.jpg", "https://shop.example/x.jpg"})

@@ -8,7 +8,7 @@ from by_url import downgrade, open_database, upgrade
 from sqlalchemy import text
 
 from cataloger.contracts import TOP_K
-from cataloger.corrections import Word, correct, labels_in_use
+from cataloger.corrections.store import Word, correct, labels_in_use
 from cataloger.ledger.deletion import forget_items
 from cataloger.ledger.effective_results import mark_presence
 from cataloger.undo import undo

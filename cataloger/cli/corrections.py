@@ -16,9 +16,9 @@ from cataloger.utils.process_identity import login_name
 from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
-    from cataloger.correction_export import What
-    from cataloger.correction_import import ImportReport
-    from cataloger.correction_summary import AuthorSummary, Summary
+    from cataloger.corrections.csv_export import What
+    from cataloger.corrections.csv_import import ImportReport
+    from cataloger.corrections.summary import AuthorSummary, Summary
 
 SHOWN = 20
 
@@ -67,7 +67,7 @@ def export_command(
     ] = None,
 ) -> None:
     """Write what people have said, or what there is to say something of, to a CSV file for spreadsheets."""
-    from cataloger.correction_export import ExportOptions, export_corrections
+    from cataloger.corrections.csv_export import ExportOptions, export_corrections
 
     if history and predictions:
         raise UsageError("--all and --predictions exclude each other; give one of them")
@@ -95,7 +95,7 @@ def import_command(
     json_output: flags.JsonOption = False,
 ) -> None:
     """Take over what people have said in a CSV file; what cannot be taken is named and costs no other row."""
-    from cataloger.correction_import import ImportOptions, import_corrections
+    from cataloger.corrections.csv_import import ImportOptions, import_corrections
 
     options = ImportOptions(login_name() if author is None else author, source, new_labels, overwrite, dry_run)
     with open_results(db, schema) as database:
@@ -116,7 +116,7 @@ def list_command(
     json_output: flags.JsonOption = False,
 ) -> None:
     """Count what people have said: by author, and how often the model had said the same."""
-    from cataloger.correction_summary import summarize
+    from cataloger.corrections.summary import summarize
     from cataloger.ledger import find_source_id
 
     with open_results(db, schema) as database:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select
 
 from cataloger.contracts import TOP_K
-from cataloger.corrections import Word
+from cataloger.corrections.store import Word
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters

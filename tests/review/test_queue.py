@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import pytest
 from sqlalchemy import insert
 
-from cataloger.corrections import Word, correct
+from cataloger.corrections.store import Word, correct
 from cataloger.errors import UsageError
 from cataloger.review.filters import ORDERS, Filters
 from cataloger.review.queue import Queue

@@ -18,9 +18,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, select
 
 from cataloger.contracts import VERDICTS, Verdict
-from cataloger.correction_lookup import Lookup
-from cataloger.correction_rows import WordRow, read_rows
-from cataloger.corrections import Word, correct, labels_in_use
+from cataloger.corrections.csv_rows import WordRow, read_rows
+from cataloger.corrections.item_lookup import Lookup
+from cataloger.corrections.store import Word, correct, labels_in_use
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.errors import SourceError, UsageError

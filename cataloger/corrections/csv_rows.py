@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
-from cataloger.correction_export import COLUMNS, unguard
+from cataloger.corrections.csv_export import COLUMNS, unguard
 from cataloger.errors import UsageError
 
 NAMES = ("source", "key", "uri")
