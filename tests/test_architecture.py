@@ -14,6 +14,7 @@ PACKAGES["cataloger.migrations"] = ROOT / "migrations"
 
 # Lower numbers lie deeper; a module imports from its own floor or below, never from above.
 FLOORS = (
+    ("cataloger.drift", 3),
     ("cataloger.corrections", 3),
     ("cataloger.writeback", 2),
     ("cataloger.inference", 2),
@@ -34,7 +35,7 @@ FLOORS = (
     ("cataloger.sources.change_tokens", 0),
     ("cataloger.inference.product_aggregation", 0),
     ("cataloger.utils.process_identity", 0),
-    ("cataloger.drift", 0),
+    ("cataloger.drift.statistics", 0),
     ("cataloger.utils.timing", 0),
     ("cataloger.utils", 0),
     ("cataloger.imaging.preprocess", 1),
@@ -74,7 +75,7 @@ FLOORS = (
     ("cataloger.corrections.csv_import", 3),
     ("cataloger.corrections.summary", 3),
     ("cataloger.diff", 3),
-    ("cataloger.check", 3),
+    ("cataloger.drift.check", 3),
     ("cataloger.ledger.run_queries", 3),
     ("cataloger.prune", 3),
     ("cataloger.restoring", 3),

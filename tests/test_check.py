@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cataloger.check import CheckOptions, _counts, check, side_of_bundle
-from cataloger.drift import ANSWERS, EDGES, Profile
+from cataloger.drift.check import CheckOptions, _counts, check, side_of_bundle
+from cataloger.drift.statistics import ANSWERS, EDGES, Profile
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import pin_model, register_source
 from cataloger.ledger.product_results import ProductResults

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cataloger.drift import (
+from cataloger.drift.statistics import (
     BINS,
     CELLS,
     EDGES,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cataloger.contracts import DECISIONS
-from cataloger.drift import ANSWERS, Profile
+from cataloger.drift.statistics import ANSWERS, Profile
 from cataloger.errors import TrainingError
 from cataloger.inference.classifier import log_sum_exp
 from cataloger.model.bundle import CARD, Bundle, check_files, new_bundle, seal

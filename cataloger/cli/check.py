@@ -12,8 +12,8 @@ from cataloger.options import DEFAULT_DB, DriftLimits
 from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
-    from cataloger.check import CheckReport
-    from cataloger.drift import Category, Measure
+    from cataloger.drift.check import CheckReport
+    from cataloger.drift.statistics import Category, Measure
 
 DEFAULTS = DriftLimits()
 
@@ -82,8 +82,8 @@ def check(
     Something has drifted if it is above its limit and above what chance explains on so few images, at 99% for all
     measures together.
     """
-    from cataloger.check import CheckOptions
-    from cataloger.check import check as compare
+    from cataloger.drift.check import CheckOptions
+    from cataloger.drift.check import check as compare
 
     limits = DriftLimits(
         max_category_psi=max_category_psi,

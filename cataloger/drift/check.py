@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
-from cataloger.drift import ANSWERS, CELLS, EDGES, Category, Measure, Profile, categories, judge
+from cataloger.drift.statistics import ANSWERS, CELLS, EDGES, Category, Measure, Profile, categories, judge
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import known_model
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
