@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, exists, func, select
 
 from cataloger.db.database import Database
-from cataloger.diff import Answer, Difference, Summary, compare
+from cataloger.history.diff import Answer, Difference, Summary, compare
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
 from cataloger.report_answers import Answers, HeldAnswers, Said
 from cataloger.report_words import words_on

@@ -8,11 +8,11 @@ from typing import Any
 
 from cataloger.db.database import Database
 from cataloger.db.urls import DatabaseURL
+from cataloger.history.move_source import require_not_moved
 from cataloger.hooks import Hooks
 from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
-from cataloger.relocate import require_not_moved
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
 from cataloger.sources.file_keys import key_of

@@ -8,13 +8,13 @@ import pytest
 from cataloger.drift.check import CheckOptions, _counts, check, side_of_bundle
 from cataloger.drift.statistics import ANSWERS, EDGES, Profile
 from cataloger.errors import BundleError, UsageError
+from cataloger.history.prune import prune
+from cataloger.history.undo import undo
 from cataloger.ledger import pin_model, register_source
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.runs import open_run
 from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.options import DriftLimits
-from cataloger.prune import prune
-from cataloger.undo import undo
 
 IMAGES = 20
 ENOUGH = DriftLimits(min_images=IMAGES)

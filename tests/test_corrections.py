@@ -9,9 +9,9 @@ from sqlalchemy import text
 
 from cataloger.contracts import TOP_K
 from cataloger.corrections.store import Word, correct, labels_in_use
+from cataloger.history.undo import undo
 from cataloger.ledger.deletion import forget_items
 from cataloger.ledger.effective_results import mark_presence
-from cataloger.undo import undo
 
 RANKS = range(1, TOP_K + 1)
 TOP5 = ", ".join(f"label_{rank}, confidence_{rank}" for rank in RANKS)

@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from cataloger import diff as diffs
-from cataloger.diff import Answer, Difference, Summary, compare
 from cataloger.errors import UsageError
+from cataloger.history import diff as diffs
+from cataloger.history.diff import Answer, Difference, Summary, compare
+from cataloger.history.undo import undo
 from cataloger.ledger import pin_model, register_source
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.runs import open_run
 from cataloger.schema.models import Run as RunRow
-from cataloger.undo import undo
 
 
 @pytest.fixture

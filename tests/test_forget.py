@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.db.clock import utc_now
+from cataloger.history.undo import undo
 from cataloger.ledger import SourceRef, list_sources
 from cataloger.ledger import presence as presences
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
 from cataloger.schema import key_hash
 from cataloger.schema.models import Correction, Write
-from cataloger.undo import undo
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 TABLES = ("item", "result", "current", "presence", "correction", "product_result", "product_current", "write")

@@ -10,19 +10,19 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import insert, update
 
-from cataloger import prune as prunes
 from cataloger.db.clock import utc_now
-from cataloger.diff import compare
 from cataloger.errors import LeaseError, UsageError
+from cataloger.history import prune as prunes
+from cataloger.history.diff import compare
+from cataloger.history.prune import prune
+from cataloger.history.undo import undo
 from cataloger.hooks import Hooks
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.run_queries import find_run
-from cataloger.prune import prune
 from cataloger.records import Item
 from cataloger.schema.models import Correction
 from cataloger.schema.models import Run as RunRow
-from cataloger.undo import undo
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_history_is_pruned_page_by_page_and_goes_on_after_an_interruption(world,
 
 KILLED = """
 import os, signal, sys
-from cataloger import prune
+from cataloger.history import prune
 from cataloger.hooks import Hooks
 from cataloger.db.urls import DatabaseURL
 from cataloger.schema import open_database

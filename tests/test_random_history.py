@@ -31,10 +31,11 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from cataloger import pipeline, prune, restoring, undo
+from cataloger import pipeline
 from cataloger.db.reflection import TableName
 from cataloger.engine import SourceSession
 from cataloger.errors import EditedError, UsageError
+from cataloger.history import prune, undo, undo_cells
 from cataloger.hooks import Hooks
 from cataloger.inference.classifier import Scores
 from cataloger.job import Job
@@ -510,7 +511,7 @@ SIZES = (
     (presence, "ITEMS_PER_READ"),
     (product_results, "PRODUCTS_PER_STATEMENT"),
     (prune, "PAGE"),
-    (restoring, "PRODUCTS_PER_READ"),
+    (undo_cells, "PRODUCTS_PER_READ"),
     (undo, "PAGE"),
     (writer, "PRODUCTS_PER_STATEMENT"),
 )

@@ -9,13 +9,13 @@ import pytest
 from by_url import open_database, parsed
 from sqlalchemy import text
 
-from cataloger import recalibrate as recalibrates
-from cataloger import undo
 from cataloger.errors import UsageError
+from cataloger.history import recalibrate as recalibrates
+from cataloger.history import undo
+from cataloger.history.recalibrate import recalibrate
 from cataloger.hooks import Hooks
 from cataloger.model.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
 from cataloger.model.calibration import Calibration
-from cataloger.recalibrate import recalibrate
 from cataloger.tagging import TagOptions, tag
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from by_url import open_database, parsed
 
-from cataloger import prune, recalibrate, relocate, undo
 from cataloger.engine import session
 from cataloger.errors import SourceError
+from cataloger.history import move_source, prune, recalibrate, undo
 from cataloger.ledger import model_ref
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.options import TableOptions
@@ -82,7 +82,7 @@ def prune_runs(world, url, photos):
 
 
 def move(world, url, photos):
-    relocate.move_source(world.database, "/photos", str(photos))
+    move_source.move_source(world.database, "/photos", str(photos))
 
 
 COMMANDS = {
@@ -91,7 +91,7 @@ COMMANDS = {
     "undo": (undo, undo_run),
     "recalibrate": (recalibrate, recalibrate_all),
     "prune": (prune, prune_runs),
-    "move": (relocate, move),
+    "move": (move_source, move),
 }
 
 

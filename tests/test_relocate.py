@@ -12,13 +12,13 @@ from by_url import open_database
 from sqlalchemy import create_engine, select, text
 from typer.testing import CliRunner
 
-from cataloger import relocate
 from cataloger.cli.app import app
 from cataloger.errors import LeaseError, UsageError
+from cataloger.history import move_source as relocate
+from cataloger.history.move_source import move_source
 from cataloger.ledger import ModelRef, list_sources, pin_model, register_source
 from cataloger.ledger.leases import acquire
 from cataloger.ledger.runs import open_run
-from cataloger.relocate import move_source
 from cataloger.schema.models import Item, Source
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"

@@ -7,15 +7,15 @@ from by_url import open_database, open_source, parsed
 from PIL import Image
 from sqlalchemy import Engine, event, select, text
 
-from cataloger import prune as prunes
 from cataloger.db import connections
 from cataloger.engine import session as sessions
+from cataloger.history import prune as prunes
+from cataloger.history.prune import prune
 from cataloger.inference import backend as engine
 from cataloger.ledger import presence as presences
 from cataloger.ledger.deletion import forget_items
 from cataloger.ledger.presence import Presence
 from cataloger.options import RunOptions, TableOptions, WriteOptions
-from cataloger.prune import prune
 from cataloger.schema import open as opening
 from cataloger.schema.models import Item
 from cataloger.sources import table as tables

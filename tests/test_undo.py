@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from cataloger import undo as undos
 from cataloger.errors import LeaseError, UsageError
+from cataloger.history import undo as undos
+from cataloger.history.undo import undo
 from cataloger.hooks import Hooks
 from cataloger.ledger import SourceRef, pin_model, register_source
 from cataloger.ledger.leases import acquire
@@ -22,7 +23,6 @@ from cataloger.ledger.runs import open_run
 from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Source
 from cataloger.sinks.database import DatabaseSink
-from cataloger.undo import undo
 
 
 @pytest.fixture
@@ -509,7 +509,7 @@ def test_an_interrupted_undo_goes_on_where_it_was_asked_to_stop(past, make, monk
 
 KILLED = """
 import os, signal, sys
-from cataloger import undo
+from cataloger.history import undo
 from cataloger.utils import failpoints
 from cataloger.db.urls import DatabaseURL
 from cataloger.schema import open_database

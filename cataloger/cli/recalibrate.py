@@ -10,7 +10,7 @@ from cataloger.cli.running import decisions_line, open_results, stop_on_interrup
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
-    from cataloger.recalibrate import RecalibrationReport
+    from cataloger.history.recalibrate import RecalibrationReport
 
 EXAMPLES = """\b
 Examples:
@@ -34,9 +34,9 @@ def recalibrate(
     A run of its own: `cataloger runs diff` shows what moved, `cataloger runs undo` takes it back. Columns that were
     written back follow with the next `cataloger sync --write`.
     """
+    from cataloger.history.recalibrate import recalibrate as run_recalibration
     from cataloger.hooks import Hooks
     from cataloger.model.bundle import read_bundle, resolve_bundle_path
-    from cataloger.recalibrate import recalibrate as run_recalibration
 
     bundle = read_bundle(resolve_bundle_path(model))
     with open_results(db, schema) as database, stop_on_interrupt() as stop:

@@ -13,9 +13,9 @@ from cataloger.cli.running import open_results, stop_on_interrupt
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
-    from cataloger.diff import Difference, Part, Summary
+    from cataloger.history.diff import Difference, Part, Summary
+    from cataloger.history.undo import UndoReport
     from cataloger.ledger.run_queries import RunRecord
-    from cataloger.undo import UndoReport
 
 COUNTS = {"seconds": "waited for, seconds", "failed_first": "the first of each failure"}
 
@@ -127,7 +127,7 @@ def diff(
 
     Runs of two models are compared on the images that both have tagged.
     """
-    from cataloger.diff import Summary, compare
+    from cataloger.history.diff import Summary, compare
 
     with open_results(db, schema) as database:
         differences = compare(database, before, after)
@@ -144,7 +144,7 @@ def diff(
 
 
 def _print_csv(differences: Any) -> None:
-    from cataloger.diff import Answer, Difference
+    from cataloger.history.diff import Answer, Difference
 
     columns = list(Difference("image", "", "", None, Answer(None, None), None).as_json())
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
@@ -202,8 +202,8 @@ def undo(
 ) -> None:
     """Take a run back: views and written columns hold again what they would without it. Interrupted, run it again."""
     render.set_up_logging(verbose=0, quiet=quiet)
+    from cataloger.history.undo import undo as undo_run
     from cataloger.hooks import Hooks
-    from cataloger.undo import undo as undo_run
 
     bar = render.progress_bar(enabled=not (quiet or no_progress))
     with open_results(db, schema) as database, stop_on_interrupt() as stop, bar as shown:
@@ -256,8 +256,8 @@ def prune(
 
     What holds now stays, and so does everything that undoing the newest runs would bring back.
     """
+    from cataloger.history.prune import prune as prune_runs
     from cataloger.hooks import Hooks
-    from cataloger.prune import prune as prune_runs
 
     with open_results(db, schema) as database, stop_on_interrupt() as stop:
         report = prune_runs(database, keep, Hooks(stop))

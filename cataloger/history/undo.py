@@ -18,12 +18,12 @@ from cataloger.db.paging import value_pages
 from cataloger.db.reflection import describe
 from cataloger.db.types import AnyRow
 from cataloger.errors import EditedError, SourceError, UsageError
+from cataloger.history.undo_cells import Look, Restoring
 from cataloger.hooks import Hooks
 from cataloger.ledger import SourceRef, effective_results, known_model, write_targets
 from cataloger.ledger.leases import Lease, hold_lease
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.runs import Run, close_abandoned, recorded_run
-from cataloger.restoring import Look, Restoring
 from cataloger.schema.models import Item, ItemPresence, ProductCurrent, Result, RunSource, Source
 from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Write as WriteRow
