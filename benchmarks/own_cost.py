@@ -29,6 +29,8 @@ import numpy as np
 
 from cataloger.bench import lay_out
 from cataloger.db.urls import DatabaseURL
+from cataloger.engine.pipeline import RunReport
+from cataloger.engine.tag import TagOptions, tag
 from cataloger.hooks import Hooks
 from cataloger.imaging import decode_pool
 from cataloger.imaging.preprocess import Loaded
@@ -36,9 +38,7 @@ from cataloger.inference import backend
 from cataloger.inference.classifier import Scores
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.options import Limits, PreprocessSpec, RunOptions
-from cataloger.pipeline import RunReport
 from cataloger.records import Pixels
-from cataloger.tagging import TagOptions, tag
 from cataloger.utils.malloc import reuse_buffers
 
 STEPS = (1, 2, 5)

@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any
 
-from cataloger.job_report import JobReport
+from cataloger.engine.job_report import JobReport
 from cataloger.utils.cpu import available_cpus
 
 HANDED_OVER = "handing images over"

@@ -81,15 +81,15 @@ FLOORS = (
     ("cataloger.history.prune", 3),
     ("cataloger.history.undo_cells", 3),
     ("cataloger.history.undo", 3),
-    ("cataloger.revalidate", 3),
-    ("cataloger.pipeline", 3),
+    ("cataloger.engine.revalidation", 3),
+    ("cataloger.engine.pipeline", 3),
     ("cataloger.writeback.preflight", 3),
-    ("cataloger.job_report", 4),
+    ("cataloger.engine.job_report", 4),
     ("cataloger.engine", 4),
-    ("cataloger.job", 4),
+    ("cataloger.engine.job", 4),
     ("cataloger.history.move_source", 5),
     ("cataloger.history.recalibrate", 5),
-    ("cataloger.tagging", 5),
+    ("cataloger.engine.tag", 5),
     ("cataloger.bare_worker", 0),
     ("cataloger.profiling", 5),
     ("cataloger.bench", 5),
@@ -102,7 +102,7 @@ FLOORS = (
     ("cataloger.report", 4),
     ("cataloger.report_pictures", 5),
     ("cataloger.report_page", 5),
-    ("cataloger.sync", 5),
+    ("cataloger.engine.sync", 5),
     ("cataloger.review", 5),
     ("cataloger.cli", 6),
     ("cataloger.__main__", 7),
@@ -205,7 +205,7 @@ def test_torch_is_imported_only_where_it_belongs():
 
 
 def test_training_uses_no_sink_and_nothing_above_the_pipeline():
-    forbidden = ("cataloger.sinks", "cataloger.pipeline", "cataloger.tagging", "cataloger.cli")
+    forbidden = ("cataloger.sinks", "cataloger.engine.pipeline", "cataloger.engine.tag", "cataloger.cli")
     for name in MODULES:
         if name.startswith("cataloger.training"):
             assert not [target for target in internal(name) if target.startswith(forbidden)]
@@ -239,12 +239,14 @@ def test_the_command_line_starts_without_heavy_modules():
 
 
 def test_the_pipeline_knows_no_database():
-    code = "import sys, cataloger.pipeline; sys.exit(1 if {'sqlalchemy', 'alembic'} & set(sys.modules) else 0)"
+    code = "import sys, cataloger.engine.pipeline; sys.exit(1 if {'sqlalchemy', 'alembic'} & set(sys.modules) else 0)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_run_over_files_loads_no_http_client():
-    code = "import sys, cataloger.tagging; sys.exit(1 if {'httpx', 'httpcore', 'alembic'} & set(sys.modules) else 0)"
+    code = (
+        "import sys, cataloger.engine.tag; sys.exit(1 if {'httpx', 'httpcore', 'alembic'} & set(sys.modules) else 0)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

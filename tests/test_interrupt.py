@@ -30,8 +30,8 @@ from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
+from cataloger.engine.tag import TagOptions, tag
 from cataloger.hooks import Hooks
-from cataloger.tagging import TagOptions, tag
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "images"
@@ -58,7 +58,7 @@ storm = load(ROOT / "benchmarks" / "kill_storm.py")
 # `cataloger ARGUMENTS` that writes every 4 results; `at(point, action)` acts when it gets to a point.
 RIGGED = """
 import os, resource, signal, sys
-from cataloger import pipeline
+from cataloger.engine import pipeline
 from cataloger.cli.app import main
 from cataloger.db import database, connections as session
 from cataloger.utils import failpoints

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from cataloger import pipeline
+from cataloger.engine import pipeline
+from cataloger.engine.pipeline import Parts, RunReport, run
 from cataloger.errors import DatabaseError, OutageError, SourceError
 from cataloger.fetch.prefetch import fetch
 from cataloger.hooks import Hooks
@@ -23,7 +24,6 @@ from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.model.calibration import Calibration
 from cataloger.options import Limits, RunOptions
-from cataloger.pipeline import Parts, RunReport, run
 from cataloger.records import Failure, Item, Planned, Prediction
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "images").glob("*.png"))[:8]

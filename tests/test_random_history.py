@@ -31,15 +31,14 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from cataloger import pipeline
 from cataloger.db.reflection import TableName
-from cataloger.engine import SourceSession
+from cataloger.engine import SourceSession, pipeline
+from cataloger.engine.job import Job
+from cataloger.engine.job_report import JobOptions
 from cataloger.errors import EditedError, UsageError
 from cataloger.history import prune, undo, undo_cells
 from cataloger.hooks import Hooks
 from cataloger.inference.classifier import Scores
-from cataloger.job import Job
-from cataloger.job_report import JobOptions
 from cataloger.ledger import presence, product_results
 from cataloger.model.calibration import Calibration
 from cataloger.options import RunOptions, TableOptions, WriteOptions

@@ -9,6 +9,7 @@ import pytest
 from by_url import open_database, parsed
 from sqlalchemy import text
 
+from cataloger.engine.tag import TagOptions, tag
 from cataloger.errors import UsageError
 from cataloger.history import recalibrate as recalibrates
 from cataloger.history import undo
@@ -16,7 +17,6 @@ from cataloger.history.recalibrate import recalibrate
 from cataloger.hooks import Hooks
 from cataloger.model.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
 from cataloger.model.calibration import Calibration
-from cataloger.tagging import TagOptions, tag
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 STRICT = Calibration(2.5, 0.9, {"Hat": 0.3, "Shirt": 0.5}, least_familiarity=-1.0)

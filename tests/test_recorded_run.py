@@ -9,13 +9,13 @@ import pytest
 from by_url import open_database, parsed
 
 from cataloger.engine import session
+from cataloger.engine.sync import SyncOptions, sync
+from cataloger.engine.tag import TagOptions, tag
 from cataloger.errors import SourceError
 from cataloger.history import move_source, prune, recalibrate, undo
 from cataloger.ledger import model_ref
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.options import TableOptions
-from cataloger.sync import SyncOptions, sync
-from cataloger.tagging import TagOptions, tag
 
 IMAGE = Path(__file__).parent.parent / "examples" / "images" / "sunglasses.png"
 REFUSING = (

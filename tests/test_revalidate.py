@@ -11,8 +11,8 @@ import by_url
 import pytest
 from by_url import parsed
 
+from cataloger.engine.sync import SyncOptions, sync
 from cataloger.options import RunOptions, TableOptions, WebOptions
-from cataloger.sync import SyncOptions, sync
 
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 

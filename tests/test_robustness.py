@@ -19,9 +19,9 @@ from by_url import parsed
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
+from cataloger.engine.tag import TagOptions, tag
 from cataloger.imaging import decode_pool
 from cataloger.options import Limits, RunOptions
-from cataloger.tagging import TagOptions, tag
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 TOLERANCE = 1e-5  # of a confidence, between two runs over the same bytes
@@ -345,7 +345,7 @@ def test_a_manifest_may_name_anything(photos, tmp_path, clean):
 MEASURE = """
 import json, resource, sys
 from cataloger.db.urls import DatabaseURL
-from cataloger.tagging import TagOptions, tag
+from cataloger.engine.tag import TagOptions, tag
 report = tag(TagOptions((sys.argv[1],), db=DatabaseURL.parse("sqlite:///" + sys.argv[2])))
 usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps([report.run.failures, usage.ru_maxrss // 1024, usage.ru_utime + usage.ru_stime]))
@@ -375,7 +375,7 @@ def test_a_bomb_is_refused_without_being_decoded(photos, tmp_path, clean):
 
 UNREADABLE = """
 from cataloger.db.urls import DatabaseURL
-from cataloger.tagging import TagOptions, tag
+from cataloger.engine.tag import TagOptions, tag
 print(tag(TagOptions(({photos!r},), db=DatabaseURL.parse("sqlite:///{db}"))).run.failures)
 """
 

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, event, select, text
 
 from cataloger.db import connections
 from cataloger.engine import session as sessions
+from cataloger.engine.sync import SyncOptions, sync
 from cataloger.history import prune as prunes
 from cataloger.history.prune import prune
 from cataloger.inference import backend as engine
@@ -20,7 +21,6 @@ from cataloger.schema import open as opening
 from cataloger.schema.models import Item
 from cataloger.sources import table as tables
 from cataloger.sources.table import TableSource
-from cataloger.sync import SyncOptions, sync
 
 # To see what is known of a chunk, to record a batch, to read a page of the product table. Servers are asked the time.
 TO_PLAN, TO_RECORD, TO_PAGE = 1, {"sqlite": 8, "postgresql": 10, "mysql": 10}, 1

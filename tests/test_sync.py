@@ -16,9 +16,9 @@ import pytest
 from by_url import open_database, open_source, parsed
 from sqlalchemy import text
 
+from cataloger.engine.sync import SyncOptions, sync
 from cataloger.errors import DatabaseError, SchemaError, SourceError, UsageError
 from cataloger.options import RunOptions, TableOptions
-from cataloger.sync import SyncOptions, sync
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 IMAGES = ("blue-fedora.png", "sunglasses.png", "summer-shorts.png", "winter-hat.png")

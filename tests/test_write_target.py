@@ -9,13 +9,13 @@ from by_url import current, downgrade, open_database, parsed, upgrade
 from sqlalchemy import select, text
 
 from cataloger.db.reflection import TableName
+from cataloger.engine.sync import SyncOptions, sync
 from cataloger.history.prune import prune
 from cataloger.history.undo import undo
 from cataloger.ledger import WriteTarget, record_write_target, write_targets
 from cataloger.ledger.run_queries import find_run
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.schema.models import Run, WriteTargetRow
-from cataloger.sync import SyncOptions, sync
 
 PHOTO = Path(__file__).parent.parent / "examples" / "images" / "sunglasses.png"
 SHOWN = {"table": "products", "schema": None, "ids": ["sku"]}

@@ -21,9 +21,9 @@ from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
     from cataloger.db.database import Database
-    from cataloger.job import JobHooks
-    from cataloger.job_report import JobReport
-    from cataloger.pipeline import RunReport
+    from cataloger.engine.job import JobHooks
+    from cataloger.engine.job_report import JobReport
+    from cataloger.engine.pipeline import RunReport
 
 
 def watched(

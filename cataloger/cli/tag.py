@@ -54,8 +54,8 @@ def tag(
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
     from cataloger.db.urls import DatabaseURL
-    from cataloger.tagging import TagOptions
-    from cataloger.tagging import tag as run_tagging
+    from cataloger.engine.tag import TagOptions
+    from cataloger.engine.tag import tag as run_tagging
 
     options = TagOptions(
         paths=tuple(paths),

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cataloger.db.database import Database
+from cataloger.engine.job_report import JobOptions, JobReport
+from cataloger.engine.pipeline import Parts, RunReport
+from cataloger.engine.pipeline import run as run_pipeline
+from cataloger.engine.revalidation import revalidate
 from cataloger.errors import SourceError, UsageError
 from cataloger.fetch.prefetch import Remote, fetch
 from cataloger.hooks import Hooks
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.inference.backend import Engine
 from cataloger.inference.classifier import Classifier
-from cataloger.job_report import JobOptions, JobReport
 from cataloger.ledger import (
     Ledger,
     ModelRef,
@@ -32,10 +35,7 @@ from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.runs import Run
 from cataloger.model.bundle import Bundle
-from cataloger.pipeline import Parts, RunReport
-from cataloger.pipeline import run as run_pipeline
 from cataloger.records import Failure, Image, Item, Planned
-from cataloger.revalidate import revalidate
 from cataloger.sinks.database import DatabaseSink
 from cataloger.sources.base import Source
 from cataloger.utils.cpu import available_cpus

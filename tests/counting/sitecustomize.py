@@ -95,7 +95,7 @@ def watch_databases():
 
 def write_often():
     """Write after so many results, never because time has passed, so that the number of writes is known."""
-    from cataloger import pipeline
+    from cataloger.engine import pipeline
 
     pipeline.WRITE_EVERY_RESULTS = int(os.environ["COUNTED_WRITE_EVERY"])
     pipeline.WRITE_EVERY_SECONDS = float("inf")

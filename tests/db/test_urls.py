@@ -6,10 +6,10 @@ from dataclasses import asdict
 import pytest
 
 from cataloger.db.urls import DatabaseURL
-from cataloger.job_report import JobOptions
+from cataloger.engine.job_report import JobOptions
+from cataloger.engine.sync import SyncOptions
+from cataloger.engine.tag import TagOptions
 from cataloger.options import TableOptions
-from cataloger.sync import SyncOptions
-from cataloger.tagging import TagOptions
 from cataloger.training.config import DataOptions
 
 SECRET = "postgresql://shop:s3cret@db:5433/catalog?sslpassword=s3cret"

@@ -6,11 +6,11 @@ import pytest
 from by_url import parsed
 
 from cataloger.db import connections as session
+from cataloger.engine.tag import TagOptions, tag
 from cataloger.errors import DatabaseError
 from cataloger.options import RunOptions
 from cataloger.schema import open as opening
 from cataloger.schema import open_database, open_for_planning
-from cataloger.tagging import TagOptions, tag
 
 
 @pytest.fixture

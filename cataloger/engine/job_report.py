@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db.urls import DatabaseURL
+from cataloger.engine.pipeline import RunReport
 from cataloger.options import Limits, RunOptions
-from cataloger.pipeline import RunReport
 from cataloger.writeback.writer import WriteCounts
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from cataloger.db.database import Database
 from cataloger.engine import JobContext, SourceSession
+from cataloger.engine.job_report import JobOptions, JobReport
+from cataloger.engine.pipeline import RunReport
 from cataloger.errors import CatalogerError
 from cataloger.hooks import Hooks
 from cataloger.inference.backend import choose_engine
-from cataloger.job_report import JobOptions, JobReport
 from cataloger.ledger.runs import Run, recorded_run
 from cataloger.model.bundle import read_bundle, resolve_bundle_path
-from cataloger.pipeline import RunReport
 from cataloger.sources.base import Source
 
 JobHooks = Hooks[[RunReport, int | None]]

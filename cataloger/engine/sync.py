@@ -11,12 +11,12 @@ from cataloger.db.database import Database
 from cataloger.db.reflection import TableName
 from cataloger.db.urls import DatabaseURL
 from cataloger.engine import SourceSession
+from cataloger.engine.job import Job, JobHooks
+from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.fetch.http import Downloader
 from cataloger.fetch.prefetch import Remote
 from cataloger.history.move_source import require_same_root
 from cataloger.hooks import Hooks
-from cataloger.job import Job, JobHooks
-from cataloger.job_report import JobOptions, JobReport
 from cataloger.ledger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.schema import open_database, open_for_planning, open_source
