@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from cataloger.cli.app import app
 from cataloger.errors import ImageError
 from cataloger.options import Limits
-from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
+from cataloger.report.stored_images import Pictures, thumbnail
 from cataloger.schema import key_hash
 from cataloger.schema.models import Item
 from cataloger.sources.file_keys import key_of, name_of

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.errors import UsageError
-from cataloger.report import LEAST, THUMBNAILS, ReportOptions, gather, places
-from cataloger.report_moves import MOVED
+from cataloger.report.changes import MOVED
+from cataloger.report.gather import LEAST, THUMBNAILS, ReportOptions, gather, places
 from cataloger.schema import key_hash
 from cataloger.schema.models import Current, Item, Result
 

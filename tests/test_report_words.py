@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import event, update
 
 from cataloger.ledger.effective_results import mark_presence
-from cataloger.report import ReportOptions, gather
-from cataloger.report_answers import FROM_VIEW, FoundAnswers, HeldAnswers, Said
-from cataloger.report_moves import NO_PRODUCT
+from cataloger.report.changes import NO_PRODUCT
+from cataloger.report.gather import ReportOptions, gather
+from cataloger.report.queries import FROM_VIEW, FoundAnswers, HeldAnswers, Said
 from cataloger.schema.models import Item
 
 

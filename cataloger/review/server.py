@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from cataloger.db.database import Database
 from cataloger.errors import CatalogerError, UsageError
-from cataloger.pictures import Pictures
+from cataloger.report.stored_images import Pictures
 from cataloger.review.app import Review, make_app
 from cataloger.review.filters import Filters
 from cataloger.review.images import Images

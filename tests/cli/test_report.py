@@ -17,12 +17,14 @@ import pytest
 from by_url import open_database
 from typer.testing import CliRunner
 
-from cataloger import pictures, report_pictures
 from cataloger.cli.app import app
 from cataloger.errors import UsageError
-from cataloger.report import ReportOptions, gather
-from cataloger.report_page import link, percent, shortened
-from cataloger.report_pictures import open_maps
+from cataloger.model.bundle import default_bundle_path
+from cataloger.report import images as report_pictures
+from cataloger.report import stored_images
+from cataloger.report.gather import ReportOptions, gather
+from cataloger.report.html import link, percent, shortened
+from cataloger.report.images import open_maps
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 HOSTILE = (
@@ -225,7 +227,7 @@ def test_maps_are_drawn_beside_the_least_confident_and_left_out_if_wanted(exampl
 
 def test_a_model_that_is_gone_costs_the_maps_alone_and_can_be_named(tmp_path):
     model, db = tmp_path / "model", "sqlite:///a.db"
-    shutil.copytree(Path(report_pictures.__file__).parent / "default_model", model)
+    shutil.copytree(default_bundle_path(), model)
     cataloger("tag", EXAMPLES / "sombrero.png", "--model", model, "--db", db, "-q")
     model.rename(tmp_path / "moved")
     cataloger("report", "--db", db)
@@ -247,7 +249,7 @@ def test_a_model_that_did_not_give_the_answers_is_refused(examples):
 
 def test_servers_that_are_down_are_asked_a_few_times_and_not_for_every_image(tmp_path, monkeypatch):
     monkeypatch.setattr(report_pictures, "OUTAGE", 3)
-    monkeypatch.setattr(pictures, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(stored_images, "CONNECT_TIMEOUT", 0.5)
     web, db = rig.web.Shop(), f"sqlite:///{tmp_path}/a.db"
     by_url.upgrade(db)
     data = (EXAMPLES / "sombrero.png").read_bytes()

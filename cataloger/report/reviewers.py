@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, case, func, select
 
-from cataloger.report_answers import Answers, Said
+from cataloger.report.queries import Answers, Said
 from cataloger.schema.current_results import IS_UNCHANGED, with_seen, with_words
 from cataloger.schema.models import Corrected, Correction, Result
 

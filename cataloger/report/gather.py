@@ -1,7 +1,7 @@
 """What a report tells: one run, the answers that hold now or that the run found, samples of them, what moved.
 
-Everything here is plain data, gathered by few queries; `cataloger.report_pictures` adds the pictures and
-`cataloger.report_page` makes the page.
+Everything here is plain data, gathered by few queries; `cataloger.report.images` adds the pictures and
+`cataloger.report.html` makes the page.
 """
 
 from collections import Counter
@@ -14,10 +14,10 @@ from sqlalchemy import func, select
 from cataloger.db.database import Database
 from cataloger.errors import UsageError
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
-from cataloger.report_answers import BINS, Answers, FoundAnswers, HeldAnswers, Origin, Shown
-from cataloger.report_moves import Moves, Progress, moves_since
-from cataloger.report_products import Disagreement, disagreements
-from cataloger.report_words import Author, authors
+from cataloger.report.changes import Moves, Progress, moves_since
+from cataloger.report.disagreements import Disagreement, disagreements
+from cataloger.report.queries import BINS, Answers, FoundAnswers, HeldAnswers, Origin, Shown
+from cataloger.report.reviewers import Author, authors
 from cataloger.schema.models import Model, Run, RunSource
 from cataloger.schema.models import Source as SourceRow
 

@@ -17,7 +17,7 @@ from cataloger.db.types import AnyRow
 from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, combine
 from cataloger.ledger import known_model
 from cataloger.ledger.product_results import ANSWER, answer_of
-from cataloger.report_answers import Answers, HeldAnswers, Origin, Said
+from cataloger.report.queries import Answers, HeldAnswers, Origin, Said
 from cataloger.schema.current_results import with_words
 from cataloger.schema.models import CorrectedProduct, Correction, Current, Item, ProductCurrent, ProductResult, Result
 

@@ -14,9 +14,9 @@ from cataloger.inference.onnx import OnnxClassifier
 from cataloger.ledger import bundle_of, known_model
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.pictures import Pictures
 from cataloger.records import Failure, Fetched, Image, Item
-from cataloger.report import Report
+from cataloger.report.gather import Report
+from cataloger.report.stored_images import Pictures
 from cataloger.utils.cpu import available_cpus
 
 SIDE = 160  # pixels

@@ -10,10 +10,10 @@ from urllib.parse import quote
 from cataloger.contracts import DECISIONS
 from cataloger.db.database import Database
 from cataloger.errors import OutputError
-from cataloger.pictures import Pictures
-from cataloger.report import Report
-from cataloger.report_answers import BINS
-from cataloger.report_pictures import Picture, Progress, open_maps, pictures_of
+from cataloger.report.gather import Report
+from cataloger.report.images import Picture, Progress, open_maps, pictures_of
+from cataloger.report.queries import BINS
+from cataloger.report.stored_images import Pictures
 from cataloger.sources.file_keys import name_of
 from cataloger.utils.templates import Filters, template_environment
 from cataloger.utils.text import printable

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, exists, func, select
 from cataloger.db.database import Database
 from cataloger.history.diff import Answer, Difference, Summary, compare
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
-from cataloger.report_answers import Answers, HeldAnswers, Said
-from cataloger.report_words import words_on
+from cataloger.report.queries import Answers, HeldAnswers, Said
+from cataloger.report.reviewers import words_on
 from cataloger.schema.models import Correction, Item, Run, RunSource
 
 MOVED = 12
