@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from cataloger.bench import lay_out
+from cataloger.bench.bench import lay_out
 from cataloger.db.urls import DatabaseURL
 from cataloger.engine.pipeline import RunReport
 from cataloger.engine.tag import TagOptions, tag

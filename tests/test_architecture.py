@@ -14,6 +14,7 @@ PACKAGES["cataloger.migrations"] = ROOT / "migrations"
 
 # Lower numbers lie deeper; a module imports from its own floor or below, never from above.
 FLOORS = (
+    ("cataloger.bench", 0),
     ("cataloger.report", 3),
     ("cataloger.history", 3),
     ("cataloger.drift", 3),
@@ -91,9 +92,9 @@ FLOORS = (
     ("cataloger.history.move_source", 5),
     ("cataloger.history.recalibrate", 5),
     ("cataloger.engine.tag", 5),
-    ("cataloger.bare_worker", 0),
-    ("cataloger.profiling", 5),
-    ("cataloger.bench", 5),
+    ("cataloger.bench.baseline_worker", 0),
+    ("cataloger.bench.profile", 5),
+    ("cataloger.bench.bench", 5),
     ("cataloger.inference.activation_maps", 3),
     ("cataloger.report.stored_images", 4),
     ("cataloger.report.queries", 3),

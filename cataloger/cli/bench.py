@@ -11,7 +11,7 @@ from cataloger.cli import options as flags
 from cataloger.cli import render
 
 if TYPE_CHECKING:
-    from cataloger.bench import BenchReport
+    from cataloger.bench.bench import BenchReport
 
 EXAMPLES = """\b
 Examples:
@@ -41,8 +41,8 @@ def bench(
     The floor is bare decoding plus the bare model, on all processors; `cataloger tag` into a temporary database takes
     turns with it. Your images and databases are left alone.
     """
-    from cataloger.bench import BenchOptions
-    from cataloger.bench import bench as measure
+    from cataloger.bench.bench import BenchOptions
+    from cataloger.bench.bench import bench as measure
 
     options = BenchOptions(folder, images, rounds, model, precision, batch_size, workers)
     with render.progress_bar(enabled=not no_progress) as bar:

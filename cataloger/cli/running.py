@@ -52,7 +52,7 @@ def watched(
 
 
 def _write_profile(report: "JobReport", path: Path) -> None:
-    from cataloger.profiling import profile
+    from cataloger.bench.profile import profile
 
     try:
         path.write_text(render.as_json(profile(report)), encoding="utf-8")

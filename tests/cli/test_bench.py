@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cataloger.bench import lay_out
+from cataloger.bench.bench import lay_out
 from cataloger.cli.app import app
 from cataloger.errors import SourceError
 from cataloger.utils.cpu import available_cpus

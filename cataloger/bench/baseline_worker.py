@@ -1,8 +1,9 @@
 """The least that classifying photos can cost: Pillow and onnxruntime in one thread, and nothing of ours.
 
-Started by `cataloger.bench`, as many at once as there are processors: `python -m cataloger.bare_worker MODEL SIZE
-BATCH`, names of files on stdin. It prints "ready", waits for a line "go", and prints what it did, as JSON. What it
-does must stay what a person would write without cataloger; it is what cataloger is measured against.
+Started by `cataloger.bench.bench`, as many at once as there are processors: `python -m
+cataloger.bench.baseline_worker MODEL SIZE BATCH`, names of files on stdin. It prints "ready", waits for a line "go",
+and prints what it did, as JSON. What it does must stay what a person would write without cataloger; it is what
+cataloger is measured against.
 """
 
 import io

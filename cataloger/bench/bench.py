@@ -1,6 +1,6 @@
 """How fast this machine can tag one's own images, how fast it does, and where the difference goes.
 
-The floor is what bare decoding and the bare model cost (`cataloger.bare_worker`), measured with as many
+The floor is what bare decoding and the bare model cost (`cataloger.bench.baseline_worker`), measured with as many
 single-threaded workers at once as there are processors. Floor and the real command, `cataloger tag` into a database
 of its own, take turns over the same images, so that both see the same machine.
 """
@@ -193,7 +193,7 @@ class Floor:
 def run_floor(names: Sequence[str], bundle: Bundle, batch_size: int) -> Floor:
     """Share the images among as many bare workers as there are processors, which begin together."""
     count = min(available_cpus(), len(names))
-    command = [sys.executable, "-P", "-m", "cataloger.bare_worker"]
+    command = [sys.executable, "-P", "-m", "cataloger.bench.baseline_worker"]
     command += [str(bundle.model_path), str(bundle.preprocess.size), str(batch_size)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = [subprocess.Popen(command, **pipes) for _ in range(count)]  # type: ignore[call-overload]
