@@ -17,12 +17,12 @@ from cataloger.contracts import DECISIONS
 from cataloger.db.database import Database
 from cataloger.db.types import storable
 from cataloger.errors import CatalogerError, DatabaseError, ImageError, UsageError
+from cataloger.review import corrections
 from cataloger.review import filters as filtering
-from cataloger.review import words
 from cataloger.review.filters import Filters
-from cataloger.review.images import SIZES, Images, static_files
+from cataloger.review.image_cache import SIZES, Images, static_files
+from cataloger.review.item_rows import LARGEST_ID, sources
 from cataloger.review.queue import Queue
-from cataloger.review.rows import LARGEST_ID, sources
 from cataloger.review.security import Access, Guard, is_loopback
 from cataloger.utils.templates import template_environment
 from cataloger.utils.text import printable
@@ -42,7 +42,7 @@ class Review:
     queue: Queue
     images: Images
     access: Access
-    labels: words.Labels
+    labels: corrections.Labels
     author: str
 
 
@@ -177,8 +177,10 @@ def _labels(request: Request) -> Response:
 
 async def _words(request: Request) -> Response:
     review, author = _of(request), _author(request)
-    parsed = words.parse(await _body(request))
-    return _json({"outcomes": await run_in_threadpool(words.save, review.database, review.labels, parsed, author)})
+    parsed = corrections.parse(await _body(request))
+    return _json(
+        {"outcomes": await run_in_threadpool(corrections.save, review.database, review.labels, parsed, author)}
+    )
 
 
 async def _name(request: Request) -> Response:

@@ -13,8 +13,8 @@ from cataloger.db.database import Database
 from cataloger.db.paging import slices
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.review.filters import Filters
-from cataloger.review.rows import LARGEST_ID, read_rows
-from cataloger.review.snapshot import Snapshot
+from cataloger.review.item_index import Snapshot
+from cataloger.review.item_rows import LARGEST_ID, read_rows
 from cataloger.schema.models import Correction, Result, Run, Source
 
 IMAGES_PER_PAGE = 60

@@ -14,12 +14,12 @@ from cataloger.db.database import Database
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.report.stored_images import Pictures
 from cataloger.review.app import Review, make_app
+from cataloger.review.corrections import Labels
 from cataloger.review.filters import Filters
-from cataloger.review.images import Images
+from cataloger.review.image_cache import Images
+from cataloger.review.item_rows import sources
 from cataloger.review.queue import Queue
-from cataloger.review.rows import sources
 from cataloger.review.security import ANY_ADDRESS, Access
-from cataloger.review.words import Labels
 
 PATIENCE = 5.0
 """Seconds that a reviewer waits for a database that is away before being told; the page tries again by itself."""

@@ -10,8 +10,8 @@ from sqlalchemy import insert
 from cataloger.corrections.store import Word, correct
 from cataloger.errors import UsageError
 from cataloger.review.filters import ORDERS, Filters
+from cataloger.review.item_rows import find_shown, results_of
 from cataloger.review.queue import Queue
-from cataloger.review.rows import find_shown, results_of
 from cataloger.schema import key_hash
 from cataloger.schema.models import Corrected, Correction
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters
-from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
+from cataloger.review.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
 from cataloger.schema import key_hash
 from cataloger.schema.models import Correction, Item, Result
 

@@ -19,7 +19,7 @@ from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.records import Failure, Fetched
 from cataloger.report.stored_images import Pictures, thumbnail
-from cataloger.review.rows import find_shown
+from cataloger.review.item_rows import find_shown
 from cataloger.schema.models import Model
 from cataloger.utils.cpu import available_cpus
 

@@ -8,7 +8,7 @@ from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS
 from cataloger.corrections.store import Outcome, Word, correct, labels_in_use
 from cataloger.db.database import Database
 from cataloger.errors import UsageError
-from cataloger.review.rows import LARGEST_ID, results_of, source_of
+from cataloger.review.item_rows import LARGEST_ID, results_of, source_of
 
 MOST_WORDS = 500
 
