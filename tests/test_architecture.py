@@ -216,8 +216,7 @@ def test_training_uses_no_sink_and_nothing_above_the_pipeline():
 def test_only_the_command_line_reaches_training_and_only_when_asked():
     users = {n for n in MODULES if any(t.startswith("cataloger.training") for t in internal(n))}
     outside = {name for name in users if not name.startswith("cataloger.training")}
-    commands = ("train", "evaluate", "models", "measures", "reviewed", "labelled", "dataset", "calibrate")
-    assert outside <= {f"cataloger.cli.{name}" for name in commands}
+    assert all(name.startswith("cataloger.cli.") for name in outside)
     for name in outside:
         assert not [t for t in internal(name, lazy=False) if t.startswith("cataloger.training")]
 

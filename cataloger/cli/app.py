@@ -96,12 +96,12 @@ def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
 
 def register_commands() -> None:
     """Attach every command group to the app."""
-    from cataloger.cli import (
+    from cataloger.cli import data_flags
+    from cataloger.cli.commands import (
         bench,
         calibrate,
         check,
         corrections,
-        dataset,
         db,
         doctor,
         evaluate,
@@ -120,7 +120,7 @@ def register_commands() -> None:
     app.command("tag", epilog=tag.EXAMPLES)(tag.tag)
     app.command("sync", epilog=sync.EXAMPLES)(sync.sync)
     app.command("check", epilog=check.EXAMPLES)(check.check)
-    app.command("inspect", epilog=dataset.EXAMPLES)(dataset.inspect)
+    app.command("inspect", epilog=data_flags.EXAMPLES)(data_flags.inspect)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train)
     app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
     app.command("explain", epilog=explain.EXAMPLES)(explain.explain)

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
+from cataloger.cli import flags, render
 from cataloger.errors import UsageError
 
 if TYPE_CHECKING:

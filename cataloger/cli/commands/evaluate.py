@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.cli import dataset, render
-from cataloger.cli import options as flags
-from cataloger.cli.labelled import counter, read_labelled
-from cataloger.cli.measures import print_evaluation
-from cataloger.cli.running import open_results
+from cataloger.cli import data_flags, flags, render
+from cataloger.cli.labelled_data import counter, read_labelled
+from cataloger.cli.print_evaluation import print_evaluation
+from cataloger.cli.run_command import open_results
 from cataloger.errors import UsageError
 from cataloger.model.bundle import read_bundle, resolve_bundle_path
 from cataloger.options import DEFAULT_DB
@@ -37,7 +36,7 @@ def evaluate(
         Path | None,
         typer.Argument(metavar="LABELS", help="Labelled images: a manifest, class folders or DeepFashion's lists."),
     ] = None,
-    images: dataset.ImagesOption = None,
+    images: data_flags.ImagesOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -67,7 +66,7 @@ def evaluate(
     ] = None,
     schema: flags.SchemaOption = None,
     split: flags.SplitOption = None,
-    report_by: dataset.ReportByOption = None,
+    report_by: data_flags.ReportByOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +121,7 @@ def evaluate(
 
 
 def _print_reviewed(url: str, schema: str | None, source: str | None, *, json_output: bool) -> None:
-    from cataloger.cli.reviewed import print_reviewed
+    from cataloger.cli.print_reviewed import print_reviewed
     from cataloger.training.reviewed import read_reviewed
 
     with open_results(url, schema) as database:

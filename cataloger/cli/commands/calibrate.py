@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.cli import dataset, render
-from cataloger.cli import options as flags
-from cataloger.cli.labelled import counter, read_labelled
+from cataloger.cli import data_flags, flags, render
+from cataloger.cli.labelled_data import counter, read_labelled
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import read_bundle, resolve_bundle_path
 
@@ -32,7 +31,7 @@ def calibrate(
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of --model."),
     ],
-    images: dataset.ImagesOption = None,
+    images: data_flags.ImagesOption = None,
     model: Annotated[
         str, typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|default", help="Model bundle.")
     ] = "default",

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
+from cataloger.cli import flags, render
 from cataloger.cli.groups import make_group
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.cli import dataset, render
-from cataloger.cli import options as flags
+from cataloger.cli import data_flags, flags, render
 from cataloger.cli.extras import require_train_extra
 from cataloger.model.bundle import default_bundle_path, resolve_bundle_path
 
@@ -25,16 +24,16 @@ Examples:
 Run the same command again to go on after an interruption.
 
 \b
-{dataset.SOURCES}
+{data_flags.SOURCES}
 """
 
 
 def train(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle.")],
-    data: dataset.DataArgument = None,
-    images: dataset.ImagesOption = None,
-    db: dataset.DatabaseOption = None,
-    query: dataset.QueryOption = None,
+    data: data_flags.DataArgument = None,
+    images: data_flags.ImagesOption = None,
+    db: data_flags.DatabaseOption = None,
+    query: data_flags.QueryOption = None,
     from_corrections: Annotated[
         bool,
         typer.Option(
@@ -43,12 +42,12 @@ def train(
         ),
     ] = False,
     schema: flags.SchemaOption = None,
-    image_column: dataset.ImageColumnOption = None,
-    label_column: dataset.LabelColumnOption = None,
-    split_column: dataset.SplitColumnOption = None,
-    product_column: dataset.ProductColumnOption = None,
-    report_by: dataset.ReportByOption = None,
-    shares: dataset.SharesOption = "80,10,10",
+    image_column: data_flags.ImageColumnOption = None,
+    label_column: data_flags.LabelColumnOption = None,
+    split_column: data_flags.SplitColumnOption = None,
+    product_column: data_flags.ProductColumnOption = None,
+    report_by: data_flags.ReportByOption = None,
+    shares: data_flags.SharesOption = "80,10,10",
     start: Annotated[
         str,
         typer.Option(
@@ -152,7 +151,7 @@ def train(
             split_column=split_column,
             product_column=product_column,
             report_by=tuple(report_by or ()),
-            shares=dataset.parse_shares(shares),
+            shares=data_flags.parse_shares(shares),
             seed=seed,
             corrections=from_corrections,
             schema=schema,

@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cataloger.cli import dataset, render
-from cataloger.cli import options as flags
+from cataloger.cli import data_flags, flags, render
 from cataloger.cli.extras import require_train_extra
 from cataloger.cli.groups import make_group
-from cataloger.cli.labelled import counter, read_labelled
-from cataloger.cli.measures import print_model_diff
+from cataloger.cli.labelled_data import counter, read_labelled
+from cataloger.cli.print_evaluation import print_model_diff
 from cataloger.model.bundle import MANIFEST, Bundle, default_bundle_path, read_bundle, resolve_bundle_path
 
 app = make_group("Model bundles: list, show, verify, diff, quantize.")
@@ -100,7 +99,7 @@ def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="Bundle: a directory, or 'default'.")],
     after: Annotated[str, typer.Argument(metavar="B", help="The bundle to compare with it.")],
     labels: flags.LabelsArgument,
-    images: dataset.ImagesOption = None,
+    images: data_flags.ImagesOption = None,
     split: flags.SplitOption = None,
     examples: Annotated[int, typer.Option("--examples", min=0, help="Images to name, of each kind.")] = 20,
     json_output: flags.JsonOption = False,
@@ -128,8 +127,8 @@ def quantize(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of MODEL.")
     ],
-    images: dataset.ImagesOption = None,
-    report_by: dataset.ReportByOption = None,
+    images: data_flags.ImagesOption = None,
+    report_by: data_flags.ReportByOption = None,
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:

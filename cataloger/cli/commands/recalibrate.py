@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
-from cataloger.cli.running import decisions_line, open_results, stop_on_interrupt
+from cataloger.cli import flags, render
+from cataloger.cli.run_command import decisions_line, open_results, stop_on_interrupt
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
+from cataloger.cli import flags, render
 from cataloger.cli.groups import make_group
-from cataloger.cli.running import open_results, stop_on_interrupt
+from cataloger.cli.run_command import open_results, stop_on_interrupt
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:

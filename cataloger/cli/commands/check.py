@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
-from cataloger.cli.running import open_results
+from cataloger.cli import flags, render
+from cataloger.cli.run_command import open_results
 from cataloger.errors import QualityGateError
 from cataloger.options import DEFAULT_DB, DriftLimits
 from cataloger.utils.text import printable

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
-from cataloger.cli.running import watched
+from cataloger.cli import flags, render
+from cataloger.cli.run_command import watched
 from cataloger.options import RunOptions, TableOptions, WebOptions, WriteOptions
 
 WEB = WebOptions()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli.running import open_results
+from cataloger.cli import flags
+from cataloger.cli.run_command import open_results
 from cataloger.errors import MissingExtraError
 from cataloger.options import DEFAULT_DB
 from cataloger.utils.process_identity import login_name

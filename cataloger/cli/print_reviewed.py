@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from cataloger.cli import render
-from cataloger.cli.measures import share
+from cataloger.cli.print_evaluation import share
 
 if TYPE_CHECKING:
     from cataloger.training.reviewed import Reviewed, Tally

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
+from cataloger.cli import flags, render
 from cataloger.cli.groups import make_group
-from cataloger.cli.running import open_results
+from cataloger.cli.run_command import open_results
 from cataloger.options import DEFAULT_DB
 
 app = make_group("Sources: list, move.")

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import typer
 
 import cataloger
-from cataloger.cli import options as flags
-from cataloger.cli import render
+from cataloger.cli import flags, render
 
 RUNTIME = ("onnxruntime", "numpy", "pillow", "sqlalchemy", "alembic", "httpx")
 EXTRAS = {

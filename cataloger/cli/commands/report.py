@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
-from cataloger.cli.running import open_results
+from cataloger.cli import flags, render
+from cataloger.cli.run_command import open_results
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
 

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
+from cataloger.cli import flags, render
 from cataloger.cli.groups import make_group
-from cataloger.cli.running import open_results
+from cataloger.cli.run_command import open_results
 from cataloger.contracts import Decision
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from cataloger.cli import options as flags
-from cataloger.cli import render
+from cataloger.cli import flags, render
 
 if TYPE_CHECKING:
     from cataloger.bench.bench import BenchReport
