@@ -32,12 +32,12 @@ from cataloger.training import export
 from cataloger.training.augmentation import Augmentation
 from cataloger.training.cache import cached
 from cataloger.training.config import DataOptions
-from cataloger.training.dataset import read_dataset
+from cataloger.training.data.examples import Example, accepted_matrix
+from cataloger.training.data.read import read_dataset
 from cataloger.training.distributed import Place
 from cataloger.training.engine import Trained, Trainer
 from cataloger.training.findings import reports_by_group
 from cataloger.training.inputs import LabelledFeatures, to_network
-from cataloger.training.labels import Example, accepted_matrix
 from cataloger.training.makers import FeatureMaker
 from cataloger.training.predictions import Predictions
 from cataloger.training.recipes import RECIPES, Recipe

@@ -19,9 +19,9 @@ from cataloger.model.bundle import CARD, Bundle, check_files, new_bundle, seal
 from cataloger.model.calibration import Calibration
 from cataloger.records import Floats
 from cataloger.training.card import with_section
+from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.evaluate import Scored, predictions_of, score
 from cataloger.training.intervals import Share, wilson
-from cataloger.training.labels import Example, accepted_matrix
 from cataloger.training.thresholds import fit_thresholds
 
 ABSTAINED = 0.01

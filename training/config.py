@@ -46,12 +46,12 @@ class TrainOptions:
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """Where labelled images come from, and how they are split; see `cataloger.training.dataset`.
+    """Where labelled images come from, and how they are split; see `cataloger.training.data.read`.
 
     data: root of class folders, manifest, or folder of DeepFashion's category benchmark. images: folder that relative
     paths start at. db, query: database and one SELECT, in place of `data`. *_column: names in a manifest or
-    query; None takes the first that is there of the usual names (`cataloger.training.rows`), "" none. report_by:
-    columns whose values are kept with each image. shares: of train, val and test, where splits are
+    query; None takes the first that is there of the usual names (`cataloger.training.data.columns`), "" none.
+    report_by: columns whose values are kept with each image. shares: of train, val and test, where splits are
     made. seed: of these splits. corrections: take the words of people in the database `db`
     (and `schema`), with `data` mixed in if it is given.
     """

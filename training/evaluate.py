@@ -12,9 +12,9 @@ from cataloger.inference.classifier import Scores
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import Bundle
 from cataloger.records import Failure, Floats, Image
+from cataloger.training.data.examples import Example, accepted_matrix
+from cataloger.training.data.pixels import decode_examples
 from cataloger.training.findings import plain, reports_by_group
-from cataloger.training.images import decode_examples
-from cataloger.training.labels import Example, accepted_matrix
 from cataloger.training.metrics import Report, Share
 from cataloger.training.predictions import Predictions
 from cataloger.utils.cpu import available_cpus

@@ -20,8 +20,8 @@ from cataloger.training.confidence import (
     coverage_curve,
     reliability,
 )
+from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.intervals import UNKNOWN, Ints, Share, wilson
-from cataloger.training.labels import Example, accepted_matrix
 from cataloger.training.metrics import Report, Single, measure_predictions
 from cataloger.training.predictions import Predictions
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cataloger.training.data.examples import Example
 from cataloger.training.inventory import Inventory
-from cataloger.training.labels import Example
 from cataloger.training.near_duplicates import Indices, groups_of, near_pairs
 
 

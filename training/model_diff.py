@@ -14,10 +14,10 @@ import numpy as np
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import Bundle
 from cataloger.training.confidence import Bools, expected_calibration_error
+from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.evaluate import score_together
 from cataloger.training.findings import plain
 from cataloger.training.intervals import Share, wilson
-from cataloger.training.labels import Example, accepted_matrix
 from cataloger.training.metrics import Single, macro_f1
 from cataloger.training.paired import difference_of_ece, difference_of_f1, difference_of_hits, mcnemar
 from cataloger.training.predictions import Predictions

@@ -25,10 +25,10 @@ from cataloger.model.bundle import CARD, GOLDEN, INPUT, MODEL_INT8, Bundle, chec
 from cataloger.records import Failure, Floats, Pixels
 from cataloger.training import evaluate
 from cataloger.training.card import with_section
+from cataloger.training.data.examples import Example, LabelledImages
+from cataloger.training.data.pixels import decode_examples
 from cataloger.training.evaluate import Scored
 from cataloger.training.export import store_as_half
-from cataloger.training.images import decode_examples
-from cataloger.training.labels import Example, LabelledImages
 
 LEAST_AGREEMENT = 0.98
 LARGEST_LOSS = 0.005

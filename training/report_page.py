@@ -58,8 +58,8 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 
 def render_page(evaluation: Evaluation) -> str:
     """Return the page as HTML: styles, charts and pictures are inside, and nothing is loaded from anywhere."""
+    from cataloger.training.data.thumbnails import thumbnails
     from cataloger.training.report_charts import MATRIX_CLASSES, svg
-    from cataloger.training.thumbnails import thumbnails
 
     findings = evaluation.findings
     shown = findings.mistakes[:THUMBNAILS]

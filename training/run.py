@@ -31,15 +31,15 @@ from cataloger.training.calibrate import (
 from cataloger.training.card import write_card
 from cataloger.training.config import TrainOptions
 from cataloger.training.curves import Curves
+from cataloger.training.data.examples import Example, LabelledImages, accepted_matrix
+from cataloger.training.data.pixels import decode_examples
 from cataloger.training.distributed import Place, joined
 from cataloger.training.engine import Trainer, pooled_features
 from cataloger.training.evaluate import Scored
 from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
 from cataloger.training.findings import assess
-from cataloger.training.images import decode_examples
 from cataloger.training.inputs import Inputs, LabelledFeatures, LabelledPixels
 from cataloger.training.interchange import write_interchange
-from cataloger.training.labels import Example, LabelledImages, accepted_matrix
 from cataloger.training.makers import FeatureMaker, PixelMaker
 from cataloger.training.metrics import Report
 from cataloger.training.preparation import Watcher, prepare

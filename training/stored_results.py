@@ -21,7 +21,7 @@ from cataloger.schema.current_results import held
 from cataloger.schema.models import Item, Model, Result, Source
 from cataloger.schema.views import ANSWER
 from cataloger.sources.file_keys import key_of
-from cataloger.training.labels import Example
+from cataloger.training.data.examples import Example
 from cataloger.training.predictions import NOT_RANKED, Predictions
 from cataloger.utils.urls import without_query
 

@@ -9,15 +9,15 @@ from cataloger.cli import render
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cataloger.training.labels import LabelledImages
+    from cataloger.training.data.examples import LabelledImages
 
 SHOWN = 5
 
 
 def read_labelled(labels: Path, images: Path | None, report_by: Sequence[str] = ()) -> "LabelledImages":
-    """Read labelled images of any source; see `cataloger.training.dataset`."""
+    """Read labelled images of any source; see `cataloger.training.data.read`."""
     from cataloger.training.config import DataOptions
-    from cataloger.training.dataset import read_dataset
+    from cataloger.training.data.read import read_dataset
 
     data = read_dataset(DataOptions(data=labels, images=images, report_by=tuple(report_by)))
     for problem in data.problems[:SHOWN]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cataloger.training.labels import Example
+from cataloger.training.data.examples import Example
 from cataloger.training.predictions import Predictions
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from cataloger.errors import TrainingError, UsageError
 from cataloger.options import PreprocessSpec
-from cataloger.training.class_folders import read_class_folders
 from cataloger.training.config import DataOptions
-from cataloger.training.dataset import read_dataset
+from cataloger.training.data.class_folders import read_class_folders
+from cataloger.training.data.read import read_dataset
 from cataloger.training.preparation import prepare
 from cataloger.training.run import Silent
 

@@ -12,7 +12,7 @@ from cataloger.ledger import register_source
 from cataloger.schema.models import Item
 from cataloger.sources.file_keys import key_of
 from cataloger.training.config import DataOptions
-from cataloger.training.dataset import read_dataset
+from cataloger.training.data.read import read_dataset
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from cataloger.cli.app import app
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import read_bundle
 from cataloger.training.config import DataOptions
-from cataloger.training.dataset import read_dataset
+from cataloger.training.data.read import read_dataset
 
 CATEGORIES = [("Anorak", 1), ("Blazer", 1), ("Blouse", 1), ("Cape", 1), ("Dress", 3)]
 IMAGES = [

@@ -13,8 +13,8 @@ pytest.importorskip("matplotlib", reason="the extra 'train' is not installed")
 pytest.importorskip("jinja2", reason="the extra 'train' is not installed")
 
 from cataloger.training.assessment import Evaluation, Subject
+from cataloger.training.data.examples import Example
 from cataloger.training.findings import assess
-from cataloger.training.labels import Example
 from cataloger.training.report_charts import CHARTS
 from cataloger.training.report_page import of_100, render_page, write_report
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cataloger.errors import TrainingError
-from cataloger.training.labels import Example, accepted_matrix
+from cataloger.training.data.examples import Example, accepted_matrix
 
 
 def test_the_matrix_accepts_each_of_several_labels(tmp_path):

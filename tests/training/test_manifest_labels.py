@@ -6,7 +6,7 @@ import pytest
 
 from cataloger.errors import TrainingError, UsageError
 from cataloger.training.config import DataOptions
-from cataloger.training.dataset import read_dataset
+from cataloger.training.data.read import read_dataset
 
 ROWS = "image,label,split,sku\na.jpg,Hat,train,1\nb.jpg,Top,val,2\n"
 

@@ -10,7 +10,7 @@ import pytest
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import default_bundle_path, read_bundle, seal
 from cataloger.training.config import DataOptions
-from cataloger.training.dataset import read_dataset
+from cataloger.training.data.read import read_dataset
 from cataloger.training.evaluate import score_together
 from cataloger.training.model_diff import Compared, compare_bundles, compare_predictions
 

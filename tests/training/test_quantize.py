@@ -19,7 +19,7 @@ from cataloger.inference.onnx import OnnxClassifier, replay_golden
 from cataloger.model.bundle import CARD, GOLDEN, MODEL, MODEL_INT8, default_bundle_path, read_bundle
 from cataloger.training import quantize as module
 from cataloger.training.config import DataOptions
-from cataloger.training.dataset import read_dataset
+from cataloger.training.data.read import read_dataset
 from cataloger.training.quantize import Gate, quantize
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from by_url import open_database, open_results
 
 from cataloger.errors import DatabaseError, TrainingError, UsageError
 from cataloger.training.assessment import EvaluateOptions, evaluate_results
-from cataloger.training.labels import Example, LabelledImages
+from cataloger.training.data.examples import Example, LabelledImages
 from cataloger.training.stored_results import read_results
 
 

@@ -15,7 +15,7 @@ from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
     from cataloger.training.assessment import EvaluateOptions, Evaluation
-    from cataloger.training.labels import LabelledImages
+    from cataloger.training.data.examples import LabelledImages
 
 EXAMPLES = """\b
 Examples:

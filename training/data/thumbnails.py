@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from cataloger.imaging.thumbnails import as_jpeg, data_uri
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure
-from cataloger.training.images import decode_examples
-from cataloger.training.labels import Example
+from cataloger.training.data.examples import Example
+from cataloger.training.data.pixels import decode_examples
 
 SIDE = 192  # pixels
 

@@ -7,7 +7,7 @@ from cataloger.fetch.prefetch import fetch
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Image, Item
-from cataloger.training.labels import Example
+from cataloger.training.data.examples import Example
 from cataloger.utils.cpu import available_cpus
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from cataloger.errors import TrainingError
 from cataloger.sources.file_keys import key_of
 from cataloger.sources.folder import EXTENSIONS
-from cataloger.training.labels import Example, Problem
-from cataloger.training.rows import SPLIT_NAMES, normal_label
+from cataloger.training.data.columns import SPLIT_NAMES, normal_label
+from cataloger.training.data.examples import Example, Problem
 
 
 def read_class_folders(root: Path) -> tuple[list[Example], list[Problem]]:

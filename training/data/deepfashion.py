@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cataloger.errors import TrainingError
 from cataloger.training.config import DataOptions
-from cataloger.training.labels import Example, Problem
-from cataloger.training.rows import file_below, normal_label, split_of
+from cataloger.training.data.columns import file_below, normal_label, split_of
+from cataloger.training.data.examples import Example, Problem
 
 CATEGORIES = "list_category_cloth.txt"
 IMAGES = "list_category_img.txt"
