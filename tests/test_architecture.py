@@ -115,20 +115,20 @@ TORCH_MODULES = {
     "cataloger.inference.backend",  # only to ask it for a GPU
     "cataloger.inference.torch",
     "cataloger.training.engine",
-    "cataloger.training.augmentation",
+    "cataloger.training.inputs.augmentation",
     "cataloger.training.average",
     "cataloger.training.blend",
     "cataloger.training.checkpoint",
     "cataloger.training.curves",
     "cataloger.training.distributed",
     "cataloger.training.export",
-    "cataloger.training.inputs",
+    "cataloger.training.inputs.batches",
     "cataloger.training.losses",
     "cataloger.training.pace",
     "cataloger.training.precision",
     "cataloger.training.run",
     "cataloger.training.start",
-    "cataloger.training.transforms",
+    "cataloger.training.inputs.transforms",
 }
 TORCH = {"torch", "torchvision", "safetensors"}
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cataloger.errors import UsageError
 from cataloger.training.engine import Trained, Trainer
-from cataloger.training.inputs import to_network
-from cataloger.training.sampling import sample
+from cataloger.training.inputs.batches import to_network
+from cataloger.training.inputs.sampling import sample
 
 STATISTICS_IMAGES = 1024
 BATCH = 64

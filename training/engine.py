@@ -17,12 +17,12 @@ from cataloger.training import checkpoint
 from cataloger.training.average import Average
 from cataloger.training.checkpoint import Progress
 from cataloger.training.distributed import Place
-from cataloger.training.inputs import Inputs, to_network
+from cataloger.training.inputs.batches import Inputs, to_network
+from cataloger.training.inputs.sampling import Indices, Weights, epoch_batches, sample, share_of
 from cataloger.training.losses import partial_label_loss
 from cataloger.training.pace import Pace
 from cataloger.training.precision import mixed_precision
 from cataloger.training.recipes import Recipe
-from cataloger.training.sampling import Indices, Weights, epoch_batches, sample, share_of
 from cataloger.training.schedule import learning_rate
 
 LARGEST_GRADIENT = 5.0

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cataloger.errors import UsageError
-from cataloger.training.augmentation import Strength
+from cataloger.training.inputs.augmentation import Strength
 
 RecipeName = Literal["quick", "full", "paper"]
 

@@ -18,9 +18,7 @@ from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
 from cataloger.training import evaluate, export
 from cataloger.training.assessment import evaluation_of
-from cataloger.training.augmentation import Augmentation
 from cataloger.training.blend import blend, check_blend
-from cataloger.training.cache import Cache, cached
 from cataloger.training.calibrate import (
     Coverage,
     calibrate,
@@ -38,14 +36,16 @@ from cataloger.training.engine import Trainer, pooled_features
 from cataloger.training.evaluate import Scored
 from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
 from cataloger.training.findings import assess
-from cataloger.training.inputs import Inputs, LabelledFeatures, LabelledPixels
+from cataloger.training.inputs.augmentation import Augmentation
+from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels
+from cataloger.training.inputs.cache import Cache, cached
+from cataloger.training.inputs.cached_values import FeatureMaker, PixelMaker
+from cataloger.training.inputs.sampling import draw_weights
 from cataloger.training.interchange import write_interchange
-from cataloger.training.makers import FeatureMaker, PixelMaker
 from cataloger.training.metrics import Report
 from cataloger.training.preparation import Watcher, prepare
 from cataloger.training.recipes import Recipe, choose_recipe
 from cataloger.training.report_page import PAGE, write_report
-from cataloger.training.sampling import draw_weights
 from cataloger.training.start import Start, load_start, read_start
 from cataloger.utils.cpu import available_cpus
 from cataloger.utils.malloc import keep_freed_memory

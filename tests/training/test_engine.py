@@ -12,11 +12,11 @@ from cataloger.errors import TrainingError, UsageError  # noqa: E402
 from cataloger.model.network import Network  # noqa: E402
 from cataloger.options import NetworkConfig  # noqa: E402
 from cataloger.training import checkpoint, engine  # noqa: E402
-from cataloger.training.augmentation import Augmentation  # noqa: E402
-from cataloger.training.cache import Cache  # noqa: E402
 from cataloger.training.distributed import Place  # noqa: E402
 from cataloger.training.engine import Trainer, make_optimizer  # noqa: E402
-from cataloger.training.inputs import LabelledFeatures, LabelledPixels  # noqa: E402
+from cataloger.training.inputs.augmentation import Augmentation  # noqa: E402
+from cataloger.training.inputs.batches import LabelledFeatures, LabelledPixels  # noqa: E402
+from cataloger.training.inputs.cache import Cache  # noqa: E402
 from cataloger.training.losses import partial_label_loss  # noqa: E402
 from cataloger.training.recipes import RECIPES  # noqa: E402
 

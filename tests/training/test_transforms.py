@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cataloger.training.augmentation import Augmentation
-from cataloger.training.transforms import Blur, Margins, NewBackground, WhiteBalance, reached_from_border
+from cataloger.training.inputs.augmentation import Augmentation
+from cataloger.training.inputs.transforms import Blur, Margins, NewBackground, WhiteBalance, reached_from_border
 
 
 def garment_on_white(size: int = 64) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from cataloger.records import Pixels
-from cataloger.training.transforms import Blur, Margins, NewBackground, WhiteBalance
+from cataloger.training.inputs.transforms import Blur, Margins, NewBackground, WhiteBalance
 
 Strength = Literal["light", "strong"]
 

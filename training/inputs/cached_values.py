@@ -13,7 +13,7 @@ import onnxruntime
 
 from cataloger.options import PreprocessSpec
 from cataloger.records import Pixels
-from cataloger.training.augmentation import Augmentation
+from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.utils.cpu import available_cpus
 
 

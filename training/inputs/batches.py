@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cataloger.model.network import normalise
-from cataloger.training.augmentation import Augmentation
-from cataloger.training.cache import Cache
-from cataloger.training.sampling import Indices
+from cataloger.training.inputs.augmentation import Augmentation
+from cataloger.training.inputs.cache import Cache
+from cataloger.training.inputs.sampling import Indices
 
 
 class Inputs(Protocol):
