@@ -40,7 +40,7 @@ from cataloger.training.inputs.batches import LabelledFeatures, to_network
 from cataloger.training.inputs.cache import cached
 from cataloger.training.inputs.cached_values import FeatureMaker
 from cataloger.training.inputs.sampling import draw_weights, sample
-from cataloger.training.predictions import Predictions
+from cataloger.training.metrics.predictions import Predictions
 from cataloger.training.recipes import RECIPES, Recipe
 from cataloger.training.start import load_start, read_start
 from cataloger.utils.cpu import available_cpus

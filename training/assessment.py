@@ -11,7 +11,7 @@ from cataloger.model.bundle import Bundle
 from cataloger.training.data.examples import SPLITS, Example, LabelledImages
 from cataloger.training.evaluate import Scored, predictions_of, score
 from cataloger.training.findings import MISTAKES, Findings, assess, plain, require_known
-from cataloger.training.predictions import Predictions
+from cataloger.training.metrics.predictions import Predictions
 from cataloger.training.stored_results import read_results
 
 ALL = "all"

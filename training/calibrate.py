@@ -21,7 +21,7 @@ from cataloger.records import Floats
 from cataloger.training.card import with_section
 from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.evaluate import Scored, predictions_of, score
-from cataloger.training.intervals import Share, wilson
+from cataloger.training.metrics.confidence_intervals import Share, wilson
 from cataloger.training.thresholds import fit_thresholds
 
 ABSTAINED = 0.01

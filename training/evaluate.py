@@ -15,8 +15,8 @@ from cataloger.records import Failure, Floats, Image
 from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.data.pixels import decode_examples
 from cataloger.training.findings import plain, reports_by_group
-from cataloger.training.metrics import Report, Share
-from cataloger.training.predictions import Predictions
+from cataloger.training.metrics.predictions import Predictions
+from cataloger.training.metrics.summary import Report, Share
 from cataloger.utils.cpu import available_cpus
 
 BATCH = 16

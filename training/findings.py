@@ -11,8 +11,8 @@ import numpy as np
 
 from cataloger.contracts import DECISIONS
 from cataloger.errors import TrainingError
-from cataloger.training.classwise import ClassReport, class_reports
-from cataloger.training.confidence import (
+from cataloger.training.data.examples import Example, accepted_matrix
+from cataloger.training.metrics.calibration import (
     Bools,
     CoveragePoint,
     ReliabilityBin,
@@ -20,10 +20,10 @@ from cataloger.training.confidence import (
     coverage_curve,
     reliability,
 )
-from cataloger.training.data.examples import Example, accepted_matrix
-from cataloger.training.intervals import UNKNOWN, Ints, Share, wilson
-from cataloger.training.metrics import Report, Single, measure_predictions
-from cataloger.training.predictions import Predictions
+from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, wilson
+from cataloger.training.metrics.per_class import ClassReport, class_reports
+from cataloger.training.metrics.predictions import Predictions
+from cataloger.training.metrics.summary import Report, Single, measure_predictions
 
 SURE = 0.9
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, SURE, 0.95, 0.99)

@@ -11,7 +11,7 @@ from pathlib import Path
 from cataloger.errors import MissingExtraError, OutputError
 from cataloger.training.assessment import Evaluation
 from cataloger.training.findings import Mistake
-from cataloger.training.intervals import Share
+from cataloger.training.metrics.confidence_intervals import Share
 from cataloger.utils.templates import Filters, template_environment
 from cataloger.utils.text import printable
 

@@ -42,7 +42,7 @@ from cataloger.training.inputs.cache import Cache, cached
 from cataloger.training.inputs.cached_values import FeatureMaker, PixelMaker
 from cataloger.training.inputs.sampling import draw_weights
 from cataloger.training.interchange import write_interchange
-from cataloger.training.metrics import Report
+from cataloger.training.metrics.summary import Report
 from cataloger.training.preparation import Watcher, prepare
 from cataloger.training.recipes import Recipe, choose_recipe
 from cataloger.training.report_page import PAGE, write_report

@@ -22,7 +22,7 @@ from cataloger.schema.models import Item, Model, Result, Source
 from cataloger.schema.views import ANSWER
 from cataloger.sources.file_keys import key_of
 from cataloger.training.data.examples import Example
-from cataloger.training.predictions import NOT_RANKED, Predictions
+from cataloger.training.metrics.predictions import NOT_RANKED, Predictions
 from cataloger.utils.urls import without_query
 
 ROWS_PER_FETCH = 5000

@@ -12,8 +12,8 @@ from cataloger.utils.text import printable
 if TYPE_CHECKING:
     from cataloger.training.assessment import Evaluation, Subject
     from cataloger.training.findings import Findings
-    from cataloger.training.intervals import Share
-    from cataloger.training.metrics import Report
+    from cataloger.training.metrics.confidence_intervals import Share
+    from cataloger.training.metrics.summary import Report
     from cataloger.training.model_diff import Compared, ModelDiff, OnlyOne
 
 CLASSES = 15

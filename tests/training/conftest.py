@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cataloger.training.data.examples import Example
-from cataloger.training.predictions import Predictions
+from cataloger.training.metrics.predictions import Predictions
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cataloger.training.confidence import (
+from cataloger.training.metrics.calibration import (
     BINS,
     area_under_risk_coverage,
     at_confidence,
@@ -13,7 +13,7 @@ from cataloger.training.confidence import (
     expected_calibration_error,
     reliability,
 )
-from cataloger.training.intervals import wilson
+from cataloger.training.metrics.confidence_intervals import wilson
 
 CONFIDENCE = np.array([0.9, 0.8, 0.7, 0.6])
 CORRECT = np.array([True, True, False, True])

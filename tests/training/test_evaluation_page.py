@@ -61,7 +61,7 @@ def subject(**values):
 def make_predictions_of():
     import numpy as np
 
-    from cataloger.training.predictions import Predictions
+    from cataloger.training.metrics.predictions import Predictions
 
     def make(*answers, decisions=None):
         ranked = [[LABELS.index(label), *(i for i in range(3) if LABELS[i] != label)] for label, _ in answers]

@@ -8,7 +8,7 @@ import pytest
 
 from cataloger.errors import TrainingError
 from cataloger.training.findings import assess
-from cataloger.training.intervals import wilson
+from cataloger.training.metrics.confidence_intervals import wilson
 
 LABELS = ("Hat", "Shirt", "Top")
 

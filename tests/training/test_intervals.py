@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from cataloger.training.confidence import calibration_error
-from cataloger.training.intervals import between, resampled_counts, resampled_rows
+from cataloger.training.metrics.calibration import calibration_error
+from cataloger.training.metrics.confidence_intervals import between, resampled_counts, resampled_rows
 
 
 def test_the_bootstrap_of_a_share_agrees_with_its_standard_error():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cataloger.training.calibrate import fit_temperature, negative_log_likelihood
-from cataloger.training.metrics import expected_calibration_error, macro_f1, measure, wilson
+from cataloger.training.metrics.summary import expected_calibration_error, macro_f1, measure, wilson
 
 
 def test_wilson_interval_equals_the_published_example():

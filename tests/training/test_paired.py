@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cataloger.training.paired import difference_of_ece, difference_of_f1, difference_of_hits, mcnemar
+from cataloger.training.metrics.paired_tests import difference_of_ece, difference_of_f1, difference_of_hits, mcnemar
 
 
 def test_mcnemar_counts_the_ways_a_fair_coin_can_fall():

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.errors import TrainingError
-from cataloger.training.intervals import wilson
+from cataloger.training.metrics.confidence_intervals import wilson
 from cataloger.training.reviewed import Reviewed, read_reviewed
 
 

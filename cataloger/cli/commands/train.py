@@ -12,7 +12,7 @@ from cataloger.model.bundle import default_bundle_path, resolve_bundle_path
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cataloger.training.metrics import Report
+    from cataloger.training.metrics.summary import Report
 
 TRAIN_EXAMPLES = f"""\b
 Examples:

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from cataloger.records import Floats
-from cataloger.training.classwise import averages, confusion_matrix, macro_f1
-from cataloger.training.confidence import (
+from cataloger.training.metrics.calibration import (
     Bools,
     area_under_risk_coverage,
     calibration_error,
     calibration_error_by_chance,
     expected_calibration_error,
 )
-from cataloger.training.intervals import UNKNOWN, Ints, Share, wilson
-from cataloger.training.predictions import Predictions
+from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, wilson
+from cataloger.training.metrics.per_class import averages, confusion_matrix, macro_f1
+from cataloger.training.metrics.predictions import Predictions
 
 __all__ = (
     "Report",

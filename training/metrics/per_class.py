@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cataloger.records import Floats
-from cataloger.training.intervals import UNKNOWN, Ints, Share, between, resampled_counts, wilson
+from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, between, resampled_counts, wilson
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cataloger.records import Floats
-from cataloger.training.intervals import UNKNOWN, Ints, Share, between, resampled_rows, wilson
+from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, between, resampled_rows, wilson
 
 Bools = npt.NDArray[np.bool_]
 
