@@ -28,6 +28,7 @@ from cataloger.training.calibrate import (
 )
 from cataloger.training.card import write_card
 from cataloger.training.config import TrainOptions
+from cataloger.training.curation.prepare import Watcher, prepare
 from cataloger.training.curves import Curves
 from cataloger.training.data.examples import Example, LabelledImages, accepted_matrix
 from cataloger.training.data.pixels import decode_examples
@@ -43,7 +44,6 @@ from cataloger.training.inputs.cached_values import FeatureMaker, PixelMaker
 from cataloger.training.inputs.sampling import draw_weights
 from cataloger.training.interchange import write_interchange
 from cataloger.training.metrics.summary import Report
-from cataloger.training.preparation import Watcher, prepare
 from cataloger.training.recipes import Recipe, choose_recipe
 from cataloger.training.report_page import PAGE, write_report
 from cataloger.training.start import Start, load_start, read_start

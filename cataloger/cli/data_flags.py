@@ -11,8 +11,8 @@ from cataloger.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cataloger.training.data_report import DataReport
-    from cataloger.training.preparation import Prepared
+    from cataloger.training.curation.data_report import DataReport
+    from cataloger.training.curation.prepare import Prepared
 
 SOURCES = """DATA is one of
   photos/                  class folders: photos/<category>/..., or photos/train/<category>/..., val, test
@@ -144,7 +144,7 @@ def inspect(
     from cataloger.db.urls import DatabaseURL
     from cataloger.options import PreprocessSpec
     from cataloger.training.config import DataOptions
-    from cataloger.training.preparation import prepare
+    from cataloger.training.curation.prepare import prepare
 
     options = DataOptions(
         data=data,

@@ -10,7 +10,7 @@ pytest.importorskip("imagehash", reason="the extra 'train' is not installed")
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
 from cataloger.training.config import DataOptions
-from cataloger.training.preparation import prepare
+from cataloger.training.curation.prepare import prepare
 
 
 class Watcher:

@@ -12,10 +12,10 @@ pytest.importorskip("imagehash", reason="the extra 'train' is not installed")
 
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
-from cataloger.training import inventory as inventories
+from cataloger.training.curation import inventory as inventories
+from cataloger.training.curation.inventory import take_inventory
+from cataloger.training.curation.near_duplicates import groups_of, near_pairs
 from cataloger.training.data.examples import Example
-from cataloger.training.inventory import take_inventory
-from cataloger.training.near_duplicates import groups_of, near_pairs
 
 SPEC = PreprocessSpec()
 

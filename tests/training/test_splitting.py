@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("scipy", reason="the extra 'train' is not installed")
 
 from cataloger.errors import TrainingError
+from cataloger.training.curation.inventory import Inventory
+from cataloger.training.curation.splitting import make_splits
 from cataloger.training.data.examples import Example, LabelledImages
-from cataloger.training.inventory import Inventory
-from cataloger.training.splitting import make_splits
 
 SHARES = (0.8, 0.1, 0.1)
 

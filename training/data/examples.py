@@ -18,7 +18,8 @@ SPLITS = ("train", "val", "test")
 class Problem:
     """Something in a source that was left out, or is worth a look.
 
-    kind: stable name, see `cataloger.training.data_report`. place: file, or file and line. message: what is wrong.
+    kind: stable name, see `cataloger.training.curation.data_report`. place: file, or file and line. message: what is
+    wrong.
     """
 
     kind: str

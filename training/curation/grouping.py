@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cataloger.training.curation.inventory import Inventory
+from cataloger.training.curation.near_duplicates import Indices, groups_of, near_pairs
 from cataloger.training.data.examples import Example
-from cataloger.training.inventory import Inventory
-from cataloger.training.near_duplicates import Indices, groups_of, near_pairs
 
 
 @dataclass(frozen=True, slots=True)

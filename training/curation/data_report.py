@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.errors import TrainingError
+from cataloger.training.curation.grouping import Groups, find_groups, members_of
+from cataloger.training.curation.inventory import Inventory
 from cataloger.training.data.examples import SPLITS, Example, LabelledImages, Problem
-from cataloger.training.grouping import Groups, find_groups, members_of
-from cataloger.training.inventory import Inventory
 from cataloger.utils.text import printable
 
 FEW = 10

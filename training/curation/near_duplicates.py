@@ -24,7 +24,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from cataloger.training.inventory import Hashes
+from cataloger.training.curation.inventory import Hashes
 
 MAX_DISTANCE = 10
 BLOCK = 2_000_000  # pairs compared at once
