@@ -34,7 +34,7 @@ from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.data.read import read_dataset
 from cataloger.training.distributed import Place
 from cataloger.training.engine import Trained, Trainer
-from cataloger.training.findings import reports_by_group
+from cataloger.training.evaluation.findings import reports_by_group
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import LabelledFeatures, to_network
 from cataloger.training.inputs.cache import cached

@@ -18,9 +18,9 @@ from cataloger.inference.classifier import log_sum_exp
 from cataloger.model.bundle import CARD, Bundle, check_files, new_bundle, seal
 from cataloger.model.calibration import Calibration
 from cataloger.records import Floats
-from cataloger.training.card import with_section
 from cataloger.training.data.examples import Example, accepted_matrix
-from cataloger.training.evaluate import Scored, predictions_of, score
+from cataloger.training.evaluation.model_card import with_section
+from cataloger.training.evaluation.scoring import Scored, predictions_of, score
 from cataloger.training.metrics.confidence_intervals import Share, wilson
 from cataloger.training.thresholds import fit_thresholds
 

@@ -23,11 +23,11 @@ from cataloger.errors import QualityGateError, TrainingError
 from cataloger.inference.onnx import OnnxClassifier, golden_key
 from cataloger.model.bundle import CARD, GOLDEN, INPUT, MODEL_INT8, Bundle, check_files, new_bundle, seal
 from cataloger.records import Failure, Floats, Pixels
-from cataloger.training import evaluate
-from cataloger.training.card import with_section
 from cataloger.training.data.examples import Example, LabelledImages
 from cataloger.training.data.pixels import decode_examples
-from cataloger.training.evaluate import Scored
+from cataloger.training.evaluation import scoring
+from cataloger.training.evaluation.model_card import with_section
+from cataloger.training.evaluation.scoring import Scored
 from cataloger.training.export import store_as_half
 
 LEAST_AGREEMENT = 0.98
@@ -148,7 +148,7 @@ def _test_figures(draft: Bundle, test: Sequence[Example], note: Note) -> str:
         return ""
     note(f"measuring {len(test):,} test images in int8")
     bundle = _in_int8(draft)
-    return f"\n{evaluate.markdown_figures(evaluate.report(bundle, evaluate.score(bundle, test)))}\n"
+    return f"\n{scoring.markdown_figures(scoring.report(bundle, scoring.score(bundle, test)))}\n"
 
 
 def _drawn(data: LabelledImages, split: str, most: int | None) -> list[Example]:
@@ -256,10 +256,10 @@ def _fewest_kept(
 ) -> tuple[tuple[str, ...], Gate]:
     """Keep more and more of the most sensitive layers in fp32 until the gate is passed."""
     order = sorted(moved, key=lambda name: -moved[name])
-    fp32, tried = evaluate.score(draft, val), []
+    fp32, tried = scoring.score(draft, val), []
     for number in (number for number in KEPT if number < len(order)):
         maker.write(draft.path / MODEL_INT8, kept=order[:number])
-        gate = _judge(fp32, evaluate.score(_in_int8(draft), val), draft)
+        gate = _judge(fp32, scoring.score(_in_int8(draft), val), draft)
         note(f"{number} layers in fp32: {gate.line()}")
         if gate.passes:
             return tuple(order[:number]), gate
@@ -272,7 +272,7 @@ def _judge(fp32: Scored, int8: Scored, bundle: Bundle) -> Gate:
     if fp32.examples != int8.examples:
         raise QualityGateError("scores in int8 are not finite numbers for some images, so nothing was written")
     same = fp32.logits.argmax(axis=1) == int8.logits.argmax(axis=1)
-    reports = [evaluate.report(bundle, scored)["all"] for scored in (fp32, int8)]
+    reports = [scoring.report(bundle, scored)["all"] for scored in (fp32, int8)]
     return Gate(
         images=len(same),
         agreement=float(same.mean()),

@@ -16,8 +16,7 @@ from cataloger.model.bundle import Bundle, new_bundle, seal
 from cataloger.model.network import Network, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
-from cataloger.training import evaluate, export
-from cataloger.training.assessment import evaluation_of
+from cataloger.training import export
 from cataloger.training.blend import blend, check_blend
 from cataloger.training.calibrate import (
     Coverage,
@@ -26,7 +25,6 @@ from cataloger.training.calibrate import (
     measure_coverage,
     negative_log_likelihood,
 )
-from cataloger.training.card import write_card
 from cataloger.training.config import TrainOptions
 from cataloger.training.curation.prepare import Watcher, prepare
 from cataloger.training.curves import Curves
@@ -34,9 +32,13 @@ from cataloger.training.data.examples import Example, LabelledImages, accepted_m
 from cataloger.training.data.pixels import decode_examples
 from cataloger.training.distributed import Place, joined
 from cataloger.training.engine import Trainer, pooled_features
-from cataloger.training.evaluate import Scored
+from cataloger.training.evaluation import scoring
+from cataloger.training.evaluation.evaluate import evaluation_of
+from cataloger.training.evaluation.findings import assess
+from cataloger.training.evaluation.html_report import PAGE, write_report
+from cataloger.training.evaluation.model_card import write_card
+from cataloger.training.evaluation.scoring import Scored
 from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
-from cataloger.training.findings import assess
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels
 from cataloger.training.inputs.cache import Cache, cached
@@ -45,7 +47,6 @@ from cataloger.training.inputs.sampling import draw_weights
 from cataloger.training.interchange import write_interchange
 from cataloger.training.metrics.summary import Report
 from cataloger.training.recipes import Recipe, choose_recipe
-from cataloger.training.report_page import PAGE, write_report
 from cataloger.training.start import Start, load_start, read_start
 from cataloger.utils.cpu import available_cpus
 from cataloger.utils.malloc import keep_freed_memory
@@ -277,14 +278,14 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
     export.write_golden(bundle)
     bundle, coverage = _calibrated(bundle, val, options.target_precision, listener)
     scored = _score_test(bundle, job)
-    found = assess(scored.examples, evaluate.predictions_of(bundle, scored)) if scored else None
+    found = assess(scored.examples, scoring.predictions_of(bundle, scored)) if scored else None
     reports = found.reports if found else {}
     provenance = {
         **bundle.provenance,
         **_provenance(job),
         "history": history,
         "parity": difference,
-        "test": evaluate.reports_json(reports),
+        "test": scoring.reports_json(reports),
     }
     bundle = replace(bundle, provenance=provenance)
     write_card(bundle, found, decisions=decisions_section(bundle, coverage), notes=options.notes)
@@ -297,7 +298,7 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
 
 def _calibrated(bundle: Bundle, val: Sequence[Example], target: float, listener: Listener) -> tuple[Bundle, Coverage]:
     listener.stage("calibrating", len(val))
-    scored = evaluate.score(bundle, val, progress=listener.advance)
+    scored = scoring.score(bundle, val, progress=listener.advance)
     accepted = accepted_matrix(scored.examples, bundle.labels)
     calibrated = calibrate(bundle, scored, target=target)
     temperature = calibrated.temperature
@@ -318,7 +319,7 @@ def _score_test(bundle: Bundle, job: _Job) -> Scored | None:
         job.listener.note("no row has split test: nothing was measured on unseen images")
         return None
     job.listener.stage("measuring on the test split", len(test))
-    return evaluate.score(bundle, test, progress=job.listener.advance)
+    return scoring.score(bundle, test, progress=job.listener.advance)
 
 
 def _write_report(bundle: Bundle, scored: Scored, options: TrainOptions) -> Path:

@@ -10,11 +10,11 @@ from cataloger.cli import render
 from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
-    from cataloger.training.assessment import Evaluation, Subject
-    from cataloger.training.findings import Findings
+    from cataloger.training.evaluation.evaluate import Evaluation, Subject
+    from cataloger.training.evaluation.findings import Findings
+    from cataloger.training.evaluation.model_diff import Compared, ModelDiff, OnlyOne
     from cataloger.training.metrics.confidence_intervals import Share
     from cataloger.training.metrics.summary import Report
-    from cataloger.training.model_diff import Compared, ModelDiff, OnlyOne
 
 CLASSES = 15
 CONFUSIONS = 10

@@ -12,11 +12,11 @@ from PIL import Image
 pytest.importorskip("matplotlib", reason="the extra 'train' is not installed")
 pytest.importorskip("jinja2", reason="the extra 'train' is not installed")
 
-from cataloger.training.assessment import Evaluation, Subject
 from cataloger.training.data.examples import Example
-from cataloger.training.findings import assess
-from cataloger.training.report_charts import CHARTS
-from cataloger.training.report_page import of_100, render_page, write_report
+from cataloger.training.evaluation.charts import CHARTS
+from cataloger.training.evaluation.evaluate import Evaluation, Subject
+from cataloger.training.evaluation.findings import assess
+from cataloger.training.evaluation.html_report import of_100, render_page, write_report
 
 PICTURES = Path(__file__).parent.parent.parent / "examples" / "images"
 HOSTILE = '"><script>alert(1)</script>\x1b[31m$x_{1}$ & <b>'

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cataloger.errors import TrainingError
-from cataloger.training.findings import assess
+from cataloger.training.evaluation.findings import assess
 from cataloger.training.metrics.confidence_intervals import wilson
 
 LABELS = ("Hat", "Shirt", "Top")

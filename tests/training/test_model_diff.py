@@ -11,8 +11,8 @@ from cataloger.errors import TrainingError
 from cataloger.model.bundle import default_bundle_path, read_bundle, seal
 from cataloger.training.config import DataOptions
 from cataloger.training.data.read import read_dataset
-from cataloger.training.evaluate import score_together
-from cataloger.training.model_diff import Compared, compare_bundles, compare_predictions
+from cataloger.training.evaluation.model_diff import Compared, compare_bundles, compare_predictions
+from cataloger.training.evaluation.scoring import score_together
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 LABELS = ("Hat", "Shirt", "Top")

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.errors import TrainingError
+from cataloger.training.evaluation.reviewed_accuracy import Reviewed, read_reviewed
 from cataloger.training.metrics.confidence_intervals import wilson
-from cataloger.training.reviewed import Reviewed, read_reviewed
 
 
 @pytest.fixture

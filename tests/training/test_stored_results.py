@@ -5,9 +5,9 @@ import pytest
 from by_url import open_database, open_results
 
 from cataloger.errors import DatabaseError, TrainingError, UsageError
-from cataloger.training.assessment import EvaluateOptions, evaluate_results
 from cataloger.training.data.examples import Example, LabelledImages
-from cataloger.training.stored_results import read_results
+from cataloger.training.evaluation.evaluate import EvaluateOptions, evaluate_results
+from cataloger.training.evaluation.stored_results import read_results
 
 
 @pytest.fixture

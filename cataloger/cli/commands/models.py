@@ -106,8 +106,8 @@ def diff(
     no_progress: flags.NoProgressOption = False,
 ) -> None:
     """Compare two models on labelled images: what got better and worse, and whether it may be chance."""
-    from cataloger.training.assessment import EvaluateOptions, choose_split
-    from cataloger.training.model_diff import compare_bundles
+    from cataloger.training.evaluation.evaluate import EvaluateOptions, choose_split
+    from cataloger.training.evaluation.model_diff import compare_bundles
 
     options = EvaluateOptions(labels=labels, split=split)
     a, b = (read_bundle(resolve_bundle_path(model)) for model in (before, after))

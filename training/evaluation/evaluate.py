@@ -9,10 +9,10 @@ from cataloger.db.database import Database
 from cataloger.errors import TrainingError, UsageError
 from cataloger.model.bundle import Bundle
 from cataloger.training.data.examples import SPLITS, Example, LabelledImages
-from cataloger.training.evaluate import Scored, predictions_of, score
-from cataloger.training.findings import MISTAKES, Findings, assess, plain, require_known
+from cataloger.training.evaluation.findings import MISTAKES, Findings, assess, plain, require_known
+from cataloger.training.evaluation.scoring import Scored, predictions_of, score
+from cataloger.training.evaluation.stored_results import read_results
 from cataloger.training.metrics.predictions import Predictions
-from cataloger.training.stored_results import read_results
 
 ALL = "all"
 

@@ -17,8 +17,8 @@ from cataloger.db.types import AnyRow
 from cataloger.errors import TrainingError
 from cataloger.schema.current_results import IS_UNCHANGED, held, with_seen, with_words
 from cataloger.schema.models import Correction, Item, Result
+from cataloger.training.evaluation.stored_results import pinned_sources
 from cataloger.training.metrics.confidence_intervals import UNKNOWN, Z95, Share, wilson
-from cataloger.training.stored_results import pinned_sources
 
 BANDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 APART = 0.02

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import CARD, Bundle
-from cataloger.training.evaluate import markdown_tables
-from cataloger.training.findings import Findings
+from cataloger.training.evaluation.findings import Findings
+from cataloger.training.evaluation.scoring import markdown_tables
 
 TEMPLATE = """\
 # {title}

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cataloger.records import Floats
-from cataloger.training.findings import SURE, Findings
+from cataloger.training.evaluation.findings import SURE, Findings
 from cataloger.training.metrics.confidence_intervals import Ints, Share
 
 DPI = 160

@@ -14,7 +14,7 @@ from cataloger.model.bundle import Bundle
 from cataloger.records import Failure, Floats, Image
 from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.data.pixels import decode_examples
-from cataloger.training.findings import plain, reports_by_group
+from cataloger.training.evaluation.findings import plain, reports_by_group
 from cataloger.training.metrics.predictions import Predictions
 from cataloger.training.metrics.summary import Report, Share
 from cataloger.utils.cpu import available_cpus

@@ -14,8 +14,8 @@ import numpy as np
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import Bundle
 from cataloger.training.data.examples import Example, accepted_matrix
-from cataloger.training.evaluate import score_together
-from cataloger.training.findings import plain
+from cataloger.training.evaluation.findings import plain
+from cataloger.training.evaluation.scoring import score_together
 from cataloger.training.metrics.calibration import Bools, expected_calibration_error
 from cataloger.training.metrics.confidence_intervals import Share, wilson
 from cataloger.training.metrics.paired_tests import difference_of_ece, difference_of_f1, difference_of_hits, mcnemar

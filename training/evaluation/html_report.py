@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cataloger.errors import MissingExtraError, OutputError
-from cataloger.training.assessment import Evaluation
-from cataloger.training.findings import Mistake
+from cataloger.training.evaluation.evaluate import Evaluation
+from cataloger.training.evaluation.findings import Mistake
 from cataloger.training.metrics.confidence_intervals import Share
 from cataloger.utils.templates import Filters, template_environment
 from cataloger.utils.text import printable
@@ -42,7 +42,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     Raises MissingExtraError, and OutputError where the folder cannot be written to.
     """
     require_page_extra()
-    from cataloger.training.report_charts import CHARTS, write_png
+    from cataloger.training.evaluation.charts import CHARTS, write_png
 
     page = render_page(evaluation)
     try:
@@ -59,7 +59,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 def render_page(evaluation: Evaluation) -> str:
     """Return the page as HTML: styles, charts and pictures are inside, and nothing is loaded from anywhere."""
     from cataloger.training.data.thumbnails import thumbnails
-    from cataloger.training.report_charts import MATRIX_CLASSES, svg
+    from cataloger.training.evaluation.charts import MATRIX_CLASSES, svg
 
     findings = evaluation.findings
     shown = findings.mistakes[:THUMBNAILS]
