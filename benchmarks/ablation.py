@@ -28,13 +28,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cataloger.model.network import FROZEN_BLOCK, Network, TokenAttention, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
-from cataloger.training import export
 from cataloger.training.config import DataOptions
 from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.data.read import read_dataset
 from cataloger.training.distributed import Place
 from cataloger.training.engine import Trained, Trainer
 from cataloger.training.evaluation.findings import reports_by_group
+from cataloger.training.export import onnx
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import LabelledFeatures, to_network
 from cataloger.training.inputs.cache import cached
@@ -193,7 +193,7 @@ def prepare(arguments: argparse.Namespace) -> Data:
     network = started(ARMS[0].network(len(found.labels)), arguments.start, found.labels)
     network.freeze()
     path = arguments.work / "frozen.onnx"
-    export.write_frozen_part(network, path, size=spec.size)
+    onnx.write_frozen_part(network, path, size=spec.size)
     augmentation = Augmentation(spec.size, 0, crop=0.5)
 
     def drawn(split: str, most: int | None) -> list[Example]:
@@ -281,7 +281,7 @@ def sizes(classes: int) -> dict[str, Size]:
 
 def exported(network: Network, path: Path) -> onnxruntime.InferenceSession:
     """Return a session of one thread."""
-    export.write_model_files(network, np.zeros((1, 1024), np.float32), path.parent, size=224)
+    onnx.write_model_files(network, np.zeros((1, 1024), np.float32), path.parent, size=224)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])

@@ -121,7 +121,7 @@ TORCH_MODULES = {
     "cataloger.training.checkpoint",
     "cataloger.training.curves",
     "cataloger.training.distributed",
-    "cataloger.training.export",
+    "cataloger.training.export.onnx",
     "cataloger.training.inputs.batches",
     "cataloger.training.losses",
     "cataloger.training.pace",

@@ -16,7 +16,6 @@ from cataloger.model.bundle import Bundle, new_bundle, seal
 from cataloger.model.network import Network, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
-from cataloger.training import export
 from cataloger.training.blend import blend, check_blend
 from cataloger.training.calibrate import (
     Coverage,
@@ -38,13 +37,14 @@ from cataloger.training.evaluation.findings import assess
 from cataloger.training.evaluation.html_report import PAGE, write_report
 from cataloger.training.evaluation.model_card import write_card
 from cataloger.training.evaluation.scoring import Scored
+from cataloger.training.export import onnx
+from cataloger.training.export.interchange import write_interchange
 from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels
 from cataloger.training.inputs.cache import Cache, cached
 from cataloger.training.inputs.cached_values import FeatureMaker, PixelMaker
 from cataloger.training.inputs.sampling import draw_weights
-from cataloger.training.interchange import write_interchange
 from cataloger.training.metrics.summary import Report
 from cataloger.training.recipes import Recipe, choose_recipe
 from cataloger.training.start import Start, load_start, read_start
@@ -200,7 +200,7 @@ def _features(setup: _Setup, listener: Listener) -> tuple[Inputs, Inputs]:
     path = setup.options.work / "frozen.onnx"
     if setup.place.is_first:
         setup.network.freeze()
-        export.write_frozen_part(setup.network, path, size=spec.size)
+        onnx.write_frozen_part(setup.network, path, size=spec.size)
     augmentation = _augmentation(setup)
 
     def made(split: str, views: int) -> Inputs:
@@ -271,11 +271,11 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
     )
     listener.note("learning what known images look like")
     prototypes = fit_prototypes(pooled_features(job.trainer, MOST_IMAGES), options.seed)
-    export.write_model_files(network, prototypes, folder, size=bundle.preprocess.size)
+    onnx.write_model_files(network, prototypes, folder, size=bundle.preprocess.size)
     val = job.data.split("val")
-    difference = export.check_parity(network, bundle, _gate_images(val, bundle.preprocess))
+    difference = onnx.check_parity(network, bundle, _gate_images(val, bundle.preprocess))
     listener.note(f"export: logits differ by at most {difference:.1e} from the network's")
-    export.write_golden(bundle)
+    onnx.write_golden(bundle)
     bundle, coverage = _calibrated(bundle, val, options.target_precision, listener)
     scored = _score_test(bundle, job)
     found = assess(scored.examples, scoring.predictions_of(bundle, scored)) if scored else None
@@ -331,8 +331,8 @@ def _write_report(bundle: Bundle, scored: Scored, options: TrainOptions) -> Path
 
 def _gate_images(val: Sequence[Example], spec: PreprocessSpec) -> Pixels:
     images: list[Pixels] = []
-    for result in decode_examples(val[: 2 * export.PARITY_IMAGES], spec):
-        if not isinstance(result, Failure) and len(images) < export.PARITY_IMAGES:
+    for result in decode_examples(val[: 2 * onnx.PARITY_IMAGES], spec):
+        if not isinstance(result, Failure) and len(images) < onnx.PARITY_IMAGES:
             images.append(result.pixels)
     return np.stack(images)
 

@@ -132,9 +132,9 @@ def test_a_bundle_is_a_start_for_another(trained, shop, tmp_path):
 
 
 def test_a_gate_that_fails_exits_with_4_and_leaves_no_bundle(shop, tmp_path, monkeypatch):
-    from cataloger.training import export
+    from cataloger.training.export import onnx
 
-    monkeypatch.setattr(export, "PARITY_TOLERANCE", -1.0)
+    monkeypatch.setattr(onnx, "PARITY_TOLERANCE", -1.0)
     gate = ["train", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "bad"]
     result = CliRunner().invoke(
         app, [str(argument) for argument in (*gate, "--recipe", "quick", "--epochs", 1, "--no-progress")]

@@ -28,7 +28,7 @@ from cataloger.training.data.pixels import decode_examples
 from cataloger.training.evaluation import scoring
 from cataloger.training.evaluation.model_card import with_section
 from cataloger.training.evaluation.scoring import Scored
-from cataloger.training.export import store_as_half
+from cataloger.training.export.onnx import store_as_half
 
 LEAST_AGREEMENT = 0.98
 LARGEST_LOSS = 0.005
