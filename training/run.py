@@ -17,13 +17,14 @@ from cataloger.model.network import Network, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
 from cataloger.training.blend import blend, check_blend
-from cataloger.training.calibrate import (
+from cataloger.training.calibration.calibrate import (
     Coverage,
     calibrate,
     decisions_section,
     measure_coverage,
     negative_log_likelihood,
 )
+from cataloger.training.calibration.familiarity import MOST_IMAGES, fit_prototypes
 from cataloger.training.config import TrainOptions
 from cataloger.training.curation.prepare import Watcher, prepare
 from cataloger.training.curves import Curves
@@ -39,7 +40,6 @@ from cataloger.training.evaluation.model_card import write_card
 from cataloger.training.evaluation.scoring import Scored
 from cataloger.training.export import onnx
 from cataloger.training.export.interchange import write_interchange
-from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels
 from cataloger.training.inputs.cache import Cache, cached

@@ -1,8 +1,8 @@
 """What makes scores trustworthy: calibrated confidences, and what may be left to the model.
 
-A bundle's calibration is learned on validation images (`cataloger.training.calibrate`) and decides nothing about the
-order of the labels. It can be exchanged without training, and results in a database follow without inference
-(`cataloger recalibrate`).
+A bundle's calibration is learned on validation images (`cataloger.training.calibration.calibrate`) and decides
+nothing about the order of the labels. It can be exchanged without training, and results in a database follow without
+inference (`cataloger recalibrate`).
 """
 
 import math

@@ -210,7 +210,7 @@ def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 class FromPixels(nn.Module):
     """The network with normalisation in front, so that no caller can get that wrong.
 
-    prototypes: K x 1024 of length one, in the dtype of the weights; see `cataloger.training.familiarity`.
+    prototypes: K x 1024 of length one, in the dtype of the weights; see `cataloger.training.calibration.familiarity`.
     """
 
     prototypes: Tensor

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cataloger.training.familiarity import MOST_PROTOTYPES, auroc, fit_prototypes, unit
+from cataloger.training.calibration.familiarity import MOST_PROTOTYPES, auroc, fit_prototypes, unit
 
 
 def clusters(seed, centres, count=400):

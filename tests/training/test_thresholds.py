@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cataloger.training.thresholds import WEIGHT, fit_thresholds
+from cataloger.training.calibration.thresholds import WEIGHT, fit_thresholds
 
 
 def fitted(confidence, right, best=None, target=0.9, labels=("Hat", "Top")):

@@ -12,7 +12,7 @@ from cataloger.model.bundle import read_bundle, resolve_bundle_path
 
 if TYPE_CHECKING:
     from cataloger.model.bundle import Bundle
-    from cataloger.training.calibrate import Coverage
+    from cataloger.training.calibration.calibrate import Coverage
 
 EXAMPLES = """\b
 Examples:
@@ -47,7 +47,7 @@ def calibrate(
     Every answer is then accepted, to be reviewed, or abstained from; of the accepted, --target-precision are right.
     The new bundle classifies as before: `cataloger recalibrate` brings a database to it without looking at an image.
     """
-    from cataloger.training.calibrate import recalibrate
+    from cataloger.training.calibration.calibrate import recalibrate
 
     bundle = read_bundle(resolve_bundle_path(model))
     data = read_labelled(labels, images)

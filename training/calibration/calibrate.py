@@ -18,11 +18,11 @@ from cataloger.inference.classifier import log_sum_exp
 from cataloger.model.bundle import CARD, Bundle, check_files, new_bundle, seal
 from cataloger.model.calibration import Calibration
 from cataloger.records import Floats
+from cataloger.training.calibration.thresholds import fit_thresholds
 from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.evaluation.model_card import with_section
 from cataloger.training.evaluation.scoring import Scored, predictions_of, score
 from cataloger.training.metrics.confidence_intervals import Share, wilson
-from cataloger.training.thresholds import fit_thresholds
 
 ABSTAINED = 0.01
 """Share of the validation images, all of them known things, that may be taken for strange ones."""
