@@ -28,21 +28,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cataloger.model.network import FROZEN_BLOCK, Network, TokenAttention, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
-from cataloger.training.config import DataOptions
 from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.data.read import read_dataset
-from cataloger.training.distributed import Place
-from cataloger.training.engine import Trained, Trainer
 from cataloger.training.evaluation.findings import reports_by_group
 from cataloger.training.export import onnx
+from cataloger.training.fit.distributed import Place
+from cataloger.training.fit.initialization import load_start, read_start
+from cataloger.training.fit.trainer import Trained, Trainer
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import LabelledFeatures, to_network
 from cataloger.training.inputs.cache import cached
 from cataloger.training.inputs.cached_values import FeatureMaker
 from cataloger.training.inputs.sampling import draw_weights, sample
 from cataloger.training.metrics.predictions import Predictions
+from cataloger.training.options import DataOptions
 from cataloger.training.recipes import RECIPES, Recipe
-from cataloger.training.start import load_start, read_start
 from cataloger.utils.cpu import available_cpus
 from cataloger.utils.malloc import keep_freed_memory
 

@@ -16,10 +16,10 @@ import numpy as np
 from cataloger.inference.classifier import calibrated_probabilities, log_sum_exp
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.training.calibration.familiarity import auroc
-from cataloger.training.config import DataOptions
 from cataloger.training.data.examples import Example
 from cataloger.training.data.read import read_dataset
 from cataloger.training.evaluation.scoring import Scored, score
+from cataloger.training.options import DataOptions
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff"}
 

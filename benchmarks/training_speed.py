@@ -32,8 +32,8 @@ OURS = """
 import json, sys, time
 from pathlib import Path
 from cataloger.model.bundle import default_bundle_path
-from cataloger.training import run
-from cataloger.training.config import DataOptions, TrainOptions
+from cataloger.training.fit import train as run
+from cataloger.training.options import DataOptions, TrainOptions
 
 class Clock(run.Silent):
     stages = []

@@ -143,8 +143,8 @@ def inspect(
     """Look at labelled images before training: counts, splits, and whatever is wrong, by file name."""
     from cataloger.db.urls import DatabaseURL
     from cataloger.options import PreprocessSpec
-    from cataloger.training.config import DataOptions
     from cataloger.training.curation.prepare import prepare
+    from cataloger.training.options import DataOptions
 
     options = DataOptions(
         data=data,

@@ -16,8 +16,8 @@ SHOWN = 5
 
 def read_labelled(labels: Path, images: Path | None, report_by: Sequence[str] = ()) -> "LabelledImages":
     """Read labelled images of any source; see `cataloger.training.data.read`."""
-    from cataloger.training.config import DataOptions
     from cataloger.training.data.read import read_dataset
+    from cataloger.training.options import DataOptions
 
     data = read_dataset(DataOptions(data=labels, images=images, report_by=tuple(report_by)))
     for problem in data.problems[:SHOWN]:

@@ -10,7 +10,7 @@ from cataloger.engine.job_report import JobOptions
 from cataloger.engine.sync import SyncOptions
 from cataloger.engine.tag import TagOptions
 from cataloger.options import TableOptions
-from cataloger.training.config import DataOptions
+from cataloger.training.options import DataOptions
 
 SECRET = "postgresql://shop:s3cret@db:5433/catalog?sslpassword=s3cret"
 TABLE = TableOptions(table="products", ids=("id",), image="photo")

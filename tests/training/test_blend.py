@@ -11,9 +11,9 @@ pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 from cataloger.errors import UsageError  # noqa: E402
 from cataloger.model.network import Network  # noqa: E402
 from cataloger.options import NetworkConfig  # noqa: E402
-from cataloger.training.blend import blend, check_blend  # noqa: E402
-from cataloger.training.distributed import Place  # noqa: E402
-from cataloger.training.engine import Trainer  # noqa: E402
+from cataloger.training.fit.distributed import Place  # noqa: E402
+from cataloger.training.fit.trainer import Trainer  # noqa: E402
+from cataloger.training.fit.weight_interpolation import blend, check_blend  # noqa: E402
 from cataloger.training.inputs.augmentation import Augmentation  # noqa: E402
 from cataloger.training.inputs.batches import LabelledPixels  # noqa: E402
 from cataloger.training.inputs.cache import Cache  # noqa: E402

@@ -6,11 +6,11 @@ import pytest
 
 from cataloger.errors import TrainingError, UsageError
 from cataloger.options import PreprocessSpec
-from cataloger.training.config import DataOptions
 from cataloger.training.curation.prepare import prepare
 from cataloger.training.data.class_folders import read_class_folders
 from cataloger.training.data.read import read_dataset
-from cataloger.training.run import Silent
+from cataloger.training.fit.train import Silent
+from cataloger.training.options import DataOptions
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from cataloger.errors import TrainingError, UsageError
 from cataloger.ledger import register_source
 from cataloger.schema.models import Item
 from cataloger.sources.file_keys import key_of
-from cataloger.training.config import DataOptions
 from cataloger.training.data.read import read_dataset
+from cataloger.training.options import DataOptions
 
 
 @pytest.fixture

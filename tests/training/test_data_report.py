@@ -9,8 +9,8 @@ pytest.importorskip("imagehash", reason="the extra 'train' is not installed")
 
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
-from cataloger.training.config import DataOptions
 from cataloger.training.curation.prepare import prepare
+from cataloger.training.options import DataOptions
 
 
 class Watcher:

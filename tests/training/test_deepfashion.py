@@ -6,8 +6,8 @@ from typer.testing import CliRunner
 from cataloger.cli.app import app
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import read_bundle
-from cataloger.training.config import DataOptions
 from cataloger.training.data.read import read_dataset
+from cataloger.training.options import DataOptions
 
 CATEGORIES = [("Anorak", 1), ("Blazer", 1), ("Blouse", 1), ("Cape", 1), ("Dress", 3)]
 IMAGES = [

@@ -11,13 +11,14 @@ pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 from cataloger.errors import TrainingError, UsageError  # noqa: E402
 from cataloger.model.network import Network  # noqa: E402
 from cataloger.options import NetworkConfig  # noqa: E402
-from cataloger.training import checkpoint, engine  # noqa: E402
-from cataloger.training.distributed import Place  # noqa: E402
-from cataloger.training.engine import Trainer, make_optimizer  # noqa: E402
+from cataloger.training.fit import checkpoint  # noqa: E402
+from cataloger.training.fit import trainer as engine  # noqa: E402
+from cataloger.training.fit.distributed import Place  # noqa: E402
+from cataloger.training.fit.loss import partial_label_loss  # noqa: E402
+from cataloger.training.fit.trainer import Trainer, make_optimizer  # noqa: E402
 from cataloger.training.inputs.augmentation import Augmentation  # noqa: E402
 from cataloger.training.inputs.batches import LabelledFeatures, LabelledPixels  # noqa: E402
 from cataloger.training.inputs.cache import Cache  # noqa: E402
-from cataloger.training.losses import partial_label_loss  # noqa: E402
 from cataloger.training.recipes import RECIPES  # noqa: E402
 
 QUICK = replace(RECIPES["quick"], epochs=3, batch_size=8, ema=0.9)

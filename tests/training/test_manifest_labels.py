@@ -5,8 +5,8 @@ import json
 import pytest
 
 from cataloger.errors import TrainingError, UsageError
-from cataloger.training.config import DataOptions
 from cataloger.training.data.read import read_dataset
+from cataloger.training.options import DataOptions
 
 ROWS = "image,label,split,sku\na.jpg,Hat,train,1\nb.jpg,Top,val,2\n"
 

@@ -9,10 +9,10 @@ import pytest
 
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import default_bundle_path, read_bundle, seal
-from cataloger.training.config import DataOptions
 from cataloger.training.data.read import read_dataset
 from cataloger.training.evaluation.model_diff import Compared, compare_bundles, compare_predictions
 from cataloger.training.evaluation.scoring import score_together
+from cataloger.training.options import DataOptions
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 LABELS = ("Hat", "Shirt", "Top")

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from cataloger.training.pace import Pace
+from cataloger.training.fit.throughput import Pace
 
 
 def test_waiting_for_images_is_told_apart_from_training_on_them():

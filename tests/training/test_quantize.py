@@ -17,10 +17,10 @@ from cataloger.cli.app import app
 from cataloger.errors import BundleError, QualityGateError, TrainingError, UsageError
 from cataloger.inference.onnx import OnnxClassifier, replay_golden
 from cataloger.model.bundle import CARD, GOLDEN, MODEL, MODEL_INT8, default_bundle_path, read_bundle
-from cataloger.training.config import DataOptions
 from cataloger.training.data.read import read_dataset
 from cataloger.training.export import quantize as module
 from cataloger.training.export.quantize import Gate, quantize
+from cataloger.training.options import DataOptions
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,9 @@ from by_url import make_engine, parsed
 from sqlalchemy import create_engine, text
 
 from cataloger.errors import DatabaseError, TrainingError, UsageError
-from cataloger.training.config import DataOptions
 from cataloger.training.data.query import one_select
 from cataloger.training.data.read import read_dataset
+from cataloger.training.options import DataOptions
 
 QUERY = "select image, category, product_id from product order by product_id"
 ROWS = [("a.jpg", "Hat", 1), ("b%20.jpg", "Top", 2), (None, "Top", 3), ("d.jpg", None, 4), ("e.jpg", " Hat ", 5)]

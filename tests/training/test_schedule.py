@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cataloger.errors import UsageError
+from cataloger.training.fit.schedule import learning_rate
 from cataloger.training.inputs.sampling import draw_weights, epoch_batches, share_of
 from cataloger.training.recipes import RECIPES, choose_recipe
-from cataloger.training.schedule import learning_rate
 
 QUICK = replace(RECIPES["quick"], learning_rate=1.0, warmup=0.1, batch_size=8)
 

@@ -9,13 +9,13 @@ from typing import Protocol
 
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
-from cataloger.training.config import DataOptions
 from cataloger.training.curation.data_report import DataReport, data_report, write_problems
 from cataloger.training.curation.inventory import Inventory, take_inventory
 from cataloger.training.curation.splitting import make_splits
 from cataloger.training.data.columns import SEPARATOR, labels_of
 from cataloger.training.data.examples import LabelledImages, Problem
 from cataloger.training.data.read import read_dataset
+from cataloger.training.options import DataOptions
 
 SPLITS_FILE = "splits.csv"
 

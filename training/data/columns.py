@@ -17,8 +17,8 @@ from typing import Any
 from cataloger.errors import TrainingError, UsageError
 from cataloger.sources.file_keys import key_of
 from cataloger.sources.image_references import text_of
-from cataloger.training.config import DataOptions
 from cataloger.training.data.examples import SPLITS, Example, Problem
+from cataloger.training.options import DataOptions
 
 IMAGE_COLUMNS = ("image", "file", "path", "filename", "image_path")
 LABEL_COLUMNS = ("labels", "label", "category", "class")

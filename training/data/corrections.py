@@ -17,9 +17,9 @@ from cataloger.schema import open_results
 from cataloger.schema.current_results import SEEN, with_seen, with_words
 from cataloger.schema.models import Correction, Item
 from cataloger.sources.file_keys import name_of
-from cataloger.training.config import DataOptions
 from cataloger.training.data.columns import normal_label
 from cataloger.training.data.examples import Example, Problem
+from cataloger.training.options import DataOptions
 
 ROWS_PER_READ = 1000
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cataloger.errors import TrainingError
-from cataloger.training.config import DataOptions
 from cataloger.training.data.columns import file_below, normal_label, split_of
 from cataloger.training.data.examples import Example, Problem
+from cataloger.training.options import DataOptions
 
 CATEGORIES = "list_category_cloth.txt"
 IMAGES = "list_category_img.txt"

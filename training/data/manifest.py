@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cataloger.errors import MissingExtraError, TrainingError
-from cataloger.training.config import DataOptions
 from cataloger.training.data.columns import Columns, Row, file_below, find_columns, read_rows
 from cataloger.training.data.examples import Example, Problem
+from cataloger.training.options import DataOptions
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson")

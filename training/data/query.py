@@ -13,9 +13,9 @@ from cataloger.schema import open_source
 from cataloger.sources.file_keys import key_of
 from cataloger.sources.image_references import RELATIVE_PATH, locate
 from cataloger.sources.image_references import Problem as Unusable
-from cataloger.training.config import DataOptions
 from cataloger.training.data.columns import Row, find_columns, read_rows
 from cataloger.training.data.examples import Example, Problem
+from cataloger.training.options import DataOptions
 
 ROWS_PER_FETCH = 1000
 

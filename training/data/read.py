@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from cataloger.errors import TrainingError, UsageError
-from cataloger.training.config import DataOptions
 from cataloger.training.data.class_folders import read_class_folders
 from cataloger.training.data.corrections import mix, read_corrections
 from cataloger.training.data.deepfashion import is_deepfashion, read_deepfashion
 from cataloger.training.data.examples import Example, LabelledImages, Problem
 from cataloger.training.data.manifest import read_manifest
 from cataloger.training.data.query import read_query
+from cataloger.training.options import DataOptions
 
 
 def read_dataset(options: DataOptions) -> LabelledImages:

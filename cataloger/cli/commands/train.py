@@ -137,8 +137,8 @@ def train(
     """
     require_train_extra("`cataloger train`")
     from cataloger.db.urls import DatabaseURL
-    from cataloger.training.config import DataOptions, TrainOptions
-    from cataloger.training.run import train as run_training
+    from cataloger.training.fit.train import train as run_training
+    from cataloger.training.options import DataOptions, TrainOptions
 
     options = TrainOptions(
         data=DataOptions(

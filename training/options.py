@@ -17,7 +17,8 @@ class TrainOptions:
     data: the labelled images. output: directory of the new bundle. work: directory of the inventory of images, the
     caches, the checkpoints and the curves. start: bundle, or safetensors file of convolutions.
     recipe: "auto" or one of `training.recipes`. changes: fields of the recipe that are set otherwise.
-    blend: how far the trained weights are taken back towards the start's; see `cataloger.training.blend`.
+    blend: how far the trained weights are taken back towards the start's; see
+    `cataloger.training.fit.weight_interpolation`.
     notes: Markdown file put into the model card. target_precision: share of the accepted answers that shall be right.
     """
 

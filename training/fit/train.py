@@ -16,7 +16,6 @@ from cataloger.model.bundle import Bundle, new_bundle, seal
 from cataloger.model.network import Network, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
-from cataloger.training.blend import blend, check_blend
 from cataloger.training.calibration.calibrate import (
     Coverage,
     calibrate,
@@ -25,13 +24,9 @@ from cataloger.training.calibration.calibrate import (
     negative_log_likelihood,
 )
 from cataloger.training.calibration.familiarity import MOST_IMAGES, fit_prototypes
-from cataloger.training.config import TrainOptions
 from cataloger.training.curation.prepare import Watcher, prepare
-from cataloger.training.curves import Curves
 from cataloger.training.data.examples import Example, LabelledImages, accepted_matrix
 from cataloger.training.data.pixels import decode_examples
-from cataloger.training.distributed import Place, joined
-from cataloger.training.engine import Trainer, pooled_features
 from cataloger.training.evaluation import scoring
 from cataloger.training.evaluation.evaluate import evaluation_of
 from cataloger.training.evaluation.findings import assess
@@ -40,14 +35,19 @@ from cataloger.training.evaluation.model_card import write_card
 from cataloger.training.evaluation.scoring import Scored
 from cataloger.training.export import onnx
 from cataloger.training.export.interchange import write_interchange
+from cataloger.training.fit.curves import Curves
+from cataloger.training.fit.distributed import Place, joined
+from cataloger.training.fit.initialization import Start, load_start, read_start
+from cataloger.training.fit.trainer import Trainer, pooled_features
+from cataloger.training.fit.weight_interpolation import blend, check_blend
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels
 from cataloger.training.inputs.cache import Cache, cached
 from cataloger.training.inputs.cached_values import FeatureMaker, PixelMaker
 from cataloger.training.inputs.sampling import draw_weights
 from cataloger.training.metrics.summary import Report
+from cataloger.training.options import TrainOptions
 from cataloger.training.recipes import Recipe, choose_recipe
-from cataloger.training.start import Start, load_start, read_start
 from cataloger.utils.cpu import available_cpus
 from cataloger.utils.malloc import keep_freed_memory
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cataloger.errors import UsageError
-from cataloger.training.engine import Trained, Trainer
+from cataloger.training.fit.trainer import Trained, Trainer
 from cataloger.training.inputs.batches import to_network
 from cataloger.training.inputs.sampling import sample
 

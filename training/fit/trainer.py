@@ -13,17 +13,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cataloger.model.network import Network
 from cataloger.records import Floats
-from cataloger.training import checkpoint
-from cataloger.training.average import Average
-from cataloger.training.checkpoint import Progress
-from cataloger.training.distributed import Place
+from cataloger.training.fit import checkpoint
+from cataloger.training.fit.checkpoint import Progress
+from cataloger.training.fit.distributed import Place
+from cataloger.training.fit.ema import Average
+from cataloger.training.fit.loss import partial_label_loss
+from cataloger.training.fit.mixed_precision import mixed_precision
+from cataloger.training.fit.schedule import learning_rate
+from cataloger.training.fit.throughput import Pace
 from cataloger.training.inputs.batches import Inputs, to_network
 from cataloger.training.inputs.sampling import Indices, Weights, epoch_batches, sample, share_of
-from cataloger.training.losses import partial_label_loss
-from cataloger.training.pace import Pace
-from cataloger.training.precision import mixed_precision
 from cataloger.training.recipes import Recipe
-from cataloger.training.schedule import learning_rate
 
 LARGEST_GRADIENT = 5.0
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
