@@ -10,8 +10,9 @@ from by_url import open_database
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.corrections.csv_export import COLUMNS, ExportOptions, export_corrections, guard, unguard
+from cataloger.corrections.csv_export import ExportOptions, export_corrections
 from cataloger.corrections.csv_import import ImportOptions, import_corrections
+from cataloger.corrections.csv_rows import COLUMNS, guard, unguard
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import register_source
 

@@ -1,7 +1,6 @@
 """Corrections as a CSV file for people who work in spreadsheets: what was said, or what can be said something of."""
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, select
 
+from cataloger.corrections.csv_rows import COLUMNS, guard
 from cataloger.db.database import Database
 from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
@@ -19,11 +19,6 @@ from cataloger.schema.models import Corrected, Correction, Item, Model, Result, 
 from cataloger.sinks.files import replacing
 
 ROWS_PER_READ = 2000
-COLUMNS = (
-    *("source", "key", "uri", "product_key", "verdict", "label"),
-    *("predicted", "confidence", "model", "author", "corrected_at", "note"),
-)
-_FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 
 What = Literal["words", "history", "predictions"]
 
@@ -55,16 +50,6 @@ def export_corrections(database: Database, path: Path, options: ExportOptions) -
             writer.writerow([guard(_text(value)) for value in _cells(row)])
             count += 1
     return count
-
-
-def guard(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: with an apostrophe before it, if need be."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def unguard(cell: str) -> str:
-    """Return what `guard` was given."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def _rows(database: Database, options: ExportOptions) -> Iterator[AnyRow]:

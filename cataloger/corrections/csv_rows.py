@@ -1,14 +1,20 @@
 """Rows of a CSV file that people have filled in with what they say of images, as spreadsheets write such files."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
-from cataloger.corrections.csv_export import COLUMNS, unguard
 from cataloger.errors import UsageError
+
+COLUMNS = (
+    *("source", "key", "uri", "product_key", "verdict", "label"),
+    *("predicted", "confidence", "model", "author", "corrected_at", "note"),
+)
+_FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 
 NAMES = ("source", "key", "uri")
 _KNOWN: Mapping[str, Verdict] = {verdict: verdict for verdict in VERDICTS}
@@ -102,3 +108,13 @@ def _understand(line: int, cells: dict[str, str]) -> WordRow | str | None:
     if len(label) > MAX_LABEL_LENGTH:
         return f"the label has {len(label)} characters; {MAX_LABEL_LENGTH} are possible"
     return WordRow(line, cells, said, label if said == "label" else None)
+
+
+def guard(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula: with an apostrophe before it, if need be."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def unguard(cell: str) -> str:
+    """Return what `guard` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
