@@ -1,5 +1,6 @@
 """What commands that run a job share: Ctrl-C, the progress bar and the summary at the end."""
 
+import getpass
 import os
 import signal
 import sys
@@ -188,3 +189,11 @@ def _closing_line(report: "JobReport") -> str:
     options = report.options
     where = f"results: {options.db.redacted}" + (f" and {options.output}" if options.output else "")
     return f"run {report.run_id} {state} {where}"
+
+
+def login_name() -> str:
+    """Return the name that this process's user logs in with; "reviewer" for one without a name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "reviewer"

@@ -1,6 +1,5 @@
 """Who a process is, so that another one on the same machine can tell whether it is still alive."""
 
-import getpass
 import os
 import socket
 from pathlib import Path
@@ -13,14 +12,6 @@ def this_process() -> str:
     """Return host, boot, process namespace, process id and its start time, joined by "|"."""
     pid = os.getpid()
     return "|".join((*_machine(), str(pid), _start_time(pid)))
-
-
-def login_name() -> str:
-    """Return the name that this process's user logs in with; "reviewer" for one without a name, as in a container."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "reviewer"
 
 
 def describe(owner: str) -> str:

@@ -7,11 +7,10 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.cli.groups import make_group
-from cataloger.cli.run_command import open_results
+from cataloger.cli.run_command import login_name, open_results
 from cataloger.contracts import Decision
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
-from cataloger.utils.process_identity import login_name
 from cataloger.utils.text import printable
 
 if TYPE_CHECKING:

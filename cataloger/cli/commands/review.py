@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from cataloger.cli import flags
-from cataloger.cli.run_command import open_results
+from cataloger.cli.run_command import login_name, open_results
 from cataloger.errors import MissingExtraError
 from cataloger.options import DEFAULT_DB
-from cataloger.utils.process_identity import login_name
 
 EXAMPLES = """\b
 Examples:
