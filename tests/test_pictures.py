@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.errors import ImageError
+from cataloger.imaging.thumbnails import thumbnail
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched
-from cataloger.report.stored_images import Pictures, thumbnail
+from cataloger.report.stored_images import Pictures
 from cataloger.schema import key_hash
 from cataloger.schema.models import Item
 from cataloger.sources.file_keys import key_of, name_of

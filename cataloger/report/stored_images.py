@@ -5,13 +5,11 @@ without its query string; or bytes in a column of a table that lies in the same 
 """
 
 import hashlib
-import io
 import os
 import threading
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from PIL import Image as PillowImage
 from sqlalchemy import Connection, select
 
 from cataloger.db.connections import make_engine
@@ -20,10 +18,8 @@ from cataloger.db.types import AnyRow
 from cataloger.errors import CatalogerError, ImageError, UnavailableError
 from cataloger.fetch.http import Downloader
 from cataloger.fetch.prefetch import read_file
-from cataloger.imaging.preprocess import FORMATS, load
-from cataloger.imaging.thumbnails import as_jpeg
 from cataloger.ledger.run_queries import last_table
-from cataloger.options import Limits, PreprocessSpec, TableOptions, WebOptions
+from cataloger.options import Limits, TableOptions, WebOptions
 from cataloger.records import Failure, Fetched, Item
 from cataloger.schema.models import Item as ItemRow
 from cataloger.schema.models import Source
@@ -164,22 +160,3 @@ def _find(connection: Connection, item_id: int) -> AnyRow | None:
         .where(ItemRow.id == item_id)
     )
     return connection.execute(query).one_or_none()
-
-
-def thumbnail(data: bytes, longest: int, *, limits: Limits | None = None) -> bytes:
-    """Return a small JPEG of an image: upright, on white, without any metadata. Raises ImageError.
-
-    longest: of its sides, pixels; a smaller image keeps its size. It is decoded in this process, with the limits and
-    the formats of tagging: an image that is recorded as ok has been through the same decoder before, in a child.
-    """
-    loaded = load(data, PreprocessSpec(size=_needed(data, longest)), limits or Limits())
-    return as_jpeg(loaded.pixels, loaded.width, loaded.height, longest)
-
-
-def _needed(data: bytes, longest: int) -> int:
-    """Return the side of the square to decode to, pixels: a small image need not be enlarged first."""
-    try:
-        with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
-            return min(longest, max(image.size))
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, the decoder says it better
-        return longest

@@ -13,12 +13,12 @@ from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.errors import BundleError, CatalogerError, ImageError
-from cataloger.imaging.thumbnails import fitted
+from cataloger.imaging.thumbnails import fitted, thumbnail
 from cataloger.inference.activation_maps import Explanation, explained, overlaid
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.records import Failure, Fetched
-from cataloger.report.stored_images import Pictures, thumbnail
+from cataloger.report.stored_images import Pictures
 from cataloger.review.item_rows import find_shown
 from cataloger.schema.models import Model
 from cataloger.utils.cpu import available_cpus
