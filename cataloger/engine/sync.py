@@ -15,9 +15,9 @@ from cataloger.engine.job import Job, JobHooks
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.fetch.http import Downloader
 from cataloger.fetch.prefetch import Remote
-from cataloger.history.move_source import require_same_root
 from cataloger.hooks import Hooks
 from cataloger.ledger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
+from cataloger.ledger.move_detection import require_same_root
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files

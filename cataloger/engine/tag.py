@@ -10,8 +10,8 @@ from cataloger.db.database import Database
 from cataloger.db.urls import DatabaseURL
 from cataloger.engine.job import Job, JobHooks
 from cataloger.engine.job_report import JobOptions, JobReport
-from cataloger.history.move_source import require_not_moved
 from cataloger.hooks import Hooks
+from cataloger.ledger.move_detection import require_not_moved
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files

@@ -3,7 +3,6 @@
 What looks like a known source that is gone is not tagged anew in silence: the run stops and says what to do.
 """
 
-import itertools
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -14,61 +13,18 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from cataloger.db.database import Database
 from cataloger.db.paging import row_pages
-from cataloger.errors import SourceError, UsageError
-from cataloger.ledger import SourceRef, find_source
+from cataloger.errors import UsageError
 from cataloger.ledger.leases import Lease as HeldLease
 from cataloger.ledger.leases import hold_lease
-from cataloger.ledger.run_queries import last_table
+from cataloger.ledger.move_detection import _is_there
 from cataloger.ledger.runs import recorded_run
-from cataloger.records import item_of
 from cataloger.schema import key_hash
 from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.models import Item, LabelMap, Lease, Result, RunSource
+from cataloger.schema.models import Item, LabelMap, Lease, RunSource
 from cataloger.schema.models import Source as SourceRow
-from cataloger.sources.base import Source
 from cataloger.sources.file_keys import key_of
 
-SAMPLE = 100
-LIKENESS = 0.5
 PAGE = 1000
-
-
-def require_not_moved(database: Database | None, source: Source) -> None:
-    """Raise SourceError when a new folder or manifest looks like a known one that is not there any more."""
-    if database is None or find_source(database, kind=source.kind, root=source.root) is not None:
-        return
-    sample = [key_hash(item_of(subject).key) for subject in itertools.islice(source.scan(), SAMPLE)]
-    query = select(SourceRow.id, SourceRow.root).where(SourceRow.kind == source.kind)
-    for row in database.rows(query):
-        if not _is_there(row.root) and sample:
-            same = (Item.source_id == row.id) & Item.key_hash.in_(sample)
-            known = database.scalar(select(func.count()).select_from(Item).where(same))
-            if known >= LIKENESS * len(sample):
-                raise SourceError(
-                    f"{source.root} is new, but looks like {row.root}, which is not there any more: {known} of "
-                    f"{len(sample)} images have the same names. To keep its results: cataloger sources move "
-                    f"'{row.root}' '{source.root}'. To tag everything again: --accept-move"
-                )
-
-
-def require_same_root(database: Database, known: SourceRef, source: Source, image_root: str | None) -> None:
-    """Raise SourceError when the image root of a table is another one than before and most images look changed."""
-    table = database.fetch(last_table, known.id)
-    before = table and table.get("image_root")
-    if before in (None, image_root):
-        return
-    sample = {key_hash(item.key): item.version for item in map(item_of, itertools.islice(source.scan(), SAMPLE))}
-    newest = select(func.max(Result.id)).join(Item, Item.id == Result.item_id)
-    mine = (Item.source_id == known.id) & Item.key_hash.in_(sample)
-    query = select(Item.key_hash, Result.version_token).join(Result, Result.item_id == Item.id)
-    rows = database.rows(query.where(Result.id.in_(newest.where(mine).group_by(Result.item_id))))
-    changed = sum(row.version_token != sample[row.key_hash] for row in rows)
-    if changed > (1 - LIKENESS) * len(rows):
-        raise SourceError(
-            f"--image-root was {before} in the last run and is {image_root} now, and {changed} of {len(rows)} images "
-            "have another size or time there, so that they would be tagged again. Copy them with their times "
-            "(rsync -a, cp -a), or say --accept-move to tag them again"
-        )
 
 
 def move_source(database: Database, old: str, new: str) -> int:
@@ -134,8 +90,3 @@ def _items(source_id: int) -> Any:
 
 def _resolved(path: str) -> str:
     return key_of(os.path.realpath(os.fsencode(path)))
-
-
-def _is_there(root: str) -> bool:
-    """True when a folder or file is there; a name that is not UTF-8 is not looked for."""
-    return Path(root).exists() or "%" in root
