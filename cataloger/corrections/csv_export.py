@@ -16,7 +16,7 @@ from cataloger.errors import UsageError
 from cataloger.ledger import find_source_id
 from cataloger.schema.current_results import held, paged_source_id, with_words
 from cataloger.schema.models import Corrected, Correction, Item, Model, Result, Source
-from cataloger.sinks.files import replacing
+from cataloger.utils.atomic_files import replacing
 
 ROWS_PER_READ = 2000
 

@@ -8,9 +8,7 @@ import csv
 import importlib.util
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +19,7 @@ from sqlalchemy import select
 from cataloger.db.database import Database
 from cataloger.errors import MissingExtraError, OutputError, UsageError
 from cataloger.schema.views import IMAGE_COLUMNS, IMAGE_TOP5
+from cataloger.utils.atomic_files import replacing
 
 ROWS_PER_FETCH = 5000
 TIMES = ("tagged_at", "corrected_at")
@@ -60,22 +59,6 @@ def export(database: Database, selections: Iterable[Selection], path: Path) -> i
     with replacing(path) as temporary:
         WRITERS[path.suffix.lower()](rows, temporary)
     return rows.count
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write a file under, which takes its place when it is complete. Raises OutputError."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
-        os.close(descriptor)
-        try:
-            yield Path(temporary)
-            _publish(Path(temporary), path)
-        finally:
-            with suppress(FileNotFoundError):
-                Path(temporary).unlink()
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}; the results are in the database") from error
 
 
 class _Counted:
@@ -148,16 +131,6 @@ def _with_text(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with its times as text."""
     times = {name: row[name] and row[name].isoformat(timespec="milliseconds") for name in TIMES}
     return {**row, **times}
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    """Make a file durable and give it its name and the usual permissions, which mkstemp withholds."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    mask = os.umask(0)
-    os.umask(mask)
-    temporary.chmod(0o666 & ~mask)
-    temporary.replace(path)
 
 
 WRITERS = {".jsonl": _write_jsonl, ".csv": _write_csv, ".parquet": _write_parquet}
