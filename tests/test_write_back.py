@@ -19,8 +19,9 @@ from cataloger.schema.models import Write
 from cataloger.writeback import product_table
 from cataloger.writeback import writer as write_back
 from cataloger.writeback.column_values import restore
+from cataloger.writeback.journal import WriteCounts
 from cataloger.writeback.preflight import Answers, WriteCheck, check_database
-from cataloger.writeback.writer import WriteBack, WriteCounts
+from cataloger.writeback.writer import WriteBack
 
 LABELS = ("Dress", "Hat", "Sock")
 CODES = {

@@ -7,7 +7,7 @@ from typing import Any
 from cataloger.db.urls import DatabaseURL
 from cataloger.engine.pipeline import RunReport
 from cataloger.options import Limits, RunOptions
-from cataloger.writeback.writer import WriteCounts
+from cataloger.writeback.journal import WriteCounts
 
 
 @dataclass(frozen=True, slots=True)

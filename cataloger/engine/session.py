@@ -39,7 +39,9 @@ from cataloger.records import Failure, Image, Item, Planned
 from cataloger.sinks.database import DatabaseSink
 from cataloger.sources.base import Source
 from cataloger.utils.cpu import available_cpus
-from cataloger.writeback.writer import WriteBack, WriteCounts, WritePlan
+from cataloger.writeback.journal import WriteCounts
+from cataloger.writeback.plan import WritePlan
+from cataloger.writeback.writer import WriteBack
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
 from cataloger.sources.folder import check_folder
 from cataloger.sources.table import TableSource
+from cataloger.writeback.plan import WritePlan
 from cataloger.writeback.preflight import Answers, WriteCheck, check_database, qualified
-from cataloger.writeback.writer import WritePlan
 
 # Downloads wait for the network most of the time; more of them than processors keep the model busy.
 DOWNLOADS = 16

@@ -29,8 +29,8 @@ from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Write as WriteRow
 from cataloger.utils import failpoints
 from cataloger.writeback.column_values import Cell
+from cataloger.writeback.journal import Journal, WriteCounts, write_cells
 from cataloger.writeback.product_table import ProductTable
-from cataloger.writeback.writer import Journal, WriteCounts, write_cells
 
 PAGE = 500
 NAMED = 20

@@ -13,8 +13,8 @@ from cataloger.ledger import effective_results
 from cataloger.schema.models import Run as RunRow
 from cataloger.schema.models import Write as WriteRow
 from cataloger.writeback.column_values import restore
+from cataloger.writeback.journal import Change
 from cataloger.writeback.product_table import Found, ProductTable
-from cataloger.writeback.writer import Change
 
 PRODUCTS_PER_READ = 500
 

@@ -23,7 +23,8 @@ from cataloger.schema.models import Current
 from cataloger.schema.models import Item as ItemRow
 from cataloger.schema.models import Result as ResultRow
 from cataloger.utils import failpoints
-from cataloger.writeback.writer import WriteBack, WriteCounts
+from cataloger.writeback.journal import WriteCounts
+from cataloger.writeback.writer import WriteBack
 
 TEXT_LIMIT = 500
 

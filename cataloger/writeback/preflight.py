@@ -17,8 +17,8 @@ from cataloger.errors import SourceError, UsageError
 from cataloger.ledger.label_map import Category
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.writeback.column_values import Cell, UnwritableError
+from cataloger.writeback.plan import WritePlan, top5_json
 from cataloger.writeback.product_table import Found, ProductTable
-from cataloger.writeback.writer import WritePlan, top5_json
 
 FITS = {
     "label": ("text", "integer", "any"),

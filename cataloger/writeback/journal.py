@@ -1,0 +1,175 @@
+"""What was written into the product table, cell by cell, so that it can be told from what people write, and
+undone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from cataloger.db.clock import utc_now
+from cataloger.db.driver_errors import driver_message, is_transient
+from cataloger.db.types import AnyRow, storable
+from cataloger.db.urls import DatabaseURL
+from cataloger.schema.models import Write as WriteRow
+from cataloger.writeback.column_values import UnwritableError, keep
+from cataloger.writeback.product_table import Cells, Found, ProductTable
+
+EXAMPLES = 5
+
+
+@dataclass(slots=True)
+class WriteCounts:
+    """What became of cells. written: by column. edited: changed by people since we wrote them, and left so.
+
+    not_null: held something before us, under --only-null. refused: by the database itself, e.g. a trigger.
+    edited_products: some examples. reasons: why cells were refused, some examples.
+    """
+
+    written: dict[str, int] = field(default_factory=dict)
+    edited: int = 0
+    not_null: int = 0
+    refused: int = 0
+    edited_products: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, other: "WriteCounts") -> None:
+        """Add the counts of more rows."""
+        for column, count in other.written.items():
+            self.written[column] = self.written.get(column, 0) + count
+        self.edited += other.edited
+        self.not_null += other.not_null
+        self.refused += other.refused
+        self.edited_products = (self.edited_products + other.edited_products)[:EXAMPLES]
+        self.reasons = (self.reasons + other.reasons)[:EXAMPLES]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts as plain JSON values."""
+        return {
+            "written": self.written,
+            "edited": self.edited,
+            "edited_products": self.edited_products,
+            "not_null": self.not_null,
+            "refused": self.refused,
+            "reasons": self.reasons,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Cells of one row to set. old: what stands there."""
+
+    product_hash: str
+    product_key: str
+    row: Found
+    new: Cells
+
+    @property
+    def old(self) -> Cells:
+        return {column: self.row.cells[column] for column in self.new}
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Where writes are kept: of which source and run."""
+
+    source_id: int
+    run_id: int
+
+    def append(self, connection: Connection, entries: Iterable[dict[str, Any]]) -> None:
+        """Keep what was written."""
+        common = {"source_id": self.source_id, "run_id": self.run_id, "written_at": utc_now(connection)}
+        if rows := [common | entry for entry in entries]:
+            connection.execute(insert(WriteRow), rows)
+
+
+def last_writes(connection: Connection, source_id: int, products: Sequence[str]) -> dict[str, dict[str, AnyRow]]:
+    """Return what was written last into each cell: product hash -> column -> row."""
+    columns = (WriteRow.product_hash, WriteRow.column_name, WriteRow.new_value, WriteRow.restores)
+    mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products)
+    found: dict[str, dict[str, AnyRow]] = {}
+    for row in connection.execute(select(*columns).where(mine).order_by(WriteRow.id)):
+        found.setdefault(row.product_hash, {})[row.column_name] = row
+    return found
+
+
+def write_cells(
+    connection: Connection,
+    table: ProductTable,
+    journal: Journal,
+    changes: Sequence[Change],
+    counts: WriteCounts,
+    *,
+    restores: Mapping[tuple[str, str], bool] | None = None,
+) -> None:
+    """Set cells and keep what stood there and what stands there now, as the database reads it back.
+
+    restores: which of them, by product hash and column, give the shop back its own value.
+    """
+    changes = [kept for change in changes if (kept := _keepable(change, counts)) is not None]
+    done = _update(connection, table, changes, counts)
+    after = table.read(connection, {change.product_hash: change.product_key for change in done}, lock=True)
+    entries = []
+    for change in done:
+        stands = after.get(change.product_hash, change.row).cells
+        for column, old in change.old.items():
+            if table.cells[column].is_same(old, stands[column]):
+                continue
+            counts.written[column] = counts.written.get(column, 0) + 1
+            entries.append(
+                {
+                    "product_key": storable(change.product_key),
+                    "product_hash": change.product_hash,
+                    "column_name": column,
+                    "old_value": keep(old),
+                    "new_value": keep(stands[column]),
+                    "restores": bool(restores and restores[change.product_hash, column]),
+                }
+            )
+    journal.append(connection, entries)
+
+
+def _keepable(change: Change, counts: WriteCounts) -> Change | None:
+    """Leave out what could not be put back."""
+    new = {}
+    for column, value in change.new.items():
+        try:
+            keep(change.row.cells[column])
+        except UnwritableError as error:
+            _refuse(counts, change, f"{column}: {error}")
+        else:
+            new[column] = value
+    return Change(change.product_hash, change.product_key, change.row, new) if new else None
+
+
+def _update(
+    connection: Connection, table: ProductTable, changes: Sequence[Change], counts: WriteCounts
+) -> Sequence[Change]:
+    """Update all rows at once, or, when the database refuses one of them, each by itself; return what was done."""
+    if not changes:
+        return []
+    try:
+        with connection.begin_nested():
+            table.update(connection, [(change.row, change.new) for change in changes])
+    except DBAPIError as error:
+        if is_transient(error):
+            raise
+    else:
+        return changes
+    done = []
+    for change in changes:
+        try:
+            with connection.begin_nested():
+                table.update(connection, [(change.row, change.new)])
+        except DBAPIError as error:
+            if is_transient(error):
+                raise
+            _refuse(counts, change, driver_message(error, DatabaseURL(connection.engine.url)))
+        else:
+            done.append(change)
+    return done
+
+
+def _refuse(counts: WriteCounts, change: Change, reason: str) -> None:
+    counts.add(WriteCounts(refused=1, reasons=[f"{change.product_key}: {reason}"]))

@@ -1,0 +1,71 @@
+"""Which answer goes into which column of the product table."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cataloger.contracts import TOP_K
+from cataloger.db.types import AnyRow
+from cataloger.ledger.label_map import Category
+from cataloger.options import WriteOptions
+from cataloger.writeback.column_values import UnwritableError
+from cataloger.writeback.product_table import Cells, ProductTable
+
+
+@dataclass(frozen=True, slots=True)
+class WritePlan:
+    """What to write where, checked. categories: the shop's own, by label; empty without a label map."""
+
+    table: ProductTable
+    options: WriteOptions
+    categories: Mapping[str, Category]
+
+    def values(self, row: AnyRow) -> Cells | None:
+        """Return what an answer says for each column; None if it is not to be written. Raises UnwritableError."""
+        ranked = [(getattr(row, f"label_{n}"), getattr(row, f"confidence_{n}")) for n in range(1, TOP_K + 1)]
+        answers = [(label, confidence) for label, confidence in ranked if label is not None]
+        decision = row.decision
+        if row.word is not None:
+            answers = [(row.word, 1.0), *(answer for answer in answers if answer[0] != row.word)][:TOP_K]
+            decision = "accept"
+        if not self._is_wanted(answers, decision):
+            return None
+        return {
+            column: self.table.cells[column].wanted(self._value(name, answers, decision))
+            for column, name in self.options.columns
+        }
+
+    def _is_wanted(self, answers: Sequence[tuple[str, float]], decision: str | None) -> bool:
+        wanted = self.options.only_decision
+        is_decided = decision in wanted if wanted else decision in (None, "accept")
+        least = self.options.min_confidence
+        return is_decided and bool(answers) and (least is None or answers[0][1] >= least)
+
+    def _value(self, name: str, answers: Sequence[tuple[str, float]], decision: str | None) -> Any:
+        if name == "decision":
+            return decision
+        if name == "top5_json":
+            return top5_json([(self._code(label), confidence) for label, confidence in answers])
+        kind, _, rank = name.rpartition("_")
+        if int(rank) > len(answers):
+            return None
+        label, confidence = answers[int(rank) - 1]
+        if kind == "confidence":
+            return confidence
+        return self._code(label) if kind == "label" else getattr(self._category(label), kind)
+
+    def _code(self, label: str) -> str:
+        return self._category(label).code if self.categories else label
+
+    def _category(self, label: str) -> Category:
+        """Return the shop's own. People may have said a label that the model does not have, and so the map."""
+        if label not in self.categories:
+            raise UnwritableError(f"a person said {label!r}, for which the label map has no code: add a line for it")
+        return self.categories[label]
+
+
+def top5_json(answers: Iterable[tuple[str, float]]) -> str:
+    """Return answers as a JSON array, best first."""
+    found = [{"label": label, "confidence": round(confidence, 4)} for label, confidence in answers]
+    return json.dumps(found, ensure_ascii=False)
