@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cataloger.errors import UsageError
-from cataloger.training.inputs.augmentation import Strength
+
+Strength = Literal["light", "strong"]
 
 RecipeName = Literal["quick", "full", "paper"]
 

@@ -1,15 +1,12 @@
 """The other views of a training image."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from cataloger.records import Pixels
 from cataloger.training.inputs.transforms import Blur, Margins, NewBackground, WhiteBalance
-
-Strength = Literal["light", "strong"]
+from cataloger.training.recipes import Strength
 
 
 class Augmentation:
