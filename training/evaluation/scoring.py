@@ -120,34 +120,6 @@ def reports_json(reports: dict[str, Report]) -> dict[str, Any]:
     return values
 
 
-def markdown_tables(reports: dict[str, Report]) -> str:
-    """Return the reports as Markdown: a table of the main figures, then the recall of each class."""
-    return f"{markdown_figures(reports)}\n\n{_markdown_recall(reports)}"
-
-
-def markdown_figures(reports: dict[str, Report]) -> str:
-    """Return the main figures of the reports as a Markdown table."""
-    lines = [
-        "| test images | number | top-1 | top-5 | macro F1 (classes) | ECE, 15 bins | by chance |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {r.images} | {_share(r.top1)} | {_share(r.top5)} "
-        f"| {_share(r.macro_f1)} ({r.classes}) | {_share(r.ece)} | {_figure(r.ece_by_chance)} |"
-        for name, r in reports.items()
-    ]
-    return "\n".join(lines)
-
-
-def _markdown_recall(reports: dict[str, Report]) -> str:
-    labels = sorted({label for r in reports.values() for label in r.recall})
-    lines = ["| recall | " + " | ".join(reports) + " |", "|---" * (len(reports) + 1) + "|"]
-    for label in labels:
-        cells = (_share(r.recall[label]) if label in r.recall else "" for r in reports.values())
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def _figure(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 

@@ -26,7 +26,7 @@ from cataloger.records import Failure, Floats, Pixels
 from cataloger.training.data.examples import Example, LabelledImages
 from cataloger.training.data.pixels import decode_examples
 from cataloger.training.evaluation import scoring
-from cataloger.training.evaluation.model_card import with_section
+from cataloger.training.evaluation.model_card import markdown_figures, with_section
 from cataloger.training.evaluation.scoring import Scored
 from cataloger.training.export.onnx import store_as_half
 
@@ -148,7 +148,7 @@ def _test_figures(draft: Bundle, test: Sequence[Example], note: Note) -> str:
         return ""
     note(f"measuring {len(test):,} test images in int8")
     bundle = _in_int8(draft)
-    return f"\n{scoring.markdown_figures(scoring.report(bundle, scoring.score(bundle, test)))}\n"
+    return f"\n{markdown_figures(scoring.report(bundle, scoring.score(bundle, test)))}\n"
 
 
 def _drawn(data: LabelledImages, split: str, most: int | None) -> list[Example]:

@@ -228,7 +228,8 @@ def _warn_unreadable(failures: tuple[str, ...]) -> None:
 
 
 def _print_reports(reports: "dict[str, Report]", *, json_output: bool) -> None:
-    from cataloger.training.evaluation.scoring import markdown_tables, reports_json
+    from cataloger.training.evaluation.model_card import markdown_tables
+    from cataloger.training.evaluation.scoring import reports_json
 
     if json_output:
         render.print_json(reports_json(reports))
