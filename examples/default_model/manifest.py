@@ -1,6 +1,6 @@
 """Choose what the default model is trained on, and write it as a manifest for `cataloger train`.
 
-    python default_model/manifest.py DATA OUT.csv
+    python examples/default_model/manifest.py DATA OUT.csv
 
 DATA is a folder with labels.csv and the images it names: columns file, labels, split, source and resolution. All of
 val and test stay. Of the training thumbnails (60x80 pixels, one shop) at most --thumbnails of a category are kept,
