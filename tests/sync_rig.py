@@ -31,8 +31,8 @@ def load(path):
     return module
 
 
-interrupt = load(TESTS / "test_interrupt.py")
-web = load(TESTS / "test_download.py")
+interrupt = load(TESTS / "engine" / "test_interrupt.py")
+web = load(TESTS / "fetch" / "test_http.py")
 storm = interrupt.storm
 
 FLAGS = ("--table", "products", "--id", "sku", "--image", "photo", "--source-name", "shop", *interrupt.FLAGS)

@@ -18,7 +18,7 @@ from cataloger.training.evaluation.evaluate import Evaluation, Subject
 from cataloger.training.evaluation.findings import assess
 from cataloger.training.evaluation.html_report import of_100, render_page, write_report
 
-PICTURES = Path(__file__).parent.parent.parent / "examples" / "images"
+PICTURES = Path(__file__).parents[3] / "examples" / "images"
 HOSTILE = '"><script>alert(1)</script>\x1b[31m$x_{1}$ & <b>'
 LABELS = ("Hat", "Shirt", HOSTILE)
 VOID = {"meta", "img", "link", "br", "hr", "input"}

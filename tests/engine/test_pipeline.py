@@ -26,7 +26,7 @@ from cataloger.model.calibration import Calibration
 from cataloger.options import Limits, RunOptions
 from cataloger.records import Failure, Item, Planned, Prediction
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "images").glob("*.png"))[:8]
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "images").glob("*.png"))[:8]
 BUNDLE = read_bundle(default_bundle_path())
 TOLERANCE = 1e-5  # of a confidence, between two runs over the same bytes
 THREADS = 2

@@ -23,7 +23,7 @@ from cataloger.engine.tag import TagOptions, tag
 from cataloger.imaging import decode_pool
 from cataloger.options import Limits, RunOptions
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 TOLERANCE = 1e-5  # of a confidence, between two runs over the same bytes
 
 

@@ -33,7 +33,7 @@ from cataloger.cli.app import app
 from cataloger.engine.tag import TagOptions, tag
 from cataloger.hooks import Hooks
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "images"
 POINTS = ["after_decode", "before_commit", "after_commit", "before_close"]
 SEED = int(os.environ.get("CATALOGER_TEST_SEED") or random.randrange(1_000_000))

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from cataloger.model.bundle import default_bundle_path
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 MODELS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 # How the model runs: alone or with others at a time, decoded by one process or more, on one processor or all.
 SETTINGS = tuple(itertools.product((1, 3, 8), (1, 3), ("one", "all")))

@@ -21,7 +21,7 @@ from cataloger.ledger.leases import acquire
 from cataloger.ledger.runs import open_run
 from cataloger.schema.models import Item, Source
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 NAMES = ("sunglasses.png", "t-shirt-black.png", "winter-hat.png")
 URL = "sqlite:///cataloger.db"
 

@@ -17,7 +17,7 @@ from cataloger.report.gather import LEAST, THUMBNAILS, ReportOptions, gather, pl
 from cataloger.schema import key_hash
 from cataloger.schema.models import Current, Item, Result
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 URL = "sqlite:///cataloger.db"
 
 

@@ -13,7 +13,7 @@ from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import default_bundle_path, read_bundle
 
 BUNDLE = default_bundle_path()
-EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[3] / "examples" / "images"
 
 
 def read(name):

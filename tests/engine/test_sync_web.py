@@ -22,7 +22,7 @@ def load(path):
     return module
 
 
-rig = load(Path(__file__).parent / "sync_rig.py")
+rig = load(Path(__file__).parents[1] / "sync_rig.py")
 web = rig.web
 # Wait a tenth of the time between attempts.
 HASTY = "from cataloger.fetch import http as download; download.FIRST_WAIT = 0.05\n"

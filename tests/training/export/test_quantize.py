@@ -24,7 +24,7 @@ from cataloger.training.options import DataOptions
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from cataloger.ledger import model_ref
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.options import TableOptions
 
-IMAGE = Path(__file__).parent.parent / "examples" / "images" / "sunglasses.png"
+IMAGE = Path(__file__).parents[2] / "examples" / "images" / "sunglasses.png"
 REFUSING = (
     "CREATE TRIGGER refusing BEFORE UPDATE OF outcome ON cataloger_run "
     "BEGIN SELECT RAISE(ABORT, 'the second problem'); END"

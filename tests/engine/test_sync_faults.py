@@ -32,7 +32,7 @@ def load(path):
     return module
 
 
-rig = load(Path(__file__).parent / "sync_rig.py")
+rig = load(Path(__file__).parents[1] / "sync_rig.py")
 POINTS = ["after_decode", "before_commit", "after_commit", "before_close"]
 SEED = int(os.environ.get("CATALOGER_TEST_SEED") or random.randrange(1_000_000))
 

@@ -14,7 +14,7 @@ from cataloger.training.evaluation.model_diff import Compared, compare_bundles, 
 from cataloger.training.evaluation.scoring import score_together
 from cataloger.training.options import DataOptions
 
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 LABELS = ("Hat", "Shirt", "Top")
 
 

@@ -20,7 +20,7 @@ from cataloger.engine.sync import SyncOptions, sync
 from cataloger.errors import DatabaseError, SchemaError, SourceError, UsageError
 from cataloger.options import RunOptions, TableOptions
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 IMAGES = ("blue-fedora.png", "sunglasses.png", "summer-shorts.png", "winter-hat.png")
 
 

@@ -17,7 +17,7 @@ from cataloger.ledger.run_queries import find_run
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.schema.models import Run, WriteTargetRow
 
-PHOTO = Path(__file__).parent.parent / "examples" / "images" / "sunglasses.png"
+PHOTO = Path(__file__).parents[2] / "examples" / "images" / "sunglasses.png"
 SHOWN = {"table": "products", "schema": None, "ids": ["sku"]}
 
 

@@ -18,7 +18,7 @@ from cataloger.hooks import Hooks
 from cataloger.model.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
 from cataloger.model.calibration import Calibration
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 STRICT = Calibration(2.5, 0.9, {"Hat": 0.3, "Shirt": 0.5}, least_familiarity=-1.0)
 
 

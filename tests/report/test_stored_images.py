@@ -24,7 +24,7 @@ from cataloger.schema import key_hash
 from cataloger.schema.models import Item
 from cataloger.sources.file_keys import key_of, name_of
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 HAT = (EXAMPLES / "winter-hat.png").read_bytes()
 AWKWARD = [b"caf\xe9.png", b"100%41.png", b"%\xff%.png", "größe <b>.png".encode(), b"a%2F..%2Fb.png"]
 
@@ -37,7 +37,7 @@ def load(path):
     return module
 
 
-rig = load(Path(__file__).parent / "sync_rig.py")
+rig = load(Path(__file__).parents[1] / "sync_rig.py")
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from cataloger.ledger.product_results import ProductResults
 from cataloger.schema import key_hash
 from cataloger.schema.models import Correction, Write
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 TABLES = ("item", "result", "current", "presence", "correction", "product_result", "product_current", "write")
 
 

@@ -44,7 +44,7 @@ def tag(folder, images):
         Image.new("RGB", (300, 400), (number, 100, 50)).save(pictures / f"{number:03}.jpg")
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parent / "counting"),
+        "PYTHONPATH": str(Path(__file__).parents[1] / "counting"),
         "COUNTED_LOG": str(log),
         "COUNTED_IMAGES": str(pictures) + "/",
         "COUNTED_WRITE_EVERY": str(BATCH),

@@ -14,7 +14,7 @@ from by_url import parsed
 from cataloger.engine.sync import SyncOptions, sync
 from cataloger.options import RunOptions, TableOptions, WebOptions
 
-IMAGES = Path(__file__).parent.parent / "examples" / "images"
+IMAGES = Path(__file__).parents[2] / "examples" / "images"
 
 
 class Server(ThreadingHTTPServer):

@@ -1,6 +1,6 @@
 """Top-1 and top-5 of a bundle on labelled images, in as few lines as possible: a second opinion on cataloger.
 
-    python tests/reference_script.py BUNDLE LABELS.csv IMAGES PREFIX
+    python tests/inference/reference_script.py BUNDLE LABELS.csv IMAGES PREFIX
 
 Uses onnxruntime, Pillow, numpy and the bundle's bundle.json, and nothing of cataloger. PREFIX selects the rows whose
 `file` begins with it. Prints JSON: the number of images, and the share with an accepted label first or among five.
