@@ -11,7 +11,7 @@ import pytest
 from cataloger.model.bundle import default_bundle_path
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = ROOT / "default_model"
+SCRIPTS = ROOT / "examples" / "default_model"
 
 
 def run(script, *arguments):
