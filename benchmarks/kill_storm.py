@@ -28,7 +28,7 @@ from sqlalchemy import Connection, func, select
 
 from cataloger.db.urls import DatabaseURL
 from cataloger.schema import open_database
-from cataloger.schema.models import Current, Item, Result, Run, Source
+from cataloger.schema.models import CurrentRow, ItemRow, ResultRow, RunRow, SourceRow
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 TOLERANCE = 1e-5  # of a confidence
@@ -71,11 +71,15 @@ def _close(left: float | None, right: float | None) -> bool:
 def read_tables(url: str, root: Path | str) -> dict[str, Row]:
     """Return the current results of a folder or a named source, by key; empty when the database does not know it."""
     query = (
-        select(Item.key, Result.__table__)
-        .join(Source, Source.id == Item.source_id)
-        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id), isouter=True)
-        .join(Result, Result.id == Current.result_id, isouter=True)
-        .where(Source.root == (root if isinstance(root, str) else str(root.absolute())))
+        select(ItemRow.key, ResultRow.__table__)
+        .join(SourceRow, SourceRow.id == ItemRow.source_id)
+        .join(
+            CurrentRow,
+            (CurrentRow.item_id == ItemRow.id) & (CurrentRow.weights_id == SourceRow.weights_id),
+            isouter=True,
+        )
+        .join(ResultRow, ResultRow.id == CurrentRow.result_id, isouter=True)
+        .where(SourceRow.root == (root if isinstance(root, str) else str(root.absolute())))
     )
     database = open_database(DatabaseURL.parse(url))
     try:
@@ -109,7 +113,7 @@ def outcomes(url: str) -> list[str | None]:
     database = open_database(DatabaseURL.parse(url))
     try:
         with database.read() as connection:
-            return list(connection.scalars(select(Run.outcome).order_by(Run.id)))
+            return list(connection.scalars(select(RunRow.outcome).order_by(RunRow.id)))
     finally:
         database.close()
 
@@ -200,7 +204,7 @@ def recorded(url: str) -> int:
     database = open_database(DatabaseURL.parse(url))
     try:
         with database.read() as connection:
-            return connection.scalar(select(func.count()).select_from(Result)) or 0
+            return connection.scalar(select(func.count()).select_from(ResultRow)) or 0
     finally:
         database.close()
 

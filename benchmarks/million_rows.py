@@ -41,7 +41,7 @@ from sqlalchemy import (
 from cataloger.db.database import Database
 from cataloger.db.urls import DatabaseURL
 from cataloger.schema import key_hash, open_database
-from cataloger.schema.models import Current, Item, Result, Source
+from cataloger.schema.models import CurrentRow, ItemRow, ResultRow, SourceRow
 
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 CHUNK = 10_000
@@ -165,14 +165,14 @@ def fill_table(database: Database, name: str, images: Iterator[str], start: int 
 def copy_ledger(database: Database, source: str, known: int, rows: int) -> None:
     """Give rows `known` to `rows` the items and results of the first `known` ones, in turn."""
     with database.begin() as connection:
-        source_id = connection.scalar(select(Source.id).where(Source.root == source))
-        items = _by_key(connection, select(Item.__table__).where(Item.source_id == source_id))
-        results = {row["item_id"]: row for row in connection.execute(select(Result.__table__)).mappings()}
+        source_id = connection.scalar(select(SourceRow.id).where(SourceRow.root == source))
+        items = _by_key(connection, select(ItemRow.__table__).where(ItemRow.source_id == source_id))
+        results = {row["item_id"]: row for row in connection.execute(select(ResultRow.__table__)).mappings()}
         originals = [(items[str(number)], results[items[str(number)]["id"]]) for number in range(known)]
-        offset = 1 + max(connection.scalar(select(func.max(table.id))) or 0 for table in (Item, Result))
+        offset = 1 + max(connection.scalar(select(func.max(table.id))) or 0 for table in (ItemRow, ResultRow))
         for chunk in chunks(iter(range(known, rows))):
             copies = [copied(*originals[number % known], number, offset) for number in chunk]
-            for table, position in ((Item, 0), (Result, 1), (Current, 2)):
+            for table, position in ((ItemRow, 0), (ResultRow, 1), (CurrentRow, 2)):
                 connection.execute(insert(table), [copy[position] for copy in copies])
         go_on_counting(connection)
 
@@ -180,7 +180,7 @@ def copy_ledger(database: Database, source: str, known: int, rows: int) -> None:
 def go_on_counting(connection: Connection) -> None:
     """Have PostgreSQL number new rows after the copies, which came with numbers of their own."""
     if connection.dialect.name == "postgresql":
-        for table in (Item.__tablename__, Result.__tablename__):
+        for table in (ItemRow.__tablename__, ResultRow.__tablename__):
             sequence = func.pg_get_serial_sequence(table, "id")
             connection.execute(
                 select(

@@ -33,7 +33,15 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.urls import DatabaseURL
 from cataloger.schema import key_hash, open_database
-from cataloger.schema.models import Corrected, Correction, Current, Item, Model, Result, Run
+from cataloger.schema.models import (
+    CorrectionRow,
+    CurrentCorrectionRow,
+    CurrentRow,
+    ItemRow,
+    ModelRow,
+    ResultRow,
+    RunRow,
+)
 
 RUNS = 3
 PAGES = 10
@@ -179,7 +187,7 @@ def serving(url: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 def prepare(database: Database, url: str, rows: int) -> None:
     """Make the ledger, unless it is there."""
     with database.begin() as connection:
-        if (known := connection.scalar(select(func.count()).select_from(Item))) not in (0, rows):
+        if (known := connection.scalar(select(func.count()).select_from(ItemRow))) not in (0, rows):
             raise SystemExit(f"the database has {known:,} images: it is not one that this program has filled")
     if not known:
         for _ in range(RUNS):
@@ -190,25 +198,25 @@ def prepare(database: Database, url: str, rows: int) -> None:
 
 def copy_rows(connection: Connection, rows: int) -> None:
     """Give as many more rows as are missing the answers of those that are there, with changes; review some."""
-    items = connection.execute(select(Item.__table__)).mappings().all()
-    results = {row["item_id"]: row for row in connection.execute(select(Result.__table__)).mappings()}
-    labels = connection.scalars(select(Model.labels)).one()
-    runs = list(connection.scalars(select(Run.id).order_by(Run.id)))
-    offset = 1 + max(connection.scalar(select(func.max(table.id))) or 0 for table in (Item, Result))
+    items = connection.execute(select(ItemRow.__table__)).mappings().all()
+    results = {row["item_id"]: row for row in connection.execute(select(ResultRow.__table__)).mappings()}
+    labels = connection.scalars(select(ModelRow.labels)).one()
+    runs = list(connection.scalars(select(RunRow.id).order_by(RunRow.id)))
+    offset = 1 + max(connection.scalar(select(func.max(table.id))) or 0 for table in (ItemRow, ResultRow))
     chance, now = random.Random(1), utc_now(connection)
     for chunk in chunks(iter(range(len(items), rows))):
         pairs = [(items[number % len(items)], number) for number in chunk]
         copies = [copied(item, results[item["id"]], number, offset) for item, number in pairs]
         changes = [_answer(chance, labels, runs) for _ in copies]
         products = [{"product_key": f"sku-{n // 3}", "product_hash": key_hash(f"sku-{n // 3}")} for n in chunk]
-        connection.execute(insert(Item), [c[0] | product for c, product in zip(copies, products, strict=True)])
-        connection.execute(insert(Result), [c[1] | change for c, change in zip(copies, changes, strict=True)])
-        connection.execute(insert(Current), [c[2] for c in copies])
+        connection.execute(insert(ItemRow), [c[0] | product for c, product in zip(copies, products, strict=True)])
+        connection.execute(insert(ResultRow), [c[1] | change for c, change in zip(copies, changes, strict=True)])
+        connection.execute(insert(CurrentRow), [c[2] for c in copies])
         said = [c[1] | change for c, change in zip(copies, changes, strict=True) if _is_reviewed(change)]
         if said:
-            connection.execute(insert(Correction), [_correction(result, now) for result in said])
-    held = select(Correction.item_id, Correction.id)
-    connection.execute(insert(Corrected).from_select(["item_id", "correction_id"], held))
+            connection.execute(insert(CorrectionRow), [_correction(result, now) for result in said])
+    held = select(CorrectionRow.item_id, CorrectionRow.id)
+    connection.execute(insert(CurrentCorrectionRow).from_select(["item_id", "correction_id"], held))
     go_on_counting(connection)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, inspect, make_url, select, text
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.schema.models import Base, Item
+from cataloger.schema.models import Base, ItemRow
 
 TESTS = Path(__file__).parent
 BYTES = {"sqlite": "BLOB", "postgresql": "BYTEA", "mariadb": "LONGBLOB", "mysql": "LONGBLOB"}
@@ -109,7 +109,7 @@ class Shop:
     def tables(self):
         """Return the current results by key, without those of images that are not there any more."""
         with opened(self.ledger) as engine, engine.connect() as connection:
-            gone = set(connection.scalars(select(Item.key).where(Item.gone_run_id.is_not(None))))
+            gone = set(connection.scalars(select(ItemRow.key).where(ItemRow.gone_run_id.is_not(None))))
         return {key: row for key, row in storm.read_tables(self.ledger, "shop").items() if key not in gone}
 
     def outcomes(self):

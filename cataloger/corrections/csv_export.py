@@ -15,7 +15,7 @@ from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.ledger import find_source_id
 from cataloger.schema.current_results import held, paged_source_id, with_words
-from cataloger.schema.models import Corrected, Correction, Item, Model, Result, Source
+from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, ItemRow, ModelRow, ResultRow, SourceRow
 from cataloger.utils.atomic_files import replacing
 
 ROWS_PER_READ = 2000
@@ -63,25 +63,36 @@ def _rows(database: Database, options: ExportOptions) -> Iterator[AnyRow]:
 def _query(options: ExportOptions) -> tuple[Select[Any], ColumnElement[int]]:
     """Return what to select, and the number by which to page through it."""
     columns: tuple[Any, ...] = (
-        *(Source.name.label("source"), Item.key, Item.uri, Item.product_key, Correction.verdict, Correction.label),
-        *(Result.label_1, Result.confidence_1, Model.name.label("model"), Model.version),
-        *(Correction.author, Correction.corrected_at, Correction.note),
+        *(
+            SourceRow.name.label("source"),
+            ItemRow.key,
+            ItemRow.uri,
+            ItemRow.product_key,
+            CorrectionRow.verdict,
+            CorrectionRow.label,
+        ),
+        *(ResultRow.label_1, ResultRow.confidence_1, ModelRow.name.label("model"), ModelRow.version),
+        *(CorrectionRow.author, CorrectionRow.corrected_at, CorrectionRow.note),
     )
     if options.what == "predictions":
-        return _predictions(columns, options), Item.id.expression
-    query: Select[Any] = select(*columns).select_from(Correction)
-    query = query.join(Item, Item.id == Correction.item_id).join(Source)
+        return _predictions(columns, options), ItemRow.id.expression
+    query: Select[Any] = select(*columns).select_from(CorrectionRow)
+    query = query.join(ItemRow, ItemRow.id == CorrectionRow.item_id).join(SourceRow)
     if options.what == "words":
-        query = query.join(Corrected, Corrected.correction_id == Correction.id)
-    query = query.join(Result, Result.id == Correction.result_id, isouter=True)
-    return query.join(Model, Model.weights_id == Result.weights_id, isouter=True), Correction.id.expression
+        query = query.join(CurrentCorrectionRow, CurrentCorrectionRow.correction_id == CorrectionRow.id)
+    query = query.join(ResultRow, ResultRow.id == CorrectionRow.result_id, isouter=True)
+    return query.join(
+        ModelRow, ModelRow.weights_id == ResultRow.weights_id, isouter=True
+    ), CorrectionRow.id.expression
 
 
 def _predictions(columns: Sequence[Any], options: ExportOptions) -> Select[Any]:
-    query = with_words(held(*columns).join(Model, Model.weights_id == Result.weights_id)).where(Result.status == "ok")
+    query = with_words(held(*columns).join(ModelRow, ModelRow.weights_id == ResultRow.weights_id)).where(
+        ResultRow.status == "ok"
+    )
     if options.decision is not None:
-        query = query.where(Result.decision == options.decision)
-    return query if options.below is None else query.where(Result.confidence_1 < options.below)
+        query = query.where(ResultRow.decision == options.decision)
+    return query if options.below is None else query.where(ResultRow.confidence_1 < options.below)
 
 
 def _cells(row: AnyRow) -> list[Any]:

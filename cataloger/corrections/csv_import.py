@@ -25,7 +25,7 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import find_source_id
-from cataloger.schema.models import Corrected, Correction, Current, Item, Source
+from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
 
 ROWS_PER_READ = 500
 NAMED = 1000
@@ -121,7 +121,7 @@ class _Import:
         self._options = options
         self._report = report
         self._source = find_source_id(database, options.source)
-        rows = database.rows(select(Source.id, Source.name, Source.root))
+        rows = database.rows(select(SourceRow.id, SourceRow.name, SourceRow.root))
         self._sources = {name: row.id for row in rows for name in (row.name, row.root)}
         self._lookup = Lookup(database, set(self._sources.values()) if self._source is None else {self._source})
         self._labels = set(labels_in_use(database, self._source))
@@ -262,17 +262,17 @@ class _State:
 def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, _State]:
     states = {item_id: _State() for item_id in item_ids}
     current = (
-        select(Current.item_id, Current.result_id)
-        .join(Item, Item.id == Current.item_id)
-        .join(Source, (Source.id == Item.source_id) & (Source.weights_id == Current.weights_id))
+        select(CurrentRow.item_id, CurrentRow.result_id)
+        .join(ItemRow, ItemRow.id == CurrentRow.item_id)
+        .join(SourceRow, (SourceRow.id == ItemRow.source_id) & (SourceRow.weights_id == CurrentRow.weights_id))
     )
-    for row in connection.execute(current.where(Current.item_id.in_(item_ids))):
+    for row in connection.execute(current.where(CurrentRow.item_id.in_(item_ids))):
         states[row.item_id].result_id = row.result_id
-    columns = (Correction.author, Correction.corrected_at, Correction.verdict, Correction.label)
-    words = select(Correction.item_id, Correction.id, Corrected.correction_id, *columns).join(
-        Corrected, Corrected.correction_id == Correction.id, isouter=True
+    columns = (CorrectionRow.author, CorrectionRow.corrected_at, CorrectionRow.verdict, CorrectionRow.label)
+    words = select(CorrectionRow.item_id, CorrectionRow.id, CurrentCorrectionRow.correction_id, *columns).join(
+        CurrentCorrectionRow, CurrentCorrectionRow.correction_id == CorrectionRow.id, isouter=True
     )
-    for word in connection.execute(words.where(Correction.item_id.in_(item_ids))):
+    for word in connection.execute(words.where(CorrectionRow.item_id.in_(item_ids))):
         state = states[word.item_id]
         state.history.add((word.author, word.corrected_at, word.verdict, word.label))
         if word.correction_id is not None:

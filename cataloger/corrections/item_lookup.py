@@ -18,7 +18,7 @@ from cataloger.db.paging import row_pages, slices
 from cataloger.db.types import AnyRow
 from cataloger.schema import key_hash
 from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.models import Item, Source
+from cataloger.schema.models import ItemRow, SourceRow
 
 ROWS_PER_READ = 10_000
 LOOKED_UP = 500
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 Image = tuple[int, int]
 """Source and item."""
-COLUMNS = (Item.id, Item.source_id, Item.key, Item.uri)
+COLUMNS = (ItemRow.id, ItemRow.source_id, ItemRow.key, ItemRow.uri)
 
 
 class Lookup:
@@ -35,7 +35,7 @@ class Lookup:
 
     def __init__(self, database: Database, source_ids: Collection[int]) -> None:
         self._database = database
-        query = select(Source.id, Source.kind, Source.root).where(Source.id.in_(source_ids))
+        query = select(SourceRow.id, SourceRow.kind, SourceRow.root).where(SourceRow.id.in_(source_ids))
         rows = database.rows(query)
         self._sources = [row.id for row in rows]
         self._folders = {row.id: row.root.rstrip("/") + "/" for row in rows if row.kind == "folder"}
@@ -44,10 +44,10 @@ class Lookup:
 
     def by_key(self, keys: Collection[str]) -> dict[str, list[Image]]:
         """Return key -> images of that key."""
-        mine = select(*COLUMNS).where(Item.source_id.in_(self._sources))
+        mine = select(*COLUMNS).where(ItemRow.source_id.in_(self._sources))
         found: list[AnyRow] = []
         for page in _pages(map(key_hash, keys)):
-            found += self._database.rows(mine.where(Item.key_hash.in_(page)))
+            found += self._database.rows(mine.where(ItemRow.key_hash.in_(page)))
         return _grouped((row.key, row) for row in found if row.key in keys)
 
     def by_uri(self, uris: Collection[str]) -> dict[str, list[Image]]:
@@ -55,16 +55,16 @@ class Lookup:
         rows = list(self._ask(uris)) if self._others and uris else []
         for source_id, folder in self._folders.items():
             keys = [key_hash(uri.removeprefix(folder)) for uri in uris if uri.startswith(folder)]
-            mine = select(*COLUMNS).where(Item.source_id == source_id)
+            mine = select(*COLUMNS).where(ItemRow.source_id == source_id)
             for page in _pages(keys):
-                rows += self._database.rows(mine.where(Item.key_hash.in_(page)))
+                rows += self._database.rows(mine.where(ItemRow.key_hash.in_(page)))
         return _grouped((row.uri, row) for row in rows if row.uri in uris)
 
     def _ask_first(self, uris: Collection[str]) -> Iterable[AnyRow]:
         """Have the database look: few rows are not worth an index."""
         self._ask = self._ask_again
-        mine = select(*COLUMNS).where(Item.source_id.in_(self._others))
-        return [row for page in _pages(uris) for row in self._database.rows(mine.where(Item.uri.in_(page)))]
+        mine = select(*COLUMNS).where(ItemRow.source_id.in_(self._others))
+        return [row for page in _pages(uris) for row in self._database.rows(mine.where(ItemRow.uri.in_(page)))]
 
     def _ask_again(self, uris: Collection[str]) -> Iterable[AnyRow]:
         self._ask = _Index(self._database, self._others).rows
@@ -77,9 +77,9 @@ class _Index:
     def __init__(self, database: Database, source_ids: Collection[int]) -> None:
         self._database = database
         hashes, ids = array("Q"), array("q")
-        columns: tuple[Any, ...] = (Item.id, Item.uri)
+        columns: tuple[Any, ...] = (ItemRow.id, ItemRow.uri)
         query = select(*columns).where(paged_source_id(database).in_(source_ids))
-        for rows in row_pages(database, query, Item.id, ROWS_PER_READ):
+        for rows in row_pages(database, query, ItemRow.id, ROWS_PER_READ):
             hashes.extend(_hash(row.uri) for row in rows)
             ids.extend(row.id for row in rows)
         all_hashes: NDArray[np.uint64] = np.frombuffer(hashes, np.uint64) if hashes else np.empty(0, np.uint64)
@@ -93,7 +93,7 @@ class _Index:
         starts, ends = (np.searchsorted(self._hashes, wanted, side) for side in ("left", "right"))
         ids = {int(number) for start, end in zip(starts, ends, strict=True) for number in self._ids[start:end]}
         for page in _pages(sorted(ids)):
-            yield from self._database.rows(select(*COLUMNS).where(Item.id.in_(page)))
+            yield from self._database.rows(select(*COLUMNS).where(ItemRow.id.in_(page)))
 
 
 def _hash(uri: str) -> int:

@@ -17,7 +17,7 @@ from cataloger.db.types import AnyRow, storable
 from cataloger.db.upsert import upsert
 from cataloger.ledger.leases import hold_off
 from cataloger.ledger.product_corrections import renew_products
-from cataloger.schema.models import Corrected, Correction, Item, Model, Result, Source
+from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, ItemRow, ModelRow, ResultRow, SourceRow
 
 CORRECTIONS_PER_TRANSACTION = 500
 
@@ -76,12 +76,14 @@ def labels_in_use(database: Database, source_id: int | None = None) -> list[str]
 
 
 def _labels(connection: Connection, source_id: int | None) -> list[str]:
-    models = select(Model.labels).join(Source, Source.weights_id == Model.weights_id)
-    said = select(Correction.label).where(Correction.label.is_not(None)).distinct()
+    models = select(ModelRow.labels).join(SourceRow, SourceRow.weights_id == ModelRow.weights_id)
+    said = select(CorrectionRow.label).where(CorrectionRow.label.is_not(None)).distinct()
     if source_id is not None:
-        models = models.where(Source.id == source_id)
+        models = models.where(SourceRow.id == source_id)
         # Not a join: SQLite would go through all images of the source, and there are fewer words.
-        said = said.where(select(Item.id).where(Item.id == Correction.item_id, Item.source_id == source_id).exists())
+        said = said.where(
+            select(ItemRow.id).where(ItemRow.id == CorrectionRow.item_id, ItemRow.source_id == source_id).exists()
+        )
     known = {label for labels in connection.scalars(models) for label in labels}
     return sorted(known.union(str(label) for label in connection.scalars(said)))
 
@@ -123,15 +125,21 @@ def _record(connection: Connection, words: list[Word], author: str) -> list[Outc
 
 def _items(connection: Connection, words: Sequence[Word]) -> dict[int, AnyRow]:
     ids = [word.item_id for word in words]
-    rows = connection.execute(select(Item.id, Item.source_id, Item.product_hash).where(Item.id.in_(ids)))
+    rows = connection.execute(select(ItemRow.id, ItemRow.source_id, ItemRow.product_hash).where(ItemRow.id.in_(ids)))
     return {row.id: row for row in rows}
 
 
 def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, AnyRow]:
     """Return the words that hold now, by item."""
-    columns = (Correction.item_id, Correction.id, Correction.author, Correction.label, Correction.verdict)
-    query = select(*columns).join(Corrected, Corrected.correction_id == Correction.id)
-    return {row.item_id: row for row in connection.execute(query.where(Corrected.item_id.in_(item_ids)))}
+    columns = (
+        CorrectionRow.item_id,
+        CorrectionRow.id,
+        CorrectionRow.author,
+        CorrectionRow.label,
+        CorrectionRow.verdict,
+    )
+    query = select(*columns).join(CurrentCorrectionRow, CurrentCorrectionRow.correction_id == CorrectionRow.id)
+    return {row.item_id: row for row in connection.execute(query.where(CurrentCorrectionRow.item_id.in_(item_ids)))}
 
 
 def _is_next(word: Word, holds: AnyRow | None) -> bool:
@@ -144,7 +152,7 @@ def _append(connection: Connection, words: Sequence[Word], author: str, now: dat
     if not words:
         return
     ids = [word.result_id for word in words if word.result_id is not None]
-    there = connection.execute(select(Result.item_id, Result.id).where(Result.id.in_(ids)))
+    there = connection.execute(select(ResultRow.item_id, ResultRow.id).where(ResultRow.id.in_(ids)))
     seen = {(row.item_id, row.id) for row in there}
     rows = [
         {
@@ -159,14 +167,16 @@ def _append(connection: Connection, words: Sequence[Word], author: str, now: dat
         }
         for word in words
     ]
-    connection.execute(insert(Correction), rows)
+    connection.execute(insert(CorrectionRow), rows)
     withdrawn = [word.item_id for word in words if word.verdict == "withdrawn"]
     if withdrawn:
-        connection.execute(delete(Corrected).where(Corrected.item_id.in_(withdrawn)))
+        connection.execute(delete(CurrentCorrectionRow).where(CurrentCorrectionRow.item_id.in_(withdrawn)))
     said = [word.item_id for word in words if word.verdict != "withdrawn"]
-    newest = select(Correction.item_id, func.max(Correction.id).label("correction_id"))
-    found = connection.execute(newest.where(Correction.item_id.in_(said)).group_by(Correction.item_id)).mappings()
-    upsert(connection, Corrected, [dict(row) for row in found], keys=["item_id"], update=["correction_id"])
+    newest = select(CorrectionRow.item_id, func.max(CorrectionRow.id).label("correction_id"))
+    found = connection.execute(
+        newest.where(CorrectionRow.item_id.in_(said)).group_by(CorrectionRow.item_id)
+    ).mappings()
+    upsert(connection, CurrentCorrectionRow, [dict(row) for row in found], keys=["item_id"], update=["correction_id"])
 
 
 def _outcome(word: Word, is_there: bool, holds: AnyRow | None, author: str) -> Outcome:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, case, func, select
 
 from cataloger.db.database import Database
 from cataloger.schema.current_results import held
-from cataloger.schema.models import Corrected, Correction, Item, Result
+from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, ItemRow, ResultRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +57,32 @@ def summarize(database: Database, source_id: int | None = None) -> Summary:
 
 
 def _summarize(connection: Connection, source_id: int | None) -> Summary:
-    mine = [] if source_id is None else [Item.source_id == source_id]
-    is_judged = (Correction.verdict == "label") & Result.label_1.is_not(None)
+    mine = [] if source_id is None else [ItemRow.source_id == source_id]
+    is_judged = (CorrectionRow.verdict == "label") & ResultRow.label_1.is_not(None)
     counted = (
         select(
-            Correction.author,
+            CorrectionRow.author,
             func.count().label("words"),
-            func.sum(case((Correction.verdict == "not_product", 1), else_=0)).label("not_product"),
+            func.sum(case((CorrectionRow.verdict == "not_product", 1), else_=0)).label("not_product"),
             func.sum(case((is_judged, 1), else_=0)).label("judged"),
-            func.sum(case((is_judged & (Correction.label == Result.label_1), 1), else_=0)).label("agreed"),
+            func.sum(case((is_judged & (CorrectionRow.label == ResultRow.label_1), 1), else_=0)).label("agreed"),
         )
-        .join(Corrected, Corrected.correction_id == Correction.id)
-        .join(Item, Item.id == Correction.item_id)
-        .join(Result, Result.id == Correction.result_id, isouter=True)
+        .join(CurrentCorrectionRow, CurrentCorrectionRow.correction_id == CorrectionRow.id)
+        .join(ItemRow, ItemRow.id == CorrectionRow.item_id)
+        .join(ResultRow, ResultRow.id == CorrectionRow.result_id, isouter=True)
         .where(*mine)
-        .group_by(Correction.author)
+        .group_by(CorrectionRow.author)
     )
     authors = [
         AuthorSummary(row.author, row.words, int(row.not_product), int(row.judged), int(row.agreed))
         for row in connection.execute(counted)
     ]
-    ever = select(func.count()).select_from(Correction).join(Item, Item.id == Correction.item_id).where(*mine)
+    ever = (
+        select(func.count())
+        .select_from(CorrectionRow)
+        .join(ItemRow, ItemRow.id == CorrectionRow.item_id)
+        .where(*mine)
+    )
     images = held(func.count()).where(*mine)
     ordered = sorted(authors, key=lambda each: (-each.words, each.author))
     return Summary(tuple(ordered), connection.scalar(ever) or 0, connection.scalar(images) or 0)

@@ -20,8 +20,7 @@ from cataloger.ledger import known_model
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import DriftLimits
-from cataloger.schema.models import Item, Result, RunSource, Source
-from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
 
 PREVIOUS = "previous"
 NAMED = 10
@@ -170,7 +169,12 @@ def _usable(run: RunRecord) -> RunRecord:
 
 def _sources(database: Database, run: RunRecord, wanted: str | None) -> dict[int, str]:
     """Return the sources of a run, or the wanted one of them: id -> root."""
-    query = select(Source.id, Source.root).join(RunSource).where(RunSource.run_id == run.id).order_by(Source.id)
+    query = (
+        select(SourceRow.id, SourceRow.root)
+        .join(RunSourceRow)
+        .where(RunSourceRow.run_id == run.id)
+        .order_by(SourceRow.id)
+    )
     if wanted is not None:
         query = query.where(_is_source(wanted))
     rows = database.rows(query)
@@ -198,10 +202,12 @@ def _previous(connection: Connection, run_id: int, sources: Collection[int], opt
     """Return the newest earlier run of all these sources with enough images to judge by, else the newest one."""
     query = _finished().where(RunRow.id < run_id).order_by(RunRow.id.desc())
     for source_id in sources:
-        query = query.where(RunRow.id.in_(_runs_of(RunSource.source_id == source_id)))
+        query = query.where(RunRow.id.in_(_runs_of(RunSourceRow.source_id == source_id)))
     candidates = connection.scalars(query).all()
     for candidate in candidates:
-        images = _results(candidate, sources).with_only_columns(Result.id).limit(options.limits.min_images).subquery()
+        images = (
+            _results(candidate, sources).with_only_columns(ResultRow.id).limit(options.limits.min_images).subquery()
+        )
         if (connection.scalar(select(func.count()).select_from(images)) or 0) >= options.limits.min_images:
             return candidate
     return candidates[0] if candidates else None
@@ -209,7 +215,7 @@ def _previous(connection: Connection, run_id: int, sources: Collection[int], opt
 
 def _shared(database: Database, other: RunRecord, sources: dict[int, str]) -> tuple[dict[int, str], list[str]]:
     """Return those sources that another run has worked on, too, and the roots of the rest."""
-    query = select(RunSource.source_id).where(RunSource.run_id == other.id)
+    query = select(RunSourceRow.source_id).where(RunSourceRow.run_id == other.id)
     known = set(database.scalars(query))
     shared = {source_id: root for source_id, root in sources.items() if source_id in known}
     if not shared:
@@ -222,7 +228,7 @@ def _newer(database: Database, run: RunRecord, sources: Collection[int]) -> list
     query = (
         select(RunRow.id, RunRow.outcome)
         .where(RunRow.id > run.id, RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None))
-        .where(RunRow.id.in_(_runs_of(RunSource.source_id.in_(list(sources)))))
+        .where(RunRow.id.in_(_runs_of(RunSourceRow.source_id.in_(list(sources)))))
         .order_by(RunRow.id.desc())
         .limit(1)
     )
@@ -232,7 +238,9 @@ def _newer(database: Database, run: RunRecord, sources: Collection[int]) -> list
 
 def _side(database: Database, run: RunRecord, sources: Collection[int]) -> Side:
     rows = database.rows(_counts(run.id, sources))
-    used = select(RunSource.weights_id).where(RunSource.run_id == run.id, RunSource.source_id.in_(list(sources)))
+    used = select(RunSourceRow.weights_id).where(
+        RunSourceRow.run_id == run.id, RunSourceRow.source_id.in_(list(sources))
+    )
     models = [known_model(database, weights_id) for weights_id in sorted(set(database.scalars(used)))]
     return Side(
         title=f"run {run.id} of {run.started_at:%Y-%m-%d %H:%M}",
@@ -246,14 +254,14 @@ def _side(database: Database, run: RunRecord, sources: Collection[int]) -> Side:
 
 def _results(run_id: int, sources: Collection[int]) -> Select[Any]:
     """Return a query of what a run has found out about the images of some sources."""
-    query = select(Result).join(Item, Item.id == Result.item_id)
-    return query.where(Result.run_id == run_id, Item.source_id.in_(list(sources)))
+    query = select(ResultRow).join(ItemRow, ItemRow.id == ResultRow.item_id)
+    return query.where(ResultRow.run_id == run_id, ItemRow.source_id.in_(list(sources)))
 
 
 def _counts(run_id: int, sources: Collection[int]) -> Select[Any]:
     """Return a query that counts results by all that a profile tells apart."""
-    keys = (Result.status, Result.label_1, Result.decision, Result.weights_id, Result.calibration_id)
-    value = Result.confidence_1
+    keys = (ResultRow.status, ResultRow.label_1, ResultRow.decision, ResultRow.weights_id, ResultRow.calibration_id)
+    value = ResultRow.confidence_1
     cell = case(*((value < edge, number) for number, edge in enumerate(EDGES)), else_=CELLS - 1)
     # The cells are computed within: PostgreSQL does not see that an expression with parameters is one it groups by.
     results = _results(run_id, sources).with_only_columns(*keys, value, cell.label("cell")).subquery()
@@ -306,9 +314,9 @@ def _finished() -> Select[int]:
 
 
 def _runs_of(condition: ColumnElement[bool]) -> Select[int]:
-    return select(RunSource.run_id).join(Source, Source.id == RunSource.source_id).where(condition)
+    return select(RunSourceRow.run_id).join(SourceRow, SourceRow.id == RunSourceRow.source_id).where(condition)
 
 
 def _is_source(wanted: str) -> ColumnElement[bool]:
     """Return the condition for a source as `cataloger sources list` shows it, or a path to it."""
-    return Source.root.in_([wanted, str(Path(wanted).resolve())])
+    return SourceRow.root.in_([wanted, str(Path(wanted).resolve())])

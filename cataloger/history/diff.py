@@ -21,11 +21,10 @@ from cataloger.inference.product_aggregation import combine
 from cataloger.ledger import effective_results, known_model
 from cataloger.ledger.product_results import ANSWER, answer_of
 from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.models import Item, ItemPresence, Result, RunSource, Source
-from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import ItemPresenceRow, ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
 
 IDS_PER_READ = 1000
-COLUMNS = [getattr(Result, name) for name in ANSWER]
+COLUMNS = [getattr(ResultRow, name) for name in ANSWER]
 
 
 Kind = Literal["image", "product"]
@@ -210,7 +209,9 @@ def _shared(connection: Connection, before: int, after: int) -> dict[int, tuple[
     both = sides[before].keys() & sides[after].keys()
     if not both:
         raise UsageError(f"runs {before} and {after} have no source in common: there is nothing to compare")
-    roots = connection.execute(select(Source.id, Source.root).where(Source.id.in_(both)).order_by(Source.id))
+    roots = connection.execute(
+        select(SourceRow.id, SourceRow.root).where(SourceRow.id.in_(both)).order_by(SourceRow.id)
+    )
     return {row.id: (row.root, sides[before][row.id], sides[after][row.id]) for row in roots}
 
 
@@ -219,7 +220,7 @@ def _sides(connection: Connection, run_id: int) -> dict[int, Side]:
     if run is None:
         raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
     rows = connection.execute(
-        select(RunSource.source_id, RunSource.weights_id).where(RunSource.run_id == run_id)
+        select(RunSourceRow.source_id, RunSourceRow.weights_id).where(RunSourceRow.run_id == run_id)
     ).all()
     if not rows:
         raise UsageError(f"run {run_id} (`cataloger {run.command}`) has tagged nothing: name a run of tag or sync")
@@ -229,10 +230,10 @@ def _sides(connection: Connection, run_id: int) -> dict[int, Side]:
 
 
 def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
-    query = select(Item.id, Item.key, Item.product_key).where(paged_source_id(database) == source_id)
+    query = select(ItemRow.id, ItemRow.key, ItemRow.product_key).where(paged_source_id(database) == source_id)
     last = 0
     while True:
-        page = query.where(Item.id > last).order_by(Item.id).limit(IDS_PER_READ)
+        page = query.where(ItemRow.id > last).order_by(ItemRow.id).limit(IDS_PER_READ)
         rows, old, new = database.fetch(_look, page, sides)
         if not rows:
             return
@@ -246,12 +247,16 @@ def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Si
 def _products(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
     """Answer for products anew, from their images: what a run recorded may rest on one that was undone since."""
     labels = {side: known_model(database, side.weights_id).labels for side in sides}
-    mine = (Item.source_id == source_id) & Item.product_hash.is_not(None)
-    hashes = select(Item.product_hash).where(mine).distinct().order_by(Item.product_hash).limit(IDS_PER_READ)
-    columns = select(Item.id, Item.product_hash, Item.product_key).where(mine).order_by(Item.product_hash, Item.id)
+    mine = (ItemRow.source_id == source_id) & ItemRow.product_hash.is_not(None)
+    hashes = select(ItemRow.product_hash).where(mine).distinct().order_by(ItemRow.product_hash).limit(IDS_PER_READ)
+    columns = (
+        select(ItemRow.id, ItemRow.product_hash, ItemRow.product_key)
+        .where(mine)
+        .order_by(ItemRow.product_hash, ItemRow.id)
+    )
     last = ""
-    while products := database.scalars(hashes.where(Item.product_hash > last)):
-        page = columns.where(Item.product_hash.in_(products))
+    while products := database.scalars(hashes.where(ItemRow.product_hash > last)):
+        page = columns.where(ItemRow.product_hash.in_(products))
         rows, old, new = database.fetch(_look, page, sides)
         for _, group in itertools.groupby(rows, key=lambda row: row.product_hash):
             images = list(group)
@@ -305,10 +310,10 @@ def _held(connection: Connection, items: Sequence[int], side: Side) -> dict[int,
 
 def _held_of_page(connection: Connection, items: Sequence[int], side: Side) -> dict[int, AnyRow]:
     query = (
-        select(Result.id, Result.item_id, Result.error_code, Result.content_hash, *COLUMNS)
-        .join(RunRow, RunRow.id == Result.run_id)
-        .where(Result.item_id.in_(items), Result.weights_id == side.weights_id, _until(Result.run_id, side))
-        .order_by(Result.id)
+        select(ResultRow.id, ResultRow.item_id, ResultRow.error_code, ResultRow.content_hash, *COLUMNS)
+        .join(RunRow, RunRow.id == ResultRow.run_id)
+        .where(ResultRow.item_id.in_(items), ResultRow.weights_id == side.weights_id, _until(ResultRow.run_id, side))
+        .order_by(ResultRow.id)
     )
     rows = connection.execute(query).all()
     by_id = {row.id: row for row in rows}
@@ -319,10 +324,10 @@ def _held_of_page(connection: Connection, items: Sequence[int], side: Side) -> d
 
 def _gone(connection: Connection, items: Sequence[int], side: Side) -> set[int]:
     query = (
-        select(ItemPresence.item_id, ItemPresence.is_gone)
-        .join(RunRow, RunRow.id == ItemPresence.run_id)
-        .where(ItemPresence.item_id.in_(items), _until(ItemPresence.run_id, side))
-        .order_by(ItemPresence.run_id)
+        select(ItemPresenceRow.item_id, ItemPresenceRow.is_gone)
+        .join(RunRow, RunRow.id == ItemPresenceRow.run_id)
+        .where(ItemPresenceRow.item_id.in_(items), _until(ItemPresenceRow.run_id, side))
+        .order_by(ItemPresenceRow.run_id)
     )
     last = {row.item_id: row.is_gone for row in connection.execute(query)}
     return {item_id for item_id, is_gone in last.items() if is_gone}

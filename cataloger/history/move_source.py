@@ -20,8 +20,7 @@ from cataloger.ledger.move_detection import _is_there
 from cataloger.ledger.runs import recorded_run
 from cataloger.schema import key_hash
 from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.models import Item, LabelMap, Lease, RunSource
-from cataloger.schema.models import Source as SourceRow
+from cataloger.schema.models import ItemRow, LabelMapRow, LeaseRow, RunSourceRow, SourceRow
 from cataloger.sources.file_keys import key_of
 
 PAGE = 1000
@@ -58,7 +57,7 @@ def move_source(database: Database, old: str, new: str) -> int:
             for lease in leases:
                 lease.check(connection)
             if taken is not None:
-                for table in (Lease, RunSource, LabelMap):
+                for table in (LeaseRow, RunSourceRow, LabelMapRow):
                     connection.execute(delete(table).where(table.source_id == taken.id))
                 connection.execute(delete(SourceRow).where(SourceRow.id == taken.id))
             values = {"root": root, "root_hash": key_hash(root), "name": root}
@@ -71,9 +70,9 @@ def move_source(database: Database, old: str, new: str) -> int:
 def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> None:
     """Say of every item where it is now. Once more changes nothing, even if the new name lies within the old one."""
     before, after = (root.rstrip("/") + "/" for root in (old, new))
-    columns: tuple[Any, ...] = (Item.id, Item.key, Item.uri)
+    columns: tuple[Any, ...] = (ItemRow.id, ItemRow.key, ItemRow.uri)
     query = select(*columns).where(paged_source_id(database) == lease.source_id)
-    for rows in row_pages(database, query, Item.id, PAGE):
+    for rows in row_pages(database, query, ItemRow.id, PAGE):
         moved = [(row.id, after + row.key) for row in rows if row.uri == before + row.key]
         database.write(_place, lease, moved)
 
@@ -81,11 +80,11 @@ def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> Non
 def _place(connection: Connection, lease: HeldLease, moved: Iterable[tuple[int, str]]) -> None:
     lease.check(connection)
     for item_id, uri in moved:
-        connection.execute(update(Item).where(Item.id == item_id).values(uri=uri))
+        connection.execute(update(ItemRow).where(ItemRow.id == item_id).values(uri=uri))
 
 
 def _items(source_id: int) -> Any:
-    return select(func.count()).select_from(Item).where(Item.source_id == source_id)
+    return select(func.count()).select_from(ItemRow).where(ItemRow.source_id == source_id)
 
 
 def _resolved(path: str) -> str:

@@ -21,9 +21,17 @@ from cataloger.ledger import effective_results
 from cataloger.ledger.leases import Lease, hold_lease
 from cataloger.ledger.run_queries import TAGGING
 from cataloger.ledger.runs import recorded_run
-from cataloger.schema.models import Correction, Current, ItemPresence, ProductCurrent, ProductResult, Result, Source
-from cataloger.schema.models import Run as RunRow
-from cataloger.schema.models import Write as WriteRow
+from cataloger.schema.models import (
+    CorrectionRow,
+    CurrentRow,
+    ItemPresenceRow,
+    ProductCurrentRow,
+    ProductResultRow,
+    ResultRow,
+    RunRow,
+    SourceRow,
+    WriteRow,
+)
 
 PAGE = 1000
 
@@ -67,7 +75,7 @@ def prune(database: Database, keep: int, hooks: PruneHooks | None = None) -> Pru
         raise UsageError(f"--keep must be at least 1, not {keep}")
     with recorded_run(database, "prune", {"keep": keep}) as run, ExitStack() as stack:
         run.report = report = PruneReport(run.id)
-        sources = database.scalars(select(Source.id))
+        sources = database.scalars(select(SourceRow.id))
         leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
         old, needed = database.fetch(divide, keep)
         if old:
@@ -116,15 +124,15 @@ class _Work:
         # First of all, so that nobody undoes a run of which only a part is left.
         marked = update(RunRow).where(self._is_old(RunRow.id)).values(pruned=True)
         self._commit(lambda connection: connection.execute(marked))
-        for page in self._pages(Result.item_id, Result.run_id):
+        for page in self._pages(ResultRow.item_id, ResultRow.run_id):
             report.results += self._commit(partial(self._prune_results, items=page))
             self._tell()
-        for page in self._pages(ItemPresence.item_id, ItemPresence.run_id):
+        for page in self._pages(ItemPresenceRow.item_id, ItemPresenceRow.run_id):
             report.presences += self._commit(partial(self._prune_presence, items=page))
             self._tell()
         for source_id in (lease.source_id for lease in self.leases):
-            mine = ProductResult.source_id == source_id
-            for page in self._pages(ProductResult.product_hash, ProductResult.run_id, mine):
+            mine = ProductResultRow.source_id == source_id
+            for page in self._pages(ProductResultRow.product_hash, ProductResultRow.run_id, mine):
                 prune_products = partial(self._prune_products, source_id=source_id, products=page)
                 report.product_results += self._commit(prune_products)
                 self._tell()
@@ -176,26 +184,28 @@ class _Work:
 
     def _prune_results(self, connection: Connection, items: list[int]) -> int:
         query = (
-            select(Result.id, Result.item_id, Result.weights_id, Result.error_code, Result.content_hash)
+            select(
+                ResultRow.id, ResultRow.item_id, ResultRow.weights_id, ResultRow.error_code, ResultRow.content_hash
+            )
             .add_columns(effective_results.counts().label("counts"))
-            .join(RunRow, RunRow.id == Result.run_id)
-            .where(Result.item_id.in_(items), self._is_old(Result.run_id))
-            .order_by(Result.id)
+            .join(RunRow, RunRow.id == ResultRow.run_id)
+            .where(ResultRow.item_id.in_(items), self._is_old(ResultRow.run_id))
+            .order_by(ResultRow.id)
         )
         rows = self._before_needed(connection, connection.execute(query).all(), items)
-        keep = set(self._pointed(connection, Current, (Current.result_id, Current.latest_id), items))
-        corrected = select(Correction.result_id).where(Correction.item_id.in_(items))
+        keep = set(self._pointed(connection, CurrentRow, (CurrentRow.result_id, CurrentRow.latest_id), items))
+        corrected = select(CorrectionRow.result_id).where(CorrectionRow.item_id.in_(items))
         keep.update(each for each in connection.scalars(corrected) if each is not None)
         for weights_id in {row.weights_id for row in rows}:
             mine = [row for row in rows if row.weights_id == weights_id and row.counts]
             keep.update(each for pair in effective_results.fold(mine).values() for each in pair)
             keep.update(_replacing(mine, keep))
-        return _delete(connection, Result, [row.id for row in rows if row.id not in keep])
+        return _delete(connection, ResultRow, [row.id for row in rows if row.id not in keep])
 
     def _before_needed(self, connection: Connection, rows: Sequence[AnyRow], items: list[int]) -> list[AnyRow]:
         """Leave out what came after a result of a run that may count or not: what a failure spares depends on it."""
-        first = select(Result.item_id, func.min(Result.id).label("id")).group_by(Result.item_id)
-        mine = Result.item_id.in_(items) & Result.run_id.in_(self.needed)
+        first = select(ResultRow.item_id, func.min(ResultRow.id).label("id")).group_by(ResultRow.item_id)
+        mine = ResultRow.item_id.in_(items) & ResultRow.run_id.in_(self.needed)
         bounds = {row.item_id: row.id for row in connection.execute(first.where(mine))}
         return [row for row in rows if row.item_id not in bounds or row.id < bounds[row.item_id]]
 
@@ -204,19 +214,19 @@ class _Work:
         return [each for row in rows for each in row]
 
     def _prune_products(self, connection: Connection, source_id: int, products: list[str]) -> int:
-        mine = (ProductResult.source_id == source_id) & ProductResult.product_hash.in_(products)
+        mine = (ProductResultRow.source_id == source_id) & ProductResultRow.product_hash.in_(products)
         query = (
-            select(ProductResult.id, ProductResult.product_hash, ProductResult.weights_id)
+            select(ProductResultRow.id, ProductResultRow.product_hash, ProductResultRow.weights_id)
             .add_columns(effective_results.counts().label("counts"))
-            .join(RunRow, RunRow.id == ProductResult.run_id)
-            .where(mine, self._is_old(ProductResult.run_id))
-            .order_by(ProductResult.run_id)
+            .join(RunRow, RunRow.id == ProductResultRow.run_id)
+            .where(mine, self._is_old(ProductResultRow.run_id))
+            .order_by(ProductResultRow.run_id)
         )
         rows = connection.execute(query).all()
         last = {(row.product_hash, row.weights_id): row.id for row in rows if row.counts}
-        current = (ProductCurrent.source_id == source_id) & ProductCurrent.product_hash.in_(products)
-        keep = {*last.values(), *connection.scalars(select(ProductCurrent.result_id).where(current))}
-        return _delete(connection, ProductResult, [row.id for row in rows if row.id not in keep])
+        current = (ProductCurrentRow.source_id == source_id) & ProductCurrentRow.product_hash.in_(products)
+        keep = {*last.values(), *connection.scalars(select(ProductCurrentRow.result_id).where(current))}
+        return _delete(connection, ProductResultRow, [row.id for row in rows if row.id not in keep])
 
     def _prune_writes(self, connection: Connection, source_id: int, products: list[str]) -> int:
         """Keep of each cell the last write: it says what stood there before the runs that stay."""
@@ -229,10 +239,10 @@ class _Work:
 
     def _prune_presence(self, connection: Connection, items: list[int]) -> int:
         query = (
-            select(ItemPresence.item_id, ItemPresence.run_id, effective_results.counts().label("counts"))
-            .join(RunRow, RunRow.id == ItemPresence.run_id)
-            .where(ItemPresence.item_id.in_(items), self._is_old(ItemPresence.run_id))
-            .order_by(ItemPresence.run_id)
+            select(ItemPresenceRow.item_id, ItemPresenceRow.run_id, effective_results.counts().label("counts"))
+            .join(RunRow, RunRow.id == ItemPresenceRow.run_id)
+            .where(ItemPresenceRow.item_id.in_(items), self._is_old(ItemPresenceRow.run_id))
+            .order_by(ItemPresenceRow.run_id)
         )
         rows = connection.execute(query).all()
         last = {row.item_id: row.run_id for row in rows if row.counts}
@@ -240,9 +250,11 @@ class _Work:
         by_run: dict[int, list[int]] = {}
         for row in old:
             by_run.setdefault(row.run_id, []).append(row.item_id)
-        parts = [(ItemPresence.run_id == run_id) & ItemPresence.item_id.in_(ids) for run_id, ids in by_run.items()]
+        parts = [
+            (ItemPresenceRow.run_id == run_id) & ItemPresenceRow.item_id.in_(ids) for run_id, ids in by_run.items()
+        ]
         if parts:
-            connection.execute(delete(ItemPresence).where(or_(*parts)))
+            connection.execute(delete(ItemPresenceRow).where(or_(*parts)))
         return len(old)
 
 

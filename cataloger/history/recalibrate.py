@@ -27,7 +27,7 @@ from cataloger.model.bundle import Bundle
 from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction
 from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.models import Current, Item, Result, Source
+from cataloger.schema.models import CurrentRow, ItemRow, ResultRow, SourceRow
 from cataloger.sinks.database import DatabaseSink
 
 PAGE = 500
@@ -78,7 +78,9 @@ def recalibrate(database: Database, bundle: Bundle, hooks: RecalibrationHooks | 
 
 
 def _sources(database: Database, bundle: Bundle) -> list[SourceRef]:
-    query = select(Source.id, Source.root).where(Source.weights_id == bundle.weights_id).order_by(Source.id)
+    query = (
+        select(SourceRow.id, SourceRow.root).where(SourceRow.weights_id == bundle.weights_id).order_by(SourceRow.id)
+    )
     rows = database.rows(query)
     if not rows:
         raise UsageError(
@@ -117,11 +119,12 @@ class _Work:
     def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[AnyRow]]:
         """Return results that are to be renewed, in pages by item."""
         columns = (
-            Item.id, Item.key, Item.uri, Item.product_key, Result.version_token, Result.content_hash,
-            Result.width, Result.height, Result.log_sum_exp, Result.scores, Result.familiarity,
+            ItemRow.id, ItemRow.key, ItemRow.uri, ItemRow.product_key, ResultRow.version_token,
+            ResultRow.content_hash, ResultRow.width, ResultRow.height, ResultRow.log_sum_exp, ResultRow.scores,
+            ResultRow.familiarity,
         )  # fmt: skip
-        mine = self._of(source) & self._follows() & (Result.calibration_id != model.calibration_id)
-        return row_pages(self.database, _joined(select(*columns)).where(mine), Item.id, PAGE)
+        mine = self._of(source) & self._follows() & (ResultRow.calibration_id != model.calibration_id)
+        return row_pages(self.database, _joined(select(*columns)).where(mine), ItemRow.id, PAGE)
 
     def _renewed(self, row: AnyRow) -> Prediction:
         logits = np.frombuffer(row.scores, STORED)
@@ -142,21 +145,21 @@ class _Work:
 
     def _count(self, source: SourceRef) -> None:
         """Count what is as it should be, and what cannot follow."""
-        old = Result.calibration_id != self.bundle.calibration_id
+        old = ResultRow.calibration_id != self.bundle.calibration_id
         for condition, name in ((~old, "unchanged"), (old & ~self._follows(), "left")):
             query = _joined(select(func.count())).where(self._of(source), condition)
             found = self.database.scalar(query) or 0
             setattr(self.report, name, getattr(self.report, name) + found)
 
     def _of(self, source: SourceRef) -> ColumnElement[bool]:
-        shown = (paged_source_id(self.database) == source.id) & Item.gone_run_id.is_(None)
-        return shown & (Current.weights_id == self.bundle.weights_id) & (Result.status == "ok")
+        shown = (paged_source_id(self.database) == source.id) & ItemRow.gone_run_id.is_(None)
+        return shown & (CurrentRow.weights_id == self.bundle.weights_id) & (ResultRow.status == "ok")
 
     def _follows(self) -> ColumnElement[bool]:
         """A result whose image has failed since stays: renewing it would hide that failure from the next run."""
         size = len(self.bundle.labels) * STORED.itemsize
-        kept = func.coalesce(func.length(Result.scores), 0) == size
-        return kept & (Current.latest_id == Current.result_id)
+        kept = func.coalesce(func.length(ResultRow.scores), 0) == size
+        return kept & (CurrentRow.latest_id == CurrentRow.result_id)
 
     def _add(self, predictions: list[Prediction]) -> None:
         self.report.renewed += len(predictions)
@@ -165,5 +168,7 @@ class _Work:
 
 def _joined(query: Any) -> Any:
     return (
-        query.select_from(Item).join(Current, Current.item_id == Item.id).join(Result, Result.id == Current.result_id)
+        query.select_from(ItemRow)
+        .join(CurrentRow, CurrentRow.item_id == ItemRow.id)
+        .join(ResultRow, ResultRow.id == CurrentRow.result_id)
     )

@@ -24,9 +24,16 @@ from cataloger.ledger import SourceRef, effective_results, known_model, write_ta
 from cataloger.ledger.leases import Lease, hold_lease
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.runs import Run, close_abandoned, recorded_run
-from cataloger.schema.models import Item, ItemPresence, ProductCurrent, Result, RunSource, Source
-from cataloger.schema.models import Run as RunRow
-from cataloger.schema.models import Write as WriteRow
+from cataloger.schema.models import (
+    ItemPresenceRow,
+    ItemRow,
+    ProductCurrentRow,
+    ResultRow,
+    RunRow,
+    RunSourceRow,
+    SourceRow,
+    WriteRow,
+)
 from cataloger.utils import failpoints
 from cataloger.writeback.column_values import Cell
 from cataloger.writeback.journal import Journal, WriteCounts, write_cells
@@ -196,7 +203,7 @@ def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> Non
 
 
 def _sources(database: Database, run_id: int) -> list[int]:
-    query = select(RunSource.source_id).where(RunSource.run_id == run_id).order_by(RunSource.source_id)
+    query = select(RunSourceRow.source_id).where(RunSourceRow.run_id == run_id).order_by(RunSourceRow.source_id)
     return database.scalars(query)
 
 
@@ -235,18 +242,20 @@ class _Work:
 
     def _do_source(self, source_id: int, lease: Lease) -> None:
         base = self.chain.base.id
-        weights = select(RunSource.weights_id).where(RunSource.run_id == base, RunSource.source_id == source_id)
+        weights = select(RunSourceRow.weights_id).where(
+            RunSourceRow.run_id == base, RunSourceRow.source_id == source_id
+        )
         used = str(self.database.scalar(weights))
         pinned = self.database.write(_renew_pin, lease, source_id)
         products = self._products(source_id, pinned)
         if products and self.database.fetch(self._moves_pin, source_id, used):
             # The views show another model now, whose answers for products were not kept up meanwhile.
             products.renew_all(self.database, lease)
-        items = select(Result.item_id).where(Result.run_id == base)
-        for page in self._pages(Result.item_id, items, source_id):
+        items = select(ResultRow.item_id).where(ResultRow.run_id == base)
+        for page in self._pages(ResultRow.item_id, items, source_id):
             self._renew(lease, page, used, products, results=True)
-        left = select(ItemPresence.item_id).where(ItemPresence.run_id == base)
-        for page in self._pages(ItemPresence.item_id, left, source_id):
+        left = select(ItemPresenceRow.item_id).where(ItemPresenceRow.run_id == base)
+        for page in self._pages(ItemPresenceRow.item_id, left, source_id):
             self._renew(lease, page, used, products, results=False)
         if self.table:
             self._restore(lease, Restoring(source_id, self.chain.base.id, self.chain.is_undone, self.table))
@@ -254,12 +263,14 @@ class _Work:
     def _moves_pin(self, connection: Connection, source_id: int, used: str) -> bool:
         """True when the source has another model with the run than without it, however often that is asked."""
         query = (
-            select(RunSource.run_id, RunSource.weights_id)
-            .join(RunRow, RunRow.id == RunSource.run_id)
+            select(RunSourceRow.run_id, RunSourceRow.weights_id)
+            .join(RunRow, RunRow.id == RunSourceRow.run_id)
             .where(
-                RunSource.source_id == source_id, RunSource.run_id != self.chain.base.id, effective_results.counts()
+                RunSourceRow.source_id == source_id,
+                RunSourceRow.run_id != self.chain.base.id,
+                effective_results.counts(),
             )
-            .order_by(RunSource.run_id.desc())
+            .order_by(RunSourceRow.run_id.desc())
         )
         last = connection.execute(query.limit(1)).one_or_none()
         return last is None or (last.run_id < self.chain.base.id and last.weights_id != used)
@@ -267,7 +278,7 @@ class _Work:
     def _products(self, source_id: int, weights_id: str | None) -> ProductResults | None:
         if weights_id is None:
             return None
-        root = select(Source.root).where(Source.id == source_id)
+        root = select(SourceRow.root).where(SourceRow.id == source_id)
         ref = SourceRef(source_id, str(self.database.scalar(root)))
         return ProductResults(ref, self.run.id, known_model(self.database, weights_id))
 
@@ -320,7 +331,7 @@ class _Work:
 
     def _pages(self, column: Any, query: Select[Any], source_id: int) -> Iterator[list[int]]:
         """Yield the ids of the items of a source that a query finds, page by page."""
-        mine = query.join(Item, Item.id == column).where(Item.source_id == source_id)
+        mine = query.join(ItemRow, ItemRow.id == column).where(ItemRow.source_id == source_id)
         for page in value_pages(self.database, mine, column, PAGE):
             if self._is_stopped():
                 return
@@ -332,7 +343,7 @@ class _Work:
 
     def _count(self, connection: Connection) -> int:
         base = self.chain.base.id
-        images = connection.scalar(select(func.count()).select_from(Result).where(Result.run_id == base)) or 0
+        images = connection.scalar(select(func.count()).select_from(ResultRow).where(ResultRow.run_id == base)) or 0
         writes = select(func.count(func.distinct(WriteRow.product_hash))).where(WriteRow.run_id == base)
         return images + (connection.scalar(writes) or 0)
 
@@ -347,7 +358,7 @@ def _renew_pin(connection: Connection, lease: Lease, source_id: int) -> str | No
 
 def _forget_products(connection: Connection, source_id: int, items: list[int], weights_id: str) -> None:
     """Take back the answers for products under a model that the views do not show: nobody keeps them up."""
-    hashes = select(Item.product_hash).where(Item.id.in_(items), Item.product_hash.is_not(None))
+    hashes = select(ItemRow.product_hash).where(ItemRow.id.in_(items), ItemRow.product_hash.is_not(None))
     found = list(connection.scalars(hashes.distinct()))
-    mine = (ProductCurrent.source_id == source_id) & ProductCurrent.product_hash.in_(found)
-    connection.execute(delete(ProductCurrent).where(mine, ProductCurrent.weights_id == weights_id))
+    mine = (ProductCurrentRow.source_id == source_id) & ProductCurrentRow.product_hash.in_(found)
+    connection.execute(delete(ProductCurrentRow).where(mine, ProductCurrentRow.weights_id == weights_id))

@@ -10,8 +10,7 @@ from cataloger.db.database import Database
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.ledger import effective_results
-from cataloger.schema.models import Run as RunRow
-from cataloger.schema.models import Write as WriteRow
+from cataloger.schema.models import RunRow, WriteRow
 from cataloger.writeback.column_values import restore
 from cataloger.writeback.journal import Change
 from cataloger.writeback.product_table import Found, ProductTable

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select
 from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db.database import Database
 from cataloger.errors import UsageError
-from cataloger.schema.models import LabelMap as LabelMapRow
+from cataloger.schema.models import LabelMapRow
 
 logger = logging.getLogger(__name__)
 

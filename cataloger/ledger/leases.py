@@ -18,7 +18,7 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.upsert import upsert
 from cataloger.errors import CatalogerError, LeaseError
-from cataloger.schema.models import Lease as LeaseRow
+from cataloger.schema.models import LeaseRow
 from cataloger.utils import process_identity
 
 EXPIRES_AFTER = timedelta(seconds=60)

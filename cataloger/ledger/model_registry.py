@@ -12,7 +12,7 @@ from cataloger.errors import CatalogerError
 from cataloger.ledger.effective_results import pin
 from cataloger.ledger.source_registry import SourceRef
 from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
-from cataloger.schema.models import Model
+from cataloger.schema.models import ModelRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ def pin_model(
             "labels": list(model.labels),
             "first_used_at": utc_now(connection),
         }
-        upsert(connection, Model, [row], keys=["weights_id"], update=updated)
+        upsert(connection, ModelRow, [row], keys=["weights_id"], update=updated)
         pin(connection, source.id, run_id, model.weights_id)
-        known = select(Model.calibration_id).where(Model.weights_id == model.weights_id)
+        known = select(ModelRow.calibration_id).where(ModelRow.weights_id == model.weights_id)
         return connection.scalar(known) != model.calibration_id
 
     return database.run(store)
@@ -58,7 +58,7 @@ def pin_model(
 
 def known_model(database: Database, weights_id: str) -> ModelRef:
     """Return a model that the database knows."""
-    query = select(Model.__table__).where(Model.weights_id == weights_id)
+    query = select(ModelRow.__table__).where(ModelRow.weights_id == weights_id)
     (row,) = database.rows(query)
     return ModelRef(row.weights_id, row.calibration_id, row.name, row.version, row.location, tuple(row.labels))
 

@@ -11,8 +11,7 @@ from cataloger.ledger import SourceRef, find_source
 from cataloger.ledger.run_queries import last_table
 from cataloger.records import item_of
 from cataloger.schema import key_hash
-from cataloger.schema.models import Item, Result
-from cataloger.schema.models import Source as SourceRow
+from cataloger.schema.models import ItemRow, ResultRow, SourceRow
 from cataloger.sources.base import Source
 
 SAMPLE = 100
@@ -27,8 +26,8 @@ def require_not_moved(database: Database | None, source: Source) -> None:
     query = select(SourceRow.id, SourceRow.root).where(SourceRow.kind == source.kind)
     for row in database.rows(query):
         if not _is_there(row.root) and sample:
-            same = (Item.source_id == row.id) & Item.key_hash.in_(sample)
-            known = database.scalar(select(func.count()).select_from(Item).where(same))
+            same = (ItemRow.source_id == row.id) & ItemRow.key_hash.in_(sample)
+            known = database.scalar(select(func.count()).select_from(ItemRow).where(same))
             if known >= LIKENESS * len(sample):
                 raise SourceError(
                     f"{source.root} is new, but looks like {row.root}, which is not there any more: {known} of "
@@ -44,10 +43,10 @@ def require_same_root(database: Database, known: SourceRef, source: Source, imag
     if before in (None, image_root):
         return
     sample = {key_hash(item.key): item.version for item in map(item_of, itertools.islice(source.scan(), SAMPLE))}
-    newest = select(func.max(Result.id)).join(Item, Item.id == Result.item_id)
-    mine = (Item.source_id == known.id) & Item.key_hash.in_(sample)
-    query = select(Item.key_hash, Result.version_token).join(Result, Result.item_id == Item.id)
-    rows = database.rows(query.where(Result.id.in_(newest.where(mine).group_by(Result.item_id))))
+    newest = select(func.max(ResultRow.id)).join(ItemRow, ItemRow.id == ResultRow.item_id)
+    mine = (ItemRow.source_id == known.id) & ItemRow.key_hash.in_(sample)
+    query = select(ItemRow.key_hash, ResultRow.version_token).join(ResultRow, ResultRow.item_id == ItemRow.id)
+    rows = database.rows(query.where(ResultRow.id.in_(newest.where(mine).group_by(ResultRow.item_id))))
     changed = sum(row.version_token != sample[row.key_hash] for row in rows)
     if changed > (1 - LIKENESS) * len(rows):
         raise SourceError(

@@ -10,9 +10,7 @@ from cataloger.ledger.source_registry import SourceRef
 from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Planned, Reason, Result, item_of
 from cataloger.schema import key_hash
 from cataloger.schema.key_hash import CHUNK
-from cataloger.schema.models import Current
-from cataloger.schema.models import Item as ItemRow
-from cataloger.schema.models import Result as ResultRow
+from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
 from cataloger.sources.change_tokens import is_same
 
 
@@ -88,7 +86,7 @@ class Ledger:
 
     def _look_up(self, hashes: list[str]) -> dict[str, Row[*tuple[Any, ...]]]:
         """Return the latest result of each known key, by its hash."""
-        elsewhere = exists().where(Current.item_id == ItemRow.id, Current.weights_id != self._weights_id)
+        elsewhere = exists().where(CurrentRow.item_id == ItemRow.id, CurrentRow.weights_id != self._weights_id)
         query = (
             select(
                 ItemRow.key_hash,
@@ -101,8 +99,12 @@ class Ledger:
                 ResultRow.run_id,
                 elsewhere.correlate(ItemRow).label("is_known_elsewhere"),
             )
-            .join(Current, (Current.item_id == ItemRow.id) & (Current.weights_id == self._weights_id), isouter=True)
-            .join(ResultRow, ResultRow.id == Current.latest_id, isouter=True)
+            .join(
+                CurrentRow,
+                (CurrentRow.item_id == ItemRow.id) & (CurrentRow.weights_id == self._weights_id),
+                isouter=True,
+            )
+            .join(ResultRow, ResultRow.id == CurrentRow.latest_id, isouter=True)
             .where(ItemRow.source_id == self._source.id, ItemRow.key_hash.in_(hashes))
         )
         rows = self._database.rows(query)

@@ -14,7 +14,7 @@ from cataloger.ledger.deletion import forget_items
 from cataloger.ledger.effective_results import mark_presence
 from cataloger.ledger.leases import Lease
 from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.models import Item
+from cataloger.schema.models import ItemRow
 
 ITEMS_PER_READ = 5000
 ITEMS_PER_DELETION = 500
@@ -39,7 +39,7 @@ class Presence:
         self._seen = 0
         self._returned: list[int] = []
         # What this run itself adds has a higher id and is there for certain.
-        highest = select(func.max(Item.id)).where(Item.source_id == source.id)
+        highest = select(func.max(ItemRow.id)).where(ItemRow.source_id == source.id)
         self._highest = database.scalar(highest) or 0
 
     def see(self, item_id: int, is_gone: bool, /) -> bool:
@@ -77,7 +77,7 @@ class Presence:
     def forget(self) -> int:
         """Delete the items that have gone, and everything that was ever recorded of them; return how many."""
         count = 0
-        for page in self._pages(self._of_source() & Item.gone_run_id.is_not(None), ITEMS_PER_DELETION):
+        for page in self._pages(self._of_source() & ItemRow.gone_run_id.is_not(None), ITEMS_PER_DELETION):
             # SQLite's LIKE does not tell large letters from small ones.
             ids = [row.id for row in page if row.key.startswith(self._source.prefix)]
             self._database.write(self._with_lease, partial(forget_items, source_id=self._source.id, ids=ids))
@@ -106,18 +106,18 @@ class Presence:
                 yield ids
 
     def _present(self) -> ColumnElement[bool]:
-        return self._of_source() & Item.gone_run_id.is_(None) & (Item.id <= self._highest)
+        return self._of_source() & ItemRow.gone_run_id.is_(None) & (ItemRow.id <= self._highest)
 
     def _of_source(self) -> ColumnElement[bool]:
         return paged_source_id(self._database) == self._source.id
 
     def _count_present(self) -> int:
-        query = select(func.count()).select_from(Item).where(self._present())
+        query = select(func.count()).select_from(ItemRow).where(self._present())
         return self._database.scalar(query) or 0
 
     def _pages(self, condition: ColumnElement[bool], size: int) -> Iterator[Sequence[AnyRow]]:
-        columns: tuple[Any, ...] = (Item.id, Item.key)
-        return row_pages(self._database, select(*columns).where(condition), Item.id, size)
+        columns: tuple[Any, ...] = (ItemRow.id, ItemRow.key)
+        return row_pages(self._database, select(*columns).where(condition), ItemRow.id, size)
 
     def _has(self, item_id: int) -> bool:
         block = self._blocks.get(item_id // BITS)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, select
 from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 from cataloger.schema.current_results import with_words
-from cataloger.schema.models import Corrected, CorrectedProduct, Correction, Item
+from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, CurrentProductCorrectionRow, ItemRow
 
 PRODUCTS_PER_STATEMENT = 500
 KEYS = ["source_id", "product_hash"]
@@ -20,11 +20,11 @@ VALUES = ["product_key", "label", "author", "corrected_at"]
 def renew_products_of(connection: Connection, item_ids: Collection[int]) -> None:
     """Work out anew what people say of the products of some images, which came or went."""
     query = (
-        select(Item.source_id, Item.product_hash)
-        .join(Corrected, Corrected.item_id == Item.id)
-        .where(Item.id.in_(item_ids), Item.product_hash.is_not(None))
+        select(ItemRow.source_id, ItemRow.product_hash)
+        .join(CurrentCorrectionRow, CurrentCorrectionRow.item_id == ItemRow.id)
+        .where(ItemRow.id.in_(item_ids), ItemRow.product_hash.is_not(None))
         .distinct()
-        .order_by(Item.source_id)
+        .order_by(ItemRow.source_id)
     )
     for source_id, rows in groupby(connection.execute(query), key=lambda row: int(row.source_id)):
         renew_products(connection, source_id, [row.product_hash for row in rows])
@@ -41,21 +41,23 @@ def renew_products(connection: Connection, source_id: int, products: Collection[
             {"source_id": source_id, "product_hash": product, **{name: getattr(word, name) for name in VALUES}}
             for product, word in found.items()
         ]
-        upsert(connection, CorrectedProduct, values, keys=KEYS, update=VALUES)
+        upsert(connection, CurrentProductCorrectionRow, values, keys=KEYS, update=VALUES)
         if without := [product for product in page if product not in found]:
-            mine = (CorrectedProduct.source_id == source_id) & CorrectedProduct.product_hash.in_(without)
-            connection.execute(delete(CorrectedProduct).where(mine))
+            mine = (
+                CurrentProductCorrectionRow.source_id == source_id
+            ) & CurrentProductCorrectionRow.product_hash.in_(without)
+            connection.execute(delete(CurrentProductCorrectionRow).where(mine))
 
 
 def _said(connection: Connection, source_id: int, products: list[str]) -> Iterable[AnyRow]:
     """Return the labels that hold of the images that are there, the latest of each product last."""
-    word = (Correction.label, Correction.author, Correction.corrected_at)
-    columns: tuple[Any, ...] = (Item.product_hash, Item.product_key, *word)
+    word = (CorrectionRow.label, CorrectionRow.author, CorrectionRow.corrected_at)
+    columns: tuple[Any, ...] = (ItemRow.product_hash, ItemRow.product_key, *word)
     query = (
-        with_words(select(*columns).select_from(Item), only=True)
-        .where(Item.source_id == source_id, Item.product_hash.in_(products), Item.gone_run_id.is_(None))
-        .where(Correction.verdict == "label")
-        .order_by(Item.product_hash, Correction.id)
+        with_words(select(*columns).select_from(ItemRow), only=True)
+        .where(ItemRow.source_id == source_id, ItemRow.product_hash.in_(products), ItemRow.gone_run_id.is_(None))
+        .where(CorrectionRow.verdict == "label")
+        .order_by(ItemRow.product_hash, CorrectionRow.id)
     )
     return connection.execute(query)
 

@@ -16,7 +16,7 @@ from cataloger.inference.product_aggregation import Answer, ProductAnswer, combi
 from cataloger.ledger import ModelRef, SourceRef
 from cataloger.ledger.leases import Lease
 from cataloger.schema.current_results import with_words
-from cataloger.schema.models import Correction, Current, Item, ProductCurrent, ProductResult, Result
+from cataloger.schema.models import CorrectionRow, CurrentRow, ItemRow, ProductCurrentRow, ProductResultRow, ResultRow
 
 RANKS = range(1, TOP_K + 1)
 KEYS = ["run_id", "source_id", "product_hash"]
@@ -41,7 +41,9 @@ class ProductResults:
 
     def renew_those_of(self, connection: Connection, item_ids: Collection[int]) -> None:
         """Answer anew for the products of some images, which came or went."""
-        query = select(Item.product_hash).where(Item.id.in_(item_ids), Item.product_hash.is_not(None)).distinct()
+        query = (
+            select(ItemRow.product_hash).where(ItemRow.id.in_(item_ids), ItemRow.product_hash.is_not(None)).distinct()
+        )
         self.renew(connection, [str(product) for product in connection.scalars(query)])
 
     def catch_up(self, database: Database, lease: Lease) -> None:
@@ -53,33 +55,35 @@ class ProductResults:
 
     def _are_missing(self, database: Database) -> bool:
         """True when no product has an answer although images have: the tables are from before there were any."""
-        items = select(Item.id).join(Current, (Current.item_id == Item.id) & self._of_model(Current))
-        images = items.where(Item.source_id == self.source.id, Item.product_hash.is_not(None))
-        answers = select(ProductCurrent.product_hash).where(ProductCurrent.source_id == self.source.id)
-        query = select(exists(images) & ~exists(answers.where(self._of_model(ProductCurrent))))
+        items = select(ItemRow.id).join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & self._of_model(CurrentRow))
+        images = items.where(ItemRow.source_id == self.source.id, ItemRow.product_hash.is_not(None))
+        answers = select(ProductCurrentRow.product_hash).where(ProductCurrentRow.source_id == self.source.id)
+        query = select(exists(images) & ~exists(answers.where(self._of_model(ProductCurrentRow))))
         return bool(database.scalar(query))
 
     def renew_all(self, database: Database, lease: Lease) -> None:
         """Answer anew for all products of the source: those of a model that was not shown were not kept up."""
-        self._renew_found(database, lease, select(Item.product_hash))
+        self._renew_found(database, lease, select(ItemRow.product_hash))
 
     def renew_reviewed(self, database: Database, lease: Lease) -> None:
         """Answer anew for the products of images of which people have said since that they show no product, or do."""
-        doubted = select(Correction.item_id).where(Correction.verdict == "not_product")
-        current = (ProductCurrent.source_id == Item.source_id) & (ProductCurrent.product_hash == Item.product_hash)
+        doubted = select(CorrectionRow.item_id).where(CorrectionRow.verdict == "not_product")
+        current = (ProductCurrentRow.source_id == ItemRow.source_id) & (
+            ProductCurrentRow.product_hash == ItemRow.product_hash
+        )
         query = (
-            select(Item.product_hash)
-            .join(Correction, Correction.item_id == Item.id)
-            .join(ProductCurrent, current & self._of_model(ProductCurrent), isouter=True)
-            .join(ProductResult, ProductResult.id == ProductCurrent.result_id, isouter=True)
-            .where(Correction.item_id.in_(doubted))
-            .where(ProductResult.id.is_(None) | (Correction.corrected_at > ProductResult.tagged_at))
+            select(ItemRow.product_hash)
+            .join(CorrectionRow, CorrectionRow.item_id == ItemRow.id)
+            .join(ProductCurrentRow, current & self._of_model(ProductCurrentRow), isouter=True)
+            .join(ProductResultRow, ProductResultRow.id == ProductCurrentRow.result_id, isouter=True)
+            .where(CorrectionRow.item_id.in_(doubted))
+            .where(ProductResultRow.id.is_(None) | (CorrectionRow.corrected_at > ProductResultRow.tagged_at))
         )
         self._renew_found(database, lease, query)
 
     def _renew_found(self, database: Database, lease: Lease, query: Select[Any]) -> None:
-        mine = query.where(Item.source_id == self.source.id, Item.product_hash.is_not(None))
-        for page in value_pages(database, mine, Item.product_hash, PRODUCTS_PER_STATEMENT):
+        mine = query.where(ItemRow.source_id == self.source.id, ItemRow.product_hash.is_not(None))
+        for page in value_pages(database, mine, ItemRow.product_hash, PRODUCTS_PER_STATEMENT):
             database.write(self._renew_page, lease, page)
 
     def _renew_page(self, connection: Connection, lease: Lease, products: list[str]) -> None:
@@ -94,25 +98,25 @@ class ProductResults:
             self._write(connection, images, answers)
             self._point(connection, list(answers))
         if without := [product for product in products if product not in answers]:
-            mine = (ProductCurrent.source_id == self.source.id) & ProductCurrent.product_hash.in_(without)
-            connection.execute(delete(ProductCurrent).where(mine, self._of_model(ProductCurrent)))
+            mine = (ProductCurrentRow.source_id == self.source.id) & ProductCurrentRow.product_hash.in_(without)
+            connection.execute(delete(ProductCurrentRow).where(mine, self._of_model(ProductCurrentRow)))
 
     def _images(self, connection: Connection, products: list[str]) -> dict[str, list[AnyRow]]:
         """Return the good results of the images of each product, in the order of the items.
 
         Images of which a person has said that they show no product have no say.
         """
-        columns = [getattr(Result, name) for name in ANSWER]
+        columns = [getattr(ResultRow, name) for name in ANSWER]
         query = (
             with_words(
-                select(Item.product_hash, Item.product_key, Item.id, Current.disagrees, *columns)
-                .join(Current, (Current.item_id == Item.id) & self._of_model(Current))
-                .join(Result, Result.id == Current.result_id)
+                select(ItemRow.product_hash, ItemRow.product_key, ItemRow.id, CurrentRow.disagrees, *columns)
+                .join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & self._of_model(CurrentRow))
+                .join(ResultRow, ResultRow.id == CurrentRow.result_id)
             )
-            .where(Item.source_id == self.source.id, Item.product_hash.in_(products))
-            .where(Correction.id.is_(None) | (Correction.verdict != "not_product"))
-            .where(Item.gone_run_id.is_(None), Result.status == "ok")
-            .order_by(Item.product_hash, Item.id)
+            .where(ItemRow.source_id == self.source.id, ItemRow.product_hash.in_(products))
+            .where(CorrectionRow.id.is_(None) | (CorrectionRow.verdict != "not_product"))
+            .where(ItemRow.gone_run_id.is_(None), ResultRow.status == "ok")
+            .order_by(ItemRow.product_hash, ItemRow.id)
         )
         found = connection.execute(query).all()
         return {product: list(rows) for product, rows in groupby(found, key=lambda row: str(row.product_hash))}
@@ -135,8 +139,8 @@ class ProductResults:
                     changed[disagrees].append(row.id)
         for disagrees, ids in changed.items():
             if ids:
-                mine = Current.item_id.in_(ids) & self._of_model(Current)
-                connection.execute(update(Current).where(mine).values(disagrees=disagrees))
+                mine = CurrentRow.item_id.in_(ids) & self._of_model(CurrentRow)
+                connection.execute(update(CurrentRow).where(mine).values(disagrees=disagrees))
 
     def _write(
         self,
@@ -162,19 +166,19 @@ class ProductResults:
             }
             for product, found in answers.items()
         ]
-        upsert(connection, ProductResult, rows, keys=KEYS, update=UPDATED)
+        upsert(connection, ProductResultRow, rows, keys=KEYS, update=UPDATED)
 
     def _point(self, connection: Connection, products: list[str]) -> None:
         """Make the answers of this run the current ones."""
-        mine = (ProductResult.run_id == self.run_id) & (ProductResult.source_id == self.source.id)
-        found = select(ProductResult.product_hash, ProductResult.id).where(mine)
+        mine = (ProductResultRow.run_id == self.run_id) & (ProductResultRow.source_id == self.source.id)
+        found = select(ProductResultRow.product_hash, ProductResultRow.id).where(mine)
         common = {"source_id": self.source.id, "weights_id": self.model.weights_id}
         rows = [
             {**common, "product_hash": row.product_hash, "result_id": row.id}
-            for row in connection.execute(found.where(ProductResult.product_hash.in_(products)))
+            for row in connection.execute(found.where(ProductResultRow.product_hash.in_(products)))
         ]
         keys = ["source_id", "product_hash", "weights_id"]
-        upsert(connection, ProductCurrent, rows, keys=keys, update=["result_id"])
+        upsert(connection, ProductCurrentRow, rows, keys=keys, update=["result_id"])
 
     def _of_model(self, table: Any) -> Any:
         return table.weights_id == self.model.weights_id

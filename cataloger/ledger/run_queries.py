@@ -10,9 +10,7 @@ from sqlalchemy import Connection, Select, func, select
 from cataloger.db.database import Database
 from cataloger.errors import UsageError
 from cataloger.ledger import WriteTarget, write_targets
-from cataloger.schema.models import Model, RunSource, Source
-from cataloger.schema.models import Run as RunRow
-from cataloger.schema.models import Write as WriteRow
+from cataloger.schema.models import ModelRow, RunRow, RunSourceRow, SourceRow, WriteRow
 
 TAGGING = ("tag", "sync")
 """The commands whose runs find answers for images."""
@@ -92,8 +90,8 @@ def last_table(connection: Connection, source_id: int) -> dict[str, Any] | None:
     """Return how the newest run over a source described the shop's table; None if it is no table."""
     query = (
         select(RunRow.options)
-        .join(RunSource, RunSource.run_id == RunRow.id)
-        .where(RunSource.source_id == source_id)
+        .join(RunSourceRow, RunSourceRow.run_id == RunRow.id)
+        .where(RunSourceRow.source_id == source_id)
         .order_by(RunRow.id.desc())
     )
     # Of the commands that pin a model, `sync` alone knows the table.
@@ -132,11 +130,11 @@ def _options(row: Any, target: WriteTarget | None) -> dict[str, Any]:
 
 def _sources(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
     query = (
-        select(RunSource.run_id, Source.root, Model.name, Model.version)
-        .join(Source, Source.id == RunSource.source_id)
-        .join(Model, Model.weights_id == RunSource.weights_id)
-        .where(RunSource.run_id.in_(ids))
-        .order_by(RunSource.run_id, Source.root)
+        select(RunSourceRow.run_id, SourceRow.root, ModelRow.name, ModelRow.version)
+        .join(SourceRow, SourceRow.id == RunSourceRow.source_id)
+        .join(ModelRow, ModelRow.weights_id == RunSourceRow.weights_id)
+        .where(RunSourceRow.run_id.in_(ids))
+        .order_by(RunSourceRow.run_id, SourceRow.root)
     )
     found: dict[int, list[tuple[str, str]]] = {}
     for row in connection.execute(query):

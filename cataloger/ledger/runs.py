@@ -12,7 +12,7 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.types import storable
 from cataloger.errors import CatalogerError
-from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import RunRow
 from cataloger.utils import failpoints, process_identity
 
 Outcome = Literal["done", "failed", "interrupted", "abandoned"]

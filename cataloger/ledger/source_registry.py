@@ -10,7 +10,7 @@ from cataloger.db.database import Database
 from cataloger.db.upsert import upsert
 from cataloger.errors import UsageError
 from cataloger.schema import key_hash
-from cataloger.schema.models import Item, Model, Source
+from cataloger.schema.models import ItemRow, ModelRow, SourceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
             return found
         hashed = key_hash(root)
         row = {"kind": kind, "root": root, "root_hash": hashed, "name": root, "created_at": utc_now(connection)}
-        upsert(connection, Source, [row], keys=["root_hash"], update=[])
-        identity = connection.scalar(select(Source.id).where(Source.root_hash == hashed))
+        upsert(connection, SourceRow, [row], keys=["root_hash"], update=[])
+        identity = connection.scalar(select(SourceRow.id).where(SourceRow.root_hash == hashed))
         assert identity is not None
         return SourceRef(identity, root)
 
@@ -65,7 +65,7 @@ def find_source_id(database: Database, name: str | None) -> int | None:
     """Return the id of a source by its name or root; None for none. Raises UsageError."""
     if name is None:
         return None
-    query = select(Source.id, Source.name, Source.root).order_by(Source.id)
+    query = select(SourceRow.id, SourceRow.name, SourceRow.root).order_by(SourceRow.id)
     rows = database.rows(query)
     for row in rows:
         if name in (row.name, row.root):
@@ -79,14 +79,14 @@ def list_sources(database: Database) -> list[SourceRecord]:
 
 
 def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | None:
-    columns = select(Source.id, Source.root, Source.weights_id).where(Source.kind == kind)
-    row = connection.execute(columns.where(Source.root_hash == key_hash(root))).one_or_none()
+    columns = select(SourceRow.id, SourceRow.root, SourceRow.weights_id).where(SourceRow.kind == kind)
+    row = connection.execute(columns.where(SourceRow.root_hash == key_hash(root))).one_or_none()
     if row is not None:
         return SourceRef(row.id, root, "", row.weights_id)
     if kind != "folder":
         return None
     parents = [root[:end] or "/" for end in range(len(root)) if root[end] == "/"]
-    around = columns.where(Source.root_hash.in_([key_hash(parent) for parent in parents]))
+    around = columns.where(SourceRow.root_hash.in_([key_hash(parent) for parent in parents]))
     rows = sorted(connection.execute(around), key=lambda row: len(row.root))
     if not rows:
         return None
@@ -95,10 +95,10 @@ def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | No
 
 
 def _list_sources(connection: Connection) -> list[SourceRecord]:
-    counted = select(Item.source_id, func.count().label("items"), func.count(Item.gone_run_id).label("gone"))
-    counts = {row.source_id: row for row in connection.execute(counted.group_by(Item.source_id))}
-    query = select(Source.id, Source.kind, Source.root, Model.name, Model.version)
-    rows = connection.execute(query.join(Model, isouter=True).order_by(Source.root)).all()
+    counted = select(ItemRow.source_id, func.count().label("items"), func.count(ItemRow.gone_run_id).label("gone"))
+    counts = {row.source_id: row for row in connection.execute(counted.group_by(ItemRow.source_id))}
+    query = select(SourceRow.id, SourceRow.kind, SourceRow.root, ModelRow.name, ModelRow.version)
+    rows = connection.execute(query.join(ModelRow, isouter=True).order_by(SourceRow.root)).all()
     return [
         SourceRecord(
             row.kind,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from cataloger.db.database import Database
 from cataloger.db.reflection import TableName
 from cataloger.db.upsert import upsert
-from cataloger.schema.models import Run, WriteTargetRow
+from cataloger.schema.models import RunRow, WriteTargetRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def record_write_target(database: Database, run_id: int, target: WriteTarget) ->
 def write_targets(connection: Connection, run_ids: Collection[int]) -> dict[int, WriteTarget]:
     """Return where runs wrote to, by run; nothing of those that wrote nowhere."""
     # Until revision 0009 the options of the run said it.
-    older = select(Run.id, Run.options).where(Run.id.in_(run_ids))
+    older = select(RunRow.id, RunRow.options).where(RunRow.id.in_(run_ids))
     said = {row.id: row.options.get("write_target") for row in connection.execute(older)}
     found = {
         run_id: WriteTarget(TableName(target["table"], target["schema"]), tuple(target["ids"]))

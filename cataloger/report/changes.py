@@ -17,7 +17,7 @@ from cataloger.history.diff import Answer, Difference, Summary, compare
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
 from cataloger.report.queries import Answers, HeldAnswers, Said
 from cataloger.report.reviewers import words_on
-from cataloger.schema.models import Correction, Item, Run, RunSource
+from cataloger.schema.models import CorrectionRow, ItemRow, RunRow, RunSourceRow
 
 MOVED = 12
 IMAGES_PER_READ = 500
@@ -113,16 +113,18 @@ def _summed(database: Database, since: RunRecord, differences: Iterable[Differen
 
 def _run_before(connection: Connection, run_id: int, sources: Sequence[int]) -> int | None:
     query = (
-        select(func.max(Run.id))
-        .join(RunSource, RunSource.run_id == Run.id)
-        .where(Run.id < run_id, Run.command.in_(TAGGING), Run.undone_by_id.is_(None), Run.pruned.is_(False))
+        select(func.max(RunRow.id))
+        .join(RunSourceRow, RunSourceRow.run_id == RunRow.id)
+        .where(
+            RunRow.id < run_id, RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None), RunRow.pruned.is_(False)
+        )
     )
-    return connection.scalar(query.where(RunSource.source_id.in_(sources)))
+    return connection.scalar(query.where(RunSourceRow.source_id.in_(sources)))
 
 
 def _are_there(connection: Connection, sources: Sequence[int]) -> bool:
     """True when anything was ever said of images of some sources."""
-    words = exists().where(Correction.item_id == Item.id, Item.source_id.in_(sources))
+    words = exists().where(CorrectionRow.item_id == ItemRow.id, ItemRow.source_id.in_(sources))
     return bool(connection.scalar(select(words)))
 
 
@@ -143,9 +145,9 @@ def _words(
     connection: Connection, item_ids: Sequence[int], then: datetime
 ) -> tuple[dict[int, Said], dict[int, Said]]:
     """Return the words that held at a time, and those that hold now, by item."""
-    columns = (Correction.item_id, Correction.author, Correction.label, Correction.verdict)
-    query = select(*columns).where(Correction.item_id.in_(item_ids), Correction.corrected_at <= then)
-    last = {row.item_id: row for row in connection.execute(query.order_by(Correction.id))}
+    columns = (CorrectionRow.item_id, CorrectionRow.author, CorrectionRow.label, CorrectionRow.verdict)
+    query = select(*columns).where(CorrectionRow.item_id.in_(item_ids), CorrectionRow.corrected_at <= then)
+    last = {row.item_id: row for row in connection.execute(query.order_by(CorrectionRow.id))}
     old = {item: Said(row.author, row.label) for item, row in last.items() if row.verdict != "withdrawn"}
     return old, words_on(connection, item_ids)
 

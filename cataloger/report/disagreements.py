@@ -19,15 +19,31 @@ from cataloger.ledger import known_model
 from cataloger.ledger.product_results import ANSWER, answer_of
 from cataloger.report.queries import Answers, HeldAnswers, Origin, Said
 from cataloger.schema.current_results import with_words
-from cataloger.schema.models import CorrectedProduct, Correction, Current, Item, ProductCurrent, ProductResult, Result
+from cataloger.schema.models import (
+    CorrectionRow,
+    CurrentProductCorrectionRow,
+    CurrentRow,
+    ItemRow,
+    ProductCurrentRow,
+    ProductResultRow,
+    ResultRow,
+)
 
 PRODUCTS = 20
 IMAGES = 6
 PRODUCTS_PER_READ = 500
 
-OF_IMAGE = (Item.id, Item.key, Item.uri, Item.product_key, Item.product_hash, Correction.author, Correction.label)
-IN_PART = Correction.id.is_(None) | (Correction.verdict != "not_product")
-HAS_ABSTAINED = case((Result.decision == "abstain", 1), else_=0)
+OF_IMAGE = (
+    ItemRow.id,
+    ItemRow.key,
+    ItemRow.uri,
+    ItemRow.product_key,
+    ItemRow.product_hash,
+    CorrectionRow.author,
+    CorrectionRow.label,
+)
+IN_PART = CorrectionRow.id.is_(None) | (CorrectionRow.verdict != "not_product")
+HAS_ABSTAINED = case((ResultRow.decision == "abstain", 1), else_=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +98,20 @@ def disagreements(answers: Answers) -> tuple[int, list[Disagreement]]:
 def _held(connection: Connection, answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
     """Return what disagrees now: as it was marked with the answers, or with what people say of the products."""
     # Marks stay where an image has failed since.
-    images = with_words(answers.results(Item.product_hash)).where(Item.source_id == origin.id, Result.status == "ok")
-    marked = images.outerjoin(CorrectedProduct, _of_product()).where(
-        CorrectedProduct.label.is_(None), Current.disagrees == true(), Item.product_hash.is_not(None), IN_PART
+    images = with_words(answers.results(ItemRow.product_hash)).where(
+        ItemRow.source_id == origin.id, ResultRow.status == "ok"
+    )
+    marked = images.outerjoin(CurrentProductCorrectionRow, _of_product()).where(
+        CurrentProductCorrectionRow.label.is_(None),
+        CurrentRow.disagrees == true(),
+        ItemRow.product_hash.is_not(None),
+        IN_PART,
     )
     # Looked up by index: few products are named by people, of many.
-    named = select(CorrectedProduct.product_hash).where(CorrectedProduct.source_id == origin.id)
-    said = images.join(CorrectedProduct, _of_product()).where(Item.product_hash.in_(named), _disagrees() == 1)
+    named = select(CurrentProductCorrectionRow.product_hash).where(CurrentProductCorrectionRow.source_id == origin.id)
+    said = images.join(CurrentProductCorrectionRow, _of_product()).where(
+        ItemRow.product_hash.in_(named), _disagrees() == 1
+    )
     products = union_all(marked.distinct(), said.distinct()).subquery("products")
     total = connection.scalar(select(func.count()).select_from(products)) or 0
     first = select(products.c.product_hash).order_by(products.c.product_hash).limit(count)
@@ -98,23 +121,26 @@ def _held(connection: Connection, answers: Answers, origin: Origin, count: int) 
 
 
 def _of_product() -> ColumnElement[bool]:
-    return and_(CorrectedProduct.source_id == Item.source_id, CorrectedProduct.product_hash == Item.product_hash)
+    return and_(
+        CurrentProductCorrectionRow.source_id == ItemRow.source_id,
+        CurrentProductCorrectionRow.product_hash == ItemRow.product_hash,
+    )
 
 
 def _disagrees() -> ColumnElement[int]:
     """Return 1 for an image that disagrees with what holds of its product, else 0."""
     supports = [
         and_(
-            getattr(Result, f"label_{rank}") == CorrectedProduct.label,
-            getattr(Result, f"confidence_{rank}") >= DISAGREEMENT,
+            getattr(ResultRow, f"label_{rank}") == CurrentProductCorrectionRow.label,
+            getattr(ResultRow, f"confidence_{rank}") >= DISAGREEMENT,
         )
         for rank in range(1, TOP_K + 1)
     ]
     return case(
-        (Correction.verdict == "not_product", 0),
-        (CorrectedProduct.label.is_(None), case((Current.disagrees == true(), 1), else_=0)),
-        (Correction.label == CorrectedProduct.label, 0),
-        (Correction.label.is_not(None), 1),
+        (CorrectionRow.verdict == "not_product", 0),
+        (CurrentProductCorrectionRow.label.is_(None), case((CurrentRow.disagrees == true(), 1), else_=0)),
+        (CorrectionRow.label == CurrentProductCorrectionRow.label, 0),
+        (CorrectionRow.label.is_not(None), 1),
         (or_(*supports), 0),
         else_=1,
     )
@@ -122,17 +148,20 @@ def _disagrees() -> ColumnElement[int]:
 
 def _product(connection: Connection, answers: Answers, origin: Origin, product: str) -> Disagreement | None:
     """Return a product that disagrees; None if a run has taken its images away since it was found."""
-    mine = (ProductCurrent.source_id == origin.id) & (ProductCurrent.weights_id == origin.weights_id)
-    query = select(ProductResult.label_1, ProductResult.confidence_1, ProductResult.images).join(
-        ProductCurrent, ProductCurrent.result_id == ProductResult.id
+    mine = (ProductCurrentRow.source_id == origin.id) & (ProductCurrentRow.weights_id == origin.weights_id)
+    query = select(ProductResultRow.label_1, ProductResultRow.confidence_1, ProductResultRow.images).join(
+        ProductCurrentRow, ProductCurrentRow.result_id == ProductResultRow.id
     )
-    answer = connection.execute(query.where(mine, ProductCurrent.product_hash == product)).one_or_none()
+    answer = connection.execute(query.where(mine, ProductCurrentRow.product_hash == product)).one_or_none()
     disagrees = _disagrees().label("disagrees")
-    columns = (*OF_IMAGE, Result.label_1, Result.confidence_1, disagrees)
-    said = (CorrectedProduct.author.label("said_by"), CorrectedProduct.label.label("said_label"))
-    images = with_words(answers.results(*columns, *said)).outerjoin(CorrectedProduct, _of_product())
-    images = images.where(Item.source_id == origin.id, Item.product_hash == product, Result.status == "ok")
-    rows = connection.execute(images.order_by(disagrees.desc(), Item.id).limit(IMAGES)).all()
+    columns = (*OF_IMAGE, ResultRow.label_1, ResultRow.confidence_1, disagrees)
+    said = (
+        CurrentProductCorrectionRow.author.label("said_by"),
+        CurrentProductCorrectionRow.label.label("said_label"),
+    )
+    images = with_words(answers.results(*columns, *said)).outerjoin(CurrentProductCorrectionRow, _of_product())
+    images = images.where(ItemRow.source_id == origin.id, ItemRow.product_hash == product, ResultRow.status == "ok")
+    rows = connection.execute(images.order_by(disagrees.desc(), ItemRow.id).limit(IMAGES)).all()
     if not rows:
         return None
     return Disagreement(
@@ -150,7 +179,7 @@ def _found(answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disa
     """Return what disagrees of what a run found itself, by answering for its products anew."""
     labels = known_model(answers.database, origin.weights_id).labels
     total, first = 0, list[Disagreement]()
-    for page in value_pages(answers.database, _candidates(answers, origin), Item.product_hash, PRODUCTS_PER_READ):
+    for page in value_pages(answers.database, _candidates(answers, origin), ItemRow.product_hash, PRODUCTS_PER_READ):
         found = answers.database.rows(_found_of(answers, origin, page))
         for _, images in groupby(found, key=lambda row: row.product_hash):
             rows = list(images)
@@ -165,20 +194,24 @@ def _found(answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disa
 def _candidates(answers: Answers, origin: Origin) -> Select[Any]:
     """Select the products whose images may disagree: they have other best labels, or the model abstains from some."""
     abstained = func.sum(HAS_ABSTAINED)
-    differ = or_(func.min(Result.label_1) != func.max(Result.label_1), and_(abstained > 0, abstained < func.count()))
-    images = _good(answers, origin, Item.product_hash).where(Item.product_hash.is_not(None))
-    return images.group_by(Item.product_hash).having(differ)
+    differ = or_(
+        func.min(ResultRow.label_1) != func.max(ResultRow.label_1), and_(abstained > 0, abstained < func.count())
+    )
+    images = _good(answers, origin, ItemRow.product_hash).where(ItemRow.product_hash.is_not(None))
+    return images.group_by(ItemRow.product_hash).having(differ)
 
 
 def _found_of(answers: Answers, origin: Origin, products: Sequence[str]) -> Select[Any]:
-    columns = [getattr(Result, name) for name in ANSWER]
-    images = _good(answers, origin, *OF_IMAGE, *columns).where(Item.product_hash.in_(products))
-    return images.order_by(Item.product_hash, Item.id)
+    columns = [getattr(ResultRow, name) for name in ANSWER]
+    images = _good(answers, origin, *OF_IMAGE, *columns).where(ItemRow.product_hash.in_(products))
+    return images.order_by(ItemRow.product_hash, ItemRow.id)
 
 
 def _good(answers: Answers, origin: Origin, *columns: Any) -> Select[Any]:
     """Select from the images that take part."""
-    return with_words(answers.results(*columns)).where(Item.source_id == origin.id, Result.status == "ok", IN_PART)
+    return with_words(answers.results(*columns)).where(
+        ItemRow.source_id == origin.id, ResultRow.status == "ok", IN_PART
+    )
 
 
 def _product_found(origin: Origin, rows: Sequence[AnyRow], answer: ProductAnswer) -> Disagreement:

@@ -18,8 +18,7 @@ from cataloger.report.changes import Moves, Progress, moves_since
 from cataloger.report.disagreements import Disagreement, disagreements
 from cataloger.report.queries import BINS, Answers, FoundAnswers, HeldAnswers, Origin, Shown
 from cataloger.report.reviewers import Author, authors
-from cataloger.schema.models import Model, Run, RunSource
-from cataloger.schema.models import Source as SourceRow
+from cataloger.schema.models import ModelRow, RunRow, RunSourceRow, SourceRow
 
 THUMBNAILS = 600
 LEAST = 24
@@ -170,8 +169,8 @@ def _answers(database: Database, origins: Sequence[Origin], run_id: int | None) 
 
 def _run(database: Database, run_id: int | None) -> RunRecord:
     """Return a run that has tagged something: the newest one that counts, if none is named."""
-    query = select(func.max(Run.id)).join(RunSource, RunSource.run_id == Run.id)
-    newest = query.where(Run.command.in_(TAGGING), Run.undone_by_id.is_(None))
+    query = select(func.max(RunRow.id)).join(RunSourceRow, RunSourceRow.run_id == RunRow.id)
+    newest = query.where(RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None))
     wanted = run_id or database.scalar(newest)
     if wanted is None:
         raise UsageError("there is no run of `cataloger tag` or `sync` to report on yet")
@@ -183,14 +182,19 @@ def _run(database: Database, run_id: int | None) -> RunRecord:
 
 def _origins(database: Database, run: RunRecord, options: ReportOptions) -> tuple[Origin, ...]:
     """Return the sources of a run, each with the model that is pinned now, or that the run pinned."""
-    weights = RunSource.weights_id if options.run_id is not None else SourceRow.weights_id
+    weights = RunSourceRow.weights_id if options.run_id is not None else SourceRow.weights_id
     query = (
         select(
-            SourceRow.id, SourceRow.kind, SourceRow.name, Model.weights_id, Model.name.label("model"), Model.version
+            SourceRow.id,
+            SourceRow.kind,
+            SourceRow.name,
+            ModelRow.weights_id,
+            ModelRow.name.label("model"),
+            ModelRow.version,
         )
-        .join(RunSource, RunSource.source_id == SourceRow.id)
-        .join(Model, Model.weights_id == weights)
-        .where(RunSource.run_id == run.id)
+        .join(RunSourceRow, RunSourceRow.source_id == SourceRow.id)
+        .join(ModelRow, ModelRow.weights_id == weights)
+        .where(RunSourceRow.run_id == run.id)
         .order_by(SourceRow.id)
     )
     origins = [

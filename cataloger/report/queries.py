@@ -28,8 +28,7 @@ from cataloger.db.paging import slices
 from cataloger.db.types import AnyRow
 from cataloger.schema import key_hash
 from cataloger.schema.current_results import held, with_words
-from cataloger.schema.models import Correction, Item, Result
-from cataloger.schema.models import Source as SourceRow
+from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow, SourceRow
 from cataloger.schema.views import ANSWER, IMAGE_TOP5
 
 BINS = 20
@@ -158,15 +157,22 @@ class Answers:
 
     def _details(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], AnyRow]:
         """Look images up by the hashes of their keys, which are indexed; keys themselves are not."""
-        columns = (Item.id, Item.key, Result.content_hash, Result.error_text, Result.label_1, Result.confidence_1)
-        query = with_words(self.results(*columns, Correction.author, Correction.label))
+        columns = (
+            ItemRow.id,
+            ItemRow.key,
+            ResultRow.content_hash,
+            ResultRow.error_text,
+            ResultRow.label_1,
+            ResultRow.confidence_1,
+        )
+        query = with_words(self.results(*columns, CorrectionRow.author, CorrectionRow.label))
         found: dict[tuple[str, str], AnyRow] = {}
         for origin in self.origins:
             keys = [key for source, key in names if source == origin.name]
-            mine = query.where(Item.source_id == origin.id)
+            mine = query.where(ItemRow.source_id == origin.id)
             for some in slices(keys, LOOKED_UP):
                 hashes = list(map(key_hash, some))
-                rows = self.database.rows(mine.where(Item.key_hash.in_(hashes)))
+                rows = self.database.rows(mine.where(ItemRow.key_hash.in_(hashes)))
                 found |= {(origin.name, row.key): row for row in rows}
         return found
 
@@ -181,7 +187,7 @@ class HeldAnswers(Answers):
 
     def results(self, *columns: Any) -> Select[Any]:
         """Select from the items that are there, their sources and the results that hold, as the view does."""
-        return held(*columns).where(Item.source_id.in_([origin.id for origin in self.origins]))
+        return held(*columns).where(ItemRow.source_id.in_([origin.id for origin in self.origins]))
 
 
 class FoundAnswers(Answers):
@@ -192,18 +198,20 @@ class FoundAnswers(Answers):
         super().__init__(database, origins)
 
     def _answers(self) -> Subquery:
-        pairs = [getattr(Result, name) for name in ANSWER]
+        pairs = [getattr(ResultRow, name) for name in ANSWER]
         # What a run found itself is never a person's word.
         nobody = type_coerce(null(), String()).label("corrected_by")
-        of_item = (SourceRow.name.label("source"), Item.key, Item.uri, Item.product_key)
-        query = self.results(*of_item, Result.status, Result.error_code, Result.decision, *pairs, nobody)
+        of_item = (SourceRow.name.label("source"), ItemRow.key, ItemRow.uri, ItemRow.product_key)
+        query = self.results(*of_item, ResultRow.status, ResultRow.error_code, ResultRow.decision, *pairs, nobody)
         return query.subquery("answers")
 
     def results(self, *columns: Any) -> Select[Any]:
         """Select from the results of the run, their items and sources."""
-        query = select(*columns).select_from(Result).join(Item, Item.id == Result.item_id)
-        query = query.join(SourceRow, SourceRow.id == Item.source_id)
-        return query.where(Result.run_id == self._run_id, Item.source_id.in_([origin.id for origin in self.origins]))
+        query = select(*columns).select_from(ResultRow).join(ItemRow, ItemRow.id == ResultRow.item_id)
+        query = query.join(SourceRow, SourceRow.id == ItemRow.source_id)
+        return query.where(
+            ResultRow.run_id == self._run_id, ItemRow.source_id.in_([origin.id for origin in self.origins])
+        )
 
 
 def shown_of(row: AnyRow) -> Shown:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, case, func, select
 
 from cataloger.report.queries import Answers, Said
 from cataloger.schema.current_results import IS_UNCHANGED, with_seen, with_words
-from cataloger.schema.models import Corrected, Correction, Result
+from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, ResultRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ class Author:
 
 def authors(answers: Answers) -> tuple[Author, ...]:
     """Count the words that hold now on the images of a report against its answers; most words first."""
-    is_judged = and_(Correction.verdict == "label", Result.status == "ok", IS_UNCHANGED)
+    is_judged = and_(CorrectionRow.verdict == "label", ResultRow.status == "ok", IS_UNCHANGED)
     counted = {
-        "no_product": Correction.verdict == "not_product",
+        "no_product": CorrectionRow.verdict == "not_product",
         "judged": is_judged,
-        "agreed": and_(is_judged, Correction.label == Result.label_1),
+        "agreed": and_(is_judged, CorrectionRow.label == ResultRow.label_1),
     }
     sums = [func.sum(case((condition, 1), else_=0)).label(name) for name, condition in counted.items()]
-    said = with_words(answers.results(Correction.author, func.count().label("words"), *sums), only=True)
-    query = with_seen(said).group_by(Correction.author)
+    said = with_words(answers.results(CorrectionRow.author, func.count().label("words"), *sums), only=True)
+    query = with_seen(said).group_by(CorrectionRow.author)
     found = [
         Author(row.author, row.words, *(int(row._mapping[name]) for name in counted))
         for row in answers.database.rows(query)
@@ -45,6 +45,8 @@ def authors(answers: Answers) -> tuple[Author, ...]:
 
 def words_on(connection: Connection, item_ids: Sequence[int]) -> dict[int, Said]:
     """Return the words that hold now of some images, by item."""
-    query = select(Correction.item_id, Correction.author, Correction.label)
-    query = query.join(Corrected, Corrected.correction_id == Correction.id).where(Corrected.item_id.in_(item_ids))
+    query = select(CorrectionRow.item_id, CorrectionRow.author, CorrectionRow.label)
+    query = query.join(CurrentCorrectionRow, CurrentCorrectionRow.correction_id == CorrectionRow.id).where(
+        CurrentCorrectionRow.item_id.in_(item_ids)
+    )
     return {row.item_id: Said(row.author, row.label) for row in connection.execute(query)}

@@ -21,8 +21,7 @@ from cataloger.fetch.prefetch import read_file
 from cataloger.ledger.run_queries import last_table
 from cataloger.options import Limits, TableOptions, WebOptions
 from cataloger.records import Failure, Fetched, Item
-from cataloger.schema.models import Item as ItemRow
-from cataloger.schema.models import Source
+from cataloger.schema.models import ItemRow, SourceRow
 from cataloger.sources.file_keys import name_of
 from cataloger.sources.image_references import OUTSIDE_ROOT, SCHEMES
 from cataloger.sources.table import TableSource
@@ -155,8 +154,8 @@ class _Table:
 
 def _find(connection: Connection, item_id: int) -> AnyRow | None:
     query = (
-        select(ItemRow.key, ItemRow.uri, ItemRow.product_key, ItemRow.source_id, Source.kind, Source.root)
-        .join(Source, Source.id == ItemRow.source_id)
+        select(ItemRow.key, ItemRow.uri, ItemRow.product_key, ItemRow.source_id, SourceRow.kind, SourceRow.root)
+        .join(SourceRow, SourceRow.id == ItemRow.source_id)
         .where(ItemRow.id == item_id)
     )
     return connection.execute(query).one_or_none()

@@ -20,7 +20,7 @@ from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.records import Failure, Fetched
 from cataloger.report.stored_images import Pictures
 from cataloger.review.item_rows import find_shown
-from cataloger.schema.models import Model
+from cataloger.schema.models import ModelRow
 from cataloger.utils.cpu import available_cpus
 
 SIZES = (240, 900)
@@ -131,7 +131,7 @@ class Images:
 
     def _load(self, weights_id: str) -> tuple[Bundle, OnnxClassifier]:
         with self._database.read() as connection:
-            location = connection.scalar(select(Model.location).where(Model.weights_id == weights_id))
+            location = connection.scalar(select(ModelRow.location).where(ModelRow.weights_id == weights_id))
         place = self._model or str(location)
         try:
             bundle = read_bundle(resolve_bundle_path(place), check=()).at("auto")

@@ -19,7 +19,7 @@ from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters
 from cataloger.review.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
 from cataloger.schema import key_hash
-from cataloger.schema.models import Correction, Item, Result
+from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow
 
 IMAGES_PER_READ = 20_000
 BLOCK = 2**16
@@ -163,7 +163,7 @@ class Snapshot:
 
     def renew(self, connection: Connection, item_ids: Sequence[int]) -> None:
         """Read again what people say of some images; what is not known here is left out."""
-        query = shown(Item.id, *WORD_COLUMNS).where(Item.id.in_(item_ids))
+        query = shown(ItemRow.id, *WORD_COLUMNS).where(ItemRow.id.in_(item_ids))
         rows = connection.execute(query).all()
         if not rows or not len(self.items):
             return
@@ -174,10 +174,10 @@ class Snapshot:
         self.states[at[known]], self.words[at[known]], self.authors[at[known]] = states, words, authors
 
 
-WORD_COLUMNS = (STATE, Correction.label.label("word"), Correction.author)
+WORD_COLUMNS = (STATE, CorrectionRow.label.label("word"), CorrectionRow.author)
 COLUMNS = (
-    *(Item.id, Item.product_hash, Item.source_id),
-    *(Result.run_id, Result.confidence_1, Result.label_1, Result.decision),
+    *(ItemRow.id, ItemRow.product_hash, ItemRow.source_id),
+    *(ResultRow.run_id, ResultRow.confidence_1, ResultRow.label_1, ResultRow.decision),
     *WORD_COLUMNS,
 )
 
@@ -192,12 +192,12 @@ def _pages(database: Database) -> Iterator[Sequence[AnyRow]]:
 
 def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int] | None:
     """Return the rows behind an id, and the id that they reach to; None if there is no image behind it."""
-    ids = select(Item.id).where(Item.id > last).order_by(Item.id).limit(IMAGES_PER_READ).subquery()
+    ids = select(ItemRow.id).where(ItemRow.id > last).order_by(ItemRow.id).limit(IMAGES_PER_READ).subquery()
     end = connection.scalar(select(func.max(ids.c.id)))
     if end is None:
         return None
     # With both ends: PostgreSQL would go through all rows behind the first one, and sort them, without statistics.
-    query = shown(*COLUMNS).where(Item.id > last, Item.id <= end).order_by(Item.id)
+    query = shown(*COLUMNS).where(ItemRow.id > last, ItemRow.id <= end).order_by(ItemRow.id)
     return connection.execute(query).all(), end
 
 

@@ -11,24 +11,24 @@ from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters
 from cataloger.schema.current_results import IS_UNCHANGED, SEEN, held, with_seen, with_words
-from cataloger.schema.models import Correction, Item, Result, Source
+from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow, SourceRow
 
 LARGEST_ID = 2**53
 
-ITEM_COLUMNS = (Item.id, Item.key, Item.product_key, Item.source_id, Source.name.label("source"))
+ITEM_COLUMNS = (ItemRow.id, ItemRow.key, ItemRow.product_key, ItemRow.source_id, SourceRow.name.label("source"))
 ANSWER_COLUMNS = tuple(
-    getattr(Result, f"{name}_{n}") for name in ("label", "confidence") for n in range(1, TOP_K + 1)
+    getattr(ResultRow, f"{name}_{n}") for name in ("label", "confidence") for n in range(1, TOP_K + 1)
 )
-RESULT_COLUMNS = (Result.id.label("result_id"), Result.run_id, Result.decision, *ANSWER_COLUMNS)
+RESULT_COLUMNS = (ResultRow.id.label("result_id"), ResultRow.run_id, ResultRow.decision, *ANSWER_COLUMNS)
 WORD_COLUMNS = (
-    *(Correction.id.label("correction_id"), Correction.verdict, Correction.label.label("word")),
-    *(Correction.author, Correction.corrected_at, Correction.result_id.label("seen_id")),
+    *(CorrectionRow.id.label("correction_id"), CorrectionRow.verdict, CorrectionRow.label.label("word")),
+    *(CorrectionRow.author, CorrectionRow.corrected_at, CorrectionRow.result_id.label("seen_id")),
 )
 IS_OUTDATED = ~IS_UNCHANGED  # somebody should look again
-IS_REVIEWED = and_(Correction.id.is_not(None), IS_UNCHANGED)
+IS_REVIEWED = and_(CorrectionRow.id.is_not(None), IS_UNCHANGED)
 IS_OPEN = not_(IS_REVIEWED)
-IS_NAMED = and_(IS_REVIEWED, Correction.verdict == "label")
-IS_AGREED = and_(IS_NAMED, Correction.label == func.coalesce(SEEN.label_1, Result.label_1))
+IS_NAMED = and_(IS_REVIEWED, CorrectionRow.verdict == "label")
+IS_AGREED = and_(IS_NAMED, CorrectionRow.label == func.coalesce(SEEN.label_1, ResultRow.label_1))
 OPEN, REVIEWED, NAMED, AGREED = range(4)
 """How far an image is: each one counts as all before it, too."""
 STATE = case((IS_AGREED, AGREED), (IS_NAMED, NAMED), (IS_REVIEWED, REVIEWED), else_=OPEN).label("state")
@@ -39,7 +39,7 @@ def read_rows(database: Database, filters: Filters, item_ids: Sequence[int]) -> 
     outdated = case((IS_OUTDATED, 1), else_=0).label("outdated")
     query = shown(*ITEM_COLUMNS, *RESULT_COLUMNS, *WORD_COLUMNS, outdated)
     state = {"no": [IS_OPEN], "yes": [IS_REVIEWED], "any": []}[filters.reviewed]
-    query = query.where(Item.id.in_(item_ids), *_conditions(filters), *state)
+    query = query.where(ItemRow.id.in_(item_ids), *_conditions(filters), *state)
     with database.read() as connection:
         found = {row.id: row for row in connection.execute(query)}
     return [_as_json(found[item]) for item in item_ids if item in found]
@@ -49,7 +49,7 @@ def find_shown(database: Database, item_id: int) -> AnyRow | None:
     """Return the row of one image that may be shown, with the columns of the queue; None if there is no such one."""
     if item_id > LARGEST_ID:  # no engine has a number for it
         return None
-    query = shown(*ITEM_COLUMNS, *RESULT_COLUMNS, Source.weights_id).where(Item.id == item_id)
+    query = shown(*ITEM_COLUMNS, *RESULT_COLUMNS, SourceRow.weights_id).where(ItemRow.id == item_id)
     with database.read() as connection:
         return connection.execute(query).one_or_none()
 
@@ -57,39 +57,45 @@ def find_shown(database: Database, item_id: int) -> AnyRow | None:
 def source_of(database: Database, item_ids: list[int]) -> dict[int, int]:
     """Return item -> source of those items that exist."""
     with database.read() as connection:
-        rows = connection.execute(select(Item.id, Item.source_id).where(Item.id.in_(item_ids)))
+        rows = connection.execute(select(ItemRow.id, ItemRow.source_id).where(ItemRow.id.in_(item_ids)))
         return {row.id: row.source_id for row in rows}
 
 
 def results_of(database: Database, words: Sequence[Word]) -> dict[int, int]:
     """Return item -> the result that its word names, of those that are there and belong to their item."""
     wanted = {word.item_id: word.result_id for word in words}
-    query = select(Result.id, Result.item_id).where(Result.id.in_([n for n in wanted.values() if n is not None]))
+    query = select(ResultRow.id, ResultRow.item_id).where(
+        ResultRow.id.in_([n for n in wanted.values() if n is not None])
+    )
     with database.read() as connection:
         return {row.item_id: row.id for row in connection.execute(query) if wanted.get(row.item_id) == row.id}
 
 
 def sources(database: Database) -> dict[int, str]:
     """Return the sources that have been tagged: id -> name."""
-    query = select(Source.id, Source.name).where(Source.weights_id.is_not(None)).order_by(Source.name, Source.id)
+    query = (
+        select(SourceRow.id, SourceRow.name)
+        .where(SourceRow.weights_id.is_not(None))
+        .order_by(SourceRow.name, SourceRow.id)
+    )
     with database.read() as connection:
         return {row.id: row.name for row in connection.execute(query)}
 
 
 def shown(*columns: Any) -> Select[Any]:
     """Select from the images that are there and have an answer of the model that their source is pinned to."""
-    return with_seen(with_words(held(*columns))).where(Result.status == "ok")
+    return with_seen(with_words(held(*columns))).where(ResultRow.status == "ok")
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     """Return the conditions of all filters but `reviewed`."""
     wanted: dict[str, Callable[[Any], ColumnElement[bool]]] = {
-        "below": lambda value: Result.confidence_1 < value,
-        "decision": lambda value: Result.decision == value,
-        "category": lambda value: or_(Result.label_1 == value, Correction.label == value),
-        "run": lambda value: Result.run_id == value,
-        "product": lambda value: Item.product_key == value,
-        "source": lambda value: or_(Source.name == value, Source.root == value),
+        "below": lambda value: ResultRow.confidence_1 < value,
+        "decision": lambda value: ResultRow.decision == value,
+        "category": lambda value: or_(ResultRow.label_1 == value, CorrectionRow.label == value),
+        "run": lambda value: ResultRow.run_id == value,
+        "product": lambda value: ItemRow.product_key == value,
+        "source": lambda value: or_(SourceRow.name == value, SourceRow.root == value),
     }
     values = {name: getattr(filters, name) for name in wanted}
     return [wanted[name](value) for name, value in values.items() if value not in (None, "")]

@@ -15,7 +15,7 @@ from cataloger.errors import CatalogerError, UsageError
 from cataloger.review.filters import Filters
 from cataloger.review.item_index import Snapshot
 from cataloger.review.item_rows import LARGEST_ID, read_rows
-from cataloger.schema.models import Correction, Result, Run, Source
+from cataloger.schema.models import CorrectionRow, ResultRow, RunRow, SourceRow
 
 IMAGES_PER_PAGE = 60
 RENEWED_AT_ONCE = 500
@@ -103,7 +103,7 @@ class Queue:
     def _sources(self, filters: Filters) -> list[int] | None:
         if not filters.source:
             return None
-        query = select(Source.id).where(or_(Source.name == filters.source, Source.root == filters.source))
+        query = select(SourceRow.id).where(or_(SourceRow.name == filters.source, SourceRow.root == filters.source))
         with self._database.read() as connection:
             return list(connection.scalars(query))
 
@@ -132,20 +132,20 @@ class Queue:
     def _read(self) -> Held:
         # What is written meanwhile may be missed, so that it must count as new.
         with self._database.read() as connection:
-            stamp, heard = _stamp(connection), connection.scalar(select(func.max(Correction.id))) or 0
+            stamp, heard = _stamp(connection), connection.scalar(select(func.max(CorrectionRow.id))) or 0
         snapshot = Snapshot.read(self._database)
         return Held(snapshot, stamp, heard, time.monotonic() + PAUSE * snapshot.seconds)
 
 
 def _stamp(connection: Connection) -> Stamp:
     """Return what differs after every step of a run."""
-    runs = select(func.max(Run.id), func.count(Run.ended_at))
-    return (connection.scalar(select(func.max(Result.id))), *connection.execute(runs).one())
+    runs = select(func.max(RunRow.id), func.count(RunRow.ended_at))
+    return (connection.scalar(select(func.max(ResultRow.id))), *connection.execute(runs).one())
 
 
 def _hear(connection: Connection, held: Held) -> None:
     """Take in what people have said since the last time."""
-    query = select(Correction.id, Correction.item_id).where(Correction.id > held.heard - OVERLAP)
+    query = select(CorrectionRow.id, CorrectionRow.item_id).where(CorrectionRow.id > held.heard - OVERLAP)
     said = {row.id: row.item_id for row in connection.execute(query) if row.id not in held.recent}
     for items in slices(list(dict.fromkeys(said.values())), RENEWED_AT_ONCE):
         held.snapshot.renew(connection, items)

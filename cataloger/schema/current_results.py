@@ -6,11 +6,11 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import aliased
 
 from cataloger.db.database import Database
-from cataloger.schema.models import Corrected, Correction, Current, Item, Result, Source
+from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, ResultRow, SourceRow
 
-SEEN = aliased(Result, name="seen")
+SEEN = aliased(ResultRow, name="seen")
 """The result that the person saw whose word holds."""
-IS_UNCHANGED = func.coalesce(SEEN.content_hash, Result.content_hash) == Result.content_hash
+IS_UNCHANGED = func.coalesce(SEEN.content_hash, ResultRow.content_hash) == ResultRow.content_hash
 """The image is the one that the person saw; it is taken for that if nobody knows. For results that are ok."""
 
 
@@ -18,23 +18,23 @@ def held(*columns: Any) -> Select[Any]:
     """Select from the items that are there, their sources, and the results that hold of the sources' models."""
     return (
         select(*columns)
-        .select_from(Item)
-        .join(Source, Source.id == Item.source_id)
-        .join(Current, (Current.item_id == Item.id) & (Current.weights_id == Source.weights_id))
-        .join(Result, Result.id == Current.result_id)
-        .where(Item.gone_run_id.is_(None))
+        .select_from(ItemRow)
+        .join(SourceRow, SourceRow.id == ItemRow.source_id)
+        .join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & (CurrentRow.weights_id == SourceRow.weights_id))
+        .join(ResultRow, ResultRow.id == CurrentRow.result_id)
+        .where(ItemRow.gone_run_id.is_(None))
     )
 
 
 def with_words(query: Select[Any], *, only: bool = False) -> Select[Any]:
-    """Add the words that hold of the items of a query, as `Correction`. only: leave out items without one."""
-    query = query.join(Corrected, Corrected.item_id == Item.id, isouter=not only)
-    return query.join(Correction, Correction.id == Corrected.correction_id, isouter=not only)
+    """Add the words that hold of the items of a query, as `CorrectionRow`. only: leave out items without one."""
+    query = query.join(CurrentCorrectionRow, CurrentCorrectionRow.item_id == ItemRow.id, isouter=not only)
+    return query.join(CorrectionRow, CorrectionRow.id == CurrentCorrectionRow.correction_id, isouter=not only)
 
 
 def with_seen(query: Select[Any]) -> Select[Any]:
     """Add the results that people saw whose words are in a query, as SEEN, where they are known."""
-    return query.join(SEEN, SEEN.id == Correction.result_id, isouter=True)
+    return query.join(SEEN, SEEN.id == CorrectionRow.result_id, isouter=True)
 
 
 def paged_source_id(database: Database) -> ColumnElement[int]:
@@ -43,5 +43,5 @@ def paged_source_id(database: Database) -> ColumnElement[int]:
     For a condition on the plain column SQLite takes the index on sources, reads all that fulfils it for every page,
     and sorts that. The others estimate what each way costs, and must see the plain one for that.
     """
-    column = Item.source_id.expression
+    column = ItemRow.source_id.expression
     return column + 0 if database.engine.dialect.name == "sqlite" else column

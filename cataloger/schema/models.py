@@ -1,7 +1,7 @@
 """The tables of cataloger. Every name begins with `cataloger_`; we are guests in the shop's database.
 
-History is append-only (`Result`, `ProductResult`, `Correction`); what holds now is a pointer into it (`Current`,
-`ProductCurrent`, `Corrected`), so that undoing a run moves pointers and loses nothing.
+History is append-only (`ResultRow`, `ProductResultRow`, `CorrectionRow`); what holds now is a pointer into it
+(`CurrentRow`, `ProductCurrentRow`, `CurrentCorrectionRow`), so that undoing a run moves pointers and loses nothing.
 """
 
 from datetime import datetime
@@ -53,7 +53,7 @@ class Base(DeclarativeBase):
     }
 
 
-class Model(Base):
+class ModelRow(Base):
     """A set of weights that has been used. location: a bundle's directory, or "default"."""
 
     __tablename__ = "cataloger_model"
@@ -66,7 +66,7 @@ class Model(Base):
     first_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class Source(Base):
+class SourceRow(Base):
     """A folder, manifest or table. model: the weights that it is pinned to."""
 
     __tablename__ = "cataloger_source"
@@ -79,7 +79,7 @@ class Source(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class LabelMap(Base):
+class LabelMapRow(Base):
     """What a shop calls a label of the model. parent: code of the category above."""
 
     __tablename__ = "cataloger_label_map"
@@ -90,7 +90,7 @@ class LabelMap(Base):
     parent: Mapped[str | None] = mapped_column(String(255))
 
 
-class Run(Base):
+class RunRow(Base):
     """One command. outcome: null while it runs, then done, failed, interrupted or abandoned.
 
     undoes_id: the run that this one takes back. undone_by_id: the run that took this one back, and still counts.
@@ -113,7 +113,7 @@ class Run(Base):
     pruned: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
-class RunSource(Base):
+class RunSourceRow(Base):
     """A source that a run has worked on, and the model that it pinned it to."""
 
     __tablename__ = "cataloger_run_source"
@@ -122,7 +122,7 @@ class RunSource(Base):
     weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"))
 
 
-class Lease(Base):
+class LeaseRow(Base):
     """Who may write for a source. fence: grows with every owner, so that a late one can be told apart."""
 
     __tablename__ = "cataloger_lease"
@@ -133,7 +133,7 @@ class Lease(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class Item(Base):
+class ItemRow(Base):
     """Identity of one image. gone_run_id: the complete scan that no longer found it; null while it is there."""
 
     __tablename__ = "cataloger_item"
@@ -152,7 +152,7 @@ class Item(Base):
     product_hash: Mapped[str | None] = mapped_column(digest())
 
 
-class ItemPresence(Base):
+class ItemPresenceRow(Base):
     """A run found that an item is gone, or that it came back."""
 
     __tablename__ = "cataloger_presence"
@@ -163,7 +163,7 @@ class ItemPresence(Base):
     is_gone: Mapped[bool] = mapped_column(Boolean)
 
 
-class Answer:
+class AnswerColumns:
     """What a model says; columns that image and product results share."""
 
     decision: Mapped[str | None] = mapped_column(String(16))
@@ -179,7 +179,7 @@ class Answer:
     confidence_5: Mapped[float | None] = mapped_column(Float(53))
 
 
-class Result(Answer, Base):
+class ResultRow(AnswerColumns, Base):
     """What one run found out about one image; never changed afterwards."""
 
     __tablename__ = "cataloger_result"
@@ -209,7 +209,7 @@ class Result(Answer, Base):
     tagged_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class Current(Base):
+class CurrentRow(Base):
     """What holds of an image under some weights. latest_id: the newest result, even if it did not replace it.
 
     disagrees: with the other images of its product, so strongly that the product's answer does without it.
@@ -223,7 +223,7 @@ class Current(Base):
     disagrees: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
-class ProductResult(Answer, Base):
+class ProductResultRow(AnswerColumns, Base):
     """What one run says of one product, from all of its images."""
 
     __tablename__ = "cataloger_product_result"
@@ -242,7 +242,7 @@ class ProductResult(Answer, Base):
     tagged_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class ProductCurrent(Base):
+class ProductCurrentRow(Base):
     """What holds of a product under some weights."""
 
     __tablename__ = "cataloger_product_current"
@@ -252,7 +252,7 @@ class ProductCurrent(Base):
     result_id: Mapped[int] = mapped_column(ForeignKey("cataloger_product_result.id"), index=True)
 
 
-class Write(Base):
+class WriteRow(Base):
     """What was written back into a column of the shop: where, what stood there, what stands there now.
 
     restores: an undo has put back what the shop had there itself.
@@ -286,7 +286,7 @@ class WriteTargetRow(Base):
     id_columns: Mapped[list[str]] = mapped_column(JSON)
 
 
-class Correction(Base):
+class CorrectionRow(Base):
     """What a person said of an image, and when; never changed afterwards. result_id: what the person saw.
 
     verdict: `label`; `not_product`, the image shows none; or `withdrawn`, what was said before no longer holds.
@@ -304,7 +304,7 @@ class Correction(Base):
     verdict: Mapped[str] = mapped_column(String(16), server_default="label")
 
 
-class Corrected(Base):
+class CurrentCorrectionRow(Base):
     """The word of a person that holds of an image; no row where nobody's does."""
 
     __tablename__ = "cataloger_corrected"
@@ -312,7 +312,7 @@ class Corrected(Base):
     correction_id: Mapped[int] = mapped_column(ForeignKey("cataloger_correction.id"), index=True)
 
 
-class CorrectedProduct(Base):
+class CurrentProductCorrectionRow(Base):
     """What people say of a product: the label that most of the words on its images name, else the latest of these."""
 
     __tablename__ = "cataloger_corrected_product"

@@ -19,9 +19,7 @@ from cataloger.ledger.product_corrections import renew_products
 from cataloger.ledger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
 from cataloger.schema import key_hash
-from cataloger.schema.models import Current
-from cataloger.schema.models import Item as ItemRow
-from cataloger.schema.models import Result as ResultRow
+from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
 from cataloger.utils import failpoints
 from cataloger.writeback.journal import WriteCounts
 from cataloger.writeback.writer import WriteBack
@@ -161,14 +159,14 @@ class DatabaseSink:
                     "latest_id": new[item_id],
                 }
             )
-        upsert(connection, Current, rows, keys=["item_id", "weights_id"], update=["result_id", "latest_id"])
+        upsert(connection, CurrentRow, rows, keys=["item_id", "weights_id"], update=["result_id", "latest_id"])
 
     def _good_results(self, connection: Connection, item_ids: list[int]) -> dict[int, tuple[int, str | None]]:
         """Return the current good results: item id -> (result id, content hash)."""
         query = (
-            select(Current.item_id, ResultRow.id, ResultRow.content_hash)
-            .join(ResultRow, ResultRow.id == Current.result_id)
-            .where(Current.weights_id == self.products.model.weights_id, Current.item_id.in_(item_ids))
+            select(CurrentRow.item_id, ResultRow.id, ResultRow.content_hash)
+            .join(ResultRow, ResultRow.id == CurrentRow.result_id)
+            .where(CurrentRow.weights_id == self.products.model.weights_id, CurrentRow.item_id.in_(item_ids))
             .where(ResultRow.status == "ok")
         )
         return {item_id: (identity, content_hash) for item_id, identity, content_hash in connection.execute(query)}

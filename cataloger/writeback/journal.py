@@ -12,7 +12,7 @@ from cataloger.db.clock import utc_now
 from cataloger.db.driver_errors import driver_message, is_transient
 from cataloger.db.types import AnyRow, storable
 from cataloger.db.urls import DatabaseURL
-from cataloger.schema.models import Write as WriteRow
+from cataloger.schema.models import WriteRow
 from cataloger.writeback.column_values import UnwritableError, keep
 from cataloger.writeback.product_table import Cells, Found, ProductTable
 

@@ -14,7 +14,7 @@ from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.ledger import SourceRef
 from cataloger.ledger.leases import Lease
-from cataloger.schema.models import CorrectedProduct, ProductCurrent, ProductResult
+from cataloger.schema.models import CurrentProductCorrectionRow, ProductCurrentRow, ProductResultRow
 from cataloger.writeback.column_values import UnwritableError, restore
 from cataloger.writeback.journal import Change, Journal, WriteCounts, last_writes, write_cells
 from cataloger.writeback.plan import WritePlan
@@ -73,27 +73,27 @@ class WriteBack:
         return Journal(self._source.id, self._run_id)
 
     def _pages(self, database: Database) -> Iterator[Sequence[AnyRow]]:
-        last, page = "", self._query().order_by(ProductCurrent.product_hash).limit(PRODUCTS_PER_TRANSACTION)
-        while rows := database.rows(page.where(ProductCurrent.product_hash > last)):
+        last, page = "", self._query().order_by(ProductCurrentRow.product_hash).limit(PRODUCTS_PER_TRANSACTION)
+        while rows := database.rows(page.where(ProductCurrentRow.product_hash > last)):
             yield rows
             last = rows[-1].product_hash
 
     def _answers(self, connection: Connection, products: list[str]) -> Sequence[AnyRow]:
-        return connection.execute(self._query().where(ProductCurrent.product_hash.in_(products))).all()
+        return connection.execute(self._query().where(ProductCurrentRow.product_hash.in_(products))).all()
 
     def _query(self) -> Any:
-        mine = (ProductCurrent.source_id == self._source.id) & (ProductCurrent.weights_id == self._weights_id)
-        said = (CorrectedProduct.source_id == ProductCurrent.source_id) & (
-            CorrectedProduct.product_hash == ProductCurrent.product_hash
+        mine = (ProductCurrentRow.source_id == self._source.id) & (ProductCurrentRow.weights_id == self._weights_id)
+        said = (CurrentProductCorrectionRow.source_id == ProductCurrentRow.source_id) & (
+            CurrentProductCorrectionRow.product_hash == ProductCurrentRow.product_hash
         )
         columns = [
-            getattr(ProductResult, f"{kind}_{n}") for n in range(1, TOP_K + 1) for kind in ("label", "confidence")
+            getattr(ProductResultRow, f"{kind}_{n}") for n in range(1, TOP_K + 1) for kind in ("label", "confidence")
         ]
         return (
-            select(ProductCurrent.product_hash, ProductResult.product_key, ProductResult.decision, *columns)
-            .add_columns(CorrectedProduct.label.label("word"))
-            .join(ProductResult, ProductResult.id == ProductCurrent.result_id)
-            .join(CorrectedProduct, said, isouter=True)
+            select(ProductCurrentRow.product_hash, ProductResultRow.product_key, ProductResultRow.decision, *columns)
+            .add_columns(CurrentProductCorrectionRow.label.label("word"))
+            .join(ProductResultRow, ProductResultRow.id == ProductCurrentRow.result_id)
+            .join(CurrentProductCorrectionRow, said, isouter=True)
             .where(mine)
         )
 

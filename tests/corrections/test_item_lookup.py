@@ -10,7 +10,7 @@ from cataloger.corrections.csv_import import ImportOptions, import_corrections
 from cataloger.corrections.item_lookup import Lookup
 from cataloger.ledger import register_source
 from cataloger.schema import key_hash
-from cataloger.schema.models import Item
+from cataloger.schema.models import ItemRow
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def add(world, source_id, uris):
     """Give a source images: key -> uri."""
     rows = [{"source_id": source_id, "key": key, "key_hash": key_hash(key), "uri": uri} for key, uri in uris.items()]
     with world.database.begin() as connection:
-        connection.execute(insert(Item), rows)
+        connection.execute(insert(ItemRow), rows)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def shop(world):
 def named(world, found):
     """Return name -> (source, key) of the images that were found."""
     with world.database.read() as connection:
-        known = {row.id: (row.source_id, row.key) for row in connection.execute(select(Item.__table__))}
+        known = {row.id: (row.source_id, row.key) for row in connection.execute(select(ItemRow.__table__))}
     return {name: sorted(known[item] for _, item in images) for name, images in found.items()}
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from cataloger.db.upsert import upsert
 from cataloger.errors import DatabaseError
-from cataloger.schema.models import Current, Model, Source
+from cataloger.schema.models import CurrentRow, ModelRow, SourceRow
 
 THEN = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
 
@@ -24,12 +24,12 @@ def source(key, kind="folder", **values):
 
 def put(database, rows, update=()):
     with database.begin() as connection:
-        upsert(connection, Source, rows, keys=["root_hash"], update=list(update))
+        upsert(connection, SourceRow, rows, keys=["root_hash"], update=list(update))
 
 
 def sources(database, *columns):
     with database.read() as connection:
-        query = select(*[getattr(Source, column) for column in columns]).order_by(Source.root_hash)
+        query = select(*[getattr(SourceRow, column) for column in columns]).order_by(SourceRow.root_hash)
         return [tuple(row) for row in connection.execute(query)]
 
 
@@ -62,7 +62,7 @@ def test_known_rows_keep_their_identity(database):
 def test_a_column_can_be_emptied(database):
     with database.begin() as connection:
         row = {"weights_id": "w", "calibration_id": "c", "name": "n", "version": "1", "location": "x", "labels": []}
-        upsert(connection, Model, [{**row, "first_used_at": THEN}], keys=["weights_id"], update=[])
+        upsert(connection, ModelRow, [{**row, "first_used_at": THEN}], keys=["weights_id"], update=[])
     put(database, [source("a", weights_id="w")])
     put(database, [source("a", weights_id=None)], ["weights_id"])
     assert sources(database, "weights_id") == [(None,)]
@@ -73,11 +73,13 @@ def test_a_key_of_several_columns_is_one_key(world, make):
     mine = world.model.weights_id
     world.begin(make.other_model).sink.write([make.good("a")])
     with world.database.begin() as connection:
-        [first, second] = connection.execute(select(Current.__table__).order_by(Current.weights_id)).mappings().all()
+        [first, second] = (
+            connection.execute(select(CurrentRow.__table__).order_by(CurrentRow.weights_id)).mappings().all()
+        )
         assert (first["weights_id"], second["weights_id"]) == (mine, make.other_model.weights_id)
         row = {**first, "latest_id": second["latest_id"]}
-        upsert(connection, Current, [row], keys=["item_id", "weights_id"], update=["latest_id"])
-        rows = connection.execute(select(Current.latest_id).order_by(Current.weights_id)).all()
+        upsert(connection, CurrentRow, [row], keys=["item_id", "weights_id"], update=["latest_id"])
+        rows = connection.execute(select(CurrentRow.latest_id).order_by(CurrentRow.weights_id)).all()
     assert [row.latest_id for row in rows] == [second["latest_id"]] * 2
 
 

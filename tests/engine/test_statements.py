@@ -18,7 +18,7 @@ from cataloger.ledger.deletion import forget_items
 from cataloger.ledger.presence import Presence
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.schema import open as opening
-from cataloger.schema.models import Item
+from cataloger.schema.models import ItemRow
 from cataloger.sources import table as tables
 from cataloger.sources.table import TableSource
 
@@ -243,7 +243,7 @@ def test_deleting_images_costs_the_same_however_many_stay(tmp_path, make, make_w
                     [make.good(f"{n}.jpg", product_key=f"P{n // 2}" if products else None) for n in numbers]
                 )
             with instructions(database.engine) as counted, database.begin() as connection:
-                newest = list(connection.scalars(select(Item.id).order_by(Item.id.desc()).limit(64)))
+                newest = list(connection.scalars(select(ItemRow.id).order_by(ItemRow.id.desc()).limit(64)))
                 forget_items(connection, world.source.id, newest)
             work.append(counted[0])
     assert work[0] > 10

@@ -21,7 +21,7 @@ from by_url import open_database
 from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from cataloger.schema.models import Lease
+from cataloger.schema.models import LeaseRow
 
 
 def load(path):
@@ -381,8 +381,8 @@ def test_the_lease_of_a_machine_that_is_silent_is_taken_over_after_a_minute(shop
 def silence(shop, seconds):
     """Set the heartbeat back."""
     with closing(open_database(shop.url)) as database, database.begin() as connection:
-        heartbeat = connection.scalar(select(Lease.heartbeat_at))
-        connection.execute(update(Lease).values(heartbeat_at=heartbeat - timedelta(seconds=seconds)))
+        heartbeat = connection.scalar(select(LeaseRow.heartbeat_at))
+        connection.execute(update(LeaseRow).values(heartbeat_at=heartbeat - timedelta(seconds=seconds)))
 
 
 @on("postgresql path", "mariadb path")

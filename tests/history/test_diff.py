@@ -14,7 +14,7 @@ from cataloger.ledger import pin_model, register_source
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.runs import open_run
-from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import RunRow
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from cataloger.history.move_source import move_source
 from cataloger.ledger import ModelRef, list_sources, pin_model, register_source
 from cataloger.ledger.leases import acquire
 from cataloger.ledger.runs import open_run
-from cataloger.schema.models import Item, Source
+from cataloger.schema.models import ItemRow, SourceRow
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 NAMES = ("sunglasses.png", "t-shirt-black.png", "winter-hat.png")
@@ -357,13 +357,13 @@ def test_a_source_is_moved_on_each_engine(shared_database, make, tmp_path):
     with database.begin() as connection:
         for key, uri in places.items():
             values = {"source_id": source.id, "key": key, "key_hash": key, "uri": uri}
-            connection.execute(Item.__table__.insert().values(values))
+            connection.execute(ItemRow.__table__.insert().values(values))
     assert move_source(database, str(old), str(new)) == 4
     with database.read() as connection:
-        assert sorted(connection.scalars(select(Item.uri))) == sorted(
+        assert sorted(connection.scalars(select(ItemRow.uri))) == sorted(
             [f"{new}/a", f"{new}/in/b", "/elsewhere/c", f"{old}er/d"]
         )
-        assert [tuple(row) for row in connection.execute(select(Source.id, Source.root, Source.name))] == [
+        assert [tuple(row) for row in connection.execute(select(SourceRow.id, SourceRow.root, SourceRow.name))] == [
             (source.id, str(new), str(new))
         ]
     assert [(each.root, each.images) for each in list_sources(database)] == [(str(new), 4)]

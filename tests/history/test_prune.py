@@ -21,8 +21,7 @@ from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.run_queries import find_run
 from cataloger.records import Item
-from cataloger.schema.models import Correction
-from cataloger.schema.models import Run as RunRow
+from cataloger.schema.models import CorrectionRow, RunRow
 
 
 @pytest.fixture
@@ -180,7 +179,7 @@ def test_the_result_that_a_person_corrected_stays(world, make):
             "author": "me",
             "corrected_at": utc_now(connection),
         }
-        connection.execute(insert(Correction).values(row))
+        connection.execute(insert(CorrectionRow).values(row))
     assert prune(world.database, 1).results == 0
     assert len(results(world)) == 3
 

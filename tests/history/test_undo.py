@@ -20,8 +20,7 @@ from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.run_queries import find_run
 from cataloger.ledger.runs import open_run
-from cataloger.schema.models import Run as RunRow
-from cataloger.schema.models import Source
+from cataloger.schema.models import RunRow, SourceRow
 from cataloger.sinks.database import DatabaseSink
 
 
@@ -589,4 +588,4 @@ def test_runs_undone_while_another_undo_lies_killed_do_not_disturb_it(busy_past,
     past.undo(past.runs[1])
     assert past.views() == past.after[1]
     with past.world.database.read() as connection:
-        assert connection.scalar(select(Source.weights_id)) == "a" * 64
+        assert connection.scalar(select(SourceRow.weights_id)) == "a" * 64

@@ -18,7 +18,7 @@ from cataloger.ledger import presence as presences
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
 from cataloger.schema import key_hash
-from cataloger.schema.models import Correction, Write
+from cataloger.schema.models import CorrectionRow, WriteRow
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 TABLES = ("item", "result", "current", "presence", "correction", "product_result", "product_current", "write")
@@ -64,11 +64,11 @@ def test_gone_items_are_deleted_with_all_that_was_recorded_of_them(world, make):
     with world.database.begin() as connection:
         now = utc_now(connection)
         corrected = {"item_id": item, "result_id": result, "label": "Cap", "author": "me", "corrected_at": now}
-        connection.execute(insert(Correction).values(corrected))
+        connection.execute(insert(CorrectionRow).values(corrected))
         written = {"source_id": world.source.id, "run_id": world.run.id, "column_name": "category", "written_at": now}
         for product in "pq":
             row = {**written, "product_key": product, "product_hash": key_hash(product), "new_value": {"text": "x"}}
-            connection.execute(insert(Write).values(row))
+            connection.execute(insert(WriteRow).values(row))
     world.begin()
     before = world.views()
     assert scan(world, make, "a").forget() == 2

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete
 
 from cataloger.ledger.effective_results import renew_presence, renew_results, spares
-from cataloger.schema.models import Current
+from cataloger.schema.models import CurrentRow
 
 SEED = 20_240
 
@@ -57,7 +57,7 @@ def test_pointers_made_anew_are_those_that_the_runs_have_moved(world, make):
     assert (len(items), len(weights)) == (60, 2)
     assert any(result != latest for _, _, result, latest in moved)
     with world.database.begin() as connection:
-        connection.execute(delete(Current))
+        connection.execute(delete(CurrentRow))
         for weights_id in weights:
             renew_results(connection, items, weights_id)
     assert pointers(world) == moved

@@ -13,7 +13,7 @@ from cataloger.db.clock import utc_now
 from cataloger.errors import LeaseError
 from cataloger.ledger import leases, register_source
 from cataloger.ledger.runs import open_run
-from cataloger.schema.models import Lease as LeaseRow
+from cataloger.schema.models import LeaseRow
 from cataloger.utils.process_identity import this_process
 
 

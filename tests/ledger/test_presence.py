@@ -6,7 +6,7 @@ from sqlalchemy import insert
 from cataloger.ledger import SourceRef
 from cataloger.ledger import presence as presences
 from cataloger.ledger.presence import BITS, Presence
-from cataloger.schema.models import Item
+from cataloger.schema.models import ItemRow
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_items_of_other_sources_stay(known, make):
     row = {"source_id": known.source.id, "key": "x", "key_hash": "x", "uri": "x"}
     other = scan(known, make, source=SourceRef(known.source.id + 1, "/elsewhere"))
     with known.database.begin() as connection:
-        connection.execute(insert(Item).values(**row))
+        connection.execute(insert(ItemRow).values(**row))
     assert other.settle(known.run.id) == 0
 
 
@@ -88,7 +88,7 @@ def test_ids_far_apart_are_told_apart(known):
     ids = [BITS - 1, BITS, BITS + 1, 5 * BITS]
     rows = [{"id": n, "source_id": known.source.id, "key": str(n), "key_hash": str(n), "uri": ""} for n in ids]
     with known.database.begin() as connection:
-        connection.execute(insert(Item), rows)
+        connection.execute(insert(ItemRow), rows)
     presence = Presence(known.database, known.source)
     presence.see(BITS, False)
     presence.see(5 * BITS, False)

@@ -15,7 +15,7 @@ from cataloger.history.undo import undo
 from cataloger.ledger import WriteTarget, record_write_target, write_targets
 from cataloger.ledger.run_queries import find_run
 from cataloger.options import TableOptions, WriteOptions
-from cataloger.schema.models import Run, WriteTargetRow
+from cataloger.schema.models import RunRow, WriteTargetRow
 
 PHOTO = Path(__file__).parents[2] / "examples" / "images" / "sunglasses.png"
 SHOWN = {"table": "products", "schema": None, "ids": ["sku"]}
@@ -49,7 +49,7 @@ def write(database):
 
 def options_of(database, run_id):
     with database.read() as connection:
-        return connection.scalar(select(Run.options).where(Run.id == run_id))
+        return connection.scalar(select(RunRow.options).where(RunRow.id == run_id))
 
 
 def downgraded(database, run_id):

@@ -15,7 +15,7 @@ from cataloger.errors import UsageError
 from cataloger.report.changes import MOVED
 from cataloger.report.gather import LEAST, THUMBNAILS, ReportOptions, gather, places
 from cataloger.schema import key_hash
-from cataloger.schema.models import Current, Item, Result
+from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 URL = "sqlite:///cataloger.db"
@@ -161,8 +161,8 @@ def test_a_run_that_tagged_nothing_cannot_be_told(photos):
 def copy_rows(database, count):
     """Give a source so many more images, as if they had been tagged; a third of them have a category of their own."""
     with database.begin() as connection:
-        item = dict(connection.execute(select(Item.__table__).limit(1)).mappings().one())
-        result = dict(connection.execute(select(Result.__table__).limit(1)).mappings().one())
+        item = dict(connection.execute(select(ItemRow.__table__).limit(1)).mappings().one())
+        result = dict(connection.execute(select(ResultRow.__table__).limit(1)).mappings().one())
         for start in range(1000, 1000 + count, 10_000):
             numbers = range(start, min(start + 10_000, 1000 + count))
             names = {number: f"copy {number}" for number in numbers}
@@ -175,7 +175,7 @@ def copy_rows(database, count):
             pointers = [
                 {"item_id": n, "weights_id": result["weights_id"], "result_id": n, "latest_id": n} for n in numbers
             ]
-            for table, rows in ((Item, items), (Result, results), (Current, pointers)):
+            for table, rows in ((ItemRow, items), (ResultRow, results), (CurrentRow, pointers)):
                 connection.execute(insert(table), rows)
 
 

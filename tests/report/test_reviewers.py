@@ -9,7 +9,7 @@ from cataloger.ledger.effective_results import mark_presence
 from cataloger.report.changes import NO_PRODUCT
 from cataloger.report.gather import ReportOptions, gather
 from cataloger.report.queries import FROM_VIEW, FoundAnswers, HeldAnswers, Said
-from cataloger.schema.models import Item
+from cataloger.schema.models import ItemRow
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_a_product_whose_images_go_while_the_report_is_made_costs_no_report(worl
         if "cataloger_product_result" in statement and not gone:
             gone.append(statement)
             with world.database.begin() as other:
-                other.execute(update(Item).values(gone_run_id=world.run.id))
+                other.execute(update(ItemRow).values(gone_run_id=world.run.id))
 
     event.listen(engine, "before_cursor_execute", go)
     try:

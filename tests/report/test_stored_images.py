@@ -21,7 +21,7 @@ from cataloger.options import Limits
 from cataloger.records import Failure, Fetched
 from cataloger.report.stored_images import Pictures
 from cataloger.schema import key_hash
-from cataloger.schema.models import Item
+from cataloger.schema.models import ItemRow
 from cataloger.sources.file_keys import key_of, name_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
@@ -55,7 +55,7 @@ def everything(url="sqlite:///cataloger.db", **options):
     """Return what reading each item gives, by key."""
     with closing(open_database(url)) as database, Pictures(database, **options) as pictures:
         with database.read() as connection:
-            items = connection.execute(select(Item.id, Item.key)).all()
+            items = connection.execute(select(ItemRow.id, ItemRow.key)).all()
         return {item.key: pictures.read(item.id) for item in items}
 
 
@@ -63,7 +63,7 @@ def add_item(database, key, uri=""):
     """Put an item in the ledger as no scan would; return its id."""
     with database.begin() as connection:
         values = {"source_id": 1, "key": key, "key_hash": key_hash(key), "uri": uri}
-        return connection.execute(insert(Item).values(values)).inserted_primary_key[0]
+        return connection.execute(insert(ItemRow).values(values)).inserted_primary_key[0]
 
 
 def refused(key, uri="", url="sqlite:///cataloger.db"):
@@ -179,7 +179,7 @@ def test_bytes_of_a_table_are_read_beside_tables_of_ours_in_a_schema(empty_url):
     rig.sync(empty_url, "--schema", "tags")
     with closing(open_database(empty_url, schema="tags")) as database, Pictures(database) as pictures:
         with database.read() as connection:
-            identity = connection.scalar(select(Item.id))
+            identity = connection.scalar(select(ItemRow.id))
         assert pictures.read(identity).data == HAT
 
 

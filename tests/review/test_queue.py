@@ -13,7 +13,7 @@ from cataloger.review.filters import ORDERS, Filters
 from cataloger.review.item_rows import find_shown, results_of
 from cataloger.review.queue import Queue
 from cataloger.schema import key_hash
-from cataloger.schema.models import Corrected, Correction
+from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow
 
 
 @pytest.fixture
@@ -170,8 +170,8 @@ def test_a_word_with_a_lower_number_that_is_committed_later_counts(database, que
             "corrected_at": datetime.now(UTC),
         }
         with database.begin() as connection:
-            connection.execute(insert(Correction), values)
-            connection.execute(insert(Corrected), {"item_id": row["item"], "correction_id": number})
+            connection.execute(insert(CorrectionRow), values)
+            connection.execute(insert(CurrentCorrectionRow), {"item_id": row["item"], "correction_id": number})
         queue.progress(Filters(), "anna")
     assert keys(queue) == ["c.jpg", "d.jpg"]
     assert queue.progress(Filters(), "anna").my_reviewed == 2

@@ -22,7 +22,7 @@ from cataloger.db.clock import utc_now
 from cataloger.db.connections import connect
 from cataloger.errors import DatabaseError, SchemaError, UsageError
 from cataloger.schema import key_hash
-from cataloger.schema.models import Base, Write
+from cataloger.schema.models import Base, WriteRow
 from cataloger.schema.revisions import HEAD, VERSION_TABLE, revisions
 
 VIEWS = [
@@ -117,7 +117,7 @@ def test_a_column_of_the_shop_may_have_been_empty_before_it_was_written(world):
     row = {"source_id": world.source.id, "run_id": world.run.id, "product_key": "p", "product_hash": "p"}
     change = {"column_name": "category", "old_value": None, "new_value": "Hat"}
     with world.database.begin() as connection:
-        connection.execute(insert(Write).values(**row, **change, written_at=utc_now(connection)))
+        connection.execute(insert(WriteRow).values(**row, **change, written_at=utc_now(connection)))
     assert world.rows("SELECT COUNT(*) FROM cataloger_write WHERE old_value IS NULL") == [(1,)]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from cataloger.errors import DatabaseError
 from cataloger.records import Failure
-from cataloger.schema.models import Result as ResultRow
+from cataloger.schema.models import ResultRow
 from cataloger.schema.views import IMAGE_TOP5
 
 TABLES = ("item", "result", "current")

@@ -15,7 +15,7 @@ from cataloger.errors import UsageError
 from cataloger.ledger.label_map import Category
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.schema import key_hash
-from cataloger.schema.models import Write
+from cataloger.schema.models import WriteRow
 from cataloger.writeback import product_table
 from cataloger.writeback import writer as write_back
 from cataloger.writeback.column_values import restore
@@ -98,7 +98,7 @@ class Shop:
 
     def writes(self):
         with self.world.database.read() as connection:
-            rows = connection.execute(select(Write.old_value, Write.new_value).order_by(Write.id))
+            rows = connection.execute(select(WriteRow.old_value, WriteRow.new_value).order_by(WriteRow.id))
             return [(restore(row.old_value), restore(row.new_value)) for row in rows]
 
 

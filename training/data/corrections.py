@@ -15,7 +15,7 @@ from cataloger.db.paging import row_pages
 from cataloger.db.types import AnyRow
 from cataloger.schema import open_results
 from cataloger.schema.current_results import SEEN, with_seen, with_words
-from cataloger.schema.models import Correction, Item
+from cataloger.schema.models import CorrectionRow, ItemRow
 from cataloger.sources.file_keys import name_of
 from cataloger.training.data.columns import normal_label
 from cataloger.training.data.examples import Example, Problem
@@ -90,12 +90,12 @@ def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[AnyR
 
 def _words(database: Database) -> Iterator[AnyRow]:
     """Yield the words that hold of images that are there, with the hash of the bytes that the person saw."""
-    word = (Correction.id.label("correction_id"), Correction.verdict, Correction.label)
-    columns: tuple[Any, ...] = (Item.uri, Item.product_key, *word, SEEN.content_hash)
-    query = with_seen(with_words(select(*columns).select_from(Item), only=True)).where(
-        Item.gone_run_id.is_(None), (Correction.verdict == "label") | Item.uri.startswith("/")
+    word = (CorrectionRow.id.label("correction_id"), CorrectionRow.verdict, CorrectionRow.label)
+    columns: tuple[Any, ...] = (ItemRow.uri, ItemRow.product_key, *word, SEEN.content_hash)
+    query = with_seen(with_words(select(*columns).select_from(ItemRow), only=True)).where(
+        ItemRow.gone_run_id.is_(None), (CorrectionRow.verdict == "label") | ItemRow.uri.startswith("/")
     )
-    for page in row_pages(database, query, Item.id, ROWS_PER_READ):
+    for page in row_pages(database, query, ItemRow.id, ROWS_PER_READ):
         yield from page
 
 

@@ -16,7 +16,7 @@ from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.errors import TrainingError
 from cataloger.schema.current_results import IS_UNCHANGED, held, with_seen, with_words
-from cataloger.schema.models import Correction, Item, Result
+from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow
 from cataloger.training.evaluation.stored_results import pinned_sources
 from cataloger.training.metrics.confidence_intervals import UNKNOWN, Z95, Share, wilson
 
@@ -160,25 +160,25 @@ def read_reviewed(database: Database, *, source: str | None = None) -> Reviewed:
 
 def _results(sources: Sequence[int], *columns: Any) -> Select[Any]:
     """Select from the good results that hold of images that are there."""
-    return held(*columns).where(Item.source_id.in_(sources), Result.status == "ok")
+    return held(*columns).where(ItemRow.source_id.in_(sources), ResultRow.status == "ok")
 
 
 def _images(sources: Sequence[int]) -> Select[Any]:
     band = _band().label("band")
-    sums = (func.count().label("images"), func.sum(Result.confidence_1).label("confidence"))
-    return _results(sources, Result.decision, band, *sums).group_by(Result.decision, band)
+    sums = (func.count().label("images"), func.sum(ResultRow.confidence_1).label("confidence"))
+    return _results(sources, ResultRow.decision, band, *sums).group_by(ResultRow.decision, band)
 
 
 def _words(sources: Sequence[int]) -> Select[Any]:
     """Count words on unchanged images by all that is asked of them."""
     band = _band().label("band")
-    labels = [getattr(Result, f"label_{rank}") for rank in range(1, TOP_K + 1)]
-    in_top5 = case((Correction.label.in_(labels), 1), else_=0)
-    by = (Result.decision, band, Result.label_1, Correction.verdict, Correction.label)
+    labels = [getattr(ResultRow, f"label_{rank}") for rank in range(1, TOP_K + 1)]
+    in_top5 = case((CorrectionRow.label.in_(labels), 1), else_=0)
+    by = (ResultRow.decision, band, ResultRow.label_1, CorrectionRow.verdict, CorrectionRow.label)
     sums = (
         func.count().label("images"),
         func.sum(in_top5).label("top5"),
-        func.sum(Result.confidence_1).label("confidence"),
+        func.sum(ResultRow.confidence_1).label("confidence"),
     )
     return _said(_results(sources, *by, *sums)).where(IS_UNCHANGED).group_by(*by)
 
@@ -194,7 +194,7 @@ def _said(results: Select[Any]) -> Select[Any]:
 def _band() -> Any:
     """Return the position of a confidence's band."""
     ordered = sorted(range(1, len(BANDS)), reverse=True)
-    return case(*((Result.confidence_1 >= BANDS[position], literal(position)) for position in ordered), else_=0)
+    return case(*((ResultRow.confidence_1 >= BANDS[position], literal(position)) for position in ordered), else_=0)
 
 
 def _add_images(found: Reviewed, rows: Iterable[AnyRow]) -> None:

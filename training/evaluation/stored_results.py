@@ -18,7 +18,7 @@ from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.errors import TrainingError, UsageError
 from cataloger.schema.current_results import held
-from cataloger.schema.models import Item, Model, Result, Source
+from cataloger.schema.models import ItemRow, ModelRow, ResultRow, SourceRow
 from cataloger.schema.views import ANSWER
 from cataloger.sources.file_keys import key_of
 from cataloger.training.data.examples import Example
@@ -98,10 +98,10 @@ def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tu
 
     Raises TrainingError when there is none, UsageError when it is not clear which one is meant.
     """
-    query = select(Source.name, Source.root, Source.id, Model.__table__).join(
-        Model, Model.weights_id == Source.weights_id
+    query = select(SourceRow.name, SourceRow.root, SourceRow.id, ModelRow.__table__).join(
+        ModelRow, ModelRow.weights_id == SourceRow.weights_id
     )
-    rows = connection.execute(query.order_by(Source.id)).all()
+    rows = connection.execute(query.order_by(SourceRow.id)).all()
     # The first two columns are the source's; `name` alone would be ambiguous.
     chosen = [row for row in rows if wanted is None or wanted in (row[0], row[1])]
     known = ", ".join(str(row[0]) for row in rows)
@@ -111,16 +111,16 @@ def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tu
         raise UsageError(f"--source {wanted}: {where} has no such source; it has {known}")
     if len({row.weights_id for row in chosen}) > 1:
         raise UsageError(f"the sources in {where} are pinned to different models; name one with --source: {known}")
-    model_query = select(Model.__table__).where(Model.weights_id == chosen[0].weights_id)
+    model_query = select(ModelRow.__table__).where(ModelRow.weights_id == chosen[0].weights_id)
     return connection.execute(model_query).one(), {int(row[2]): str(row[0]) for row in chosen}
 
 
 def _results(connection: Connection, names: Sequence[str]) -> Iterator[AnyRow]:
     """Yield the answers of the model, not of the views, where words of people come before them."""
-    columns = (getattr(Result, name) for name in ("status", "error_code", "decision", *ANSWER))
-    answers = held(Source.name.label("source"), Item.key, Item.uri, *columns)
+    columns = (getattr(ResultRow, name) for name in ("status", "error_code", "decision", *ANSWER))
+    answers = held(SourceRow.name.label("source"), ItemRow.key, ItemRow.uri, *columns)
     for name in names:
-        query = answers.where(Source.name == name)
+        query = answers.where(SourceRow.name == name)
         for row in connection.execution_options(yield_per=ROWS_PER_FETCH).execute(query):
             if row.source == name:  # MySQL would also find a name with spaces at its end
                 yield row

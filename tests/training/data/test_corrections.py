@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from cataloger.errors import TrainingError, UsageError
 from cataloger.ledger import register_source
-from cataloger.schema.models import Item
+from cataloger.schema.models import ItemRow
 from cataloger.sources.file_keys import key_of
 from cataloger.training.data.read import read_dataset
 from cataloger.training.options import DataOptions
@@ -119,7 +119,7 @@ def test_a_file_name_that_is_not_utf8_is_found(tagged, options, world):
     path = tagged("plain.jpg", "Hat")
     odd = path.rename(path.with_name("\udcff%41.jpg"))
     with world.database.begin() as connection:
-        connection.execute(update(Item).values(uri=key_of(bytes(odd))))
+        connection.execute(update(ItemRow).values(uri=key_of(bytes(odd))))
     assert [example.path for example in read_dataset(options()).examples] == [odd]
 
 
