@@ -34,7 +34,7 @@ from cataloger.training.evaluation.findings import reports_by_group
 from cataloger.training.export import onnx
 from cataloger.training.fit.distributed import Place
 from cataloger.training.fit.initialization import load_start, read_start
-from cataloger.training.fit.trainer import Trained, Trainer
+from cataloger.training.fit.trainer import TrainedPart, Trainer
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import LabelledFeatures, to_network
 from cataloger.training.inputs.cache import cached
@@ -237,7 +237,7 @@ def trained(arm: Arm, seed: int, data: Data, arguments: argparse.Namespace) -> d
 
 def measured(network: Network, data: Data) -> dict[str, Any]:
     """Return the reports of the test images by group."""
-    part = Trained(network, frozen=True).eval()
+    part = TrainedPart(network, frozen=True).eval()
     rows = data.test.cache.readable
     with torch.inference_mode():
         batches = data.test.batches(np.array_split(rows, -(-len(rows) // 64)), epoch=None)

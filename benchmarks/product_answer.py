@@ -21,7 +21,7 @@ import numpy as np
 from sqlalchemy import select
 
 from cataloger.db.urls import DatabaseURL
-from cataloger.inference.product_aggregation import Answer, ProductAnswer, combine
+from cataloger.inference.product_aggregation import ProductAnswer, RankedAnswer, combine
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.schema import open_database
 from cataloger.schema.views import IMAGE_TOP5
@@ -29,7 +29,7 @@ from cataloger.schema.views import IMAGE_TOP5
 SEED = 20261123
 DRAWS = 4  # products for each test image
 BINS = 15
-Way = Callable[[Sequence[Answer], Sequence[str]], ProductAnswer]
+Way = Callable[[Sequence[RankedAnswer], Sequence[str]], ProductAnswer]
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
             compare(by_label, vocabulary, size, wrong)
 
 
-def read_answers(url: str) -> dict[str, Answer]:
+def read_answers(url: str) -> dict[str, RankedAnswer]:
     """Return the answers of a database by the bare names of the files."""
     found = {}
     database = open_database(DatabaseURL.parse(url))
@@ -54,14 +54,16 @@ def read_answers(url: str) -> dict[str, Answer]:
         for row in connection.execute(select(IMAGE_TOP5)).mappings():
             if row["status"] == "ok":
                 labels = tuple(row[f"label_{rank}"] for rank in range(1, 6))
-                found[Path(row["key"]).stem] = Answer(labels, tuple(row[f"confidence_{r}"] for r in range(1, 6)))
+                found[Path(row["key"]).stem] = RankedAnswer(
+                    labels, tuple(row[f"confidence_{r}"] for r in range(1, 6))
+                )
     database.close()
     return found
 
 
-def read_test_images(table: Path, answers: dict[str, Answer]) -> dict[str, dict[str, list[Answer]]]:
+def read_test_images(table: Path, answers: dict[str, RankedAnswer]) -> dict[str, dict[str, list[RankedAnswer]]]:
     """Return source -> label -> answers, for test images with one right label."""
-    found: dict[str, dict[str, list[Answer]]] = {}
+    found: dict[str, dict[str, list[RankedAnswer]]] = {}
     with table.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             answer = answers.get(Path(row["file"]).stem)
@@ -71,7 +73,7 @@ def read_test_images(table: Path, answers: dict[str, Answer]) -> dict[str, dict[
     return found
 
 
-def compare(by_label: dict[str, list[Answer]], vocabulary: Sequence[str], size: int, wrong: int) -> None:
+def compare(by_label: dict[str, list[RankedAnswer]], vocabulary: Sequence[str], size: int, wrong: int) -> None:
     """Print a line for each way to combine products of a size, `wrong` of whose images show something else."""
     for name, way in WAYS.items():
         generator = random.Random(SEED)
@@ -93,7 +95,7 @@ def compare(by_label: dict[str, list[Answer]], vocabulary: Sequence[str], size: 
         print(line + (flagged(flags) if way is combine and size > 2 else ""), flush=True)
 
 
-def another(by_label: dict[str, list[Answer]], label: str, generator: random.Random) -> Answer:
+def another(by_label: dict[str, list[RankedAnswer]], label: str, generator: random.Random) -> RankedAnswer:
     """Return an image of another category, each image as likely as the next."""
     others = [(name, len(images)) for name, images in by_label.items() if name != label]
     (name,) = generator.choices([name for name, _ in others], [count for _, count in others])
@@ -117,15 +119,15 @@ def calibration_error(confidences: np.ndarray, hits: np.ndarray) -> float:
 def of_values(values: dict[str, float]) -> ProductAnswer:
     """Return the five best of some values as an answer."""
     best = sorted(values, key=lambda label: -values[label])[:5]
-    return ProductAnswer(Answer(tuple(best), tuple(values[label] for label in best)))
+    return ProductAnswer(RankedAnswer(tuple(best), tuple(values[label] for label in best)))
 
 
-def first_image(images: Sequence[Answer], _vocabulary: Sequence[str]) -> ProductAnswer:
+def first_image(images: Sequence[RankedAnswer], _vocabulary: Sequence[str]) -> ProductAnswer:
     """Ignore all but one, as shops do that look at the main image."""
     return ProductAnswer(images[0])
 
 
-def rows_of(images: Sequence[Answer], vocabulary: Sequence[str]) -> list[dict[str, float]]:
+def rows_of(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> list[dict[str, float]]:
     """Spread what is left of each image's probability over the labels that it does not name."""
     rows = []
     for image in images:
@@ -135,13 +137,13 @@ def rows_of(images: Sequence[Answer], vocabulary: Sequence[str]) -> list[dict[st
     return rows
 
 
-def mean(images: Sequence[Answer], vocabulary: Sequence[str]) -> ProductAnswer:
+def mean(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> ProductAnswer:
     """Arithmetic mean of the probabilities."""
     rows = rows_of(images, vocabulary)
     return of_values({label: sum(row[label] for row in rows) / len(rows) for label in vocabulary})
 
 
-def geometric_mean(images: Sequence[Answer], vocabulary: Sequence[str]) -> ProductAnswer:
+def geometric_mean(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> ProductAnswer:
     """Geometric mean of the probabilities, normalised; that of the logits."""
     rows = rows_of(images, vocabulary)
     logs = {label: sum(math.log(max(row[label], 1e-6)) for row in rows) / len(rows) for label in vocabulary}
@@ -149,7 +151,7 @@ def geometric_mean(images: Sequence[Answer], vocabulary: Sequence[str]) -> Produ
     return of_values({label: math.exp(value) / total for label, value in logs.items()})
 
 
-def highest(images: Sequence[Answer], vocabulary: Sequence[str]) -> ProductAnswer:
+def highest(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> ProductAnswer:
     """The surest image decides."""
     rows = rows_of(images, vocabulary)
     return of_values({label: max(row[label] for row in rows) for label in vocabulary})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cataloger.training.evaluation.findings import Findings
     from cataloger.training.evaluation.model_diff import Compared, ModelDiff, OnlyOne
     from cataloger.training.metrics.confidence_intervals import Share
-    from cataloger.training.metrics.summary import Report
+    from cataloger.training.metrics.summary import MetricsReport
 
 CLASSES = 15
 CONFUSIONS = 10
@@ -39,7 +39,7 @@ def print_evaluation(evaluation: "Evaluation") -> None:
     _print_mistakes(console, findings)
 
 
-def _group(name: str, report: "Report") -> tuple[object, ...]:
+def _group(name: str, report: "MetricsReport") -> tuple[object, ...]:
     f1 = f"{share(report.macro_f1_all)} ({report.classes_all})"
     return (name, report.images, share(report.top1), share(report.top3), share(report.top5), f1, share(report.ece))
 

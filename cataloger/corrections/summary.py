@@ -32,7 +32,7 @@ class AuthorSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class CorrectionSummary:
     """Words that hold, by author, most first; how many were ever said; how many images there are to speak of."""
 
     authors: tuple[AuthorSummary, ...]
@@ -51,12 +51,12 @@ class Summary:
         return {"authors": authors, "all": self.total.as_json(), "ever": self.ever, "images": self.images}
 
 
-def summarize(database: Database, source_id: int | None = None) -> Summary:
+def summarize(database: Database, source_id: int | None = None) -> CorrectionSummary:
     """Count the words on images of a source, or of all."""
     return database.fetch(_summarize, source_id)
 
 
-def _summarize(connection: Connection, source_id: int | None) -> Summary:
+def _summarize(connection: Connection, source_id: int | None) -> CorrectionSummary:
     mine = [] if source_id is None else [ItemRow.source_id == source_id]
     is_judged = (CorrectionRow.verdict == "label") & ResultRow.label_1.is_not(None)
     counted = (
@@ -85,4 +85,4 @@ def _summarize(connection: Connection, source_id: int | None) -> Summary:
     )
     images = held(func.count()).where(*mine)
     ordered = sorted(authors, key=lambda each: (-each.words, each.author))
-    return Summary(tuple(ordered), connection.scalar(ever) or 0, connection.scalar(images) or 0)
+    return CorrectionSummary(tuple(ordered), connection.scalar(ever) or 0, connection.scalar(images) or 0)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
-from cataloger.drift.statistics import ANSWERS, CELLS, EDGES, Category, Measure, Profile, categories, judge
+from cataloger.drift.statistics import ANSWERS, CELLS, EDGES, CategoryShift, Measure, Profile, categories, judge
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import known_model
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
@@ -40,7 +40,7 @@ class CheckOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ComparedSide:
     """One of the two that are compared. run: its number, None for a model. identities: weights and calibrations."""
 
     title: str
@@ -59,10 +59,10 @@ class Side:
 class CheckReport:
     """What was found. reference: None if there is none yet. categories: those that moved most, first."""
 
-    now: Side
-    reference: Side | None
+    now: ComparedSide
+    reference: ComparedSide | None
     measures: tuple[Measure, ...] = ()
-    categories: tuple[Category, ...] = ()
+    categories: tuple[CategoryShift, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -118,7 +118,7 @@ def check(database: Database, options: CheckOptions) -> CheckReport:
     )
 
 
-def side_of_bundle(bundle: Bundle) -> Side:
+def side_of_bundle(bundle: Bundle) -> ComparedSide:
     """Return what a bundle records of its answers. Raises UsageError if it does not, BundleError if it is damaged."""
     if ANSWERS not in bundle.provenance:
         raise UsageError(
@@ -134,7 +134,7 @@ def side_of_bundle(bundle: Bundle) -> Side:
         ) from error
     identity = bundle.weights_id, bundle.calibration_id
     title = f"the labelled images of {bundle.title}"
-    return Side(title, None, (bundle.title,), frozenset(bundle.labels), profile, frozenset([identity]))
+    return ComparedSide(title, None, (bundle.title,), frozenset(bundle.labels), profile, frozenset([identity]))
 
 
 def _run_to_check(database: Database, options: CheckOptions) -> RunRecord:
@@ -236,13 +236,13 @@ def _newer(database: Database, run: RunRecord, sources: Collection[int]) -> list
     return [f"run {row.id} is newer, but {row.outcome or 'still running'}; it was not looked at" for row in rows]
 
 
-def _side(database: Database, run: RunRecord, sources: Collection[int]) -> Side:
+def _side(database: Database, run: RunRecord, sources: Collection[int]) -> ComparedSide:
     rows = database.rows(_counts(run.id, sources))
     used = select(RunSourceRow.weights_id).where(
         RunSourceRow.run_id == run.id, RunSourceRow.source_id.in_(list(sources))
     )
     models = [known_model(database, weights_id) for weights_id in sorted(set(database.scalars(used)))]
-    return Side(
+    return ComparedSide(
         title=f"run {run.id} of {run.started_at:%Y-%m-%d %H:%M}",
         run=run.id,
         models=tuple(f"{model.name} {model.version}" for model in models),
@@ -289,7 +289,7 @@ def _profile(rows: Sequence[AnyRow]) -> Profile:
     )
 
 
-def _differences(reference: Side, now: Side) -> list[str]:
+def _differences(reference: ComparedSide, now: ComparedSide) -> list[str]:
     """Say what else differs between the two, which may explain what is found."""
     weights = [{weights for weights, _ in side.identities} for side in (reference, now)]
     notes = []

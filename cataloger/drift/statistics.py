@@ -134,7 +134,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
+class CategoryShift:
     """A category's images in the reference and now. psi: its part of the index."""
 
     label: str
@@ -170,11 +170,11 @@ def judge(reference: Profile, now: Profile, limits: DriftLimits) -> tuple[Measur
     return tuple(_judge(test, limits.min_images, LEVEL / len(tests)) for test in tests)
 
 
-def categories(reference: Profile, now: Profile) -> list[Category]:
+def categories(reference: Profile, now: Profile) -> list[CategoryShift]:
     """Return the categories of both, those that add most to the index first."""
     labels, counts = side_by_side(reference.labels, now.labels)
     rows = zip(labels, *counts.tolist(), psi_terms(*counts).tolist(), strict=True)
-    return sorted((Category(*row) for row in rows), key=lambda each: (-each.psi, each.label))
+    return sorted((CategoryShift(*row) for row in rows), key=lambda each: (-each.psi, each.label))
 
 
 def psi_terms(reference: Ints, now: Ints) -> Floats:

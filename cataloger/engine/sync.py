@@ -16,7 +16,7 @@ from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.fetch.http import Downloader
 from cataloger.fetch.prefetch import Remote
 from cataloger.hooks import Hooks
-from cataloger.ledger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
+from cataloger.ledger.label_map import LabelCode, load_label_map, read_label_map, require_labels, store_label_map
 from cataloger.ledger.move_detection import require_same_root
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.schema import open_database, open_for_planning, open_source
@@ -24,7 +24,7 @@ from cataloger.sinks import files
 from cataloger.sources.folder import check_folder
 from cataloger.sources.table import TableSource
 from cataloger.writeback.plan import WritePlan
-from cataloger.writeback.preflight import Answers, WriteCheck, check_database, qualified
+from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_database, qualified
 
 # Downloads wait for the network most of the time; more of them than processors keep the model busy.
 DOWNLOADS = 16
@@ -83,7 +83,7 @@ def sync(options: SyncOptions, hooks: JobHooks | None = None) -> JobReport:
     return job.finished()
 
 
-def _plan(job: Job, shop: Database, options: SyncOptions, categories: list[Category]) -> None:
+def _plan(job: Job, shop: Database, options: SyncOptions, categories: list[LabelCode]) -> None:
     database = open_for_planning(job.options.db, schema=options.schema)
     source = TableSource(shop, options.table)
     _check_folder(options)
@@ -99,7 +99,9 @@ def _plan(job: Job, shop: Database, options: SyncOptions, categories: list[Categ
         database.close()
 
 
-def _run(job: Job, database: Database, source: TableSource, options: SyncOptions, categories: list[Category]) -> None:
+def _run(
+    job: Job, database: Database, source: TableSource, options: SyncOptions, categories: list[LabelCode]
+) -> None:
     _check_folder(options)
     session = job.session(database, source)
     _check_root(database, session, options)
@@ -125,7 +127,7 @@ def _check_root(database: Database | None, session: SourceSession, options: Sync
         require_same_root(database, session.known, session.source, str(root))
 
 
-def _map_labels(database: Database, session: SourceSession, categories: list[Category]) -> list[Category]:
+def _map_labels(database: Database, session: SourceSession, categories: list[LabelCode]) -> list[LabelCode]:
     """Make sure, before any work, that the source has a code for every label of its model, if it has codes.
 
     Return the codes that it has now.
@@ -143,22 +145,22 @@ def _map_labels(database: Database, session: SourceSession, categories: list[Cat
     return categories or known
 
 
-def _known_labels(database: Database | None, session: SourceSession) -> list[Category]:
+def _known_labels(database: Database | None, session: SourceSession) -> list[LabelCode]:
     return load_label_map(database, session.known.id) if database and session.known else []
 
 
 def _check_writes(
-    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[Category]
-) -> tuple[WriteCheck, Answers]:
+    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[LabelCode]
+) -> tuple[WriteCheck, PossibleAnswers]:
     name = qualified(source.database, TableName.parse(options.table.table), options.schema)
-    answers = Answers(session.labels, {each.label: each for each in categories}, options.run.top_k)
+    answers = PossibleAnswers(session.labels, {each.label: each for each in categories}, options.run.top_k)
     check = WriteCheck(database, name, options.table, options.write)
     check.check_table(answers)
     return check, answers
 
 
 def _prepare_writes(
-    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[Category]
+    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[LabelCode]
 ) -> WritePlan:
     """Check what is to be written, and add columns that are missing, if wanted, before any work."""
     check, answers = _check_writes(database, session, source, options, categories)
@@ -167,7 +169,7 @@ def _prepare_writes(
 
 
 def _plan_writes(
-    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[Category]
+    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[LabelCode]
 ) -> None:
     """Check what is to be written; count what the answers that are known already would change in the table."""
     check, answers = _check_writes(database, session, source, options, categories)

@@ -32,7 +32,7 @@ Change = Literal["same", "moved", "new", "gone", "failed", "recovered"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PastAnswer:
     """What held: the best label and its confidence; None for an image that failed."""
 
     label: str | None
@@ -50,8 +50,8 @@ class Difference:
     source: str
     key: str
     product_key: str | None
-    before: Answer | None
-    after: Answer | None
+    before: PastAnswer | None
+    after: PastAnswer | None
     item_id: int | None = None
 
     @property
@@ -74,7 +74,7 @@ class Difference:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values, which are the columns of the CSV, too."""
-        before, after = self.before or Answer(None, None), self.after or Answer(None, None)
+        before, after = self.before or PastAnswer(None, None), self.after or PastAnswer(None, None)
         return {
             "kind": self.kind,
             "change": self.change,
@@ -142,7 +142,7 @@ class Part:
         }
 
 
-class Summary:
+class DifferenceSummary:
     """What two runs differ in. Keeps `limit` examples, so that memory does not depend on how many there are."""
 
     def __init__(self, limit: int) -> None:
@@ -188,7 +188,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class RunSide:
     """One of the two runs, over one source."""
 
     run_id: int
@@ -204,7 +204,7 @@ def compare(database: Database, before: int, after: int, *, products: bool = Tru
             yield from _products(database, source_id, root, (old, new))
 
 
-def _shared(connection: Connection, before: int, after: int) -> dict[int, tuple[str, Side, Side]]:
+def _shared(connection: Connection, before: int, after: int) -> dict[int, tuple[str, RunSide, RunSide]]:
     sides = {run_id: _sides(connection, run_id) for run_id in (before, after)}
     both = sides[before].keys() & sides[after].keys()
     if not both:
@@ -215,7 +215,7 @@ def _shared(connection: Connection, before: int, after: int) -> dict[int, tuple[
     return {row.id: (row.root, sides[before][row.id], sides[after][row.id]) for row in roots}
 
 
-def _sides(connection: Connection, run_id: int) -> dict[int, Side]:
+def _sides(connection: Connection, run_id: int) -> dict[int, RunSide]:
     run = connection.execute(select(RunRow.command, RunRow.pruned).where(RunRow.id == run_id)).one_or_none()
     if run is None:
         raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
@@ -226,10 +226,10 @@ def _sides(connection: Connection, run_id: int) -> dict[int, Side]:
         raise UsageError(f"run {run_id} (`cataloger {run.command}`) has tagged nothing: name a run of tag or sync")
     if run.pruned:
         raise UsageError(f"run {run_id} cannot be compared: its history was ended by `cataloger runs prune`")
-    return {row.source_id: Side(run_id, row.weights_id) for row in rows}
+    return {row.source_id: RunSide(run_id, row.weights_id) for row in rows}
 
 
-def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
+def _images(database: Database, source_id: int, root: str, sides: tuple[RunSide, RunSide]) -> Iterator[Difference]:
     query = select(ItemRow.id, ItemRow.key, ItemRow.product_key).where(paged_source_id(database) == source_id)
     last = 0
     while True:
@@ -244,7 +244,7 @@ def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Si
         last = rows[-1].id
 
 
-def _products(database: Database, source_id: int, root: str, sides: tuple[Side, Side]) -> Iterator[Difference]:
+def _products(database: Database, source_id: int, root: str, sides: tuple[RunSide, RunSide]) -> Iterator[Difference]:
     """Answer for products anew, from their images: what a run recorded may rest on one that was undone since."""
     labels = {side: known_model(database, side.weights_id).labels for side in sides}
     mine = (ItemRow.source_id == source_id) & ItemRow.product_hash.is_not(None)
@@ -270,28 +270,28 @@ def _products(database: Database, source_id: int, root: str, sides: tuple[Side, 
         last = products[-1]
 
 
-def _is_compared(before: Answer | None, after: Answer | None, sides: tuple[Side, Side]) -> bool:
+def _is_compared(before: PastAnswer | None, after: PastAnswer | None, sides: tuple[RunSide, RunSide]) -> bool:
     """True when there is something to compare: of two models, what both have answered for."""
     if sides[0].weights_id == sides[1].weights_id:
         return before is not None or after is not None
     return before is not None and after is not None
 
 
-def _answer(row: AnyRow | None) -> Answer | None:
-    return None if row is None else Answer(row.label_1, row.confidence_1)
+def _answer(row: AnyRow | None) -> PastAnswer | None:
+    return None if row is None else PastAnswer(row.label_1, row.confidence_1)
 
 
-def _combined(rows: Sequence[AnyRow], labels: Sequence[str]) -> Answer | None:
+def _combined(rows: Sequence[AnyRow], labels: Sequence[str]) -> PastAnswer | None:
     """Return the answer for a product from what held of its images; None if none of them is good."""
     good = [answer_of(row) for row in rows if row.error_code is None]
     if not good:
         return None
     answer = combine(good, labels).answer
-    return Answer(answer.labels[0], answer.confidences[0])
+    return PastAnswer(answer.labels[0], answer.confidences[0])
 
 
 def _look(
-    connection: Connection, page: Any, sides: tuple[Side, Side]
+    connection: Connection, page: Any, sides: tuple[RunSide, RunSide]
 ) -> tuple[Sequence[AnyRow], dict[int, AnyRow], dict[int, AnyRow]]:
     """Return the images of a page, and what held of them after each run."""
     rows = connection.execute(page).all()
@@ -300,7 +300,7 @@ def _look(
     return rows, old, new
 
 
-def _held(connection: Connection, items: Sequence[int], side: Side) -> dict[int, AnyRow]:
+def _held(connection: Connection, items: Sequence[int], side: RunSide) -> dict[int, AnyRow]:
     """Return the result of each image that held after a run, if it was in the views."""
     found: dict[int, AnyRow] = {}
     for page in slices(items, IDS_PER_READ):
@@ -308,7 +308,7 @@ def _held(connection: Connection, items: Sequence[int], side: Side) -> dict[int,
     return found
 
 
-def _held_of_page(connection: Connection, items: Sequence[int], side: Side) -> dict[int, AnyRow]:
+def _held_of_page(connection: Connection, items: Sequence[int], side: RunSide) -> dict[int, AnyRow]:
     query = (
         select(ResultRow.id, ResultRow.item_id, ResultRow.error_code, ResultRow.content_hash, *COLUMNS)
         .join(RunRow, RunRow.id == ResultRow.run_id)
@@ -322,7 +322,7 @@ def _held_of_page(connection: Connection, items: Sequence[int], side: Side) -> d
     return {item_id: by_id[result_id] for item_id, (result_id, _) in held if item_id not in gone}
 
 
-def _gone(connection: Connection, items: Sequence[int], side: Side) -> set[int]:
+def _gone(connection: Connection, items: Sequence[int], side: RunSide) -> set[int]:
     query = (
         select(ItemPresenceRow.item_id, ItemPresenceRow.is_gone)
         .join(RunRow, RunRow.id == ItemPresenceRow.run_id)
@@ -333,6 +333,6 @@ def _gone(connection: Connection, items: Sequence[int], side: Side) -> set[int]:
     return {item_id for item_id, is_gone in last.items() if is_gone}
 
 
-def _until(run_id: Any, side: Side) -> Any:
+def _until(run_id: Any, side: RunSide) -> Any:
     """Return the condition for what had happened by the end of a run; of runs undone later, only of itself."""
     return (run_id <= side.run_id) & (effective_results.counts() | (RunRow.id == side.run_id))

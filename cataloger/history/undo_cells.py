@@ -12,7 +12,7 @@ from cataloger.db.types import AnyRow
 from cataloger.ledger import effective_results
 from cataloger.schema.models import RunRow, WriteRow
 from cataloger.writeback.column_values import restore
-from cataloger.writeback.journal import Change
+from cataloger.writeback.journal import CellChange
 from cataloger.writeback.product_table import Found, ProductTable
 
 PRODUCTS_PER_READ = 500
@@ -26,7 +26,7 @@ class Look:
     columns that people have changed. missing: products that have no row.
     """
 
-    changes: list[Change]
+    changes: list[CellChange]
     restores: dict[tuple[str, str], bool]
     edited: list[tuple[str, str]]
     missing: int
@@ -86,7 +86,9 @@ class Restoring:
                 look.restores[product, column] = restores
             else:
                 look.edited.append((keys[product], column))
-        look.changes.extend(Change(product, keys[product], found[product], values) for product, values in new.items())
+        look.changes.extend(
+            CellChange(product, keys[product], found[product], values) for product, values in new.items()
+        )
         return look
 
     def _target(self, rows: Sequence[AnyRow]) -> tuple[Any, bool]:

@@ -23,7 +23,7 @@ from cataloger.imaging.decode_worker import (
     CHUNK,
     CHUNK_BYTES,
     READY,
-    Layout,
+    MemoryLayout,
     decode_answer,
     encode_config,
     encode_images,
@@ -63,7 +63,7 @@ class _Slot:
 class _Worker:
     """A child process and the images it holds; none when it is idle."""
 
-    def __init__(self, config: str, layout: Layout) -> None:
+    def __init__(self, config: str, layout: MemoryLayout) -> None:
         with ExitStack() as opened:
             try:
                 self.memory = opened.enter_context(closing(SharedMemory.create(layout.size)))
@@ -160,7 +160,7 @@ class DecodePool:
     def __init__(self, spec: PreprocessSpec, limits: Limits, *, workers: int) -> None:
         self._limits = limits
         self._config = encode_config(LOADER, spec, limits)
-        self._layout = Layout.of(spec, limits)
+        self._layout = MemoryLayout.of(spec, limits)
         self._count = workers
         self._workers: list[_Worker] = []
         self._again: deque[_Slot] = deque()  # were with an image that ended their worker

@@ -46,7 +46,7 @@ def encode_config(loader: str, spec: PreprocessSpec, limits: Limits) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class MemoryLayout:
     """Where things lie in the memory: encoded images, one after the other, then the pixels of each of a chunk.
 
     encoded: bytes for all encoded images. side: of the pixels' square.
@@ -56,7 +56,7 @@ class Layout:
     side: int
 
     @classmethod
-    def of(cls, spec: PreprocessSpec, limits: Limits) -> "Layout":
+    def of(cls, spec: PreprocessSpec, limits: Limits) -> "MemoryLayout":
         """Leave room for the largest image that is decoded, and for a chunk of smaller ones."""
         return cls(max(limits.max_bytes, CHUNK_BYTES), spec.size)
 
@@ -98,7 +98,7 @@ def encode_error(error: ImageError) -> Part:
     return error.code, str(error)
 
 
-def decode_answer(memory: SharedMemory, layout: Layout, answer: bytes) -> list[Loaded | ImageError]:
+def decode_answer(memory: SharedMemory, layout: MemoryLayout, answer: bytes) -> list[Loaded | ImageError]:
     """Read an answer in the parent, and the pixels that it speaks of. Raises ValueError for nonsense."""
     try:
         parts = json.loads(answer)
@@ -109,7 +109,7 @@ def decode_answer(memory: SharedMemory, layout: Layout, answer: bytes) -> list[L
     return [_decode_part(memory, layout, number, part) for number, part in enumerate(parts)]
 
 
-def _decode_part(memory: SharedMemory, layout: Layout, number: int, part: Part) -> Loaded | ImageError:
+def _decode_part(memory: SharedMemory, layout: MemoryLayout, number: int, part: Part) -> Loaded | ImageError:
     match part:
         case [str(code), str(message)]:
             return ImageError(code, message)
@@ -127,7 +127,7 @@ def main(pipe_descriptor: int, memory_descriptor: int, config: str) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     reuse_buffers()
     load, spec, limits = _configure(config)
-    layout = Layout.of(spec, limits)
+    layout = MemoryLayout.of(spec, limits)
     memory = SharedMemory(os.fdopen(memory_descriptor, "r+b", buffering=0), layout.size)
     with Connection(pipe_descriptor) as pipe, suppress(EOFError, ConnectionError):  # then the parent is gone
         pipe.send_bytes(READY)

@@ -28,7 +28,7 @@ LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RankedAnswer:
     """What is said of an image or a product: labels, best first, with calibrated probabilities.
 
     decision: accept, review or abstain; None if the model does not decide.
@@ -43,7 +43,7 @@ class Answer:
 class ProductAnswer:
     """The answer for a product. disagreeing: positions of the images that were left out."""
 
-    answer: Answer
+    answer: RankedAnswer
     disagreeing: frozenset[int] = frozenset()
 
     @property
@@ -52,7 +52,7 @@ class ProductAnswer:
         return self.answer.decision
 
 
-def combine(images: Sequence[Answer], vocabulary: Sequence[str]) -> ProductAnswer:
+def combine(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> ProductAnswer:
     """Combine the answers for the images of a product, at least one. vocabulary: all labels, in the model's order."""
     heard = [index for index, image in enumerate(images) if image.decision != "abstain"] or list(range(len(images)))
     kept, left_out = _combine([images[index] for index in heard], vocabulary)
@@ -61,7 +61,7 @@ def combine(images: Sequence[Answer], vocabulary: Sequence[str]) -> ProductAnswe
     return ProductAnswer(replace(kept, decision=decision), frozenset(disagreeing))
 
 
-def _combine(images: Sequence[Answer], vocabulary: Sequence[str]) -> tuple[Answer, frozenset[int]]:
+def _combine(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> tuple[RankedAnswer, frozenset[int]]:
     """Return the answer of images and the positions of those that were left out."""
     if len(images) == 1:
         return images[0], frozenset()
@@ -75,7 +75,7 @@ def _combine(images: Sequence[Answer], vocabulary: Sequence[str]) -> tuple[Answe
     return _best(_geometric_mean(kept), vocabulary), disagreeing
 
 
-def _decide(images: Sequence[Answer], label: str) -> str | None:
+def _decide(images: Sequence[RankedAnswer], label: str) -> str | None:
     """Say what to do with a product's category, from the decisions about its images."""
     if any(image.decision is None for image in images):
         return None
@@ -85,7 +85,7 @@ def _decide(images: Sequence[Answer], label: str) -> str | None:
     return "abstain" if all(image.decision == "abstain" for image in images) else "review"
 
 
-def _spread(answer: Answer, vocabulary: Sequence[str]) -> list[float]:
+def _spread(answer: RankedAnswer, vocabulary: Sequence[str]) -> list[float]:
     """Return a probability for every label of the vocabulary."""
     known = dict(zip(answer.labels, answer.confidences, strict=True))
     others = len(vocabulary) - len(known)
@@ -104,7 +104,7 @@ def _geometric_mean(rows: Sequence[Sequence[float]]) -> list[float]:
     return [value / total for value in values]
 
 
-def _best(values: Sequence[float], vocabulary: Sequence[str]) -> Answer:
+def _best(values: Sequence[float], vocabulary: Sequence[str]) -> RankedAnswer:
     """Return the best labels; ties in the order of the vocabulary."""
     order = sorted(range(len(values)), key=lambda index: -values[index])[:TOP_K]
-    return Answer(tuple(vocabulary[index] for index in order), tuple(values[index] for index in order))
+    return RankedAnswer(tuple(vocabulary[index] for index in order), tuple(values[index] for index in order))

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
+class LabelCode:
     """What a shop calls a label. code: its own key. name, parent: for people and trees; None if not given."""
 
     label: str
@@ -26,7 +26,7 @@ class Category:
     parent: str | None = None
 
 
-def read_label_map(path: Path) -> list[Category]:
+def read_label_map(path: Path) -> list[LabelCode]:
     """Read a CSV file with the columns label and code, and if wanted name and parent. Raises UsageError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -47,7 +47,7 @@ def read_label_map(path: Path) -> list[Category]:
     return categories
 
 
-def require_labels(categories: Iterable[Category], labels: Sequence[str], origin: str) -> None:
+def require_labels(categories: Iterable[LabelCode], labels: Sequence[str], origin: str) -> None:
     """Raise UsageError if a label of the model has no category; warn of categories without a label."""
     mapped = {category.label for category in categories}
     if missing := [label for label in labels if label not in mapped]:
@@ -58,15 +58,15 @@ def require_labels(categories: Iterable[Category], labels: Sequence[str], origin
         logger.warning("%s names %s, which the model does not know", origin, _listed(unknown))
 
 
-def load_label_map(database: Database, source_id: int) -> list[Category]:
+def load_label_map(database: Database, source_id: int) -> list[LabelCode]:
     """Return the map that a source has; empty if it has none."""
     columns = (LabelMapRow.label, LabelMapRow.code, LabelMapRow.name, LabelMapRow.parent)
     query = select(*columns).where(LabelMapRow.source_id == source_id)
     rows = database.rows(query)
-    return [Category(*row) for row in rows]
+    return [LabelCode(*row) for row in rows]
 
 
-def store_label_map(database: Database, source_id: int, categories: Sequence[Category]) -> None:
+def store_label_map(database: Database, source_id: int, categories: Sequence[LabelCode]) -> None:
     """Make a map the one of a source, in place of any other."""
     rows: list[dict[str, object]] = [
         {"source_id": source_id, "label": each.label, "code": each.code, "name": each.name, "parent": each.parent}
@@ -81,7 +81,7 @@ def _replace(connection: Connection, source_id: int, rows: list[dict[str, object
     connection.execute(insert(LabelMapRow), rows)
 
 
-def _category(path: Path, line: int, row: dict[str, str | None]) -> Category:
+def _category(path: Path, line: int, row: dict[str, str | None]) -> LabelCode:
     values = {name: (row.get(name) or "").strip() for name in ("label", "code", "name", "parent")}
     for name in ("label", "code"):
         if not values[name]:
@@ -90,7 +90,7 @@ def _category(path: Path, line: int, row: dict[str, str | None]) -> Category:
         raise UsageError(
             f"--label-map {path}, line {line}: {too_long[0]} is longer than {MAX_LABEL_LENGTH} characters"
         )
-    return Category(values["label"], values["code"], values["name"] or None, values["parent"] or None)
+    return LabelCode(values["label"], values["code"], values["name"] or None, values["parent"] or None)
 
 
 def _listed(labels: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from cataloger.db.database import Database
 from cataloger.db.paging import value_pages
 from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
-from cataloger.inference.product_aggregation import Answer, ProductAnswer, combine
+from cataloger.inference.product_aggregation import ProductAnswer, RankedAnswer, combine
 from cataloger.ledger import ModelRef, SourceRef
 from cataloger.ledger.leases import Lease
 from cataloger.schema.current_results import with_words
@@ -184,15 +184,15 @@ class ProductResults:
         return table.weights_id == self.model.weights_id
 
 
-def answer_of(row: AnyRow) -> Answer:
+def answer_of(row: AnyRow) -> RankedAnswer:
     """Return what a result of an image says, as far as it was kept."""
     pairs = [(getattr(row, f"label_{rank}"), getattr(row, f"confidence_{rank}")) for rank in RANKS]
     known = [(label, confidence) for label, confidence in pairs if label is not None]
     labels, confidences = tuple(label for label, _ in known), tuple(confidence for _, confidence in known)
-    return Answer(labels, confidences, row.decision)
+    return RankedAnswer(labels, confidences, row.decision)
 
 
-def _columns(answer: Answer) -> dict[str, Any]:
+def _columns(answer: RankedAnswer) -> dict[str, Any]:
     empty = [None] * (TOP_K - len(answer.labels))
     labels, confidences = [*answer.labels, *empty], [*answer.confidences, *empty]
     return {

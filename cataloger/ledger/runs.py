@@ -18,7 +18,7 @@ from cataloger.utils import failpoints, process_identity
 Outcome = Literal["done", "failed", "interrupted", "abandoned"]
 
 
-class Report(Protocol):
+class RecordedReport(Protocol):
     """What a command has done so far."""
 
     @property
@@ -37,7 +37,7 @@ class Run:
 
     database: Database
     id: int
-    report: Report | None = None
+    report: RecordedReport | None = None
 
     def close(self, outcome: Outcome, counts: dict[str, Any]) -> None:
         """Record how the run ended and what it counted."""

@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, exists, func, select
 
 from cataloger.db.database import Database
-from cataloger.history.diff import Answer, Difference, Summary, compare
+from cataloger.history.diff import Difference, DifferenceSummary, PastAnswer, compare
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
-from cataloger.report.queries import Answers, HeldAnswers, Said
+from cataloger.report.queries import AnswerQueries, CurrentAnswers, Said
 from cataloger.report.reviewers import words_on
 from cataloger.schema.models import CorrectionRow, ItemRow, RunRow, RunSourceRow
 
@@ -28,11 +28,11 @@ Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken(Answer):
+class CorrectedAnswer(PastAnswer):
     """What held since a person had said it, without confidence. found: what the model said."""
 
     by: str
-    found: Answer
+    found: PastAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Moves:
         }
 
 
-def moves_since(answers: Answers, run: RunRecord, progress: Progress) -> Moves | None:
+def moves_since(answers: AnswerQueries, run: RunRecord, progress: Progress) -> Moves | None:
     """Compare with the run before; None where there is none whose history is whole."""
     database, ids = answers.database, [origin.id for origin in answers.origins]
     before = database.fetch(_run_before, run.id, ids)
@@ -86,16 +86,16 @@ def moves_since(answers: Answers, run: RunRecord, progress: Progress) -> Moves |
         each for each in compare(database, before, run.id, products=False) if each.source in names
     )
     are_there = database.fetch(_are_there, ids)
-    if are_there and isinstance(answers, HeldAnswers):
+    if are_there and isinstance(answers, CurrentAnswers):
         differences = _as_held(database, differences, since.ended_at or since.started_at)
     return _summed(database, since, differences, progress)
 
 
 def _summed(database: Database, since: RunRecord, differences: Iterable[Difference], progress: Progress) -> Moves:
-    summary, by_people, kept = Summary(MOVED), 0, 0
+    summary, by_people, kept = DifferenceSummary(MOVED), 0, 0
     for number, difference in enumerate(differences):
         summary.add(difference)
-        if any(isinstance(each, Spoken) for each in (difference.before, difference.after)):
+        if any(isinstance(each, CorrectedAnswer) for each in (difference.before, difference.after)):
             by_people += difference.change == "moved"
             kept += difference.change != "moved" and _as_found(difference).change == "moved"
         if number % 1000 == 0:
@@ -152,17 +152,17 @@ def _words(
     return old, words_on(connection, item_ids)
 
 
-def _spoken_of(answer: Answer | None, said: Said | None) -> Answer | None:
+def _spoken_of(answer: PastAnswer | None, said: Said | None) -> PastAnswer | None:
     """Return what held of an image that was there and had not failed."""
     if answer is None or answer.label is None or said is None:
         return answer
-    return Spoken(said.label or NO_PRODUCT, None, said.by, answer)
+    return CorrectedAnswer(said.label or NO_PRODUCT, None, said.by, answer)
 
 
 def _as_found(difference: Difference) -> Difference:
     """Return what became of the model's answers alone."""
     before, after = (
-        each.found if isinstance(each, Spoken) else each for each in (difference.before, difference.after)
+        each.found if isinstance(each, CorrectedAnswer) else each for each in (difference.before, difference.after)
     )
     return replace(difference, before=before, after=after)
 

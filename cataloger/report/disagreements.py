@@ -17,7 +17,7 @@ from cataloger.db.types import AnyRow
 from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, combine
 from cataloger.ledger import known_model
 from cataloger.ledger.product_results import ANSWER, answer_of
-from cataloger.report.queries import Answers, HeldAnswers, Origin, Said
+from cataloger.report.queries import AnswerQueries, CurrentAnswers, Origin, Said
 from cataloger.schema.current_results import with_words
 from cataloger.schema.models import (
     CorrectionRow,
@@ -78,7 +78,7 @@ class Disagreement:
     said: Said | None = None
 
 
-def disagreements(answers: Answers) -> tuple[int, list[Disagreement]]:
+def disagreements(answers: AnswerQueries) -> tuple[int, list[Disagreement]]:
     """Return how many products have images that disagree, and the first of them.
 
     Of one run, the products' answers are made from what it found itself.
@@ -86,7 +86,7 @@ def disagreements(answers: Answers) -> tuple[int, list[Disagreement]]:
     total, found = 0, list[Disagreement]()
     for origin in answers.origins:
         left = PRODUCTS - len(found)
-        if isinstance(answers, HeldAnswers):
+        if isinstance(answers, CurrentAnswers):
             count, some = answers.database.fetch(_held, answers, origin, left)
         else:
             count, some = _found(answers, origin, left)
@@ -95,7 +95,9 @@ def disagreements(answers: Answers) -> tuple[int, list[Disagreement]]:
     return total, found
 
 
-def _held(connection: Connection, answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
+def _held(
+    connection: Connection, answers: AnswerQueries, origin: Origin, count: int
+) -> tuple[int, list[Disagreement]]:
     """Return what disagrees now: as it was marked with the answers, or with what people say of the products."""
     # Marks stay where an image has failed since.
     images = with_words(answers.results(ItemRow.product_hash)).where(
@@ -146,7 +148,7 @@ def _disagrees() -> ColumnElement[int]:
     )
 
 
-def _product(connection: Connection, answers: Answers, origin: Origin, product: str) -> Disagreement | None:
+def _product(connection: Connection, answers: AnswerQueries, origin: Origin, product: str) -> Disagreement | None:
     """Return a product that disagrees; None if a run has taken its images away since it was found."""
     mine = (ProductCurrentRow.source_id == origin.id) & (ProductCurrentRow.weights_id == origin.weights_id)
     query = select(ProductResultRow.label_1, ProductResultRow.confidence_1, ProductResultRow.images).join(
@@ -175,7 +177,7 @@ def _product(connection: Connection, answers: Answers, origin: Origin, product: 
     )
 
 
-def _found(answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
+def _found(answers: AnswerQueries, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
     """Return what disagrees of what a run found itself, by answering for its products anew."""
     labels = known_model(answers.database, origin.weights_id).labels
     total, first = 0, list[Disagreement]()
@@ -191,7 +193,7 @@ def _found(answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disa
     return total, first
 
 
-def _candidates(answers: Answers, origin: Origin) -> Select[Any]:
+def _candidates(answers: AnswerQueries, origin: Origin) -> Select[Any]:
     """Select the products whose images may disagree: they have other best labels, or the model abstains from some."""
     abstained = func.sum(HAS_ABSTAINED)
     differ = or_(
@@ -201,13 +203,13 @@ def _candidates(answers: Answers, origin: Origin) -> Select[Any]:
     return images.group_by(ItemRow.product_hash).having(differ)
 
 
-def _found_of(answers: Answers, origin: Origin, products: Sequence[str]) -> Select[Any]:
+def _found_of(answers: AnswerQueries, origin: Origin, products: Sequence[str]) -> Select[Any]:
     columns = [getattr(ResultRow, name) for name in ANSWER]
     images = _good(answers, origin, *OF_IMAGE, *columns).where(ItemRow.product_hash.in_(products))
     return images.order_by(ItemRow.product_hash, ItemRow.id)
 
 
-def _good(answers: Answers, origin: Origin, *columns: Any) -> Select[Any]:
+def _good(answers: AnswerQueries, origin: Origin, *columns: Any) -> Select[Any]:
     """Select from the images that take part."""
     return with_words(answers.results(*columns)).where(
         ItemRow.source_id == origin.id, ResultRow.status == "ok", IN_PART

@@ -16,7 +16,7 @@ from cataloger.errors import UsageError
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
 from cataloger.report.changes import Moves, Progress, moves_since
 from cataloger.report.disagreements import Disagreement, disagreements
-from cataloger.report.queries import BINS, Answers, FoundAnswers, HeldAnswers, Origin, Shown
+from cataloger.report.queries import BINS, AnswerQueries, CurrentAnswers, Origin, ReportImage, RunAnswers
 from cataloger.report.reviewers import Author, authors
 from cataloger.schema.models import ModelRow, RunRow, RunSourceRow, SourceRow
 
@@ -43,13 +43,13 @@ class ReportOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
+class ReportCategory:
     """Images of a category. decisions: how many answers are accepted, to be reviewed, abstained from."""
 
     label: str
     images: int
     decisions: dict[str, int]
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[ReportImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ class Failures:
 
     code: str
     images: int
-    examples: tuple[Shown, ...]
+    examples: tuple[ReportImage, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CatalogReport:
     """What a page shows. holds_now: the answers are those that hold now, else those that the run found itself.
 
     no_product: images that people say show none. said: images whose category people have named. histogram: the others
@@ -78,10 +78,10 @@ class Report:
     no_product: int
     said: int
     decisions: dict[str, int]
-    categories: tuple[Category, ...]
+    categories: tuple[ReportCategory, ...]
     histogram: tuple[int, ...]
     failures: tuple[Failures, ...]
-    least: tuple[Shown, ...]
+    least: tuple[ReportImage, ...]
     disagreeing: int
     products: tuple[Disagreement, ...]
     authors: tuple[Author, ...]
@@ -128,7 +128,9 @@ class Report:
         }
 
 
-def gather(database: Database, options: ReportOptions, progress: Progress = lambda _what, _count: None) -> Report:
+def gather(
+    database: Database, options: ReportOptions, progress: Progress = lambda _what, _count: None
+) -> CatalogReport:
     """Return what there is to tell of a run. Raises UsageError for a run that has tagged nothing.
 
     progress: told what is being done, and of how many images so far.
@@ -143,7 +145,7 @@ def gather(database: Database, options: ReportOptions, progress: Progress = lamb
         failed[row.error_code] += row.images if row.status == "failed" else 0
     progress("choosing images", 0)
     total, products = disagreements(answers)
-    return Report(
+    return CatalogReport(
         run=run,
         holds_now=options.run_id is None,
         sources=origins,
@@ -163,8 +165,8 @@ def gather(database: Database, options: ReportOptions, progress: Progress = lamb
     )
 
 
-def _answers(database: Database, origins: Sequence[Origin], run_id: int | None) -> Answers:
-    return HeldAnswers(database, origins) if run_id is None else FoundAnswers(database, origins, run_id)
+def _answers(database: Database, origins: Sequence[Origin], run_id: int | None) -> AnswerQueries:
+    return CurrentAnswers(database, origins) if run_id is None else RunAnswers(database, origins, run_id)
 
 
 def _run(database: Database, run_id: int | None) -> RunRecord:
@@ -225,14 +227,15 @@ def _histogram(rows: Sequence[Any]) -> tuple[int, ...]:
     return tuple(counted[number] for number in range(BINS))
 
 
-def _categories(answers: Answers, rows: Sequence[Any], images: int) -> tuple[Category, ...]:
+def _categories(answers: AnswerQueries, rows: Sequence[Any], images: int) -> tuple[ReportCategory, ...]:
     counts = _count(rows, "label_1")
     shown = min(images, max(1, THUMBNAILS // max(1, len(counts))))
     with_gallery = list(counts.items())[:THUMBNAILS]
     galleries = answers.at_places({label: places(count, shown) for label, count in with_gallery})
     decisions = {label: _count([row for row in rows if row.label_1 == label], "decision") for label in counts}
     return tuple(
-        Category(label, count, decisions[label], tuple(galleries.get(label, ()))) for label, count in counts.items()
+        ReportCategory(label, count, decisions[label], tuple(galleries.get(label, ())))
+        for label, count in counts.items()
     )
 
 
@@ -245,8 +248,8 @@ def places(count: int, shown: int) -> list[int]:
     return [*range(1, first + 1), *(first + (count - first) * number // spread for number in range(1, spread + 1))]
 
 
-def _failures(answers: Answers, counts: Counter[str]) -> tuple[Failures, ...]:
-    examples: dict[str, list[Shown]] = {}
+def _failures(answers: AnswerQueries, counts: Counter[str]) -> tuple[Failures, ...]:
+    examples: dict[str, list[ReportImage]] = {}
     for shown in answers.failures(FAILURES) if counts else ():
         examples.setdefault(str(shown.error_code), []).append(shown)
     return tuple(Failures(code, count, tuple(examples.get(code, ()))) for code, count in counts.most_common())

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from cataloger.contracts import DECISIONS
 from cataloger.db.database import Database
 from cataloger.errors import OutputError
-from cataloger.report.gather import Report
+from cataloger.report.gather import CatalogReport
 from cataloger.report.images import Picture, Progress, open_maps, pictures_of
 from cataloger.report.queries import BINS
 from cataloger.report.stored_images import Pictures
@@ -45,7 +45,7 @@ class PageOptions:
 
 
 def write_page(
-    database: Database, report: Report, options: PageOptions, progress: Progress = lambda _done, _total: None
+    database: Database, report: CatalogReport, options: PageOptions, progress: Progress = lambda _done, _total: None
 ) -> None:
     """Read the pictures and write the page. Raises OutputError, and UsageError for a model that is another one."""
     maps = open_maps(database, report, options.model) if options.maps else None
@@ -59,7 +59,7 @@ def write_page(
         raise OutputError(f"--output {options.path} cannot be written: {error.strerror}") from error
 
 
-def render_page(report: Report, pictures: Mapping[int, Picture], *, about_maps: str = "") -> str:
+def render_page(report: CatalogReport, pictures: Mapping[int, Picture], *, about_maps: str = "") -> str:
     """Return the page as HTML. pictures: by item."""
     coverage = report.coverage()
     filters: Filters = {"percent": percent, "shortened": shortened, "link": link, "number": "{:,}".format}

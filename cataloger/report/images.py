@@ -15,7 +15,7 @@ from cataloger.ledger import bundle_of, known_model
 from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image, Item
-from cataloger.report.gather import Report
+from cataloger.report.gather import CatalogReport
 from cataloger.report.stored_images import Pictures
 from cataloger.utils.cpu import available_cpus
 
@@ -64,7 +64,7 @@ class Maps:
         return data_uri(as_jpeg(drawn, image.width, image.height, SIDE))
 
 
-def open_maps(database: Database, report: Report, model: str | None) -> Maps | None:
+def open_maps(database: Database, report: CatalogReport, model: str | None) -> Maps | None:
     """Return what draws the maps of the least confident images; None if the model's bundle is not found.
 
     model: where the bundle is. Raises UsageError if that is another model than the one that answered.
@@ -96,7 +96,7 @@ def _found(database: Database, wanted: Collection[str]) -> Bundle | None:
 
 
 def pictures_of(
-    pictures: Pictures, report: Report, maps: Maps | None, progress: Progress = lambda _done, _total: None
+    pictures: Pictures, report: CatalogReport, maps: Maps | None, progress: Progress = lambda _done, _total: None
 ) -> dict[int, Picture]:
     """Return how each image of a report is shown, by item. Decoding happens in child processes, as in tagging."""
     hashes: dict[int, str | None] = {}

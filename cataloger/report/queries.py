@@ -34,7 +34,7 @@ from cataloger.schema.views import ANSWER, IMAGE_TOP5
 BINS = 20
 """Of the histogram of confidences, from 0 to 1."""
 FROM_VIEW = ("source", "key", "uri", "product_key", "status", "error_code", "decision", *ANSWER, "corrected_by")
-"""What a report takes from the view; `FoundAnswers` has the same from the tables."""
+"""What a report takes from the view; `RunAnswers` has the same from the tables."""
 LOOKED_UP = 500
 
 
@@ -58,7 +58,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ReportImage:
     """One image with its answer. answers: label and confidence, best first; empty where it failed.
 
     item_id, content_hash: None where the ledger does not know them any more. said: the word that holds of it now,
@@ -79,8 +79,8 @@ class Shown:
     found: tuple[str, float] | None = None
 
 
-class Answers:
-    """The answers of some sources; how they are found is up to `HeldAnswers` and `FoundAnswers`."""
+class AnswerQueries:
+    """The answers of some sources; how they are found is up to `CurrentAnswers` and `RunAnswers`."""
 
     def __init__(self, database: Database, origins: Sequence[Origin]) -> None:
         self.origins = tuple(origins)
@@ -109,14 +109,14 @@ class Answers:
         columns = [*(binned.c[name] for name in names), binned.c.is_said, binned.c.bin]
         return self.database.rows(select(*columns, func.count().label("images")).group_by(*columns))
 
-    def least_confident(self, count: int) -> list[Shown]:
+    def least_confident(self, count: int) -> list[ReportImage]:
         """Return the images of which the model is the least sure, in this order, without those that people named."""
         answers = self._table.c
         of_model = (answers.status == "ok", answers.label_1.is_not(None), answers.corrected_by.is_(None))
         query = select(self._table).where(*of_model).order_by(answers.confidence_1, answers.key)
         return self._shown(self.database.rows(query.limit(count)))
 
-    def at_places(self, places: dict[str, Sequence[int]]) -> dict[str, list[Shown]]:
+    def at_places(self, places: dict[str, Sequence[int]]) -> dict[str, list[ReportImage]]:
         """Return the images at some places of each category, which is sorted by confidence, the least one first.
 
         places: for each label, counted from 1.
@@ -129,7 +129,7 @@ class Answers:
             for label, numbers in places.items()
             if numbers
         ]
-        found: dict[str, list[Shown]] = {label: [] for label in places}
+        found: dict[str, list[ReportImage]] = {label: [] for label in places}
         if not wanted:
             return found
         # MariaDB counts "cap" and "Cap", which people may have said, as one category.
@@ -143,7 +143,7 @@ class Answers:
             found[label if label in found else counted[label.casefold().rstrip()]].append(shown)
         return found
 
-    def failures(self, count: int) -> list[Shown]:
+    def failures(self, count: int) -> list[ReportImage]:
         """Return so many images of each error code, in the order of code and key."""
         answers = self._table.c
         place = func.row_number().over(partition_by=answers.error_code, order_by=answers.key)
@@ -151,7 +151,7 @@ class Answers:
         query = select(ranked).where(ranked.c.place <= count).order_by(ranked.c.error_code, ranked.c.place)
         return self._shown(self.database.rows(query))
 
-    def _shown(self, rows: Sequence[AnyRow]) -> list[Shown]:
+    def _shown(self, rows: Sequence[AnyRow]) -> list[ReportImage]:
         details = self._details([(row.source, row.key) for row in rows])
         return [_with_details(shown_of(row), details.get((row.source, row.key))) for row in rows]
 
@@ -177,7 +177,7 @@ class Answers:
         return found
 
 
-class HeldAnswers(Answers):
+class CurrentAnswers(AnswerQueries):
     """The answers that hold now: people's words, and what the pinned models say of the others."""
 
     def _answers(self) -> Subquery:
@@ -190,7 +190,7 @@ class HeldAnswers(Answers):
         return held(*columns).where(ItemRow.source_id.in_([origin.id for origin in self.origins]))
 
 
-class FoundAnswers(Answers):
+class RunAnswers(AnswerQueries):
     """The answers that one run found itself, whatever holds now."""
 
     def __init__(self, database: Database, origins: Sequence[Origin], run_id: int) -> None:
@@ -214,14 +214,14 @@ class FoundAnswers(Answers):
         )
 
 
-def shown_of(row: AnyRow) -> Shown:
+def shown_of(row: AnyRow) -> ReportImage:
     """Return an image from a row with the columns of `cataloger_image_top5`."""
     pairs = [(getattr(row, f"label_{rank}"), getattr(row, f"confidence_{rank}")) for rank in range(1, TOP_K + 1)]
     answers = tuple((label, confidence) for label, confidence in pairs if label is not None)
-    return Shown(row.source, row.key, row.uri, row.product_key, row.decision, answers, row.error_code)
+    return ReportImage(row.source, row.key, row.uri, row.product_key, row.decision, answers, row.error_code)
 
 
-def _with_details(shown: Shown, row: AnyRow | None) -> Shown:
+def _with_details(shown: ReportImage, row: AnyRow | None) -> ReportImage:
     if row is None:
         return shown
     return replace(

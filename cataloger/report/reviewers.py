@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, case, func, select
 
-from cataloger.report.queries import Answers, Said
+from cataloger.report.queries import AnswerQueries, Said
 from cataloger.schema.current_results import IS_UNCHANGED, with_seen, with_words
 from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, ResultRow
 
@@ -25,7 +25,7 @@ class Author:
     agreed: int
 
 
-def authors(answers: Answers) -> tuple[Author, ...]:
+def authors(answers: AnswerQueries) -> tuple[Author, ...]:
     """Count the words that hold now on the images of a report against its answers; most words first."""
     is_judged = and_(CorrectionRow.verdict == "label", ResultRow.status == "ok", IS_UNCHANGED)
     counted = {

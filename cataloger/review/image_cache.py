@@ -30,7 +30,7 @@ DECODING_AT_ONCE = 4
 """A picture may take 200 MB while it is decoded."""
 
 
-class Cache:
+class ImageCache:
     """The most recently used pictures, up to a number of bytes. Safe to use from several threads."""
 
     def __init__(self, most_bytes: int = CACHE_BYTES) -> None:
@@ -66,7 +66,7 @@ class Images:
         self._database = database
         self._pictures = pictures
         self._model = model
-        self._cache = Cache()
+        self._cache = ImageCache()
         self._decoding = threading.BoundedSemaphore(DECODING_AT_ONCE)
         self._explaining = threading.Lock()
         self._classifiers: dict[str, tuple[Bundle, OnnxClassifier]] = {}

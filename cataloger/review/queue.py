@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReviewProgress:
     """Of the images of a queue, however far: how many, how many reviewed, and how often people and model agree.
 
     named: reviewed, and a person named a category. agreed: it was the model's first.
@@ -93,12 +93,12 @@ class Queue:
             following = json.dumps(snapshot.place(filters.order, found[-1])) if is_full else None
         return read_rows(self._database, filters, snapshot.items[found].tolist()), following
 
-    def progress(self, filters: Filters, author: str) -> Progress:
+    def progress(self, filters: Filters, author: str) -> ReviewProgress:
         """Count over all images of a queue, reviewed or not."""
         sources = self._sources(filters)
         with self._lock:
             everybody, me = self._renewed().count(filters, sources, author)
-        return Progress(*everybody, *me[1:])
+        return ReviewProgress(*everybody, *me[1:])
 
     def _sources(self, filters: Filters) -> list[int] | None:
         if not filters.source:

@@ -35,35 +35,37 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ReferenceProblem:
     """Why a value names no image. code: stable failure code."""
 
     code: str
     message: str
 
 
-def locate(value: object, root: bytes | None) -> Location | Problem:
+def locate(value: object, root: bytes | None) -> Location | ReferenceProblem:
     """Read one value as a URL, or as a path below `root` if there is one.
 
     A path with a leading slash starts at the root too, as in the path of a URL, unless it lies in the root as it is.
     Codes: source.bad_value, source.relative_path, source.outside_root, source.scheme.
     """
     if not isinstance(value, str) or "\0" in value:
-        return Problem(BAD_VALUE, f"the value is no text that could be a path or a URL, but {type(value).__name__}")
+        return ReferenceProblem(
+            BAD_VALUE, f"the value is no text that could be a path or a URL, but {type(value).__name__}"
+        )
     url = value.strip()
     scheme = _SCHEME.match(url)
     if scheme is None and WEB_ADDRESS.search(url):
         # As a path it would be shown with its password and query.
-        return Problem(BAD_VALUE, "the value holds a URL, but does not begin with it")
+        return ReferenceProblem(BAD_VALUE, "the value holds a URL, but does not begin with it")
     if scheme is None:
         return _locate_file(value, root)
     if scheme[1].lower() not in SCHEMES:
-        return Problem(UNKNOWN_SCHEME, f"images are read from paths, http and https, not from {scheme[1]}")
+        return ReferenceProblem(UNKNOWN_SCHEME, f"images are read from paths, http and https, not from {scheme[1]}")
     plain = without_query(url)
     return Location(uri=plain, version=change_tokens.of_url(plain), url=url)
 
 
-def split_list(value: object, separator: str) -> list[object] | Problem:
+def split_list(value: object, separator: str) -> list[object] | ReferenceProblem:
     """Return the images of a cell: a JSON array, or text with a separator. Empty ones are left out.
 
     separator: "json" or the text between two values. A database's own arrays come as lists. Code: source.bad_list.
@@ -74,11 +76,11 @@ def split_list(value: object, separator: str) -> list[object] | Problem:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            return Problem(BAD_LIST, "the value is not valid JSON")
+            return ReferenceProblem(BAD_LIST, "the value is not valid JSON")
         if value is None:
             return []
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        return Problem(BAD_LIST, "the value is not an array of paths or URLs")
+        return ReferenceProblem(BAD_LIST, "the value is not an array of paths or URLs")
     return [each for each in value if each not in (None, "")]
 
 
@@ -109,21 +111,21 @@ def split_key(key: str, parts: int) -> tuple[str, ...]:
     return tuple(map(str, values)) if isinstance(values, list) and len(values) == parts else ()
 
 
-def _locate_file(value: str, root: bytes | None) -> Location | Problem:
+def _locate_file(value: str, root: bytes | None) -> Location | ReferenceProblem:
     try:
         name = os.fsencode(value)
     except UnicodeEncodeError:
-        return Problem(BAD_VALUE, "the path holds half a surrogate pair, which no file name can")
+        return ReferenceProblem(BAD_VALUE, "the path holds half a surrogate pair, which no file name can")
     if root is None:
         if not name.startswith(b"/"):
-            return Problem(RELATIVE_PATH, "the path is relative: say what to with --image-root")
+            return ReferenceProblem(RELATIVE_PATH, "the path is relative: say what to with --image-root")
         path = os.path.normpath(name)
     else:
         path = os.path.normpath(name)
         if not _is_inside(path, root):
             path = os.path.normpath(os.path.join(root, name.lstrip(b"/")))
         if not _is_inside(path, root):
-            return Problem(OUTSIDE_ROOT, "the path leads out of --image-root")
+            return ReferenceProblem(OUTSIDE_ROOT, "the path leads out of --image-root")
     return Location(uri=key_of(path), version=_version(path), path=path)
 
 

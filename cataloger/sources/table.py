@@ -16,7 +16,7 @@ from cataloger.sources import change_tokens
 from cataloger.sources.image_references import (
     RELATIVE_PATH,
     Location,
-    Problem,
+    ReferenceProblem,
     join_keys,
     locate,
     split_key,
@@ -156,7 +156,7 @@ class TableSource:
 
     def _listed(self, product: str, cell: object, version: object) -> Iterator[Item | Failure]:
         images = split_list(cell, str(self.options.image_list))
-        if isinstance(images, Problem):
+        if isinstance(images, ReferenceProblem):
             yield Failure(Item(product, "", "", product_key=product), images.code, images.message)
             return
         if not images:
@@ -174,8 +174,8 @@ class TableSource:
     def _located(self, key: str, product: str, image: object, version: object) -> Item | Failure:
         return self._subject(key, product, locate(image, self._image_root), version)
 
-    def _subject(self, key: str, product: str, place: Location | Problem, version: object) -> Item | Failure:
-        if isinstance(place, Problem):
+    def _subject(self, key: str, product: str, place: Location | ReferenceProblem, version: object) -> Item | Failure:
+        if isinstance(place, ReferenceProblem):
             return Failure(Item(key, "", "", product_key=product), place.code, place.message)
         token = place.version if version is None else self._token(version)
         return Item(key, place.uri, token, path=place.path, product_key=product, url=place.url)

@@ -33,7 +33,7 @@ Column = ColumnElement[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TableLayout:
     """What to select. rows: the table with a row an image or a product. keys: identify a row and order the pages.
 
     products: name the product, columns of the same table. own: positions in `keys` that tell the images of one
@@ -83,7 +83,7 @@ def _bound(values: tuple[Any, ...]) -> list[Column]:
     return [literal(value, NullType()) for value in values]
 
 
-def inspect_layout(connection: Connection, options: TableOptions) -> Layout:
+def inspect_layout(connection: Connection, options: TableOptions) -> TableLayout:
     """Check tables, columns and keys. Raises SourceError, which names what is missing and its flag."""
     products = describe(connection, TableName.parse(options.table), "--table")
     products.require(options.ids, "--id")
@@ -93,7 +93,7 @@ def inspect_layout(connection: Connection, options: TableOptions) -> Layout:
     return _of_images(connection, products, options)
 
 
-def _of_products(connection: Connection, info: TableInfo, options: TableOptions) -> Layout:
+def _of_products(connection: Connection, info: TableInfo, options: TableOptions) -> TableLayout:
     _check_columns(info, options)
     rows = info.clause()
     _check_where(connection, options, rows)
@@ -103,7 +103,7 @@ def _of_products(connection: Connection, info: TableInfo, options: TableOptions)
     return _layout(connection, info, options, rows=rows, keys=keys, products=keys, own=(), conditions=conditions)
 
 
-def _of_images(connection: Connection, products: TableInfo, options: TableOptions) -> Layout:
+def _of_images(connection: Connection, products: TableInfo, options: TableOptions) -> TableLayout:
     info = describe(connection, TableName.parse(str(options.image_table)), "--image-table")
     info.require(options.image_fk, "--image-fk")
     info.require(options.image_ids, "--image-id")
@@ -140,14 +140,14 @@ def _not_null(info: TableInfo, rows: Any, names: Sequence[str]) -> list[Column]:
     return [rows.c[name].is_not(None) for name in names if name not in info.not_null]
 
 
-def _layout(connection: Connection, info: TableInfo, options: TableOptions, **parts: Any) -> Layout:
+def _layout(connection: Connection, info: TableInfo, options: TableOptions, **parts: Any) -> TableLayout:
     image = parts["rows"].c[options.image]
     is_blob = info.is_binary(options.image) or _holds_bytes(connection, parts["rows"], image)
     if is_blob and options.image_list:
         raise SourceError(f"--image {options.image} holds bytes; --image-list is for text and arrays")
     version = parts["rows"].c[options.version_column] if options.version_column else None
     digest = _digest(connection.dialect.name, image) if is_blob and version is None else None
-    return Layout(name=info.name, image=image, is_blob=is_blob, version=version, digest=digest, **parts)
+    return TableLayout(name=info.name, image=image, is_blob=is_blob, version=version, digest=digest, **parts)
 
 
 def _holds_bytes(connection: Connection, rows: Any, image: Column) -> bool:

@@ -57,7 +57,7 @@ class WriteCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CellChange:
     """Cells of one row to set. old: what stands there."""
 
     product_hash: str
@@ -98,7 +98,7 @@ def write_cells(
     connection: Connection,
     table: ProductTable,
     journal: Journal,
-    changes: Sequence[Change],
+    changes: Sequence[CellChange],
     counts: WriteCounts,
     *,
     restores: Mapping[tuple[str, str], bool] | None = None,
@@ -130,7 +130,7 @@ def write_cells(
     journal.append(connection, entries)
 
 
-def _keepable(change: Change, counts: WriteCounts) -> Change | None:
+def _keepable(change: CellChange, counts: WriteCounts) -> CellChange | None:
     """Leave out what could not be put back."""
     new = {}
     for column, value in change.new.items():
@@ -140,12 +140,12 @@ def _keepable(change: Change, counts: WriteCounts) -> Change | None:
             _refuse(counts, change, f"{column}: {error}")
         else:
             new[column] = value
-    return Change(change.product_hash, change.product_key, change.row, new) if new else None
+    return CellChange(change.product_hash, change.product_key, change.row, new) if new else None
 
 
 def _update(
-    connection: Connection, table: ProductTable, changes: Sequence[Change], counts: WriteCounts
-) -> Sequence[Change]:
+    connection: Connection, table: ProductTable, changes: Sequence[CellChange], counts: WriteCounts
+) -> Sequence[CellChange]:
     """Update all rows at once, or, when the database refuses one of them, each by itself; return what was done."""
     if not changes:
         return []
@@ -171,5 +171,5 @@ def _update(
     return done
 
 
-def _refuse(counts: WriteCounts, change: Change, reason: str) -> None:
+def _refuse(counts: WriteCounts, change: CellChange, reason: str) -> None:
     counts.add(WriteCounts(refused=1, reasons=[f"{change.product_key}: {reason}"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 from cataloger.contracts import TOP_K
 from cataloger.db.types import AnyRow
-from cataloger.ledger.label_map import Category
+from cataloger.ledger.label_map import LabelCode
 from cataloger.options import WriteOptions
 from cataloger.writeback.column_values import UnwritableError
 from cataloger.writeback.product_table import Cells, ProductTable
@@ -19,7 +19,7 @@ class WritePlan:
 
     table: ProductTable
     options: WriteOptions
-    categories: Mapping[str, Category]
+    categories: Mapping[str, LabelCode]
 
     def values(self, row: AnyRow) -> Cells | None:
         """Return what an answer says for each column; None if it is not to be written. Raises UnwritableError."""
@@ -58,7 +58,7 @@ class WritePlan:
     def _code(self, label: str) -> str:
         return self._category(label).code if self.categories else label
 
-    def _category(self, label: str) -> Category:
+    def _category(self, label: str) -> LabelCode:
         """Return the shop's own. People may have said a label that the model does not have, and so the map."""
         if label not in self.categories:
             raise UnwritableError(f"a person said {label!r}, for which the label map has no code: add a line for it")

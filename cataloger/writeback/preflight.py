@@ -14,7 +14,7 @@ from cataloger.db.driver_errors import driver_message, is_transient
 from cataloger.db.reflection import TableInfo, TableName, describe
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import SourceError, UsageError
-from cataloger.ledger.label_map import Category
+from cataloger.ledger.label_map import LabelCode
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.writeback.column_values import Cell, UnwritableError
 from cataloger.writeback.plan import WritePlan, top5_json
@@ -32,11 +32,11 @@ NEEDS = {"confidence": "a column of fractions", "top5_json": "a column of JSON o
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class PossibleAnswers:
     """What can be answered: the labels of the model, the shop's categories by label, if any, and how many a row."""
 
     labels: tuple[str, ...]
-    categories: Mapping[str, Category]
+    categories: Mapping[str, LabelCode]
     top_k: int
 
     def values(self, name: str) -> list[Any]:
@@ -89,7 +89,7 @@ class WriteCheck:
         """Columns that are to be written and are not there."""
         return [column for column, _ in self.options.columns if column not in self.info.columns]
 
-    def plan(self, answers: Answers) -> WritePlan:
+    def plan(self, answers: PossibleAnswers) -> WritePlan:
         """Return what to write, proved on the table itself. Raises UsageError."""
         cells = [Cell(column, self.info.columns[column], self.dialect) for column, _ in self.options.columns]
         products = ProductTable(self.info, self.table.ids, cells, self.table.where)
@@ -98,7 +98,7 @@ class WriteCheck:
         self.database.write(self._try, products, answers)
         return WritePlan(products, self.options, answers.categories)
 
-    def check_table(self, answers: Answers) -> None:
+    def check_table(self, answers: PossibleAnswers) -> None:
         """Raise UsageError for a table that cannot be written to, or a column that is not there nor to be made."""
         if self.info.is_view:
             raise UsageError(f"--write needs a table; {self.name} is a view: name the table behind it with --table")
@@ -163,7 +163,7 @@ class WriteCheck:
         found = self.database.scalar(query.bindparams(name=self.name.name, schema=self.name.schema))
         return None if found is None else str(found)
 
-    def _check_column(self, cell: Cell, name: str, answers: Answers) -> None:
+    def _check_column(self, cell: Cell, name: str, answers: PossibleAnswers) -> None:
         flag, kind = f"--write {cell.name}={name}", kind_of(name)
         if cell.name in self.info.computed:
             raise UsageError(f"{flag}: the database fills {cell.name} itself")
@@ -175,7 +175,7 @@ class WriteCheck:
         if cell.name in self.info.not_null and None in answers.values(name):
             raise UsageError(f"{flag}: {cell.name} of {self.name} is NOT NULL, but there may be no {name}")
 
-    def _try(self, connection: Connection, products: ProductTable, answers: Answers) -> None:
+    def _try(self, connection: Connection, products: ProductTable, answers: PossibleAnswers) -> None:
         """Write everything that may be written to one row and take it back: the database itself knows best."""
         trial = connection.begin_nested()
         try:

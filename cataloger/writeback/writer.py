@@ -16,7 +16,7 @@ from cataloger.ledger import SourceRef
 from cataloger.ledger.leases import Lease
 from cataloger.schema.models import CurrentProductCorrectionRow, ProductCurrentRow, ProductResultRow
 from cataloger.writeback.column_values import UnwritableError, restore
-from cataloger.writeback.journal import Change, Journal, WriteCounts, last_writes, write_cells
+from cataloger.writeback.journal import CellChange, Journal, WriteCounts, last_writes, write_cells
 from cataloger.writeback.plan import WritePlan
 from cataloger.writeback.product_table import Cells, Found
 
@@ -99,7 +99,7 @@ class WriteBack:
 
     def _changes(
         self, connection: Connection, answers: Iterable[AnyRow], counts: WriteCounts, *, lock: bool
-    ) -> list[Change]:
+    ) -> list[CellChange]:
         wanted = self._wanted(answers, counts)
         if not wanted:
             return []
@@ -110,7 +110,7 @@ class WriteBack:
             key, cells = wanted[product_hash]
             new = self._decide(key, row, cells, last.get(product_hash, {}), counts)
             if new:
-                changes.append(Change(product_hash, key, row, new))
+                changes.append(CellChange(product_hash, key, row, new))
         return changes
 
     def _wanted(self, answers: Iterable[AnyRow], counts: WriteCounts) -> dict[str, tuple[str, Cells]]:

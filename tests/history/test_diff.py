@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from cataloger.errors import UsageError
 from cataloger.history import diff as diffs
-from cataloger.history.diff import Answer, Difference, Summary, compare
+from cataloger.history.diff import Difference, DifferenceSummary, PastAnswer, compare
 from cataloger.history.undo import undo
 from cataloger.ledger import pin_model, register_source
 from cataloger.ledger.presence import Presence
@@ -65,7 +65,7 @@ def test_images_that_moved_came_or_stayed_are_told_apart(world, make):
     assert changes(world, first, second) == {"a": ("moved", "Dress", "Hat"), "new": ("new", None, "Sock")}
     same = [each for each in compare(world.database, first, second) if each.change == "same"]
     assert [(each.key, each.before, each.after) for each in same] == [
-        ("b", Answer("Dress", 0.75), Answer("Dress", 0.75))
+        ("b", PastAnswer("Dress", 0.75), PastAnswer("Dress", 0.75))
     ]
 
 
@@ -231,12 +231,12 @@ def test_pages_of_images_and_products_are_all_compared(world, make, monkeypatch)
 
 
 def difference(before, after, key="a", kind="image", confidence=0.5, earlier=0.5):
-    old, new = (before and Answer(before, earlier)), (after and Answer(after, confidence))
+    old, new = (before and PastAnswer(before, earlier)), (after and PastAnswer(after, confidence))
     return Difference(kind, "/photos", key, None, old or None, new or None)
 
 
 def summary_of(differences, limit=10):
-    summary = Summary(limit)
+    summary = DifferenceSummary(limit)
     for each in differences:
         summary.add(each)
     return summary
@@ -290,6 +290,6 @@ def test_memory_does_not_grow_with_the_number_of_differences():
 
 
 def test_a_failed_image_has_no_change_of_confidence():
-    failed = Difference("image", "/photos", "a", None, Answer(None, None), Answer(None, None))
+    failed = Difference("image", "/photos", "a", None, PastAnswer(None, None), PastAnswer(None, None))
     assert (failed.change, failed.confidence_change) == ("same", 0.0)
     assert difference("Dress", "Hat", confidence=0.9).confidence_change == 0.0

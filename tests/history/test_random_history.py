@@ -46,7 +46,7 @@ from cataloger.records import Failure, Image, Item
 from cataloger.schema.models import Base
 from cataloger.utils import failpoints
 from cataloger.writeback import writer
-from cataloger.writeback.preflight import Answers, WriteCheck
+from cataloger.writeback.preflight import PossibleAnswers, WriteCheck
 
 pytestmark = pytest.mark.slow
 
@@ -154,7 +154,7 @@ def sync(url, photos, model, options):
     with closing(open_database(url)) as database:
         table = TableOptions("products", ("sku",), "photo")
         check = WriteCheck(database, TableName("products"), table, options)
-        answers = Answers(LABELS, {}, 5)
+        answers = PossibleAnswers(LABELS, {}, 5)
         check.check_table(answers)
         plan = check.plan(answers)
         with job.running(database) as run:

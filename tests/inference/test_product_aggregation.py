@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cataloger.inference.product_aggregation import Answer, combine
+from cataloger.inference.product_aggregation import RankedAnswer, combine
 
 LABELS = ("Dress", "Hat", "Shirt", "Sock", "Top", "Tie", "Watch")
 
 
 def image(**confidences):
     pairs = sorted(confidences.items(), key=lambda pair: -pair[1])
-    return Answer(tuple(label for label, _ in pairs), tuple(value for _, value in pairs))
+    return RankedAnswer(tuple(label for label, _ in pairs), tuple(value for _, value in pairs))
 
 
 def test_one_image_speaks_for_itself():
@@ -75,7 +75,7 @@ def answers(draw):
     rest = draw(st.floats(0.0, 1.0))
     labels = draw(st.permutations(LABELS))[:5]
     values = sorted((weight / (sum(weights) + rest) for weight in weights), reverse=True)
-    return Answer(tuple(labels), tuple(values))
+    return RankedAnswer(tuple(labels), tuple(values))
 
 
 @given(st.lists(answers(), min_size=1, max_size=6))
@@ -91,7 +91,7 @@ def test_any_images_give_an_answer_whose_order_is_theirs(images):
 
 
 def judged(label, decision, confidence=0.9):
-    return Answer((label, "Tie"), (confidence, (1 - confidence) / 2), decision)
+    return RankedAnswer((label, "Tie"), (confidence, (1 - confidence) / 2), decision)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from cataloger.errors import UsageError
-from cataloger.ledger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
+from cataloger.ledger.label_map import LabelCode, load_label_map, read_label_map, require_labels, store_label_map
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def written(tmp_path, text):
     ],
 )
 def test_a_map_is_read(tmp_path, text):
-    assert read_label_map(written(tmp_path, text)) == [Category("Hat", "12", "Hats", "Clothing")]
+    assert read_label_map(written(tmp_path, text)) == [LabelCode("Hat", "12", "Hats", "Clothing")]
 
 
 def test_names_and_parents_may_be_missing(tmp_path):
-    assert read_label_map(written(tmp_path, "label,code\nHat,12\n")) == [Category("Hat", "12")]
+    assert read_label_map(written(tmp_path, "label,code\nHat,12\n")) == [LabelCode("Hat", "12")]
 
 
 @pytest.mark.parametrize(
@@ -63,29 +63,29 @@ def test_a_map_that_is_not_there_is_said(tmp_path):
 def test_every_label_needs_a_category():
     labels = [f"label {number:02}" for number in range(12)]
     with pytest.raises(UsageError) as caught:
-        require_labels([Category("label 00", "1")], labels, "the map")
+        require_labels([LabelCode("label 00", "1")], labels, "the map")
     assert str(caught.value).startswith("the map has no code for 'label 01', 'label 02',")
     assert "and 3 more, which the model can answer" in str(caught.value)
 
 
 def test_a_category_without_a_label_is_only_told(caplog):
     with caplog.at_level(logging.WARNING):
-        require_labels([Category("Hat", "1"), Category("Hut", "2")], ["Hat"], "the map")
+        require_labels([LabelCode("Hat", "1"), LabelCode("Hut", "2")], ["Hat"], "the map")
     assert "the map names 'Hut', which the model does not know" in caplog.text
 
 
 def test_a_map_takes_the_place_of_the_one_before(world):
-    first = [Category("Hat", "1"), Category("hat", "2", "small", "x"), Category("Sock", "3")]
+    first = [LabelCode("Hat", "1"), LabelCode("hat", "2", "small", "x"), LabelCode("Sock", "3")]
     store_label_map(world.database, world.source.id, first)
     assert set(load_label_map(world.database, world.source.id)) == set(first)
-    second = [Category("Hat", "9", "Hüte", None)]
+    second = [LabelCode("Hat", "9", "Hüte", None)]
     store_label_map(world.database, world.source.id, second)
     assert load_label_map(world.database, world.source.id) == second
     assert load_label_map(world.database, world.source.id + 1) == []
 
 
 def test_the_view_shows_the_codes_of_every_rank(world, make):
-    codes = [Category("Dress", "D", "Dresses", "Clothing"), Category("Hat", "H")]
+    codes = [LabelCode("Dress", "D", "Dresses", "Clothing"), LabelCode("Hat", "H")]
     store_label_map(world.database, world.source.id, codes)
     world.sink.write([make.good("a.jpg"), make.bad("b.jpg")])
     query = "SELECT v.key, v.rank, v.label, v.code, v.name, v.parent FROM cataloger_image_codes v ORDER BY v.rank"

@@ -8,7 +8,7 @@ from sqlalchemy import event, update
 from cataloger.ledger.effective_results import mark_presence
 from cataloger.report.changes import NO_PRODUCT
 from cataloger.report.gather import ReportOptions, gather
-from cataloger.report.queries import FROM_VIEW, FoundAnswers, HeldAnswers, Said
+from cataloger.report.queries import FROM_VIEW, CurrentAnswers, RunAnswers, Said
 from cataloger.schema.models import ItemRow
 
 
@@ -32,7 +32,7 @@ def seen(make, key, product=None, label="Dress", confidence=0.9, **values):
 def test_both_kinds_of_answers_have_the_same_columns(world, make):
     world.sink.write([make.good("a")])
     origins = told(world).sources
-    for answers in (HeldAnswers(world.database, origins), FoundAnswers(world.database, origins, world.run.id)):
+    for answers in (CurrentAnswers(world.database, origins), RunAnswers(world.database, origins, world.run.id)):
         assert tuple(answers._answers().c.keys()) == FROM_VIEW
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cataloger.sources import change_tokens
-from cataloger.sources.image_references import Location, Problem, join_keys, locate, split_list, text_of
+from cataloger.sources.image_references import Location, ReferenceProblem, join_keys, locate, split_list, text_of
 
 ROOT = b"/srv/photos"
 
@@ -33,7 +33,7 @@ def test_a_path_starts_at_the_root(value, path):
 
 @pytest.mark.parametrize("value", ["../a.jpg", "in/../../a.jpg", "/../etc/passwd", ".."])
 def test_a_path_cannot_leave_the_root(value):
-    assert locate(value, ROOT) == Problem("source.outside_root", "the path leads out of --image-root")
+    assert locate(value, ROOT) == ReferenceProblem("source.outside_root", "the path leads out of --image-root")
 
 
 @pytest.mark.parametrize("value", ["/srv/photos/../other/a.jpg", "/etc/passwd"])
@@ -101,7 +101,7 @@ def test_blanks_around_an_address_do_not_make_it_a_path_that_shows_its_secrets(s
 @pytest.mark.parametrize("before", ["\ufeff", '"', "a.jpg ", "/in/", "url(", "//"])
 def test_an_address_behind_something_else_is_a_problem_and_no_path(before):
     found = locate(f"{before}https://ann:pw@shop.test/a.jpg?sig=1", ROOT)
-    assert found == Problem("source.bad_value", "the value holds a URL, but does not begin with it")
+    assert found == ReferenceProblem("source.bad_value", "the value holds a URL, but does not begin with it")
 
 
 @pytest.mark.parametrize("url", ["https://ann:p/w@shop.test/a.jpg", "https://ann:p?w@shop.test/a.jpg", "http://a b/"])

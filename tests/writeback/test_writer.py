@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 
 from cataloger.db.reflection import TableName
 from cataloger.errors import UsageError
-from cataloger.ledger.label_map import Category
+from cataloger.ledger.label_map import LabelCode
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.schema import key_hash
 from cataloger.schema.models import WriteRow
@@ -20,12 +20,12 @@ from cataloger.writeback import product_table
 from cataloger.writeback import writer as write_back
 from cataloger.writeback.column_values import restore
 from cataloger.writeback.journal import WriteCounts
-from cataloger.writeback.preflight import Answers, WriteCheck, check_database
+from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_database
 from cataloger.writeback.writer import WriteBack
 
 LABELS = ("Dress", "Hat", "Sock")
 CODES = {
-    label: Category(label, code, f"{label}s", "top") for label, code in zip(LABELS, ("10", "20", "30"), strict=True)
+    label: LabelCode(label, code, f"{label}s", "top") for label, code in zip(LABELS, ("10", "20", "30"), strict=True)
 }
 CHARSET = " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 LABEL = ("category=label_1",)
@@ -71,7 +71,7 @@ class Shop:
         write = WriteOptions.parse(pairs, **options)
         found = TableOptions(table, ids, "photo", where=where)
         check = WriteCheck(self.world.database, TableName.parse(table), found, write)
-        answers = Answers(LABELS, categories or {}, top_k)
+        answers = PossibleAnswers(LABELS, categories or {}, top_k)
         check.check_table(answers)
         check.create_columns()
         return check.plan(answers)
@@ -495,7 +495,7 @@ def test_the_tables_of_cataloger_may_lie_in_a_schema_of_their_own(simple):
         assert name == TableName("products", "public")
         options = WriteOptions.parse(LABEL)
         check = WriteCheck(other, name, TableOptions("products", ("sku",), "photo"), options)
-        assert check.plan(Answers(LABELS, {}, 5)).table.cells.keys() == {"category"}
+        assert check.plan(PossibleAnswers(LABELS, {}, 5)).table.cells.keys() == {"category"}
         other.close()
         simple.execute("DROP SCHEMA tags CASCADE")
 

@@ -10,7 +10,7 @@ from typing import Any
 from cataloger.errors import TrainingError
 from cataloger.training.curation.grouping import Groups, find_groups, members_of
 from cataloger.training.curation.inventory import Inventory
-from cataloger.training.data.examples import SPLITS, Example, LabelledImages, Problem
+from cataloger.training.data.examples import SPLITS, DataProblem, Example, LabelledImages
 from cataloger.utils.text import printable
 
 FEW = 10
@@ -61,16 +61,16 @@ class DataReport:
     splits: dict[str, int]
     duplicates: int
     near_duplicates: int
-    problems: tuple[Problem, ...]
+    problems: tuple[DataProblem, ...]
 
     @property
     def images(self) -> int:
         """Number of images that can be used."""
         return sum(self.splits.values())
 
-    def by_kind(self) -> dict[str, list[Problem]]:
+    def by_kind(self) -> dict[str, list[DataProblem]]:
         """Return the problems of each kind, the gravest kind first."""
-        found: dict[str, list[Problem]] = defaultdict(list)
+        found: dict[str, list[DataProblem]] = defaultdict(list)
         for problem in self.problems:
             found[problem.kind].append(problem)
         return {kind: found[kind] for kind in KINDS if kind in found}
@@ -132,7 +132,7 @@ def data_report(dataset: LabelledImages, inventory: Inventory) -> DataReport:
     )
 
 
-def problem_line(kind: str, problems: Sequence[Problem]) -> str:
+def problem_line(kind: str, problems: Sequence[DataProblem]) -> str:
     """Return a line for a kind of problem: how many, what it means, the first few."""
     first = "; ".join(f"{problem.place}: {problem.message}" for problem in problems[:SHOWN])
     more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
@@ -155,17 +155,17 @@ def write_problems(report: DataReport, folder: Path) -> Path | None:
     return path
 
 
-def _few(counts: dict[str, dict[str, int]]) -> Iterator[Problem]:
+def _few(counts: dict[str, dict[str, int]]) -> Iterator[DataProblem]:
     for label, splits in counts.items():
         if not any(splits.values()):
             continue  # named as empty by the reader
         if splits["train"] < FEW:
-            yield Problem("tiny_class", label, f"{splits['train']} in train")
+            yield DataProblem("tiny_class", label, f"{splits['train']} in train")
         if not splits["val"]:
-            yield Problem("no_val", label, f"{splits['train']} in train, {splits['test']} in test")
+            yield DataProblem("no_val", label, f"{splits['train']} in train, {splits['test']} in test")
 
 
-def _leaks(examples: Sequence[Example], groups: Groups) -> Iterator[Problem]:
+def _leaks(examples: Sequence[Example], groups: Groups) -> Iterator[DataProblem]:
     for kind, index in (("bytes", groups.same_bytes), ("looks", groups.looks), ("product", groups.product)):
         for members in members_of(index):
             splits = _sorted_out(members, lambda example: (example.split,), examples)
@@ -173,7 +173,7 @@ def _leaks(examples: Sequence[Example], groups: Groups) -> Iterator[Problem]:
                 yield _problem(f"leak_{kind}", splits, examples, members)
 
 
-def _conflicts(examples: Sequence[Example], groups: Groups) -> Iterator[Problem]:
+def _conflicts(examples: Sequence[Example], groups: Groups) -> Iterator[DataProblem]:
     """Yield the groups of which no label is right for every member."""
     for kind, index in (("bytes", groups.same_bytes), ("looks", groups.looks)):
         for members in members_of(index):
@@ -183,13 +183,13 @@ def _conflicts(examples: Sequence[Example], groups: Groups) -> Iterator[Problem]
                 yield _problem(f"conflict_{kind}", labels, examples, members)
 
 
-def _large(examples: Sequence[Example], groups: Groups) -> Iterator[Problem]:
+def _large(examples: Sequence[Example], groups: Groups) -> Iterator[DataProblem]:
     for members in members_of(groups.together):
         if len(members) > max(LARGE_LEAST, LARGE_SHARE * len(examples)):
             products = len({examples[member].product for member in members} - {""})
             cause = f"of {products:,} products" if products else "that look the same"
             message = f"{len(members):,} images {cause} hang together; is --product-column right?"
-            yield Problem("large_group", examples[members[0]].file, message)
+            yield DataProblem("large_group", examples[members[0]].file, message)
 
 
 def _is_one(members: Sequence[int], groups: Groups) -> bool:
@@ -204,9 +204,11 @@ def _sorted_out(members: Iterable[int], key: Any, examples: Sequence[Example]) -
     return dict(sorted(parts.items()))
 
 
-def _problem(kind: str, parts: dict[str, list[str]], examples: Sequence[Example], members: Sequence[int]) -> Problem:
+def _problem(
+    kind: str, parts: dict[str, list[str]], examples: Sequence[Example], members: Sequence[int]
+) -> DataProblem:
     message = "; ".join(f"{name}: {', '.join(files)}" for name, files in parts.items())
-    return Problem(kind, examples[members[0]].file, message)
+    return DataProblem(kind, examples[members[0]].file, message)
 
 
 def _copies(groups: list[int]) -> int:

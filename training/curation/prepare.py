@@ -13,7 +13,7 @@ from cataloger.training.curation.data_report import DataReport, data_report, wri
 from cataloger.training.curation.inventory import Inventory, take_inventory
 from cataloger.training.curation.splitting import make_splits
 from cataloger.training.data.columns import SEPARATOR, labels_of
-from cataloger.training.data.examples import LabelledImages, Problem
+from cataloger.training.data.examples import DataProblem, LabelledImages
 from cataloger.training.data.read import read_dataset
 from cataloger.training.options import DataOptions
 
@@ -71,7 +71,9 @@ def prepare(options: DataOptions, spec: PreprocessSpec, folder: Path, watcher: W
 def readable_only(dataset: LabelledImages, inventory: Inventory) -> tuple[LabelledImages, Inventory]:
     """Leave out the images that cannot be read, and name each. Raises TrainingError when none can be."""
     rows = inventory.readable()
-    failed = [Problem("unreadable", dataset.examples[index].file, text) for index, text in inventory.failures.items()]
+    failed = [
+        DataProblem("unreadable", dataset.examples[index].file, text) for index, text in inventory.failures.items()
+    ]
     if not rows:
         raise TrainingError(
             f"none of {len(failed)} images could be read; the first: {failed[0].place}: {failed[0].message}"

@@ -13,10 +13,10 @@ from cataloger.errors import TrainingError
 from cataloger.sources.file_keys import key_of
 from cataloger.sources.folder import EXTENSIONS
 from cataloger.training.data.columns import SPLIT_NAMES, normal_label
-from cataloger.training.data.examples import Example, Problem
+from cataloger.training.data.examples import DataProblem, Example
 
 
-def read_class_folders(root: Path) -> tuple[list[Example], list[Problem]]:
+def read_class_folders(root: Path) -> tuple[list[Example], list[DataProblem]]:
     """Find the images below the class folders of `root`, sorted by name. Raises TrainingError.
 
     Hidden files, files that are no images, images outside a class and empty class folders become problems.
@@ -38,7 +38,7 @@ def read_class_folders(root: Path) -> tuple[list[Example], list[Problem]]:
 class _Reader:
     root: Path
     examples: list[Example] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[DataProblem] = field(default_factory=list)
 
     def read_classes(self, folder: Path, split: str) -> None:
         """Read every class of a split."""
@@ -92,7 +92,7 @@ class _Reader:
             self.note("not_image", Path(entry.path), "the extension is not one of an image")
 
     def note(self, kind: str, path: Path, message: str) -> None:
-        self.problems.append(Problem(kind, self.name(path), message))
+        self.problems.append(DataProblem(kind, self.name(path), message))
 
     def name(self, path: Path) -> str:
         return key_of(os.fsencode(path.relative_to(self.root)))

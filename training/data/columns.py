@@ -1,6 +1,6 @@
 """Rows of a manifest or a query as examples: which column is what, and what a cell says.
 
-A row that cannot be used becomes a `Problem` named after its place; the others are not affected. What cannot be
+A row that cannot be used becomes a `DataProblem` named after its place; the others are not affected. What cannot be
 meant, such as an unknown split, ends the reading with an error: a guess could leak test images into training.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from cataloger.errors import TrainingError, UsageError
 from cataloger.sources.file_keys import key_of
 from cataloger.sources.image_references import text_of
-from cataloger.training.data.examples import SPLITS, Example, Problem
+from cataloger.training.data.examples import SPLITS, DataProblem, Example
 from cataloger.training.options import DataOptions
 
 IMAGE_COLUMNS = ("image", "file", "path", "filename", "image_path")
@@ -88,16 +88,18 @@ def find_columns(present: Sequence[str], options: DataOptions, where: str) -> Co
     )
 
 
-def read_rows(rows: Iterable[tuple[str, Row]], columns: Columns, find: Finder) -> tuple[list[Example], list[Problem]]:
+def read_rows(
+    rows: Iterable[tuple[str, Row]], columns: Columns, find: Finder
+) -> tuple[list[Example], list[DataProblem]]:
     """Turn rows (place, cells) into examples, and those that cannot be used into problems.
 
     Raises TrainingError for a split that is none.
     """
     examples: list[Example] = []
-    problems: list[Problem] = []
+    problems: list[DataProblem] = []
     for place, row in rows:
-        made = Problem("bad_row", place, row) if isinstance(row, str) else _example(place, row, columns, find)
-        if isinstance(made, Problem):
+        made = DataProblem("bad_row", place, row) if isinstance(row, str) else _example(place, row, columns, find)
+        if isinstance(made, DataProblem):
             problems.append(made)
         else:
             examples.append(made)
@@ -185,24 +187,24 @@ def _match(name: str, present: Sequence[str]) -> str:
     return next((other for other in present if other.strip().lower() == name.lower()), "")
 
 
-def _example(place: str, row: Mapping[str, Any], columns: Columns, find: Finder) -> Example | Problem:
+def _example(place: str, row: Mapping[str, Any], columns: Columns, find: Finder) -> Example | DataProblem:
     image, label = row.get(columns.image), row.get(columns.label)
     product = _text(row.get(columns.product)) if columns.product else ""
     if is_empty(image):
         named = f"{place} (product {product})" if product else place
-        return Problem("no_image", named, f"the column {columns.image} is empty")
+        return DataProblem("no_image", named, f"the column {columns.image} is empty")
     if not isinstance(image, str):
-        return Problem("no_image", place, f"{columns.image} holds no path, but {type(image).__name__}")
+        return DataProblem("no_image", place, f"{columns.image} holds no path, but {type(image).__name__}")
     try:
         labels = labels_of(label)
     except ValueError as error:
-        return Problem("no_label", place, str(error))
+        return DataProblem("no_label", place, str(error))
     split = split_of(row.get(columns.split) if columns.split else None, place)
     found = find(image)
     if isinstance(found, str):
-        return Problem("no_image", place, found)
+        return DataProblem("no_image", place, found)
     if not labels:
-        return Problem("no_label", f"{place} ({found[0]})", f"the column {columns.label} is empty")
+        return DataProblem("no_label", f"{place} ({found[0]})", f"the column {columns.label} is empty")
     groups = tuple(_text(row.get(name)) for name in columns.groups)
     return Example(found[0], found[1], labels, split, groups, product)
 

@@ -18,27 +18,27 @@ from cataloger.schema.current_results import SEEN, with_seen, with_words
 from cataloger.schema.models import CorrectionRow, ItemRow
 from cataloger.sources.file_keys import name_of
 from cataloger.training.data.columns import normal_label
-from cataloger.training.data.examples import Example, Problem
+from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions
 
 ROWS_PER_READ = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class CorrectedExamples:
     """What people have said. examples: labelled images. no_product: places of files that show no product."""
 
     examples: list[Example]
     no_product: frozenset[str]
-    problems: list[Problem]
+    problems: list[DataProblem]
 
 
-def read_corrections(options: DataOptions) -> Spoken:
+def read_corrections(options: DataOptions) -> CorrectedExamples:
     """Read the words that hold of images in files, as the files were when people spoke of them; others are named.
 
     Of words on one file, which several sources may have, the latest counts. Raises DatabaseError.
     """
-    problems: list[Problem] = []
+    problems: list[DataProblem] = []
     assert options.db is not None
     with closing(open_results(options.db, schema=options.schema)) as database:
         latest = _latest(database, problems)
@@ -49,10 +49,10 @@ def read_corrections(options: DataOptions) -> Spoken:
         if row.verdict == "label"
     ]
     no_product = frozenset(place for place, (row, _) in latest.items() if row.verdict != "label")
-    return Spoken(examples, no_product, problems)
+    return CorrectedExamples(examples, no_product, problems)
 
 
-def mix(spoken: Spoken, others: Sequence[Example]) -> tuple[list[Example], list[Problem]]:
+def mix(spoken: CorrectedExamples, others: Sequence[Example]) -> tuple[list[Example], list[DataProblem]]:
     """Return both, for training that shall not forget the others, and what of the others is left out.
 
     Of a file that is in both the word counts, and it stays in the split that it was in. Where the others have splits,
@@ -64,7 +64,7 @@ def mix(spoken: Spoken, others: Sequence[Example]) -> tuple[list[Example], list[
         known.add(place := _place(example.path))
         if place in spoken.no_product:
             message = f"a person says that it shows no product, the data {' | '.join(example.labels)}"
-            problems.append(Problem("no_product", example.file, message))
+            problems.append(DataProblem("no_product", example.file, message))
         else:
             mixed.append(replace(example, labels=words[place].labels) if place in words else example)
     split = "train" if any(example.split for example in others) else ""
@@ -72,7 +72,7 @@ def mix(spoken: Spoken, others: Sequence[Example]) -> tuple[list[Example], list[
     return [*mixed, *new], problems
 
 
-def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[AnyRow, Path]]:
+def _latest(database: Database, problems: list[DataProblem]) -> dict[str, tuple[AnyRow, Path]]:
     """Return the latest word on each file, by its place; note what cannot be used."""
     latest: dict[str, tuple[AnyRow, Path]] = {}
     for row in _words(database):
@@ -82,7 +82,7 @@ def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[AnyR
             continue
         other, _ = latest.get(_place(path), (row, path))
         if (row.verdict, row.label) != (other.verdict, other.label):
-            problems.append(Problem("older_word", row.uri, "two sources have words on it; the latest counts"))
+            problems.append(DataProblem("older_word", row.uri, "two sources have words on it; the latest counts"))
         if row.correction_id >= other.correction_id:
             latest[_place(path)] = row, path
     return latest
@@ -99,14 +99,14 @@ def _words(database: Database) -> Iterator[AnyRow]:
         yield from page
 
 
-def _problem(row: AnyRow, path: Path) -> Problem | None:
+def _problem(row: AnyRow, path: Path) -> DataProblem | None:
     """Say why a word cannot be trained on. A file that cannot be read is told when all files are looked at."""
     if not row.uri.startswith("/"):
         message = (
             "training reads files, and this image is in none: save it, and give a manifest with the labels of "
             "`cataloger corrections export` as DATA"
         )
-        return Problem("no_image", row.uri, message)
+        return DataProblem("no_image", row.uri, message)
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -114,7 +114,7 @@ def _problem(row: AnyRow, path: Path) -> Problem | None:
         return None
     if row.content_hash not in (None, found):
         said = row.label or row.verdict
-        return Problem("changed_image", row.uri, f"the file is another one than the one called {said!r}")
+        return DataProblem("changed_image", row.uri, f"the file is another one than the one called {said!r}")
     return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cataloger.errors import TrainingError
 from cataloger.training.data.columns import file_below, normal_label, split_of
-from cataloger.training.data.examples import Example, Problem
+from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions
 
 CATEGORIES = "list_category_cloth.txt"
@@ -27,7 +27,7 @@ def is_deepfashion(folder: Path) -> bool:
     return _find(folder, IMAGES, ANNOTATIONS) is not None
 
 
-def read_deepfashion(folder: Path, options: DataOptions) -> tuple[list[str], list[Example], list[Problem]]:
+def read_deepfashion(folder: Path, options: DataOptions) -> tuple[list[str], list[Example], list[DataProblem]]:
     """Return every category of the benchmark, also those without an image, its examples and problems.
 
     Raises TrainingError, with the line, for a file that is missing, incomplete or contradicts another.
@@ -40,15 +40,15 @@ def read_deepfashion(folder: Path, options: DataOptions) -> tuple[list[str], lis
     for place, name, number in _entries(_needed(folder, IMAGES, ANNOTATIONS)):
         label, found, split = _category(categories, number, place), file_below(base, name), partition.pop(name, "")
         if isinstance(found, str):
-            problems.append(Problem("no_image", place, found))
+            problems.append(DataProblem("no_image", place, found))
         elif not split:
             problems.append(
-                Problem("no_split", f"{place} ({name})", f"{partition_file.name} does not name the image")
+                DataProblem("no_split", f"{place} ({name})", f"{partition_file.name} does not name the image")
             )
         else:
             examples.append(Example(*found, (label,), split))
     problems += [
-        Problem("no_label", f"{partition_file.name} ({name})", f"{IMAGES} does not name the image")
+        DataProblem("no_label", f"{partition_file.name} ({name})", f"{IMAGES} does not name the image")
         for name in partition
     ]
     return categories, examples, problems + _unused_boxes(folder)
@@ -68,10 +68,10 @@ def _category(categories: list[str], number: str, place: str) -> str:
     return categories[int(number) - 1]
 
 
-def _unused_boxes(folder: Path) -> list[Problem]:
+def _unused_boxes(folder: Path) -> list[DataProblem]:
     boxes = _find(folder, BOXES, ANNOTATIONS)
     note = "boxes are not used: the pictures are taken whole, as `cataloger tag` will see them"
-    return [] if boxes is None else [Problem("boxes_unused", str(boxes.relative_to(folder)), note)]
+    return [] if boxes is None else [DataProblem("boxes_unused", str(boxes.relative_to(folder)), note)]
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str, str]]:

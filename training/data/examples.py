@@ -15,7 +15,7 @@ SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class DataProblem:
     """Something in a source that was left out, or is worth a look.
 
     kind: stable name, see `cataloger.training.curation.data_report`. place: file, or file and line. message: what is
@@ -51,7 +51,7 @@ class LabelledImages:
 
     labels: tuple[str, ...]
     examples: tuple[Example, ...]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DataProblem, ...] = ()
 
     def split(self, name: str) -> list[Example]:
         """Return the examples of one split, in the order of the file."""

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from cataloger.errors import MissingExtraError, TrainingError
 from cataloger.training.data.columns import Columns, Row, file_below, find_columns, read_rows
-from cataloger.training.data.examples import Example, Problem
+from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -21,7 +21,7 @@ BATCH = 10_000
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of such bytes
 
 
-def read_manifest(path: Path, options: DataOptions) -> tuple[list[Example], list[Problem]]:
+def read_manifest(path: Path, options: DataOptions) -> tuple[list[Example], list[DataProblem]]:
     """Read every row of a manifest. Relative paths start at `options.images`, else at the manifest's folder.
 
     CSV is UTF-8, separated by comma, semicolon or tab. Raises TrainingError, with the line, for what cannot be read.

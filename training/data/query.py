@@ -12,9 +12,9 @@ from cataloger.errors import UsageError
 from cataloger.schema import open_source
 from cataloger.sources.file_keys import key_of
 from cataloger.sources.image_references import RELATIVE_PATH, locate
-from cataloger.sources.image_references import Problem as Unusable
+from cataloger.sources.image_references import ReferenceProblem as Unusable
 from cataloger.training.data.columns import Row, find_columns, read_rows
-from cataloger.training.data.examples import Example, Problem
+from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions
 
 ROWS_PER_FETCH = 1000
@@ -24,7 +24,7 @@ _TEXTS_AND_COMMENTS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\
 _BEGINNING = re.compile(r"(select|with)\b|\(\s*select\b", re.IGNORECASE)
 
 
-def read_query(options: DataOptions) -> tuple[list[Example], list[Problem]]:
+def read_query(options: DataOptions) -> tuple[list[Example], list[DataProblem]]:
     """Run one SELECT, in a transaction that cannot write, and read its rows as they come.
 
     Raises UsageError for another statement or columns that are not there, DatabaseError for what the database says;
@@ -53,7 +53,7 @@ def one_select(query: str) -> str:
 
 def _read(
     connection: Connection, query: str, options: DataOptions, root: bytes | None
-) -> tuple[list[Example], list[Problem]]:
+) -> tuple[list[Example], list[DataProblem]]:
     # Without parameters a driver takes % and : as they stand.
     streaming = connection.execution_options(stream_results=True, yield_per=ROWS_PER_FETCH, no_parameters=True)
     result = streaming.exec_driver_sql(query)

@@ -8,7 +8,7 @@ from cataloger.errors import TrainingError, UsageError
 from cataloger.training.data.class_folders import read_class_folders
 from cataloger.training.data.corrections import mix, read_corrections
 from cataloger.training.data.deepfashion import is_deepfashion, read_deepfashion
-from cataloger.training.data.examples import Example, LabelledImages, Problem
+from cataloger.training.data.examples import DataProblem, Example, LabelledImages
 from cataloger.training.data.manifest import read_manifest
 from cataloger.training.data.query import read_query
 from cataloger.training.options import DataOptions
@@ -27,14 +27,14 @@ def read_dataset(options: DataOptions) -> LabelledImages:
     examples, unsplit = _leave_out_unsplit(examples)
     labels = {label for example in examples for label in example.labels}
     without = [
-        Problem("empty_class", label, "no image has this label") for label in categories if label not in labels
+        DataProblem("empty_class", label, "no image has this label") for label in categories if label not in labels
     ]
     labels.update(categories)
     found = (*problems, *repeated, *unsplit, *without, *_similar(labels))
     return LabelledImages(tuple(sorted(labels)), tuple(examples), found)
 
 
-def _read(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Problem]]:
+def _read(options: DataOptions) -> tuple[Sequence[str], list[Example], list[DataProblem]]:
     if not options.corrections:
         return _read_data(options)
     spoken = read_corrections(options)
@@ -45,7 +45,7 @@ def _read(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Prob
     return categories, examples, [*spoken.problems, *problems, *left_out]
 
 
-def _read_data(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Problem]]:
+def _read_data(options: DataOptions) -> tuple[Sequence[str], list[Example], list[DataProblem]]:
     if options.data is None:
         return (), *read_query(options)
     if not options.data.exists():
@@ -72,7 +72,7 @@ def _refuse_flags(options: DataOptions, *, images: bool) -> None:
             raise UsageError(f"{flag} is for a manifest or a query; {options.data} is a folder")
 
 
-def _merge_repeated(examples: Iterable[Example]) -> tuple[list[Example], list[Problem]]:
+def _merge_repeated(examples: Iterable[Example]) -> tuple[list[Example], list[DataProblem]]:
     """Make one example of the rows of one file: any of their labels is right. The first row's split counts."""
     merged: dict[str, Example] = {}
     problems = []
@@ -84,37 +84,37 @@ def _merge_repeated(examples: Iterable[Example]) -> tuple[list[Example], list[Pr
             message = (
                 f"two rows put it into {first.split or 'no split'} and {example.split or 'none'}; the first counts"
             )
-            problems.append(Problem("repeated_split", example.file, message))
+            problems.append(DataProblem("repeated_split", example.file, message))
             continue
         if set(example.labels) == set(first.labels):
-            problems.append(Problem("repeated_row", example.file, "two rows say the same of it"))
+            problems.append(DataProblem("repeated_row", example.file, "two rows say the same of it"))
             continue
         message = (
             f"two rows call it {' | '.join(first.labels)} and {' | '.join(example.labels)}; either counts as right"
         )
-        problems.append(Problem("repeated_label", example.file, message))
+        problems.append(DataProblem("repeated_label", example.file, message))
         labels = tuple(dict.fromkeys((*first.labels, *example.labels)))
         merged[example.file] = replace(first, labels=labels)
     return list(merged.values()), problems
 
 
-def _leave_out_unsplit(examples: list[Example]) -> tuple[list[Example], list[Problem]]:
+def _leave_out_unsplit(examples: list[Example]) -> tuple[list[Example], list[DataProblem]]:
     """Leave out rows without a split where others have one: guessing it could leak test images into training."""
     if not any(example.split for example in examples):
         return examples, []
     message = "the row has no split, others have; give it one, or give none to any so that splits are made"
-    problems = [Problem("no_split", example.file, message) for example in examples if not example.split]
+    problems = [DataProblem("no_split", example.file, message) for example in examples if not example.split]
     return [example for example in examples if example.split], problems
 
 
-def _similar(labels: Iterable[str]) -> list[Problem]:
+def _similar(labels: Iterable[str]) -> list[DataProblem]:
     """Name labels that differ in case alone: most often one category that two people have typed."""
     folded = Counter(label.casefold() for label in labels)
     groups = [
         sorted(x for x in labels if x.casefold() == fold) for fold, count in sorted(folded.items()) if count > 1
     ]
-    return [Problem("similar_labels", " / ".join(group), "these labels differ in case alone") for group in groups]
+    return [DataProblem("similar_labels", " / ".join(group), "these labels differ in case alone") for group in groups]
 
 
-def _line(problem: Problem) -> str:
+def _line(problem: DataProblem) -> str:
     return f"{problem.place}: {problem.message}"

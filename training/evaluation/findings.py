@@ -23,7 +23,7 @@ from cataloger.training.metrics.calibration import (
 from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, wilson
 from cataloger.training.metrics.per_class import ClassReport, class_reports
 from cataloger.training.metrics.predictions import Predictions
-from cataloger.training.metrics.summary import Report, Single, measure_predictions
+from cataloger.training.metrics.summary import MetricsReport, Single, measure_predictions
 
 SURE = 0.9
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, SURE, 0.95, 0.99)
@@ -71,8 +71,8 @@ class Findings:
     mistakes: the most confident ones first, at most as many as were asked for; mistakes_in_all: how many there are.
     """
 
-    overall: Report
-    groups: dict[str, Report]
+    overall: MetricsReport
+    groups: dict[str, MetricsReport]
     classes: tuple[ClassReport, ...]
     matrix: Ints
     confusions: tuple[Confusion, ...]
@@ -84,7 +84,7 @@ class Findings:
     mistakes_in_all: int
 
     @property
-    def reports(self) -> dict[str, Report]:
+    def reports(self) -> dict[str, MetricsReport]:
         """Return the figures of each group, and of "all"."""
         return {**self.groups, "all": self.overall}
 
@@ -146,7 +146,9 @@ def assess(examples: Sequence[Example], predictions: Predictions, *, mistakes: i
     )
 
 
-def reports_by_group(examples: Sequence[Example], predictions: Predictions, accepted: Bools) -> dict[str, Report]:
+def reports_by_group(
+    examples: Sequence[Example], predictions: Predictions, accepted: Bools
+) -> dict[str, MetricsReport]:
     """Measure each combination of group values, and "all". Keys are the values joined by a space."""
     names = np.array([" ".join(value for value in example.groups if value) for example in examples], dtype=object)
     reports = {}

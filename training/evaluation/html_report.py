@@ -22,7 +22,7 @@ CONFUSIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PicturedMistake:
     """A mistake with its picture, a data URI; None if there is none to show."""
 
     mistake: Mistake
@@ -72,7 +72,7 @@ def render_page(evaluation: Evaluation) -> str:
         findings=findings,
         report=findings.overall,
         created=datetime.now(UTC).strftime("%Y-%m-%d"),
-        mistakes=[Shown(mistake, picture) for mistake, picture in zip(shown, pictures, strict=True)],
+        mistakes=[PicturedMistake(mistake, picture) for mistake, picture in zip(shown, pictures, strict=True)],
         confusions=findings.confusions[:CONFUSIONS],
         matrix_classes=MATRIX_CLASSES,
         charts={name: svg(name, findings, alt=alt) for name, alt in ALTS.items()},

@@ -8,7 +8,7 @@ from cataloger.errors import TrainingError
 from cataloger.model.bundle import CARD, Bundle
 from cataloger.training.evaluation.findings import Findings
 from cataloger.training.evaluation.scoring import _figure, _share
-from cataloger.training.metrics.summary import Report
+from cataloger.training.metrics.summary import MetricsReport
 
 TEMPLATE = """\
 # {title}
@@ -97,12 +97,12 @@ def with_section(card: str, title: str, text: str) -> str:
     return f"{before.rstrip()}\n\n{title}\n\n{text}\n{results}{after}".rstrip() + "\n"
 
 
-def markdown_tables(reports: dict[str, Report]) -> str:
+def markdown_tables(reports: dict[str, MetricsReport]) -> str:
     """Return the reports as Markdown: a table of the main figures, then the recall of each class."""
     return f"{markdown_figures(reports)}\n\n{_markdown_recall(reports)}"
 
 
-def markdown_figures(reports: dict[str, Report]) -> str:
+def markdown_figures(reports: dict[str, MetricsReport]) -> str:
     """Return the main figures of the reports as a Markdown table."""
     lines = [
         "| test images | number | top-1 | top-5 | macro F1 (classes) | ECE, 15 bins | by chance |",
@@ -116,7 +116,7 @@ def markdown_figures(reports: dict[str, Report]) -> str:
     return "\n".join(lines)
 
 
-def _markdown_recall(reports: dict[str, Report]) -> str:
+def _markdown_recall(reports: dict[str, MetricsReport]) -> str:
     labels = sorted({label for r in reports.values() for label in r.recall})
     lines = ["| recall | " + " | ".join(reports) + " |", "|---" * (len(reports) + 1) + "|"]
     for label in labels:

@@ -27,7 +27,7 @@ EXAMPLES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FigureChange:
     """A figure of A and of B, and B minus A with its paired 95% interval."""
 
     name: str
@@ -85,7 +85,7 @@ class ModelDiff:
 
     compared: Compared
     images: int
-    changes: tuple[Change, ...]
+    changes: tuple[FigureChange, ...]
     p_value: float
     classes: tuple[ClassChange, ...]
     only_a_count: int
@@ -167,11 +167,11 @@ def _renamed(predictions: Predictions, names: tuple[str, ...]) -> Predictions:
     return Predictions(names, table[predictions.ranked], predictions.confidence)
 
 
-def _changes(hits: tuple[Bools, Bools], single: tuple[Single, Single], classes: int) -> tuple[Change, ...]:
+def _changes(hits: tuple[Bools, Bools], single: tuple[Single, Single], classes: int) -> tuple[FigureChange, ...]:
     changes = []
     for k in (1, 3, 5):
         a, b = (np.asarray(each[:, :k].any(axis=1)) for each in hits)
-        changes.append(Change(f"top-{k}", float(a.mean()), float(b.mean()), difference_of_hits(a, b)))
+        changes.append(FigureChange(f"top-{k}", float(a.mean()), float(b.mean()), difference_of_hits(a, b)))
     first, second = single
     present = np.flatnonzero(np.bincount(first.truth, minlength=classes)).tolist()
     a_f1, b_f1 = (macro_f1(each.truth, each.guess, present) for each in single)
@@ -180,8 +180,8 @@ def _changes(hits: tuple[Bools, Bools], single: tuple[Single, Single], classes: 
     a_ece, b_ece = (expected_calibration_error(*each) for each in answers)
     return (
         *changes,
-        Change("macro_f1", a_f1, b_f1, f1),
-        Change("ece", a_ece, b_ece, difference_of_ece(answers[0], answers[1])),
+        FigureChange("macro_f1", a_f1, b_f1, f1),
+        FigureChange("ece", a_ece, b_ece, difference_of_ece(answers[0], answers[1])),
     )
 
 

@@ -45,7 +45,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Category:
+class ReviewedCategory:
     """A category. said: images that people call so; found: of these, the model too. named: that the model does."""
 
     said: int = 0
@@ -86,7 +86,7 @@ class Reviewed:
     changed: int = 0
     bands: dict[float, Tally] = field(default_factory=lambda: {band: Tally() for band in BANDS})
     decisions: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    categories: dict[str, Category] = field(default_factory=lambda: defaultdict(Category))
+    categories: dict[str, ReviewedCategory] = field(default_factory=lambda: defaultdict(ReviewedCategory))
     confidence_all: float = math.nan
     confidence_reviewed: float = math.nan
 

@@ -16,7 +16,7 @@ from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.data.pixels import decode_examples
 from cataloger.training.evaluation.findings import plain, reports_by_group
 from cataloger.training.metrics.predictions import Predictions
-from cataloger.training.metrics.summary import Report, Share
+from cataloger.training.metrics.summary import MetricsReport, Share
 from cataloger.utils.cpu import available_cpus
 
 BATCH = 16
@@ -108,13 +108,13 @@ def predictions_of(bundle: Bundle, scored: Scored) -> Predictions:
     return replace(found, decisions=decisions)
 
 
-def report(bundle: Bundle, scored: Scored) -> dict[str, Report]:
+def report(bundle: Bundle, scored: Scored) -> dict[str, MetricsReport]:
     """Measure each combination of group values, and "all". Keys are the values joined by a space."""
     predictions = predictions_of(bundle, scored)
     return reports_by_group(scored.examples, predictions, accepted_matrix(scored.examples, bundle.labels))
 
 
-def reports_json(reports: dict[str, Report]) -> dict[str, Any]:
+def reports_json(reports: dict[str, MetricsReport]) -> dict[str, Any]:
     """Return reports as plain JSON values; a figure that does not exist is null."""
     values: dict[str, Any] = plain({name: asdict(report) for name, report in reports.items()})
     return values

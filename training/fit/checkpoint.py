@@ -22,7 +22,7 @@ OPTIMIZER = "optimizer"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Where a run stands. epoch: epochs done. step: steps done of the next one, and loss their summed loss.
 
     best: the highest validation (top-1, -loss). since_best: epochs since then. history: a record an epoch.
@@ -39,7 +39,7 @@ class Progress:
     history: tuple[dict[str, float], ...] = field(default_factory=tuple)
 
 
-def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], progress: Progress) -> None:
+def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], progress: TrainingProgress) -> None:
     """Write tensors by part and name; a crash leaves either the old or the new checkpoint."""
     tensors = {
         f"{part}.{name}": value.detach().cpu().contiguous()
@@ -54,13 +54,13 @@ def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], progress: Progre
     temporary.replace(path)
 
 
-def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], Progress]:
+def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], TrainingProgress]:
     """Read a checkpoint: tensors by part and name. Raises TrainingError."""
     try:
         with safe_open(path, framework="pt") as file:
             values = json.loads(file.metadata()["progress"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        progress = Progress(**{**values, "best": tuple(values["best"]), "history": tuple(values["history"])})
+        progress = TrainingProgress(**{**values, "best": tuple(values["best"]), "history": tuple(values["history"])})
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"the checkpoint {path} cannot be read ({error}); delete it to start again") from error
     parts: dict[str, dict[str, Tensor]] = {NETWORK: {}, AVERAGE: {}, OPTIMIZER: {}}

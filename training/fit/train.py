@@ -42,10 +42,10 @@ from cataloger.training.fit.trainer import Trainer, pooled_features
 from cataloger.training.fit.weight_interpolation import blend, check_blend
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels
-from cataloger.training.inputs.cache import Cache, cached
+from cataloger.training.inputs.cache import ExampleCache, cached
 from cataloger.training.inputs.cached_values import FeatureMaker, PixelMaker
 from cataloger.training.inputs.sampling import draw_weights
-from cataloger.training.metrics.summary import Report
+from cataloger.training.metrics.summary import MetricsReport
 from cataloger.training.options import TrainOptions
 from cataloger.training.recipes import Recipe, choose_recipe
 from cataloger.utils.cpu import available_cpus
@@ -73,16 +73,16 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedModel:
     """What a run made. reports: of the test split, by group; empty if there is none. page: what shows them."""
 
     bundle: Bundle
-    reports: dict[str, Report]
+    reports: dict[str, MetricsReport]
     failures: tuple[str, ...]
     page: Path | None = None
 
 
-def train(options: TrainOptions, listener: Listener) -> Trained | None:
+def train(options: TrainOptions, listener: Listener) -> TrainedModel | None:
     """Train, export and measure a bundle; an interrupted run goes on where it stopped.
 
     Returns None in all processes of a distributed run but the first, which does the rest. Raises TrainingError for
@@ -230,7 +230,7 @@ def _augmentation(setup: _Setup) -> Augmentation:
 
 def _cached(
     setup: _Setup, listener: Listener, split: str, maker: FeatureMaker | PixelMaker
-) -> tuple[Cache, torch.Tensor]:
+) -> tuple[ExampleCache, torch.Tensor]:
     examples = setup.data.split(split)
     listener.stage(f"reading {split} images", len(examples))
     cache = cached(setup.options.work / "cache", examples, maker, progress=listener.advance)
@@ -257,7 +257,7 @@ def _show_epochs(listener: Listener) -> Callable[[int, int], None]:
     return on_step
 
 
-def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained:
+def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> TrainedModel:
     """Write the files of the bundle, pass the gate, calibrate on val, measure on test, seal."""
     options, listener = job.options, job.listener
     network = job.network.to("cpu")
@@ -293,7 +293,7 @@ def _export(job: _Job, folder: Path, history: list[dict[str, float]]) -> Trained
     sealed = seal(bundle)
     page = _write_report(sealed, scored, options) if scored else None
     failures = job.failures + (scored.failures if scored else ())
-    return Trained(replace(sealed, path=options.output), reports, failures, page)
+    return TrainedModel(replace(sealed, path=options.output), reports, failures, page)
 
 
 def _calibrated(bundle: Bundle, val: Sequence[Example], target: float, listener: Listener) -> tuple[Bundle, Coverage]:

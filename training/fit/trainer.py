@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cataloger.model.network import Network
 from cataloger.records import Floats
 from cataloger.training.fit import checkpoint
-from cataloger.training.fit.checkpoint import Progress
+from cataloger.training.fit.checkpoint import TrainingProgress
 from cataloger.training.fit.distributed import Place
 from cataloger.training.fit.ema import Average
 from cataloger.training.fit.loss import partial_label_loss
@@ -35,7 +35,7 @@ STRIDE = 32
 RECORDED = ("epoch", "train_loss", "loss", "top1", "top5", "images_per_second", "waiting")
 
 
-class Trained(nn.Module):
+class TrainedPart(nn.Module):
     """The part of a network that is trained: all of it, or what lies behind the frozen layers."""
 
     def __init__(self, network: Network, *, frozen: bool) -> None:
@@ -47,7 +47,7 @@ class Trained(nn.Module):
         logits, _ = self.network.classify(inputs) if self.frozen else self.network(inputs)
         return logits
 
-    def train(self, mode: bool = True) -> "Trained":
+    def train(self, mode: bool = True) -> "TrainedPart":
         super().train(mode)
         if self.frozen:
             self.network.freeze()
@@ -107,7 +107,7 @@ class Trainer:
     def best(self) -> Path:
         return self.work / "best.safetensors"
 
-    def run(self) -> Progress:
+    def run(self) -> TrainingProgress:
         """Train to the end, resuming where a checkpoint stands; leave the best weights in the network."""
         state = _State.begin(self)
         while not self._is_over(state.progress):
@@ -118,7 +118,7 @@ class Trainer:
         self.network.load_state_dict(parts[checkpoint.NETWORK])
         return state.progress
 
-    def _is_over(self, progress: Progress) -> bool:
+    def _is_over(self, progress: TrainingProgress) -> bool:
         is_early = progress.since_best >= self.recipe.patience
         return progress.epoch >= self.recipe.epochs or is_early
 
@@ -200,7 +200,7 @@ class Trainer:
         raw = {name: value.clone() for name, value in self.network.state_dict().items()} if state.average else {}
         if state.average is not None:
             self.network.load_state_dict(state.average.values)
-        measured = validate(Trained(self.network, frozen=self.recipe.frozen), self.val, self.place.device)
+        measured = validate(TrainedPart(self.network, frozen=self.recipe.frozen), self.val, self.place.device)
         if raw:
             self.network.load_state_dict(raw)
         loss = float(state.loss) / max(1, state.progress.step)
@@ -229,7 +229,7 @@ class _State:
     part: nn.Module
     optimizer: torch.optim.Optimizer
     average: Average | None
-    progress: Progress
+    progress: TrainingProgress
     loss: Tensor
     pace: Pace
 
@@ -240,10 +240,10 @@ class _State:
         if recipe.frozen:
             network.freeze()
         state = cls(
-            Trained(network, frozen=recipe.frozen),
+            TrainedPart(network, frozen=recipe.frozen),
             make_optimizer(network, recipe),
             None,
-            Progress(trainer.fingerprint),
+            TrainingProgress(trainer.fingerprint),
             torch.zeros((), dtype=torch.float64),
             Pace(),
         )
@@ -262,7 +262,7 @@ class _State:
         return state
 
 
-def validate(part: Trained, val: Inputs, device: torch.device) -> dict[str, float]:
+def validate(part: TrainedPart, val: Inputs, device: torch.device) -> dict[str, float]:
     """Return loss, top1 and top5 of the validation images; any accepted label is right."""
     part.eval()
     rows = val.cache.readable

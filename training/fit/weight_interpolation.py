@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cataloger.errors import UsageError
-from cataloger.training.fit.trainer import Trained, Trainer
+from cataloger.training.fit.trainer import TrainedPart, Trainer
 from cataloger.training.inputs.batches import to_network
 from cataloger.training.inputs.sampling import sample
 
@@ -48,7 +48,7 @@ def _renew_statistics(trainer: Trainer) -> None:
 
     Augmented ones, blurred and recoloured, would shift both away from those of the photos that are classified.
     """
-    part = Trained(trainer.network, frozen=trainer.recipe.frozen).train()
+    part = TrainedPart(trainer.network, frozen=trainer.recipe.frozen).train()
     norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

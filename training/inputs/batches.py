@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cataloger.model.network import normalise
 from cataloger.training.inputs.augmentation import Augmentation
-from cataloger.training.inputs.cache import Cache
+from cataloger.training.inputs.cache import ExampleCache
 from cataloger.training.inputs.sampling import Indices
 
 
@@ -19,7 +19,7 @@ class Inputs(Protocol):
     """Images with what is right for them."""
 
     @property
-    def cache(self) -> Cache:
+    def cache(self) -> ExampleCache:
         """What is kept of the images."""
         ...
 
@@ -37,7 +37,7 @@ class Inputs(Protocol):
 class LabelledFeatures:
     """Cached output of the frozen part: float32 N x 512 x 7 x 7, one of its views an epoch."""
 
-    cache: Cache
+    cache: ExampleCache
     accepted: Tensor
     seed: int = 0
 
@@ -60,7 +60,7 @@ class LabelledPixels:
     workers: processes that augment; 0 does it in between the steps.
     """
 
-    cache: Cache
+    cache: ExampleCache
     accepted: Tensor
     augmentation: Augmentation
     workers: int = 0
@@ -79,7 +79,7 @@ class LabelledPixels:
 class _Augmented(Dataset[tuple[int, Tensor]]):
     """Rows of a pixel cache, by (row, place in the batch)."""
 
-    def __init__(self, cache: Cache, augmentation: Augmentation, epoch: int | None) -> None:
+    def __init__(self, cache: ExampleCache, augmentation: Augmentation, epoch: int | None) -> None:
         self._cache, self._augmentation, self._epoch = cache, augmentation, epoch
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[int, Tensor]:

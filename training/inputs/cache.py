@@ -26,7 +26,7 @@ SAVE_EVERY = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Cache:
+class ExampleCache:
     """Cached arrays of some examples.
 
     values: memory-mapped, N x views x the shape of one. readable: indices of the examples that have values.
@@ -71,7 +71,9 @@ class Maker(Protocol):
         ...
 
 
-def cached(folder: Path, examples: Sequence[Example], maker: Maker, *, progress: Callable[[int], None]) -> Cache:
+def cached(
+    folder: Path, examples: Sequence[Example], maker: Maker, *, progress: Callable[[int], None]
+) -> ExampleCache:
     """Return the values of examples, computing those that `folder` lacks.
 
     progress: told the number of examples done. Raises TrainingError when no image can be read or the disk is too
@@ -87,7 +89,7 @@ def cached(folder: Path, examples: Sequence[Example], maker: Maker, *, progress:
     readable = np.array([index for index in range(len(examples)) if index not in failed], dtype=np.int64)
     if not len(readable):
         raise TrainingError(f"none of {len(examples)} images could be read; the first: {state['failures']['0']}")
-    return Cache(values, readable, tuple(state["failures"].values()))
+    return ExampleCache(values, readable, tuple(state["failures"].values()))
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from cataloger.training.metrics.per_class import averages, confusion_matrix, mac
 from cataloger.training.metrics.predictions import Predictions
 
 __all__ = (
-    "Report",
+    "MetricsReport",
     "Share",
     "Single",
     "expected_calibration_error",
@@ -38,7 +38,7 @@ MIN_SUPPORT = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class MetricsReport:
     """Measurements of one group of labelled images. recall: label -> share of its rows that rank first.
 
     classes: those that macro_f1 is over. classes_all: those with an image, which macro_f1_all is over. ece_by_chance:
@@ -81,12 +81,12 @@ class Single:
         return confusion_matrix(self.truth, self.guess, classes)
 
 
-def measure(logits: Floats, accepted: Bools, labels: Sequence[str], *, temperature: float) -> Report:
+def measure(logits: Floats, accepted: Bools, labels: Sequence[str], *, temperature: float) -> MetricsReport:
     """Measure logits (N x labels) against the accepted labels (bool N x labels)."""
     return measure_predictions(Predictions.of_logits(logits, labels, temperature), accepted)
 
 
-def measure_predictions(predictions: Predictions, accepted: Bools) -> Report:
+def measure_predictions(predictions: Predictions, accepted: Bools) -> MetricsReport:
     """Measure predictions against the accepted labels (bool N x labels)."""
     hits, labels = predictions.hits(accepted), predictions.labels
     single = Single.of(predictions, accepted)
@@ -94,7 +94,7 @@ def measure_predictions(predictions: Predictions, accepted: Bools) -> Report:
     support = matrix.sum(axis=1)
     scored = np.flatnonzero(support >= MIN_SUPPORT).tolist()
     f1 = averages(matrix, scored)
-    return Report(
+    return MetricsReport(
         images=len(hits),
         top1=_top(hits, 1, predictions),
         top3=_top(hits, 3, predictions),

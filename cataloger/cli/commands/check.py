@@ -12,7 +12,7 @@ from cataloger.utils.text import printable
 
 if TYPE_CHECKING:
     from cataloger.drift.check import CheckReport
-    from cataloger.drift.statistics import Category, Measure
+    from cataloger.drift.statistics import CategoryShift, Measure
 
 DEFAULTS = DriftLimits()
 
@@ -124,6 +124,6 @@ def _measure(measure: "Measure") -> tuple[object, ...]:
     return (measure.name, *(measure.images or ("", "")), *numbers, measure.verdict)
 
 
-def _category(category: "Category", totals: tuple[int, int]) -> tuple[object, ...]:
+def _category(category: "CategoryShift", totals: tuple[int, int]) -> tuple[object, ...]:
     before, now = category.reference, category.now
     return (category.label, before, before / max(1, totals[0]), now, now / max(1, totals[1]), category.psi)

@@ -16,7 +16,7 @@ from cataloger.utils.text import printable
 if TYPE_CHECKING:
     from cataloger.corrections.csv_export import What
     from cataloger.corrections.csv_import import ImportReport
-    from cataloger.corrections.summary import AuthorSummary, Summary
+    from cataloger.corrections.summary import AuthorSummary, CorrectionSummary
 
 SHOWN = 20
 
@@ -137,7 +137,7 @@ def _print_report(report: "ImportReport", *, dry_run: bool) -> None:
     render.stdout_console().print(render.table(columns, [numbers]))
 
 
-def _print_summary(summary: "Summary") -> None:
+def _print_summary(summary: "CorrectionSummary") -> None:
     rows = [_row(each) for each in (*summary.authors, summary.total)]
     columns = ("author", "words", "not a product", "the model said the same")
     console = render.stdout_console()

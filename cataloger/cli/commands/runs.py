@@ -12,7 +12,7 @@ from cataloger.cli.run_command import open_results, stop_on_interrupt
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
-    from cataloger.history.diff import Difference, Part, Summary
+    from cataloger.history.diff import Difference, DifferenceSummary, Part
     from cataloger.history.undo import UndoReport
     from cataloger.ledger.run_queries import RunRecord
 
@@ -126,14 +126,14 @@ def diff(
 
     Runs of two models are compared on the images that both have tagged.
     """
-    from cataloger.history.diff import Summary, compare
+    from cataloger.history.diff import DifferenceSummary, compare
 
     with open_results(db, schema) as database:
         differences = compare(database, before, after)
         if output_format == "csv" and not json_output:
             _print_csv(differences)
             return
-        summary = Summary(examples)
+        summary = DifferenceSummary(examples)
         for difference in differences:
             summary.add(difference)
     if json_output or output_format == "json":
@@ -143,15 +143,15 @@ def diff(
 
 
 def _print_csv(differences: Any) -> None:
-    from cataloger.history.diff import Answer, Difference
+    from cataloger.history.diff import Difference, PastAnswer
 
-    columns = list(Difference("image", "", "", None, Answer(None, None), None).as_json())
+    columns = list(Difference("image", "", "", None, PastAnswer(None, None), None).as_json())
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(each.as_json() for each in differences if each.change != "same")
 
 
-def _print_summary(summary: "Summary") -> None:
+def _print_summary(summary: "DifferenceSummary") -> None:
     console = render.stdout_console()
     names = ("same", "moved", "new", "gone", "failed", "recovered")
     parts: list[tuple[str, Part]] = [("images", summary.parts["image"]), ("products", summary.parts["product"])]

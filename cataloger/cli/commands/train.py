@@ -12,7 +12,7 @@ from cataloger.model.bundle import default_bundle_path, resolve_bundle_path
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cataloger.training.metrics.summary import Report
+    from cataloger.training.metrics.summary import MetricsReport
 
 TRAIN_EXAMPLES = f"""\b
 Examples:
@@ -227,7 +227,7 @@ def _warn_unreadable(failures: tuple[str, ...]) -> None:
         console.print(f"left out: {len(failures) - 10} more images")
 
 
-def _print_reports(reports: "dict[str, Report]", *, json_output: bool) -> None:
+def _print_reports(reports: "dict[str, MetricsReport]", *, json_output: bool) -> None:
     from cataloger.training.evaluation.model_card import markdown_tables
     from cataloger.training.evaluation.scoring import reports_json
 

@@ -18,7 +18,7 @@ from cataloger.training.fit.loss import partial_label_loss  # noqa: E402
 from cataloger.training.fit.trainer import Trainer, make_optimizer  # noqa: E402
 from cataloger.training.inputs.augmentation import Augmentation  # noqa: E402
 from cataloger.training.inputs.batches import LabelledFeatures, LabelledPixels  # noqa: E402
-from cataloger.training.inputs.cache import Cache  # noqa: E402
+from cataloger.training.inputs.cache import ExampleCache  # noqa: E402
 from cataloger.training.recipes import RECIPES  # noqa: E402
 
 QUICK = replace(RECIPES["quick"], epochs=3, batch_size=8, ema=0.9)
@@ -36,7 +36,7 @@ def features(count, classes=3, views=2):
     maps = random.normal(0, 1, size=(count, views, 7, 7, 512)).clip(0, 6).astype(np.float16)
     maps[..., :classes] += 3 * np.eye(classes)[truth][:, None, None, None, :].astype(np.float16)
     accepted = torch.from_numpy(np.eye(classes, dtype=bool)[truth])
-    return LabelledFeatures(Cache(maps, np.arange(count), ()), accepted)
+    return LabelledFeatures(ExampleCache(maps, np.arange(count), ()), accepted)
 
 
 def pixels(count, size=64):
@@ -45,7 +45,7 @@ def pixels(count, size=64):
     for row, label in enumerate(truth_of(count)):
         values[row, ..., label] += 150
     accepted = torch.from_numpy(np.eye(3, dtype=bool)[truth_of(count)])
-    return LabelledPixels(Cache(values, np.arange(count), ()), accepted, Augmentation(size, 0))
+    return LabelledPixels(ExampleCache(values, np.arange(count), ()), accepted, Augmentation(size, 0))
 
 
 class StoppedError(Exception):
