@@ -40,7 +40,8 @@ from sqlalchemy import (
 
 from cataloger.db.database import Database
 from cataloger.db.urls import DatabaseURL
-from cataloger.schema import key_hash, open_database
+from cataloger.schema import open_database
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CurrentRow, ItemRow, ResultRow, SourceRow
 
 IMAGES = Path(__file__).parent.parent / "examples" / "images"

@@ -30,7 +30,7 @@ import numpy as np
 from cataloger.bench.bench import lay_out
 from cataloger.db.urls import DatabaseURL
 from cataloger.engine.pipeline import RunReport
-from cataloger.engine.tag import TagOptions, tag
+from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.hooks import Hooks
 from cataloger.imaging import decode_pool
 from cataloger.imaging.preprocess import Loaded
@@ -170,7 +170,7 @@ def run(photos: Path, url: str, batch_size: int, note: Any) -> RunReport:
             note(Moment.now(report))
 
     options = TagOptions((str(photos),), DatabaseURL.parse(url), run=RunOptions(batch_size=batch_size))
-    return tag(options, Hooks(progress=progress)).run
+    return tag_images(options, Hooks(progress=progress)).run
 
 
 def resident() -> int:

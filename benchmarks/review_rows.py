@@ -32,7 +32,8 @@ from sqlalchemy import Connection, func, insert, select
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.urls import DatabaseURL
-from cataloger.schema import key_hash, open_database
+from cataloger.schema import open_database
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import (
     CorrectionRow,
     CurrentCorrectionRow,

@@ -132,7 +132,7 @@ class BenchReport:
         }
 
 
-def bench(options: BenchOptions, *, progress: Callable[[str], None] = lambda _: None) -> BenchReport:
+def run_bench(options: BenchOptions, *, progress: Callable[[str], None] = lambda _: None) -> BenchReport:
     """Measure. progress: told what comes next. Raises CatalogerError."""
     bundle = read_bundle(resolve_bundle_path(options.model or "default"), check=()).at(options.precision)
     with tempfile.TemporaryDirectory(prefix="cataloger-bench-") as folder:

@@ -143,7 +143,7 @@ def inspect(
     """Look at labelled images before training: counts, splits, and whatever is wrong, by file name."""
     from cataloger.db.urls import DatabaseURL
     from cataloger.options import PreprocessSpec
-    from cataloger.training.curation.prepare import prepare
+    from cataloger.training.curation.prepare import prepare_data
     from cataloger.training.options import DataOptions
 
     options = DataOptions(
@@ -159,7 +159,7 @@ def inspect(
         seed=seed,
     )
     with render.progress_bar(enabled=not no_progress) as bar:
-        prepared = prepare(options, PreprocessSpec(), work, _Watcher(bar))
+        prepared = prepare_data(options, PreprocessSpec(), work, _Watcher(bar))
     if json_output:
         render.print_json(prepared.report.as_json())
     else:

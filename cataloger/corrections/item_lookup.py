@@ -16,8 +16,8 @@ from sqlalchemy import select
 from cataloger.db.database import Database
 from cataloger.db.paging import row_pages, slices
 from cataloger.db.types import AnyRow
-from cataloger.schema import key_hash
 from cataloger.schema.current_results import paged_source_id
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import ItemRow, SourceRow
 
 ROWS_PER_READ = 10_000

@@ -94,7 +94,7 @@ class CheckReport:
         }
 
 
-def check(database: Database, options: CheckOptions) -> CheckReport:
+def check_run(database: Database, options: CheckOptions) -> CheckReport:
     """Compare a run with a reference. Raises UsageError or BundleError for what cannot be compared."""
     run = _run_to_check(database, options)
     sources = _sources(database, run, options.source)

@@ -66,7 +66,7 @@ class SyncOptions:
         )
 
 
-def sync(options: SyncOptions, hooks: JobHooks | None = None) -> JobReport:
+def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> JobReport:
     """Tag what is new or changed in a table. Raises CatalogerError for anything that keeps it from working."""
     job = Job(options.job(), hooks or Hooks())
     categories = read_label_map(options.label_map) if options.label_map else []

@@ -59,7 +59,7 @@ class TagOptions:
         )
 
 
-def tag(options: TagOptions, hooks: JobHooks | None = None) -> JobReport:
+def tag_images(options: TagOptions, hooks: JobHooks | None = None) -> JobReport:
     """Tag what the paths name. Raises CatalogerError for anything that keeps the whole run from working."""
     targets = resolve_targets(options.paths)
     sources = [_source(target, options) for target in targets]

@@ -18,8 +18,8 @@ from cataloger.ledger.leases import Lease as HeldLease
 from cataloger.ledger.leases import hold_lease
 from cataloger.ledger.move_detection import _is_there
 from cataloger.ledger.runs import recorded_run
-from cataloger.schema import key_hash
 from cataloger.schema.current_results import paged_source_id
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import ItemRow, LabelMapRow, LeaseRow, RunSourceRow, SourceRow
 from cataloger.sources.file_keys import key_of
 

@@ -69,7 +69,7 @@ PruneHooks = Hooks[[int]]
 """Progress is told how many rows have been deleted."""
 
 
-def prune(database: Database, keep: int, hooks: PruneHooks | None = None) -> PruneReport:
+def prune_runs(database: Database, keep: int, hooks: PruneHooks | None = None) -> PruneReport:
     """End the history before the newest `keep` runs of tag and sync. Run it again after an interruption."""
     if keep < 1:
         raise UsageError(f"--keep must be at least 1, not {keep}")

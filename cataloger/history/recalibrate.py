@@ -62,7 +62,9 @@ class RecalibrationReport:
         return {"done": self.renewed, **self.as_json()}
 
 
-def recalibrate(database: Database, bundle: Bundle, hooks: RecalibrationHooks | None = None) -> RecalibrationReport:
+def recalibrate_results(
+    database: Database, bundle: Bundle, hooks: RecalibrationHooks | None = None
+) -> RecalibrationReport:
     """Bring the results of a model to the calibration of a bundle of the same weights; run again to go on.
 
     Raises UsageError when no source shows results of these weights.

@@ -111,7 +111,9 @@ class Chain:
     undoes_undo: int | None
 
 
-def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: UndoHooks | None = None) -> UndoReport:
+def undo_run(
+    database: Database, run_id: int, *, skip_edited: bool = False, hooks: UndoHooks | None = None
+) -> UndoReport:
     """Take a run back. skip_edited: leave cells that people have changed since, instead of refusing.
 
     Raises UsageError for a run that cannot be undone, EditedError when people have changed what it wrote.

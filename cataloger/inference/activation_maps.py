@@ -64,7 +64,7 @@ class Explanation:
         }
 
 
-def explain(bundle: Bundle, paths: Iterable[Path]) -> Iterator[Explanation | Failure]:
+def explain_images(bundle: Bundle, paths: Iterable[Path]) -> Iterator[Explanation | Failure]:
     """Classify images and find the places that speak for their best categories, in order.
 
     An image that cannot be used is a Failure; its codes are those of `cataloger.fetch.prefetch` and

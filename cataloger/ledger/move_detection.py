@@ -10,7 +10,7 @@ from cataloger.errors import SourceError
 from cataloger.ledger import SourceRef, find_source
 from cataloger.ledger.run_queries import last_table
 from cataloger.records import item_of
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import ItemRow, ResultRow, SourceRow
 from cataloger.sources.base import Source
 

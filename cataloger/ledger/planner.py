@@ -8,8 +8,7 @@ from sqlalchemy import Row, exists, select
 from cataloger.db.database import Database
 from cataloger.ledger.source_registry import SourceRef
 from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Planned, Reason, Result, item_of
-from cataloger.schema import key_hash
-from cataloger.schema.key_hash import CHUNK
+from cataloger.schema.hashing import CHUNK, key_hash
 from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
 from cataloger.sources.change_tokens import is_same
 

@@ -9,7 +9,7 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.upsert import upsert
 from cataloger.errors import UsageError
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import ItemRow, ModelRow, SourceRow
 
 

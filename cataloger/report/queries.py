@@ -26,8 +26,8 @@ from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.paging import slices
 from cataloger.db.types import AnyRow
-from cataloger.schema import key_hash
 from cataloger.schema.current_results import held, with_words
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow, SourceRow
 from cataloger.schema.views import ANSWER, IMAGE_TOP5
 

@@ -18,7 +18,7 @@ from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters
 from cataloger.review.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow
 
 IMAGES_PER_READ = 20_000

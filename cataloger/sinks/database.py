@@ -18,7 +18,7 @@ from cataloger.ledger.leases import Lease
 from cataloger.ledger.product_corrections import renew_products
 from cataloger.ledger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
 from cataloger.utils import failpoints
 from cataloger.writeback.journal import WriteCounts

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.imaging.preprocess import load
-from cataloger.inference.activation_maps import activation_map, draw, explain, overlaid
+from cataloger.inference.activation_maps import activation_map, draw, explain_images, overlaid
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import default_bundle_path, read_bundle
 
@@ -57,7 +57,7 @@ def test_the_answer_is_the_one_that_tag_writes(bundle, tmp_path):
     with sqlite3.connect(tmp_path / "a.db") as connection:
         columns = ", ".join(f"label_{rank}, confidence_{rank}" for rank in range(1, 6))
         row = connection.execute(f"SELECT decision, {columns} FROM cataloger_image_top5").fetchone()
-    (found,) = explain(bundle, [IMAGES / "blue-fedora.png"])
+    (found,) = explain_images(bundle, [IMAGES / "blue-fedora.png"])
     assert found.decision == row[0]
     assert found.labels == row[1::2]
     assert found.maps[0].max() == pytest.approx(1.0)
@@ -89,7 +89,7 @@ def test_colour_lies_only_where_the_map_is():
 def test_pictures_keep_their_shape_and_long_names_fit(bundle, tmp_path):
     Image.new("RGB", (1000, 500), "navy").save(tmp_path / ("wide" * 40 + ".png"))
     Image.new("RGB", (300, 900), "navy").save(tmp_path / "tall.png")
-    wide, tall = explain(bundle, sorted(tmp_path.glob("*.png"), reverse=True))
+    wide, tall = explain_images(bundle, sorted(tmp_path.glob("*.png"), reverse=True))
     assert draw([wide], 2).width > 1.5 * draw([tall], 2).width
     assert draw([wide, tall], 3).height == 2 * draw([tall], 1).height
 

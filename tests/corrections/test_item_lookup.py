@@ -9,7 +9,7 @@ from cataloger.corrections import item_lookup
 from cataloger.corrections.csv_import import ImportOptions, import_corrections
 from cataloger.corrections.item_lookup import Lookup
 from cataloger.ledger import register_source
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import ItemRow
 
 

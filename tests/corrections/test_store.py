@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from cataloger.contracts import TOP_K
 from cataloger.corrections.store import Word, correct, labels_in_use
-from cataloger.history.undo import undo
+from cataloger.history.undo import undo_run
 from cataloger.ledger.deletion import forget_items
 from cataloger.ledger.effective_results import mark_presence
 
@@ -174,7 +174,7 @@ def test_no_run_overwrites_a_word(world, make):
     assert top5(world, "a") == (["Sock", "Hat"], [1.0, 0.75])
     run_id = again.run.id
     world.end()
-    undo(world.database, run_id)
+    undo_run(world.database, run_id)
     assert top5(world, "a") == (["Sock", "Dress", "Hat"], [1.0, 0.75, 0.25])
     assert product(world, "p")[0][0] == "Sock"
 

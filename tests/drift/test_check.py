@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cataloger.drift.check import CheckOptions, _counts, check, side_of_bundle
+from cataloger.drift.check import CheckOptions, _counts, check_run, side_of_bundle
 from cataloger.drift.statistics import ANSWERS, EDGES, Profile
 from cataloger.errors import BundleError, UsageError
-from cataloger.history.prune import prune
-from cataloger.history.undo import undo
+from cataloger.history.prune import prune_runs
+from cataloger.history.undo import undo_run
 from cataloger.ledger import pin_model, register_source
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.runs import open_run
@@ -41,7 +41,7 @@ def answer(make, key, label, confidence=0.75, decision="accept"):
 
 
 def compare(world, **options):
-    return check(world.database, CheckOptions(**{"limits": ENOUGH, **options}))
+    return check_run(world.database, CheckOptions(**{"limits": ENOUGH, **options}))
 
 
 def runs_of(report):
@@ -135,9 +135,9 @@ def test_the_first_night_has_nothing_to_compare_with(world, make):
 
 def test_runs_that_were_undone_count_neither_as_newest_nor_as_before(world, make):
     first, second, third = (night(world, make, labels) for labels in (USUAL, OTHERS, USUAL))
-    undo(world.database, second)
+    undo_run(world.database, second)
     assert runs_of(compare(world)) == (third, first)
-    undo(world.database, third)
+    undo_run(world.database, third)
     assert runs_of(compare(world)) == (first, None)
 
 
@@ -153,7 +153,7 @@ def test_a_newer_run_that_did_not_end_well_is_named(world, make):
 def test_runs_that_cannot_be_compared_are_refused_with_the_reason(world, make):
     first, second, third = (night(world, make, USUAL) for _ in range(3))
     cut = night(world, make, USUAL, outcome="interrupted")
-    undone_by = undo(world.database, second).run_id
+    undone_by = undo_run(world.database, second).run_id
     open_one = open_run(world.database, command="sync", options={}, device="cpu").id
     reasons = {
         second: f"run {undone_by} has undone it",
@@ -171,7 +171,7 @@ def test_runs_that_cannot_be_compared_are_refused_with_the_reason(world, make):
 
 def test_a_pruned_run_is_refused_and_passed_over(world, make):
     first, second = night(world, make, USUAL), night(world, make, OTHERS)
-    prune(world.database, 1)
+    prune_runs(world.database, 1)
     assert runs_of(compare(world)) == (second, None)
     with pytest.raises(UsageError, match=f"run {first} cannot be compared: `cataloger runs prune` has ended"):
         compare(world, against=str(first))

@@ -30,7 +30,7 @@ from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.engine.tag import TagOptions, tag
+from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.hooks import Hooks
 
 ROOT = Path(__file__).parents[2]
@@ -392,11 +392,11 @@ def test_the_output_of_an_interrupted_run_keeps_the_images_of_paths_it_did_not_g
     more.mkdir()
     shutil.copy(photos / "bow-tie.jpg", more / "another.jpg")
     options = TagOptions((str(photos), str(more)), db=parsed(sqlite_url), output=tmp_path / "out.csv")
-    tag(options)
+    tag_images(options)
     complete = read_output(tmp_path / "out.csv")
     hooks = Hooks()
     hooks.stop.set()
-    assert tag(options, hooks).exit_status == 130
+    assert tag_images(options, hooks).exit_status == 130
     assert read_output(tmp_path / "out.csv") == complete
     assert "another.jpg" in complete
 

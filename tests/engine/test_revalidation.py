@@ -11,7 +11,7 @@ import by_url
 import pytest
 from by_url import parsed
 
-from cataloger.engine.sync import SyncOptions, sync
+from cataloger.engine.sync import SyncOptions, sync_table
 from cataloger.options import RunOptions, TableOptions, WebOptions
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
@@ -80,7 +80,7 @@ def shop(tmp_path, server):
 def run(url, *, revalidate=False, dry_run=False, version_column=None):
     table = TableOptions(table="products", ids=("sku",), image="image", version_column=version_column)
     web = WebOptions(allow_private=True, revalidate=revalidate, attempts=1)
-    return sync(SyncOptions(parsed(url), table, web=web, run=RunOptions(dry_run=dry_run)))
+    return sync_table(SyncOptions(parsed(url), table, web=web, run=RunOptions(dry_run=dry_run)))
 
 
 def test_without_it_unchanged_addresses_are_not_asked_for(shop, server):

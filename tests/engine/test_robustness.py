@@ -19,7 +19,7 @@ from by_url import parsed
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
-from cataloger.engine.tag import TagOptions, tag
+from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.imaging import decode_pool
 from cataloger.options import Limits, RunOptions
 
@@ -183,7 +183,7 @@ def write_all(folder):
 def tag_into(db, *paths, hooks=None, **options):
     """Tag and return the report and the rows by key."""
     run = RunOptions(**options.pop("run", {"workers": 2}))
-    report = tag(TagOptions(tuple(map(str, paths)), db=parsed(f"sqlite:///{db}"), run=run, **options), hooks)
+    report = tag_images(TagOptions(tuple(map(str, paths)), db=parsed(f"sqlite:///{db}"), run=run, **options), hooks)
     return report, read(db)
 
 

@@ -9,9 +9,9 @@ from sqlalchemy import Engine, event, select, text
 
 from cataloger.db import connections
 from cataloger.engine import session as sessions
-from cataloger.engine.sync import SyncOptions, sync
+from cataloger.engine.sync import SyncOptions, sync_table
 from cataloger.history import prune as prunes
-from cataloger.history.prune import prune
+from cataloger.history.prune import prune_runs
 from cataloger.inference import backend as engine
 from cataloger.ledger import presence as presences
 from cataloger.ledger.deletion import forget_items
@@ -135,7 +135,7 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
     monkeypatch.setattr(opening, "make_engine", remembered)
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     source = TableOptions(table="products", ids=("id",), image="photo")
-    assert sync(SyncOptions(parsed(shop), source, run=RunOptions(batch_size=25))).run.done == 25
+    assert sync_table(SyncOptions(parsed(shop), source, run=RunOptions(batch_size=25))).run.done == 25
     assert held == [[0, 0]]
 
 
@@ -159,7 +159,7 @@ def look_ups(url, **run):
     """Run a sync that writes back; return how often it looked a source up by its root, and its report."""
     source = TableOptions(table="products", ids=("id",), image="photo")
     with counting(Engine) as seen:
-        report = sync(
+        report = sync_table(
             SyncOptions(parsed(url), source, write=WriteOptions.parse(["category=label_1"]), run=RunOptions(**run))
         )
     return sum(statement.startswith("SELECT") and "root_hash = " in statement for statement in seen), report
@@ -280,7 +280,7 @@ def test_ending_history_costs_the_same_for_each_image_however_many_there_are(tmp
                 world.begin()
             world.end()
             with instructions(database.engine) as counted:
-                assert prune(database, 1).results == 3 * known
+                assert prune_runs(database, 1).results == 3 * known
             work.append(counted[0] / known)
     assert work[0] > 1
     assert work[1] < 1.3 * work[0]
@@ -297,6 +297,6 @@ def test_many_small_runs_are_pruned_in_few_transactions(tmp_path, make, make_wor
         asked = []
         for deleted in (True, False):
             with counting(database.engine) as seen:
-                assert bool(prune(database, 1).results) is deleted
+                assert bool(prune_runs(database, 1).results) is deleted
             asked.append(len(seen))
     assert max(asked) < 40 * 6  # two queries for each run and table; a transaction for each of three tables

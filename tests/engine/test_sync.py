@@ -16,7 +16,7 @@ import pytest
 from by_url import open_database, open_source, parsed
 from sqlalchemy import text
 
-from cataloger.engine.sync import SyncOptions, sync
+from cataloger.engine.sync import SyncOptions, sync_table
 from cataloger.errors import DatabaseError, SchemaError, SourceError, UsageError
 from cataloger.options import RunOptions, TableOptions
 
@@ -65,49 +65,49 @@ def answers(url):
 
 
 def test_the_images_of_a_table_are_tagged_once(shop, photos):
-    report = sync(options(shop, photos))
+    report = sync_table(options(shop, photos))
     assert (report.run.done, report.run.failed, report.exit_status) == (4, 0, 0)
     labels = {product: label for product, (label, _) in answers(shop).items()}
     assert labels == {"S0": "Hat", "S1": "Sunglasses", "S2": "Shorts", "S3": "Hat"}
-    again = sync(options(shop, photos))
+    again = sync_table(options(shop, photos))
     assert (again.run.attempted, dict(again.run.skipped)) == (0, {"unchanged": 4})
 
 
 def test_bytes_in_the_table_get_the_answers_of_the_same_files(shop, photos):
-    sync(options(shop, photos))
+    sync_table(options(shop, photos))
     from_files = answers(shop)
-    report = sync(options(shop, column="picture", others={"model": "default"}))
+    report = sync_table(options(shop, column="picture", others={"model": "default"}))
     assert report.run.done == 4
     rows = execute(shop, "SELECT source, product_key, label_1, confidence_1 FROM cataloger_image_top5")
     from_bytes = {product: (label, confidence) for source, product, label, confidence in rows if "#picture" in source}
     assert from_bytes == from_files
-    again = sync(options(shop, column="picture"))
+    again = sync_table(options(shop, column="picture"))
     assert (again.run.attempted, dict(again.run.skipped)) == (0, {"unchanged": 4})
 
 
 def test_what_is_unchanged_is_not_opened(shop, photos):
-    sync(options(shop, photos))
+    sync_table(options(shop, photos))
     for name in IMAGES:
         status = (photos / name).stat()
         (photos / name).write_bytes(bytes(status.st_size))  # no image any more, but nothing that a look can tell
         os.utime(photos / name, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert sync(options(shop, photos)).run.attempted == 0
+    assert sync_table(options(shop, photos)).run.attempted == 0
 
 
 def test_only_what_is_new_or_changed_is_done(shop, photos):
-    sync(options(shop, photos))
+    sync_table(options(shop, photos))
     add(shop, "S9", "blue-fedora.png")
     execute(shop, "UPDATE products SET photo = 'sunglasses.png' WHERE sku = 'S0'")
-    report = sync(options(shop, photos))
+    report = sync_table(options(shop, photos))
     assert dict(report.run.planned) == {"new": 1, "changed": 1}
     assert answers(shop)["S0"][0] == "Sunglasses"
 
 
 def test_changed_bytes_are_noticed(shop, photos):
-    sync(options(shop, column="picture"))
+    sync_table(options(shop, column="picture"))
     shorts = (photos / "summer-shorts.png").read_bytes()
     execute(shop, "UPDATE products SET picture = :new WHERE sku = 'S0'", new=shorts)
-    report = sync(options(shop, column="picture"))
+    report = sync_table(options(shop, column="picture"))
     assert dict(report.run.planned) == {"changed": 1}
     assert answers(shop)["S0"] == answers(shop)["S2"]
 
@@ -115,63 +115,63 @@ def test_changed_bytes_are_noticed(shop, photos):
 def test_force_and_retry_failed(shop, photos):
     (photos / "broken.png").write_bytes(b"no image")
     add(shop, "S9", "broken.png")
-    report = sync(options(shop, photos))
+    report = sync_table(options(shop, photos))
     assert (report.run.done, report.run.failed, report.exit_status) == (4, 1, 3)
-    assert dict(sync(options(shop, photos)).run.skipped) == {"unchanged": 4, "failed_before": 1}
-    assert dict(sync(options(shop, photos, run={"retry_failed": True})).run.planned) == {"retry": 1}
-    assert dict(sync(options(shop, photos, run={"force": True})).run.planned) == {"forced": 5}
+    assert dict(sync_table(options(shop, photos)).run.skipped) == {"unchanged": 4, "failed_before": 1}
+    assert dict(sync_table(options(shop, photos, run={"retry_failed": True})).run.planned) == {"retry": 1}
+    assert dict(sync_table(options(shop, photos, run={"force": True})).run.planned) == {"forced": 5}
 
 
 def test_what_is_gone_leaves_the_views_and_comes_back(shop, photos):
-    sync(options(shop, photos))
+    sync_table(options(shop, photos))
     before = answers(shop)
     execute(shop, "DELETE FROM products WHERE sku IN ('S1', 'S2')")
-    plan = sync(options(shop, photos, run={"dry_run": True}))
+    plan = sync_table(options(shop, photos, run={"dry_run": True}))
     assert plan.plan() == {"unchanged": 2, "gone": 2}
     assert answers(shop) == before
-    report = sync(options(shop, photos))
+    report = sync_table(options(shop, photos))
     assert (report.gone, set(answers(shop))) == (2, {"S0", "S3"})
     add(shop, "S1", IMAGES[1])
-    report = sync(options(shop, photos))
+    report = sync_table(options(shop, photos))
     assert (report.run.attempted, report.returned, set(answers(shop))) == (0, 1, {"S0", "S1", "S3"})
 
 
 @pytest.mark.parametrize("part", [{"where": "sku < 'S2'"}, {"run": {"limit": 1}}])
 def test_a_look_at_a_part_makes_nothing_gone(shop, photos, part):
-    sync(options(shop, photos))
+    sync_table(options(shop, photos))
     execute(shop, "UPDATE products SET photo = NULL WHERE sku = 'S0'")
-    report = sync(options(shop, photos, **part))
+    report = sync_table(options(shop, photos, **part))
     assert report.gone == 0
     assert len(answers(shop)) == 4
 
 
 def test_an_empty_table_is_an_error_and_nothing_is_gone(shop, photos):
-    sync(options(shop, photos))
+    sync_table(options(shop, photos))
     execute(shop, "UPDATE products SET photo = NULL")
     with pytest.raises(SourceError, match="no rows with an image; photo is empty in all 4 of them"):
-        sync(options(shop, photos))
+        sync_table(options(shop, photos))
     assert len(answers(shop)) == 4
 
 
 def test_rows_without_an_image_are_counted(shop, photos):
     execute(shop, "UPDATE products SET photo = '' WHERE sku = 'S0'")
-    report = sync(options(shop, photos))
+    report = sync_table(options(shop, photos))
     assert (report.run.done, dict(report.run.skipped)) == (3, {"no_image": 1})
 
 
 def test_a_plan_needs_no_tables_of_ours_and_writes_nothing(shop, photos):
     by_url.downgrade(shop, "base")
-    plan = sync(options(shop, photos, run={"dry_run": True}))
+    plan = sync_table(options(shop, photos, run={"dry_run": True}))
     assert (plan.plan(), plan.run_id) == ({"new": 4}, None)
     assert by_url.current(shop) is None
     with pytest.raises(SchemaError, match="has no tables of cataloger: run `cataloger db upgrade"):
-        sync(options(shop, photos))
+        sync_table(options(shop, photos))
 
 
 def test_results_may_be_kept_in_another_database(shop, photos, tmp_path):
     by_url.downgrade(shop, "base")
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    report = sync(options(shop, photos, others={"ledger_db": ledger}))
+    report = sync_table(options(shop, photos, others={"ledger_db": ledger}))
     assert report.run.done == 4
     assert len(answers(ledger)) == 4
     assert by_url.current(shop) is None
@@ -179,7 +179,7 @@ def test_results_may_be_kept_in_another_database(shop, photos, tmp_path):
 
 
 def test_the_results_go_to_a_file_too(shop, photos, tmp_path):
-    sync(options(shop, photos, others={"output": tmp_path / "out.csv"}))
+    sync_table(options(shop, photos, others={"output": tmp_path / "out.csv"}))
     with (tmp_path / "out.csv").open(newline="") as file:
         assert [(row["product_key"], row["label_1"]) for row in csv.DictReader(file)][1] == ("S1", "Sunglasses")
 
@@ -191,7 +191,7 @@ def write_map(path, labels):
 
 def test_labels_are_shown_in_the_codes_of_the_shop(shop, photos):
     codes = EXAMPLES / "shop" / "codes.csv"
-    sync(options(shop, photos, others={"label_map": codes}))
+    sync_table(options(shop, photos, others={"label_map": codes}))
     view = "SELECT v.product_key, v.code, v.name, v.parent FROM cataloger_image_codes v WHERE v.rank = 1"
     rows = execute(shop, view + " ORDER BY v.product_key")
     assert rows[0] == ("S0", "4003", "Hats & Caps", "Accessories")
@@ -203,24 +203,24 @@ def test_a_label_without_a_code_is_an_error_before_any_work(shop, photos, tmp_pa
     codes = write_map(tmp_path / "codes.csv", ["Hat"])
     for run in ({"dry_run": True}, {}):
         with pytest.raises(UsageError, match="has no code for 'Backpack', 'Belt'"):
-            sync(options(shop, photos, run=run, others={"label_map": codes}))
+            sync_table(options(shop, photos, run=run, others={"label_map": codes}))
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_run") == [(0,)]
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_source") == [(0,)]
 
 
 def test_a_map_is_kept_until_there_is_another(shop, photos, tmp_path):
-    sync(options(shop, photos, others={"label_map": EXAMPLES / "shop" / "codes.csv"}))
-    sync(options(shop, photos))
+    sync_table(options(shop, photos, others={"label_map": EXAMPLES / "shop" / "codes.csv"}))
+    sync_table(options(shop, photos))
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_label_map") == [(39,)]
     with (EXAMPLES / "shop" / "codes.csv").open(newline="") as file:
         labels = [row["label"] for row in csv.DictReader(file)]
-    sync(options(shop, photos, others={"label_map": write_map(tmp_path / "codes.csv", labels)}))
+    sync_table(options(shop, photos, others={"label_map": write_map(tmp_path / "codes.csv", labels)}))
     rows = execute(shop, "SELECT DISTINCT v.code FROM cataloger_image_codes v WHERE v.rank = 1 AND v.label = 'Hat'")
     assert rows == [("HAT",)]
 
 
 def test_the_run_is_recorded_without_the_password(shop, photos):
-    report = sync(options(shop, photos, where="sku <> 'nothing'"))
+    report = sync_table(options(shop, photos, where="sku <> 'nothing'"))
     rows = execute(shop, "SELECT command, options, counts FROM cataloger_run")
     assert rows[0][0] == "sync"
     assert "p@ss" not in str(rows)
@@ -231,11 +231,11 @@ def test_the_run_is_recorded_without_the_password(shop, photos):
 
 
 def test_two_tables_are_two_sources(shop, photos):
-    sync(options(shop, photos))
+    sync_table(options(shop, photos))
     execute(shop, "CREATE TABLE others (sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(200))")
     execute(shop, "INSERT INTO others SELECT sku, photo FROM products WHERE sku = 'S0'")
     source = TableOptions(table="others", ids=("sku",), image="photo", image_root=photos)
-    report = sync(SyncOptions(parsed(shop), source))
+    report = sync_table(SyncOptions(parsed(shop), source))
     assert (report.run.done, report.gone) == (1, 0)
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_image_top5") == [(5,)]
 
@@ -248,20 +248,22 @@ def test_a_named_source_survives_a_move_of_the_database(tmp_path, photos):
         open_database(url).close()
         execute(url, "CREATE TABLE products (sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(200))")
         execute(url, "INSERT INTO products VALUES ('S0', 'sunglasses.png')")
-        results.append(sync(options(url, photos, name="catalog", others={"ledger_db": ledger})))
+        results.append(sync_table(options(url, photos, name="catalog", others={"ledger_db": ledger})))
     assert [report.run.done for report in results] == [1, 0]
 
 
 def test_a_wrong_address_is_told_at_once(tmp_path):
     start = time.monotonic()
     with pytest.raises(DatabaseError, match="no database server answers there"):
-        sync(options("postgresql://shop@127.0.0.1:1/shop", others={"ledger_db": f"sqlite:///{tmp_path}/ledger.db"}))
+        sync_table(
+            options("postgresql://shop@127.0.0.1:1/shop", others={"ledger_db": f"sqlite:///{tmp_path}/ledger.db"})
+        )
     assert time.monotonic() - start < 60  # half of what a server that was there is waited for
 
 
 def test_a_missing_file_is_not_made_a_database(tmp_path):
     with pytest.raises(DatabaseError, match=r"shop.db does not exist or is empty"):
-        sync(options(f"sqlite:///{tmp_path}/shop.db"))
+        sync_table(options(f"sqlite:///{tmp_path}/shop.db"))
     assert not (tmp_path / "shop.db").exists()
 
 
@@ -307,7 +309,7 @@ def test_a_wrong_name_is_one_line_that_offers_the_right_one(shop):
 
 def test_a_product_of_several_images_has_one_answer(shop, photos):
     execute(shop, "UPDATE products SET photo = 'blue-fedora.png|winter-hat.png|sunglasses.png' WHERE sku = 'S0'")
-    sync(options(shop, photos, image_list="|"))
+    sync_table(options(shop, photos, image_list="|"))
     rows = execute(shop, "SELECT product_key, images, label_1 FROM cataloger_product_top5 ORDER BY product_key")
     assert rows == [("S0", 3, "Hat"), ("S1", 1, "Sunglasses"), ("S2", 1, "Shorts"), ("S3", 1, "Hat")]
     rows = execute(shop, "SELECT uri, label, product_label, disagrees FROM cataloger_product_images")

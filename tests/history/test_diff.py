@@ -9,7 +9,7 @@ from sqlalchemy import update
 from cataloger.errors import UsageError
 from cataloger.history import diff as diffs
 from cataloger.history.diff import Difference, DifferenceSummary, PastAnswer, compare
-from cataloger.history.undo import undo
+from cataloger.history.undo import undo_run
 from cataloger.ledger import pin_model, register_source
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
@@ -147,10 +147,10 @@ def test_a_run_in_between_that_was_undone_does_not_count(world, make):
     first = tag(world, image(make, "a", product="p"))
     second = tag(world, image(make, "a", "Hat", product="p"))
     third = tag(world, image(make, "b"))
-    undone = undo(world.database, second).run_id
+    undone = undo_run(world.database, second).run_id
     assert changes(world, first, third) == {"b": ("new", None, "Dress")}
     assert changes(world, first, third, "product") == {}
-    undo(world.database, undone)
+    undo_run(world.database, undone)
     assert changes(world, first, third)["a"] == ("moved", "Dress", "Hat")
     assert changes(world, first, third, "product") == {"p": ("moved", "Dress", "Hat")}
 
@@ -160,14 +160,14 @@ def test_a_product_is_compared_without_the_images_of_a_run_that_was_undone(world
     undone = tag(world, image(make, "a", "Hat", product="p", confidence=0.9))
     third = tag(world, image(make, "b", product="p", confidence=0.6))
     assert changes(world, first, third, "product") == {"p": ("moved", "Dress", "Hat")}
-    undo(world.database, undone)
+    undo_run(world.database, undone)
     assert changes(world, first, third, "product") == {}
 
 
 def test_an_undone_run_is_compared_as_it_was(world, make):
     first = tag(world, image(make, "a", product="p"))
     second = tag(world, image(make, "a", "Hat", product="p"))
-    undo(world.database, second)
+    undo_run(world.database, second)
     third = tag(world, image(make, "b"))
     assert changes(world, first, second) == {"a": ("moved", "Dress", "Hat")}
     assert changes(world, first, second, "product") == {"p": ("moved", "Dress", "Hat")}
@@ -178,7 +178,7 @@ def test_an_undone_run_is_compared_as_it_was(world, make):
 def test_an_undone_first_run_is_compared_with_a_later_one(world, make):
     first = tag(world, image(make, "a", product="p"), image(make, "b"))
     second = tag(world, image(make, "a", "Hat", product="p"))
-    undo(world.database, first)
+    undo_run(world.database, first)
     assert changes(world, first, second) == {"a": ("moved", "Dress", "Hat"), "b": ("gone", "Dress", None)}
 
 
@@ -205,7 +205,7 @@ def test_unknown_runs_and_those_of_other_commands_are_refused(world, make):
     first = tag(world, image(make, "a"))
     with pytest.raises(UsageError, match="there is no run 987654; `cataloger runs list`"):
         list(compare(world.database, first, 987654))
-    undone = undo(world.database, first).run_id
+    undone = undo_run(world.database, first).run_id
     with pytest.raises(UsageError, match=rf"run {undone} \(`cataloger undo`\) has tagged nothing"):
         list(compare(world.database, undone, first))
 

@@ -14,8 +14,8 @@ from cataloger.db.clock import utc_now
 from cataloger.errors import LeaseError, UsageError
 from cataloger.history import prune as prunes
 from cataloger.history.diff import compare
-from cataloger.history.prune import prune
-from cataloger.history.undo import undo
+from cataloger.history.prune import prune_runs
+from cataloger.history.undo import undo_run
 from cataloger.hooks import Hooks
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
@@ -65,13 +65,13 @@ def undo_each(world, runs):
     """Return what the views show after undoing each run by itself, and all of them, newest first; take that back."""
     shown = []
     for run in runs:
-        undone = undo(world.database, run)
+        undone = undo_run(world.database, run)
         shown.append(world.views())
-        undo(world.database, undone.run_id)
-    undone = [undo(world.database, run) for run in reversed(runs)]
+        undo_run(world.database, undone.run_id)
+    undone = [undo_run(world.database, run) for run in reversed(runs)]
     shown.append(world.views())
     for each in reversed(undone):
-        undo(world.database, each.run_id)
+        undo_run(world.database, each.run_id)
     shown.append(world.views())
     return shown
 
@@ -103,7 +103,7 @@ def test_what_holds_and_what_undoing_kept_runs_brings_back_stays(world, nights, 
     kept = nights[-keep:]
     before = undo_each(world, kept)
     before_diff = [list(compare(world.database, old, kept[-1])) for old in kept]
-    report = prune(world.database, keep)
+    report = prune_runs(world.database, keep)
     assert world.views() == before[-1]
     assert undo_each(world, kept) == before
     assert [list(compare(world.database, old, kept[-1])) for old in kept] == before_diff
@@ -115,42 +115,42 @@ def test_only_replaced_results_of_old_runs_are_deleted(world, make):
     first = tag(world, image(make, "a", product="p"), image(make, "b"))
     second = tag(world, image(make, "a", "Hat", product="p"))
     third = tag(world, image(make, "a", "Sock", product="p"))
-    report = prune(world.database, 1)
+    report = prune_runs(world.database, 1)
     assert (report.results, report.product_results, report.runs) == (1, 1, 2)
     assert results(world) == [("a", second), ("a", third), ("b", first)]
-    assert prune(world.database, 1).results == 0
+    assert prune_runs(world.database, 1).results == 0
 
 
 def test_runs_within_the_number_to_keep_stay_whole(world, make):
     tag(world, image(make, "a"))
     tag(world, image(make, "a", "Hat"))
-    report = prune(world.database, 2)
+    report = prune_runs(world.database, 2)
     assert (report.runs, report.results) == (0, 0)
     assert len(results(world)) == 2
 
 
 def test_at_least_one_run_is_kept(world):
     with pytest.raises(UsageError, match="--keep must be at least 1, not 0"):
-        prune(world.database, 0)
+        prune_runs(world.database, 0)
 
 
 def test_comings_and_goings_before_the_last_are_deleted(world, make):
     tag(world, image(make, "a"), image(make, "b"))
     for met in ("a", "ab", "a", "ab"):
         tag(world, met=met)
-    assert prune(world.database, 1).presences == 2
-    undo(world.database, world.run.id)
+    assert prune_runs(world.database, 1).presences == 2
+    undo_run(world.database, world.run.id)
     assert world.rows("SELECT v.key FROM cataloger_image_top5 v") == [("a",)]
 
 
 def test_results_of_an_old_undone_run_are_deleted(world, make):
     tag(world, image(make, "a"))
     undone = tag(world, image(make, "a", "Hat"))
-    undo(world.database, undone)
+    undo_run(world.database, undone)
     tag(world, image(make, "b"))
     tag(world, image(make, "b", "Hat"))
     before = world.views()
-    prune(world.database, 1)
+    prune_runs(world.database, 1)
     assert "a" in dict(results(world))
     assert undone not in [run for _, run in results(world)]
     assert world.views() == before
@@ -161,7 +161,7 @@ def test_a_failure_in_passing_and_what_it_spared_stay_both(world, make):
     tag(world, make.bad("a", code="io.timeout", content=None))
     last = tag(world, make.bad("a", content="D"))
     before = undo_each(world, [last])
-    prune(world.database, 1)
+    prune_runs(world.database, 1)
     assert len(results(world)) == 3
     assert undo_each(world, [last]) == before
 
@@ -180,7 +180,7 @@ def test_the_result_that_a_person_corrected_stays(world, make):
             "corrected_at": utc_now(connection),
         }
         connection.execute(insert(CorrectionRow).values(row))
-    assert prune(world.database, 1).results == 0
+    assert prune_runs(world.database, 1).results == 0
     assert len(results(world)) == 3
 
 
@@ -194,7 +194,7 @@ def test_a_failure_is_judged_as_before_although_the_result_that_a_person_spoke_o
     tag(world, make.bad("a", content="1"))
     last = tag(world, make.good("a", content="5"))
     before = undo_each(world, [last])
-    assert prune(world.database, 1).results == 0
+    assert prune_runs(world.database, 1).results == 0
     assert undo_each(world, [last]) == before
 
 
@@ -206,23 +206,23 @@ def test_an_old_run_that_a_kept_undo_took_back_stays_whole(world, make):
     old = tag(world, image(make, "a", "Hat", product="p"), image(make, "b", "Hat"))
     tag(world, image(make, "b"))
     tag(world, image(make, "c"))
-    back = undo(world.database, old).run_id
+    back = undo_run(world.database, old).run_id
     before = undo_each(world, [back])
-    prune(world.database, 1)
+    prune_runs(world.database, 1)
     assert not find_run(world.database, old).pruned
     assert undo_each(world, [back]) == before
 
 
 def test_an_undo_of_an_undo_keeps_both_and_the_run(world, make):
     old = tag(world, image(make, "a"))
-    undone = undo(world.database, old).run_id
+    undone = undo_run(world.database, old).run_id
     tag(world, image(make, "b"))
     tag(world, image(make, "b", "Hat"))
-    again = undo(world.database, undone).run_id
+    again = undo_run(world.database, undone).run_id
     tag(world, image(make, "c"))
-    prune(world.database, 2)
+    prune_runs(world.database, 2)
     assert [find_run(world.database, run).pruned for run in (old, undone, again)] == [False] * 3
-    undo(world.database, again)
+    undo_run(world.database, again)
     assert world.rows("SELECT v.key FROM cataloger_image_top5 v ORDER BY v.key") == [("b",), ("c",)]
 
 
@@ -232,24 +232,24 @@ def test_failures_after_a_run_that_may_count_again_are_judged_as_before(world, m
     tag(world, make.bad("a", content="2"))
     tag(world, make.bad("a", content="1"))
     tag(world, image(make, "b"))
-    back = undo(world.database, first).run_id
+    back = undo_run(world.database, first).run_id
     before = undo_each(world, [back])
-    prune(world.database, 1)
+    prune_runs(world.database, 1)
     assert undo_each(world, [back]) == before
 
 
 def test_a_run_whose_undo_did_not_end_stays_so_that_it_can(world, make):
     tag(world, image(make, "a"))
     old = tag(world, image(make, "a", "Hat"))
-    back = undo(world.database, old)
+    back = undo_run(world.database, old)
     expected = world.views()
     with world.database.begin() as connection:
         connection.execute(update(RunRow).where(RunRow.id == back.run_id).values(outcome="abandoned"))
     tag(world, image(make, "a"), met=["a"])
     last = tag(world, image(make, "a", "Sock"))
-    prune(world.database, 1)
-    undo(world.database, old)
-    undo(world.database, last)
+    prune_runs(world.database, 1)
+    undo_run(world.database, old)
+    undo_run(world.database, last)
     assert world.views() == expected
 
 
@@ -262,7 +262,7 @@ def test_nothing_is_deleted_while_a_run_is_at_work(world, make):
     tag(world, image(make, "a", "Sock"))
     busy = world.begin().run.id
     with pytest.raises(LeaseError, match=f"run {busy} is working on this source"):
-        prune(world.database, 1)
+        prune_runs(world.database, 1)
     assert len(results(world)) == 3
     assert world.rows("SELECT outcome FROM cataloger_run WHERE command = 'prune'") == [("failed",)]
 
@@ -279,10 +279,10 @@ def test_history_is_pruned_page_by_page_and_goes_on_after_an_interruption(world,
         if count:
             stop.set()
 
-    report = prune(world.database, 1, Hooks(stop, progress))
+    report = prune_runs(world.database, 1, Hooks(stop, progress))
     assert (report.interrupted, report.results, told) == (True, 2, [2])
     assert world.rows("SELECT outcome FROM cataloger_run WHERE command = 'prune'") == [("interrupted",)]
-    report = prune(world.database, 1)
+    report = prune_runs(world.database, 1)
     assert (report.interrupted, report.results, report.product_results) == (False, 3, 5)
     assert world.views() == expected
 
@@ -311,9 +311,9 @@ def test_a_killed_pruning_changes_nothing_that_holds_and_is_ended_by_the_next(wo
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert undo_each(world, kept) == before
     with pytest.raises(UsageError, match="its history was ended by `cataloger runs prune`"):
-        undo(world.database, nights[0])
-    assert prune(world.database, 2).product_results > 0
-    assert prune(world.database, 2).product_results == 0
+        undo_run(world.database, nights[0])
+    assert prune_runs(world.database, 2).product_results > 0
+    assert prune_runs(world.database, 2).product_results == 0
     assert undo_each(world, kept) == before
     outcomes = world.rows("SELECT outcome FROM cataloger_run WHERE command = 'prune' ORDER BY id")
     assert outcomes == [("abandoned",), ("done",), ("done",)]

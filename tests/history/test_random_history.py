@@ -420,7 +420,9 @@ class History(RuleBasedStateMachine):
     @rule(place=st.integers(0, 20), skip_edited=st.booleans())
     def undo(self, place, skip_edited):
         target = self.run_at(place)
-        self.check_undo(target, skip_edited, lambda: undo.undo(self.database, target, skip_edited=skip_edited).run_id)
+        self.check_undo(
+            target, skip_edited, lambda: undo.undo_run(self.database, target, skip_edited=skip_edited).run_id
+        )
 
     @precondition(lambda self: self.reference.runs)
     @rule(place=st.integers(0, 20), times=st.integers(1, 3))
@@ -430,10 +432,10 @@ class History(RuleBasedStateMachine):
         def twice():
             def once():
                 with closing(open_database(self.url)) as database:
-                    undo.undo(database, target, skip_edited=True)
+                    undo.undo_run(database, target, skip_edited=True)
 
             if killed(once, "after_commit", times):
-                return undo.undo(self.database, target, skip_edited=True).run_id
+                return undo.undo_run(self.database, target, skip_edited=True).run_id
             return self.rows("SELECT MAX(id) FROM cataloger_run")[0][0]
 
         self.check_undo(target, True, twice)
@@ -444,7 +446,7 @@ class History(RuleBasedStateMachine):
         return runs[place % len(runs)]
 
     def _undo(self, number):
-        return undo.undo(self.database, number, skip_edited=True).run_id
+        return undo.undo_run(self.database, number, skip_edited=True).run_id
 
     def check_undo(self, target, skip_edited, action):
         reference = self.reference
@@ -453,7 +455,7 @@ class History(RuleBasedStateMachine):
             chain.append(below)
         if any(reference.runs[each].pruned for each in chain) or reference.runs[target].undone_by is not None:
             with pytest.raises(UsageError):
-                undo.undo(self.database, target, skip_edited=skip_edited)
+                undo.undo_run(self.database, target, skip_edited=skip_edited)
             return
         restore, edited = reference.to_restore(chain[-1], is_undone=len(chain) % 2 == 1)
         if edited and not skip_edited:
@@ -464,7 +466,7 @@ class History(RuleBasedStateMachine):
 
     @rule(keep=st.integers(1, 4))
     def prune(self, keep):
-        prune.prune(self.database, keep)
+        prune.prune_runs(self.database, keep)
         self.reference.prune(keep)
 
     @invariant()

@@ -9,11 +9,11 @@ import pytest
 from by_url import open_database, parsed
 from sqlalchemy import text
 
-from cataloger.engine.tag import TagOptions, tag
+from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.errors import UsageError
 from cataloger.history import recalibrate as recalibrates
 from cataloger.history import undo
-from cataloger.history.recalibrate import recalibrate
+from cataloger.history.recalibrate import recalibrate_results
 from cataloger.hooks import Hooks
 from cataloger.model.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
 from cataloger.model.calibration import Calibration
@@ -55,7 +55,7 @@ def tagged(url, photos, bundle):
     options = TagOptions(
         (str(photos / "list.csv"),), db=parsed(url), model=str(bundle.path), product_column="product"
     )
-    return tag(options)
+    return tag_images(options)
 
 
 def views(url):
@@ -82,7 +82,7 @@ def same(found, expected):
 
 def run(url, bundle, hooks=None):
     with closing(open_database(url)) as database:
-        return recalibrate(database, bundle, hooks)
+        return recalibrate_results(database, bundle, hooks)
 
 
 def test_the_database_is_as_if_tagged_with_the_new_calibration(url, photos, strict, tmp_path):
@@ -117,7 +117,7 @@ def test_it_can_be_taken_back(url, photos, strict):
     report = run(url, strict)
     assert views(url) != before
     with closing(open_database(url)) as database:
-        undo.undo(database, report.run_id)
+        undo.undo_run(database, report.run_id)
     assert views(url) == before
 
 

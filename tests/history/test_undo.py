@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from cataloger.errors import LeaseError, UsageError
 from cataloger.history import undo as undos
-from cataloger.history.undo import undo
+from cataloger.history.undo import undo_run
 from cataloger.hooks import Hooks
 from cataloger.ledger import SourceRef, pin_model, register_source
 from cataloger.ledger.leases import acquire
@@ -68,7 +68,7 @@ class Past:
         return presence
 
     def undo(self, run_id, **options):
-        return undo(self.world.database, run_id, **options)
+        return undo_run(self.world.database, run_id, **options)
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.db.clock import utc_now
-from cataloger.history.undo import undo
+from cataloger.history.undo import undo_run
 from cataloger.ledger import SourceRef, list_sources
 from cataloger.ledger import presence as presences
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_results import ProductResults
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CorrectionRow, WriteRow
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
@@ -151,8 +151,8 @@ def test_undoing_runs_after_something_was_deleted_leaves_the_rest_as_ever(world,
     scan(world, make, "a").forget()
     world.end()
     runs = [run for (run,) in world.rows("SELECT id FROM cataloger_run ORDER BY id")]
-    undo(world.database, runs[2])
-    undo(world.database, runs[1])
+    undo_run(world.database, runs[2])
+    undo_run(world.database, runs[1])
     assert world.rows("SELECT v.key, v.label_1 FROM cataloger_image_top5 v") == [("a", "Dress")]
     assert world.rows("SELECT v.images, v.label_1 FROM cataloger_product_top5 v") == [(1, "Dress")]
 

@@ -6,7 +6,7 @@ import pytest
 
 from cataloger.ledger import find_source, known_model, register_source
 from cataloger.ledger.presence import Presence
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 
 
 def test_unknown_items_are_new(world, make):

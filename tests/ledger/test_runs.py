@@ -9,8 +9,8 @@ import pytest
 from by_url import open_database, parsed
 
 from cataloger.engine import session
-from cataloger.engine.sync import SyncOptions, sync
-from cataloger.engine.tag import TagOptions, tag
+from cataloger.engine.sync import SyncOptions, sync_table
+from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.errors import SourceError
 from cataloger.history import move_source, prune, recalibrate, undo
 from cataloger.ledger import model_ref
@@ -62,23 +62,23 @@ def catalog(url, photos, make_world, make, query):
 
 
 def tag_folder(world, url, photos):
-    tag(TagOptions((str(photos),), db=parsed(url)))
+    tag_images(TagOptions((str(photos),), db=parsed(url)))
 
 
-def sync_table(world, url, photos):
-    sync(SyncOptions(parsed(url), TableOptions("products", ("sku",), "photo", photos)))
+def sync_a_table(world, url, photos):
+    sync_table(SyncOptions(parsed(url), TableOptions("products", ("sku",), "photo", photos)))
 
 
 def undo_run(world, url, photos):
-    undo.undo(world.database, world.run.id)
+    undo.undo_run(world.database, world.run.id)
 
 
 def recalibrate_all(world, url, photos):
-    recalibrate.recalibrate(world.database, read_bundle(default_bundle_path()))
+    recalibrate.recalibrate_results(world.database, read_bundle(default_bundle_path()))
 
 
 def prune_runs(world, url, photos):
-    prune.prune(world.database, 1)
+    prune.prune_runs(world.database, 1)
 
 
 def move(world, url, photos):
@@ -87,7 +87,7 @@ def move(world, url, photos):
 
 COMMANDS = {
     "tag": (session, tag_folder),
-    "sync": (session, sync_table),
+    "sync": (session, sync_a_table),
     "undo": (undo, undo_run),
     "recalibrate": (recalibrate, recalibrate_all),
     "prune": (prune, prune_runs),

@@ -9,9 +9,9 @@ from by_url import current, downgrade, open_database, parsed, upgrade
 from sqlalchemy import select, text
 
 from cataloger.db.reflection import TableName
-from cataloger.engine.sync import SyncOptions, sync
-from cataloger.history.prune import prune
-from cataloger.history.undo import undo
+from cataloger.engine.sync import SyncOptions, sync_table
+from cataloger.history.prune import prune_runs
+from cataloger.history.undo import undo_run
 from cataloger.ledger import WriteTarget, record_write_target, write_targets
 from cataloger.ledger.run_queries import find_run
 from cataloger.options import TableOptions, WriteOptions
@@ -44,7 +44,7 @@ def write(database):
     """Tag the product and write its category; return the run."""
     table = TableOptions(table="products", ids=("sku",), image="photo")
     url = database.engine.url.render_as_string()
-    return sync(SyncOptions(parsed(url), table, write=WriteOptions.parse(["category=label_1"]))).run_id
+    return sync_table(SyncOptions(parsed(url), table, write=WriteOptions.parse(["category=label_1"]))).run_id
 
 
 def options_of(database, run_id):
@@ -68,7 +68,7 @@ def test_an_undo_finds_the_cells_that_a_run_wrote(shop, is_older):
         downgraded(shop, run_id)
         with shop.read() as connection:
             assert connection.execute(select(WriteTargetRow.run_id)).all() == []
-    assert undo(shop, run_id).restored == {"category": 1}
+    assert undo_run(shop, run_id).restored == {"category": 1}
     assert execute(shop, "SELECT category FROM products") == [("ours",)]
 
 
@@ -85,13 +85,13 @@ def test_it_is_shown_with_the_options_of_the_run_as_ever(shop):
 def test_a_pruned_run_still_says_where_it_wrote(shop):
     run_id = write(shop)
     write(shop)
-    assert prune(shop, 1).runs == 1
+    assert prune_runs(shop, 1).runs == 1
     assert find_run(shop, run_id).options["write_target"] == SHOWN
 
 
 def test_a_run_that_writes_nothing_has_none(shop):
     table = TableOptions(table="products", ids=("sku",), image="photo")
-    run_id = sync(SyncOptions(parsed(shop.engine.url), table)).run_id
+    run_id = sync_table(SyncOptions(parsed(shop.engine.url), table)).run_id
     with shop.read() as connection:
         assert write_targets(connection, [run_id]) == {}
     assert "write_target" not in find_run(shop, run_id).options

@@ -14,7 +14,7 @@ from cataloger.cli.app import app
 from cataloger.errors import UsageError
 from cataloger.report.changes import MOVED
 from cataloger.report.gather import LEAST, THUMBNAILS, ReportOptions, gather, places
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"

@@ -20,7 +20,7 @@ from cataloger.imaging.thumbnails import thumbnail
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched
 from cataloger.report.stored_images import Pictures
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import ItemRow
 from cataloger.sources.file_keys import key_of, name_of
 

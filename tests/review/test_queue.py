@@ -12,7 +12,7 @@ from cataloger.errors import UsageError
 from cataloger.review.filters import ORDERS, Filters
 from cataloger.review.item_rows import find_shown, results_of
 from cataloger.review.queue import Queue
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow
 
 

@@ -6,7 +6,7 @@ import pytest
 from by_url import parsed
 
 from cataloger.db import connections as session
-from cataloger.engine.tag import TagOptions, tag
+from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.errors import DatabaseError
 from cataloger.options import RunOptions
 from cataloger.schema import open as opening
@@ -50,7 +50,7 @@ def test_a_dry_run_before_anything_else_makes_no_file(engines, tmp_path):
     options = TagOptions(
         (str(tmp_path / "photos"),), db=parsed(f"sqlite:///{tmp_path}/x.db"), run=RunOptions(dry_run=True)
     )
-    assert tag(options).run_id is None
+    assert tag_images(options).run_id is None
     assert (engines, [path.name for path in tmp_path.iterdir()]) == ([], ["photos"])
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import mysql
 from cataloger.db.clock import utc_now
 from cataloger.db.connections import connect
 from cataloger.errors import DatabaseError, SchemaError, UsageError
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import Base, WriteRow
 from cataloger.schema.revisions import HEAD, VERSION_TABLE, revisions
 

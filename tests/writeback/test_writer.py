@@ -14,7 +14,7 @@ from cataloger.db.reflection import TableName
 from cataloger.errors import UsageError
 from cataloger.ledger.label_map import LabelCode
 from cataloger.options import TableOptions, WriteOptions
-from cataloger.schema import key_hash
+from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import WriteRow
 from cataloger.writeback import product_table
 from cataloger.writeback import writer as write_back

@@ -61,7 +61,7 @@ class Coverage:
         return {"images": self.images, "decisions": self.decisions, "accepted_right": right}
 
 
-def recalibrate(
+def write_recalibrated(
     bundle: Bundle,
     examples: Sequence[Example],
     output: Path,
@@ -76,7 +76,7 @@ def recalibrate(
     """
     check_files(bundle)
     scored = score(bundle, examples, progress=progress)
-    calibrated = calibrate(bundle, scored, target=target)
+    calibrated = calibrate_bundle(bundle, scored, target=target)
     coverage = measure_coverage(calibrated, scored)
     with new_bundle(output) as folder:
         for name in bundle.files:
@@ -88,7 +88,7 @@ def recalibrate(
     return replace(sealed, path=output), coverage
 
 
-def calibrate(bundle: Bundle, scored: Scored, *, target: float) -> Bundle:
+def calibrate_bundle(bundle: Bundle, scored: Scored, *, target: float) -> Bundle:
     """Return the bundle with a calibration learned on images that it has scored; it records its answers for them."""
     accepted = accepted_matrix(scored.examples, bundle.labels)
     if len(accepted) < 2:

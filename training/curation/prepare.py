@@ -50,7 +50,7 @@ class Prepared:
             yield f"data: every problem is listed in {self.problems_file}"
 
 
-def prepare(options: DataOptions, spec: PreprocessSpec, folder: Path, watcher: Watcher) -> Prepared:
+def prepare_data(options: DataOptions, spec: PreprocessSpec, folder: Path, watcher: Watcher) -> Prepared:
     """Read a source, look at every file, make the splits that are missing, report.
 
     folder: keeps the inventory, problems.csv and, where splits were made, splits.csv, a manifest with these splits.

@@ -102,7 +102,7 @@ class Quantized:
 Note = Callable[[str], None]
 
 
-def quantize(bundle: Bundle, data: LabelledImages, output: Path, *, note: Note = lambda _: None) -> Quantized:
+def quantize_bundle(bundle: Bundle, data: LabelledImages, output: Path, *, note: Note = lambda _: None) -> Quantized:
     """Write a copy of a bundle with a model in int8, calibrated on training and judged on validation images.
 
     output: may be the bundle's own directory. note: told how it goes on. Raises TrainingError where there are no such

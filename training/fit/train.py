@@ -18,13 +18,13 @@ from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
 from cataloger.training.calibration.calibrate import (
     Coverage,
-    calibrate,
+    calibrate_bundle,
     decisions_section,
     measure_coverage,
     negative_log_likelihood,
 )
 from cataloger.training.calibration.familiarity import MOST_IMAGES, fit_prototypes
-from cataloger.training.curation.prepare import Watcher, prepare
+from cataloger.training.curation.prepare import Watcher, prepare_data
 from cataloger.training.data.examples import Example, LabelledImages, accepted_matrix
 from cataloger.training.data.pixels import decode_examples
 from cataloger.training.evaluation import scoring
@@ -82,7 +82,7 @@ class TrainedModel:
     page: Path | None = None
 
 
-def train(options: TrainOptions, listener: Listener) -> TrainedModel | None:
+def train_model(options: TrainOptions, listener: Listener) -> TrainedModel | None:
     """Train, export and measure a bundle; an interrupted run goes on where it stopped.
 
     Returns None in all processes of a distributed run but the first, which does the rest. Raises TrainingError for
@@ -147,7 +147,7 @@ def _dataset(options: TrainOptions, start: Start, place: Place, listener: Listen
     """Read and split the labelled images and say what is wrong with them; the first process looks at the files."""
     if not place.is_first:
         place.wait()
-    prepared = prepare(options.data, start.spec, options.work, listener)
+    prepared = prepare_data(options.data, start.spec, options.work, listener)
     if place.is_first:
         place.wait()
     for line in prepared.lines():
@@ -167,12 +167,12 @@ class _Setup:
 
 def _trainer(setup: _Setup, listener: Listener) -> Trainer:
     setup.options.work.mkdir(parents=True, exist_ok=True)
-    train, val = _inputs(setup, listener)
-    weights = draw_weights(train.accepted[train.cache.readable].numpy(), setup.recipe.balance)
+    train_model, val = _inputs(setup, listener)
+    weights = draw_weights(train_model.accepted[train_model.cache.readable].numpy(), setup.recipe.balance)
     setup.network.to(setup.place.device).to(memory_format=torch.channels_last)
     return Trainer(
         network=setup.network,
-        train=train,
+        train=train_model,
         val=val,
         weights=weights,
         recipe=setup.recipe,
@@ -300,7 +300,7 @@ def _calibrated(bundle: Bundle, val: Sequence[Example], target: float, listener:
     listener.stage("calibrating", len(val))
     scored = scoring.score(bundle, val, progress=listener.advance)
     accepted = accepted_matrix(scored.examples, bundle.labels)
-    calibrated = calibrate(bundle, scored, target=target)
+    calibrated = calibrate_bundle(bundle, scored, target=target)
     temperature = calibrated.temperature
     listener.note(
         f"calibration: temperature {temperature:.3f}, validation loss "

@@ -41,7 +41,7 @@ def bench(
     turns with it. Your images and databases are left alone.
     """
     from cataloger.bench.bench import BenchOptions
-    from cataloger.bench.bench import bench as measure
+    from cataloger.bench.bench import run_bench as measure
 
     options = BenchOptions(folder, images, rounds, model, precision, batch_size, workers)
     with render.progress_bar(enabled=not no_progress) as bar:

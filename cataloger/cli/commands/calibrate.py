@@ -47,7 +47,7 @@ def calibrate(
     Every answer is then accepted, to be reviewed, or abstained from; of the accepted, --target-precision are right.
     The new bundle classifies as before: `cataloger recalibrate` brings a database to it without looking at an image.
     """
-    from cataloger.training.calibration.calibrate import recalibrate
+    from cataloger.training.calibration.calibrate import write_recalibrated
 
     bundle = read_bundle(resolve_bundle_path(model))
     data = read_labelled(labels, images)
@@ -58,7 +58,9 @@ def calibrate(
         raise TrainingError(f"{labels} has no row with split {chosen!r}; choose another with --split")
     with render.progress_bar(enabled=not no_progress) as bar:
         progress = counter(bar, "classifying")(len(examples))
-        calibrated, coverage = recalibrate(bundle, examples, output, target=target_precision, progress=progress)
+        calibrated, coverage = write_recalibrated(
+            bundle, examples, output, target=target_precision, progress=progress
+        )
     _print(calibrated, coverage, chosen, json_output=json_output)
 
 

@@ -82,7 +82,7 @@ def check(
     measures together.
     """
     from cataloger.drift.check import CheckOptions
-    from cataloger.drift.check import check as compare
+    from cataloger.drift.check import check_run as compare
 
     limits = DriftLimits(
         max_category_psi=max_category_psi,

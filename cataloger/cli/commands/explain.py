@@ -37,7 +37,7 @@ def explain(
     not the outline of a thing.
     """
     from cataloger.inference.activation_maps import draw
-    from cataloger.inference.activation_maps import explain as find
+    from cataloger.inference.activation_maps import explain_images as find
     from cataloger.records import Failure
 
     if output.suffix.lower() != ".png" or not output.absolute().parent.is_dir():

@@ -138,7 +138,7 @@ def quantize(
     error may change by at most 0.005. As many of the most sensitive layers as that needs stay in floating point.
     """
     require_train_extra("`cataloger models quantize`")
-    from cataloger.training.export.quantize import quantize as add_int8
+    from cataloger.training.export.quantize import quantize_bundle as add_int8
 
     bundle = read_bundle(resolve_bundle_path(model))
     data = read_labelled(labels, images, report_by or ())

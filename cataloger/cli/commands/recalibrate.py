@@ -33,7 +33,7 @@ def recalibrate(
     A run of its own: `cataloger runs diff` shows what moved, `cataloger runs undo` takes it back. Columns that were
     written back follow with the next `cataloger sync --write`.
     """
-    from cataloger.history.recalibrate import recalibrate as run_recalibration
+    from cataloger.history.recalibrate import recalibrate_results as run_recalibration
     from cataloger.hooks import Hooks
     from cataloger.model.bundle import read_bundle, resolve_bundle_path
 

@@ -201,7 +201,7 @@ def undo(
 ) -> None:
     """Take a run back: views and written columns hold again what they would without it. Interrupted, run it again."""
     render.set_up_logging(verbose=0, quiet=quiet)
-    from cataloger.history.undo import undo as undo_run
+    from cataloger.history.undo import undo_run
     from cataloger.hooks import Hooks
 
     bar = render.progress_bar(enabled=not (quiet or no_progress))
@@ -255,7 +255,7 @@ def prune(
 
     What holds now stays, and so does everything that undoing the newest runs would bring back.
     """
-    from cataloger.history.prune import prune as prune_runs
+    from cataloger.history.prune import prune_runs
     from cataloger.hooks import Hooks
 
     with open_results(db, schema) as database, stop_on_interrupt() as stop:

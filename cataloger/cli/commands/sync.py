@@ -248,7 +248,7 @@ def sync(
     render.set_up_logging(verbose=verbose, quiet=quiet)
     from cataloger.db.urls import DatabaseURL
     from cataloger.engine.sync import SyncOptions
-    from cataloger.engine.sync import sync as run_sync
+    from cataloger.engine.sync import sync_table as run_sync
 
     options = SyncOptions(
         db=DatabaseURL.parse(db),

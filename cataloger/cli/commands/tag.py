@@ -54,7 +54,7 @@ def tag(
     render.set_up_logging(verbose=verbose, quiet=quiet)
     from cataloger.db.urls import DatabaseURL
     from cataloger.engine.tag import TagOptions
-    from cataloger.engine.tag import tag as run_tagging
+    from cataloger.engine.tag import tag_images as run_tagging
 
     options = TagOptions(
         paths=tuple(paths),

@@ -137,7 +137,7 @@ def train(
     """
     require_train_extra("`cataloger train`")
     from cataloger.db.urls import DatabaseURL
-    from cataloger.training.fit.train import train as run_training
+    from cataloger.training.fit.train import train_model as run_training
     from cataloger.training.options import DataOptions, TrainOptions
 
     options = TrainOptions(

@@ -9,7 +9,7 @@ pytest.importorskip("imagehash", reason="the extra 'train' is not installed")
 
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
-from cataloger.training.curation.prepare import prepare
+from cataloger.training.curation.prepare import prepare_data
 from cataloger.training.options import DataOptions
 
 
@@ -32,7 +32,7 @@ def report(tmp_path, save_picture):
                 save_picture(tmp_path / file, number, side=96)
             lines.append(f"{file},{label},{split},{product}")
         (tmp_path / "labels.csv").write_text("\n".join(lines))
-        return prepare(DataOptions(data=tmp_path / "labels.csv"), PreprocessSpec(), tmp_path / "work", Watcher())
+        return prepare_data(DataOptions(data=tmp_path / "labels.csv"), PreprocessSpec(), tmp_path / "work", Watcher())
 
     return of
 
@@ -111,7 +111,7 @@ def test_splits_that_are_made_leak_nothing_and_are_written_down(report, tmp_path
     prepared = report(rows)
     assert not [kind for kind, _ in found(prepared) if kind.startswith("leak")]
     assert prepared.splits_file == tmp_path / "work" / "splits.csv"
-    again = prepare(DataOptions(data=prepared.splits_file), PreprocessSpec(), tmp_path / "work", Watcher())
+    again = prepare_data(DataOptions(data=prepared.splits_file), PreprocessSpec(), tmp_path / "work", Watcher())
     assert [(e.path, e.labels, e.split, e.product) for e in again.dataset.examples] == [
         (e.path, e.labels, e.split, e.product) for e in prepared.dataset.examples
     ]

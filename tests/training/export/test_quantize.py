@@ -19,7 +19,7 @@ from cataloger.inference.onnx import OnnxClassifier, replay_golden
 from cataloger.model.bundle import CARD, GOLDEN, MODEL, MODEL_INT8, default_bundle_path, read_bundle
 from cataloger.training.data.read import read_dataset
 from cataloger.training.export import quantize as module
-from cataloger.training.export.quantize import Gate, quantize
+from cataloger.training.export.quantize import Gate, quantize_bundle
 from cataloger.training.options import DataOptions
 
 pytestmark = pytest.mark.slow
@@ -152,7 +152,7 @@ def test_a_model_that_answers_otherwise_is_refused_and_nothing_is_written(labell
     monkeypatch.setattr(module, "KEPT", (0,))
     data = read_dataset(DataOptions(data=labelled, images=EXAMPLES / "images"))
     with pytest.raises(QualityGateError, match=r"nothing was written; the best has the same best label for \d"):
-        quantize(read_bundle(default_bundle_path()), data, tmp_path / "refused")
+        quantize_bundle(read_bundle(default_bundle_path()), data, tmp_path / "refused")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,7 +160,7 @@ def test_images_to_judge_by_are_needed(labelled, tmp_path):
     data = read_dataset(DataOptions(data=labelled, images=EXAMPLES / "images"))
     alone = replace(data, examples=tuple(each for each in data.examples if each.split == "train"))
     with pytest.raises(TrainingError, match="no row has split val"):
-        quantize(read_bundle(default_bundle_path()), alone, tmp_path / "none")
+        quantize_bundle(read_bundle(default_bundle_path()), alone, tmp_path / "none")
 
 
 @pytest.mark.parametrize(
