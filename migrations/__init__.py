@@ -1,1 +1,3 @@
-"""Alembic environment of the tables of cataloger."""
+"""Alembic's environment and the revisions of our tables. Imports `db`."""
+
+__all__: list[str] = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.urls import DatabaseURL
+from cataloger.db import DatabaseURL
 from cataloger.errors import UsageError
 from cataloger.options import Device
 

@@ -1,1 +1,9 @@
-"""To be written."""
+"""What this machine could do with bare decoding and the bare model, and what `tag` achieves of that.
+
+Imports `engine`, `inference`, `sources`, `model`, `utils`.
+"""
+
+from cataloger.bench.bench import BenchOptions, BenchReport, run_bench
+from cataloger.bench.profile import profile
+
+__all__ = ["BenchOptions", "BenchReport", "profile", "run_bench"]

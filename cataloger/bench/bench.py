@@ -24,13 +24,12 @@ from typing import Any
 import numpy as np
 
 from cataloger.errors import CatalogerError, SourceError, UsageError
-from cataloger.inference.backend import BATCH_SIZES
-from cataloger.inference.onnx import OnnxClassifier
-from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
+from cataloger.inference import BATCH_SIZES, OnnxClassifier
+from cataloger.model import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import PrecisionChoice
 from cataloger.records import Item
-from cataloger.sources.folder import FolderSource
-from cataloger.utils.cpu import available_cpus
+from cataloger.sources import FolderSource
+from cataloger.utils import available_cpus
 
 BATCHES = (1, 4, 8, 16)
 SETTING_SECONDS = 1.5

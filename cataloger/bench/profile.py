@@ -4,8 +4,8 @@ import os
 import time
 from typing import Any
 
-from cataloger.engine.job_report import JobReport
-from cataloger.utils.cpu import available_cpus
+from cataloger.engine import JobReport
+from cataloger.utils import available_cpus
 
 HANDED_OVER = "handing images over"
 REST = "starting and the rest"

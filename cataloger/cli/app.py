@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 import cataloger
 from cataloger.cli import config as configuration
 from cataloger.errors import CatalogerError
-from cataloger.utils.cpu import keep_numpy_to_one_thread
+from cataloger.utils import keep_numpy_to_one_thread
 
 EXIT_STATUSES = (
     "Exit status: 0 done; 1 fatal; 2 wrong usage or configuration; 3 done, but more failures than allowed; "

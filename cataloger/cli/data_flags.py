@@ -11,8 +11,7 @@ from cataloger.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cataloger.training.curation.data_report import DataReport
-    from cataloger.training.curation.prepare import Prepared
+    from cataloger.training.curation import DataReport, Prepared
 
 SOURCES = """DATA is one of
   photos/                  class folders: photos/<category>/..., or photos/train/<category>/..., val, test
@@ -141,9 +140,9 @@ def inspect(
     no_progress: flags.NoProgressOption = False,
 ) -> None:
     """Look at labelled images before training: counts, splits, and whatever is wrong, by file name."""
-    from cataloger.db.urls import DatabaseURL
+    from cataloger.db import DatabaseURL
     from cataloger.options import PreprocessSpec
-    from cataloger.training.curation.prepare import prepare_data
+    from cataloger.training.curation import prepare_data
     from cataloger.training.options import DataOptions
 
     options = DataOptions(

@@ -9,14 +9,14 @@ from cataloger.cli import render
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cataloger.training.data.examples import LabelledImages
+    from cataloger.training.data import LabelledImages
 
 SHOWN = 5
 
 
 def read_labelled(labels: Path, images: Path | None, report_by: Sequence[str] = ()) -> "LabelledImages":
     """Read labelled images of any source; see `cataloger.training.data.read`."""
-    from cataloger.training.data.read import read_dataset
+    from cataloger.training.data import read_dataset
     from cataloger.training.options import DataOptions
 
     data = read_dataset(DataOptions(data=labels, images=images, report_by=tuple(report_by)))

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from cataloger.cli import render
-from cataloger.utils.text import printable
+from cataloger.utils import printable
 
 if TYPE_CHECKING:
-    from cataloger.training.evaluation.evaluate import Evaluation, Subject
-    from cataloger.training.evaluation.findings import Findings
-    from cataloger.training.evaluation.model_diff import Compared, ModelDiff, OnlyOne
-    from cataloger.training.metrics.confidence_intervals import Share
-    from cataloger.training.metrics.summary import MetricsReport
+    from cataloger.training.evaluation import Compared, Evaluation, Findings, ModelDiff, OnlyOne, Subject
+    from cataloger.training.metrics import MetricsReport, Share
 
 CLASSES = 15
 CONFUSIONS = 10

@@ -7,7 +7,7 @@ from cataloger.cli import render
 from cataloger.cli.print_evaluation import share
 
 if TYPE_CHECKING:
-    from cataloger.training.evaluation.reviewed_accuracy import Reviewed, Tally
+    from cataloger.training.evaluation import Reviewed, Tally
 
 CATEGORIES = 15
 
@@ -39,7 +39,7 @@ def _row(name: str, tally: "Tally", total: "Tally") -> tuple[object, ...]:
 
 
 def _notes(reviewed: "Reviewed") -> list[str]:
-    from cataloger.training.evaluation.reviewed_accuracy import FEW
+    from cataloger.training.evaluation import FEW
 
     notes = []
     if math.isnan(reviewed.weighted.value):

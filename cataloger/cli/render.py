@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from cataloger.utils.text import printable
+from cataloger.utils import printable
 
 PIPE_WIDTH = 200
 

@@ -16,15 +16,11 @@ from rich.console import Console
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
 from cataloger.errors import OutputError, UsageError
-from cataloger.utils.cpu import work_in_batch
-from cataloger.utils.malloc import reuse_buffers
-from cataloger.utils.text import printable
+from cataloger.utils import printable, reuse_buffers, work_in_batch
 
 if TYPE_CHECKING:
-    from cataloger.db.database import Database
-    from cataloger.engine.job import JobHooks
-    from cataloger.engine.job_report import JobReport
-    from cataloger.engine.pipeline import RunReport
+    from cataloger.db import Database
+    from cataloger.engine import JobHooks, JobReport, RunReport
 
 
 def watched(
@@ -53,7 +49,7 @@ def watched(
 
 
 def _write_profile(report: "JobReport", path: Path) -> None:
-    from cataloger.bench.profile import profile
+    from cataloger.bench import profile
 
     try:
         path.write_text(render.as_json(profile(report)), encoding="utf-8")
@@ -66,7 +62,7 @@ def _write_profile(report: "JobReport", path: Path) -> None:
 def open_results(db: str, schema: str | None) -> "Iterator[Database]":
     """Open the database of --db, which has results, and close it at the end. Raises UsageError, DatabaseError."""
     from cataloger import schema as schemas
-    from cataloger.db.urls import DatabaseURL
+    from cataloger.db import DatabaseURL
 
     with closing(schemas.open_results(DatabaseURL.parse(db), schema=schema)) as database:
         yield database

@@ -1,1 +1,25 @@
-"""To be written."""
+"""What people say of images: storing it, and the CSV files that carry it.
+
+Imports `ledger`, `schema`, `db`, `utils`.
+"""
+
+from cataloger.corrections.csv_export import ExportOptions, What, export_corrections
+from cataloger.corrections.csv_import import ImportOptions, ImportReport, import_corrections
+from cataloger.corrections.store import Outcome, Word, correct, labels_in_use
+from cataloger.corrections.summary import AuthorSummary, CorrectionSummary, summarize
+
+__all__ = [
+    "AuthorSummary",
+    "CorrectionSummary",
+    "ExportOptions",
+    "ImportOptions",
+    "ImportReport",
+    "Outcome",
+    "What",
+    "Word",
+    "correct",
+    "export_corrections",
+    "import_corrections",
+    "labels_in_use",
+    "summarize",
+]

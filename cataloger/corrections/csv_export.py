@@ -9,14 +9,21 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, select
 
 from cataloger.corrections.csv_rows import COLUMNS, guard
-from cataloger.db.database import Database
-from cataloger.db.paging import row_pages
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database, row_pages
 from cataloger.errors import UsageError
 from cataloger.ledger import find_source_id
-from cataloger.schema.current_results import held, paged_source_id, with_words
-from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, ItemRow, ModelRow, ResultRow, SourceRow
-from cataloger.utils.atomic_files import replacing
+from cataloger.schema import (
+    CorrectionRow,
+    CurrentCorrectionRow,
+    ItemRow,
+    ModelRow,
+    ResultRow,
+    SourceRow,
+    held,
+    paged_source_id,
+    with_words,
+)
+from cataloger.utils import replacing
 
 ROWS_PER_READ = 2000
 

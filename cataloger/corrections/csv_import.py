@@ -21,11 +21,10 @@ from cataloger.contracts import VERDICTS, Verdict
 from cataloger.corrections.csv_rows import WordRow, read_rows
 from cataloger.corrections.item_lookup import Lookup
 from cataloger.corrections.store import Word, correct, labels_in_use
-from cataloger.db.clock import utc_now
-from cataloger.db.database import Database
+from cataloger.db import Database, utc_now
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import find_source_id
-from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
+from cataloger.schema import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
 
 ROWS_PER_READ = 500
 NAMED = 1000

@@ -13,12 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from cataloger.db.database import Database
-from cataloger.db.paging import row_pages, slices
-from cataloger.db.types import AnyRow
-from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.hashing import key_hash
-from cataloger.schema.models import ItemRow, SourceRow
+from cataloger.db import AnyRow, Database, row_pages, slices
+from cataloger.schema import ItemRow, SourceRow, key_hash, paged_source_id
 
 ROWS_PER_READ = 10_000
 LOOKED_UP = 500

@@ -11,13 +11,9 @@ from typing import Literal
 from sqlalchemy import Connection, delete, func, insert, select
 
 from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
-from cataloger.db.clock import utc_now
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow, storable
-from cataloger.db.upsert import upsert
-from cataloger.ledger.leases import hold_off
-from cataloger.ledger.product_corrections import renew_products
-from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, ItemRow, ModelRow, ResultRow, SourceRow
+from cataloger.db import AnyRow, Database, storable, upsert, utc_now
+from cataloger.ledger import hold_off, renew_products
+from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, ModelRow, ResultRow, SourceRow
 
 CORRECTIONS_PER_TRANSACTION = 500
 

@@ -5,9 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, select
 
-from cataloger.db.database import Database
-from cataloger.schema.current_results import held
-from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, ItemRow, ResultRow
+from cataloger.db import Database
+from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, ResultRow, held
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,43 @@
-"""The tables of cataloger: models, sessions and schema revisions."""
+"""What is true of any database: URLs, connections, errors of drivers, paging, reflection, column types.
+
+Knows none of our tables. Imports only the ground modules.
+"""
+
+from cataloger.db.clock import utc_now
+from cataloger.db.connections import connect, connected, make_engine, quote_schema
+from cataloger.db.database import Database
+from cataloger.db.driver_errors import driver_message, is_transient, translate_driver_error
+from cataloger.db.paging import row_pages, slices, value_pages
+from cataloger.db.reflection import BINARY_TYPES, TableInfo, TableName, describe
+from cataloger.db.types import AnyRow, UtcDateTime, digest, exact_name, exact_text, identifier, storable
+from cataloger.db.upsert import upsert
+from cataloger.db.urls import BUSY_TIMEOUT, DatabaseURL
+
+__all__ = [
+    "BINARY_TYPES",
+    "BUSY_TIMEOUT",
+    "AnyRow",
+    "Database",
+    "DatabaseURL",
+    "TableInfo",
+    "TableName",
+    "UtcDateTime",
+    "connect",
+    "connected",
+    "describe",
+    "digest",
+    "driver_message",
+    "exact_name",
+    "exact_text",
+    "identifier",
+    "is_transient",
+    "make_engine",
+    "quote_schema",
+    "row_pages",
+    "slices",
+    "storable",
+    "translate_driver_error",
+    "upsert",
+    "utc_now",
+    "value_pages",
+]

@@ -12,15 +12,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database
 from cataloger.drift.statistics import ANSWERS, CELLS, EDGES, CategoryShift, Measure, Profile, categories, judge
 from cataloger.errors import BundleError, UsageError
-from cataloger.ledger import known_model
-from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
-from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
+from cataloger.ledger import TAGGING, RunRecord, find_run, known_model
+from cataloger.model import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import DriftLimits
-from cataloger.schema.models import ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
+from cataloger.schema import ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
 
 PREVIOUS = "previous"
 NAMED = 10

@@ -1,13 +1,43 @@
-"""The way of an image through a run: a source is planned, fetched, decoded, classified and recorded."""
+"""The way of an image through a run: a source is planned, fetched, decoded, classified and recorded.
+
+`tag` and `sync` begin here. Imports everything below it, and nothing of the pages.
+"""
 
 from typing import TYPE_CHECKING
 
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
+    from cataloger.engine.job import JobHooks
+    from cataloger.engine.job_report import JobReport
+    from cataloger.engine.pipeline import RunReport
     from cataloger.engine.session import JobContext, SourceSession
+    from cataloger.engine.sync import SyncOptions, sync_table
+    from cataloger.engine.tag import TagOptions, tag_images
 
-__all__ = ["JobContext", "SourceSession"]
+__all__ = [
+    "JobContext",
+    "JobHooks",
+    "JobReport",
+    "RunReport",
+    "SourceSession",
+    "SyncOptions",
+    "TagOptions",
+    "lazy_names",
+    "sync_table",
+    "tag_images",
+]
 
 
-__getattr__ = lazy_names(__name__, {"session": ["JobContext", "SourceSession"]})
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "job": ["JobHooks"],
+        "job_report": ["JobReport"],
+        "pipeline": ["RunReport"],
+        "session": ["JobContext", "SourceSession"],
+        "sync": ["SyncOptions", "sync_table"],
+        "tag": ["TagOptions", "tag_images"],
+        "utils": ["lazy_names"],
+    },
+)

@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cataloger.db.database import Database
-from cataloger.engine import JobContext, SourceSession
+from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.pipeline import RunReport
+from cataloger.engine.session import JobContext, SourceSession
 from cataloger.errors import CatalogerError
 from cataloger.hooks import Hooks
-from cataloger.inference.backend import choose_engine
-from cataloger.ledger.runs import Run, recorded_run
-from cataloger.model.bundle import read_bundle, resolve_bundle_path
-from cataloger.sources.base import Source
+from cataloger.inference import choose_engine
+from cataloger.ledger import Run, recorded_run
+from cataloger.model import read_bundle, resolve_bundle_path
+from cataloger.sources import Source
 
 JobHooks = Hooks[[RunReport, int | None]]
 """Progress is told the report, and the number of all inputs once that is known."""

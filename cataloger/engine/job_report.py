@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.urls import DatabaseURL
+from cataloger.db import DatabaseURL
 from cataloger.engine.pipeline import RunReport
 from cataloger.options import Limits, RunOptions
-from cataloger.writeback.journal import WriteCounts
+from cataloger.writeback import WriteCounts
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,10 @@ from typing import Any, Protocol
 
 from cataloger.errors import OutageError
 from cataloger.hooks import Hooks
-from cataloger.inference.classifier import Classifier, classify
+from cataloger.inference import Classifier, classify
 from cataloger.options import RunOptions
 from cataloger.records import Batch, Failure, Image, Item, Planned, Prediction, Result
-from cataloger.utils import failpoints
-from cataloger.utils.timing import Stopwatch
+from cataloger.utils import Stopwatch, failpoints
 
 WRITE_EVERY_RESULTS = 256
 WRITE_EVERY_SECONDS = 2.0

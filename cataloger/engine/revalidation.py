@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from cataloger.ledger import Ledger
 from cataloger.records import Item, Planned
-from cataloger.sources.change_tokens import with_validators
+from cataloger.sources import with_validators
 
 if TYPE_CHECKING:
-    from cataloger.fetch.http import Downloader
+    from cataloger.fetch import Downloader
 
 LOOK_AHEAD = 64
 

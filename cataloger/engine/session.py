@@ -6,42 +6,40 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.pipeline import Parts, RunReport
 from cataloger.engine.pipeline import run as run_pipeline
 from cataloger.engine.revalidation import revalidate
 from cataloger.errors import SourceError, UsageError
-from cataloger.fetch.prefetch import Remote, fetch
+from cataloger.fetch import Remote, fetch
 from cataloger.hooks import Hooks
-from cataloger.imaging.decode_pool import DecodePool
-from cataloger.inference.backend import Engine
-from cataloger.inference.classifier import Classifier
+from cataloger.imaging import DecodePool
+from cataloger.inference import Classifier, Engine
 from cataloger.ledger import (
+    Lease,
     Ledger,
     ModelRef,
+    Presence,
+    ProductResults,
+    Run,
     SourceRef,
     WriteTarget,
     bundle_of,
     find_source,
+    hold_lease,
     known_model,
     model_ref,
     pin_model,
     record_write_target,
     register_source,
 )
-from cataloger.ledger.leases import Lease, hold_lease
-from cataloger.ledger.presence import Presence
-from cataloger.ledger.product_results import ProductResults
-from cataloger.ledger.runs import Run
-from cataloger.model.bundle import Bundle
+from cataloger.model import Bundle
 from cataloger.records import Failure, Image, Item, Planned
-from cataloger.sinks.database import DatabaseSink
-from cataloger.sources.base import Source
-from cataloger.utils.cpu import available_cpus
-from cataloger.writeback.journal import WriteCounts
-from cataloger.writeback.plan import WritePlan
-from cataloger.writeback.writer import WriteBack
+from cataloger.sinks import DatabaseSink
+from cataloger.sources import Source
+from cataloger.utils import available_cpus
+from cataloger.writeback import WriteBack, WriteCounts, WritePlan
 
 logger = logging.getLogger(__name__)
 

@@ -7,24 +7,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.database import Database
-from cataloger.db.reflection import TableName
-from cataloger.db.urls import DatabaseURL
-from cataloger.engine import SourceSession
+from cataloger.db import Database, DatabaseURL, TableName
 from cataloger.engine.job import Job, JobHooks
 from cataloger.engine.job_report import JobOptions, JobReport
-from cataloger.fetch.http import Downloader
-from cataloger.fetch.prefetch import Remote
+from cataloger.engine.session import SourceSession
+from cataloger.fetch import Downloader, Remote
 from cataloger.hooks import Hooks
-from cataloger.ledger.label_map import LabelCode, load_label_map, read_label_map, require_labels, store_label_map
-from cataloger.ledger.move_detection import require_same_root
+from cataloger.ledger import (
+    LabelCode,
+    load_label_map,
+    read_label_map,
+    require_labels,
+    require_same_root,
+    store_label_map,
+)
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
-from cataloger.sources.folder import check_folder
-from cataloger.sources.table import TableSource
-from cataloger.writeback.plan import WritePlan
-from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_database, qualified
+from cataloger.sources import TableSource, check_folder
+from cataloger.writeback import PossibleAnswers, WriteCheck, WritePlan, check_database, qualified
 
 # Downloads wait for the network most of the time; more of them than processors keep the model busy.
 DOWNLOADS = 16

@@ -6,19 +6,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.database import Database
-from cataloger.db.urls import DatabaseURL
+from cataloger.db import Database, DatabaseURL
 from cataloger.engine.job import Job, JobHooks
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.hooks import Hooks
-from cataloger.ledger.move_detection import require_not_moved
+from cataloger.ledger import require_not_moved
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
-from cataloger.sources.file_keys import key_of
-from cataloger.sources.folder import FolderSource
-from cataloger.sources.manifest import ManifestSource
-from cataloger.sources.resolve import Target, resolve_targets
+from cataloger.sources import FolderSource, ManifestSource, Target, key_of, resolve_targets
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from tempfile import SpooledTemporaryFile
 
 from cataloger.records import Fetched, Item
-from cataloger.sources.change_tokens import with_validators
+from cataloger.sources import with_validators
 
 SPOOL_BYTES = 2_000_000
 """Bytes that are kept in memory; a larger body goes to a temporary file."""

@@ -45,7 +45,7 @@ from cataloger.fetch.download_buffer import SPOOL_BYTES, Downloaded
 from cataloger.fetch.ssrf_guard import CheckedBackend, CheckedTransport
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
-from cataloger.utils.urls import without_query
+from cataloger.utils import without_query
 
 SCHEMES = {"http": 80, "https": 443}
 MAX_REDIRECTS = 5

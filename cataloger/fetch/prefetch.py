@@ -17,7 +17,7 @@ from cataloger.fetch.download_buffer import SPOOL_BYTES, Downloaded
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
 from cataloger.sources import change_tokens
-from cataloger.utils.timing import Stopwatch
+from cataloger.utils import Stopwatch
 
 if TYPE_CHECKING:
     from cataloger.fetch.http import Downloader

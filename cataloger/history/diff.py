@@ -13,15 +13,11 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
-from cataloger.db.database import Database
-from cataloger.db.paging import slices
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database, slices
 from cataloger.errors import UsageError
-from cataloger.inference.product_aggregation import combine
-from cataloger.ledger import effective_results, known_model
-from cataloger.ledger.product_results import ANSWER, answer_of
-from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.models import ItemPresenceRow, ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
+from cataloger.inference import combine
+from cataloger.ledger import ANSWER, answer_of, effective_results, known_model
+from cataloger.schema import ItemPresenceRow, ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow, paged_source_id
 
 IDS_PER_READ = 1000
 COLUMNS = [getattr(ResultRow, name) for name in ANSWER]

@@ -11,17 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from cataloger.db.database import Database
-from cataloger.db.paging import row_pages
+from cataloger.db import Database, row_pages
 from cataloger.errors import UsageError
-from cataloger.ledger.leases import Lease as HeldLease
-from cataloger.ledger.leases import hold_lease
+from cataloger.ledger import Lease as HeldLease
+from cataloger.ledger import hold_lease, recorded_run
 from cataloger.ledger.move_detection import _is_there
-from cataloger.ledger.runs import recorded_run
-from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.hashing import key_hash
-from cataloger.schema.models import ItemRow, LabelMapRow, LeaseRow, RunSourceRow, SourceRow
-from cataloger.sources.file_keys import key_of
+from cataloger.schema import ItemRow, LabelMapRow, LeaseRow, RunSourceRow, SourceRow, key_hash, paged_source_id
+from cataloger.sources import key_of
 
 PAGE = 1000
 

@@ -12,16 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
-from cataloger.db.database import Database
-from cataloger.db.paging import value_pages
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database, value_pages
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
-from cataloger.ledger import effective_results
-from cataloger.ledger.leases import Lease, hold_lease
-from cataloger.ledger.run_queries import TAGGING
-from cataloger.ledger.runs import recorded_run
-from cataloger.schema.models import (
+from cataloger.ledger import TAGGING, Lease, effective_results, hold_lease, recorded_run
+from cataloger.schema import (
     CorrectionRow,
     CurrentRow,
     ItemPresenceRow,

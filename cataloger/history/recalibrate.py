@@ -13,22 +13,16 @@ import numpy as np
 from sqlalchemy import ColumnElement, func, select
 
 from cataloger.contracts import TOP_K
-from cataloger.db.database import Database
-from cataloger.db.paging import row_pages
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database, row_pages
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
-from cataloger.inference.classifier import STORED, Ranking
-from cataloger.ledger import ModelRef, SourceRef, model_ref, pin_model
-from cataloger.ledger.leases import hold_lease
-from cataloger.ledger.product_results import ProductResults
-from cataloger.ledger.runs import Run, recorded_run
-from cataloger.model.bundle import Bundle
+from cataloger.inference import STORED, Ranking
+from cataloger.ledger import ModelRef, ProductResults, Run, SourceRef, hold_lease, model_ref, pin_model, recorded_run
+from cataloger.model import Bundle
 from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction
-from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.models import CurrentRow, ItemRow, ResultRow, SourceRow
-from cataloger.sinks.database import DatabaseSink
+from cataloger.schema import CurrentRow, ItemRow, ResultRow, SourceRow, paged_source_id
+from cataloger.sinks import DatabaseSink
 
 PAGE = 500
 

@@ -13,18 +13,23 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.sql import Select
 
-from cataloger.db.database import Database
-from cataloger.db.paging import value_pages
-from cataloger.db.reflection import describe
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database, describe, value_pages
 from cataloger.errors import EditedError, SourceError, UsageError
 from cataloger.history.undo_cells import Look, Restoring
 from cataloger.hooks import Hooks
-from cataloger.ledger import SourceRef, effective_results, known_model, write_targets
-from cataloger.ledger.leases import Lease, hold_lease
-from cataloger.ledger.product_results import ProductResults
-from cataloger.ledger.runs import Run, close_abandoned, recorded_run
-from cataloger.schema.models import (
+from cataloger.ledger import (
+    Lease,
+    ProductResults,
+    Run,
+    SourceRef,
+    close_abandoned,
+    effective_results,
+    hold_lease,
+    known_model,
+    recorded_run,
+    write_targets,
+)
+from cataloger.schema import (
     ItemPresenceRow,
     ItemRow,
     ProductCurrentRow,
@@ -35,9 +40,7 @@ from cataloger.schema.models import (
     WriteRow,
 )
 from cataloger.utils import failpoints
-from cataloger.writeback.column_values import Cell
-from cataloger.writeback.journal import Journal, WriteCounts, write_cells
-from cataloger.writeback.product_table import ProductTable
+from cataloger.writeback import Cell, Journal, ProductTable, WriteCounts, write_cells
 
 PAGE = 500
 NAMED = 20

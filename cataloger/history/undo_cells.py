@@ -6,14 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from cataloger.db.database import Database
-from cataloger.db.paging import value_pages
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database, value_pages
 from cataloger.ledger import effective_results
-from cataloger.schema.models import RunRow, WriteRow
-from cataloger.writeback.column_values import restore
-from cataloger.writeback.journal import CellChange
-from cataloger.writeback.product_table import Found, ProductTable
+from cataloger.schema import RunRow, WriteRow
+from cataloger.writeback import CellChange, Found, ProductTable, restore
 
 PRODUCTS_PER_READ = 500
 

@@ -25,7 +25,7 @@ from cataloger.errors import ImageError
 from cataloger.imaging.preprocess import Loaded
 from cataloger.imaging.shared_memory import HELD, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.utils.malloc import reuse_buffers
+from cataloger.utils import reuse_buffers
 
 READY = b"ready"
 CHUNK = 4

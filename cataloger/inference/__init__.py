@@ -1,1 +1,77 @@
-"""To be written."""
+"""From pixels to ranked categories with calibrated probabilities: backends, aggregation per product, class
+activation maps.
+
+Imports `fetch`, `imaging`, `model`, `utils`.
+"""
+
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.inference.activation_maps import (
+        Explanation,
+        activation_map,
+        draw,
+        explain_images,
+        explained,
+        overlaid,
+    )
+    from cataloger.inference.backend import BATCH_SIZES, Engine, choose_engine
+    from cataloger.inference.classifier import (
+        STORED,
+        Classifier,
+        Ranking,
+        Scores,
+        calibrated_probabilities,
+        classify,
+        log_sum_exp,
+    )
+    from cataloger.inference.onnx import OnnxClassifier, golden_key, replay_golden
+    from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, RankedAnswer, combine
+
+__all__ = [
+    "BATCH_SIZES",
+    "DISAGREEMENT",
+    "STORED",
+    "Classifier",
+    "Engine",
+    "Explanation",
+    "OnnxClassifier",
+    "ProductAnswer",
+    "RankedAnswer",
+    "Ranking",
+    "Scores",
+    "activation_map",
+    "calibrated_probabilities",
+    "choose_engine",
+    "classify",
+    "combine",
+    "draw",
+    "explain_images",
+    "explained",
+    "golden_key",
+    "log_sum_exp",
+    "overlaid",
+    "replay_golden",
+]
+
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "activation_maps": ["Explanation", "activation_map", "draw", "explain_images", "explained", "overlaid"],
+        "backend": ["BATCH_SIZES", "Engine", "choose_engine"],
+        "classifier": [
+            "Classifier",
+            "Ranking",
+            "STORED",
+            "Scores",
+            "calibrated_probabilities",
+            "classify",
+            "log_sum_exp",
+        ],
+        "onnx": ["OnnxClassifier", "golden_key", "replay_golden"],
+        "product_aggregation": ["DISAGREEMENT", "ProductAnswer", "RankedAnswer", "combine"],
+    },
+)

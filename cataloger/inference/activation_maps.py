@@ -17,14 +17,14 @@ from PIL import ImageDraw, ImageFont
 
 from cataloger.contracts import TOP_K
 from cataloger.errors import ImageError
-from cataloger.fetch.prefetch import fetch
-from cataloger.imaging.preprocess import load
+from cataloger.fetch import fetch
+from cataloger.imaging import load
 from cataloger.inference.classifier import Ranking
 from cataloger.inference.onnx import OnnxClassifier
-from cataloger.model.bundle import Bundle
+from cataloger.model import Bundle
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Floats, Item, Pixels
-from cataloger.utils.text import printable
+from cataloger.utils import printable
 
 STRENGTH = 0.75
 """Share of the colour where a place speaks for a category the most."""

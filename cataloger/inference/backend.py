@@ -8,7 +8,7 @@ from typing import Literal
 from cataloger.errors import UsageError
 from cataloger.inference.classifier import Classifier
 from cataloger.inference.onnx import OnnxClassifier, has_cuda_provider
-from cataloger.model.bundle import Bundle
+from cataloger.model import Bundle
 from cataloger.options import Device, PrecisionChoice
 
 NVIDIA = Path("/dev/nvidiactl")

@@ -6,8 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cataloger.model.bundle import Bundle
-from cataloger.model.calibration import Calibration
+from cataloger.model import Bundle, Calibration
 from cataloger.records import Batch, Failure, Floats, Image, Pixels, Prediction, Result
 
 STORED = np.dtype("<f4")

@@ -8,16 +8,7 @@ import onnxruntime
 
 from cataloger.errors import BundleError, UsageError
 from cataloger.inference.classifier import OfBundle, Scores
-from cataloger.model.bundle import (
-    FAMILIARITY,
-    GOLDEN,
-    INPUT,
-    LOGITS,
-    PLACE_SCORES,
-    REQUIRED_FILES,
-    Bundle,
-    check_files,
-)
+from cataloger.model import FAMILIARITY, GOLDEN, INPUT, LOGITS, PLACE_SCORES, REQUIRED_FILES, Bundle, check_files
 from cataloger.records import Floats, Pixels
 
 CUDA_PROVIDER = "CUDAExecutionProvider"

@@ -18,8 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cataloger.errors import BundleError
 from cataloger.inference.classifier import OfBundle, Scores
-from cataloger.model.bundle import WEIGHTS, Bundle, check_files
-from cataloger.model.network import PROTOTYPES, ConvBNReLU6, FromPixels, Network
+from cataloger.model import PROTOTYPES, WEIGHTS, Bundle, ConvBNReLU6, FromPixels, Network, check_files
 from cataloger.records import Floats, Pixels
 
 BATCHES = (8, 32, 128, 256)

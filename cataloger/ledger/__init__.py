@@ -1,11 +1,21 @@
-"""What cataloger knows of the sources that it has seen: which they are, their models, and what is left to do.
+"""What is recorded of sources, items, models and runs, and what follows from it: what to do, what is current, who
+may write.
 
-Imports the tables (`cataloger.db`, `cataloger.schema`), the bundles of models and the records; nothing that runs,
-reads or writes images.
+Imports `schema`, `db`, `inference`, `model`, `sources`, `utils`.
 """
 
+from cataloger.ledger import effective_results
+from cataloger.ledger.effective_results import mark_presence, spares
+from cataloger.ledger.label_map import LabelCode, load_label_map, read_label_map, require_labels, store_label_map
+from cataloger.ledger.leases import Lease, hold_lease, hold_off
 from cataloger.ledger.model_registry import ModelRef, bundle_of, known_model, model_ref, pin_model
+from cataloger.ledger.move_detection import require_not_moved, require_same_root
 from cataloger.ledger.planner import Ledger
+from cataloger.ledger.presence import Presence
+from cataloger.ledger.product_corrections import renew_products
+from cataloger.ledger.product_results import ANSWER, ProductResults, answer_of
+from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run, last_table, list_runs
+from cataloger.ledger.runs import Run, close_abandoned, recorded_run
 from cataloger.ledger.source_registry import (
     SourceRecord,
     SourceRef,
@@ -17,19 +27,45 @@ from cataloger.ledger.source_registry import (
 from cataloger.ledger.write_target import WriteTarget, record_write_target, write_targets
 
 __all__ = [
+    "ANSWER",
+    "TAGGING",
+    "LabelCode",
+    "Lease",
     "Ledger",
     "ModelRef",
+    "Presence",
+    "ProductResults",
+    "Run",
+    "RunRecord",
     "SourceRecord",
     "SourceRef",
     "WriteTarget",
+    "answer_of",
     "bundle_of",
+    "close_abandoned",
+    "effective_results",
+    "find_run",
     "find_source",
     "find_source_id",
+    "hold_lease",
+    "hold_off",
     "known_model",
+    "last_table",
+    "list_runs",
     "list_sources",
+    "load_label_map",
+    "mark_presence",
     "model_ref",
     "pin_model",
+    "read_label_map",
     "record_write_target",
+    "recorded_run",
     "register_source",
+    "renew_products",
+    "require_labels",
+    "require_not_moved",
+    "require_same_root",
+    "spares",
+    "store_label_map",
     "write_targets",
 ]

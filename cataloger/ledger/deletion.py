@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, select
 
-from cataloger.schema.models import (
+from cataloger.schema import (
     CorrectionRow,
     CurrentCorrectionRow,
     CurrentProductCorrectionRow,

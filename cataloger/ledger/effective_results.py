@@ -9,11 +9,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from cataloger.db.types import AnyRow
-from cataloger.db.upsert import upsert
+from cataloger.db import AnyRow, upsert
 from cataloger.ledger.product_corrections import renew_products_of
 from cataloger.records import TRANSIENT_PREFIXES
-from cataloger.schema.models import CurrentRow, ItemPresenceRow, ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
+from cataloger.schema import CurrentRow, ItemPresenceRow, ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
 
 
 def counts() -> ColumnElement[bool]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, insert, select
 
 from cataloger.contracts import MAX_LABEL_LENGTH
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.errors import UsageError
-from cataloger.schema.models import LabelMapRow
+from cataloger.schema import LabelMapRow
 
 logger = logging.getLogger(__name__)
 

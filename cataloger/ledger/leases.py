@@ -14,11 +14,9 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, select, update
 
-from cataloger.db.clock import utc_now
-from cataloger.db.database import Database
-from cataloger.db.upsert import upsert
+from cataloger.db import Database, upsert, utc_now
 from cataloger.errors import CatalogerError, LeaseError
-from cataloger.schema.models import LeaseRow
+from cataloger.schema import LeaseRow
 from cataloger.utils import process_identity
 
 EXPIRES_AFTER = timedelta(seconds=60)

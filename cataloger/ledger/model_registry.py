@@ -5,14 +5,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from cataloger.db.clock import utc_now
-from cataloger.db.database import Database
-from cataloger.db.upsert import upsert
+from cataloger.db import Database, upsert, utc_now
 from cataloger.errors import CatalogerError
 from cataloger.ledger.effective_results import pin
 from cataloger.ledger.source_registry import SourceRef
-from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
-from cataloger.schema.models import ModelRow
+from cataloger.model import Bundle, default_bundle_path, read_bundle
+from cataloger.schema import ModelRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,13 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.errors import SourceError
-from cataloger.ledger import SourceRef, find_source
 from cataloger.ledger.run_queries import last_table
+from cataloger.ledger.source_registry import SourceRef, find_source
 from cataloger.records import item_of
-from cataloger.schema.hashing import key_hash
-from cataloger.schema.models import ItemRow, ResultRow, SourceRow
-from cataloger.sources.base import Source
+from cataloger.schema import ItemRow, ResultRow, SourceRow, key_hash
+from cataloger.sources import Source
 
 SAMPLE = 100
 LIKENESS = 0.5

@@ -5,12 +5,11 @@ from typing import Any
 
 from sqlalchemy import Row, exists, select
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.ledger.source_registry import SourceRef
 from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Planned, Reason, Result, item_of
-from cataloger.schema.hashing import CHUNK, key_hash
-from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
-from cataloger.sources.change_tokens import is_same
+from cataloger.schema import CHUNK, CurrentRow, ItemRow, ResultRow, key_hash
+from cataloger.sources import is_same
 
 
 class Ledger:

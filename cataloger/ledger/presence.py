@@ -6,15 +6,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from cataloger.db.database import Database
-from cataloger.db.paging import row_pages
-from cataloger.db.types import AnyRow
-from cataloger.ledger import SourceRef
+from cataloger.db import AnyRow, Database, row_pages
 from cataloger.ledger.deletion import forget_items
 from cataloger.ledger.effective_results import mark_presence
 from cataloger.ledger.leases import Lease
-from cataloger.schema.current_results import paged_source_id
-from cataloger.schema.models import ItemRow
+from cataloger.ledger.source_registry import SourceRef
+from cataloger.schema import ItemRow, paged_source_id
 
 ITEMS_PER_READ = 5000
 ITEMS_PER_DELETION = 500

@@ -7,10 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
-from cataloger.db.types import AnyRow
-from cataloger.db.upsert import upsert
-from cataloger.schema.current_results import with_words
-from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, CurrentProductCorrectionRow, ItemRow
+from cataloger.db import AnyRow, upsert
+from cataloger.schema import CorrectionRow, CurrentCorrectionRow, CurrentProductCorrectionRow, ItemRow, with_words
 
 PRODUCTS_PER_STATEMENT = 500
 KEYS = ["source_id", "product_hash"]

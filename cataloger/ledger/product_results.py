@@ -7,16 +7,20 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, select, update
 
 from cataloger.contracts import TOP_K
-from cataloger.db.clock import utc_now
-from cataloger.db.database import Database
-from cataloger.db.paging import value_pages
-from cataloger.db.types import AnyRow
-from cataloger.db.upsert import upsert
-from cataloger.inference.product_aggregation import ProductAnswer, RankedAnswer, combine
-from cataloger.ledger import ModelRef, SourceRef
+from cataloger.db import AnyRow, Database, upsert, utc_now, value_pages
+from cataloger.inference import ProductAnswer, RankedAnswer, combine
 from cataloger.ledger.leases import Lease
-from cataloger.schema.current_results import with_words
-from cataloger.schema.models import CorrectionRow, CurrentRow, ItemRow, ProductCurrentRow, ProductResultRow, ResultRow
+from cataloger.ledger.model_registry import ModelRef
+from cataloger.ledger.source_registry import SourceRef
+from cataloger.schema import (
+    CorrectionRow,
+    CurrentRow,
+    ItemRow,
+    ProductCurrentRow,
+    ProductResultRow,
+    ResultRow,
+    with_words,
+)
 
 RANKS = range(1, TOP_K + 1)
 KEYS = ["run_id", "source_id", "product_hash"]

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.errors import UsageError
-from cataloger.ledger import WriteTarget, write_targets
-from cataloger.schema.models import ModelRow, RunRow, RunSourceRow, SourceRow, WriteRow
+from cataloger.ledger.write_target import WriteTarget, write_targets
+from cataloger.schema import ModelRow, RunRow, RunSourceRow, SourceRow, WriteRow
 
 TAGGING = ("tag", "sync")
 """The commands whose runs find answers for images."""

@@ -8,11 +8,9 @@ from typing import Any, Literal, Protocol
 from sqlalchemy import Connection, insert, select, update
 
 import cataloger
-from cataloger.db.clock import utc_now
-from cataloger.db.database import Database
-from cataloger.db.types import storable
+from cataloger.db import Database, storable, utc_now
 from cataloger.errors import CatalogerError
-from cataloger.schema.models import RunRow
+from cataloger.schema import RunRow
 from cataloger.utils import failpoints, process_identity
 
 Outcome = Literal["done", "failed", "interrupted", "abandoned"]

@@ -5,12 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from cataloger.db.clock import utc_now
-from cataloger.db.database import Database
-from cataloger.db.upsert import upsert
+from cataloger.db import Database, upsert, utc_now
 from cataloger.errors import UsageError
-from cataloger.schema.hashing import key_hash
-from cataloger.schema.models import ItemRow, ModelRow, SourceRow
+from cataloger.schema import ItemRow, ModelRow, SourceRow, key_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from cataloger.db.database import Database
-from cataloger.db.reflection import TableName
-from cataloger.db.upsert import upsert
-from cataloger.schema.models import RunRow, WriteTargetRow
+from cataloger.db import Database, TableName, upsert
+from cataloger.schema import RunRow, WriteTargetRow
 
 
 @dataclass(frozen=True, slots=True)

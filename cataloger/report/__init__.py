@@ -1,1 +1,7 @@
-"""To be written."""
+"""The HTML page that shows what a database holds of a catalog. Imports `history` and what lies below it."""
+
+from cataloger.report.gather import ReportOptions, gather
+from cataloger.report.html import PageOptions, write_page
+from cataloger.report.stored_images import Pictures
+
+__all__ = ["PageOptions", "Pictures", "ReportOptions", "gather", "write_page"]

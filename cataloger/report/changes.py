@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, func, select
 
-from cataloger.db.database import Database
-from cataloger.history.diff import Difference, DifferenceSummary, PastAnswer, compare
-from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
+from cataloger.db import Database
+from cataloger.history import Difference, DifferenceSummary, PastAnswer, compare
+from cataloger.ledger import TAGGING, RunRecord, find_run
 from cataloger.report.queries import AnswerQueries, CurrentAnswers, Said
 from cataloger.report.reviewers import words_on
-from cataloger.schema.models import CorrectionRow, ItemRow, RunRow, RunSourceRow
+from cataloger.schema import CorrectionRow, ItemRow, RunRow, RunSourceRow
 
 MOVED = 12
 IMAGES_PER_READ = 500

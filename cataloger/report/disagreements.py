@@ -12,14 +12,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, union_all
 
 from cataloger.contracts import TOP_K
-from cataloger.db.paging import value_pages
-from cataloger.db.types import AnyRow
-from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, combine
-from cataloger.ledger import known_model
-from cataloger.ledger.product_results import ANSWER, answer_of
+from cataloger.db import AnyRow, value_pages
+from cataloger.inference import DISAGREEMENT, ProductAnswer, combine
+from cataloger.ledger import ANSWER, answer_of, known_model
 from cataloger.report.queries import AnswerQueries, CurrentAnswers, Origin, Said
-from cataloger.schema.current_results import with_words
-from cataloger.schema.models import (
+from cataloger.schema import (
     CorrectionRow,
     CurrentProductCorrectionRow,
     CurrentRow,
@@ -27,6 +24,7 @@ from cataloger.schema.models import (
     ProductCurrentRow,
     ProductResultRow,
     ResultRow,
+    with_words,
 )
 
 PRODUCTS = 20

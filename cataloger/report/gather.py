@@ -11,14 +11,14 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.errors import UsageError
-from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run
+from cataloger.ledger import TAGGING, RunRecord, find_run
 from cataloger.report.changes import Moves, Progress, moves_since
 from cataloger.report.disagreements import Disagreement, disagreements
 from cataloger.report.queries import BINS, AnswerQueries, CurrentAnswers, Origin, ReportImage, RunAnswers
 from cataloger.report.reviewers import Author, authors
-from cataloger.schema.models import ModelRow, RunRow, RunSourceRow, SourceRow
+from cataloger.schema import ModelRow, RunRow, RunSourceRow, SourceRow
 
 THUMBNAILS = 600
 LEAST = 24

@@ -8,15 +8,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cataloger.contracts import DECISIONS
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.errors import OutputError
 from cataloger.report.gather import CatalogReport
 from cataloger.report.images import Picture, Progress, open_maps, pictures_of
 from cataloger.report.queries import BINS
 from cataloger.report.stored_images import Pictures
-from cataloger.sources.file_keys import name_of
-from cataloger.utils.templates import Filters, template_environment
-from cataloger.utils.text import printable
+from cataloger.sources import name_of
+from cataloger.utils import Filters, printable, template_environment
 
 TEMPLATE = "report.html.j2"
 LONGEST = 100  # characters of a name

@@ -5,19 +5,17 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.errors import UsageError
-from cataloger.imaging.decode_pool import DecodePool
-from cataloger.imaging.thumbnails import as_jpeg, data_uri
-from cataloger.inference.activation_maps import activation_map, overlaid
-from cataloger.inference.onnx import OnnxClassifier
+from cataloger.imaging import DecodePool, as_jpeg, data_uri
+from cataloger.inference import OnnxClassifier, activation_map, overlaid
 from cataloger.ledger import bundle_of, known_model
-from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
+from cataloger.model import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image, Item
 from cataloger.report.gather import CatalogReport
 from cataloger.report.stored_images import Pictures
-from cataloger.utils.cpu import available_cpus
+from cataloger.utils import available_cpus
 
 SIDE = 160  # pixels
 THREADS = 8

@@ -23,13 +23,18 @@ from sqlalchemy import (
 )
 
 from cataloger.contracts import TOP_K
-from cataloger.db.database import Database
-from cataloger.db.paging import slices
-from cataloger.db.types import AnyRow
-from cataloger.schema.current_results import held, with_words
-from cataloger.schema.hashing import key_hash
-from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow, SourceRow
-from cataloger.schema.views import ANSWER, IMAGE_TOP5
+from cataloger.db import AnyRow, Database, slices
+from cataloger.schema import (
+    ANSWER,
+    IMAGE_TOP5,
+    CorrectionRow,
+    ItemRow,
+    ResultRow,
+    SourceRow,
+    held,
+    key_hash,
+    with_words,
+)
 
 BINS = 20
 """Of the histogram of confidences, from 0 to 1."""

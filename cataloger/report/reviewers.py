@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, case, func, select
 
 from cataloger.report.queries import AnswerQueries, Said
-from cataloger.schema.current_results import IS_UNCHANGED, with_seen, with_words
-from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, ResultRow
+from cataloger.schema import IS_UNCHANGED, CorrectionRow, CurrentCorrectionRow, ResultRow, with_seen, with_words
 
 
 @dataclass(frozen=True, slots=True)

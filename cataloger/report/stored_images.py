@@ -12,19 +12,14 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, select
 
-from cataloger.db.connections import make_engine
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database, make_engine
 from cataloger.errors import CatalogerError, ImageError, UnavailableError
-from cataloger.fetch.http import Downloader
-from cataloger.fetch.prefetch import read_file
-from cataloger.ledger.run_queries import last_table
+from cataloger.fetch import Downloader, read_file
+from cataloger.ledger import last_table
 from cataloger.options import Limits, TableOptions, WebOptions
 from cataloger.records import Failure, Fetched, Item
-from cataloger.schema.models import ItemRow, SourceRow
-from cataloger.sources.file_keys import name_of
-from cataloger.sources.image_references import OUTSIDE_ROOT, SCHEMES
-from cataloger.sources.table import TableSource
+from cataloger.schema import ItemRow, SourceRow
+from cataloger.sources import OUTSIDE_ROOT, SCHEMES, TableSource, name_of
 
 UNKNOWN_ITEM = "source.unknown_item"
 NOT_IN_DATABASE = "source.not_in_database"

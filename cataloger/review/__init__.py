@@ -1,1 +1,9 @@
-"""The review application: people look at answers in a browser and have the last word. Needs the extra `review`."""
+"""The page on which people correct results, and its server.
+
+Imports `corrections`, `report`, and what lies below them.
+"""
+
+from cataloger.review.security import Access, is_loopback, new_token
+from cataloger.review.server import ReviewOptions, serve
+
+__all__ = ["Access", "ReviewOptions", "is_loopback", "new_token", "serve"]

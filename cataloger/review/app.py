@@ -14,8 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cataloger.contracts import DECISIONS
-from cataloger.db.database import Database
-from cataloger.db.types import storable
+from cataloger.db import Database, storable
 from cataloger.errors import CatalogerError, DatabaseError, ImageError, UsageError
 from cataloger.review import corrections
 from cataloger.review import filters as filtering
@@ -24,8 +23,7 @@ from cataloger.review.image_cache import SIZES, Images, static_files
 from cataloger.review.item_rows import LARGEST_ID, sources
 from cataloger.review.queue import Queue
 from cataloger.review.security import Access, Guard, is_loopback
-from cataloger.utils.templates import template_environment
-from cataloger.utils.text import printable
+from cataloger.utils import printable, template_environment
 
 LARGEST_BODY = 2**20
 NAME_COOKIE = "cataloger_reviewer"

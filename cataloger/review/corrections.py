@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS
-from cataloger.corrections.store import Outcome, Word, correct, labels_in_use
-from cataloger.db.database import Database
+from cataloger.corrections import Outcome, Word, correct, labels_in_use
+from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.review.item_rows import LARGEST_ID, results_of, source_of
 

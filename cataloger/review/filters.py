@@ -6,7 +6,7 @@ from typing import Self
 from urllib.parse import urlencode
 
 from cataloger.contracts import DECISIONS
-from cataloger.db.types import storable
+from cataloger.db import storable
 from cataloger.errors import UsageError
 
 ORDERS = {

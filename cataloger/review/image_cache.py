@@ -10,18 +10,16 @@ from PIL import Image as PillowImage
 from sqlalchemy import select
 
 from cataloger.contracts import TOP_K
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database
 from cataloger.errors import BundleError, CatalogerError, ImageError
-from cataloger.imaging.thumbnails import fitted, thumbnail
-from cataloger.inference.activation_maps import Explanation, explained, overlaid
-from cataloger.inference.onnx import OnnxClassifier
-from cataloger.model.bundle import Bundle, read_bundle, resolve_bundle_path
+from cataloger.imaging import fitted, thumbnail
+from cataloger.inference import Explanation, OnnxClassifier, explained, overlaid
+from cataloger.model import Bundle, read_bundle, resolve_bundle_path
 from cataloger.records import Failure, Fetched
-from cataloger.report.stored_images import Pictures
+from cataloger.report import Pictures
 from cataloger.review.item_rows import find_shown
-from cataloger.schema.models import ModelRow
-from cataloger.utils.cpu import available_cpus
+from cataloger.schema import ModelRow
+from cataloger.utils import available_cpus
 
 SIZES = (240, 900)
 MAP_LONGEST = 448

@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database
 from cataloger.review.filters import Filters
 from cataloger.review.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
-from cataloger.schema.hashing import key_hash
-from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow
+from cataloger.schema import CorrectionRow, ItemRow, ResultRow, key_hash
 
 IMAGES_PER_READ = 20_000
 BLOCK = 2**16

@@ -6,12 +6,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select
 
 from cataloger.contracts import TOP_K
-from cataloger.corrections.store import Word
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow
+from cataloger.corrections import Word
+from cataloger.db import AnyRow, Database
 from cataloger.review.filters import Filters
-from cataloger.schema.current_results import IS_UNCHANGED, SEEN, held, with_seen, with_words
-from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow, SourceRow
+from cataloger.schema import (
+    IS_UNCHANGED,
+    SEEN,
+    CorrectionRow,
+    ItemRow,
+    ResultRow,
+    SourceRow,
+    held,
+    with_seen,
+    with_words,
+)
 
 LARGEST_ID = 2**53
 

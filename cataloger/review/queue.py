@@ -9,13 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
-from cataloger.db.database import Database
-from cataloger.db.paging import slices
+from cataloger.db import Database, slices
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.review.filters import Filters
 from cataloger.review.item_index import Snapshot
 from cataloger.review.item_rows import LARGEST_ID, read_rows
-from cataloger.schema.models import CorrectionRow, ResultRow, RunRow, SourceRow
+from cataloger.schema import CorrectionRow, ResultRow, RunRow, SourceRow
 
 IMAGES_PER_PAGE = 60
 RENEWED_AT_ONCE = 500

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.errors import CatalogerError, UsageError
-from cataloger.report.stored_images import Pictures
+from cataloger.report import Pictures
 from cataloger.review.app import Review, make_app
 from cataloger.review.corrections import Labels
 from cataloger.review.filters import Filters

@@ -1,6 +1,100 @@
-"""The tables of cataloger: opening a database that has them, and by what an item is found in them."""
+"""Our own tables: models, views, revisions, opening a database whose tables fit, and the query of current results.
 
-from cataloger.schema.hashing import key_hash
-from cataloger.schema.open import open_database, open_for_planning, open_results, open_source
+Imports `db` and `utils`.
+"""
 
-__all__ = ["key_hash", "open_database", "open_for_planning", "open_results", "open_source"]
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.schema import revisions
+    from cataloger.schema.current_results import IS_UNCHANGED, SEEN, held, paged_source_id, with_seen, with_words
+    from cataloger.schema.hashing import CHUNK, key_hash
+    from cataloger.schema.models import (
+        CorrectionRow,
+        CurrentCorrectionRow,
+        CurrentProductCorrectionRow,
+        CurrentRow,
+        ItemPresenceRow,
+        ItemRow,
+        LabelMapRow,
+        LeaseRow,
+        ModelRow,
+        ProductCurrentRow,
+        ProductResultRow,
+        ResultRow,
+        RunRow,
+        RunSourceRow,
+        SourceRow,
+        WriteRow,
+        WriteTargetRow,
+    )
+    from cataloger.schema.open import open_database, open_for_planning, open_results, open_source
+    from cataloger.schema.views import ANSWER, IMAGE_COLUMNS, IMAGE_TOP5
+
+__all__ = [
+    "ANSWER",
+    "CHUNK",
+    "IMAGE_COLUMNS",
+    "IMAGE_TOP5",
+    "IS_UNCHANGED",
+    "SEEN",
+    "CorrectionRow",
+    "CurrentCorrectionRow",
+    "CurrentProductCorrectionRow",
+    "CurrentRow",
+    "ItemPresenceRow",
+    "ItemRow",
+    "LabelMapRow",
+    "LeaseRow",
+    "ModelRow",
+    "ProductCurrentRow",
+    "ProductResultRow",
+    "ResultRow",
+    "RunRow",
+    "RunSourceRow",
+    "SourceRow",
+    "WriteRow",
+    "WriteTargetRow",
+    "held",
+    "key_hash",
+    "open_database",
+    "open_for_planning",
+    "open_results",
+    "open_source",
+    "paged_source_id",
+    "revisions",
+    "with_seen",
+    "with_words",
+]
+
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "current_results": ["IS_UNCHANGED", "SEEN", "held", "paged_source_id", "with_seen", "with_words"],
+        "hashing": ["CHUNK", "key_hash"],
+        "models": [
+            "CorrectionRow",
+            "CurrentCorrectionRow",
+            "CurrentProductCorrectionRow",
+            "CurrentRow",
+            "ItemPresenceRow",
+            "ItemRow",
+            "LabelMapRow",
+            "LeaseRow",
+            "ModelRow",
+            "ProductCurrentRow",
+            "ProductResultRow",
+            "ResultRow",
+            "RunRow",
+            "RunSourceRow",
+            "SourceRow",
+            "WriteRow",
+            "WriteTargetRow",
+        ],
+        "open": ["open_database", "open_for_planning", "open_results", "open_source"],
+        "views": ["ANSWER", "IMAGE_COLUMNS", "IMAGE_TOP5"],
+    },
+)

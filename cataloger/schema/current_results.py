@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import aliased
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, ResultRow, SourceRow
 
 SEEN = aliased(ResultRow, name="seen")

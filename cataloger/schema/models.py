@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from cataloger.db.types import UtcDateTime, digest, exact_name, exact_text, identifier
+from cataloger.db import UtcDateTime, digest, exact_name, exact_text, identifier
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from cataloger.db.connections import connected, make_engine
-from cataloger.db.database import Database
-from cataloger.db.urls import DatabaseURL
+from cataloger.db import Database, DatabaseURL, connected, make_engine
 from cataloger.errors import DatabaseError, SchemaError
 from cataloger.schema import revisions
 

@@ -13,9 +13,7 @@ from sqlalchemy import Connection, Engine, column, func, inspect, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from cataloger.db.connections import connect, make_engine, quote_schema
-from cataloger.db.driver_errors import translate_driver_error
-from cataloger.db.urls import BUSY_TIMEOUT, DatabaseURL
+from cataloger.db import BUSY_TIMEOUT, DatabaseURL, connect, make_engine, quote_schema, translate_driver_error
 from cataloger.errors import DatabaseError, SchemaError
 
 if TYPE_CHECKING:

@@ -1,1 +1,6 @@
-"""Where results go."""
+"""Where results go: the database and output files. Imports `ledger`, `writeback`, `schema`, `db`, `utils`."""
+
+from cataloger.sinks import files
+from cataloger.sinks.database import DatabaseSink
+
+__all__ = ["DatabaseSink", "files"]

@@ -9,20 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from cataloger.contracts import TOP_K
-from cataloger.db.clock import utc_now
-from cataloger.db.database import Database
-from cataloger.db.types import storable
-from cataloger.db.upsert import upsert
-from cataloger.ledger.effective_results import mark_presence, spares
-from cataloger.ledger.leases import Lease
-from cataloger.ledger.product_corrections import renew_products
-from cataloger.ledger.product_results import ProductResults
+from cataloger.db import Database, storable, upsert, utc_now
+from cataloger.ledger import Lease, ProductResults, mark_presence, renew_products, spares
 from cataloger.records import Failure, Item, Prediction, Result
-from cataloger.schema.hashing import key_hash
-from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
+from cataloger.schema import CurrentRow, ItemRow, ResultRow, key_hash
 from cataloger.utils import failpoints
-from cataloger.writeback.journal import WriteCounts
-from cataloger.writeback.writer import WriteBack
+from cataloger.writeback import WriteBack, WriteCounts
 
 TEXT_LIMIT = 500
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.errors import MissingExtraError, OutputError, UsageError
-from cataloger.schema.views import IMAGE_COLUMNS, IMAGE_TOP5
-from cataloger.utils.atomic_files import replacing
+from cataloger.schema import IMAGE_COLUMNS, IMAGE_TOP5
+from cataloger.utils import replacing
 
 ROWS_PER_FETCH = 5000
 TIMES = ("tagged_at", "corrected_at")

@@ -1,1 +1,73 @@
-"""Iterators of items: folders, manifests and, later, SQL tables."""
+"""Where images are listed: folders, manifests, product tables; their keys, references and change tokens.
+
+Imports `db` and `utils`.
+"""
+
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.sources import change_tokens
+    from cataloger.sources.base import Source
+    from cataloger.sources.change_tokens import is_same, with_validators
+    from cataloger.sources.file_keys import key_of, name_of
+    from cataloger.sources.folder import EXTENSIONS, FolderSource, check_folder
+    from cataloger.sources.image_references import (
+        OUTSIDE_ROOT,
+        RELATIVE_PATH,
+        SCHEMES,
+        ReferenceProblem,
+        join_keys,
+        locate,
+        text_of,
+    )
+    from cataloger.sources.manifest import ManifestSource
+    from cataloger.sources.resolve import Target, resolve_targets
+    from cataloger.sources.table import TableSource
+
+__all__ = [
+    "EXTENSIONS",
+    "OUTSIDE_ROOT",
+    "RELATIVE_PATH",
+    "SCHEMES",
+    "FolderSource",
+    "ManifestSource",
+    "ReferenceProblem",
+    "Source",
+    "TableSource",
+    "Target",
+    "change_tokens",
+    "check_folder",
+    "is_same",
+    "join_keys",
+    "key_of",
+    "locate",
+    "name_of",
+    "resolve_targets",
+    "text_of",
+    "with_validators",
+]
+
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "base": ["Source"],
+        "change_tokens": ["is_same", "with_validators"],
+        "file_keys": ["key_of", "name_of"],
+        "folder": ["EXTENSIONS", "FolderSource", "check_folder"],
+        "image_references": [
+            "OUTSIDE_ROOT",
+            "RELATIVE_PATH",
+            "ReferenceProblem",
+            "SCHEMES",
+            "join_keys",
+            "locate",
+            "text_of",
+        ],
+        "manifest": ["ManifestSource"],
+        "resolve": ["Target", "resolve_targets"],
+        "table": ["TableSource"],
+    },
+)

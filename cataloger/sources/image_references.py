@@ -10,7 +10,7 @@ from typing import Any
 
 from cataloger.sources import change_tokens
 from cataloger.sources.file_keys import key_of
-from cataloger.utils.urls import without_query
+from cataloger.utils import without_query
 
 SCHEMES = ("http", "https")
 BAD_VALUE = "source.bad_value"

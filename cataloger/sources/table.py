@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, case, func, null, select
 
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database
 from cataloger.errors import DatabaseError, ImageError, SourceError, UnavailableError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import NullType
 
-from cataloger.db.reflection import TableInfo, TableName, describe
+from cataloger.db import TableInfo, TableName, describe
 from cataloger.errors import SourceError
 from cataloger.options import TableOptions
 

@@ -1,5 +1,31 @@
-"""Helpers that know nothing of images, models or databases. Imports nothing of ours."""
+"""Helpers that know nothing of images, models or databases: processes, memory, files, text, time.
 
+Imports nothing of ours.
+"""
+
+from cataloger.utils import failpoints, process_identity
+from cataloger.utils.atomic_files import replacing
+from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
 from cataloger.utils.lazy import lazy_names
+from cataloger.utils.malloc import keep_freed_memory, reuse_buffers
+from cataloger.utils.templates import Filters, template_environment
+from cataloger.utils.text import printable
+from cataloger.utils.timing import Stopwatch
+from cataloger.utils.urls import without_query
 
-__all__ = ["lazy_names"]
+__all__ = [
+    "Filters",
+    "Stopwatch",
+    "available_cpus",
+    "failpoints",
+    "keep_freed_memory",
+    "keep_numpy_to_one_thread",
+    "lazy_names",
+    "printable",
+    "process_identity",
+    "replacing",
+    "reuse_buffers",
+    "template_environment",
+    "without_query",
+    "work_in_batch",
+]

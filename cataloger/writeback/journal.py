@@ -8,11 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from cataloger.db.clock import utc_now
-from cataloger.db.driver_errors import driver_message, is_transient
-from cataloger.db.types import AnyRow, storable
-from cataloger.db.urls import DatabaseURL
-from cataloger.schema.models import WriteRow
+from cataloger.db import AnyRow, DatabaseURL, driver_message, is_transient, storable, utc_now
+from cataloger.schema import WriteRow
 from cataloger.writeback.column_values import UnwritableError, keep
 from cataloger.writeback.product_table import Cells, Found, ProductTable
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cataloger.contracts import TOP_K
-from cataloger.db.types import AnyRow
-from cataloger.ledger.label_map import LabelCode
+from cataloger.db import AnyRow
+from cataloger.ledger import LabelCode
 from cataloger.options import WriteOptions
 from cataloger.writeback.column_values import UnwritableError
 from cataloger.writeback.product_table import Cells, ProductTable

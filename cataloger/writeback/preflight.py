@@ -9,12 +9,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from cataloger.contracts import DECISIONS, MAX_LABEL_LENGTH
-from cataloger.db.database import Database
-from cataloger.db.driver_errors import driver_message, is_transient
-from cataloger.db.reflection import TableInfo, TableName, describe
-from cataloger.db.urls import DatabaseURL
+from cataloger.db import Database, DatabaseURL, TableInfo, TableName, describe, driver_message, is_transient
 from cataloger.errors import SourceError, UsageError
-from cataloger.ledger.label_map import LabelCode
+from cataloger.ledger import LabelCode
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.writeback.column_values import Cell, UnwritableError
 from cataloger.writeback.plan import WritePlan, top5_json

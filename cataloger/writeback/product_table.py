@@ -24,10 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
-from cataloger.db.reflection import BINARY_TYPES, TableInfo
-from cataloger.db.types import AnyRow
-from cataloger.schema.hashing import key_hash
-from cataloger.sources.image_references import join_keys
+from cataloger.db import BINARY_TYPES, AnyRow, TableInfo
+from cataloger.schema import key_hash
+from cataloger.sources import join_keys
 from cataloger.writeback.column_values import Cell
 
 Cells = dict[str, Any]

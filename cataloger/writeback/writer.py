@@ -10,11 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from cataloger.contracts import TOP_K
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow
-from cataloger.ledger import SourceRef
-from cataloger.ledger.leases import Lease
-from cataloger.schema.models import CurrentProductCorrectionRow, ProductCurrentRow, ProductResultRow
+from cataloger.db import AnyRow, Database
+from cataloger.ledger import Lease, SourceRef
+from cataloger.schema import CurrentProductCorrectionRow, ProductCurrentRow, ProductResultRow
 from cataloger.writeback.column_values import UnwritableError, restore
 from cataloger.writeback.journal import CellChange, Journal, WriteCounts, last_writes, write_cells
 from cataloger.writeback.plan import WritePlan

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from cataloger.db.types import UtcDateTime, digest, exact_text, identifier
+from cataloger.db import UtcDateTime, digest, exact_text, identifier
 from cataloger.migrations.statements import create_index, create_table, create_view, drop_tables, drop_views
 
 revision = "0001"

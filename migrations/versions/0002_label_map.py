@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from cataloger.db.types import exact_name, identifier
+from cataloger.db import exact_name, identifier
 from cataloger.migrations.statements import create_table, create_view, drop_tables, drop_views
 
 revision = "0002"

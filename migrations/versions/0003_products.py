@@ -5,7 +5,7 @@ import hashlib
 import sqlalchemy as sa
 from alembic import context, op
 
-from cataloger.db.types import digest
+from cataloger.db import digest
 from cataloger.migrations.statements import add_column, create_index, create_view, drop_column, drop_index, drop_views
 
 revision = "0003"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from cataloger.db.types import digest, identifier
+from cataloger.db import digest, identifier
 from cataloger.migrations.statements import (
     add_column,
     create_index,

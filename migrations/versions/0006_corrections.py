@@ -5,7 +5,7 @@ from importlib import import_module
 import sqlalchemy as sa
 from alembic import op
 
-from cataloger.db.types import UtcDateTime, digest, exact_text, identifier
+from cataloger.db import UtcDateTime, digest, exact_text, identifier
 from cataloger.migrations.statements import (
     add_column,
     create_index,

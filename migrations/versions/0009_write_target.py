@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from cataloger.db.types import identifier
+from cataloger.db import identifier
 from cataloger.migrations.statements import create_table, drop_tables
 
 revision = "0009"

@@ -1,1 +1,3 @@
-"""Schema revisions, oldest first."""
+"""The revisions, in the order of their numbers."""
+
+__all__: list[str] = []

@@ -12,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cataloger.contracts import DECISIONS
-from cataloger.drift.statistics import ANSWERS, Profile
+from cataloger.drift import ANSWERS, Profile
 from cataloger.errors import TrainingError
-from cataloger.inference.classifier import log_sum_exp
-from cataloger.model.bundle import CARD, Bundle, check_files, new_bundle, seal
-from cataloger.model.calibration import Calibration
+from cataloger.inference import log_sum_exp
+from cataloger.model import CARD, Bundle, Calibration, check_files, new_bundle, seal
 from cataloger.records import Floats
 from cataloger.training.calibration.thresholds import fit_thresholds
-from cataloger.training.data.examples import Example, accepted_matrix
-from cataloger.training.evaluation.model_card import with_section
-from cataloger.training.evaluation.scoring import Scored, predictions_of, score
-from cataloger.training.metrics.confidence_intervals import Share, wilson
+from cataloger.training.data import Example, accepted_matrix
+from cataloger.training.evaluation import Scored, predictions_of, score, with_section
+from cataloger.training.metrics import Share, wilson
 
 ABSTAINED = 0.01
 """Share of the validation images, all of them known things, that may be taken for strange ones."""

@@ -10,8 +10,8 @@ from typing import Any
 from cataloger.errors import TrainingError
 from cataloger.training.curation.grouping import Groups, find_groups, members_of
 from cataloger.training.curation.inventory import Inventory
-from cataloger.training.data.examples import SPLITS, DataProblem, Example, LabelledImages
-from cataloger.utils.text import printable
+from cataloger.training.data import SPLITS, DataProblem, Example, LabelledImages
+from cataloger.utils import printable
 
 FEW = 10
 SHOWN = 3

@@ -7,7 +7,7 @@ import numpy as np
 
 from cataloger.training.curation.inventory import Inventory
 from cataloger.training.curation.near_duplicates import Indices, groups_of, near_pairs
-from cataloger.training.data.examples import Example
+from cataloger.training.data import Example
 
 
 @dataclass(frozen=True, slots=True)

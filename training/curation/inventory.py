@@ -22,8 +22,7 @@ from cataloger.errors import MissingExtraError, TrainingError
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure, Image, Pixels
 from cataloger.sources import change_tokens
-from cataloger.training.data.examples import Example
-from cataloger.training.data.pixels import decode_examples
+from cataloger.training.data import Example, decode_examples
 
 FILE = "inventory.sqlite"
 HASH_SIDE = 16

@@ -12,9 +12,7 @@ from cataloger.options import PreprocessSpec
 from cataloger.training.curation.data_report import DataReport, data_report, write_problems
 from cataloger.training.curation.inventory import Inventory, take_inventory
 from cataloger.training.curation.splitting import make_splits
-from cataloger.training.data.columns import SEPARATOR, labels_of
-from cataloger.training.data.examples import DataProblem, LabelledImages
-from cataloger.training.data.read import read_dataset
+from cataloger.training.data import SEPARATOR, DataProblem, LabelledImages, labels_of, read_dataset
 from cataloger.training.options import DataOptions
 
 SPLITS_FILE = "splits.csv"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from cataloger.errors import TrainingError
 from cataloger.training.curation.grouping import find_groups
 from cataloger.training.curation.inventory import Inventory
-from cataloger.training.data.examples import LabelledImages
+from cataloger.training.data import LabelledImages
 
 LEAST_UNITS = {"val": 4, "test": 5}
 LEAST_AT_ALL = {"val": 2, "test": 3}

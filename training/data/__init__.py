@@ -1,1 +1,40 @@
-"""To be written."""
+"""Labelled images, wherever they come from: class folders, manifests, queries, corrections, DeepFashion.
+
+Imports `sources`, `fetch`, `imaging`, `schema`, `db`.
+"""
+
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.training.data.columns import SEPARATOR, labels_of
+    from cataloger.training.data.examples import SPLITS, DataProblem, Example, LabelledImages, accepted_matrix
+    from cataloger.training.data.pixels import decode_examples
+    from cataloger.training.data.read import read_dataset
+    from cataloger.training.data.thumbnails import thumbnails
+
+__all__ = [
+    "SEPARATOR",
+    "SPLITS",
+    "DataProblem",
+    "Example",
+    "LabelledImages",
+    "accepted_matrix",
+    "decode_examples",
+    "labels_of",
+    "read_dataset",
+    "thumbnails",
+]
+
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "columns": ["SEPARATOR", "labels_of"],
+        "examples": ["DataProblem", "Example", "LabelledImages", "SPLITS", "accepted_matrix"],
+        "pixels": ["decode_examples"],
+        "read": ["read_dataset"],
+        "thumbnails": ["thumbnails"],
+    },
+)

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cataloger.errors import TrainingError
-from cataloger.sources.file_keys import key_of
-from cataloger.sources.folder import EXTENSIONS
+from cataloger.sources import EXTENSIONS, key_of
 from cataloger.training.data.columns import SPLIT_NAMES, normal_label
 from cataloger.training.data.examples import DataProblem, Example
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.errors import TrainingError, UsageError
-from cataloger.sources.file_keys import key_of
-from cataloger.sources.image_references import text_of
+from cataloger.sources import key_of, text_of
 from cataloger.training.data.examples import SPLITS, DataProblem, Example
 from cataloger.training.options import DataOptions
 

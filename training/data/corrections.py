@@ -10,13 +10,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from cataloger.db.database import Database
-from cataloger.db.paging import row_pages
-from cataloger.db.types import AnyRow
-from cataloger.schema import open_results
-from cataloger.schema.current_results import SEEN, with_seen, with_words
-from cataloger.schema.models import CorrectionRow, ItemRow
-from cataloger.sources.file_keys import name_of
+from cataloger.db import AnyRow, Database, row_pages
+from cataloger.schema import SEEN, CorrectionRow, ItemRow, open_results, with_seen, with_words
+from cataloger.sources import name_of
 from cataloger.training.data.columns import normal_label
 from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from cataloger.fetch.prefetch import fetch
-from cataloger.imaging.decode_pool import DecodePool
+from cataloger.fetch import fetch
+from cataloger.imaging import DecodePool
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Image, Item
 from cataloger.training.data.examples import Example
-from cataloger.utils.cpu import available_cpus
+from cataloger.utils import available_cpus
 
 
 def decode_examples(examples: Sequence[Example], spec: PreprocessSpec) -> Iterator[Image | Failure]:

@@ -10,9 +10,8 @@ from sqlalchemy import Connection, CursorResult
 
 from cataloger.errors import UsageError
 from cataloger.schema import open_source
-from cataloger.sources.file_keys import key_of
-from cataloger.sources.image_references import RELATIVE_PATH, locate
-from cataloger.sources.image_references import ReferenceProblem as Unusable
+from cataloger.sources import RELATIVE_PATH, key_of, locate
+from cataloger.sources import ReferenceProblem as Unusable
 from cataloger.training.data.columns import Row, find_columns, read_rows
 from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cataloger.imaging.thumbnails import as_jpeg, data_uri
+from cataloger.imaging import as_jpeg, data_uri
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure
 from cataloger.training.data.examples import Example

@@ -1,1 +1,80 @@
-"""To be written."""
+"""How good a model is: scoring, findings, model cards, pages and comparisons.
+
+Runs on numpy and onnxruntime. Imports `training.data`, `training.metrics` and what lies below.
+"""
+
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.training.evaluation import scoring
+    from cataloger.training.evaluation.evaluate import (
+        EvaluateOptions,
+        Evaluation,
+        Subject,
+        choose_split,
+        evaluate_bundle,
+        evaluate_results,
+        evaluation_of,
+    )
+    from cataloger.training.evaluation.findings import Findings, assess
+    from cataloger.training.evaluation.html_report import PAGE, require_page_extra, write_report
+    from cataloger.training.evaluation.model_card import markdown_figures, markdown_tables, with_section, write_card
+    from cataloger.training.evaluation.model_diff import Compared, ModelDiff, OnlyOne, compare_bundles
+    from cataloger.training.evaluation.reviewed_accuracy import FEW, Reviewed, Tally, read_reviewed
+    from cataloger.training.evaluation.scoring import Scored, predictions_of, reports_json, score
+
+__all__ = [
+    "FEW",
+    "PAGE",
+    "Compared",
+    "EvaluateOptions",
+    "Evaluation",
+    "Findings",
+    "ModelDiff",
+    "OnlyOne",
+    "Reviewed",
+    "Scored",
+    "Subject",
+    "Tally",
+    "assess",
+    "choose_split",
+    "compare_bundles",
+    "evaluate_bundle",
+    "evaluate_results",
+    "evaluation_of",
+    "markdown_figures",
+    "markdown_tables",
+    "predictions_of",
+    "read_reviewed",
+    "reports_json",
+    "require_page_extra",
+    "score",
+    "scoring",
+    "with_section",
+    "write_card",
+    "write_report",
+]
+
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "evaluate": [
+            "EvaluateOptions",
+            "Evaluation",
+            "Subject",
+            "choose_split",
+            "evaluate_bundle",
+            "evaluate_results",
+            "evaluation_of",
+        ],
+        "findings": ["Findings", "assess"],
+        "html_report": ["PAGE", "require_page_extra", "write_report"],
+        "model_card": ["markdown_figures", "markdown_tables", "with_section", "write_card"],
+        "model_diff": ["Compared", "ModelDiff", "OnlyOne", "compare_bundles"],
+        "reviewed_accuracy": ["FEW", "Reviewed", "Tally", "read_reviewed"],
+        "scoring": ["Scored", "predictions_of", "reports_json", "score"],
+    },
+)

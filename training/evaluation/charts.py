@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cataloger.records import Floats
 from cataloger.training.evaluation.findings import SURE, Findings
-from cataloger.training.metrics.confidence_intervals import Ints, Share
+from cataloger.training.metrics import Ints, Share
 
 DPI = 160
 MATRIX_CLASSES = 60

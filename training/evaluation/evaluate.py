@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.database import Database
+from cataloger.db import Database
 from cataloger.errors import TrainingError, UsageError
-from cataloger.model.bundle import Bundle
-from cataloger.training.data.examples import SPLITS, Example, LabelledImages
+from cataloger.model import Bundle
+from cataloger.training.data import SPLITS, Example, LabelledImages
 from cataloger.training.evaluation.findings import MISTAKES, Findings, assess, plain, require_known
 from cataloger.training.evaluation.scoring import Scored, predictions_of, score
 from cataloger.training.evaluation.stored_results import read_results
-from cataloger.training.metrics.predictions import Predictions
+from cataloger.training.metrics import Predictions
 
 ALL = "all"
 

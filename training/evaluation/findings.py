@@ -11,19 +11,25 @@ import numpy as np
 
 from cataloger.contracts import DECISIONS
 from cataloger.errors import TrainingError
-from cataloger.training.data.examples import Example, accepted_matrix
-from cataloger.training.metrics.calibration import (
+from cataloger.training.data import Example, accepted_matrix
+from cataloger.training.metrics import (
+    UNKNOWN,
     Bools,
+    ClassReport,
     CoveragePoint,
+    Ints,
+    MetricsReport,
+    Predictions,
     ReliabilityBin,
+    Share,
+    Single,
     at_confidence,
+    class_reports,
     coverage_curve,
+    measure_predictions,
     reliability,
+    wilson,
 )
-from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, wilson
-from cataloger.training.metrics.per_class import ClassReport, class_reports
-from cataloger.training.metrics.predictions import Predictions
-from cataloger.training.metrics.summary import MetricsReport, Single, measure_predictions
 
 SURE = 0.9
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, SURE, 0.95, 0.99)

@@ -11,9 +11,8 @@ from pathlib import Path
 from cataloger.errors import MissingExtraError, OutputError
 from cataloger.training.evaluation.evaluate import Evaluation
 from cataloger.training.evaluation.findings import Mistake
-from cataloger.training.metrics.confidence_intervals import Share
-from cataloger.utils.templates import Filters, template_environment
-from cataloger.utils.text import printable
+from cataloger.training.metrics import Share
+from cataloger.utils import Filters, printable, template_environment
 
 PAGE = "report.html"
 TEMPLATE = "report.html.j2"
@@ -58,7 +57,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 
 def render_page(evaluation: Evaluation) -> str:
     """Return the page as HTML: styles, charts and pictures are inside, and nothing is loaded from anywhere."""
-    from cataloger.training.data.thumbnails import thumbnails
+    from cataloger.training.data import thumbnails
     from cataloger.training.evaluation.charts import MATRIX_CLASSES, svg
 
     findings = evaluation.findings

@@ -5,10 +5,10 @@ import textwrap
 from pathlib import Path
 
 from cataloger.errors import TrainingError
-from cataloger.model.bundle import CARD, Bundle
+from cataloger.model import CARD, Bundle
 from cataloger.training.evaluation.findings import Findings
 from cataloger.training.evaluation.scoring import _figure, _share
-from cataloger.training.metrics.summary import MetricsReport
+from cataloger.training.metrics import MetricsReport
 
 TEMPLATE = """\
 # {title}

@@ -12,15 +12,23 @@ from typing import Any
 import numpy as np
 
 from cataloger.errors import TrainingError
-from cataloger.model.bundle import Bundle
-from cataloger.training.data.examples import Example, accepted_matrix
+from cataloger.model import Bundle
+from cataloger.training.data import Example, accepted_matrix
 from cataloger.training.evaluation.findings import plain
 from cataloger.training.evaluation.scoring import score_together
-from cataloger.training.metrics.calibration import Bools, expected_calibration_error
-from cataloger.training.metrics.confidence_intervals import Share, wilson
-from cataloger.training.metrics.paired_tests import difference_of_ece, difference_of_f1, difference_of_hits, mcnemar
-from cataloger.training.metrics.predictions import Predictions
-from cataloger.training.metrics.summary import Single, macro_f1
+from cataloger.training.metrics import (
+    Bools,
+    Predictions,
+    Share,
+    Single,
+    difference_of_ece,
+    difference_of_f1,
+    difference_of_hits,
+    expected_calibration_error,
+    macro_f1,
+    mcnemar,
+    wilson,
+)
 
 NOTABLE_LOSS = 0.05
 EXAMPLES = 20

@@ -12,13 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, func, literal
 
 from cataloger.contracts import TOP_K
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database
 from cataloger.errors import TrainingError
-from cataloger.schema.current_results import IS_UNCHANGED, held, with_seen, with_words
-from cataloger.schema.models import CorrectionRow, ItemRow, ResultRow
+from cataloger.schema import IS_UNCHANGED, CorrectionRow, ItemRow, ResultRow, held, with_seen, with_words
 from cataloger.training.evaluation.stored_results import pinned_sources
-from cataloger.training.metrics.confidence_intervals import UNKNOWN, Z95, Share, wilson
+from cataloger.training.metrics import UNKNOWN, Z95, Share, wilson
 
 BANDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 APART = 0.02

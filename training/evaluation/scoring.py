@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 
 from cataloger.errors import TrainingError
-from cataloger.inference.classifier import Scores
-from cataloger.inference.onnx import OnnxClassifier
-from cataloger.model.bundle import Bundle
+from cataloger.inference import OnnxClassifier, Scores
+from cataloger.model import Bundle
 from cataloger.records import Failure, Floats, Image
-from cataloger.training.data.examples import Example, accepted_matrix
-from cataloger.training.data.pixels import decode_examples
+from cataloger.training.data import Example, accepted_matrix, decode_examples
 from cataloger.training.evaluation.findings import plain, reports_by_group
-from cataloger.training.metrics.predictions import Predictions
-from cataloger.training.metrics.summary import MetricsReport, Share
-from cataloger.utils.cpu import available_cpus
+from cataloger.training.metrics import MetricsReport, Predictions, Share
+from cataloger.utils import available_cpus
 
 BATCH = 16
 NOT_FINITE = "{}: the model's scores for it are not finite numbers (classify.not_finite)"

@@ -14,16 +14,13 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from cataloger.contracts import TOP_K
-from cataloger.db.database import Database
-from cataloger.db.types import AnyRow
+from cataloger.db import AnyRow, Database
 from cataloger.errors import TrainingError, UsageError
-from cataloger.schema.current_results import held
-from cataloger.schema.models import ItemRow, ModelRow, ResultRow, SourceRow
-from cataloger.schema.views import ANSWER
-from cataloger.sources.file_keys import key_of
-from cataloger.training.data.examples import Example
-from cataloger.training.metrics.predictions import NOT_RANKED, Predictions
-from cataloger.utils.urls import without_query
+from cataloger.schema import ANSWER, ItemRow, ModelRow, ResultRow, SourceRow, held
+from cataloger.sources import key_of
+from cataloger.training.data import Example
+from cataloger.training.metrics import NOT_RANKED, Predictions
+from cataloger.utils import without_query
 
 ROWS_PER_FETCH = 5000
 NAMED = 20

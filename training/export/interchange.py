@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cataloger.model.bundle import INPUT, LOGITS, MODEL, WEIGHTS, Bundle
-from cataloger.model.network import FEATURES
+from cataloger.model import FEATURES, INPUT, LOGITS, MODEL, WEIGHTS, Bundle
 
 LABELS = "labels.txt"
 CONFIG = "config.json"

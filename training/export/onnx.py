@@ -13,9 +13,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cataloger.errors import QualityGateError
-from cataloger.inference.onnx import OnnxClassifier
-from cataloger.model.bundle import FAMILIARITY, GOLDEN, INPUT, LOGITS, MODEL, PLACE_SCORES, WEIGHTS, Bundle
-from cataloger.model.network import PROTOTYPES, FromPixels, Network, normalise
+from cataloger.inference import OnnxClassifier
+from cataloger.model import (
+    FAMILIARITY,
+    GOLDEN,
+    INPUT,
+    LOGITS,
+    MODEL,
+    PLACE_SCORES,
+    PROTOTYPES,
+    WEIGHTS,
+    Bundle,
+    FromPixels,
+    Network,
+    normalise,
+)
 from cataloger.records import Floats, Pixels
 
 PARITY_TOLERANCE = 1e-3

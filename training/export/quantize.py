@@ -20,14 +20,11 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from cataloger.errors import QualityGateError, TrainingError
-from cataloger.inference.onnx import OnnxClassifier, golden_key
-from cataloger.model.bundle import CARD, GOLDEN, INPUT, MODEL_INT8, Bundle, check_files, new_bundle, seal
+from cataloger.inference import OnnxClassifier, golden_key
+from cataloger.model import CARD, GOLDEN, INPUT, MODEL_INT8, Bundle, check_files, new_bundle, seal
 from cataloger.records import Failure, Floats, Pixels
-from cataloger.training.data.examples import Example, LabelledImages
-from cataloger.training.data.pixels import decode_examples
-from cataloger.training.evaluation import scoring
-from cataloger.training.evaluation.model_card import markdown_figures, with_section
-from cataloger.training.evaluation.scoring import Scored
+from cataloger.training.data import Example, LabelledImages, decode_examples
+from cataloger.training.evaluation import Scored, markdown_figures, scoring, with_section
 from cataloger.training.export.onnx import store_as_half
 
 LEAST_AGREEMENT = 0.98

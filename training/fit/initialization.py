@@ -9,8 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cataloger.errors import TrainingError
-from cataloger.model.bundle import WEIGHTS, read_bundle, sha256_of
-from cataloger.model.network import Network, load_backbone, load_head
+from cataloger.model import WEIGHTS, Network, load_backbone, load_head, read_bundle, sha256_of
 from cataloger.options import PreprocessSpec
 
 

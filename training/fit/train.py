@@ -12,44 +12,42 @@ import numpy as np
 import torch
 
 import cataloger
-from cataloger.model.bundle import Bundle, new_bundle, seal
-from cataloger.model.network import Network, count_parameters
+from cataloger.model import Bundle, Network, count_parameters, new_bundle, seal
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.records import Failure, Pixels
-from cataloger.training.calibration.calibrate import (
+from cataloger.training.calibration import (
+    MOST_IMAGES,
     Coverage,
     calibrate_bundle,
     decisions_section,
+    fit_prototypes,
     measure_coverage,
     negative_log_likelihood,
 )
-from cataloger.training.calibration.familiarity import MOST_IMAGES, fit_prototypes
-from cataloger.training.curation.prepare import Watcher, prepare_data
-from cataloger.training.data.examples import Example, LabelledImages, accepted_matrix
-from cataloger.training.data.pixels import decode_examples
-from cataloger.training.evaluation import scoring
-from cataloger.training.evaluation.evaluate import evaluation_of
-from cataloger.training.evaluation.findings import assess
-from cataloger.training.evaluation.html_report import PAGE, write_report
-from cataloger.training.evaluation.model_card import write_card
-from cataloger.training.evaluation.scoring import Scored
-from cataloger.training.export import onnx
-from cataloger.training.export.interchange import write_interchange
+from cataloger.training.curation import Watcher, prepare_data
+from cataloger.training.data import Example, LabelledImages, accepted_matrix, decode_examples
+from cataloger.training.evaluation import PAGE, Scored, assess, evaluation_of, scoring, write_card, write_report
+from cataloger.training.export import onnx, write_interchange
 from cataloger.training.fit.curves import Curves
 from cataloger.training.fit.distributed import Place, joined
 from cataloger.training.fit.initialization import Start, load_start, read_start
 from cataloger.training.fit.trainer import Trainer, pooled_features
 from cataloger.training.fit.weight_interpolation import blend, check_blend
-from cataloger.training.inputs.augmentation import Augmentation
-from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels
-from cataloger.training.inputs.cache import ExampleCache, cached
-from cataloger.training.inputs.cached_values import FeatureMaker, PixelMaker
-from cataloger.training.inputs.sampling import draw_weights
-from cataloger.training.metrics.summary import MetricsReport
+from cataloger.training.inputs import (
+    Augmentation,
+    ExampleCache,
+    FeatureMaker,
+    Inputs,
+    LabelledFeatures,
+    LabelledPixels,
+    PixelMaker,
+    cached,
+    draw_weights,
+)
+from cataloger.training.metrics import MetricsReport
 from cataloger.training.options import TrainOptions
 from cataloger.training.recipes import Recipe, choose_recipe
-from cataloger.utils.cpu import available_cpus
-from cataloger.utils.malloc import keep_freed_memory
+from cataloger.utils import available_cpus, keep_freed_memory
 
 MOST_WORKERS = 16
 

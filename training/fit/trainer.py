@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from cataloger.model.network import Network
+from cataloger.model import Network
 from cataloger.records import Floats
 from cataloger.training.fit import checkpoint
 from cataloger.training.fit.checkpoint import TrainingProgress
@@ -21,8 +21,7 @@ from cataloger.training.fit.loss import partial_label_loss
 from cataloger.training.fit.mixed_precision import mixed_precision
 from cataloger.training.fit.schedule import learning_rate
 from cataloger.training.fit.throughput import Pace
-from cataloger.training.inputs.batches import Inputs, to_network
-from cataloger.training.inputs.sampling import Indices, Weights, epoch_batches, sample, share_of
+from cataloger.training.inputs import Indices, Inputs, Weights, epoch_batches, sample, share_of, to_network
 from cataloger.training.recipes import Recipe
 
 LARGEST_GRADIENT = 5.0

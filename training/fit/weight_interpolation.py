@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from cataloger.errors import UsageError
 from cataloger.training.fit.trainer import TrainedPart, Trainer
-from cataloger.training.inputs.batches import to_network
-from cataloger.training.inputs.sampling import sample
+from cataloger.training.inputs import sample, to_network
 
 STATISTICS_IMAGES = 1024
 BATCH = 64

@@ -1,1 +1,45 @@
-"""To be written."""
+"""From labelled images to batches: transforms, augmentation, sampling, the cache.
+
+Needs torch. Imports `training.data`, `model`, `utils`.
+"""
+
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.training.inputs.augmentation import Augmentation
+    from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels, to_network
+    from cataloger.training.inputs.cache import ExampleCache, cached
+    from cataloger.training.inputs.cached_values import FeatureMaker, PixelMaker
+    from cataloger.training.inputs.sampling import Indices, Weights, draw_weights, epoch_batches, sample, share_of
+
+__all__ = [
+    "Augmentation",
+    "ExampleCache",
+    "FeatureMaker",
+    "Indices",
+    "Inputs",
+    "LabelledFeatures",
+    "LabelledPixels",
+    "PixelMaker",
+    "Weights",
+    "cached",
+    "draw_weights",
+    "epoch_batches",
+    "sample",
+    "share_of",
+    "to_network",
+]
+
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "augmentation": ["Augmentation"],
+        "batches": ["Inputs", "LabelledFeatures", "LabelledPixels", "to_network"],
+        "cache": ["ExampleCache", "cached"],
+        "cached_values": ["FeatureMaker", "PixelMaker"],
+        "sampling": ["Indices", "Weights", "draw_weights", "epoch_batches", "sample", "share_of"],
+    },
+)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cataloger.model.network import normalise
+from cataloger.model import normalise
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.cache import ExampleCache
 from cataloger.training.inputs.sampling import Indices

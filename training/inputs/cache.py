@@ -18,8 +18,7 @@ import numpy.typing as npt
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure, Pixels
-from cataloger.training.data.examples import Example
-from cataloger.training.data.pixels import decode_examples
+from cataloger.training.data import Example, decode_examples
 
 CHUNK = 32
 SAVE_EVERY = 1024

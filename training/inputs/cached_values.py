@@ -14,7 +14,7 @@ import onnxruntime
 from cataloger.options import PreprocessSpec
 from cataloger.records import Pixels
 from cataloger.training.inputs.augmentation import Augmentation
-from cataloger.utils.cpu import available_cpus
+from cataloger.utils import available_cpus
 
 
 @dataclass(frozen=True, slots=True)

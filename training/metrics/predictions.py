@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from cataloger.inference.classifier import calibrated_probabilities
+from cataloger.inference import calibrated_probabilities
 from cataloger.records import Floats
 
 Ints = npt.NDArray[np.int64]

@@ -1,1 +1,21 @@
-"""To be written."""
+"""One module for each command, loaded when it is called."""
+
+__all__ = [
+    "bench",
+    "calibrate",
+    "check",
+    "corrections",
+    "db",
+    "doctor",
+    "evaluate",
+    "explain",
+    "models",
+    "recalibrate",
+    "report",
+    "review",
+    "runs",
+    "sources",
+    "sync",
+    "tag",
+    "train",
+]

@@ -10,7 +10,7 @@ from rich.console import Console
 from cataloger.cli import flags, render
 
 if TYPE_CHECKING:
-    from cataloger.bench.bench import BenchReport
+    from cataloger.bench import BenchReport
 
 EXAMPLES = """\b
 Examples:
@@ -40,8 +40,8 @@ def bench(
     The floor is bare decoding plus the bare model, on all processors; `cataloger tag` into a temporary database takes
     turns with it. Your images and databases are left alone.
     """
-    from cataloger.bench.bench import BenchOptions
-    from cataloger.bench.bench import run_bench as measure
+    from cataloger.bench import BenchOptions
+    from cataloger.bench import run_bench as measure
 
     options = BenchOptions(folder, images, rounds, model, precision, batch_size, workers)
     with render.progress_bar(enabled=not no_progress) as bar:

@@ -8,11 +8,11 @@ import typer
 from cataloger.cli import data_flags, flags, render
 from cataloger.cli.labelled_data import counter, read_labelled
 from cataloger.errors import TrainingError
-from cataloger.model.bundle import read_bundle, resolve_bundle_path
+from cataloger.model import read_bundle, resolve_bundle_path
 
 if TYPE_CHECKING:
-    from cataloger.model.bundle import Bundle
-    from cataloger.training.calibration.calibrate import Coverage
+    from cataloger.model import Bundle
+    from cataloger.training.calibration import Coverage
 
 EXAMPLES = """\b
 Examples:
@@ -47,7 +47,7 @@ def calibrate(
     Every answer is then accepted, to be reviewed, or abstained from; of the accepted, --target-precision are right.
     The new bundle classifies as before: `cataloger recalibrate` brings a database to it without looking at an image.
     """
-    from cataloger.training.calibration.calibrate import write_recalibrated
+    from cataloger.training.calibration import write_recalibrated
 
     bundle = read_bundle(resolve_bundle_path(model))
     data = read_labelled(labels, images)

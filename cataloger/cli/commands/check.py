@@ -8,11 +8,10 @@ from cataloger.cli import flags, render
 from cataloger.cli.run_command import open_results
 from cataloger.errors import QualityGateError
 from cataloger.options import DEFAULT_DB, DriftLimits
-from cataloger.utils.text import printable
+from cataloger.utils import printable
 
 if TYPE_CHECKING:
-    from cataloger.drift.check import CheckReport
-    from cataloger.drift.statistics import CategoryShift, Measure
+    from cataloger.drift import CategoryShift, CheckReport, Measure
 
 DEFAULTS = DriftLimits()
 
@@ -81,8 +80,8 @@ def check(
     Something has drifted if it is above its limit and above what chance explains on so few images, at 99% for all
     measures together.
     """
-    from cataloger.drift.check import CheckOptions
-    from cataloger.drift.check import check_run as compare
+    from cataloger.drift import CheckOptions
+    from cataloger.drift import check_run as compare
 
     limits = DriftLimits(
         max_category_psi=max_category_psi,

@@ -11,12 +11,10 @@ from cataloger.cli.run_command import login_name, open_results
 from cataloger.contracts import Decision
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
-from cataloger.utils.text import printable
+from cataloger.utils import printable
 
 if TYPE_CHECKING:
-    from cataloger.corrections.csv_export import What
-    from cataloger.corrections.csv_import import ImportReport
-    from cataloger.corrections.summary import AuthorSummary, CorrectionSummary
+    from cataloger.corrections import AuthorSummary, CorrectionSummary, ImportReport, What
 
 SHOWN = 20
 
@@ -65,7 +63,7 @@ def export_command(
     ] = None,
 ) -> None:
     """Write what people have said, or what there is to say something of, to a CSV file for spreadsheets."""
-    from cataloger.corrections.csv_export import ExportOptions, export_corrections
+    from cataloger.corrections import ExportOptions, export_corrections
 
     if history and predictions:
         raise UsageError("--all and --predictions exclude each other; give one of them")
@@ -93,7 +91,7 @@ def import_command(
     json_output: flags.JsonOption = False,
 ) -> None:
     """Take over what people have said in a CSV file; what cannot be taken is named and costs no other row."""
-    from cataloger.corrections.csv_import import ImportOptions, import_corrections
+    from cataloger.corrections import ImportOptions, import_corrections
 
     options = ImportOptions(login_name() if author is None else author, source, new_labels, overwrite, dry_run)
     with open_results(db, schema) as database:
@@ -114,7 +112,7 @@ def list_command(
     json_output: flags.JsonOption = False,
 ) -> None:
     """Count what people have said: by author, and how often the model had said the same."""
-    from cataloger.corrections.summary import summarize
+    from cataloger.corrections import summarize
     from cataloger.ledger import find_source_id
 
     with open_results(db, schema) as database:

@@ -19,7 +19,7 @@ def upgrade(
     sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
 ) -> None:
     """Create the tables and views of cataloger, or bring them to this version; touches nothing else."""
-    from cataloger.db.urls import DatabaseURL
+    from cataloger.db import DatabaseURL
     from cataloger.schema import revisions as schemas
 
     url = DatabaseURL.parse(db)
@@ -41,7 +41,7 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do it: what only newer revisions hold is lost.")] = False,
 ) -> None:
     """Take the tables back to an older revision, before an older version of cataloger is installed again."""
-    from cataloger.db.urls import DatabaseURL
+    from cataloger.db import DatabaseURL
     from cataloger.schema import revisions as schemas
 
     url = DatabaseURL.parse(db)
@@ -61,7 +61,7 @@ def current(
     db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
 ) -> None:
     """Say which revision the tables have and which one this version needs."""
-    from cataloger.db.urls import DatabaseURL
+    from cataloger.db import DatabaseURL
     from cataloger.schema import revisions as schemas
 
     url = DatabaseURL.parse(db)

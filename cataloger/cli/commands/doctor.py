@@ -40,7 +40,7 @@ def doctor(json_output: flags.JsonOption = False) -> None:
 
 
 def _machine() -> Iterator[Finding]:
-    from cataloger.utils.cpu import available_cpus
+    from cataloger.utils import available_cpus
 
     yield "cataloger", cataloger.__version__, True
     yield "python", f"{platform.python_version()} ({sys.executable})", True
@@ -74,8 +74,8 @@ def _onnxruntime() -> Iterator[Finding]:
 
 def _model() -> Finding:
     from cataloger.errors import CatalogerError
-    from cataloger.inference.onnx import replay_golden
-    from cataloger.model.bundle import default_bundle_path, read_bundle
+    from cataloger.inference import replay_golden
+    from cataloger.model import default_bundle_path, read_bundle
 
     try:
         bundle = read_bundle(default_bundle_path())
@@ -89,9 +89,9 @@ def _model() -> Finding:
 def _tagging() -> Finding:
     """Say what a run would use that is told nothing."""
     from cataloger.errors import CatalogerError
-    from cataloger.inference.backend import choose_engine
-    from cataloger.model.bundle import default_bundle_path, read_bundle
-    from cataloger.utils.cpu import available_cpus
+    from cataloger.inference import choose_engine
+    from cataloger.model import default_bundle_path, read_bundle
+    from cataloger.utils import available_cpus
 
     try:
         engine = choose_engine("auto")

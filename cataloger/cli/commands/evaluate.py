@@ -10,12 +10,12 @@ from cataloger.cli.labelled_data import counter, read_labelled
 from cataloger.cli.print_evaluation import print_evaluation
 from cataloger.cli.run_command import open_results
 from cataloger.errors import UsageError
-from cataloger.model.bundle import read_bundle, resolve_bundle_path
+from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
-    from cataloger.training.data.examples import LabelledImages
-    from cataloger.training.evaluation.evaluate import EvaluateOptions, Evaluation
+    from cataloger.training.data import LabelledImages
+    from cataloger.training.evaluation import EvaluateOptions, Evaluation
 
 EXAMPLES = """\b
 Examples:
@@ -91,11 +91,11 @@ def evaluate(
         return
     if labels is None:
         raise UsageError("name the labelled images, LABELS; or --corrections, to measure by what people have said")
-    from cataloger.training.evaluation.evaluate import EvaluateOptions, evaluate_bundle
+    from cataloger.training.evaluation import EvaluateOptions, evaluate_bundle
 
     options = EvaluateOptions(labels=labels, split=split, mistakes=mistakes)
     if output is not None:
-        from cataloger.training.evaluation.html_report import require_page_extra
+        from cataloger.training.evaluation import require_page_extra
 
         require_page_extra()
     data = read_labelled(labels, images, report_by or ())
@@ -110,7 +110,7 @@ def evaluate(
         else:
             evaluation = _of_results(results, schema, source, model, data, options)
     if output is not None:
-        from cataloger.training.evaluation.html_report import write_report
+        from cataloger.training.evaluation import write_report
 
         write_report(evaluation, output)
         render.stderr_console().print(f"wrote {output}: open {output / 'report.html'} in a browser", markup=False)
@@ -122,7 +122,7 @@ def evaluate(
 
 def _print_reviewed(url: str, schema: str | None, source: str | None, *, json_output: bool) -> None:
     from cataloger.cli.print_reviewed import print_reviewed
-    from cataloger.training.evaluation.reviewed_accuracy import read_reviewed
+    from cataloger.training.evaluation import read_reviewed
 
     with open_results(url, schema) as database:
         reviewed = read_reviewed(database, source=source)
@@ -140,7 +140,7 @@ def _of_results(
     data: "LabelledImages",
     options: "EvaluateOptions",
 ) -> "Evaluation":
-    from cataloger.training.evaluation.evaluate import evaluate_results
+    from cataloger.training.evaluation import evaluate_results
 
     with open_results(url, schema) as database:
         evaluation = evaluate_results(database, data, options, source=source)

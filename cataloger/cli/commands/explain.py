@@ -8,10 +8,10 @@ import typer
 from cataloger.cli import flags, render
 from cataloger.contracts import TOP_K
 from cataloger.errors import OutputError, UsageError
-from cataloger.model.bundle import read_bundle, resolve_bundle_path
+from cataloger.model import read_bundle, resolve_bundle_path
 
 if TYPE_CHECKING:
-    from cataloger.inference.activation_maps import Explanation
+    from cataloger.inference import Explanation
     from cataloger.records import Failure
 
 EXAMPLES = """\b
@@ -36,8 +36,8 @@ def explain(
     The maps are the network's own scores of its places, whose mean the answer is. They show where evidence was found,
     not the outline of a thing.
     """
-    from cataloger.inference.activation_maps import draw
-    from cataloger.inference.activation_maps import explain_images as find
+    from cataloger.inference import draw
+    from cataloger.inference import explain_images as find
     from cataloger.records import Failure
 
     if output.suffix.lower() != ".png" or not output.absolute().parent.is_dir():

@@ -10,7 +10,7 @@ from cataloger.cli.extras import require_train_extra
 from cataloger.cli.groups import make_group
 from cataloger.cli.labelled_data import counter, read_labelled
 from cataloger.cli.print_evaluation import print_model_diff
-from cataloger.model.bundle import MANIFEST, Bundle, default_bundle_path, read_bundle, resolve_bundle_path
+from cataloger.model import MANIFEST, Bundle, default_bundle_path, read_bundle, resolve_bundle_path
 
 app = make_group("Model bundles: list, show, verify, diff, quantize.")
 
@@ -79,7 +79,7 @@ def show(model: ModelArgument = "default", json_output: flags.JsonOption = False
 @app.command()
 def verify(model: ModelArgument = "default", json_output: flags.JsonOption = False) -> None:
     """Check every file of a model against its hash and replay its golden images on this machine."""
-    from cataloger.inference.onnx import replay_golden
+    from cataloger.inference import replay_golden
 
     bundle = read_bundle(resolve_bundle_path(model))
     replayed = [(each, replay_golden(each)) for each in map(bundle.at, bundle.precisions)]
@@ -106,8 +106,7 @@ def diff(
     no_progress: flags.NoProgressOption = False,
 ) -> None:
     """Compare two models on labelled images: what got better and worse, and whether it may be chance."""
-    from cataloger.training.evaluation.evaluate import EvaluateOptions, choose_split
-    from cataloger.training.evaluation.model_diff import compare_bundles
+    from cataloger.training.evaluation import EvaluateOptions, choose_split, compare_bundles
 
     options = EvaluateOptions(labels=labels, split=split)
     a, b = (read_bundle(resolve_bundle_path(model)) for model in (before, after))
@@ -138,7 +137,7 @@ def quantize(
     error may change by at most 0.005. As many of the most sensitive layers as that needs stay in floating point.
     """
     require_train_extra("`cataloger models quantize`")
-    from cataloger.training.export.quantize import quantize_bundle as add_int8
+    from cataloger.training.export import quantize_bundle as add_int8
 
     bundle = read_bundle(resolve_bundle_path(model))
     data = read_labelled(labels, images, report_by or ())

@@ -9,7 +9,7 @@ from cataloger.cli.run_command import decisions_line, open_results, stop_on_inte
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
-    from cataloger.history.recalibrate import RecalibrationReport
+    from cataloger.history import RecalibrationReport
 
 EXAMPLES = """\b
 Examples:
@@ -33,9 +33,9 @@ def recalibrate(
     A run of its own: `cataloger runs diff` shows what moved, `cataloger runs undo` takes it back. Columns that were
     written back follow with the next `cataloger sync --write`.
     """
-    from cataloger.history.recalibrate import recalibrate_results as run_recalibration
+    from cataloger.history import recalibrate_results as run_recalibration
     from cataloger.hooks import Hooks
-    from cataloger.model.bundle import read_bundle, resolve_bundle_path
+    from cataloger.model import read_bundle, resolve_bundle_path
 
     bundle = read_bundle(resolve_bundle_path(model))
     with open_results(db, schema) as database, stop_on_interrupt() as stop:

@@ -61,8 +61,7 @@ def report(
     Its thumbnails are samples: the least confident images first, and some spread over the rest.
     """
     render.set_up_logging(verbose=0, quiet=quiet)
-    from cataloger.report.gather import ReportOptions, gather
-    from cataloger.report.html import PageOptions, write_page
+    from cataloger.report import PageOptions, ReportOptions, gather, write_page
 
     options = ReportOptions(run, source, images)
     path = output or (None if json_output else Path("report.html"))

@@ -69,8 +69,7 @@ def review(
     """
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise MissingExtraError("review", "cataloger review")
-    from cataloger.review.security import Access, is_loopback, new_token
-    from cataloger.review.server import ReviewOptions, serve
+    from cataloger.review import Access, ReviewOptions, is_loopback, new_token, serve
 
     access = Access(host, token or (None if is_loopback(host) else new_token()))
     options = ReviewOptions(access, author or login_name(), port, source, model, allow_private)

@@ -12,9 +12,8 @@ from cataloger.cli.run_command import open_results, stop_on_interrupt
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
-    from cataloger.history.diff import Difference, DifferenceSummary, Part
-    from cataloger.history.undo import UndoReport
-    from cataloger.ledger.run_queries import RunRecord
+    from cataloger.history import Difference, DifferenceSummary, Part, UndoReport
+    from cataloger.ledger import RunRecord
 
 COUNTS = {"seconds": "waited for, seconds", "failed_first": "the first of each failure"}
 
@@ -47,7 +46,7 @@ def list_command(
     json_output: flags.JsonOption = False,
 ) -> None:
     """List the latest runs: what they did, with which model, how they ended."""
-    from cataloger.ledger.run_queries import list_runs
+    from cataloger.ledger import list_runs
 
     with open_results(db, schema) as database:
         runs = list_runs(database, limit)
@@ -75,7 +74,7 @@ def show(
     json_output: flags.JsonOption = False,
 ) -> None:
     """Show one run: options, counts, what it wrote, what became of it."""
-    from cataloger.ledger.run_queries import find_run
+    from cataloger.ledger import find_run
 
     with open_results(db, schema) as database:
         record = find_run(database, run)
@@ -126,7 +125,7 @@ def diff(
 
     Runs of two models are compared on the images that both have tagged.
     """
-    from cataloger.history.diff import DifferenceSummary, compare
+    from cataloger.history import DifferenceSummary, compare
 
     with open_results(db, schema) as database:
         differences = compare(database, before, after)
@@ -143,7 +142,7 @@ def diff(
 
 
 def _print_csv(differences: Any) -> None:
-    from cataloger.history.diff import Difference, PastAnswer
+    from cataloger.history import Difference, PastAnswer
 
     columns = list(Difference("image", "", "", None, PastAnswer(None, None), None).as_json())
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
@@ -201,7 +200,7 @@ def undo(
 ) -> None:
     """Take a run back: views and written columns hold again what they would without it. Interrupted, run it again."""
     render.set_up_logging(verbose=0, quiet=quiet)
-    from cataloger.history.undo import undo_run
+    from cataloger.history import undo_run
     from cataloger.hooks import Hooks
 
     bar = render.progress_bar(enabled=not (quiet or no_progress))
@@ -255,7 +254,7 @@ def prune(
 
     What holds now stays, and so does everything that undoing the newest runs would bring back.
     """
-    from cataloger.history.prune import prune_runs
+    from cataloger.history import prune_runs
     from cataloger.hooks import Hooks
 
     with open_results(db, schema) as database, stop_on_interrupt() as stop:

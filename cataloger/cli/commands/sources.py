@@ -38,7 +38,7 @@ def move(
     schema: flags.SchemaOption = None,
 ) -> None:
     """Say that a source has moved: a renamed folder or manifest, or the new name of a table; it keeps its results."""
-    from cataloger.history.move_source import move_source
+    from cataloger.history import move_source
 
     with open_results(db, schema) as database:
         items = move_source(database, old, new)

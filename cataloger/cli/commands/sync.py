@@ -246,9 +246,9 @@ def sync(
     bytes.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
-    from cataloger.db.urls import DatabaseURL
-    from cataloger.engine.sync import SyncOptions
-    from cataloger.engine.sync import sync_table as run_sync
+    from cataloger.db import DatabaseURL
+    from cataloger.engine import SyncOptions
+    from cataloger.engine import sync_table as run_sync
 
     options = SyncOptions(
         db=DatabaseURL.parse(db),

@@ -52,9 +52,9 @@ def tag(
     Folders are searched recursively. Unchanged images are skipped, so that a run can be repeated every night.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
-    from cataloger.db.urls import DatabaseURL
-    from cataloger.engine.tag import TagOptions
-    from cataloger.engine.tag import tag_images as run_tagging
+    from cataloger.db import DatabaseURL
+    from cataloger.engine import TagOptions
+    from cataloger.engine import tag_images as run_tagging
 
     options = TagOptions(
         paths=tuple(paths),

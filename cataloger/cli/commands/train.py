@@ -7,12 +7,12 @@ import typer
 
 from cataloger.cli import data_flags, flags, render
 from cataloger.cli.extras import require_train_extra
-from cataloger.model.bundle import default_bundle_path, resolve_bundle_path
+from cataloger.model import default_bundle_path, resolve_bundle_path
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cataloger.training.metrics.summary import MetricsReport
+    from cataloger.training.metrics import MetricsReport
 
 TRAIN_EXAMPLES = f"""\b
 Examples:
@@ -136,8 +136,8 @@ def train(
     The early layers stay as they are and their output is cached, so that minutes are enough on a small machine.
     """
     require_train_extra("`cataloger train`")
-    from cataloger.db.urls import DatabaseURL
-    from cataloger.training.fit.train import train_model as run_training
+    from cataloger.db import DatabaseURL
+    from cataloger.training.fit import train_model as run_training
     from cataloger.training.options import DataOptions, TrainOptions
 
     options = TrainOptions(
@@ -228,8 +228,7 @@ def _warn_unreadable(failures: tuple[str, ...]) -> None:
 
 
 def _print_reports(reports: "dict[str, MetricsReport]", *, json_output: bool) -> None:
-    from cataloger.training.evaluation.model_card import markdown_tables
-    from cataloger.training.evaluation.scoring import reports_json
+    from cataloger.training.evaluation import markdown_tables, reports_json
 
     if json_output:
         render.print_json(reports_json(reports))
