@@ -1,4 +1,4 @@
-"""The command `cataloger`: groups, configuration, and the one place where an error becomes an exit status."""
+"""The command `cataloger`: its commands, configuration, and the one place where an error becomes an exit status."""
 
 import atexit
 import gc
@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 import cataloger
 from cataloger.cli import config as configuration
+from cataloger.cli.groups import LazyCommands
 from cataloger.errors import CatalogerError
 from cataloger.utils import keep_numpy_to_one_thread
 
@@ -21,11 +22,39 @@ EXIT_STATUSES = (
 )
 
 
-class ErrorHandlingGroup(TyperGroup):
-    """Prints a CatalogerError as one line on stderr and exits with its status.
+COMMANDS = (
+    *(
+        "tag",
+        "sync",
+        "check",
+        "inspect",
+        "train",
+        "evaluate",
+        "explain",
+        "report",
+        "review",
+        "calibrate",
+        "recalibrate",
+    ),
+    *("models", "runs", "sources", "corrections", "db", "bench", "doctor"),
+)
+"""In the order of the help; each is a module of `cataloger.cli.commands`."""
+
+
+class CommandGroup(TyperGroup):
+    """Loads commands when they are called; prints a CatalogerError as one line on stderr and exits with its status.
 
     It is done here and not in `main`, so that tests through CliRunner take the same path as the shell.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.commands = LazyCommands("cataloger.cli.commands", COMMANDS)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands without loading them."""
+        del ctx
+        return list(self.commands)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -38,7 +67,7 @@ class ErrorHandlingGroup(TyperGroup):
 
 app = typer.Typer(
     name="cataloger",
-    cls=ErrorHandlingGroup,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -75,7 +104,8 @@ def root(
     """
     del version
     values = configuration.load_config(config)
-    context.default_map = configuration.defaults_for(values, _flags(context.command))
+    if values:  # their keys are checked against the flags of all commands, which are loaded for that
+        context.default_map = configuration.defaults_for(values, _flags(context.command))
 
 
 def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
@@ -92,52 +122,6 @@ def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
                 if option.startswith("--") and option != "--help"
             }
     return commands
-
-
-def register_commands() -> None:
-    """Attach every command group to the app."""
-    from cataloger.cli import data_flags
-    from cataloger.cli.commands import (
-        bench,
-        calibrate,
-        check,
-        corrections,
-        db,
-        doctor,
-        evaluate,
-        explain,
-        models,
-        recalibrate,
-        report,
-        review,
-        runs,
-        sources,
-        sync,
-        tag,
-        train,
-    )
-
-    app.command("tag", epilog=tag.EXAMPLES)(tag.tag)
-    app.command("sync", epilog=sync.EXAMPLES)(sync.sync)
-    app.command("check", epilog=check.EXAMPLES)(check.check)
-    app.command("inspect", epilog=data_flags.EXAMPLES)(data_flags.inspect)
-    app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train)
-    app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-    app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
-    app.command("report", epilog=report.EXAMPLES)(report.report)
-    app.command("review", epilog=review.EXAMPLES)(review.review)
-    app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
-    app.command("recalibrate", epilog=recalibrate.EXAMPLES)(recalibrate.recalibrate)
-    app.add_typer(models.app, name="models")
-    app.add_typer(runs.app, name="runs")
-    app.add_typer(sources.app, name="sources")
-    app.add_typer(corrections.app, name="corrections")
-    app.add_typer(db.app, name="db")
-    app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
-    app.command("doctor")(doctor.doctor)
-
-
-register_commands()
 
 
 def main() -> None:

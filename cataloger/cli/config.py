@@ -12,10 +12,6 @@ from typing import Any
 from cataloger.errors import ConfigError
 
 CONFIG_NAME = "cataloger.toml"
-NOT_CONFIGURABLE = frozenset({"help", "version", "config"})
-
-Flags = Mapping[str, Iterable[str]]
-"""Command -> the parameter names of its flags, e.g. "models list" -> ["json_output"]."""
 
 
 def load_config(path: Path | None) -> dict[str, Any]:

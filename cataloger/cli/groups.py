@@ -1,8 +1,55 @@
-"""How a group of subcommands is made; apart from `app`, so that its modules can import it."""
+"""How groups of commands are made; apart from `app`, so that its modules can import it."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def make_group(text: str) -> typer.Typer:
     """Make a group that shows its help when called bare."""
-    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    return typer.Typer(
+        help=text, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False
+    )
+
+
+class LazyCommands(dict[str, Any]):
+    """Commands by name, each in a module of its own that is loaded when the command is asked for.
+
+    A module holds a group as `app`, or a function of the command's name and, if there are any, its EXAMPLES.
+    """
+
+    def __init__(self, package: str, names: tuple[str, ...]) -> None:
+        super().__init__(dict.fromkeys(names))
+        self._package = package
+
+    def __getitem__(self, name: str) -> Any:
+        command = super().__getitem__(name)
+        if command is None:
+            command = self[name] = _command(name, import_module(f"{self._package}.{name}"))
+        return command
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the command of a name, loaded now."""
+        return self[name] if name in self else default  # noqa: SIM401 (this is what `get` calls)
+
+    def items(self) -> Any:
+        """Return names and commands; loads all of them."""
+        return {name: self[name] for name in self}.items()
+
+    def values(self) -> Any:
+        """Return the commands; loads all of them."""
+        return {name: self[name] for name in self}.values()
+
+
+def _command(name: str, module: "ModuleType") -> Any:
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+        app.command(name, epilog=getattr(module, "EXAMPLES", None))(getattr(module, name))
+    command = typer.main.get_command(app)
+    command.name = name
+    return command

@@ -9,6 +9,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "explain",
+    "inspect",
     "models",
     "recalibrate",
     "report",

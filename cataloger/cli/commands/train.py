@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cataloger.training.metrics import MetricsReport
 
-TRAIN_EXAMPLES = f"""\b
+EXAMPLES = f"""\b
 Examples:
   cataloger train photos --output models/shop
   cataloger train labels.csv --images photos --output models/shop

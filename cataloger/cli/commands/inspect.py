@@ -1,0 +1,104 @@
+"""`cataloger inspect`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cataloger.cli import data_flags, flags, render
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from cataloger.training.curation import DataReport, Prepared
+
+EXAMPLES = (
+    """\b
+Examples:
+  cataloger inspect photos
+  cataloger inspect labels.csv --images photos --json
+  cataloger inspect --db postgresql://shop@db/shop --images photos \\
+      --query "select image, category, product_id from products"
+
+\b
+"""  # noqa: S608
+    f"{data_flags.SOURCES}\n"
+)
+
+
+def inspect(
+    data: data_flags.DataArgument = None,
+    images: data_flags.ImagesOption = None,
+    db: data_flags.DatabaseOption = None,
+    query: data_flags.QueryOption = None,
+    image_column: data_flags.ImageColumnOption = None,
+    label_column: data_flags.LabelColumnOption = None,
+    split_column: data_flags.SplitColumnOption = None,
+    product_column: data_flags.ProductColumnOption = None,
+    shares: data_flags.SharesOption = "80,10,10",
+    seed: data_flags.SeedOption = 0,
+    work: Annotated[
+        Path,
+        typer.Option(
+            "--work",
+            envvar="CATALOGER_WORK",
+            metavar="DIR",
+            help="Where to keep what was seen, problems.csv and, if splits were made, splits.csv.",
+        ),
+    ] = Path("inspect.work"),
+    json_output: flags.JsonOption = False,
+    no_progress: flags.NoProgressOption = False,
+) -> None:
+    """Look at labelled images before training: counts, splits, and whatever is wrong, by file name."""
+    from cataloger.db import DatabaseURL
+    from cataloger.options import PreprocessSpec
+    from cataloger.training.curation import prepare_data
+    from cataloger.training.options import DataOptions
+
+    options = DataOptions(
+        data=data,
+        images=images,
+        db=None if db is None else DatabaseURL.parse(db),
+        query=query,
+        image_column=image_column,
+        label_column=label_column,
+        split_column=split_column,
+        product_column=product_column,
+        shares=data_flags.parse_shares(shares),
+        seed=seed,
+    )
+    with render.progress_bar(enabled=not no_progress) as bar:
+        prepared = prepare_data(options, PreprocessSpec(), work, _Watcher(bar))
+    if json_output:
+        render.print_json(prepared.report.as_json())
+    else:
+        _print_report(prepared)
+
+
+class _Watcher:
+    """Shows a stage as a progress bar."""
+
+    def __init__(self, bar: "Progress") -> None:
+        self._bar = bar
+        self._task = None if bar.disable else bar.add_task("reading the source", total=None, extra="")
+
+    def stage(self, name: str, total: int) -> None:
+        if self._task is not None:
+            self._bar.reset(self._task, description=name, total=total)
+
+    def advance(self, done: int) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, completed=done)
+
+
+def _print_report(prepared: "Prepared") -> None:
+    console = render.stdout_console()
+    console.print(_label_table(prepared.report))
+    for line in prepared.lines():
+        console.print(line, markup=False)
+
+
+def _label_table(report: "DataReport") -> object:
+    rows = [(label, *counts.values()) for label, counts in sorted(report.labels.items())]
+    splits = tuple(report.splits)
+    return render.table(("category", *splits), rows)
