@@ -1,3 +1,5 @@
 """cataloger: batch tagging for fashion catalogs."""
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__"]

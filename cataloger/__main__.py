@@ -1,5 +1,5 @@
 """`python -m cataloger` is the command `cataloger`."""
 
-from cataloger.cli.app import main
+from cataloger.cli import app
 
-main()
+app.main()

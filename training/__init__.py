@@ -1,1 +1,6 @@
-"""Training of the network on labelled images, and the measurement of what came out."""
+"""Training and measuring models: its options and recipes lie here, the rest in packages.
+
+Imports no engine, sinks, history, report or review.
+"""
+
+__all__ = ["options", "recipes"]

@@ -23,7 +23,6 @@ __all__ = [
     "SourceSession",
     "SyncOptions",
     "TagOptions",
-    "lazy_names",
     "sync_table",
     "tag_images",
 ]
@@ -38,6 +37,5 @@ __getattr__ = lazy_names(
         "session": ["JobContext", "SourceSession"],
         "sync": ["SyncOptions", "sync_table"],
         "tag": ["TagOptions", "tag_images"],
-        "utils": ["lazy_names"],
     },
 )

@@ -13,9 +13,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from cataloger.db import Database, row_pages
 from cataloger.errors import UsageError
-from cataloger.ledger import Lease as HeldLease
-from cataloger.ledger import hold_lease, recorded_run
-from cataloger.ledger.move_detection import _is_there
+from cataloger.ledger import Lease, hold_lease, recorded_run, root_exists
 from cataloger.schema import ItemRow, LabelMapRow, LeaseRow, RunSourceRow, SourceRow, key_hash, paged_source_id
 from cataloger.sources import key_of
 
@@ -35,7 +33,7 @@ def move_source(database: Database, old: str, new: str) -> int:
         listed = ", ".join(sorted(by_root)[:10]) or "none"
         raise UsageError(f"there is no source {old}; there are: {listed}")
     root = new if found.kind == "table" else _resolved(new)
-    if found.kind != "table" and not _is_there(root):
+    if found.kind != "table" and not root_exists(root):
         raise UsageError(f"{new} is not there: move the {found.kind} first, then say so here")
     taken = by_root.get(root)
     if taken is not None and (taken.id == found.id or database.scalar(_items(taken.id))):
@@ -63,7 +61,7 @@ def move_source(database: Database, old: str, new: str) -> int:
     return int(database.scalar(_items(found.id)))
 
 
-def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> None:
+def _move_items(database: Database, lease: Lease, old: str, new: str) -> None:
     """Say of every item where it is now. Once more changes nothing, even if the new name lies within the old one."""
     before, after = (root.rstrip("/") + "/" for root in (old, new))
     columns: tuple[Any, ...] = (ItemRow.id, ItemRow.key, ItemRow.uri)
@@ -73,7 +71,7 @@ def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> Non
         database.write(_place, lease, moved)
 
 
-def _place(connection: Connection, lease: HeldLease, moved: Iterable[tuple[int, str]]) -> None:
+def _place(connection: Connection, lease: Lease, moved: Iterable[tuple[int, str]]) -> None:
     lease.check(connection)
     for item_id, uri in moved:
         connection.execute(update(ItemRow).where(ItemRow.id == item_id).values(uri=uri))

@@ -9,7 +9,7 @@ from cataloger.ledger.effective_results import mark_presence, spares
 from cataloger.ledger.label_map import LabelCode, load_label_map, read_label_map, require_labels, store_label_map
 from cataloger.ledger.leases import Lease, hold_lease, hold_off
 from cataloger.ledger.model_registry import ModelRef, bundle_of, known_model, model_ref, pin_model
-from cataloger.ledger.move_detection import require_not_moved, require_same_root
+from cataloger.ledger.move_detection import require_not_moved, require_same_root, root_exists
 from cataloger.ledger.planner import Ledger
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_corrections import renew_products
@@ -65,6 +65,7 @@ __all__ = [
     "require_labels",
     "require_not_moved",
     "require_same_root",
+    "root_exists",
     "spares",
     "store_label_map",
     "write_targets",

@@ -24,7 +24,7 @@ def require_not_moved(database: Database | None, source: Source) -> None:
     sample = [key_hash(item_of(subject).key) for subject in itertools.islice(source.scan(), SAMPLE)]
     query = select(SourceRow.id, SourceRow.root).where(SourceRow.kind == source.kind)
     for row in database.rows(query):
-        if not _is_there(row.root) and sample:
+        if not root_exists(row.root) and sample:
             same = (ItemRow.source_id == row.id) & ItemRow.key_hash.in_(sample)
             known = database.scalar(select(func.count()).select_from(ItemRow).where(same))
             if known >= LIKENESS * len(sample):
@@ -55,6 +55,6 @@ def require_same_root(database: Database, known: SourceRef, source: Source, imag
         )
 
 
-def _is_there(root: str) -> bool:
+def root_exists(root: str) -> bool:
     """True when a folder or file is there; a name that is not UTF-8 is not looked for."""
     return Path(root).exists() or "%" in root

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cataloger.training.data.examples import SPLITS, DataProblem, Example, LabelledImages, accepted_matrix
     from cataloger.training.data.pixels import decode_examples
     from cataloger.training.data.read import read_dataset
-    from cataloger.training.data.thumbnails import thumbnails
+    from cataloger.training.data.thumbnails import draw_thumbnails
 
 __all__ = [
     "SEPARATOR",
@@ -22,9 +22,9 @@ __all__ = [
     "LabelledImages",
     "accepted_matrix",
     "decode_examples",
+    "draw_thumbnails",
     "labels_of",
     "read_dataset",
-    "thumbnails",
 ]
 
 
@@ -35,6 +35,6 @@ __getattr__ = lazy_names(
         "examples": ["DataProblem", "Example", "LabelledImages", "SPLITS", "accepted_matrix"],
         "pixels": ["decode_examples"],
         "read": ["read_dataset"],
-        "thumbnails": ["thumbnails"],
+        "thumbnails": ["draw_thumbnails"],
     },
 )

@@ -11,7 +11,7 @@ from cataloger.training.data.pixels import decode_examples
 SIDE = 192  # pixels
 
 
-def thumbnails(examples: Sequence[Example]) -> list[str | None]:
+def draw_thumbnails(examples: Sequence[Example]) -> list[str | None]:
     """Return each image as a data URI, its longest side SIDE pixels, small ones too; None where it cannot be read."""
     images = decode_examples(examples, PreprocessSpec(size=SIDE))
     return [

@@ -57,12 +57,12 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 
 def render_page(evaluation: Evaluation) -> str:
     """Return the page as HTML: styles, charts and pictures are inside, and nothing is loaded from anywhere."""
-    from cataloger.training.data import thumbnails
+    from cataloger.training.data import draw_thumbnails
     from cataloger.training.evaluation.charts import MATRIX_CLASSES, svg
 
     findings = evaluation.findings
     shown = findings.mistakes[:THUMBNAILS]
-    pictures = thumbnails([evaluation.examples[mistake.index] for mistake in shown])
+    pictures = draw_thumbnails([evaluation.examples[mistake.index] for mistake in shown])
     filters: Filters = {"of_100": of_100, "interval": interval, "percent": percent, "joined": joined}
     template = template_environment(__file__, filters).get_template(TEMPLATE)
     return template.render(
