@@ -1,6 +1,7 @@
 """Throw-away database servers, and a world of one source, one model and one run in each of them."""
 
 import itertools
+import json
 import logging
 import os
 import shutil
@@ -28,6 +29,7 @@ from cataloger.sinks.database import DatabaseSink
 
 NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
+SCHEMAS = Path(__file__).parent.parent / "docs" / "reference" / "schemas"
 numbers = itertools.count()
 
 
@@ -361,6 +363,20 @@ def workers_of():
         return {int(child) for child in children if b"decode_worker" in command_line(child)}
 
     return workers_of
+
+
+@pytest.fixture(scope="session")
+def fits_schema():
+    """Return a function: name of a schema of docs/reference, output -> fails unless the output is as it says."""
+    from jsonschema import Draft202012Validator
+
+    def check(name, output):
+        schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
+        validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+        problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(output)]
+        assert not problems, f"{name}: {problems[:5]}"
+
+    return check
 
 
 def command_line(pid):
