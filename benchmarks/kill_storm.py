@@ -26,9 +26,9 @@ from pathlib import Path
 from PIL import Image
 from sqlalchemy import Connection, func, select
 
-from cataloger.db.database import open_database
 from cataloger.db.models import Current, Item, Result, Run, Source
-from cataloger.db.session import is_new_sqlite_file
+from cataloger.db.urls import DatabaseURL
+from cataloger.schema import open_database
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 TOLERANCE = 1e-5  # of a confidence
@@ -77,7 +77,7 @@ def read_tables(url: str, root: Path | str) -> dict[str, Row]:
         .join(Result, Result.id == Current.result_id, isouter=True)
         .where(Source.root == (root if isinstance(root, str) else str(root.absolute())))
     )
-    database = open_database(url)
+    database = open_database(DatabaseURL.parse(url))
     try:
         with database.read() as connection:
             return _rows(connection, query)
@@ -106,7 +106,7 @@ def differences(left: dict[str, Row], right: dict[str, Row]) -> list[str]:
 
 def outcomes(url: str) -> list[str | None]:
     """Return how each run ended, in order."""
-    database = open_database(url)
+    database = open_database(DatabaseURL.parse(url))
     try:
         with database.read() as connection:
             return list(connection.scalars(select(Run.outcome).order_by(Run.id)))
@@ -195,9 +195,9 @@ def run_storm(storm: Storm, url: str, *, kills: int, longest: float) -> None:
 
 def recorded(url: str) -> int:
     """Return how many results there are; runs killed early have not got round to making a SQLite file."""
-    if is_new_sqlite_file(url):
+    if DatabaseURL.parse(url).is_new_sqlite_file():
         return 0
-    database = open_database(url)
+    database = open_database(DatabaseURL.parse(url))
     try:
         with database.read() as connection:
             return connection.scalar(select(func.count()).select_from(Result)) or 0

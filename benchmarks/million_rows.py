@@ -38,9 +38,10 @@ from sqlalchemy import (
     text,
 )
 
-from cataloger.db.database import Database, open_database
+from cataloger.db.database import Database
 from cataloger.db.models import Current, Item, Result, Source
-from cataloger.ledger import digest
+from cataloger.db.urls import DatabaseURL
+from cataloger.schema import key_hash, open_database
 
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 CHUNK = 10_000
@@ -90,7 +91,8 @@ def sync(url: str, rows: int, *flags: str) -> Measured:
 def add_rows(url: str, rows: int) -> Measured:
     """Add rows to the table of a size and sync it; then take both back, so that the size stays what it is."""
     names = cycle(sorted(path.name for path in IMAGES.glob("*.png")))
-    database, table = open_database(url), Table(f"products_{rows}", MetaData(), Column("id", Integer))
+    database = open_database(DatabaseURL.parse(url))
+    table = Table(f"products_{rows}", MetaData(), Column("id", Integer))
     try:
         fill_table(database, f"products_{rows}", islice(names, NEW), start=rows)
         with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +139,7 @@ def peak_memory(pid: int) -> int:
 def prepare(url: str, rows: int) -> None:
     """Make the table of a size and its ledger, unless they are there."""
     names = sorted(path.name for path in IMAGES.glob("*.png"))
-    database = open_database(url)
+    database = open_database(DatabaseURL.parse(url))
     try:
         with database.begin() as connection:
             is_there = inspect(connection).has_table(f"products_{rows}")
@@ -189,7 +191,7 @@ def go_on_counting(connection: Connection) -> None:
 
 def copied(item: Any, result: Any, number: int, offset: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     identity, key = offset + number, str(number)
-    row = {**item, "id": identity, "key": key, "key_hash": digest(key), "product_key": key}
+    row = {**item, "id": identity, "key": key, "key_hash": key_hash(key), "product_key": key}
     pointer = {"item_id": identity, "weights_id": result["weights_id"], "result_id": identity, "latest_id": identity}
     return row, {**result, "id": identity, "item_id": identity}, pointer
 

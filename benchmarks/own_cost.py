@@ -27,12 +27,13 @@ from typing import Any
 
 import numpy as np
 
+from cataloger import decode
 from cataloger.bench import lay_out
 from cataloger.classify import engine
 from cataloger.classify.base import Scores
 from cataloger.classify.onnx import OnnxClassifier
-from cataloger.decode import DEFAULT_LOADER
-from cataloger.job import Hooks
+from cataloger.db.urls import DatabaseURL
+from cataloger.hooks import Hooks
 from cataloger.memory import reuse_buffers
 from cataloger.options import Limits, PreprocessSpec, RunOptions
 from cataloger.pipeline import RunReport
@@ -117,13 +118,12 @@ def compare(arguments: list[str], sizes: list[int], rounds: int) -> None:
 def measure(photos: Path, batch_size: int, *, blank_images: bool) -> dict[str, float]:
     """Tag the photos in this process; return figures of an image, from the first write to the last."""
     seen: list[Moment] = []
-    loader = DEFAULT_LOADER
     if blank_images:
         paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for the decoders
-        loader = f"{Path(__file__).stem}:{blank.__name__}"
+        decode.LOADER = f"{Path(__file__).stem}:{blank.__name__}"
     with tempfile.TemporaryDirectory() as folder:
-        report = run(photos, f"sqlite:///{folder}/x.db", batch_size, seen.append, loader)
+        report = run(photos, f"sqlite:///{folder}/x.db", batch_size, seen.append)
     if len(seen) < 2:
         raise SystemExit(f"{photos} holds too few photos; a thousand or more tell something")
     figures = seen[-1].since(seen[0])
@@ -157,7 +157,7 @@ def along(photos: Path, images: int, url: str | None) -> None:
         run(Path(folder) / "photos", url or f"sqlite:///{folder}/x.db", 0, note)
 
 
-def run(photos: Path, url: str, batch_size: int, note: Any, loader: str = DEFAULT_LOADER) -> RunReport:
+def run(photos: Path, url: str, batch_size: int, note: Any) -> RunReport:
     """Tag photos with the model that answers at once. note: told the moment of every write."""
     engine.OnnxClassifier = AtOnce  # type: ignore[misc]
     reuse_buffers()
@@ -169,7 +169,7 @@ def run(photos: Path, url: str, batch_size: int, note: Any, loader: str = DEFAUL
             done = report.attempted
             note(Moment.now(report))
 
-    options = TagOptions((str(photos),), url, run=RunOptions(batch_size=batch_size), loader=loader)
+    options = TagOptions((str(photos),), DatabaseURL.parse(url), run=RunOptions(batch_size=batch_size))
     return tag(options, Hooks(progress=progress)).run
 
 

@@ -21,9 +21,10 @@ import numpy as np
 from sqlalchemy import select
 
 from cataloger.bundle import default_bundle_path, read_bundle
-from cataloger.db.database import open_database
+from cataloger.db.urls import DatabaseURL
 from cataloger.db.views import IMAGE_TOP5
 from cataloger.products import Answer, ProductAnswer, combine
+from cataloger.schema import open_database
 
 SEED = 20261123
 DRAWS = 4  # products for each test image
@@ -48,7 +49,7 @@ def main() -> None:
 def read_answers(url: str) -> dict[str, Answer]:
     """Return the answers of a database by the bare names of the files."""
     found = {}
-    database = open_database(url)
+    database = open_database(DatabaseURL.parse(url))
     with database.read() as connection:
         for row in connection.execute(select(IMAGE_TOP5)).mappings():
             if row["status"] == "ok":

@@ -27,8 +27,8 @@ from sqlalchemy import Column, MetaData, String, Table, func, insert, inspect, s
 
 from cataloger.bundle import default_bundle_path, read_bundle
 from cataloger.classify.onnx import OnnxClassifier
-from cataloger.db.database import open_source
-from cataloger.db.session import is_new_sqlite_file, redact
+from cataloger.db.urls import DatabaseURL
+from cataloger.schema import open_source
 
 SOURCE = "benchmark"
 BATCH = 8
@@ -57,7 +57,10 @@ def main() -> None:
         rows = fill(url, arguments.table)
         report = sync(url, arguments.images, arguments.limit)
         again = sync(url, arguments.images, 1 if arguments.limit else None)
-        print(f"{redact(url)}: {rows} rows; {describe(report, model)}; again {again['total_seconds']} s", flush=True)
+        print(
+            f"{DatabaseURL.parse(url)}: {rows} rows; {describe(report, model)}; again {again['total_seconds']} s",
+            flush=True,
+        )
     compare(arguments.databases)
 
 
@@ -75,9 +78,9 @@ def model_seconds() -> float:
 
 def fill(url: str, table: Path) -> int:
     """Make and fill the product table unless it is there; return its number of rows."""
-    if is_new_sqlite_file(url):
+    if DatabaseURL.parse(url).is_new_sqlite_file():
         run("db", "upgrade", "--db", url)
-    database = open_source(url)
+    database = open_source(DatabaseURL.parse(url))
     try:
         with database.begin() as connection:
             if not inspect(connection).has_table("products"):
@@ -128,7 +131,8 @@ def compare(urls: list[str]) -> None:
     wanted = read_tables(first, SOURCE)
     for url in others:
         different = differences(wanted, read_tables(url, SOURCE))
-        print(f"{redact(url)}: {len(different)} of {len(wanted)} results differ from {redact(first)}")
+        where, reference = DatabaseURL.parse(url).redacted, DatabaseURL.parse(first).redacted
+        print(f"{where}: {len(different)} of {len(wanted)} results differ from {reference}")
         for line in different[:10]:
             print(f"  {line}")
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -29,9 +30,10 @@ from million_rows import IMAGES, chunks, copied, go_on_counting, peak_memory, ru
 from sqlalchemy import Connection, func, insert, select
 
 from cataloger.db.clock import utc_now
-from cataloger.db.database import Database, open_database
+from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Model, Result, Run
-from cataloger.ledger import digest
+from cataloger.db.urls import DatabaseURL
+from cataloger.schema import key_hash, open_database
 
 RUNS = 3
 PAGES = 10
@@ -61,7 +63,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
     run("db", "upgrade", "--db", arguments.url)
-    database = open_database(arguments.url)
+    database = open_database(DatabaseURL.parse(arguments.url))
     try:
         prepare(database, arguments.url, arguments.rows)
     finally:
@@ -114,15 +116,15 @@ def _word(row: dict[str, Any]) -> dict[str, Any]:
 def measure(reviewer: Reviewer) -> None:
     """Time all requests and print them."""
     print(f"{'milliseconds':34}   first  median  longest", flush=True)
-    show("the page itself", timed(lambda: reviewer.client.get("/").raise_for_status(), PAGES))
-    show("the categories", timed(lambda: reviewer.client.get("/api/labels/1").raise_for_status(), PAGES))
+    show("the page itself", timed(partial(_get, reviewer, "/"), PAGES))
+    show("the categories", timed(partial(_get, reviewer, "/api/labels/1"), PAGES))
     for name, query in QUERIES.items():
         show(name, _timed_pages(reviewer, query))
     for name in ("least confident first", "one category", "one run"):
         address = f"/api/progress?{QUERIES[name]}"
-        show(f"progress, {name}", timed(lambda: reviewer.client.get(address).raise_for_status(), PAGES))  # noqa: B023
+        show(f"progress, {name}", timed(partial(_get, reviewer, address), PAGES))
     rows = [row for page, _ in zip(reviewer.pages("decision=accept"), range(10), strict=False) for row in page]
-    show("one word", [timed(lambda: reviewer.say([row]), 1)[0] for row in rows[BULK : BULK + PAGES]])  # noqa: B023
+    show("one word", [timed(partial(reviewer.say, [row]), 1)[0] for row in rows[BULK : BULK + PAGES]])
     show(f"{BULK} words", timed(lambda: reviewer.say(rows[:BULK]), 4))
     with ThreadPoolExecutor(REVIEWERS) as pool:
         others = [Reviewer(str(reviewer.client.base_url)) for _ in range(REVIEWERS)]
@@ -138,6 +140,10 @@ def _timed_pages(reviewer: Reviewer, query: str) -> list[float]:
             break
         times.append(time.perf_counter() - started)
     return times
+
+
+def _get(reviewer: Reviewer, address: str) -> None:
+    reviewer.client.get(address).raise_for_status()
 
 
 def timed(action: Callable[[], object], times: int) -> list[float]:
@@ -194,7 +200,7 @@ def copy_rows(connection: Connection, rows: int) -> None:
         pairs = [(items[number % len(items)], number) for number in chunk]
         copies = [copied(item, results[item["id"]], number, offset) for item, number in pairs]
         changes = [_answer(chance, labels, runs) for _ in copies]
-        products = [{"product_key": f"sku-{n // 3}", "product_hash": digest(f"sku-{n // 3}")} for n in chunk]
+        products = [{"product_key": f"sku-{n // 3}", "product_hash": key_hash(f"sku-{n // 3}")} for n in chunk]
         connection.execute(insert(Item), [c[0] | product for c, product in zip(copies, products, strict=True)])
         connection.execute(insert(Result), [c[1] | change for c, change in zip(copies, changes, strict=True)])
         connection.execute(insert(Current), [c[2] for c in copies])

@@ -8,11 +8,10 @@ order of the labels. It can be exchanged without training, and results in a data
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
+from cataloger.contracts import Decision
 from cataloger.errors import UsageError
-
-Decision = Literal["accept", "review", "abstain"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
+from cataloger.db.types import AnyRow
 from cataloger.drift import ANSWERS, CELLS, EDGES, Category, Measure, Profile, categories, judge
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import known_model
@@ -143,7 +144,7 @@ def _run_to_check(database: Database, options: CheckOptions) -> RunRecord:
     query = _finished().order_by(RunRow.id.desc()).limit(1)
     if options.source is not None:
         query = query.where(RunRow.id.in_(_runs_of(_is_source(options.source))))
-    newest = database.run(lambda connection: connection.scalar(query), read_only=True)
+    newest = database.scalar(query)
     if newest is None:
         where = f" of {options.source}" if options.source is not None else ""
         raise UsageError(
@@ -189,7 +190,7 @@ def _reference_run(
                 f"run {run.id} cannot be checked against itself; name another one with --against or --run"
             )
         return other
-    found = database.run(lambda connection: _previous(connection, run.id, sources, options), read_only=True)
+    found = database.fetch(_previous, run.id, sources, options)
     return None if found is None else find_run(database, found)
 
 
@@ -209,7 +210,7 @@ def _previous(connection: Connection, run_id: int, sources: Collection[int], opt
 def _shared(database: Database, other: RunRecord, sources: dict[int, str]) -> tuple[dict[int, str], list[str]]:
     """Return those sources that another run has worked on, too, and the roots of the rest."""
     query = select(RunSource.source_id).where(RunSource.run_id == other.id)
-    known = set(database.run(lambda connection: connection.scalars(query).all(), read_only=True))
+    known = set(database.scalars(query))
     shared = {source_id: root for source_id, root in sources.items() if source_id in known}
     if not shared:
         raise UsageError(f"run {other.id} has none of the sources: {', '.join(sources.values())}")
@@ -232,8 +233,7 @@ def _newer(database: Database, run: RunRecord, sources: Collection[int]) -> list
 def _side(database: Database, run: RunRecord, sources: Collection[int]) -> Side:
     rows = database.rows(_counts(run.id, sources))
     used = select(RunSource.weights_id).where(RunSource.run_id == run.id, RunSource.source_id.in_(list(sources)))
-    weights = database.run(lambda connection: set(connection.scalars(used)), read_only=True)
-    models = [known_model(database, weights_id) for weights_id in sorted(weights)]
+    models = [known_model(database, weights_id) for weights_id in sorted(set(database.scalars(used)))]
     return Side(
         title=f"run {run.id} of {run.started_at:%Y-%m-%d %H:%M}",
         run=run.id,
@@ -263,7 +263,7 @@ def _counts(run_id: int, sources: Collection[int]) -> Select[Any]:
     return select(*grouped, *sums, func.sum(confidence * confidence).label("squares")).group_by(*grouped)
 
 
-def _profile(rows: Sequence[Row[Any]]) -> Profile:
+def _profile(rows: Sequence[AnyRow]) -> Profile:
     labels, decisions, cells = Counter[str](), Counter[str](), Counter[int]()
     good = [row for row in rows if row.status == "ok"]
     for row in good:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import ColumnElement, Select, select
 
 from cataloger.db.database import Database
 from cataloger.db.held import held, with_words
 from cataloger.db.models import Corrected, Correction, Item, Model, Result, Source
 from cataloger.db.paging import paged_source_id, row_pages
+from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
+from cataloger.ledger import find_source_id
 from cataloger.sinks.files import replacing
 
-PAGE = 2000
+ROWS_PER_READ = 2000
 COLUMNS = (
     *("source", "key", "uri", "product_key", "verdict", "label"),
     *("predicted", "confidence", "model", "author", "corrected_at", "note"),
@@ -65,23 +67,11 @@ def unguard(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def find_source_id(database: Database, name: str | None) -> int | None:
-    """Return the id of a source by its name or root; None for none. Raises UsageError."""
-    if name is None:
-        return None
-    query = select(Source.id, Source.name, Source.root).order_by(Source.id)
-    rows = database.rows(query)
-    for row in rows:
-        if name in (row.name, row.root):
-            return int(row.id)
-    raise UsageError(f"--source {name}: there is no such source; there are: {', '.join(row.name for row in rows)}")
-
-
-def _rows(database: Database, options: ExportOptions) -> Iterator[Row[*tuple[Any, ...]]]:
+def _rows(database: Database, options: ExportOptions) -> Iterator[AnyRow]:
     query, number = _query(options)
     if (source_id := find_source_id(database, options.source)) is not None:
         query = query.where(paged_source_id(database) == source_id)
-    for page in row_pages(database, query, number, PAGE):
+    for page in row_pages(database, query, number, ROWS_PER_READ):
         yield from page
 
 
@@ -109,7 +99,7 @@ def _predictions(columns: Sequence[Any], options: ExportOptions) -> Select[Any]:
     return query if options.below is None else query.where(Result.confidence_1 < options.below)
 
 
-def _cells(row: Row[*tuple[Any, ...]]) -> list[Any]:
+def _cells(row: AnyRow) -> list[Any]:
     model = None if row.model is None else f"{row.model} {row.version}"
     at = None if row.corrected_at is None else row.corrected_at.isoformat(timespec="microseconds")
     confidence = None if row.confidence_1 is None else f"{row.confidence_1:.4f}"

@@ -8,7 +8,7 @@ import csv
 import difflib
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -17,16 +17,17 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
-from cataloger.correction_export import find_source_id
+from cataloger.contracts import VERDICTS, Verdict
 from cataloger.correction_lookup import Lookup
-from cataloger.correction_rows import VERDICTS, WordRow, read_rows
-from cataloger.corrections import Verdict, Word, correct, labels_in_use
+from cataloger.correction_rows import WordRow, read_rows
+from cataloger.corrections import Word, correct, labels_in_use
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Current, Item, Source
 from cataloger.errors import SourceError, UsageError
+from cataloger.ledger import find_source_id
 
-PAGE = 500
+ROWS_PER_READ = 500
 NAMED = 1000
 
 Kind = Literal["conflict", "problem"]
@@ -84,7 +85,7 @@ def import_corrections(database: Database, path: Path, options: ImportOptions) -
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             said = _noted(read_rows(file, path), report)
-            while page := list(itertools.islice(said, PAGE)):
+            while page := list(itertools.islice(said, ROWS_PER_READ)):
                 work.take(page)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
@@ -124,14 +125,14 @@ class _Import:
         self._sources = {name: row.id for row in rows for name in (row.name, row.root)}
         self._lookup = Lookup(database, set(self._sources.values()) if self._source is None else {self._source})
         self._labels = set(labels_in_use(database, self._source))
-        self._started = self._read(utc_now)
+        self._started = self._database.fetch(utc_now)
         self._spoken_of = _Ids()
         self._nearest = cache(self._find_nearest)
 
     def take(self, page: Sequence[WordRow]) -> None:
         """Record what a page of rows says."""
         known = [(said, item_id) for said, item_id in self._identified(page) if self._is_known_label(said)]
-        holding = self._read(lambda connection: _holding(connection, [item_id for _, item_id in known]))
+        holding = self._database.fetch(_holding, [item_id for _, item_id in known])
         words: dict[int, Word] = {}
         lines: dict[int, WordRow] = {}
         for said, item_id in known:
@@ -150,9 +151,6 @@ class _Import:
                     f"{outcome.by} has just said {outcome.label or outcome.verdict}" if outcome.by else "it has gone"
                 )
                 self._report.note(said.line, "conflict", f"{said.place}: {text}")
-
-    def _read(self, action: Callable[[Connection], Any]) -> Any:
-        return self._database.run(action, read_only=True)
 
     def _identified(self, page: Sequence[WordRow]) -> Iterator[tuple[WordRow, int]]:
         """Yield the rows that are about one image, and its id."""

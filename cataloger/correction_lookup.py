@@ -11,21 +11,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item, Source
 from cataloger.db.paging import paged_source_id, row_pages, slices
-from cataloger.ledger import digest
+from cataloger.db.types import AnyRow
+from cataloger.schema import key_hash
 
-PAGE = 10_000
+ROWS_PER_READ = 10_000
 LOOKED_UP = 500
 
 T = TypeVar("T")
 
 Image = tuple[int, int]
 """Source and item."""
-AnyRow = Row[*tuple[Any, ...]]
 COLUMNS = (Item.id, Item.source_id, Item.key, Item.uri)
 
 
@@ -45,7 +45,7 @@ class Lookup:
         """Return key -> images of that key."""
         mine = select(*COLUMNS).where(Item.source_id.in_(self._sources))
         found: list[AnyRow] = []
-        for page in _pages(map(digest, keys)):
+        for page in _pages(map(key_hash, keys)):
             found += self._database.rows(mine.where(Item.key_hash.in_(page)))
         return _grouped((row.key, row) for row in found if row.key in keys)
 
@@ -53,7 +53,7 @@ class Lookup:
         """Return uri -> images of that uri."""
         rows = list(self._ask(uris)) if self._others and uris else []
         for source_id, folder in self._folders.items():
-            keys = [digest(uri.removeprefix(folder)) for uri in uris if uri.startswith(folder)]
+            keys = [key_hash(uri.removeprefix(folder)) for uri in uris if uri.startswith(folder)]
             mine = select(*COLUMNS).where(Item.source_id == source_id)
             for page in _pages(keys):
                 rows += self._database.rows(mine.where(Item.key_hash.in_(page)))
@@ -78,7 +78,7 @@ class _Index:
         hashes, ids = array("Q"), array("q")
         columns: tuple[Any, ...] = (Item.id, Item.uri)
         query = select(*columns).where(paged_source_id(database).in_(source_ids))
-        for rows in row_pages(database, query, Item.id, PAGE):
+        for rows in row_pages(database, query, Item.id, ROWS_PER_READ):
             hashes.extend(_hash(row.uri) for row in rows)
             ids.extend(row.id for row in rows)
         all_hashes: NDArray[np.uint64] = np.frombuffer(hashes, np.uint64) if hashes else np.empty(0, np.uint64)

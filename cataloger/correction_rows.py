@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
 from cataloger.correction_export import COLUMNS, unguard
-from cataloger.corrections import LONGEST, Verdict
 from cataloger.errors import UsageError
 
 NAMES = ("source", "key", "uri")
-VERDICTS: Mapping[str, Verdict] = {"label": "label", "not_product": "not_product", "withdrawn": "withdrawn"}
+_KNOWN: Mapping[str, Verdict] = {verdict: verdict for verdict in VERDICTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,13 @@ def _understand(line: int, cells: dict[str, str]) -> WordRow | str | None:
     label, verdict = cells.get("label", ""), cells.get("verdict", "").lower()
     if not label and not verdict:
         return None
-    said = VERDICTS.get(verdict or "label")
+    said = _KNOWN.get(verdict or "label")
     if said is None:
         return f"the verdict is {verdict!r}; it must be {', '.join(VERDICTS)} or empty"
     if said == "label" and not label:
         return "the label is empty; to take a word back, write withdrawn as its verdict"
     if said == "not_product" and label:
         return f"it says {label!r} and not_product at once; empty one of them"
-    if len(label) > LONGEST:
-        return f"the label has {len(label)} characters; {LONGEST} are possible"
+    if len(label) > MAX_LABEL_LENGTH:
+        return f"the label has {len(label)} characters; {MAX_LABEL_LENGTH} are possible"
     return WordRow(line, cells, said, label if said == "label" else None)

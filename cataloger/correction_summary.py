@@ -53,7 +53,7 @@ class Summary:
 
 def summarize(database: Database, source_id: int | None = None) -> Summary:
     """Count the words on images of a source, or of all."""
-    return database.run(lambda connection: _summarize(connection, source_id), read_only=True)
+    return database.fetch(_summarize, source_id)
 
 
 def _summarize(connection: Connection, source_id: int | None) -> Summary:

@@ -6,22 +6,20 @@ Two people at once lose nothing: a word says which word its author saw, and is n
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
+from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Corrected, Correction, Item, Model, Result, Source
-from cataloger.db.types import storable
+from cataloger.db.types import AnyRow, storable
 from cataloger.db.upsert import upsert
 from cataloger.lease import hold_off
 from cataloger.words import renew_products
 
-PAGE = 500
-LONGEST = 255
-
-Verdict = Literal["label", "not_product", "withdrawn"]
+CORRECTIONS_PER_TRANSACTION = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +38,12 @@ class Word:
     note: str | None = None
 
     def __post_init__(self) -> None:
-        if self.verdict not in ("label", "not_product", "withdrawn"):
+        if self.verdict not in VERDICTS:
             raise ValueError(f"{self.verdict!r} is no verdict")
         if (self.verdict == "label") != bool(self.label):
             raise ValueError(f"a label belongs to the verdict `label` and to no other, not {self.label!r}")
-        if self.label is not None and len(self.label) > LONGEST:
-            raise ValueError(f"a label has at most {LONGEST} characters, not {len(self.label)}")
+        if self.label is not None and len(self.label) > MAX_LABEL_LENGTH:
+            raise ValueError(f"a label has at most {MAX_LABEL_LENGTH} characters, not {len(self.label)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +64,15 @@ class Outcome:
 def correct(database: Database, words: Sequence[Word], author: str) -> list[Outcome]:
     """Record words of one person, a page a transaction; return what became of each, in their order."""
     outcomes: list[Outcome] = []
-    name = storable(author)[:LONGEST]
+    name = storable(author)[:MAX_LABEL_LENGTH]
     for page in _pages([_cleaned(word) for word in words]):
-        outcomes += database.run(lambda connection: _record(connection, page, name))  # noqa: B023 (run at once)
+        outcomes += database.write(_record, page, name)
     return outcomes
 
 
 def labels_in_use(database: Database, source_id: int | None = None) -> list[str]:
     """Return the labels that can be said: of the models of one source or all, and those that people have said."""
-    return database.run(lambda connection: _labels(connection, source_id), read_only=True)
+    return database.fetch(_labels, source_id)
 
 
 def _labels(connection: Connection, source_id: int | None) -> list[str]:
@@ -92,7 +90,7 @@ def _pages(words: Sequence[Word]) -> Iterator[list[Word]]:
     """Yield pages in which no image comes twice, so that a second word is judged by what became of the first."""
     page: dict[int, Word] = {}
     for word in words:
-        if len(page) == PAGE or word.item_id in page:
+        if len(page) == CORRECTIONS_PER_TRANSACTION or word.item_id in page:
             yield list(page.values())
             page = {}
         page[word.item_id] = word
@@ -123,20 +121,20 @@ def _record(connection: Connection, words: list[Word], author: str) -> list[Outc
     return [_outcome(word, word.item_id in items, holding.get(word.item_id), author) for word in words]
 
 
-def _items(connection: Connection, words: Sequence[Word]) -> dict[int, Row[*tuple[Any, ...]]]:
+def _items(connection: Connection, words: Sequence[Word]) -> dict[int, AnyRow]:
     ids = [word.item_id for word in words]
     rows = connection.execute(select(Item.id, Item.source_id, Item.product_hash).where(Item.id.in_(ids)))
     return {row.id: row for row in rows}
 
 
-def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, Row[*tuple[Any, ...]]]:
+def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, AnyRow]:
     """Return the words that hold now, by item."""
     columns = (Correction.item_id, Correction.id, Correction.author, Correction.label, Correction.verdict)
     query = select(*columns).join(Corrected, Corrected.correction_id == Correction.id)
     return {row.item_id: row for row in connection.execute(query.where(Corrected.item_id.in_(item_ids)))}
 
 
-def _is_next(word: Word, holds: Row[*tuple[Any, ...]] | None) -> bool:
+def _is_next(word: Word, holds: AnyRow | None) -> bool:
     """True when the author saw what holds, and there is something to say or to withdraw."""
     return word.expected == (holds.id if holds else None) and (holds is not None or word.verdict != "withdrawn")
 
@@ -171,7 +169,7 @@ def _append(connection: Connection, words: Sequence[Word], author: str, now: dat
     upsert(connection, Corrected, [dict(row) for row in found], keys=["item_id"], update=["correction_id"])
 
 
-def _outcome(word: Word, is_there: bool, holds: Row[*tuple[Any, ...]] | None, author: str) -> Outcome:
+def _outcome(word: Word, is_there: bool, holds: AnyRow | None, author: str) -> Outcome:
     """Tell what became of a word. One that stands already was said before: its answer may have been lost."""
     if not is_there:
         return Outcome(word.item_id, "gone")

@@ -33,7 +33,8 @@ from cataloger.options import Limits, PreprocessSpec
 from cataloger.preprocess import Loaded
 from cataloger.records import Failure, Fetched, Image
 
-DEFAULT_LOADER = "cataloger.preprocess:load"
+LOADER = "cataloger.preprocess:load"
+"""What decodes an image in a child process, "module:function"; tests and benchmarks set another one."""
 START_TIMEOUT = 60.0
 ATTEMPTS = 2
 HANDOVERS = 3
@@ -154,14 +155,11 @@ def _start(pipe: int, memory: int, config: str) -> subprocess.Popen[bytes]:
 
 
 class DecodePool:
-    """Decodes in `workers` child processes; a context manager, so that none is left behind.
+    """Decodes in `workers` child processes; a context manager, so that none is left behind."""
 
-    loader: "module:function" with the signature of `preprocess.load`; another one in tests and benchmarks.
-    """
-
-    def __init__(self, spec: PreprocessSpec, limits: Limits, *, workers: int, loader: str = DEFAULT_LOADER) -> None:
+    def __init__(self, spec: PreprocessSpec, limits: Limits, *, workers: int) -> None:
         self._limits = limits
-        self._config = encode_config(loader, spec, limits)
+        self._config = encode_config(LOADER, spec, limits)
         self._layout = Layout.of(spec, limits)
         self._count = workers
         self._workers: list[_Worker] = []

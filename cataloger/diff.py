@@ -7,27 +7,26 @@ tagged three images is compared by all of them; two models are compared on the i
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, select
-from sqlalchemy.sql import Select
+from sqlalchemy import Connection, select
 
 from cataloger import history
 from cataloger.db.database import Database
 from cataloger.db.models import Item, ItemPresence, Result, RunSource, Source
 from cataloger.db.models import Run as RunRow
 from cataloger.db.paging import paged_source_id, slices
+from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
 from cataloger.products import combine
 
-PAGE = 1000
+IDS_PER_READ = 1000
 COLUMNS = [getattr(Result, name) for name in ANSWER]
 
-AnyRow = Row[*tuple[Any, ...]]
 
 Kind = Literal["image", "product"]
 Change = Literal["same", "moved", "new", "gone", "failed", "recovered"]
@@ -199,7 +198,7 @@ class Side:
 
 def compare(database: Database, before: int, after: int, *, products: bool = True) -> Iterator[Difference]:
     """Yield every image and, if wanted, product of the sources that both runs have worked on. Raises UsageError."""
-    shared = database.run(lambda connection: _shared(connection, before, after), read_only=True)
+    shared = database.fetch(_shared, before, after)
     for source_id, (root, old, new) in shared.items():
         yield from _images(database, source_id, root, (old, new))
         if products:
@@ -233,8 +232,8 @@ def _images(database: Database, source_id: int, root: str, sides: tuple[Side, Si
     query = select(Item.id, Item.key, Item.product_key).where(paged_source_id(database) == source_id)
     last = 0
     while True:
-        page = query.where(Item.id > last).order_by(Item.id).limit(PAGE)
-        rows, old, new = database.run(lambda connection: _look(connection, page, sides), read_only=True)  # noqa: B023
+        page = query.where(Item.id > last).order_by(Item.id).limit(IDS_PER_READ)
+        rows, old, new = database.fetch(_look, page, sides)
         if not rows:
             return
         for row in rows:
@@ -248,12 +247,12 @@ def _products(database: Database, source_id: int, root: str, sides: tuple[Side, 
     """Answer for products anew, from their images: what a run recorded may rest on one that was undone since."""
     labels = {side: known_model(database, side.weights_id).labels for side in sides}
     mine = (Item.source_id == source_id) & Item.product_hash.is_not(None)
-    hashes = select(Item.product_hash).where(mine).distinct().order_by(Item.product_hash).limit(PAGE)
+    hashes = select(Item.product_hash).where(mine).distinct().order_by(Item.product_hash).limit(IDS_PER_READ)
     columns = select(Item.id, Item.product_hash, Item.product_key).where(mine).order_by(Item.product_hash, Item.id)
     last = ""
-    while products := database.run(_scalars(hashes.where(Item.product_hash > last)), read_only=True):
+    while products := database.scalars(hashes.where(Item.product_hash > last)):
         page = columns.where(Item.product_hash.in_(products))
-        rows, old, new = database.run(lambda connection: _look(connection, page, sides), read_only=True)  # noqa: B023
+        rows, old, new = database.fetch(_look, page, sides)
         for _, group in itertools.groupby(rows, key=lambda row: row.product_hash):
             images = list(group)
             before, after = (
@@ -299,7 +298,7 @@ def _look(
 def _held(connection: Connection, items: Sequence[int], side: Side) -> dict[int, AnyRow]:
     """Return the result of each image that held after a run, if it was in the views."""
     found: dict[int, AnyRow] = {}
-    for page in slices(items, PAGE):
+    for page in slices(items, IDS_PER_READ):
         found |= _held_of_page(connection, page, side)
     return found
 
@@ -327,10 +326,6 @@ def _gone(connection: Connection, items: Sequence[int], side: Side) -> set[int]:
     )
     last = {row.item_id: row.is_gone for row in connection.execute(query)}
     return {item_id for item_id, is_gone in last.items() if is_gone}
-
-
-def _scalars(query: Select[Any]) -> Callable[[Connection], list[Any]]:
-    return lambda connection: list(connection.scalars(query))
 
 
 def _until(run_id: Any, side: Side) -> Any:

@@ -35,7 +35,7 @@ ANSWERS = "answers"
 
 LEVEL = 0.01
 DRAWS = 20_000
-CHUNK = 500
+DRAWS_PER_BATCH = 500
 
 Ints = npt.NDArray[np.int64]
 Counted = tuple[int, int]
@@ -196,9 +196,9 @@ def psi_by_chance(reference: Ints, now: Ints, level: float) -> float:
     images, size = reference + now, int(now.sum())
     random = np.random.default_rng(0)
     draws = np.empty(DRAWS)
-    for start in range(0, DRAWS, CHUNK):
-        dealt = random.multivariate_hypergeometric(images, size, size=CHUNK, method="marginals")
-        draws[start : start + CHUNK] = psi(images - dealt, dealt)
+    for start in range(0, DRAWS, DRAWS_PER_BATCH):
+        dealt = random.multivariate_hypergeometric(images, size, size=DRAWS_PER_BATCH, method="marginals")
+        draws[start : start + DRAWS_PER_BATCH] = psi(images - dealt, dealt)
     return float(np.quantile(draws, 1 - level, method="higher"))
 
 

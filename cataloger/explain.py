@@ -18,6 +18,7 @@ from PIL import ImageDraw, ImageFont
 from cataloger.bundle import Bundle
 from cataloger.classify.base import Ranking
 from cataloger.classify.onnx import OnnxClassifier
+from cataloger.contracts import TOP_K
 from cataloger.errors import ImageError
 from cataloger.fetch import fetch
 from cataloger.options import Limits
@@ -25,7 +26,6 @@ from cataloger.preprocess import load
 from cataloger.records import Failure, Fetched, Floats, Item, Pixels
 from cataloger.text import printable
 
-TOP_K = 5
 STRENGTH = 0.75
 """Share of the colour where a place speaks for a category the most."""
 COLOURS = np.array([(20, 11, 52), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float64)

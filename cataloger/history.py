@@ -6,16 +6,14 @@ undone in any order, and undoing an undo needs nothing of its own.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from cataloger.db.models import Current, Item, ItemPresence, Result, Run, RunSource, Source
+from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 from cataloger.records import TRANSIENT_PREFIXES
 from cataloger.words import renew_products_of
-
-AnyRow = Row[*tuple[Any, ...]]
 
 
 def counts() -> ColumnElement[bool]:

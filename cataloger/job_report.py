@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.session import redact
-from cataloger.decode import DEFAULT_LOADER
+from cataloger.db.urls import DatabaseURL
 from cataloger.options import Limits, RunOptions
 from cataloger.pipeline import RunReport
 from cataloger.write_back import WriteCounts
@@ -16,19 +15,17 @@ class JobOptions:
     """What every job needs to know.
 
     command, record: the name of the command and its options as the run's row holds them, without secrets. db: where
-    the results go. model: a bundle's directory, "default", or None for what each source began with. loader: for
-    tests, the decoder of the worker processes.
+    the results go. model: a bundle's directory, "default", or None for what each source began with.
     """
 
     command: str
     record: dict[str, Any]
-    db: str
+    db: DatabaseURL
     schema: str | None = None
     model: str | None = None
     output: Path | None = None
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
-    loader: str = DEFAULT_LOADER
 
 
 @dataclass(slots=True)
@@ -81,7 +78,7 @@ class JobReport:
         """Return the report as plain JSON values."""
         return {
             "run_id": self.run_id,
-            "db": redact(self.options.db),
+            "db": self.options.db.redacted,
             "output": str(self.options.output) if self.options.output else None,
             "dry_run": self.options.run.dry_run,
             **self.run.as_json(),

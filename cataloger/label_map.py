@@ -8,11 +8,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select
 
+from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db.database import Database
 from cataloger.db.models import LabelMap as LabelMapRow
 from cataloger.errors import UsageError
-
-LONGEST = 255
 
 logger = logging.getLogger(__name__)
 
@@ -69,16 +68,17 @@ def load_label_map(database: Database, source_id: int) -> list[Category]:
 
 def store_label_map(database: Database, source_id: int, categories: Sequence[Category]) -> None:
     """Make a map the one of a source, in place of any other."""
-    rows = [
+    rows: list[dict[str, object]] = [
         {"source_id": source_id, "label": each.label, "code": each.code, "name": each.name, "parent": each.parent}
         for each in categories
     ]
 
-    def replace(connection: Connection) -> None:
-        connection.execute(delete(LabelMapRow).where(LabelMapRow.source_id == source_id))
-        connection.execute(insert(LabelMapRow), rows)
+    database.write(_replace, source_id, rows)
 
-    database.run(replace)
+
+def _replace(connection: Connection, source_id: int, rows: list[dict[str, object]]) -> None:
+    connection.execute(delete(LabelMapRow).where(LabelMapRow.source_id == source_id))
+    connection.execute(insert(LabelMapRow), rows)
 
 
 def _category(path: Path, line: int, row: dict[str, str | None]) -> Category:
@@ -86,8 +86,10 @@ def _category(path: Path, line: int, row: dict[str, str | None]) -> Category:
     for name in ("label", "code"):
         if not values[name]:
             raise UsageError(f"--label-map {path}, line {line}: {name} is empty")
-    if too_long := [name for name, value in values.items() if len(value) > LONGEST]:
-        raise UsageError(f"--label-map {path}, line {line}: {too_long[0]} is longer than {LONGEST} characters")
+    if too_long := [name for name, value in values.items() if len(value) > MAX_LABEL_LENGTH]:
+        raise UsageError(
+            f"--label-map {path}, line {line}: {too_long[0]} is longer than {MAX_LABEL_LENGTH} characters"
+        )
     return Category(values["label"], values["code"], values["name"] or None, values["parent"] or None)
 
 

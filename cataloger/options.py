@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
+from cataloger.contracts import DECISIONS, TOP_K
 from cataloger.errors import UsageError
 
 Attention = Literal["none", "mhsa"]
@@ -15,10 +16,9 @@ Precision = Literal["fp32", "int8", "fp16"]
 PrecisionChoice = Literal["auto", "fp32", "int8"]
 
 DEFAULT_DB = "sqlite:///cataloger.db"
-DECISIONS = ("accept", "review", "abstain")
 # What can be written back. name and parent come from the label map.
 WRITE_FIELDS = (
-    *(f"{kind}_{rank}" for kind in ("label", "confidence", "name", "parent") for rank in range(1, 6)),
+    *(f"{kind}_{rank}" for kind in ("label", "confidence", "name", "parent") for rank in range(1, TOP_K + 1)),
     "top5_json",
     "decision",
 )
@@ -235,7 +235,7 @@ class RunOptions:
     like one that has moved.
     """
 
-    top_k: int = 5
+    top_k: int = TOP_K
     batch_size: int = 0
     workers: int = 0
     device: Device = "auto"
@@ -251,7 +251,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _require(1 <= self.top_k <= 5, f"--top-k must be between 1 and 5, not {self.top_k}")
+        _require(1 <= self.top_k <= TOP_K, f"--top-k must be between 1 and {TOP_K}, not {self.top_k}")
         _require(0 <= self.batch_size <= 1024, f"--batch-size must be between 0 and 1024, not {self.batch_size}")
         _require(0 <= self.workers <= 256, f"--workers must be between 0 and 256, not {self.workers}")
         _require(self.limit is None or self.limit >= 1, f"--limit must be at least 1, not {self.limit}")

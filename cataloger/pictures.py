@@ -12,12 +12,13 @@ from dataclasses import fields, replace
 from typing import Any, Self
 
 from PIL import Image as PillowImage
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Source
 from cataloger.db.session import make_engine
+from cataloger.db.types import AnyRow
 from cataloger.download import Downloader
 from cataloger.errors import CatalogerError, ImageError, UnavailableError
 from cataloger.fetch import read_file
@@ -36,8 +37,6 @@ NOT_IN_DATABASE = "source.not_in_database"
 # A picture is shown to somebody who waits; a run has more patience.
 ATTEMPTS, TIMEOUT, CONNECT_TIMEOUT = 1, 10.0, 4.0
 
-AnyRow = Row[*tuple[Any, ...]]
-
 
 class Pictures:
     """Reads the images of items; a context manager. Safe to call from several threads.
@@ -48,7 +47,7 @@ class Pictures:
     def __init__(self, database: Database, *, allow_private: bool = False, limits: Limits | None = None) -> None:
         self._database = database
         # Without the schema of our own tables, which are not those of the shop.
-        self._shop = Database(make_engine(database.engine.url))
+        self._shop = Database(make_engine(database.url))
         self._limits = limits or Limits()
         web = WebOptions(allow_private, timeout=TIMEOUT, connect_timeout=CONNECT_TIMEOUT, attempts=ATTEMPTS)
         self._downloader = Downloader(web, self._limits)
@@ -72,7 +71,7 @@ class Pictures:
         Codes: those of `cataloger.fetch` and `cataloger.download`; source.unknown_item; source.outside_root;
         source.not_in_database for bytes in a table that this database does not have as the last sync described it.
         """
-        row = self._database.run(lambda connection: _find(connection, item_id), read_only=True)
+        row = self._database.fetch(_find, item_id)
         if row is None:
             return Failure(Item(str(item_id), "", ""), UNKNOWN_ITEM, "there is no such image")
         item = Item(row.key, row.uri, "", product_key=row.product_key)
@@ -113,7 +112,7 @@ class Pictures:
     def _table(self, source_id: int) -> "_Table":
         with self._lock:
             if source_id not in self._tables:
-                recorded = self._database.run(lambda connection: last_table(connection, source_id), read_only=True)
+                recorded = self._database.fetch(last_table, source_id)
                 self._tables[source_id] = _Table(recorded)
             return self._tables[source_id]
 

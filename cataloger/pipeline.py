@@ -4,7 +4,6 @@ Iterator to iterator, so memory does not depend on the size of the catalog. The 
 knows neither databases nor models. Each input ends as one result, a prediction or a failure.
 """
 
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,10 +15,11 @@ from typing import Any, Protocol
 
 from cataloger.classify.base import Classifier, classify
 from cataloger.errors import OutageError
-from cataloger.ledger import Planned
+from cataloger.hooks import Hooks
 from cataloger.options import RunOptions
-from cataloger.records import Batch, Failure, Image, Item, Prediction, Result
+from cataloger.records import Batch, Failure, Image, Item, Planned, Prediction, Result
 from cataloger.stopwatch import Stopwatch
+from cataloger.utils import failpoints
 
 WRITE_EVERY_RESULTS = 256
 WRITE_EVERY_SECONDS = 2.0
@@ -104,16 +104,8 @@ class RunReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """How the caller takes part. stop: set it to end after the images in flight. progress: called after writes.
-
-    checkpoint: told the name of each point where a killed run must leave a good state; for tests.
-    """
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Callable[[RunReport], None] = lambda _: None
-    checkpoint: Callable[[str], None] = lambda _: None
+RunHooks = Hooks[[RunReport]]
+"""Progress is told the report, after writes. What is in flight when the run is stopped is still written."""
 
 
 def run(
@@ -121,19 +113,19 @@ def run(
     parts: Parts,
     options: RunOptions,
     *,
-    control: Control,
+    hooks: RunHooks,
     report: RunReport,
 ) -> None:
     """Bring every item to a recorded result; `report` is kept up to date throughout.
 
     Raises OutageError after `options.outage_after` transient failures in a row; those are not recorded.
     """
-    runner = _Runner(parts, options, control, report)
+    runner = _Runner(parts, options, hooks, report)
     with _classifying(parts.threads) as executor:
         for result in runner.results(runner.wanted(items), executor):
             runner.record(result)
         runner.finish()
-    report.interrupted = control.stop.is_set()
+    report.interrupted = hooks.stop.is_set()
 
 
 @contextmanager
@@ -149,11 +141,11 @@ def _classifying(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 class _Runner:
-    def __init__(self, parts: Parts, options: RunOptions, control: Control, report: RunReport) -> None:
+    def __init__(self, parts: Parts, options: RunOptions, hooks: RunHooks, report: RunReport) -> None:
         self.parts = parts
         self.options = options
         self.batch_size = options.batch_size or parts.batch_size
-        self.control = control
+        self.hooks = hooks
         self.report = report
         self.unwritten: list[Result] = []
         # Transient failures in a row. They wait for an input that can be read: if this is an outage, they are never
@@ -166,7 +158,7 @@ class _Runner:
         started = 0
         plan = self.parts.plan(items)
         while (planned := self._next_planned(plan)) is not None:
-            if self.control.stop.is_set() or started == self.options.limit:
+            if self.hooks.stop.is_set() or started == self.options.limit:
                 return
             if planned.do:
                 started += 1
@@ -174,7 +166,7 @@ class _Runner:
                 yield planned.subject
             else:
                 self.report.skipped[planned.reason] += 1
-                self.control.progress(self.report)
+                self.hooks.progress(self.report)
 
     def results(self, items: Iterator[Item | Failure], executor: ThreadPoolExecutor) -> Iterator[Result]:
         """Decode and classify; failures come as they are, predictions when their batch is done."""
@@ -188,7 +180,7 @@ class _Runner:
             self._acquit()
             images.append(subject)
             if len(images) == self.batch_size:
-                self.control.checkpoint("after_decode")
+                failpoints.reach("after_decode")
                 futures.append(self._submit(executor, images))
                 images = []
             while futures and (futures[0].done() or len(futures) > self.parts.threads + 1):
@@ -220,7 +212,7 @@ class _Runner:
                 self.parts.sink.write(results)
             self._count(results)
         self.written_at = time.monotonic()
-        self.control.progress(self.report)
+        self.hooks.progress(self.report)
 
     def finish(self) -> None:
         """Write what is left, the last transient failures too: they were too few for an outage."""

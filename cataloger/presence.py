@@ -4,18 +4,19 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item
 from cataloger.db.paging import paged_source_id, row_pages
+from cataloger.db.types import AnyRow
 from cataloger.forget import forget_items
 from cataloger.history import mark_presence
 from cataloger.lease import Lease
 from cataloger.ledger import SourceRef
 
-PAGE = 5000
-FORGET_PAGE = 500
+ITEMS_PER_READ = 5000
+ITEMS_PER_DELETION = 500
 BITS = 1 << 16
 
 
@@ -38,7 +39,7 @@ class Presence:
         self._returned: list[int] = []
         # What this run itself adds has a higher id and is there for certain.
         highest = select(func.max(Item.id)).where(Item.source_id == source.id)
-        self._highest = database.run(lambda connection: connection.scalar(highest), read_only=True) or 0
+        self._highest = database.scalar(highest) or 0
 
     def see(self, item_id: int, is_gone: bool, /) -> bool:
         """Note that the scan met an item; return whether it had before. is_gone: it is not in the views now."""
@@ -67,18 +68,18 @@ class Presence:
 
     def bring_back(self, run_id: int) -> int:
         """Return what was met again to the views; right after a scan of a part, too."""
-        for start in range(0, len(self._returned), PAGE):
-            self._mark(self._returned[start : start + PAGE], run_id, is_gone=False)
+        for start in range(0, len(self._returned), ITEMS_PER_READ):
+            self._mark(self._returned[start : start + ITEMS_PER_READ], run_id, is_gone=False)
         count, self._returned = len(self._returned), []
         return count
 
     def forget(self) -> int:
         """Delete the items that have gone, and everything that was ever recorded of them; return how many."""
         count = 0
-        for page in self._pages(self._of_source() & Item.gone_run_id.is_not(None), FORGET_PAGE):
+        for page in self._pages(self._of_source() & Item.gone_run_id.is_not(None), ITEMS_PER_DELETION):
             # SQLite's LIKE does not tell large letters from small ones.
             ids = [row.id for row in page if row.key.startswith(self._source.prefix)]
-            self._write(partial(forget_items, source_id=self._source.id, ids=ids))
+            self._database.write(self._with_lease, partial(forget_items, source_id=self._source.id, ids=ids))
             count += len(ids)
         return count
 
@@ -88,20 +89,17 @@ class Presence:
             if self._on_moved:
                 self._on_moved(connection, ids)
 
-        self._write(mark)
+        self._database.write(self._with_lease, mark)
 
-    def _write(self, action: Callable[[Connection], None]) -> None:
-        def act(connection: Connection) -> None:
-            if self.lease:
-                self.lease.check(connection)
-            action(connection)
-
-        self._database.run(act)
+    def _with_lease(self, connection: Connection, action: Callable[[Connection], None]) -> None:
+        if self.lease:
+            self.lease.check(connection)
+        action(connection)
 
     def _missing(self) -> Iterator[list[int]]:
         if not self._source.prefix and self._count_present() == self._seen:
             return
-        for page in self._pages(self._present(), PAGE):
+        for page in self._pages(self._present(), ITEMS_PER_READ):
             ids = [row.id for row in page if row.key.startswith(self._source.prefix) and not self._has(row.id)]
             if ids:
                 yield ids
@@ -114,9 +112,9 @@ class Presence:
 
     def _count_present(self) -> int:
         query = select(func.count()).select_from(Item).where(self._present())
-        return self._database.run(lambda connection: connection.scalar(query), read_only=True) or 0
+        return self._database.scalar(query) or 0
 
-    def _pages(self, condition: ColumnElement[bool], size: int) -> Iterator[Sequence[Row[Any]]]:
+    def _pages(self, condition: ColumnElement[bool], size: int) -> Iterator[Sequence[AnyRow]]:
         columns: tuple[Any, ...] = (Item.id, Item.key)
         return row_pages(self._database, select(*columns).where(condition), Item.id, size)
 

@@ -4,13 +4,15 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, exists, select, update
+from sqlalchemy import Connection, Select, delete, exists, select, update
 
+from cataloger.contracts import TOP_K
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.held import with_words
-from cataloger.db.models import TOP_K, Correction, Current, Item, ProductCurrent, ProductResult, Result
+from cataloger.db.models import Correction, Current, Item, ProductCurrent, ProductResult, Result
 from cataloger.db.paging import value_pages
+from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 from cataloger.lease import Lease
 from cataloger.ledger import ModelRef, SourceRef
@@ -20,22 +22,22 @@ RANKS = range(1, TOP_K + 1)
 KEYS = ["run_id", "source_id", "product_hash"]
 ANSWER = ["decision", *(f"{kind}_{rank}" for rank in RANKS for kind in ("label", "confidence"))]
 UPDATED = ["images", "tagged_at", *ANSWER]
-PAGE = 500
+PRODUCTS_PER_STATEMENT = 500
 
 
 class ProductResults:
     """Writes the answers for the products of one source, in transactions of others."""
 
     def __init__(self, source: SourceRef, run_id: int, model: ModelRef) -> None:
-        self._source = source
-        self._run_id = run_id
+        self.source = source
+        self.run_id = run_id
         self.model = model
 
     def renew(self, connection: Connection, products: Collection[str]) -> None:
         """Answer anew for products, by the hashes of their keys, from the images that are there now."""
         ordered = sorted(products)
-        for start in range(0, len(ordered), PAGE):
-            self._renew(connection, ordered[start : start + PAGE])
+        for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
+            self._renew(connection, ordered[start : start + PRODUCTS_PER_STATEMENT])
 
     def renew_those_of(self, connection: Connection, item_ids: Collection[int]) -> None:
         """Answer anew for the products of some images, which came or went."""
@@ -44,7 +46,7 @@ class ProductResults:
 
     def catch_up(self, database: Database, lease: Lease) -> None:
         """Answer anew, at the beginning of a run, for the products whose answers have not been kept up."""
-        if self._source.weights_id not in (None, self.model.weights_id) or self._are_missing(database):
+        if self.source.weights_id not in (None, self.model.weights_id) or self._are_missing(database):
             self.renew_all(database, lease)
         else:
             self.renew_reviewed(database, lease)
@@ -52,10 +54,10 @@ class ProductResults:
     def _are_missing(self, database: Database) -> bool:
         """True when no product has an answer although images have: the tables are from before there were any."""
         items = select(Item.id).join(Current, (Current.item_id == Item.id) & self._of_model(Current))
-        images = items.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))
-        answers = select(ProductCurrent.product_hash).where(ProductCurrent.source_id == self._source.id)
+        images = items.where(Item.source_id == self.source.id, Item.product_hash.is_not(None))
+        answers = select(ProductCurrent.product_hash).where(ProductCurrent.source_id == self.source.id)
         query = select(exists(images) & ~exists(answers.where(self._of_model(ProductCurrent))))
-        return bool(database.run(lambda connection: connection.scalar(query), read_only=True))
+        return bool(database.scalar(query))
 
     def renew_all(self, database: Database, lease: Lease) -> None:
         """Answer anew for all products of the source: those of a model that was not shown were not kept up."""
@@ -76,14 +78,13 @@ class ProductResults:
         self._renew_found(database, lease, query)
 
     def _renew_found(self, database: Database, lease: Lease, query: Select[Any]) -> None:
-        mine = query.where(Item.source_id == self._source.id, Item.product_hash.is_not(None))
-        for page in value_pages(database, mine, Item.product_hash, PAGE):
+        mine = query.where(Item.source_id == self.source.id, Item.product_hash.is_not(None))
+        for page in value_pages(database, mine, Item.product_hash, PRODUCTS_PER_STATEMENT):
+            database.write(self._renew_page, lease, page)
 
-            def renew(connection: Connection) -> None:
-                lease.check(connection)
-                self._renew(connection, page)  # noqa: B023 (run at once)
-
-            database.run(renew)
+    def _renew_page(self, connection: Connection, lease: Lease, products: list[str]) -> None:
+        lease.check(connection)
+        self._renew(connection, products)
 
     def _renew(self, connection: Connection, products: list[str]) -> None:
         images = self._images(connection, products)
@@ -93,10 +94,10 @@ class ProductResults:
             self._write(connection, images, answers)
             self._point(connection, list(answers))
         if without := [product for product in products if product not in answers]:
-            mine = (ProductCurrent.source_id == self._source.id) & ProductCurrent.product_hash.in_(without)
+            mine = (ProductCurrent.source_id == self.source.id) & ProductCurrent.product_hash.in_(without)
             connection.execute(delete(ProductCurrent).where(mine, self._of_model(ProductCurrent)))
 
-    def _images(self, connection: Connection, products: list[str]) -> dict[str, list[Row[*tuple[Any, ...]]]]:
+    def _images(self, connection: Connection, products: list[str]) -> dict[str, list[AnyRow]]:
         """Return the good results of the images of each product, in the order of the items.
 
         Images of which a person has said that they show no product have no say.
@@ -108,7 +109,7 @@ class ProductResults:
                 .join(Current, (Current.item_id == Item.id) & self._of_model(Current))
                 .join(Result, Result.id == Current.result_id)
             )
-            .where(Item.source_id == self._source.id, Item.product_hash.in_(products))
+            .where(Item.source_id == self.source.id, Item.product_hash.in_(products))
             .where(Correction.id.is_(None) | (Correction.verdict != "not_product"))
             .where(Item.gone_run_id.is_(None), Result.status == "ok")
             .order_by(Item.product_hash, Item.id)
@@ -116,13 +117,13 @@ class ProductResults:
         found = connection.execute(query).all()
         return {product: list(rows) for product, rows in groupby(found, key=lambda row: str(row.product_hash))}
 
-    def _combine(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> ProductAnswer:
+    def _combine(self, rows: Iterable[AnyRow]) -> ProductAnswer:
         return combine([answer_of(row) for row in rows], self.model.labels)
 
     def _mark(
         self,
         connection: Connection,
-        images: dict[str, list[Row[*tuple[Any, ...]]]],
+        images: dict[str, list[AnyRow]],
         answers: dict[str, ProductAnswer],
     ) -> None:
         """Keep which images disagree; nearly always that is what was kept before."""
@@ -140,13 +141,13 @@ class ProductResults:
     def _write(
         self,
         connection: Connection,
-        images: dict[str, list[Row[*tuple[Any, ...]]]],
+        images: dict[str, list[AnyRow]],
         answers: dict[str, ProductAnswer],
     ) -> None:
         """Record the answers. Later images of a product in the same run improve its row."""
         common = {
-            "source_id": self._source.id,
-            "run_id": self._run_id,
+            "source_id": self.source.id,
+            "run_id": self.run_id,
             "weights_id": self.model.weights_id,
             "tagged_at": utc_now(connection),
         }
@@ -165,9 +166,9 @@ class ProductResults:
 
     def _point(self, connection: Connection, products: list[str]) -> None:
         """Make the answers of this run the current ones."""
-        mine = (ProductResult.run_id == self._run_id) & (ProductResult.source_id == self._source.id)
+        mine = (ProductResult.run_id == self.run_id) & (ProductResult.source_id == self.source.id)
         found = select(ProductResult.product_hash, ProductResult.id).where(mine)
-        common = {"source_id": self._source.id, "weights_id": self.model.weights_id}
+        common = {"source_id": self.source.id, "weights_id": self.model.weights_id}
         rows = [
             {**common, "product_hash": row.product_hash, "result_id": row.id}
             for row in connection.execute(found.where(ProductResult.product_hash.in_(products)))
@@ -179,7 +180,7 @@ class ProductResults:
         return table.weights_id == self.model.weights_id
 
 
-def answer_of(row: Row[*tuple[Any, ...]]) -> Answer:
+def answer_of(row: AnyRow) -> Answer:
     """Return what a result of an image says, as far as it was kept."""
     pairs = [(getattr(row, f"label_{rank}"), getattr(row, f"confidence_{rank}")) for rank in RANKS]
     known = [(label, confidence) for label, confidence in pairs if label is not None]

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Numeric,
-    Row,
     Select,
     and_,
     bindparam,
@@ -27,7 +26,8 @@ from sqlalchemy.types import NullType
 
 from cataloger.db.cells import Cell
 from cataloger.db.tables import BINARY_TYPES, TableInfo
-from cataloger.ledger import digest
+from cataloger.db.types import AnyRow
+from cataloger.schema import key_hash
 from cataloger.sources.locations import join_keys
 
 Cells = dict[str, Any]
@@ -65,9 +65,9 @@ class ProductTable:
         for row in connection.execute(query.with_for_update() if lock else query):
             # The server may compare less strictly than we do, e.g. without regard to case.
             each = self._found(row)
-            key_hash = digest(join_keys(each.ids))
-            if key_hash in products:
-                found[key_hash] = each
+            product = key_hash(join_keys(each.ids))
+            if product in products:
+                found[product] = each
         return found
 
     def update(self, connection: Connection, changes: Iterable[tuple[Found, Cells]]) -> None:
@@ -105,7 +105,7 @@ class ProductTable:
         columns = [*self._keys(), *(cell.read(self._rows.c[name]) for name, cell in self.cells.items())]
         return select(*(column.label(f"c{number}") for number, column in enumerate(columns)))
 
-    def _found(self, row: Row[*tuple[Any, ...]]) -> Found:
+    def _found(self, row: AnyRow) -> Found:
         count = len(self.ids)
         return Found(tuple(row[:count]), dict(zip(self.cells, row[count:], strict=True)))
 

@@ -20,7 +20,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-TOP_K = 5
+from cataloger.contracts import TOP_K
+
 DISAGREEMENT = 0.05
 # No image rules a label out for good: below this a probability says no more.
 LEAST = 1e-6

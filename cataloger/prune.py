@@ -4,14 +4,13 @@ The newest runs stay whole, so that they can be undone and compared. Of each old
 would hold if all newer runs were undone.
 """
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from cataloger import history
 from cataloger.db.database import Database
@@ -27,10 +26,12 @@ from cataloger.db.models import (
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
+from cataloger.db.types import AnyRow
 from cataloger.errors import UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
 from cataloger.run_records import TAGGING
-from cataloger.runs import close_abandoned, open_run
+from cataloger.runs import recorded_run
 
 PAGE = 1000
 
@@ -59,34 +60,26 @@ class PruneReport:
             "interrupted": self.interrupted,
         }
 
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the caller takes part. stop: set it to end early. progress: told how many rows have been deleted."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Callable[[int], None] = lambda _: None
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold."""
+        return self.as_json()
 
 
-def prune(database: Database, keep: int, hooks: Hooks | None = None) -> PruneReport:
+PruneHooks = Hooks[[int]]
+"""Progress is told how many rows have been deleted."""
+
+
+def prune(database: Database, keep: int, hooks: PruneHooks | None = None) -> PruneReport:
     """End the history before the newest `keep` runs of tag and sync. Run it again after an interruption."""
     if keep < 1:
         raise UsageError(f"--keep must be at least 1, not {keep}")
-    close_abandoned(database)
-    run = open_run(database, command="prune", options={"keep": keep}, device="")
-    report = PruneReport(run.id)
-    done = False
-    try:
-        with ExitStack() as stack:
-            sources = database.run(lambda connection: list(connection.scalars(select(Source.id))), read_only=True)
-            leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
-            old, needed = database.run(lambda connection: divide(connection, keep), read_only=True)
-            if old:
-                _Work(database, leases, old, needed, hooks or Hooks(), report).do()
-        done = True
-    finally:
-        outcome = "interrupted" if report.interrupted else "done" if done else "failed"
-        run.close(outcome, report.as_json())  # type: ignore[arg-type]
+    with recorded_run(database, "prune", {"keep": keep}) as run, ExitStack() as stack:
+        run.report = report = PruneReport(run.id)
+        sources = database.scalars(select(Source.id))
+        leases = [stack.enter_context(hold_lease(database, source, run.id)) for source in sorted(sources)]
+        old, needed = database.fetch(divide, keep)
+        if old:
+            _Work(database, leases, old, needed, hooks or Hooks(), report).do()
     return report
 
 
@@ -122,7 +115,7 @@ class _Work:
     leases: Sequence[Lease]
     runs: Sequence[int]
     needed: Sequence[int]
-    hooks: Hooks
+    hooks: PruneHooks
     report: PruneReport
 
     def do(self) -> None:
@@ -180,7 +173,7 @@ class _Work:
     def _that_recorded(self, run_id: Any, where: Sequence[Any]) -> Sequence[int]:
         """Return the old runs of which something is left in a table. run_id: its column."""
         query = select(run_id).where(self._is_old(run_id), *where).distinct().order_by(run_id)
-        return self.database.run(lambda connection: connection.scalars(query).all(), read_only=True)
+        return self.database.scalars(query)
 
     def _is_stopped(self) -> bool:
         self.report.interrupted = self.report.interrupted or self.hooks.stop.is_set()
@@ -207,9 +200,7 @@ class _Work:
             keep.update(_replacing(mine, keep))
         return _delete(connection, Result, [row.id for row in rows if row.id not in keep])
 
-    def _before_needed(
-        self, connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]], items: list[int]
-    ) -> list[Row[*tuple[Any, ...]]]:
+    def _before_needed(self, connection: Connection, rows: Sequence[AnyRow], items: list[int]) -> list[AnyRow]:
         """Leave out what came after a result of a run that may count or not: what a failure spares depends on it."""
         first = select(Result.item_id, func.min(Result.id).label("id")).group_by(Result.item_id)
         mine = Result.item_id.in_(items) & Result.run_id.in_(self.needed)
@@ -263,7 +254,7 @@ class _Work:
         return len(old)
 
 
-def _replacing(rows: Iterable[Row[*tuple[Any, ...]]], kept: Collection[int]) -> set[int]:
+def _replacing(rows: Iterable[AnyRow], kept: Collection[int]) -> set[int]:
     """Return what replaced good results that are kept, such as those that people spoke of, and what replaced that.
 
     Without it a later failure on the same bytes would be found to have spared them. rows: in the order of time.

@@ -6,29 +6,33 @@ own, so that they can be compared (`runs diff`) and taken back (`runs undo`) lik
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, func, select
 
-from cataloger import ledger as ledgers
 from cataloger.bundle import Bundle
 from cataloger.classify.base import STORED, Ranking
+from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Current, Item, Result, Source
+from cataloger.db.models import Current, Item, Result, Source
 from cataloger.db.paging import paged_source_id, row_pages
-from cataloger.errors import DatabaseError, UsageError
-from cataloger.job import Hooks, model_ref
+from cataloger.db.types import AnyRow
+from cataloger.errors import UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import hold_lease
-from cataloger.ledger import ModelRef, SourceRef
+from cataloger.ledger import ModelRef, SourceRef, model_ref, pin_model
+from cataloger.product_results import ProductResults
 from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction
-from cataloger.runs import Run, close_abandoned, open_run
+from cataloger.runs import Run, recorded_run
 from cataloger.sinks.database import DatabaseSink
 
 PAGE = 500
+
+RecalibrationHooks = Hooks[[int]]
+"""Progress is told how many results have been renewed."""
 
 
 @dataclass(slots=True)
@@ -52,27 +56,23 @@ class RecalibrationReport:
         """Return the report as plain JSON values."""
         return {**asdict(replace(self, decisions=Counter())), "decisions": dict(self.decisions)}
 
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold."""
+        return {"done": self.renewed, **self.as_json()}
 
-def recalibrate(database: Database, bundle: Bundle, hooks: Hooks | None = None) -> RecalibrationReport:
+
+def recalibrate(database: Database, bundle: Bundle, hooks: RecalibrationHooks | None = None) -> RecalibrationReport:
     """Bring the results of a model to the calibration of a bundle of the same weights; run again to go on.
 
     Raises UsageError when no source shows results of these weights.
     """
-    close_abandoned(database)
     sources = _sources(database, bundle)
     options = {"model": bundle.title, "calibration_id": bundle.calibration_id, **bundle.calibration.to_json()}
-    run = open_run(database, command="recalibrate", options=options, device="")
-    report = RecalibrationReport(run.id, bundle.title)
-    work = _Work(database, bundle, run, hooks or Hooks(), report)
-    try:
+    with recorded_run(database, "recalibrate", options) as run:
+        run.report = report = RecalibrationReport(run.id, bundle.title)
+        work = _Work(database, bundle, run, hooks or Hooks(), report)
         for source in sources:
             work.renew(source)
-    except BaseException as error:
-        # A database that fails again must not hide why.
-        with suppress(DatabaseError):
-            run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", work.counts())
-        raise
-    run.close("interrupted" if report.interrupted else "done", work.counts())
     return report
 
 
@@ -92,16 +92,17 @@ class _Work:
     database: Database
     bundle: Bundle
     run: Run
-    hooks: Hooks
+    hooks: RecalibrationHooks
     report: RecalibrationReport
 
     def renew(self, source: SourceRef) -> None:
         """Renew the results of one source."""
         model = model_ref(self.bundle)
         with hold_lease(self.database, source.id, self.run.id) as lease:
-            ledgers.pin_model(self.database, source, model, self.run.id, recalibrates=True)
+            pin_model(self.database, source, model, self.run.id, recalibrates=True)
             self._count(source)
-            sink = DatabaseSink(self.database, source, self.run.id, model, lease, checkpoint=self.hooks.checkpoint)
+            products = ProductResults(source, self.run.id, model)
+            sink = DatabaseSink(self.database, products, lease)
             for page in self._pages(source, model):
                 if self.hooks.stop.is_set():
                     self.report.interrupted = True
@@ -109,13 +110,10 @@ class _Work:
                 predictions = [self._renewed(row) for row in page]
                 sink.write(predictions)
                 self._add(predictions)
+                self.hooks.progress(self.report.renewed)
         self.report.sources += 1
 
-    def counts(self) -> dict[str, Any]:
-        """Return what the run's row holds."""
-        return {"done": self.report.renewed, **self.report.as_json()}
-
-    def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[Row[Any]]]:
+    def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[AnyRow]]:
         """Return results that are to be renewed, in pages by item."""
         columns = (
             Item.id, Item.key, Item.uri, Item.product_key, Result.version_token, Result.content_hash,
@@ -124,7 +122,7 @@ class _Work:
         mine = self._of(source) & self._follows() & (Result.calibration_id != model.calibration_id)
         return row_pages(self.database, _joined(select(*columns)).where(mine), Item.id, PAGE)
 
-    def _renewed(self, row: Row[Any]) -> Prediction:
+    def _renewed(self, row: AnyRow) -> Prediction:
         logits = np.frombuffer(row.scores, STORED)
         answer = Ranking(self.bundle.labels, self.bundle.calibration, TOP_K).of(logits, row.familiarity)
         return Prediction(
@@ -146,7 +144,7 @@ class _Work:
         old = Result.calibration_id != self.bundle.calibration_id
         for condition, name in ((~old, "unchanged"), (old & ~self._follows(), "left")):
             query = _joined(select(func.count())).where(self._of(source), condition)
-            found = self.database.run(lambda connection: connection.scalar(query) or 0, read_only=True)  # noqa: B023
+            found = self.database.scalar(query) or 0
             setattr(self.report, name, getattr(self.report, name) + found)
 
     def _of(self, source: SourceRef) -> ColumnElement[bool]:

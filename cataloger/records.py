@@ -5,7 +5,7 @@ a `Prediction` or a `Failure`. Each carries its item, so nothing is ever matched
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -120,3 +120,23 @@ class Failure:
 
 
 Result = Prediction | Failure
+
+Reason = Literal[
+    "new", "changed", "model", "forced", "retry", "unchanged", "failed_before", "duplicate",
+    "duplicate_for_another_product",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An input and what to do with it. recorded: version token of its latest result, if that decided."""
+
+    subject: Item | Failure
+    do: bool
+    reason: Reason
+    recorded: str = ""
+
+
+def item_of(subject: Item | Failure) -> Item:
+    """Return the item of an input, which may have failed already in its source."""
+    return subject.item if isinstance(subject, Failure) else subject

@@ -5,25 +5,26 @@ What looks like a known source that is gone is not tagged anew in silence: the r
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from cataloger.db.database import Database
-from cataloger.db.models import Item, LabelMap, Lease, Model, Result, RunSource
+from cataloger.db.models import Item, LabelMap, Lease, Result, RunSource
 from cataloger.db.models import Source as SourceRow
 from cataloger.db.paging import paged_source_id, row_pages
 from cataloger.errors import SourceError, UsageError
-from cataloger.job import Source
 from cataloger.lease import Lease as HeldLease
 from cataloger.lease import hold_lease
-from cataloger.ledger import digest, find_source, item_of
+from cataloger.ledger import SourceRef, find_source
+from cataloger.records import item_of
 from cataloger.run_records import last_table
-from cataloger.runs import open_run
+from cataloger.runs import recorded_run
+from cataloger.schema import key_hash
+from cataloger.sources.base import Source
 from cataloger.sources.names import key_of
 
 SAMPLE = 100
@@ -31,53 +32,16 @@ LIKENESS = 0.5
 PAGE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
-    """A known source. model: that its views show. images, gone: in the views, and not any more."""
-
-    kind: str
-    root: str
-    model: str | None
-    images: int
-    gone: int
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {"kind": self.kind, "root": self.root, "model": self.model, "images": self.images, "gone": self.gone}
-
-
-def list_sources(database: Database) -> list[SourceRecord]:
-    """Return the known sources, by their roots."""
-    return database.run(_list, read_only=True)
-
-
-def _list(connection: Connection) -> list[SourceRecord]:
-    counted = select(Item.source_id, func.count().label("items"), func.count(Item.gone_run_id).label("gone"))
-    counts = {row.source_id: row for row in connection.execute(counted.group_by(Item.source_id))}
-    query = select(SourceRow.id, SourceRow.kind, SourceRow.root, Model.name, Model.version)
-    rows = connection.execute(query.join(Model, isouter=True).order_by(SourceRow.root)).all()
-    return [
-        SourceRecord(
-            row.kind,
-            row.root,
-            None if row.name is None else f"{row.name} {row.version}",
-            counts[row.id].items - counts[row.id].gone if row.id in counts else 0,
-            counts[row.id].gone if row.id in counts else 0,
-        )
-        for row in rows
-    ]
-
-
 def require_not_moved(database: Database | None, source: Source) -> None:
     """Raise SourceError when a new folder or manifest looks like a known one that is not there any more."""
     if database is None or find_source(database, kind=source.kind, root=source.root) is not None:
         return
-    sample = [digest(item_of(subject).key) for subject in itertools.islice(source.scan(), SAMPLE)]
+    sample = [key_hash(item_of(subject).key) for subject in itertools.islice(source.scan(), SAMPLE)]
     query = select(SourceRow.id, SourceRow.root).where(SourceRow.kind == source.kind)
     for row in database.rows(query):
         if not _is_there(row.root) and sample:
             same = (Item.source_id == row.id) & Item.key_hash.in_(sample)
-            known = database.run(_scalar(select(func.count()).select_from(Item).where(same)), read_only=True)
+            known = database.scalar(select(func.count()).select_from(Item).where(same))
             if known >= LIKENESS * len(sample):
                 raise SourceError(
                     f"{source.root} is new, but looks like {row.root}, which is not there any more: {known} of "
@@ -86,16 +50,13 @@ def require_not_moved(database: Database | None, source: Source) -> None:
                 )
 
 
-def require_same_root(database: Database | None, source: Source, image_root: str | None) -> None:
+def require_same_root(database: Database, known: SourceRef, source: Source, image_root: str | None) -> None:
     """Raise SourceError when the image root of a table is another one than before and most images look changed."""
-    known = database and find_source(database, kind=source.kind, root=source.root)
-    if not database or not known:
-        return
-    table = database.run(lambda connection: last_table(connection, known.id), read_only=True)
+    table = database.fetch(last_table, known.id)
     before = table and table.get("image_root")
     if before in (None, image_root):
         return
-    sample = {digest(item.key): item.version for item in map(item_of, itertools.islice(source.scan(), SAMPLE))}
+    sample = {key_hash(item.key): item.version for item in map(item_of, itertools.islice(source.scan(), SAMPLE))}
     newest = select(func.max(Result.id)).join(Item, Item.id == Result.item_id)
     mine = (Item.source_id == known.id) & Item.key_hash.in_(sample)
     query = select(Item.key_hash, Result.version_token).join(Result, Result.item_id == Item.id)
@@ -125,35 +86,29 @@ def move_source(database: Database, old: str, new: str) -> int:
     if found.kind != "table" and not _is_there(root):
         raise UsageError(f"{new} is not there: move the {found.kind} first, then say so here")
     taken = by_root.get(root)
-    if taken is not None and (taken.id == found.id or database.run(_scalar(_items(taken.id)), read_only=True)):
+    if taken is not None and (taken.id == found.id or database.scalar(_items(taken.id))):
         raise UsageError(f"{root} is a source already, with results of its own: only an unknown name can be taken")
-    run = open_run(database, command="move", options={"old": found.root, "new": root}, device="")
-    outcome: Any = "failed"
-    try:
-        with ExitStack() as stack:
-            ids = [found.id] if taken is None else [found.id, taken.id]
-            leases = [stack.enter_context(hold_lease(database, source_id, run.id)) for source_id in ids]
-            # The items come first: until the source has its new name, the same command goes on after a kill.
-            if found.kind == "folder":
-                _move_items(database, leases[0], found.root, root)
-            elif found.kind == "manifest":
-                _move_items(database, leases[0], str(Path(found.root).parent), str(Path(root).parent))
+    with recorded_run(database, "move", {"old": found.root, "new": root}) as run, ExitStack() as stack:
+        ids = [found.id] if taken is None else [found.id, taken.id]
+        leases = [stack.enter_context(hold_lease(database, source_id, run.id)) for source_id in ids]
+        # The items come first: until the source has its new name, the same command goes on after a kill.
+        if found.kind == "folder":
+            _move_items(database, leases[0], found.root, root)
+        elif found.kind == "manifest":
+            _move_items(database, leases[0], str(Path(found.root).parent), str(Path(root).parent))
 
-            def rename(connection: Connection) -> None:
-                for lease in leases:
-                    lease.check(connection)
-                if taken is not None:
-                    for table in (Lease, RunSource, LabelMap):
-                        connection.execute(delete(table).where(table.source_id == taken.id))
-                    connection.execute(delete(SourceRow).where(SourceRow.id == taken.id))
-                values = {"root": root, "root_hash": digest(root), "name": root}
-                connection.execute(update(SourceRow).where(SourceRow.id == found.id).values(values))
+        def rename(connection: Connection) -> None:
+            for lease in leases:
+                lease.check(connection)
+            if taken is not None:
+                for table in (Lease, RunSource, LabelMap):
+                    connection.execute(delete(table).where(table.source_id == taken.id))
+                connection.execute(delete(SourceRow).where(SourceRow.id == taken.id))
+            values = {"root": root, "root_hash": key_hash(root), "name": root}
+            connection.execute(update(SourceRow).where(SourceRow.id == found.id).values(values))
 
-            database.run(rename)
-        outcome = "done"
-    finally:
-        run.close(outcome, {})
-    return int(database.run(_scalar(_items(found.id)), read_only=True))
+        database.run(rename)
+    return int(database.scalar(_items(found.id)))
 
 
 def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> None:
@@ -163,21 +118,17 @@ def _move_items(database: Database, lease: HeldLease, old: str, new: str) -> Non
     query = select(*columns).where(paged_source_id(database) == lease.source_id)
     for rows in row_pages(database, query, Item.id, PAGE):
         moved = [(row.id, after + row.key) for row in rows if row.uri == before + row.key]
+        database.write(_place, lease, moved)
 
-        def place(connection: Connection) -> None:
-            lease.check(connection)
-            for item_id, uri in moved:  # noqa: B023 (run at once)
-                connection.execute(update(Item).where(Item.id == item_id).values(uri=uri))
 
-        database.run(place)
+def _place(connection: Connection, lease: HeldLease, moved: Iterable[tuple[int, str]]) -> None:
+    lease.check(connection)
+    for item_id, uri in moved:
+        connection.execute(update(Item).where(Item.id == item_id).values(uri=uri))
 
 
 def _items(source_id: int) -> Any:
     return select(func.count()).select_from(Item).where(Item.source_id == source_id)
-
-
-def _scalar(query: Any) -> Callable[[Connection], Any]:
-    return lambda connection: connection.scalar(query)
 
 
 def _resolved(path: str) -> str:

@@ -172,7 +172,7 @@ def _run(database: Database, run_id: int | None) -> RunRecord:
     """Return a run that has tagged something: the newest one that counts, if none is named."""
     query = select(func.max(Run.id)).join(RunSource, RunSource.run_id == Run.id)
     newest = query.where(Run.command.in_(TAGGING), Run.undone_by_id.is_(None))
-    wanted = run_id or database.run(lambda connection: connection.scalar(newest), read_only=True)
+    wanted = run_id or database.scalar(newest)
     if wanted is None:
         raise UsageError("there is no run of `cataloger tag` or `sync` to report on yet")
     run = find_run(database, wanted)

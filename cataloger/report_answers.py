@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Row,
     Select,
     String,
     Subquery,
@@ -23,21 +22,21 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.held import held, with_words
-from cataloger.db.models import TOP_K, Correction, Item, Result
+from cataloger.db.models import Correction, Item, Result
 from cataloger.db.models import Source as SourceRow
 from cataloger.db.paging import slices
+from cataloger.db.types import AnyRow
 from cataloger.db.views import ANSWER, IMAGE_TOP5
-from cataloger.ledger import digest
+from cataloger.schema import key_hash
 
 BINS = 20
 """Of the histogram of confidences, from 0 to 1."""
 FROM_VIEW = ("source", "key", "uri", "product_key", "status", "error_code", "decision", *ANSWER, "corrected_by")
 """What a report takes from the view; `FoundAnswers` has the same from the tables."""
 LOOKED_UP = 500
-
-AnyRow = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +165,7 @@ class Answers:
             keys = [key for source, key in names if source == origin.name]
             mine = query.where(Item.source_id == origin.id)
             for some in slices(keys, LOOKED_UP):
-                hashes = list(map(digest, some))
+                hashes = list(map(key_hash, some))
                 rows = self.database.rows(mine.where(Item.key_hash.in_(hashes)))
                 found |= {(origin.name, row.key): row for row in rows}
         return found

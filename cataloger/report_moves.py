@@ -20,7 +20,7 @@ from cataloger.report_words import words_on
 from cataloger.run_records import TAGGING, RunRecord, find_run
 
 MOVED = 12
-PAGE = 500
+IMAGES_PER_READ = 500
 NO_PRODUCT = "(no product)"
 """In place of a category: a person has said that the image shows none."""
 
@@ -78,14 +78,14 @@ class Moves:
 def moves_since(answers: Answers, run: RunRecord, progress: Progress) -> Moves | None:
     """Compare with the run before; None where there is none whose history is whole."""
     database, ids = answers.database, [origin.id for origin in answers.origins]
-    before = database.run(lambda connection: _run_before(connection, run.id, ids), read_only=True)
+    before = database.fetch(_run_before, run.id, ids)
     if before is None or run.pruned:
         return None
     since, names = find_run(database, before), {origin.name for origin in answers.origins}
     differences: Iterator[Difference] = (
         each for each in compare(database, before, run.id, products=False) if each.source in names
     )
-    are_there = database.run(lambda connection: _are_there(connection, ids), read_only=True)
+    are_there = database.fetch(_are_there, ids)
     if are_there and isinstance(answers, HeldAnswers):
         differences = _as_held(database, differences, since.ended_at or since.started_at)
     return _summed(database, since, differences, progress)
@@ -128,9 +128,9 @@ def _are_there(connection: Connection, sources: Sequence[int]) -> bool:
 
 def _as_held(database: Database, differences: Iterator[Difference], then: datetime) -> Iterator[Difference]:
     """Put people's words before the model's answers: those that held then, and those that hold now."""
-    while page := list(itertools.islice(differences, PAGE)):
+    while page := list(itertools.islice(differences, IMAGES_PER_READ)):
         ids = [each.item_id for each in page if each.item_id is not None]
-        old, new = database.run(lambda connection: _words(connection, ids, then), read_only=True)  # noqa: B023
+        old, new = database.fetch(_words, ids, then)
         for each in page:
             before, after = (
                 _spoken_of(answer, words.get(each.item_id or 0))
@@ -167,5 +167,5 @@ def _as_found(difference: Difference) -> Difference:
 
 def _with_words(database: Database, moved: Sequence[Difference]) -> Iterator[Moved]:
     ids = [each.item_id for each in moved if each.item_id is not None]
-    said = database.run(lambda connection: words_on(connection, ids), read_only=True)
+    said = database.fetch(words_on, ids)
     return (Moved(each, said.get(each.item_id or 0)) for each in moved)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from cataloger.contracts import DECISIONS
 from cataloger.db.database import Database
 from cataloger.errors import OutputError
-from cataloger.options import DECISIONS
 from cataloger.pictures import Pictures
 from cataloger.report import Report
 from cataloger.report_answers import BINS

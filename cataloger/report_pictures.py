@@ -12,8 +12,7 @@ from cataloger.db.database import Database
 from cataloger.decode import DecodePool
 from cataloger.errors import UsageError
 from cataloger.explain import activation_map, overlaid
-from cataloger.job import bundle_of
-from cataloger.ledger import known_model
+from cataloger.ledger import bundle_of, known_model
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.pictures import Pictures
 from cataloger.records import Failure, Fetched, Image, Item

@@ -6,15 +6,14 @@ product, an image disagrees if another category was said of it, or if the model 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, union_all
 
+from cataloger.contracts import TOP_K
 from cataloger.db.held import with_words
 from cataloger.db.models import (
-    TOP_K,
     CorrectedProduct,
     Correction,
     Current,
@@ -24,6 +23,7 @@ from cataloger.db.models import (
     Result,
 )
 from cataloger.db.paging import value_pages
+from cataloger.db.types import AnyRow
 from cataloger.ledger import known_model
 from cataloger.product_results import ANSWER, answer_of
 from cataloger.products import DISAGREEMENT, ProductAnswer, combine
@@ -31,9 +31,8 @@ from cataloger.report_answers import Answers, HeldAnswers, Origin, Said
 
 PRODUCTS = 20
 IMAGES = 6
-PAGE = 500
+PRODUCTS_PER_READ = 500
 
-AnyRow = Row[*tuple[Any, ...]]
 OF_IMAGE = (Item.id, Item.key, Item.uri, Item.product_key, Item.product_hash, Correction.author, Correction.label)
 IN_PART = Correction.id.is_(None) | (Correction.verdict != "not_product")
 HAS_ABSTAINED = case((Result.decision == "abstain", 1), else_=0)
@@ -80,8 +79,7 @@ def disagreements(answers: Answers) -> tuple[int, list[Disagreement]]:
     for origin in answers.origins:
         left = PRODUCTS - len(found)
         if isinstance(answers, HeldAnswers):
-            find = partial(_held, answers=answers, origin=origin, count=left)
-            count, some = answers.database.run(find, read_only=True)
+            count, some = answers.database.fetch(_held, answers, origin, left)
         else:
             count, some = _found(answers, origin, left)
         total += count
@@ -160,7 +158,7 @@ def _found(answers: Answers, origin: Origin, count: int) -> tuple[int, list[Disa
     """Return what disagrees of what a run found itself, by answering for its products anew."""
     labels = known_model(answers.database, origin.weights_id).labels
     total, first = 0, list[Disagreement]()
-    for page in value_pages(answers.database, _candidates(answers, origin), Item.product_hash, PAGE):
+    for page in value_pages(answers.database, _candidates(answers, origin), Item.product_hash, PRODUCTS_PER_READ):
         found = answers.database.rows(_found_of(answers, origin, page))
         for _, images in groupby(found, key=lambda row: row.product_hash):
             rows = list(images)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from cataloger import history
 from cataloger.db.cells import restore
@@ -12,10 +12,11 @@ from cataloger.db.database import Database
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
+from cataloger.db.types import AnyRow
 from cataloger.product_table import Found, ProductTable
 from cataloger.write_back import Change
 
-PAGE = 500
+PRODUCTS_PER_READ = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Restoring:
     def pages(self, database: Database) -> Iterator[list[str]]:
         """Yield the hashes of the products that the run wrote to."""
         mine = (WriteRow.run_id == self.run_id) & (WriteRow.source_id == self.source_id)
-        yield from value_pages(database, select(WriteRow.product_hash).where(mine), WriteRow.product_hash, PAGE)
+        products = select(WriteRow.product_hash).where(mine)
+        yield from value_pages(database, products, WriteRow.product_hash, PRODUCTS_PER_READ)
 
     def look(self, connection: Connection, products: Sequence[str], *, lock: bool) -> Look:
         """Compare what the cells hold, what we left there, and what they are to hold."""
@@ -58,7 +60,7 @@ class Restoring:
             .where(mine, WriteRow.column_name.in_(list(self.table.cells)))
             .order_by(WriteRow.id)
         )
-        cells: dict[tuple[str, str], list[Row[*tuple[Any, ...]]]] = {}
+        cells: dict[tuple[str, str], list[AnyRow]] = {}
         for row in connection.execute(query):
             cells.setdefault((row.product_hash, row.column_name), []).append(row)
         touched = {key: rows for key, rows in cells.items() if any(row.run_id == self.run_id for row in rows)}
@@ -68,7 +70,7 @@ class Restoring:
 
     def _compare(
         self,
-        cells: Mapping[tuple[str, str], list[Row[*tuple[Any, ...]]]],
+        cells: Mapping[tuple[str, str], list[AnyRow]],
         keys: Mapping[str, str],
         found: Mapping[str, Found],
     ) -> Look:
@@ -88,7 +90,7 @@ class Restoring:
         look.changes.extend(Change(product, keys[product], found[product], values) for product, values in new.items())
         return look
 
-    def _target(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[Any, bool]:
+    def _target(self, rows: Sequence[AnyRow]) -> tuple[Any, bool]:
         """Return what a cell is to hold, and whether that is the shop's own value."""
         is_counted = [self._counts(row) for row in rows]
         for row, counts in zip(reversed(rows), reversed(is_counted), strict=True):
@@ -96,7 +98,7 @@ class Restoring:
                 return restore(row.new_value), bool(row.restores)
         return restore(rows[0].old_value), True
 
-    def _counts(self, row: Row[*tuple[Any, ...]]) -> bool:
+    def _counts(self, row: AnyRow) -> bool:
         return not self.is_undone if row.run_id == self.run_id else bool(row.counts)
 
 

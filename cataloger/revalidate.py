@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from cataloger.ledger import Ledger, Planned
-from cataloger.records import Item
+from cataloger.ledger import Ledger
+from cataloger.records import Item, Planned
 from cataloger.versions import with_validators
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Model, RunSource, Source
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.errors import UsageError
+from cataloger.ledger import WriteTarget, write_targets
 
 TAGGING = ("tag", "sync")
 """The commands whose runs find answers for images."""
@@ -76,14 +77,12 @@ class RunRecord:
 
 def list_runs(database: Database, limit: int | None = None) -> list[RunRecord]:
     """Return the latest runs, newest first."""
-    query = select(RunRow.__table__).order_by(RunRow.id.desc()).limit(limit)
-    return database.run(lambda connection: _records(connection, connection.execute(query).all()), read_only=True)
+    return database.fetch(_records, select(RunRow.__table__).order_by(RunRow.id.desc()).limit(limit))
 
 
 def find_run(database: Database, run_id: int) -> RunRecord:
     """Return one run. Raises UsageError if there is none of that number."""
-    query = select(RunRow.__table__).where(RunRow.id == run_id)
-    found = database.run(lambda connection: _records(connection, connection.execute(query).all()), read_only=True)
+    found = database.fetch(_records, select(RunRow.__table__).where(RunRow.id == run_id))
     if not found:
         raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
     return found[0]
@@ -101,9 +100,10 @@ def last_table(connection: Connection, source_id: int) -> dict[str, Any] | None:
     return next((options["table"] for options in connection.scalars(query) if options.get("table")), None)
 
 
-def _records(connection: Connection, rows: Sequence[Any]) -> list[RunRecord]:
+def _records(connection: Connection, query: Select[Any]) -> list[RunRecord]:
+    rows = connection.execute(query).all()
     ids = [row.id for row in rows]
-    sources, written = _sources(connection, ids), _written(connection, ids)
+    sources, written, targets = _sources(connection, ids), _written(connection, ids), write_targets(connection, ids)
     return [
         RunRecord(
             id=row.id,
@@ -111,7 +111,7 @@ def _records(connection: Connection, rows: Sequence[Any]) -> list[RunRecord]:
             started_at=row.started_at,
             ended_at=row.ended_at,
             outcome=row.outcome,
-            options=row.options,
+            options=_options(row, targets.get(row.id)),
             counts=row.counts or {},
             device=row.device,
             version=row.version,
@@ -123,6 +123,11 @@ def _records(connection: Connection, rows: Sequence[Any]) -> list[RunRecord]:
         )
         for row in rows
     ]
+
+
+def _options(row: Any, target: WriteTarget | None) -> dict[str, Any]:
+    """Return the options of a run, and with them where it wrote to."""
+    return {**row.options, **({} if target is None else {"write_target": target.as_json()})}
 
 
 def _sources(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:

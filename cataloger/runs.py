@@ -1,7 +1,9 @@
 """Runs: a row for every command that changes the ledger, and how it ended."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -11,16 +13,32 @@ from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
 from cataloger.db.models import Run as RunRow
 from cataloger.db.types import storable
+from cataloger.errors import CatalogerError
+from cataloger.utils import failpoints
 
 Outcome = Literal["done", "failed", "interrupted", "abandoned"]
 
 
-@dataclass(frozen=True, slots=True)
+class Report(Protocol):
+    """What a command has done so far."""
+
+    @property
+    def interrupted(self) -> bool:
+        """True when the command was asked to stop and did."""
+        ...
+
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold, as plain JSON values."""
+        ...
+
+
+@dataclass(slots=True)
 class Run:
-    """An open run; `close` ends it."""
+    """An open run; `close` ends it. report: what `recorded_run` records at the end, if there is something to tell."""
 
     database: Database
     id: int
+    report: Report | None = None
 
     def close(self, outcome: Outcome, counts: dict[str, Any]) -> None:
         """Record how the run ended and what it counted."""
@@ -30,6 +48,33 @@ class Run:
             connection.execute(update(RunRow).where(RunRow.id == self.id).values(values))
 
         self.database.run(end)
+
+
+@contextmanager
+def recorded_run(
+    database: Database, command: str, options: dict[str, Any], *, device: str = "", undoes: int | None = None
+) -> Iterator[Run]:
+    """Give the run of a command, and close it whatever happens. undoes: the run it takes back.
+
+    The command sets `report` as soon as it has one. The run is recorded as interrupted when the report says so, or
+    after Ctrl-C; as failed after any other error, which is raised again; else as done.
+    """
+    run = open_run(database, command=command, options=options, device=device, undoes=undoes)
+    try:
+        yield run
+        failpoints.reach("before_close")
+    except BaseException as error:
+        # What goes wrong here, too, must not hide the first error; the next run then closes this one as abandoned.
+        with suppress(Exception):
+            # Only our own errors are known to hold no secret.
+            why = {"error": str(error)} if isinstance(error, CatalogerError) else {}
+            run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", _counts(run) | why)
+        raise
+    run.close("interrupted" if run.report and run.report.interrupted else "done", _counts(run))
+
+
+def _counts(run: Run) -> dict[str, Any]:
+    return run.report.counts() if run.report else {}
 
 
 def open_run(

@@ -7,21 +7,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger import ledger as ledgers
-from cataloger.db.database import Database, open_database, open_for_planning, open_source
+from cataloger.db.database import Database
 from cataloger.db.tables import TableName
-from cataloger.decode import DEFAULT_LOADER
+from cataloger.db.urls import DatabaseURL
 from cataloger.download import Downloader
+from cataloger.engine import SourceSession
 from cataloger.fetch import Remote
-from cataloger.job import Hooks, Job
+from cataloger.hooks import Hooks
+from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.label_map import Category, load_label_map, read_label_map, require_labels, store_label_map
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.relocate import require_same_root
+from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
 from cataloger.sources.folder import check_folder
 from cataloger.sources.table import TableSource
-from cataloger.write_back import WriteBack, WritePlan
+from cataloger.write_back import WritePlan
 from cataloger.write_checks import Answers, WriteCheck, check_database, qualified
 
 # Downloads wait for the network most of the time; more of them than processors keep the model busy.
@@ -36,9 +38,9 @@ class SyncOptions:
     shop's codes; without it, the one that the source has already. write: columns of the table to write back to.
     """
 
-    db: str
+    db: DatabaseURL
     table: TableOptions
-    ledger_db: str | None = None
+    ledger_db: DatabaseURL | None = None
     schema: str | None = None
     model: str | None = None
     output: Path | None = None
@@ -47,7 +49,6 @@ class SyncOptions:
     web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
-    loader: str = DEFAULT_LOADER
 
     def job(self) -> JobOptions:
         """Return what the job needs to know; URLs with their passwords stay out of the record."""
@@ -62,11 +63,10 @@ class SyncOptions:
             output=self.output,
             run=self.run,
             limits=self.limits,
-            loader=self.loader,
         )
 
 
-def sync(options: SyncOptions, hooks: Hooks | None = None) -> JobReport:
+def sync(options: SyncOptions, hooks: JobHooks | None = None) -> JobReport:
     """Tag what is new or changed in a table. Raises CatalogerError for anything that keeps it from working."""
     job = Job(options.job(), hooks or Hooks())
     categories = read_label_map(options.label_map) if options.label_map else []
@@ -86,48 +86,54 @@ def sync(options: SyncOptions, hooks: Hooks | None = None) -> JobReport:
 def _plan(job: Job, shop: Database, options: SyncOptions, categories: list[Category]) -> None:
     database = open_for_planning(job.options.db, schema=options.schema)
     source = TableSource(shop, options.table)
-    _check_place(database, source, options)
-    labels = job.labels(database, source)
+    _check_folder(options)
+    session = job.session(database, source)
+    _check_root(database, session, options)
     if categories:
-        require_labels(categories, labels, f"--label-map {options.label_map}")
+        require_labels(categories, session.labels, f"--label-map {options.label_map}")
     with _remote(job, source, options) as remote:
-        job.plan(database, source, remote)
+        session.plan(remote)
     if options.write.columns:
-        _plan_writes(job, database, source, options, categories)
+        _plan_writes(database or shop, session, source, options, categories or _known_labels(database, session))
     if database:
         database.close()
 
 
 def _run(job: Job, database: Database, source: TableSource, options: SyncOptions, categories: list[Category]) -> None:
-    _check_place(database, source, options)
-    in_effect = _map_labels(job, database, source, categories)
-    write = _prepare_writes(job, database, source, options, in_effect) if options.write.columns else None
+    _check_folder(options)
+    session = job.session(database, source)
+    _check_root(database, session, options)
+    in_effect = _map_labels(database, session, categories)
+    write = _prepare_writes(database, session, source, options, in_effect) if options.write.columns else None
     with job.running(database) as run:
         job.count([source])
         with _remote(job, source, options) as remote:
-            ref = job.process(database, run, source, remote, write)
+            ref = session.process(run, remote, write)
         if options.output:
             files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
 
 
-def _check_place(database: Database | None, source: TableSource, options: SyncOptions) -> None:
+def _check_folder(options: SyncOptions) -> None:
     root = options.table.image_root
-    if root is None:
-        return
-    check_folder(os.fsencode(root), may_be_empty=False)
-    if not options.run.accept_move:
-        require_same_root(database, source, str(root))
+    if root is not None:
+        check_folder(os.fsencode(root), may_be_empty=False)
 
 
-def _map_labels(job: Job, database: Database, source: TableSource, categories: list[Category]) -> list[Category]:
+def _check_root(database: Database | None, session: SourceSession, options: SyncOptions) -> None:
+    root = options.table.image_root
+    if root is not None and database and session.known and not options.run.accept_move:
+        require_same_root(database, session.known, session.source, str(root))
+
+
+def _map_labels(database: Database, session: SourceSession, categories: list[Category]) -> list[Category]:
     """Make sure, before any work, that the source has a code for every label of its model, if it has codes.
 
     Return the codes that it has now.
     """
-    labels = job.labels(database, source)
+    labels = session.labels
     if categories:
         require_labels(categories, labels, "--label-map")
-    ref = ledgers.register_source(database, kind=source.kind, root=source.root)
+    ref = session.register()
     known = load_label_map(database, ref.id)
     if categories:
         if set(categories) != set(known):
@@ -137,42 +143,37 @@ def _map_labels(job: Job, database: Database, source: TableSource, categories: l
     return categories or known
 
 
+def _known_labels(database: Database | None, session: SourceSession) -> list[Category]:
+    return load_label_map(database, session.known.id) if database and session.known else []
+
+
 def _check_writes(
-    job: Job, database: Database, source: TableSource, options: SyncOptions, categories: list[Category]
+    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[Category]
 ) -> tuple[WriteCheck, Answers]:
     name = qualified(source.database, TableName.parse(options.table.table), options.schema)
-    answers = Answers(job.labels(database, source), {each.label: each for each in categories}, options.run.top_k)
+    answers = Answers(session.labels, {each.label: each for each in categories}, options.run.top_k)
     check = WriteCheck(database, name, options.table, options.write)
     check.check_table(answers)
     return check, answers
 
 
 def _prepare_writes(
-    job: Job, database: Database, source: TableSource, options: SyncOptions, categories: list[Category]
+    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[Category]
 ) -> WritePlan:
     """Check what is to be written, and add columns that are missing, if wanted, before any work."""
-    check, answers = _check_writes(job, database, source, options, categories)
-    job.report.created_columns = check.create_columns()
-    # What `cataloger runs undo` needs to find the rows again.
-    name = {"table": check.name.name, "schema": check.name.schema, "ids": list(options.table.ids)}
-    job.options.record["write_target"] = name
+    check, answers = _check_writes(database, session, source, options, categories)
+    session.note_columns(check.create_columns())
     return check.plan(answers)
 
 
 def _plan_writes(
-    job: Job, database: Database | None, source: TableSource, options: SyncOptions, categories: list[Category]
+    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[Category]
 ) -> None:
     """Check what is to be written; count what the answers that are known already would change in the table."""
-    ref = database and ledgers.find_source(database, kind=source.kind, root=source.root)
-    if database and ref:
-        categories = categories or load_label_map(database, ref.id)
-    check, answers = _check_writes(job, database or source.database, source, options, categories)
-    job.report.created_columns = check.missing
-    if check.missing:
-        return
-    plan = check.plan(answers)
-    if database and ref:
-        job.report.writes = WriteBack(plan, ref, 0, job.bundle(database, ref).weights_id).preview(database)
+    check, answers = _check_writes(database, session, source, options, categories)
+    session.note_columns(check.missing)
+    if not check.missing:
+        session.preview(check.plan(answers))
 
 
 @contextmanager

@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.db.database import Database, open_database, open_for_planning
-from cataloger.decode import DEFAULT_LOADER
-from cataloger.job import Hooks, Job
+from cataloger.db.database import Database
+from cataloger.db.urls import DatabaseURL
+from cataloger.hooks import Hooks
+from cataloger.job import Job, JobHooks
 from cataloger.job_report import JobOptions, JobReport
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
 from cataloger.relocate import require_not_moved
+from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
 from cataloger.sources.folder import FolderSource
 from cataloger.sources.manifest import ManifestSource
@@ -28,7 +30,7 @@ class TagOptions:
     """
 
     paths: tuple[str, ...]
-    db: str = DEFAULT_DB
+    db: DatabaseURL = field(default_factory=lambda: DatabaseURL.parse(DEFAULT_DB))
     schema: str | None = None
     model: str | None = None
     output: Path | None = None
@@ -36,7 +38,6 @@ class TagOptions:
     product_column: str | None = None
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
-    loader: str = DEFAULT_LOADER
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as the run's record holds them; the database's URL with its password stays out."""
@@ -55,11 +56,10 @@ class TagOptions:
             output=self.output,
             run=self.run,
             limits=self.limits,
-            loader=self.loader,
         )
 
 
-def tag(options: TagOptions, hooks: Hooks | None = None) -> JobReport:
+def tag(options: TagOptions, hooks: JobHooks | None = None) -> JobReport:
     """Tag what the paths name. Raises CatalogerError for anything that keeps the whole run from working."""
     targets = resolve_targets(options.paths)
     sources = [_source(target, options) for target in targets]
@@ -82,7 +82,7 @@ def _run(
         job.count([source for _, source in pairs])
         selections = []
         for target, source in pairs:
-            ref = job.process(database, run, source)
+            ref = job.session(database, source).process(run)
             names = None if target.files is None else frozenset(ref.prefix + key_of(n) for n in target.files)
             selections.append(files.Selection(ref.root, ref.prefix, names))
         if options.output:
@@ -101,7 +101,7 @@ def _plan(job: Job, sources: list[FolderSource | ManifestSource], options: TagOp
     database = open_for_planning(options.db, schema=options.schema)
     _check_places(database, sources, options)
     for source in sources:
-        job.plan(database, source)
+        job.session(database, source).plan()
     if database:
         database.close()
 

@@ -6,13 +6,11 @@ when it is asked for again. An undo is a run, too, and is taken back by counting
 """
 
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.sql import Select
 
 from cataloger import history
@@ -22,14 +20,17 @@ from cataloger.db.models import Item, ItemPresence, ProductCurrent, Result, RunS
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Write as WriteRow
 from cataloger.db.paging import value_pages
-from cataloger.db.tables import TableName, describe
-from cataloger.errors import DatabaseError, EditedError, SourceError, UsageError
+from cataloger.db.tables import describe
+from cataloger.db.types import AnyRow
+from cataloger.errors import EditedError, SourceError, UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import Lease, hold_lease
-from cataloger.ledger import SourceRef, known_model
+from cataloger.ledger import SourceRef, known_model, write_targets
 from cataloger.product_results import ProductResults
 from cataloger.product_table import ProductTable
 from cataloger.restoring import Look, Restoring
-from cataloger.runs import Run, close_abandoned, open_run
+from cataloger.runs import Run, close_abandoned, recorded_run
+from cataloger.utils import failpoints
 from cataloger.write_back import Journal, WriteCounts, write_cells
 
 PAGE = 500
@@ -38,13 +39,8 @@ NAMED = 20
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the caller takes part. stop: set it to end early. progress: told how many images and products are done."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Callable[[int, int], None] = lambda _done, _total: None
-    checkpoint: Callable[[str], None] = lambda _: None
+UndoHooks = Hooks[[int, int]]
+"""Progress is told how many images and products are done, and how many there are."""
 
 
 @dataclass(slots=True)
@@ -91,6 +87,10 @@ class UndoReport:
             "exit_status": self.exit_status,
         }
 
+    def counts(self) -> dict[str, Any]:
+        """Return what the run's row is to hold."""
+        return self.as_json()
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -100,39 +100,33 @@ class Chain:
     back that is undone, if that is an undo itself.
     """
 
-    base: Row[*tuple[Any, ...]]
+    base: AnyRow
     is_undone: bool
     undoes_undo: int | None
 
 
-def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: Hooks | None = None) -> UndoReport:
+def undo(database: Database, run_id: int, *, skip_edited: bool = False, hooks: UndoHooks | None = None) -> UndoReport:
     """Take a run back. skip_edited: leave cells that people have changed since, instead of refusing.
 
     Raises UsageError for a run that cannot be undone, EditedError when people have changed what it wrote.
     """
     hooks = hooks or Hooks()
+    # A run that has died counts as ended; nothing else closes it before the chain is looked at.
     close_abandoned(database)
     chain = _chain(database, run_id)
     table = _product_table(database, chain.base)
     if table and not skip_edited:
         _refuse_edited(database, chain, table)
     options = {"run": run_id, "skip_edited": skip_edited}
-    run = open_run(database, command="undo", options=options, device="", undoes=run_id)
-    report = UndoReport(run.id, run_id, chain.undoes_undo)
-    try:
+    with recorded_run(database, "undo", options, undoes=run_id) as run:
+        run.report = report = UndoReport(run.id, run_id, chain.undoes_undo)
         _Work(database, run, chain, table, hooks, report).do()
-    except BaseException as error:
-        # A database that fails again must not hide why.
-        with suppress(DatabaseError):
-            run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", report.as_json())
-        raise
-    run.close("interrupted" if report.interrupted else "done", report.as_json())
     return report
 
 
 def _chain(database: Database, run_id: int) -> Chain:
     """Return what undoing a run comes down to. Raises UsageError unless that is possible."""
-    runs = database.run(lambda connection: _runs_of(connection, run_id), read_only=True)
+    runs = database.fetch(_runs_of, run_id)
     if not runs:
         raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
     target, base = runs[0], runs[-1]
@@ -143,7 +137,7 @@ def _chain(database: Database, run_id: int) -> Chain:
     if target.outcome is None:
         raise UsageError(f"run {run_id} has not ended; stop it first")
     if target.undone_by_id is not None:
-        by = database.run(lambda connection: _runs_of(connection, target.undone_by_id)[0], read_only=True)
+        by = database.fetch(_runs_of, target.undone_by_id)[0]
         if by.outcome == "done":
             raise UsageError(
                 f"run {run_id} was undone by run {by.id} already; `cataloger runs undo {by.id}` takes that back"
@@ -155,9 +149,9 @@ def _chain(database: Database, run_id: int) -> Chain:
     return Chain(base, len(runs) % 2 == 1, target.undoes_id)
 
 
-def _runs_of(connection: Connection, run_id: int) -> list[Row[*tuple[Any, ...]]]:
+def _runs_of(connection: Connection, run_id: int) -> list[AnyRow]:
     """Return a run and, if it is an undo, what it undoes, and so on down to a run that is none."""
-    found: list[Row[*tuple[Any, ...]]] = []
+    found: list[AnyRow] = []
     following: int | None = run_id
     while following is not None:
         row = connection.execute(select(RunRow.__table__).where(RunRow.id == following)).one_or_none()
@@ -168,22 +162,21 @@ def _runs_of(connection: Connection, run_id: int) -> list[Row[*tuple[Any, ...]]]
     return found
 
 
-def _product_table(database: Database, base: Row[*tuple[Any, ...]]) -> ProductTable | None:
+def _product_table(database: Database, base: AnyRow) -> ProductTable | None:
     """Return the table that a run wrote to; None if it wrote nothing. Raises UsageError if it is not as it was."""
     query = select(WriteRow.column_name).where(WriteRow.run_id == base.id).distinct()
-    columns = sorted(database.run(lambda connection: list(connection.scalars(query)), read_only=True))
+    columns = sorted(database.scalars(query))
     if not columns:
         return None
-    target = base.options["write_target"]
-    name = TableName(target["table"], target["schema"])
+    target = database.fetch(write_targets, [base.id])[base.id]
     try:
-        info = database.run(lambda connection: describe(connection, name, "the table"), read_only=True)
+        info = database.fetch(describe, target.table, "the table")
         info.require(columns, "column")
-        info.require(target["ids"], "column")
+        info.require(target.ids, "column")
     except SourceError as error:
         raise UsageError(f"run {base.id} wrote to what is not there any more: {error}") from error
     dialect = database.engine.dialect.name
-    return ProductTable(info, target["ids"], [Cell(column, info.columns[column], dialect) for column in columns])
+    return ProductTable(info, target.ids, [Cell(column, info.columns[column], dialect) for column in columns])
 
 
 def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> None:
@@ -192,7 +185,7 @@ def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> Non
     for source_id in _sources(database, chain.base.id):
         plan = Restoring(source_id, chain.base.id, chain.is_undone, table)
         for page in plan.pages(database):
-            edited = database.run(lambda connection: plan.look(connection, page, lock=False), read_only=True).edited  # noqa: B023
+            edited = database.fetch(plan.look, page, lock=False).edited
             count += len(edited)
             named += [f"{key} ({column})" for key, column in edited][: NAMED - len(named)]
     if count:
@@ -205,7 +198,7 @@ def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> Non
 
 def _sources(database: Database, run_id: int) -> list[int]:
     query = select(RunSource.source_id).where(RunSource.run_id == run_id).order_by(RunSource.source_id)
-    return database.run(lambda connection: list(connection.scalars(query)), read_only=True)
+    return database.scalars(query)
 
 
 @dataclass(slots=True)
@@ -216,13 +209,13 @@ class _Work:
     run: Run
     chain: Chain
     table: ProductTable | None
-    hooks: Hooks
+    hooks: UndoHooks
     report: UndoReport
     total: int = 0
 
     def do(self) -> None:
         sources = _sources(self.database, self.chain.base.id)
-        self.total = self.database.run(self._count, read_only=True)
+        self.total = self.database.fetch(self._count)
         # The leases come first: what is at work there would not know that the run no longer counts.
         for number, source_id in enumerate(sources):
             with hold_lease(self.database, source_id, self.run.id) as lease:
@@ -244,10 +237,10 @@ class _Work:
     def _do_source(self, source_id: int, lease: Lease) -> None:
         base = self.chain.base.id
         weights = select(RunSource.weights_id).where(RunSource.run_id == base, RunSource.source_id == source_id)
-        used = str(self.database.run(lambda connection: connection.scalar(weights), read_only=True))
-        pinned = self.database.run(lambda connection: _renew_pin(connection, lease, source_id))
+        used = str(self.database.scalar(weights))
+        pinned = self.database.write(_renew_pin, lease, source_id)
         products = self._products(source_id, pinned)
-        if products and self.database.run(lambda connection: self._moves_pin(connection, source_id, used)):
+        if products and self.database.fetch(self._moves_pin, source_id, used):
             # The views show another model now, whose answers for products were not kept up meanwhile.
             products.renew_all(self.database, lease)
         items = select(Result.item_id).where(Result.run_id == base)
@@ -274,7 +267,7 @@ class _Work:
         if weights_id is None:
             return None
         root = select(Source.root).where(Source.id == source_id)
-        ref = SourceRef(source_id, str(self.database.run(lambda connection: connection.scalar(root), read_only=True)))
+        ref = SourceRef(source_id, str(self.database.scalar(root)))
         return ProductResults(ref, self.run.id, known_model(self.database, weights_id))
 
     def _renew(
@@ -290,10 +283,10 @@ class _Work:
                 products.renew_those_of(connection, items)
             if products is None or products.model.weights_id != used:
                 _forget_products(connection, lease.source_id, items, used)
-            self.hooks.checkpoint("before_commit")
+            failpoints.reach("before_commit")
 
         self.database.run(renew)
-        self.hooks.checkpoint("after_commit")
+        failpoints.reach("after_commit")
         self.report.images += len(items)
         self._tell()
 
@@ -301,7 +294,7 @@ class _Work:
         for page in plan.pages(self.database):
             if self._is_stopped():
                 return
-            look, counts = self.database.run(lambda connection: self._write(connection, lease, plan, page))  # noqa: B023
+            look, counts = self.database.write(self._write, lease, plan, page)
             self.report.products += len(page)
             self.report.missing += look.missing
             self.report.edited += len(look.edited)
@@ -310,7 +303,7 @@ class _Work:
             self.report.reasons = (self.report.reasons + counts.reasons)[:NAMED]
             for column, count in counts.written.items():
                 self.report.restored[column] = self.report.restored.get(column, 0) + count
-            self.hooks.checkpoint("after_commit")
+            failpoints.reach("after_commit")
             self._tell()
 
     def _write(
@@ -321,7 +314,7 @@ class _Work:
         look = plan.look(connection, page, lock=True)
         journal = Journal(plan.source_id, self.run.id)
         write_cells(connection, plan.table, journal, look.changes, counts, restores=look.restores)
-        self.hooks.checkpoint("before_commit")
+        failpoints.reach("before_commit")
         return look, counts
 
     def _pages(self, column: Any, query: Select[Any], source_id: int) -> Iterator[list[int]]:

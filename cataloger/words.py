@@ -5,13 +5,14 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, delete, select
 
 from cataloger.db.held import with_words
 from cataloger.db.models import Corrected, CorrectedProduct, Correction, Item
+from cataloger.db.types import AnyRow
 from cataloger.db.upsert import upsert
 
-PAGE = 500
+PRODUCTS_PER_STATEMENT = 500
 KEYS = ["source_id", "product_hash"]
 VALUES = ["product_key", "label", "author", "corrected_at"]
 
@@ -32,8 +33,8 @@ def renew_products_of(connection: Connection, item_ids: Collection[int]) -> None
 def renew_products(connection: Connection, source_id: int, products: Collection[str]) -> None:
     """Work out anew what people say of products of a source, by the hashes of their keys."""
     ordered = sorted(products)
-    for start in range(0, len(ordered), PAGE):
-        page = ordered[start : start + PAGE]
+    for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
+        page = ordered[start : start + PRODUCTS_PER_STATEMENT]
         rows = _said(connection, source_id, page)
         found = {product: _of_most(words) for product, words in groupby(rows, key=lambda row: str(row.product_hash))}
         values = [
@@ -46,7 +47,7 @@ def renew_products(connection: Connection, source_id: int, products: Collection[
             connection.execute(delete(CorrectedProduct).where(mine))
 
 
-def _said(connection: Connection, source_id: int, products: list[str]) -> Iterable[Row[*tuple[Any, ...]]]:
+def _said(connection: Connection, source_id: int, products: list[str]) -> Iterable[AnyRow]:
     """Return the labels that hold of the images that are there, the latest of each product last."""
     word = (Correction.label, Correction.author, Correction.corrected_at)
     columns: tuple[Any, ...] = (Item.product_hash, Item.product_key, *word)
@@ -59,7 +60,7 @@ def _said(connection: Connection, source_id: int, products: list[str]) -> Iterab
     return connection.execute(query)
 
 
-def _of_most(words: Iterable[Row[*tuple[Any, ...]]]) -> Row[*tuple[Any, ...]]:
+def _of_most(words: Iterable[AnyRow]) -> AnyRow:
     """Return the latest word for the most frequent label, of equally frequent ones for the one said last."""
     ordered = list(words)
     counts = Counter(word.label for word in ordered)

@@ -9,24 +9,26 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
+from cataloger.contracts import TOP_K
 from cataloger.db.cells import UnwritableError, keep, restore
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, CorrectedProduct, ProductCurrent, ProductResult
+from cataloger.db.driver_errors import driver_message, is_transient
+from cataloger.db.models import CorrectedProduct, ProductCurrent, ProductResult
 from cataloger.db.models import Write as WriteRow
-from cataloger.db.session import passes, words_of
-from cataloger.db.types import storable
+from cataloger.db.types import AnyRow, storable
+from cataloger.db.urls import DatabaseURL
 from cataloger.label_map import Category
 from cataloger.lease import Lease
 from cataloger.ledger import SourceRef
 from cataloger.options import WriteOptions
 from cataloger.product_table import Cells, Found, ProductTable
 
-PAGE = 250
-SETTLE_PAGE = 1000
+PRODUCTS_PER_STATEMENT = 250
+PRODUCTS_PER_TRANSACTION = 1000
 EXAMPLES = 5
 
 
@@ -75,7 +77,7 @@ class WritePlan:
     options: WriteOptions
     categories: Mapping[str, Category]
 
-    def values(self, row: Row[*tuple[Any, ...]]) -> Cells | None:
+    def values(self, row: AnyRow) -> Cells | None:
         """Return what an answer says for each column; None if it is not to be written. Raises UnwritableError."""
         ranked = [(getattr(row, f"label_{n}"), getattr(row, f"confidence_{n}")) for n in range(1, TOP_K + 1)]
         answers = [(label, confidence) for label, confidence in ranked if label is not None]
@@ -152,8 +154,8 @@ class WriteBack:
         """Bring the rows of products, by hash, up to their answers, in the caller's transaction."""
         counts = WriteCounts()
         ordered = sorted(products)
-        for start in range(0, len(ordered), PAGE):
-            answers = self._answers(connection, ordered[start : start + PAGE])
+        for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
+            answers = self._answers(connection, ordered[start : start + PRODUCTS_PER_STATEMENT])
             changes = self._changes(connection, answers, counts, lock=True)
             write_cells(connection, self._plan.table, self._journal, changes, counts)
         return counts
@@ -166,30 +168,20 @@ class WriteBack:
         counts = WriteCounts()
         for answers in self._pages(database):
             seen = WriteCounts()
-            changes = database.run(
-                lambda connection: self._changes(connection, answers, seen, lock=False),  # noqa: B023 (run at once)
-                read_only=True,
-            )
-            if not changes:
-                counts.add(seen)
-                continue
-
-            def write(connection: Connection) -> WriteCounts:
-                lease.check(connection)
-                return self.write(connection, [row.product_hash for row in answers])  # noqa: B023 (run at once)
-
-            counts.add(database.run(write))
+            if database.fetch(self._changes, answers, seen, lock=False):
+                seen = database.write(self._write_page, lease, [row.product_hash for row in answers])
+            counts.add(seen)
         return counts
+
+    def _write_page(self, connection: Connection, lease: Lease, products: Collection[str]) -> WriteCounts:
+        lease.check(connection)
+        return self.write(connection, products)
 
     def preview(self, database: Database) -> WriteCounts:
         """Count what `settle` would write, and write nothing."""
         counts = WriteCounts()
         for answers in self._pages(database):
-            changes = database.run(
-                lambda connection: self._changes(connection, answers, counts, lock=False),  # noqa: B023 (run at once)
-                read_only=True,
-            )
-            for change in changes:
+            for change in database.fetch(self._changes, answers, counts, lock=False):
                 counts.add(WriteCounts(dict.fromkeys(change.new, 1)))
         return counts
 
@@ -197,17 +189,13 @@ class WriteBack:
     def _journal(self) -> "Journal":
         return Journal(self._source.id, self._run_id)
 
-    def _pages(self, database: Database) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
-        last = ""
-        while rows := database.run(lambda connection: self._page(connection, last), read_only=True):  # noqa: B023
+    def _pages(self, database: Database) -> Iterator[Sequence[AnyRow]]:
+        last, page = "", self._query().order_by(ProductCurrent.product_hash).limit(PRODUCTS_PER_TRANSACTION)
+        while rows := database.rows(page.where(ProductCurrent.product_hash > last)):
             yield rows
             last = rows[-1].product_hash
 
-    def _page(self, connection: Connection, last: str) -> Sequence[Row[*tuple[Any, ...]]]:
-        query = self._query().where(ProductCurrent.product_hash > last).order_by(ProductCurrent.product_hash)
-        return connection.execute(query.limit(SETTLE_PAGE)).all()
-
-    def _answers(self, connection: Connection, products: list[str]) -> Sequence[Row[*tuple[Any, ...]]]:
+    def _answers(self, connection: Connection, products: list[str]) -> Sequence[AnyRow]:
         return connection.execute(self._query().where(ProductCurrent.product_hash.in_(products))).all()
 
     def _query(self) -> Any:
@@ -227,7 +215,7 @@ class WriteBack:
         )
 
     def _changes(
-        self, connection: Connection, answers: Iterable[Row[*tuple[Any, ...]]], counts: WriteCounts, *, lock: bool
+        self, connection: Connection, answers: Iterable[AnyRow], counts: WriteCounts, *, lock: bool
     ) -> list[Change]:
         wanted = self._wanted(answers, counts)
         if not wanted:
@@ -242,7 +230,7 @@ class WriteBack:
                 changes.append(Change(product_hash, key, row, new))
         return changes
 
-    def _wanted(self, answers: Iterable[Row[*tuple[Any, ...]]], counts: WriteCounts) -> dict[str, tuple[str, Cells]]:
+    def _wanted(self, answers: Iterable[AnyRow], counts: WriteCounts) -> dict[str, tuple[str, Cells]]:
         """Return product hash -> (key, what its answer says); count what cannot be said in the shop's codes."""
         wanted = {}
         for row in answers:
@@ -255,9 +243,7 @@ class WriteBack:
                 wanted[row.product_hash] = (row.product_key, cells)
         return wanted
 
-    def _decide(
-        self, key: str, row: Found, wanted: Cells, last: Mapping[str, Row[*tuple[Any, ...]]], counts: WriteCounts
-    ) -> Cells:
+    def _decide(self, key: str, row: Found, wanted: Cells, last: Mapping[str, AnyRow], counts: WriteCounts) -> Cells:
         """Return the cells to set: those that differ, and that nobody else has a say in."""
         new = {}
         for column, value in wanted.items():
@@ -287,13 +273,11 @@ class Journal:
             connection.execute(insert(WriteRow), rows)
 
 
-def last_writes(
-    connection: Connection, source_id: int, products: Sequence[str]
-) -> dict[str, dict[str, Row[*tuple[Any, ...]]]]:
+def last_writes(connection: Connection, source_id: int, products: Sequence[str]) -> dict[str, dict[str, AnyRow]]:
     """Return what was written last into each cell: product hash -> column -> row."""
     columns = (WriteRow.product_hash, WriteRow.column_name, WriteRow.new_value, WriteRow.restores)
     mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products)
-    found: dict[str, dict[str, Row[*tuple[Any, ...]]]] = {}
+    found: dict[str, dict[str, AnyRow]] = {}
     for row in connection.execute(select(*columns).where(mine).order_by(WriteRow.id)):
         found.setdefault(row.product_hash, {})[row.column_name] = row
     return found
@@ -358,7 +342,7 @@ def _update(
         with connection.begin_nested():
             table.update(connection, [(change.row, change.new) for change in changes])
     except DBAPIError as error:
-        if passes(error):
+        if is_transient(error):
             raise
     else:
         return changes
@@ -368,9 +352,9 @@ def _update(
             with connection.begin_nested():
                 table.update(connection, [(change.row, change.new)])
         except DBAPIError as error:
-            if passes(error):
+            if is_transient(error):
                 raise
-            _refuse(counts, change, words_of(error, connection.engine.url))
+            _refuse(counts, change, driver_message(error, DatabaseURL(connection.engine.url)))
         else:
             done.append(change)
     return done

@@ -1,6 +1,6 @@
 """What write-back needs, checked before any work: one database, a table with transactions, columns that fit."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,17 +8,18 @@ from sqlalchemy import JSON, Connection, Double, Float, String, false, inspect, 
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
+from cataloger.contracts import DECISIONS, MAX_LABEL_LENGTH
 from cataloger.db.cells import Cell, UnwritableError
 from cataloger.db.database import Database
-from cataloger.db.session import parse_url, passes, server_of, words_of
+from cataloger.db.driver_errors import driver_message, is_transient
 from cataloger.db.tables import TableInfo, TableName, describe
+from cataloger.db.urls import DatabaseURL
 from cataloger.errors import SourceError, UsageError
 from cataloger.label_map import Category
-from cataloger.options import DECISIONS, TableOptions, WriteOptions
+from cataloger.options import TableOptions, WriteOptions
 from cataloger.product_table import Found, ProductTable
 from cataloger.write_back import WritePlan, top5_json
 
-LONGEST_CODE = 255
 FITS = {
     "label": ("text", "integer", "any"),
     "name": ("text", "any"),
@@ -63,12 +64,9 @@ def kind_of(name: str) -> str:
     return name if name in ("top5_json", "decision") else name.rpartition("_")[0]
 
 
-def check_database(shop_url: str, ledger_url: str | None) -> None:
+def check_database(shop: DatabaseURL, ledger: DatabaseURL | None) -> None:
     """Raise UsageError unless the ledger lies in the database of the products: one transaction must hold both."""
-    if ledger_url is None:
-        return
-    shop, ledger = parse_url(shop_url), parse_url(ledger_url)
-    if (shop.get_backend_name(), server_of(shop)) != (ledger.get_backend_name(), server_of(ledger)):
+    if ledger is not None and (shop.backend, shop.server) != (ledger.backend, ledger.server):
         raise UsageError(
             "--write needs cataloger's tables in the database of the products, so that one transaction writes both; "
             "leave out --ledger-db or --write"
@@ -97,7 +95,7 @@ class WriteCheck:
         products = ProductTable(self.info, self.table.ids, cells, self.table.where)
         for cell, (_, name) in zip(cells, self.options.columns, strict=True):
             self._check_column(cell, name, answers)
-        self.database.run(lambda connection: self._try(connection, products, answers))
+        self.database.write(self._try, products, answers)
         return WritePlan(products, self.options, answers.categories)
 
     def check_table(self, answers: Answers) -> None:
@@ -131,20 +129,19 @@ class WriteCheck:
         """Add the columns that are missing; return their names."""
         created = self.missing
         for column in created:
-            statement = self._add(column, dict(self.options.columns)[column])
-            self.database.run(lambda connection: connection.exec_driver_sql(statement))  # noqa: B023 (run at once)
+            self.database.write(Connection.exec_driver_sql, self._add(column, dict(self.options.columns)[column]))
         if created:
             self.info = self._describe()
         return created
 
     def _describe(self) -> TableInfo:
-        return self.database.run(lambda connection: describe(connection, self.name, "--table"), read_only=True)
+        return self.database.fetch(describe, self.name, "--table")
 
     def _add(self, column: str, name: str) -> str:
         preparer = self.database.engine.dialect.identifier_preparer
         quoted = [preparer.quote_identifier(part) for part in (self.name.schema, self.name.name) if part]
         kind: Any = {"confidence": Double(), "decision": String(16), "top5_json": JSON()}.get(
-            kind_of(name), String(LONGEST_CODE)
+            kind_of(name), String(MAX_LABEL_LENGTH)
         )
         if kind_of(name) == "top5_json" and self.dialect == "postgresql":
             kind = postgresql.JSONB()
@@ -163,8 +160,7 @@ class WriteCheck:
             "ON e.engine = t.engine WHERE t.table_name = :name AND t.table_schema = COALESCE(:schema, DATABASE()) "
             "AND COALESCE(e.transactions, 'NO') <> 'YES'"
         )
-        values = {"name": self.name.name, "schema": self.name.schema}
-        found = self.database.run(lambda connection: connection.scalar(query, values), read_only=True)
+        found = self.database.scalar(query.bindparams(name=self.name.name, schema=self.name.schema))
         return None if found is None else str(found)
 
     def _check_column(self, cell: Cell, name: str, answers: Answers) -> None:
@@ -223,9 +219,9 @@ class WriteCheck:
         except UnwritableError as error:
             return str(error)
         except DBAPIError as error:
-            if passes(error):
+            if is_transient(error):
                 raise
-            return words_of(error, self.database.engine.url)
+            return driver_message(error, self.database.url)
         finally:
             savepoint.rollback()
 
@@ -238,5 +234,8 @@ def qualified(shop: Database, name: TableName, schema: str | None) -> TableName:
     """Return the name of a table of the shop as it is found from where cataloger's own tables have a schema."""
     if schema is None or name.schema is not None:
         return name
-    default: Callable[[Connection], str | None] = lambda connection: inspect(connection).default_schema_name  # noqa: E731
-    return TableName(name.name, shop.run(default, read_only=True))
+    return TableName(name.name, shop.fetch(_default_schema))
+
+
+def _default_schema(connection: Connection) -> str | None:
+    return inspect(connection).default_schema_name

@@ -1,5 +1,6 @@
 """Throw-away database servers, and a world of one source, one model and one run in each of them."""
 
+import importlib.util
 import itertools
 import json
 import logging
@@ -14,23 +15,33 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import by_url
 import pytest
+from by_url import open_database
 from sqlalchemy import URL, create_engine, make_url, text
 
 from cataloger.corrections import Word, correct
-from cataloger.db import schema as schemas
-from cataloger.db.database import Database, open_database
+from cataloger.db.database import Database
 from cataloger.db.models import Base
 from cataloger.lease import Lease, acquire
 from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_source
+from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction
 from cataloger.runs import Run, open_run
 from cataloger.sinks.database import DatabaseSink
+from cataloger.utils import failpoints
 
 NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
 SCHEMAS = Path(__file__).parent.parent / "docs" / "reference" / "schemas"
 numbers = itertools.count()
+
+
+@pytest.fixture
+def at():
+    """Have something done whenever a failpoint is reached, until the test ends."""
+    yield failpoints.set_action
+    failpoints.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -173,8 +184,25 @@ def empty_url(request, tmp_path):
 @pytest.fixture
 def url(empty_url):
     """URL of a database with our tables, on each engine."""
-    schemas.upgrade(empty_url)
+    by_url.upgrade(empty_url)
     return empty_url
+
+
+@pytest.fixture
+def load_old_ledger():
+    """Return what brings the ledger of version 0.1.0 into an empty database, and its photos into a folder."""
+    spec = importlib.util.spec_from_file_location("old_ledgers", Path(__file__).parent / "old_ledgers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.load
+
+
+@pytest.fixture
+def old_ledger(empty_url, tmp_path, load_old_ledger):
+    """The ledger of version 0.1.0, upgraded, on each engine."""
+    found = load_old_ledger(empty_url, tmp_path)
+    found.run("db", "upgrade")
+    return found
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
@@ -182,11 +210,11 @@ def module_url(request, tmp_path_factory):
     """URL of one database with our tables for all tests of a module, on each engine."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('module')}/catalog.db"
-        schemas.upgrade(url)
+        by_url.upgrade(url)
         yield url
         return
     with own_database(request.getfixturevalue(f"{request.param}_server")) as url:
-        schemas.upgrade(url)
+        by_url.upgrade(url)
         yield url
 
 
@@ -248,9 +276,7 @@ class World:
         self.ledger = self.make_ledger()
         self.sink = DatabaseSink(
             self.database,
-            self.source,
-            self.run.id,
-            self.model,
+            ProductResults(self.source, self.run.id, self.model),
             self.lease,
             lambda results: self.ledger.recorded(results),
         )

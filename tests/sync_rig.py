@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select as ready_ones
 
+from by_url import make_engine
 from sqlalchemy import create_engine, inspect, make_url, select, text
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.db.models import Base, Item
-from cataloger.db.session import make_engine
 
 TESTS = Path(__file__).parent
 BYTES = {"sqlite": "BLOB", "postgresql": "BYTEA", "mariadb": "LONGBLOB", "mysql": "LONGBLOB"}
@@ -40,9 +40,10 @@ FLAGS = ("--table", "products", "--id", "sku", "--image", "photo", "--source-nam
 PATIENT = "database.PATIENCE, session.BUSY_TIMEOUT = 120.0, 30.0\n"
 # Read the product table in small steps, so that a run that has written something has not read all of it yet.
 IN_STEPS = """
-from cataloger import decode, fetch, ledger
+from cataloger import decode, fetch
+from cataloger.ledger import planner
 from cataloger.sources import table
-table.PAGE = ledger.CHUNK = 4
+table.ROWS_PER_READ = planner.CHUNK = 4
 fetch.LOOK_AHEAD = decode.LOOK_AHEAD = 2
 fetch.GROUPS = dict.fromkeys(fetch.GROUPS, (2, 8_000_000))
 decode.CHUNK = 1

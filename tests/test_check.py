@@ -11,6 +11,7 @@ from cataloger.drift import ANSWERS, EDGES, Profile
 from cataloger.errors import BundleError, UsageError
 from cataloger.ledger import pin_model, register_source
 from cataloger.options import DriftLimits
+from cataloger.product_results import ProductResults
 from cataloger.prune import prune
 from cataloger.runs import open_run
 from cataloger.undo import undo
@@ -193,7 +194,7 @@ def two_sources(world, make):
         world.begin()
         elsewhere = register_source(world.database, kind="folder", root="/elsewhere")
         pin_model(world.database, elsewhere, world.model, world.run.id)
-        sink = replace(world.sink, source=elsewhere)
+        sink = replace(world.sink, products=ProductResults(elsewhere, world.run.id, world.model))
         sink.write([answer(make, f"{world.run.id} sock {n}", "Sock") for n in range(IMAGES)])
         both.append(night(world, make, USUAL))
     return alone, *both

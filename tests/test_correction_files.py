@@ -6,12 +6,12 @@ from dataclasses import replace
 from threading import Thread
 
 import pytest
+from by_url import open_database
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.correction_export import COLUMNS, ExportOptions, export_corrections, guard, unguard
 from cataloger.correction_import import ImportOptions, import_corrections
-from cataloger.db.database import open_database
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import register_source
 

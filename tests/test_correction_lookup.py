@@ -9,7 +9,8 @@ from cataloger import correction_lookup
 from cataloger.correction_import import ImportOptions, import_corrections
 from cataloger.correction_lookup import Lookup
 from cataloger.db.models import Item
-from cataloger.ledger import digest, register_source
+from cataloger.ledger import register_source
+from cataloger.schema import key_hash
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def database(shared_database):
 
 def add(world, source_id, uris):
     """Give a source images: key -> uri."""
-    rows = [{"source_id": source_id, "key": key, "key_hash": digest(key), "uri": uri} for key, uri in uris.items()]
+    rows = [{"source_id": source_id, "key": key, "key_hash": key_hash(key), "uri": uri} for key, uri in uris.items()]
     with world.database.begin() as connection:
         connection.execute(insert(Item), rows)
 
@@ -65,7 +66,7 @@ def test_a_file_of_a_folder_is_found_by_the_key_in_its_uri(world, make):
 
 
 def test_other_uris_are_looked_for_once_by_the_database_and_then_in_an_index(world, shop, monkeypatch):
-    monkeypatch.setattr(correction_lookup, "PAGE", 7)
+    monkeypatch.setattr(correction_lookup, "ROWS_PER_READ", 7)
     lookup = Lookup(world.database, {world.source.id, shop})
     with scans(world.database) as asked:
         for numbers in (range(3), range(2, 29, 2), range(40)):

@@ -4,12 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from by_url import downgrade, open_database, upgrade
 from sqlalchemy import text
 
+from cataloger.contracts import TOP_K
 from cataloger.corrections import Word, correct, labels_in_use
-from cataloger.db.database import open_database
-from cataloger.db.models import TOP_K
-from cataloger.db.schema import downgrade, upgrade
 from cataloger.forget import forget_items
 from cataloger.history import mark_presence
 from cataloger.undo import undo

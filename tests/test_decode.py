@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
+from cataloger import decode
 from cataloger.decode import DecodePool
 from cataloger.errors import CatalogerError
 from cataloger.handover import HELD, MARK, SharedMemory
@@ -105,7 +106,8 @@ def pool(tmp_path, monkeypatch):
     (tmp_path / "treacherous_loader.py").write_text(LOADER)
     inherited = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), inherited))))
-    with DecodePool(SPEC, LIMITS, workers=2, loader="treacherous_loader:treacherous") as pool:
+    monkeypatch.setattr(decode, "LOADER", "treacherous_loader:treacherous")
+    with DecodePool(SPEC, LIMITS, workers=2) as pool:
         yield pool
 
 
@@ -259,9 +261,10 @@ def test_a_run_ends_with_a_clear_error_when_dead_processes_cannot_be_replaced(po
         list(stream)
 
 
-def test_a_decoder_that_cannot_be_imported_is_a_clear_error():
+def test_a_decoder_that_cannot_be_imported_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr(decode, "LOADER", "no_such_module:load")
     with (
-        DecodePool(SPEC, LIMITS, workers=2, loader="no_such_module:load") as pool,
+        DecodePool(SPEC, LIMITS, workers=2) as pool,
         pytest.raises(CatalogerError, match="a decoding process cannot be started"),
     ):
         list(pool.decode(fetched(PHOTOS[0])))

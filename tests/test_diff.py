@@ -219,7 +219,7 @@ def test_a_run_whose_history_has_ended_is_refused(world, make):
 
 
 def test_pages_of_images_and_products_are_all_compared(world, make, monkeypatch):
-    monkeypatch.setattr(diffs, "PAGE", 2)
+    monkeypatch.setattr(diffs, "IDS_PER_READ", 2)
     keys = [f"{number}" for number in range(7)]
     first = tag(world, *(image(make, key, product=f"p{key}") for key in keys))
     second = tag(world, *(image(make, key, "Hat", product=f"p{key}") for key in keys))

@@ -6,18 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from by_url import open_database
 from sqlalchemy import insert
 from typer.testing import CliRunner
 
 from cataloger import presence as presences
 from cataloger.cli.app import app
 from cataloger.db.clock import utc_now
-from cataloger.db.database import open_database
 from cataloger.db.models import Correction, Write
-from cataloger.ledger import SourceRef, digest
+from cataloger.ledger import SourceRef, list_sources
 from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
-from cataloger.relocate import list_sources
+from cataloger.schema import key_hash
 from cataloger.undo import undo
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
@@ -67,7 +67,7 @@ def test_gone_items_are_deleted_with_all_that_was_recorded_of_them(world, make):
         connection.execute(insert(Correction).values(corrected))
         written = {"source_id": world.source.id, "run_id": world.run.id, "column_name": "category", "written_at": now}
         for product in "pq":
-            row = {**written, "product_key": product, "product_hash": digest(product), "new_value": {"text": "x"}}
+            row = {**written, "product_key": product, "product_hash": key_hash(product), "new_value": {"text": "x"}}
             connection.execute(insert(Write).values(row))
     world.begin()
     before = world.views()
@@ -121,7 +121,7 @@ def test_a_scan_of_a_folder_within_deletes_nothing_of_another(world, make):
 
 
 def test_many_are_deleted_page_by_page(world, make, monkeypatch):
-    monkeypatch.setattr(presences, "FORGET_PAGE", 2)
+    monkeypatch.setattr(presences, "ITEMS_PER_DELETION", 2)
     world.sink.write([image(make, str(number), product=f"p{number // 3}") for number in range(9)])
     world.begin()
     assert scan(world, make, "4").forget() == 8

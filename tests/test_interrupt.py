@@ -23,13 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from by_url import parsed
 from PIL import Image
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.job import Hooks
+from cataloger.hooks import Hooks
 from cataloger.tagging import TagOptions, tag
 
 ROOT = Path(__file__).parent.parent
@@ -57,9 +58,10 @@ storm = load(ROOT / "benchmarks" / "kill_storm.py")
 # `cataloger ARGUMENTS` that writes every 4 results; `at(point, action)` acts when it gets to a point.
 RIGGED = """
 import os, resource, signal, sys
-from cataloger import job, pipeline, sync, tagging  # before job.Hooks is replaced
+from cataloger import pipeline
 from cataloger.cli.app import main
 from cataloger.db import database, session
+from cataloger.utils import failpoints
 
 pipeline.WRITE_EVERY_RESULTS = 4
 session.BUSY_TIMEOUT = 0.3
@@ -67,14 +69,13 @@ database.PATIENCE = 0.5
 passed = []
 
 def at(point, action):
-    def check(name):
-        passed.append(name)
+    def check():
+        passed.append(point)
         # There is something to lose at the second time; a run closes once.
-        if name == point and passed.count(name) == (1 if point == "before_close" else 2):
+        if len(passed) == (1 if point == "before_close" else 2):
             action()
 
-    hooks = job.Hooks
-    job.Hooks = lambda stop, progress: hooks(stop, progress, check)
+    failpoints.set_action(point, check)
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -390,7 +391,7 @@ def test_the_output_of_an_interrupted_run_keeps_the_images_of_paths_it_did_not_g
     more = tmp_path / "more"
     more.mkdir()
     shutil.copy(photos / "bow-tie.jpg", more / "another.jpg")
-    options = TagOptions((str(photos), str(more)), db=sqlite_url, output=tmp_path / "out.csv")
+    options = TagOptions((str(photos), str(more)), db=parsed(sqlite_url), output=tmp_path / "out.csv")
     tag(options)
     complete = read_output(tmp_path / "out.csv")
     hooks = Hooks()

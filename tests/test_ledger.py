@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from cataloger.ledger import digest, find_source, known_model, register_source
+from cataloger.ledger import find_source, known_model, register_source
 from cataloger.presence import Presence
+from cataloger.schema import key_hash
 
 
 def test_unknown_items_are_new(world, make):
@@ -138,7 +139,7 @@ def test_what_is_recorded_during_the_look_up_is_still_a_duplicate(world, make):
 def test_what_is_in_flight_is_forgotten_when_it_is_recorded(world, make):
     for planned in world.ledger.plan(make.item(str(number)) for number in range(1200)):
         world.sink.write([make.good(planned.subject.key)]) if planned.do and planned.subject.key == "7" else None
-    assert digest("7") not in world.ledger._in_flight
+    assert key_hash("7") not in world.ledger._in_flight
     assert len(world.ledger._in_flight) == 1199
 
 

@@ -7,20 +7,20 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import by_url
 import pytest
+from by_url import open_database
 from PIL import Image
 from sqlalchemy import insert, select
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.db import schema as schemas
-from cataloger.db.database import open_database
 from cataloger.db.models import Item
 from cataloger.errors import ImageError
-from cataloger.ledger import digest
 from cataloger.options import Limits
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
+from cataloger.schema import key_hash
 from cataloger.sources.names import key_of, name_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
@@ -61,7 +61,7 @@ def everything(url="sqlite:///cataloger.db", **options):
 def add_item(database, key, uri=""):
     """Put an item in the ledger as no scan would; return its id."""
     with database.begin() as connection:
-        values = {"source_id": 1, "key": key, "key_hash": digest(key), "uri": uri}
+        values = {"source_id": 1, "key": key, "key_hash": key_hash(key), "uri": uri}
         return connection.execute(insert(Item).values(values)).inserted_primary_key[0]
 
 
@@ -172,7 +172,7 @@ def test_images_of_a_table_are_read_on_every_engine(url, make_shop, kind):
 
 @pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_bytes_of_a_table_are_read_beside_tables_of_ours_in_a_schema(empty_url):
-    schemas.upgrade(empty_url, schema="tags")
+    by_url.upgrade(empty_url, schema="tags")
     rig.execute(empty_url, "CREATE TABLE products (sku TEXT PRIMARY KEY, photo BYTEA)")
     rig.execute(empty_url, "INSERT INTO products VALUES ('hat', :photo)", {"photo": HAT})
     rig.sync(empty_url, "--schema", "tags")
@@ -191,7 +191,7 @@ def test_bytes_in_another_database_are_a_failure_that_says_so(tmp_path, make_sho
 
 def test_no_file_outside_of_the_image_root_of_a_table_is_read(tmp_path):
     url = f"sqlite:///{tmp_path}/cataloger.db"
-    schemas.upgrade(url)
+    by_url.upgrade(url)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/hat.png").write_bytes(HAT)
     (tmp_path / "secret.png").write_bytes(HAT)
@@ -205,7 +205,7 @@ def test_no_file_outside_of_the_image_root_of_a_table_is_read(tmp_path):
 
 def test_images_on_the_web_are_read_with_the_guards_of_sync(tmp_path, make_shop):
     url = f"sqlite:///{tmp_path}/cataloger.db"
-    schemas.upgrade(url)
+    by_url.upgrade(url)
     make_shop(url, "url")
     assert everything(allow_private=True)["hat"].data == HAT
     assert everything()["hat"].code == "fetch.private_address"

@@ -21,10 +21,10 @@ from cataloger.classify.onnx import OnnxClassifier
 from cataloger.decode import DecodePool
 from cataloger.errors import DatabaseError, OutageError, SourceError
 from cataloger.fetch import fetch
-from cataloger.ledger import Planned
+from cataloger.hooks import Hooks
 from cataloger.options import Limits, RunOptions
-from cataloger.pipeline import Control, Parts, RunReport, run
-from cataloger.records import Failure, Item, Prediction
+from cataloger.pipeline import Parts, RunReport, run
+from cataloger.records import Failure, Item, Planned, Prediction
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "images").glob("*.png"))[:8]
 BUNDLE = read_bundle(default_bundle_path())
@@ -107,7 +107,7 @@ class World:
         self.classifier = classifier
         self.sink = Sink()
         self.report = RunReport()
-        self.control = Control()
+        self.hooks = Hooks()
 
     def items(self, names):
         for number, name in enumerate(names):
@@ -121,7 +121,7 @@ class World:
             self.sink,
             THREADS,
         )
-        run(items, parts, RunOptions(**options), control=self.control, report=self.report)
+        run(items, parts, RunOptions(**options), hooks=self.hooks, report=self.report)
         return self.sink.results
 
     def run_names(self, names, **options):
@@ -252,9 +252,8 @@ def test_failures_of_the_source_are_recorded_like_others(world):
     assert len(results) == 2
 
 
-def test_a_request_to_stop_finishes_what_has_begun_and_begins_nothing_more(world, alone):
-    stops = Control(stop := threading.Event(), checkpoint=lambda name: stop.set())
-    world.control = stops
+def test_a_request_to_stop_finishes_what_has_begun_and_begins_nothing_more(world, alone, at):
+    at("after_decode", world.hooks.stop.set)
     results = world.run_names(GOOD * 50)
     assert world.report.interrupted
     assert 8 <= len(results) < 400

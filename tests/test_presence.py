@@ -77,7 +77,7 @@ def test_items_of_other_sources_stay(known, make):
 
 
 def test_gone_ones_are_found_page_by_page(known, make, monkeypatch):
-    monkeypatch.setattr(presences, "PAGE", 2)
+    monkeypatch.setattr(presences, "ITEMS_PER_READ", 2)
     assert scan(known, make, "b").settle(known.run.id) == 5
     assert shown(known) == ["b"]
     assert scan(known, make, "a", "b", "c", "in/d", "in/e", "inn").bring_back(known.run.id) == 5

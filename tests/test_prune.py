@@ -16,9 +16,10 @@ from cataloger.db.models import Correction
 from cataloger.db.models import Run as RunRow
 from cataloger.diff import compare
 from cataloger.errors import LeaseError, UsageError
+from cataloger.hooks import Hooks
 from cataloger.presence import Presence
 from cataloger.product_results import ProductResults
-from cataloger.prune import Hooks, prune
+from cataloger.prune import prune
 from cataloger.records import Item
 from cataloger.run_records import find_run
 from cataloger.undo import undo
@@ -290,14 +291,16 @@ def test_history_is_pruned_page_by_page_and_goes_on_after_an_interruption(world,
 KILLED = """
 import os, signal, sys
 from cataloger import prune
-from cataloger.db.database import open_database
+from cataloger.hooks import Hooks
+from cataloger.db.urls import DatabaseURL
+from cataloger.schema import open_database
 
 def progress(count):
     if count >= 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
 prune.PAGE = 2
-prune.prune(open_database(sys.argv[1]), 2, prune.Hooks(progress=progress))
+prune.prune(open_database(DatabaseURL.parse(sys.argv[1])), 2, Hooks(progress=progress))
 """
 
 

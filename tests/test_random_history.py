@@ -12,10 +12,13 @@ import os
 import signal
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from by_url import open_database, parsed
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,18 +31,19 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from cataloger import job as jobs
 from cataloger import pipeline, presence, product_results, prune, restoring, undo, write_back
 from cataloger.calibration import Calibration
 from cataloger.classify.base import Scores
-from cataloger.db.database import open_database
 from cataloger.db.models import Base
 from cataloger.db.tables import TableName
+from cataloger.engine import SourceSession
 from cataloger.errors import EditedError, UsageError
-from cataloger.job import Hooks, Job
+from cataloger.hooks import Hooks
+from cataloger.job import Job
 from cataloger.job_report import JobOptions
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.records import Failure, Image, Item
+from cataloger.utils import failpoints
 from cataloger.write_checks import Answers, WriteCheck
 
 pytestmark = pytest.mark.slow
@@ -100,25 +104,28 @@ class Classifier:
 
 
 class Shop(Job):
-    """The real job, with photos and a model of our own."""
+    """The real job, with a model of our own."""
 
-    def __init__(self, url, photos, model, hooks):
-        super().__init__(JobOptions("sync", {}, url, run=RunOptions()), hooks)
-        self.photos = photos
+    def __init__(self, url, model, hooks):
+        super().__init__(JobOptions("sync", {}, parsed(url), model="default", run=RunOptions()), hooks)
         self.engine = SimpleNamespace(device="cpu", open=Classifier, batch_size=2)
         self.default = SimpleNamespace(
             **vars(MODELS[model]),
             calibration_id="c" * 64,
             name=model,
             version="1",
-            path=jobs.Path("/m"),
+            path=Path("/m"),
             labels=LABELS,
             precision="fp32",
             title=model,
         )
 
-    def bundle(self, database, ref):
-        return self.default
+    def session(self, database, source):
+        return Decoded(self._context(), database, source)
+
+
+class Decoded(SourceSession):
+    """The real session, with photos that need no decoding."""
 
     @contextmanager
     def _pool(self, bundle):
@@ -128,7 +135,7 @@ class Shop(Job):
         return lambda items: (self.decoded(item) for item in items)
 
     def decoded(self, item):
-        shows, _ = self.photos.shown[item.key]
+        shows, _ = self.source.shown[item.key]
         content = f"{shows + 2}" * 64
         if shows == UNREACHABLE:
             return Failure(item, "fetch.timeout", "no answer")
@@ -139,18 +146,17 @@ class Shop(Job):
         return Image(item, content, pixels, 4, 4)
 
 
-def sync(url, photos, model, options, checkpoint=lambda _: None):
+def sync(url, photos, model, options):
     """Do what `cataloger sync --write category=label_1` does after it has opened everything."""
-    job = Shop(url, photos, model, Hooks(checkpoint=checkpoint))
+    job = Shop(url, model, Hooks())
     with closing(open_database(url)) as database:
         table = TableOptions("products", ("sku",), "photo")
         check = WriteCheck(database, TableName("products"), table, options)
         answers = Answers(LABELS, {}, 5)
         check.check_table(answers)
-        job.options.record["write_target"] = {"table": "products", "schema": None, "ids": ["sku"]}
         plan = check.plan(answers)
         with job.running(database) as run:
-            job.process(database, run, photos, None, plan)
+            job.session(database, photos).process(run, None, plan)
     return job.report
 
 
@@ -158,16 +164,17 @@ def killed(action, point, times):
     """Do something in a child that kills itself when it gets to a point so many times; return whether it did."""
     passed = []
 
-    def checkpoint(name):
-        passed.append(name)
-        if passed.count(name) == times and name == point:
+    def check():
+        passed.append(point)
+        if len(passed) == times:
             os.kill(os.getpid(), signal.SIGKILL)
 
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            action(checkpoint)
+            failpoints.set_action(point, check)
+            action()
             status = 0
         finally:
             os._exit(status)
@@ -396,7 +403,7 @@ class History(RuleBasedStateMachine):
     def sync_and_kill(self, model, point, times):
         expected = self.reference.to_do(model)
         photos = Photos(dict(self.reference.photos))
-        was_killed = killed(lambda checkpoint: sync(self.url, photos, model, self.options, checkpoint), point, times)
+        was_killed = killed(lambda: sync(self.url, photos, model, self.options), point, times)
         ((number,),) = self.rows("SELECT MAX(id) FROM cataloger_run")
         query = f"SELECT i.{self.quoted('key')} FROM cataloger_result r JOIN cataloger_item i ON i.id = r.item_id "
         done = [key for (key,) in self.rows(f"{query} WHERE r.run_id = {number}")]
@@ -419,9 +426,9 @@ class History(RuleBasedStateMachine):
         target = self.run_at(place)
 
         def twice():
-            def once(checkpoint):
+            def once():
                 with closing(open_database(self.url)) as database:
-                    undo.undo(database, target, skip_edited=True, hooks=undo.Hooks(checkpoint=checkpoint))
+                    undo.undo(database, target, skip_edited=True)
 
             if killed(once, "after_commit", times):
                 return undo.undo(self.database, target, skip_edited=True).run_id
@@ -433,6 +440,9 @@ class History(RuleBasedStateMachine):
         """Return one of the runs, counted from the last one: their numbers are others in each example."""
         runs = sorted(self.reference.runs, reverse=True)
         return runs[place % len(runs)]
+
+    def _undo(self, number):
+        return undo.undo(self.database, number, skip_edited=True).run_id
 
     def check_undo(self, target, skip_edited, action):
         reference = self.reference
@@ -490,17 +500,27 @@ class History(RuleBasedStateMachine):
             return
         for number, run in sorted(reference.runs.items(), reverse=True):
             if run.model is not None and run.undone_by is None and not run.pruned:
-                self.check_undo(number, True, lambda: undo.undo(self.database, number, skip_edited=True).run_id)  # noqa: B023
+                self.check_undo(number, True, partial(self._undo, number))
         self.agree()
+
+
+SIZES = (
+    (presence, "ITEMS_PER_READ"),
+    (product_results, "PRODUCTS_PER_STATEMENT"),
+    (prune, "PAGE"),
+    (restoring, "PRODUCTS_PER_READ"),
+    (undo, "PAGE"),
+    (write_back, "PRODUCTS_PER_STATEMENT"),
+)
 
 
 @pytest.fixture
 def database(url, monkeypatch):
     """A database with our tables and the shop's, on each engine; everything goes in pages of two or three."""
     monkeypatch.setattr(pipeline, "WRITE_EVERY_RESULTS", 2)
-    for module in (presence, product_results, prune, restoring, undo, write_back):
-        monkeypatch.setattr(module, "PAGE", 2)
-    monkeypatch.setattr(write_back, "SETTLE_PAGE", 3)
+    for module, name in SIZES:
+        monkeypatch.setattr(module, name, 2)
+    monkeypatch.setattr(write_back, "PRODUCTS_PER_TRANSACTION", 3)
     with closing(open_database(url)) as database:
         with database.begin() as connection:
             photo = "sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), category VARCHAR(20)"

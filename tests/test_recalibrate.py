@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from by_url import open_database, parsed
 from sqlalchemy import text
 
+from cataloger import recalibrate as recalibrates
 from cataloger import undo
 from cataloger.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
 from cataloger.calibration import Calibration
-from cataloger.db.database import open_database
 from cataloger.errors import UsageError
-from cataloger.job import Hooks
+from cataloger.hooks import Hooks
 from cataloger.recalibrate import recalibrate
 from cataloger.tagging import TagOptions, tag
 
@@ -51,7 +52,9 @@ def strict(tmp_path):
 
 
 def tagged(url, photos, bundle):
-    options = TagOptions((str(photos / "list.csv"),), db=url, model=str(bundle.path), product_column="product")
+    options = TagOptions(
+        (str(photos / "list.csv"),), db=parsed(url), model=str(bundle.path), product_column="product"
+    )
     return tag(options)
 
 
@@ -125,6 +128,15 @@ def test_a_run_that_is_stopped_goes_on_with_the_next(url, photos, strict):
     hooks.stop.set()
     assert run(url, strict, hooks).interrupted
     assert run(url, strict).renewed == 6
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_it_says_how_many_results_are_renewed_so_far(url, photos, strict, monkeypatch):
+    monkeypatch.setattr(recalibrates, "PAGE", 4)
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    told = []
+    run(url, strict, Hooks(progress=told.append))
+    assert told == [4, 6]
 
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)

@@ -8,17 +8,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from by_url import open_database
 from sqlalchemy import create_engine, select, text
 from typer.testing import CliRunner
 
 from cataloger import relocate
 from cataloger.cli.app import app
-from cataloger.db.database import open_database
 from cataloger.db.models import Item, Source
 from cataloger.errors import LeaseError, UsageError
 from cataloger.lease import acquire
-from cataloger.ledger import ModelRef, pin_model, register_source
-from cataloger.relocate import list_sources, move_source
+from cataloger.ledger import ModelRef, list_sources, pin_model, register_source
+from cataloger.relocate import move_source
 from cataloger.runs import open_run
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
@@ -137,18 +137,17 @@ def test_a_move_that_was_killed_half_way_is_ended_by_the_same_command(tagged, mo
 
 def move_half(database, old, new, monkeypatch):
     """Move a source until the first page of its items has been moved."""
-    run = database.run
+    place = relocate._place
     pages = []
 
-    def stop(action, **options):
-        if action.__name__ == "place":
-            pages.append(action)
-            if len(pages) == 2:
-                raise KeyboardInterrupt
-        return run(action, **options)
+    def stop(*arguments):
+        pages.append(arguments)
+        if len(pages) == 2:
+            raise KeyboardInterrupt
+        place(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(database, "run", stop)
+        patch.setattr(relocate, "_place", stop)
         with pytest.raises(KeyboardInterrupt):
             move_source(database, str(old), str(new))
 

@@ -6,16 +6,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from by_url import open_database
 from sqlalchemy import insert, select
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.db.database import open_database
 from cataloger.db.models import Current, Item, Result
 from cataloger.errors import UsageError
-from cataloger.ledger import digest
 from cataloger.report import LEAST, THUMBNAILS, ReportOptions, gather, places
 from cataloger.report_moves import MOVED
+from cataloger.schema import key_hash
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 URL = "sqlite:///cataloger.db"
@@ -166,7 +166,7 @@ def copy_rows(database, count):
         for start in range(1000, 1000 + count, 10_000):
             numbers = range(start, min(start + 10_000, 1000 + count))
             names = {number: f"copy {number}" for number in numbers}
-            items = [{**item, "id": n, "key": names[n], "key_hash": digest(names[n])} for n in numbers]
+            items = [{**item, "id": n, "key": names[n], "key_hash": key_hash(names[n])} for n in numbers]
             labels = {n: f"Kind {n % 300}" if n % 3 == 0 else "Hat" for n in numbers}
             results = [
                 {**result, "id": n, "item_id": n, "label_1": labels[n], "confidence_1": n % 997 / 997}

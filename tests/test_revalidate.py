@@ -7,9 +7,10 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import by_url
 import pytest
+from by_url import parsed
 
-from cataloger.db import schema as schemas
 from cataloger.options import RunOptions, TableOptions, WebOptions
 from cataloger.sync import SyncOptions, sync
 
@@ -67,7 +68,7 @@ def shop(tmp_path, server):
     server.show("/b", "sunglasses.png", Last_Modified="Mon, 01 Jan 2024 00:00:00 GMT")
     server.show("/c", "summer-shorts.png")
     url = f"sqlite:///{tmp_path}/shop.db"
-    schemas.upgrade(url)
+    by_url.upgrade(url)
     with closing(sqlite3.connect(tmp_path / "shop.db")) as connection, connection:
         connection.execute("CREATE TABLE products (sku TEXT PRIMARY KEY, image TEXT, changed TEXT)")
         for path in "abc":
@@ -79,7 +80,7 @@ def shop(tmp_path, server):
 def run(url, *, revalidate=False, dry_run=False, version_column=None):
     table = TableOptions(table="products", ids=("sku",), image="image", version_column=version_column)
     web = WebOptions(allow_private=True, revalidate=revalidate, attempts=1)
-    return sync(SyncOptions(url, table, web=web, run=RunOptions(dry_run=dry_run)))
+    return sync(SyncOptions(parsed(url), table, web=web, run=RunOptions(dry_run=dry_run)))
 
 
 def test_without_it_unchanged_addresses_are_not_asked_for(shop, server):

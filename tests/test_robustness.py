@@ -15,10 +15,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from by_url import parsed
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
-from cataloger.job import Hooks
+from cataloger import decode
 from cataloger.options import Limits, RunOptions
 from cataloger.tagging import TagOptions, tag
 
@@ -182,7 +183,7 @@ def write_all(folder):
 def tag_into(db, *paths, hooks=None, **options):
     """Tag and return the report and the rows by key."""
     run = RunOptions(**options.pop("run", {"workers": 2}))
-    report = tag(TagOptions(tuple(map(str, paths)), db=f"sqlite:///{db}", run=run, **options), hooks)
+    report = tag(TagOptions(tuple(map(str, paths)), db=parsed(f"sqlite:///{db}"), run=run, **options), hooks)
     return report, read(db)
 
 
@@ -343,8 +344,9 @@ def test_a_manifest_may_name_anything(photos, tmp_path, clean):
 
 MEASURE = """
 import json, resource, sys
+from cataloger.db.urls import DatabaseURL
 from cataloger.tagging import TagOptions, tag
-report = tag(TagOptions((sys.argv[1],), db="sqlite:///" + sys.argv[2]))
+report = tag(TagOptions((sys.argv[1],), db=DatabaseURL.parse("sqlite:///" + sys.argv[2])))
 usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps([report.run.failures, usage.ru_maxrss // 1024, usage.ru_utime + usage.ru_stime]))
 """
@@ -372,8 +374,9 @@ def test_a_bomb_is_refused_without_being_decoded(photos, tmp_path, clean):
 
 
 UNREADABLE = """
+from cataloger.db.urls import DatabaseURL
 from cataloger.tagging import TagOptions, tag
-print(tag(TagOptions(({photos!r},), db="sqlite:///{db}")).run.failures)
+print(tag(TagOptions(({photos!r},), db=DatabaseURL.parse("sqlite:///{db}"))).run.failures)
 """
 
 
@@ -386,14 +389,14 @@ def test_a_file_that_may_not_be_read_fails_alone(photos, tmp_path, clean, as_nob
     assert unchanged(read(db), clean)
 
 
-def test_a_file_that_vanishes_during_the_run_fails_alone(photos, tmp_path, clean):
+def test_a_file_that_vanishes_during_the_run_fails_alone(photos, tmp_path, clean, at):
     for number in range(30):
         (photos / f"x-{number:02}.png").write_bytes(encode(photo()))
     last = photos / "x-29.png"
+    at("after_decode", lambda: last.unlink(missing_ok=True))
     _, rows = tag_into(
         tmp_path / "catalog.db",
         photos,
-        hooks=Hooks(checkpoint=lambda name: last.unlink(missing_ok=True) if name == "after_decode" else None),
         run={"workers": 1, "batch_size": 2},
         limits=Limits(bytes_in_flight=1),  # so that no more than a group is read ahead
     )
@@ -424,25 +427,26 @@ def test_pictures_that_crash_or_hang_their_decoder_fail_alone(photos, tmp_path, 
     expected = {"abort": "decode.crashed", "segfault": "decode.crashed", "sleep": "decode.timeout"}
     for word in expected:
         (photos / f"{word}.png").write_bytes(word.encode())
-    options = {"loader": "faulty_decoder:treacherous", "limits": Limits(decode_timeout=2.0)}
-    report, rows = tag_into(tmp_path / "catalog.db", photos, **options)
+    monkeypatch.setattr(decode, "LOADER", "faulty_decoder:treacherous")
+    report, rows = tag_into(tmp_path / "catalog.db", photos, limits=Limits(decode_timeout=2.0))
     assert {word: rows[f"{word}.png"]["error_code"] for word in expected} == expected
     assert report.run.failed == len(expected)
     assert unchanged(rows, clean)
 
 
-def test_decoders_killed_from_outside_cost_nothing(photos, tmp_path, clean, workers_of):
+def test_decoders_killed_from_outside_cost_nothing(photos, tmp_path, clean, workers_of, at):
     for number in range(30):
         (photos / f"x-{number:02}.png").write_bytes(encode(photo()))
     killed = []
 
-    def kill_all_once(name):
-        if name == "after_decode" and not killed:
+    def kill_all_once():
+        if not killed:
             killed.extend(workers_of(os.getpid()))
             for worker in killed:
                 os.kill(worker, signal.SIGKILL)
 
-    report, rows = tag_into(tmp_path / "catalog.db", photos, hooks=Hooks(checkpoint=kill_all_once))
+    at("after_decode", kill_all_once)
+    report, rows = tag_into(tmp_path / "catalog.db", photos)
     assert len(killed) == 2
     assert (report.run.done, report.run.failed) == (34, 0)
     assert unchanged(rows, clean)

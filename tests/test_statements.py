@@ -3,19 +3,21 @@
 from contextlib import closing, contextmanager
 
 import pytest
+from by_url import open_database, open_source, parsed
 from PIL import Image
-from sqlalchemy import event, select, text
+from sqlalchemy import Engine, event, select, text
 
 from cataloger import presence as presences
 from cataloger import prune as prunes
 from cataloger.classify import engine
-from cataloger.db import database as databases
-from cataloger.db.database import make_engine, open_source
+from cataloger.db import session
 from cataloger.db.models import Item
+from cataloger.engine import session as sessions
 from cataloger.forget import forget_items
-from cataloger.options import RunOptions, TableOptions
+from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.presence import Presence
 from cataloger.prune import prune
+from cataloger.schema import open as opening
 from cataloger.sources import table as tables
 from cataloger.sources.table import TableSource
 from cataloger.sync import SyncOptions, sync
@@ -86,7 +88,7 @@ def test_a_batch_is_not_sent_row_by_row(world, make):
 @pytest.fixture
 def shop(url, tmp_path, monkeypatch):
     """A product table of 25 rows that are read 10 at a time, half of them with bytes."""
-    monkeypatch.setattr(tables, "PAGE", 10)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", 10)
     binary = "BYTEA" if url.startswith("postgresql") else "LONGBLOB"
     with closing(open_source(url)) as database, database.begin() as connection:
         connection.execute(
@@ -126,15 +128,65 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
             return super().scores(pixels)
 
     def remembered(*arguments, **options):
-        engines.append(make_engine(*arguments, **options))
+        engines.append(session.make_engine(*arguments, **options))
         return engines[-1]
 
     monkeypatch.setattr(engine, "OnnxClassifier", Watching)
-    monkeypatch.setattr(databases, "make_engine", remembered)
+    monkeypatch.setattr(opening, "make_engine", remembered)
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     source = TableOptions(table="products", ids=("id",), image="photo")
-    assert sync(SyncOptions(shop, source, run=RunOptions(batch_size=25))).run.done == 25
+    assert sync(SyncOptions(parsed(shop), source, run=RunOptions(batch_size=25))).run.done == 25
     assert held == [[0, 0]]
+
+
+@pytest.fixture
+def bare_shop(tmp_path):
+    """URL of a SQLite database with a product table of three images."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    open_database(url).close()
+    with closing(open_source(url)) as database, database.begin() as connection:
+        connection.execute(text("CREATE TABLE products (id INTEGER PRIMARY KEY, photo TEXT, category TEXT)"))
+        for number in range(3):
+            path = tmp_path / f"{number}.png"
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+            connection.execute(
+                text("INSERT INTO products VALUES (:id, :photo, NULL)"), {"id": number, "photo": str(path)}
+            )
+    return url
+
+
+def look_ups(url, **run):
+    """Run a sync that writes back; return how often it looked a source up by its root, and its report."""
+    source = TableOptions(table="products", ids=("id",), image="photo")
+    with counting(Engine) as seen:
+        report = sync(
+            SyncOptions(parsed(url), source, write=WriteOptions.parse(["category=label_1"]), run=RunOptions(**run))
+        )
+    return sum(statement.startswith("SELECT") and "root_hash = " in statement for statement in seen), report
+
+
+@pytest.mark.parametrize("run", [{}, {"force": True}, {"dry_run": True}], ids=str)
+def test_a_sync_looks_its_source_up_once(bare_shop, run):
+    look_ups(bare_shop)
+    looked, report = look_ups(bare_shop, **run)
+    assert looked == 1
+    assert report.run.done == (3 if run.get("force") else 0)
+
+
+def test_a_source_that_is_new_is_looked_up_before_and_after_it_is_made(bare_shop):
+    looked, report = look_ups(bare_shop)
+    assert looked == 3  # whether it is there, again with the right to make it, and the number that it was given
+    assert report.run.done == 3
+
+
+def test_a_sync_names_its_model_once_and_answers_for_products_in_one_place(bare_shop, monkeypatch):
+    made = []
+    for name in ("model_ref", "ProductResults"):
+        real = getattr(sessions, name)
+        monkeypatch.setattr(sessions, name, lambda *parts, real=real, name=name: made.append(name) or real(*parts))
+    _, report = look_ups(bare_shop, batch_size=1)
+    assert report.run.done == 3
+    assert made == ["model_ref", "ProductResults"]
 
 
 @contextmanager
@@ -164,7 +216,7 @@ def test_a_batch_costs_the_same_however_much_is_known(tmp_path, make, make_world
     def good(number):
         return make.good(f"{number}.jpg", product_key=f"P{number // 2}" if products else None)
 
-    with closing(databases.open_database(f"sqlite:///{tmp_path}/a.db")) as database:
+    with closing(open_database(f"sqlite:///{tmp_path}/a.db")) as database:
         world = make_world(database)
         for known in (256, 6400):
             for start in range(0, known, 256):
@@ -182,7 +234,7 @@ def test_a_batch_costs_the_same_however_much_is_known(tmp_path, make, make_world
 def test_deleting_images_costs_the_same_however_many_stay(tmp_path, make, make_world, products):
     """Of each result that goes, the database asks what still points to it; without an index it reads all pointers."""
     work = []
-    with closing(databases.open_database(f"sqlite:///{tmp_path}/a.db")) as database:
+    with closing(open_database(f"sqlite:///{tmp_path}/a.db")) as database:
         world = make_world(database)
         for known in (256, 6400):
             for start in range(0, known, 256):
@@ -199,9 +251,9 @@ def test_deleting_images_costs_the_same_however_many_stay(tmp_path, make, make_w
 
 
 def test_a_page_of_what_has_gone_costs_the_same_however_many_there_are(tmp_path, make, make_world, monkeypatch):
-    monkeypatch.setattr(presences, "PAGE", 256)
+    monkeypatch.setattr(presences, "ITEMS_PER_READ", 256)
     work = []
-    with closing(databases.open_database(f"sqlite:///{tmp_path}/a.db")) as database:
+    with closing(open_database(f"sqlite:///{tmp_path}/a.db")) as database:
         world = make_world(database)
         for known in (512, 6400):
             for start in range(0, known, 256):
@@ -218,7 +270,7 @@ def test_ending_history_costs_the_same_for_each_image_however_many_there_are(tmp
     monkeypatch.setattr(prunes, "PAGE", 64)
     work = []
     for known in (256, 2560):
-        with closing(databases.open_database(f"sqlite:///{tmp_path}/{known}.db")) as database:
+        with closing(open_database(f"sqlite:///{tmp_path}/{known}.db")) as database:
             world = make_world(database)
             for _ in range(4):
                 for start in range(0, known, 256):
@@ -235,7 +287,7 @@ def test_ending_history_costs_the_same_for_each_image_however_many_there_are(tmp
 
 
 def test_many_small_runs_are_pruned_in_few_transactions(tmp_path, make, make_world):
-    with closing(databases.open_database(f"sqlite:///{tmp_path}/x.db")) as database:
+    with closing(open_database(f"sqlite:///{tmp_path}/x.db")) as database:
         world = make_world(database)
         for run in range(40):
             world.sink.write([make.good(f"{n}.jpg", product_key=f"P{n}") for n in range(run % 5, run % 5 + 3)])

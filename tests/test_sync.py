@@ -11,11 +11,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import by_url
 import pytest
+from by_url import open_database, open_source, parsed
 from sqlalchemy import text
 
-from cataloger.db import schema as schemas
-from cataloger.db.database import open_database, open_source
 from cataloger.errors import DatabaseError, SchemaError, SourceError, UsageError
 from cataloger.options import RunOptions, TableOptions
 from cataloger.sync import SyncOptions, sync
@@ -55,7 +55,7 @@ def add(url, sku, photo, picture=None):
 
 def options(url, photos=None, *, run=None, column="photo", others=None, **table):
     source = TableOptions(table="products", ids=("sku",), image=column, image_root=photos, **table)
-    return SyncOptions(url, source, run=RunOptions(**(run or {})), **(others or {}))
+    return SyncOptions(parsed(url), source, run=RunOptions(**(run or {})), **(others or {}))
 
 
 def answers(url):
@@ -160,21 +160,21 @@ def test_rows_without_an_image_are_counted(shop, photos):
 
 
 def test_a_plan_needs_no_tables_of_ours_and_writes_nothing(shop, photos):
-    schemas.downgrade(shop, "base")
+    by_url.downgrade(shop, "base")
     plan = sync(options(shop, photos, run={"dry_run": True}))
     assert (plan.plan(), plan.run_id) == ({"new": 4}, None)
-    assert schemas.current(shop) is None
+    assert by_url.current(shop) is None
     with pytest.raises(SchemaError, match="has no tables of cataloger: run `cataloger db upgrade"):
         sync(options(shop, photos))
 
 
 def test_results_may_be_kept_in_another_database(shop, photos, tmp_path):
-    schemas.downgrade(shop, "base")
+    by_url.downgrade(shop, "base")
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     report = sync(options(shop, photos, others={"ledger_db": ledger}))
     assert report.run.done == 4
     assert len(answers(ledger)) == 4
-    assert schemas.current(shop) is None
+    assert by_url.current(shop) is None
     assert execute(ledger, "SELECT COUNT(*) FROM cataloger_run WHERE outcome = 'done'") == [(1,)]
 
 
@@ -235,7 +235,7 @@ def test_two_tables_are_two_sources(shop, photos):
     execute(shop, "CREATE TABLE others (sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(200))")
     execute(shop, "INSERT INTO others SELECT sku, photo FROM products WHERE sku = 'S0'")
     source = TableOptions(table="others", ids=("sku",), image="photo", image_root=photos)
-    report = sync(SyncOptions(shop, source))
+    report = sync(SyncOptions(parsed(shop), source))
     assert (report.run.done, report.gone) == (1, 0)
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_image_top5") == [(5,)]
 

@@ -15,12 +15,12 @@ from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+import by_url
 import pytest
+from by_url import open_database
 from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from cataloger.db import schema as schemas
-from cataloger.db.database import open_database
 from cataloger.db.models import Lease
 
 
@@ -47,7 +47,7 @@ def reference(tmp_path_factory):
     """The tables of a run without any fault."""
     folder = tmp_path_factory.mktemp("reference")
     shop = rig.Shop(f"sqlite:///{folder}/shop.db", "path", folder)
-    schemas.upgrade(shop.url)
+    by_url.upgrade(shop.url)
     assert shop.sync()["done"] == 20
     return shop.tables()
 
@@ -448,7 +448,7 @@ def test_rows_that_come_go_and_change_during_a_sync_do_no_harm(shop, tmp_path):
         assert child.end("\n")[0] == 0
     shop.sync()
     again = rig.Shop(f"sqlite:///{tmp_path}/again.db", "path", tmp_path / "again", photos=changed_pictures())
-    schemas.upgrade(again.url)
+    by_url.upgrade(again.url)
     again.sync()
     rig.assert_equal(again.tables(), shop)
 

@@ -8,10 +8,10 @@ import threading
 import time
 from pathlib import Path
 
+import by_url
 import pytest
 
 from cataloger import download
-from cataloger.db import schema as schemas
 
 
 def load(path):
@@ -44,7 +44,7 @@ def reference(tmp_path_factory):
     """The tables of a run without any fault."""
     folder = tmp_path_factory.mktemp("reference")
     shop = rig.Shop(f"sqlite:///{folder}/shop.db", "path", folder)
-    schemas.upgrade(shop.url)
+    by_url.upgrade(shop.url)
     assert shop.sync()["done"] == 20
     return shop.tables()
 
@@ -53,7 +53,7 @@ def reference(tmp_path_factory):
 def shop(tmp_path):
     """A shop whose images are all over HTTP."""
     url = f"sqlite:///{tmp_path}/shop.db"
-    schemas.upgrade(url)
+    by_url.upgrade(url)
     shop = rig.Shop(url, "url", tmp_path)
     yield shop
     shop.stop()

@@ -14,6 +14,7 @@ from cataloger import undo as undos
 from cataloger.db.models import Run as RunRow
 from cataloger.db.models import Source
 from cataloger.errors import LeaseError, UsageError
+from cataloger.hooks import Hooks
 from cataloger.lease import acquire
 from cataloger.ledger import SourceRef, pin_model, register_source
 from cataloger.presence import Presence
@@ -21,7 +22,7 @@ from cataloger.product_results import ProductResults
 from cataloger.run_records import find_run
 from cataloger.runs import open_run
 from cataloger.sinks.database import DatabaseSink
-from cataloger.undo import Hooks, undo
+from cataloger.undo import undo
 
 
 @pytest.fixture
@@ -371,7 +372,7 @@ def tag_elsewhere(world, make, *labels):
     other = register_source(world.database, kind="folder", root="/elsewhere")
     pin_model(world.database, other, world.model, world.run.id)
     lease = acquire(world.database, other.id, world.run.id)
-    sink = DatabaseSink(world.database, other, world.run.id, world.model, lease)
+    sink = DatabaseSink(world.database, ProductResults(other, world.run.id, world.model), lease)
     sink.write([image(make, label, label, product="p") for label in labels])
     lease.release()
     return other
@@ -394,7 +395,8 @@ def test_another_source_is_left_as_it_is(past, make):
     other = register_source(past.world.database, kind="folder", root="/elsewhere")
     pin_model(past.world.database, other, past.world.model, run.id)
     lease = acquire(past.world.database, other.id, run.id)
-    DatabaseSink(past.world.database, other, run.id, past.world.model, lease).write([image(make, "a", product="p")])
+    products = ProductResults(other, run.id, past.world.model)
+    DatabaseSink(past.world.database, products, lease).write([image(make, "a", product="p")])
     lease.release()
     run.close("done", {})
     past.undo(past.runs[0])
@@ -508,18 +510,21 @@ def test_an_interrupted_undo_goes_on_where_it_was_asked_to_stop(past, make, monk
 KILLED = """
 import os, signal, sys
 from cataloger import undo
-from cataloger.db.database import open_database
+from cataloger.utils import failpoints
+from cataloger.db.urls import DatabaseURL
+from cataloger.schema import open_database
 
 url, run, point, times = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 undo.PAGE = 2
 passed = []
 
-def checkpoint(name):
-    passed.append(name)
-    if name == point and passed.count(name) == times:
+def check():
+    passed.append(point)
+    if len(passed) == times:
         os.kill(os.getpid(), signal.SIGKILL)
 
-undo.undo(open_database(url), run, hooks=undo.Hooks(checkpoint=checkpoint))
+failpoints.set_action(point, check)
+undo.undo(open_database(DatabaseURL.parse(url)), run)
 """
 
 

@@ -5,19 +5,19 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from by_url import open_database, parsed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from cataloger import product_table, write_back
 from cataloger.db.cells import restore
-from cataloger.db.database import open_database
 from cataloger.db.models import Write
 from cataloger.db.tables import TableName
 from cataloger.errors import UsageError
 from cataloger.label_map import Category
-from cataloger.ledger import digest
 from cataloger.options import TableOptions, WriteOptions
+from cataloger.schema import key_hash
 from cataloger.write_back import WriteBack, WriteCounts
 from cataloger.write_checks import Answers, WriteCheck, check_database
 
@@ -80,11 +80,10 @@ class Shop:
     def writer(self, plan):
         return WriteBack(plan, self.world.source, self.world.run.id, self.world.model.weights_id)
 
-    def tag(self, plan, *results, checkpoint=lambda _: None):
+    def tag(self, plan, *results):
         """Record results and write them back; return what became of that."""
         counts = WriteCounts()
-        parts = {"write_back": self.writer(plan), "on_written": counts.add, "checkpoint": checkpoint}
-        replace(self.world.sink, **parts).write(results)
+        replace(self.world.sink, write_back=self.writer(plan), on_written=counts.add).write(results)
         return counts
 
     def seen(self, product="p", label="Dress", confidence=0.75):
@@ -241,7 +240,7 @@ def test_a_column_of_each_type_takes_an_answer_and_gets_back_exactly_what_it_had
         assert float(stands) == pytest.approx(float(new), rel=0.01)
     ((kept, _),) = shop.writes()
     with shop.world.database.begin() as connection:
-        (row,) = plan.table.read(connection, {digest("p"): "p"}, lock=True).values()
+        (row,) = plan.table.read(connection, {key_hash("p"): "p"}, lock=True).values()
         plan.table.update(connection, [(row, {"category": kept})])
     assert shop.world.rows(f"SELECT {exact} FROM products") == before
 
@@ -320,21 +319,21 @@ def test_a_row_that_the_table_refuses_costs_no_other(simple):
         simple.execute("DROP FUNCTION no CASCADE")
 
 
-def test_results_and_values_are_written_together_or_not_at_all(simple):
-    def fail(point):
-        if point == "before_commit":
-            raise RuntimeError(point)
+def test_results_and_values_are_written_together_or_not_at_all(simple, at):
+    def fail():
+        raise RuntimeError("before the commit")
 
-    with pytest.raises(RuntimeError):
-        simple.tag(simple.plan(*LABEL), simple.seen("p"), checkpoint=fail)
+    at("before_commit", fail)
+    with pytest.raises(RuntimeError, match="before the commit"):
+        simple.tag(simple.plan(*LABEL), simple.seen("p"))
     assert simple.values()["p"] == "old"
     assert simple.writes() == []
     assert simple.world.rows("SELECT COUNT(*) FROM cataloger_result") == [(0,)]
 
 
 def test_what_the_run_did_not_touch_is_written_at_its_end(simple, monkeypatch):
-    monkeypatch.setattr(write_back, "PAGE", 1)
-    monkeypatch.setattr(write_back, "SETTLE_PAGE", 1)
+    monkeypatch.setattr(write_back, "PRODUCTS_PER_STATEMENT", 1)
+    monkeypatch.setattr(write_back, "PRODUCTS_PER_TRANSACTION", 1)
     simple.world.sink.write([simple.seen("p"), simple.seen("q", "Hat")])
     writer = simple.writer(simple.plan(*LABEL))
     assert writer.preview(simple.world.database).written == {"category": 2}
@@ -443,9 +442,9 @@ def test_what_is_read_is_not_written(simple, column):
 
 def test_another_database_is_refused():
     with pytest.raises(UsageError, match="leave out --ledger-db or --write"):
-        check_database("sqlite:///shop.db", "sqlite:///other.db")
-    check_database("sqlite:///shop.db", "sqlite:///./shop.db")
-    check_database("postgresql://a@db/shop", "postgresql+psycopg://b@db/shop")
+        check_database(parsed("sqlite:///shop.db"), parsed("sqlite:///other.db"))
+    check_database(parsed("sqlite:///shop.db"), parsed("sqlite:///./shop.db"))
+    check_database(parsed("postgresql://a@db/shop"), parsed("postgresql+psycopg://b@db/shop"))
 
 
 def test_columns_are_added_if_asked(simple):
@@ -474,17 +473,18 @@ def test_options_that_make_no_sense_are_refused(pairs, options, message):
 
 
 def test_many_products_are_read_by_key_in_one_statement(simple):
-    products = {digest(f"p{number}"): f"p{number}" for number in range(write_back.PAGE)}
+    products = {key_hash(f"p{number}"): f"p{number}" for number in range(write_back.PRODUCTS_PER_STATEMENT)}
     plan = simple.plan(*LABEL)
     assert isinstance(plan.table, product_table.ProductTable)
     with simple.world.database.read() as connection:
-        assert plan.table.read(connection, products | {digest("p"): "p"}, lock=False).keys() == {digest("p")}
+        assert plan.table.read(connection, products | {key_hash("p"): "p"}, lock=False).keys() == {key_hash("p")}
 
 
 def test_the_tables_of_cataloger_may_lie_in_a_schema_of_their_own(simple):
     if simple.engine == "postgresql":
         url = simple.world.database.engine.url.render_as_string(hide_password=False)
-        from cataloger.db.schema import upgrade
+        from by_url import upgrade
+
         from cataloger.write_checks import qualified
 
         upgrade(url, schema="tags")

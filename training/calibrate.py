@@ -14,9 +14,9 @@ import numpy.typing as npt
 from cataloger.bundle import CARD, Bundle, check_files, new_bundle, seal
 from cataloger.calibration import Calibration
 from cataloger.classify.base import log_sum_exp
+from cataloger.contracts import DECISIONS
 from cataloger.drift import ANSWERS, Profile
 from cataloger.errors import TrainingError
-from cataloger.options import DECISIONS
 from cataloger.records import Floats
 from cataloger.training.card import with_section
 from cataloger.training.evaluate import Scored, predictions_of, score

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cataloger.db.urls import DatabaseURL
 from cataloger.errors import UsageError
 from cataloger.options import Device
 
@@ -48,7 +49,7 @@ class DataOptions:
     """Where labelled images come from, and how they are split; see `cataloger.training.dataset`.
 
     data: root of class folders, manifest, or folder of DeepFashion's category benchmark. images: folder that relative
-    paths start at. db, query: SQLAlchemy URL and one SELECT, in place of `data`. *_column: names in a manifest or
+    paths start at. db, query: database and one SELECT, in place of `data`. *_column: names in a manifest or
     query; None takes the first that is there of the usual names (`cataloger.training.rows`), "" none. report_by:
     columns whose values are kept with each image. shares: of train, val and test, where splits are
     made. seed: of these splits. corrections: take the words of people in the database `db`
@@ -57,7 +58,7 @@ class DataOptions:
 
     data: Path | None = None
     images: Path | None = None
-    db: str | None = None
+    db: DatabaseURL | None = None
     query: str | None = None
     image_column: str | None = None
     label_column: str | None = None
@@ -75,14 +76,14 @@ class DataOptions:
                 self.data or self.query or self.corrections
             ),
             "--from-corrections needs --db: the database with what people have said": (
-                bool(self.db) or not self.corrections
+                self.db is not None or not self.corrections
             ),
             "--from-corrections and --query exclude each other; give the original data as DATA": not (
                 self.corrections and self.query
             ),
             "--schema belongs to --from-corrections": self.corrections or not self.schema,
             "DATA and --query exclude each other; give one of them": not (self.data and self.query),
-            "--query needs --db: the database that it is for": bool(self.db) or not self.query,
+            "--query needs --db: the database that it is for": self.db is not None or not self.query,
             "--shares must be three numbers for train, val and test, none negative, train and val above 0": (
                 len(self.shares) == 3 and min(self.shares) >= 0 and min(self.shares[:2]) > 0
             ),

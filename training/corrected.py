@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
-from cataloger.db.database import Database, open_results
+from cataloger.db.database import Database
 from cataloger.db.held import SEEN, with_seen, with_words
 from cataloger.db.models import Correction, Item
 from cataloger.db.paging import row_pages
+from cataloger.db.types import AnyRow
+from cataloger.schema import open_results
 from cataloger.sources.names import name_of
 from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem
 from cataloger.training.rows import normal_label
 
-PAGE = 1000
-
-Word = Row[*tuple[Any, ...]]
+ROWS_PER_READ = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ def read_corrections(options: DataOptions) -> Spoken:
     Of words on one file, which several sources may have, the latest counts. Raises DatabaseError.
     """
     problems: list[Problem] = []
-    with closing(open_results(str(options.db), schema=options.schema)) as database:
+    assert options.db is not None
+    with closing(open_results(options.db, schema=options.schema)) as database:
         latest = _latest(database, problems)
     groups = ("",) * len(options.report_by)
     examples = [
@@ -71,9 +72,9 @@ def mix(spoken: Spoken, others: Sequence[Example]) -> tuple[list[Example], list[
     return [*mixed, *new], problems
 
 
-def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[Word, Path]]:
+def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[AnyRow, Path]]:
     """Return the latest word on each file, by its place; note what cannot be used."""
-    latest: dict[str, tuple[Word, Path]] = {}
+    latest: dict[str, tuple[AnyRow, Path]] = {}
     for row in _words(database):
         path = Path(os.fsdecode(name_of(row.uri)))
         if problem := _problem(row, path):
@@ -87,18 +88,18 @@ def _latest(database: Database, problems: list[Problem]) -> dict[str, tuple[Word
     return latest
 
 
-def _words(database: Database) -> Iterator[Word]:
+def _words(database: Database) -> Iterator[AnyRow]:
     """Yield the words that hold of images that are there, with the hash of the bytes that the person saw."""
     word = (Correction.id.label("correction_id"), Correction.verdict, Correction.label)
     columns: tuple[Any, ...] = (Item.uri, Item.product_key, *word, SEEN.content_hash)
     query = with_seen(with_words(select(*columns).select_from(Item), only=True)).where(
         Item.gone_run_id.is_(None), (Correction.verdict == "label") | Item.uri.startswith("/")
     )
-    for page in row_pages(database, query, Item.id, PAGE):
+    for page in row_pages(database, query, Item.id, ROWS_PER_READ):
         yield from page
 
 
-def _problem(row: Word, path: Path) -> Problem | None:
+def _problem(row: AnyRow, path: Path) -> Problem | None:
     """Say why a word cannot be trained on. A file that cannot be read is told when all files are looked at."""
     if not row.uri.startswith("/"):
         message = (

@@ -79,19 +79,12 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
-    """Told how training goes on. step: steps done of an epoch, and all of it; epoch: the records of all so far."""
-
-    step: Callable[[int, int], None] = lambda _done, _total: None
-    epoch: Callable[[Sequence[dict[str, float]]], None] = lambda _history: None
-
-
-@dataclass(frozen=True, slots=True)
 class Trainer:
     """One run. weights: how often each readable training image is drawn, None for all alike.
 
     work: folder of the checkpoints. fingerprint: what the run was started with; a checkpoint of another run is left
-    alone. In each process of a distributed run there is one.
+    alone. on_step: told the steps done of an epoch, and all of it. on_epoch: told the records of all epochs so far.
+    In each process of a distributed run there is one.
     """
 
     network: Network
@@ -103,7 +96,8 @@ class Trainer:
     work: Path
     fingerprint: str
     place: Place
-    hooks: Hooks = Hooks()
+    on_step: Callable[[int, int], None] = lambda _done, _total: None
+    on_epoch: Callable[[Sequence[dict[str, float]]], None] = lambda _history: None
 
     @property
     def last(self) -> Path:
@@ -143,7 +137,7 @@ class Trainer:
             is_small = step < self.recipe.progressive * self.recipe.epochs * len(plan)
             state.loss += self._step(state, self._images(inputs, is_small=is_small), accepted)
             state.progress = replace(state.progress, step=state.progress.step + 1)
-            self.hooks.step(state.progress.step, len(plan))
+            self.on_step(state.progress.step, len(plan))
             if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self._save(self.last, state)
                 last_saved = time.monotonic()
@@ -200,7 +194,7 @@ class Trainer:
             self._save_best(state)
         self._save(self.last, state)
         if self.place.is_first:
-            self.hooks.epoch(state.progress.history)
+            self.on_epoch(state.progress.history)
 
     def _record(self, state: "_State") -> dict[str, float]:
         raw = {name: value.clone() for name, value in self.network.state_dict().items()} if state.average else {}

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cataloger.contracts import DECISIONS
 from cataloger.errors import TrainingError
-from cataloger.options import DECISIONS
 from cataloger.training.classwise import ClassReport, class_reports
 from cataloger.training.confidence import (
     Bools,

@@ -21,7 +21,7 @@ SPLITS_FILE = "splits.csv"
 
 
 class Watcher(Protocol):
-    """Told how the preparation goes on; a part of `run.Listener`."""
+    """Told how the preparation goes on."""
 
     def stage(self, name: str, total: int) -> None:
         """A stage begins; `total` steps are expected."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult
 
-from cataloger.db.database import open_source
 from cataloger.errors import UsageError
+from cataloger.schema import open_source
 from cataloger.sources.locations import RELATIVE_PATH, locate
 from cataloger.sources.locations import Problem as Unusable
 from cataloger.sources.names import key_of
@@ -17,7 +17,7 @@ from cataloger.training.config import DataOptions
 from cataloger.training.labels import Example, Problem
 from cataloger.training.rows import Row, find_columns, read_rows
 
-PAGE = 1000
+ROWS_PER_FETCH = 1000
 
 # In standard SQL; a text with a backslash before its quote is taken for longer than it is, and at worst refused.
 _TEXTS_AND_COMMENTS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
@@ -31,7 +31,8 @@ def read_query(options: DataOptions) -> tuple[list[Example], list[Problem]]:
     the password is in neither.
     """
     query = one_select(str(options.query))
-    database = open_source(str(options.db))
+    assert options.db is not None
+    database = open_source(options.db)
     root = None if options.images is None else os.fsencode(os.path.normpath(options.images.absolute()))
     try:
         with database.read() as connection:
@@ -54,7 +55,7 @@ def _read(
     connection: Connection, query: str, options: DataOptions, root: bytes | None
 ) -> tuple[list[Example], list[Problem]]:
     # Without parameters a driver takes % and : as they stand.
-    streaming = connection.execution_options(stream_results=True, yield_per=PAGE, no_parameters=True)
+    streaming = connection.execution_options(stream_results=True, yield_per=ROWS_PER_FETCH, no_parameters=True)
     result = streaming.exec_driver_sql(query)
     names = list(result.keys())
     columns = find_columns(names, options, "the query")

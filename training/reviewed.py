@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, func, literal
+from sqlalchemy import Connection, Select, case, func, literal
 
+from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.held import IS_UNCHANGED, held, with_seen, with_words
-from cataloger.db.models import TOP_K, Correction, Item, Result
+from cataloger.db.models import Correction, Item, Result
+from cataloger.db.types import AnyRow
 from cataloger.errors import TrainingError
 from cataloger.training.intervals import UNKNOWN, Z95, Share, wilson
 from cataloger.training.stored_results import pinned_sources
@@ -195,7 +197,7 @@ def _band() -> Any:
     return case(*((Result.confidence_1 >= BANDS[position], literal(position)) for position in ordered), else_=0)
 
 
-def _add_images(found: Reviewed, rows: Iterable[Row[Any]]) -> None:
+def _add_images(found: Reviewed, rows: Iterable[AnyRow]) -> None:
     confidence = 0.0
     for row in rows:
         for tally in _tallies(found, row):
@@ -205,7 +207,7 @@ def _add_images(found: Reviewed, rows: Iterable[Row[Any]]) -> None:
         found.confidence_all = confidence / found.total.images
 
 
-def _add_words(found: Reviewed, rows: Iterable[Row[Any]]) -> None:
+def _add_words(found: Reviewed, rows: Iterable[AnyRow]) -> None:
     confidence = 0.0
     for row in rows:
         is_right = row.verdict == "label" and row.label == row.label_1
@@ -225,7 +227,7 @@ def _add_words(found: Reviewed, rows: Iterable[Row[Any]]) -> None:
         found.confidence_reviewed = confidence / found.total.reviewed
 
 
-def _tallies(found: Reviewed, row: Row[Any]) -> tuple[Tally, Tally, Tally]:
+def _tallies(found: Reviewed, row: AnyRow) -> tuple[Tally, Tally, Tally]:
     return found.total, found.bands[BANDS[int(row.band)]], found.decisions[row.decision or "none"]
 
 

@@ -34,7 +34,7 @@ from cataloger.training.card import write_card
 from cataloger.training.config import TrainOptions
 from cataloger.training.curves import Curves
 from cataloger.training.distributed import Place, joined
-from cataloger.training.engine import Hooks, Trainer, pooled_features
+from cataloger.training.engine import Trainer, pooled_features
 from cataloger.training.evaluate import Scored
 from cataloger.training.familiarity import MOST_IMAGES, fit_prototypes
 from cataloger.training.findings import assess
@@ -44,7 +44,7 @@ from cataloger.training.interchange import write_interchange
 from cataloger.training.labels import Example, LabelledImages, accepted_matrix
 from cataloger.training.makers import FeatureMaker, PixelMaker
 from cataloger.training.metrics import Report
-from cataloger.training.preparation import prepare
+from cataloger.training.preparation import Watcher, prepare
 from cataloger.training.recipes import Recipe, choose_recipe
 from cataloger.training.report_page import PAGE, write_report
 from cataloger.training.sampling import draw_weights
@@ -53,16 +53,8 @@ from cataloger.training.start import Start, load_start, read_start
 MOST_WORKERS = 16
 
 
-class Listener(Protocol):
+class Listener(Watcher, Protocol):
     """Told how a training run goes on."""
-
-    def stage(self, name: str, total: int) -> None:
-        """A stage begins; `total` steps are expected."""
-        ...
-
-    def advance(self, done: int) -> None:
-        """`done` steps of the stage are behind us."""
-        ...
 
     def note(self, text: str) -> None:
         """Something that a person should read."""
@@ -187,7 +179,8 @@ def _trainer(setup: _Setup, listener: Listener) -> Trainer:
         work=setup.options.work,
         fingerprint=_fingerprint(setup),
         place=setup.place,
-        hooks=_hooks(setup, listener),
+        on_step=_show_epochs(listener),
+        on_epoch=_on_epoch(setup, listener),
     )
 
 
@@ -243,16 +236,15 @@ def _cached(
     return cache, torch.from_numpy(accepted_matrix(examples, setup.data.labels))
 
 
-def _hooks(setup: _Setup, listener: Listener) -> Hooks:
-    if not setup.place.is_first:
-        return Hooks()
-    curves = Curves(setup.options.work)
+def _on_epoch(setup: _Setup, listener: Listener) -> Callable[[Sequence[dict[str, float]]], None]:
+    curves = Curves(setup.options.work) if setup.place.is_first else None
 
     def on_epoch(history: Sequence[dict[str, float]]) -> None:
         listener.note(_epoch_line(history[-1]))
-        curves.write(history)
+        if curves is not None:
+            curves.write(history)
 
-    return Hooks(_show_epochs(listener), on_epoch)
+    return on_epoch
 
 
 def _show_epochs(listener: Listener) -> Callable[[int, int], None]:

@@ -9,14 +9,15 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
+from cataloger.contracts import TOP_K
 from cataloger.db.database import Database
 from cataloger.db.held import held
-from cataloger.db.models import TOP_K, Item, Model, Result, Source
+from cataloger.db.models import Item, Model, Result, Source
+from cataloger.db.types import AnyRow
 from cataloger.db.views import ANSWER
 from cataloger.errors import TrainingError, UsageError
 from cataloger.sources.names import key_of
@@ -24,7 +25,7 @@ from cataloger.training.labels import Example
 from cataloger.training.predictions import NOT_RANKED, Predictions
 from cataloger.urls import without_query
 
-PAGE = 5000
+ROWS_PER_FETCH = 5000
 NAMED = 20
 BY_PATH, BY_KEY = 0, 1
 
@@ -53,7 +54,7 @@ class StoredResults:
 class _Joined:
     """What has been found so far. found: example -> (how, result)."""
 
-    found: dict[int, tuple[int, Row[Any]]] = field(default_factory=dict)
+    found: dict[int, tuple[int, AnyRow]] = field(default_factory=dict)
     unlabelled: int = 0
     unlabelled_keys: list[str] = field(default_factory=list)
 
@@ -92,7 +93,7 @@ def read_results(database: Database, examples: Sequence[Example], *, source: str
     )
 
 
-def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tuple[Row[Any], dict[int, str]]:
+def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tuple[AnyRow, dict[int, str]]:
     """Return the model that the sources are pinned to, and their names by id.
 
     Raises TrainingError when there is none, UsageError when it is not clear which one is meant.
@@ -114,18 +115,18 @@ def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tu
     return connection.execute(model_query).one(), {int(row[2]): str(row[0]) for row in chosen}
 
 
-def _results(connection: Connection, names: Sequence[str]) -> Iterator[Row[Any]]:
+def _results(connection: Connection, names: Sequence[str]) -> Iterator[AnyRow]:
     """Yield the answers of the model, not of the views, where words of people come before them."""
     columns = (getattr(Result, name) for name in ("status", "error_code", "decision", *ANSWER))
     answers = held(Source.name.label("source"), Item.key, Item.uri, *columns)
     for name in names:
         query = answers.where(Source.name == name)
-        for row in connection.execution_options(yield_per=PAGE).execute(query):
+        for row in connection.execution_options(yield_per=ROWS_PER_FETCH).execute(query):
             if row.source == name:  # MySQL would also find a name with spaces at its end
                 yield row
 
 
-def _join(results: Iterator[Row[Any]], examples: Sequence[Example]) -> _Joined:
+def _join(results: Iterator[AnyRow], examples: Sequence[Example]) -> _Joined:
     by_uri, by_key = _places(examples)
     joined = _Joined()
     for row in results:
@@ -169,7 +170,7 @@ def _key(name: str) -> str:
     return key_of(os.fsencode(name))
 
 
-def _predictions(rows: Sequence[Row[Any]], labels: tuple[str, ...]) -> Predictions:
+def _predictions(rows: Sequence[AnyRow], labels: tuple[str, ...]) -> Predictions:
     index = {label: position for position, label in enumerate(labels)}
     ranked = np.full((len(rows), TOP_K), NOT_RANKED, dtype=np.int64)
     confidence = np.full((len(rows), TOP_K), np.nan)

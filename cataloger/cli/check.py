@@ -1,12 +1,12 @@
 """`cataloger check`: a gate behind the nightly run."""
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cataloger.cli import options as flags
 from cataloger.cli import render
+from cataloger.cli.running import open_results
 from cataloger.errors import QualityGateError
 from cataloger.options import DEFAULT_DB, DriftLimits
 from cataloger.text import printable
@@ -84,7 +84,6 @@ def check(
     """
     from cataloger.check import CheckOptions
     from cataloger.check import check as compare
-    from cataloger.db.database import open_results
 
     limits = DriftLimits(
         max_category_psi=max_category_psi,
@@ -95,7 +94,7 @@ def check(
         max_review_increase=max_review_increase,
         min_images=min_images,
     )
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
         report = compare(database, CheckOptions(against, run, source, limits))
     if json_output:
         render.print_json(report.as_json())

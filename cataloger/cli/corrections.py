@@ -1,14 +1,15 @@
 """`cataloger corrections`: what people say of images, to and from spreadsheets."""
 
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.cli.groups import make_group
+from cataloger.cli.running import open_results
+from cataloger.contracts import Decision
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
 from cataloger.owner import login_name
@@ -57,7 +58,7 @@ def export_command(
         bool, typer.Option("--predictions", help="Every image with what the model says, for people to fill in.")
     ] = False,
     decision: Annotated[
-        Literal["accept", "review", "abstain"] | None,
+        Decision | None,
         typer.Option("--decision", help="Of --predictions, only these."),
     ] = None,
     below: Annotated[
@@ -67,13 +68,12 @@ def export_command(
 ) -> None:
     """Write what people have said, or what there is to say something of, to a CSV file for spreadsheets."""
     from cataloger.correction_export import ExportOptions, export_corrections
-    from cataloger.db.database import open_results
 
     if history and predictions:
         raise UsageError("--all and --predictions exclude each other; give one of them")
     what: What = "history" if history else "predictions" if predictions else "words"
     options = ExportOptions(what, source, decision, below)
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
         count = export_corrections(database, file, options)
     render.stderr_console().print(f"wrote {file}: {count:,} rows", markup=False)
 
@@ -96,10 +96,9 @@ def import_command(
 ) -> None:
     """Take over what people have said in a CSV file; what cannot be taken is named and costs no other row."""
     from cataloger.correction_import import ImportOptions, import_corrections
-    from cataloger.db.database import open_results
 
     options = ImportOptions(login_name() if author is None else author, source, new_labels, overwrite, dry_run)
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
         report = import_corrections(database, file, options)
     if json_output:
         render.print_json(report.as_json())
@@ -117,11 +116,10 @@ def list_command(
     json_output: flags.JsonOption = False,
 ) -> None:
     """Count what people have said: by author, and how often the model had said the same."""
-    from cataloger.correction_export import find_source_id
     from cataloger.correction_summary import summarize
-    from cataloger.db.database import open_results
+    from cataloger.ledger import find_source_id
 
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
         summary = summarize(database, find_source_id(database, source))
     if json_output:
         render.print_json(summary.as_json())

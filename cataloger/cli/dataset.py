@@ -142,6 +142,7 @@ def inspect(
     no_progress: flags.NoProgressOption = False,
 ) -> None:
     """Look at labelled images before training: counts, splits, and whatever is wrong, by file name."""
+    from cataloger.db.urls import DatabaseURL
     from cataloger.options import PreprocessSpec
     from cataloger.training.config import DataOptions
     from cataloger.training.preparation import prepare
@@ -149,7 +150,7 @@ def inspect(
     options = DataOptions(
         data=data,
         images=images,
-        db=db,
+        db=None if db is None else DatabaseURL.parse(db),
         query=query,
         image_column=image_column,
         label_column=label_column,

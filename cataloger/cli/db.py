@@ -21,16 +21,17 @@ def upgrade(
 ) -> None:
     """Create the tables and views of cataloger, or bring them to this version; touches nothing else."""
     from cataloger.db import schema as schemas
-    from cataloger.db.session import redact
+    from cataloger.db.urls import DatabaseURL
 
+    url = DatabaseURL.parse(db)
     if sql:
-        typer.echo(schemas.upgrade_sql(db, schema=schema))
+        typer.echo(schemas.upgrade_sql(url, schema=schema))
         return
-    before = schemas.current(db, schema=schema)
-    schemas.upgrade(db, schema=schema)
-    after = schemas.current(db, schema=schema)
+    before = schemas.current(url, schema=schema)
+    schemas.upgrade(url, schema=schema)
+    after = schemas.current(url, schema=schema)
     changed = f"from {before or 'no tables'} to {after}" if before != after else f"already at {after}"
-    typer.echo(f"{redact(db)}: {changed}")
+    typer.echo(f"{url.redacted}: {changed}")
 
 
 @app.command()
@@ -42,17 +43,18 @@ def downgrade(
 ) -> None:
     """Take the tables back to an older revision, before an older version of cataloger is installed again."""
     from cataloger.db import schema as schemas
-    from cataloger.db.session import redact
+    from cataloger.db.urls import DatabaseURL
 
+    url = DatabaseURL.parse(db)
     if not yes:
         raise UsageError(
-            f"a downgrade of {redact(db)} loses what only newer revisions hold ('base': everything that cataloger "
+            f"a downgrade of {url.redacted} loses what only newer revisions hold ('base': everything that cataloger "
             "recorded); add --yes to do it"
         )
-    before = schemas.current(db, schema=schema)
-    schemas.downgrade(db, revision, schema=schema)
-    after = schemas.current(db, schema=schema)
-    typer.echo(f"{redact(db)}: from {before} to {after or 'no tables'}")
+    before = schemas.current(url, schema=schema)
+    schemas.downgrade(url, revision, schema=schema)
+    after = schemas.current(url, schema=schema)
+    typer.echo(f"{url.redacted}: from {before} to {after or 'no tables'}")
 
 
 @app.command()
@@ -61,11 +63,12 @@ def current(
 ) -> None:
     """Say which revision the tables have and which one this version needs."""
     from cataloger.db import schema as schemas
-    from cataloger.db.session import redact
+    from cataloger.db.urls import DatabaseURL
 
-    revision, head = schemas.current(db, schema=schema), schemas.HEAD
+    url = DatabaseURL.parse(db)
+    revision, head = schemas.current(url, schema=schema), schemas.HEAD
     if json_output:
-        render.print_json({"db": redact(db), "revision": revision, "head": head})
+        render.print_json({"db": url.redacted, "revision": revision, "head": head})
     else:
-        state = "up to date" if revision == head else f"run `cataloger db upgrade --db {redact(db)}`"
-        typer.echo(f"{redact(db)}: revision {revision or 'none'}, this version has {head} ({state})")
+        state = "up to date" if revision == head else f"run `cataloger db upgrade --db {url.redacted}`"
+        typer.echo(f"{url.redacted}: revision {revision or 'none'}, this version has {head} ({state})")

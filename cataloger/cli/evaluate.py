@@ -1,6 +1,5 @@
 """`cataloger evaluate`: how good a model is, or the results in a database, by labels."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from cataloger.cli import dataset, render
 from cataloger.cli import options as flags
 from cataloger.cli.labelled import counter, read_labelled
 from cataloger.cli.measures import print_evaluation
+from cataloger.cli.running import open_results
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
 
@@ -123,10 +123,9 @@ def evaluate(
 
 def _print_reviewed(url: str, schema: str | None, source: str | None, *, json_output: bool) -> None:
     from cataloger.cli.reviewed import print_reviewed
-    from cataloger.db.database import open_results
     from cataloger.training.reviewed import read_reviewed
 
-    with closing(open_results(url, schema=schema)) as database:
+    with open_results(url, schema) as database:
         reviewed = read_reviewed(database, source=source)
     if json_output:
         render.print_json(reviewed.as_json())
@@ -142,10 +141,9 @@ def _of_results(
     data: "LabelledImages",
     options: "EvaluateOptions",
 ) -> "Evaluation":
-    from cataloger.db.database import open_results
     from cataloger.training.assessment import evaluate_results
 
-    with closing(open_results(url, schema=schema)) as database:
+    with open_results(url, schema) as database:
         evaluation = evaluate_results(database, data, options, source=source)
     if model is not None and model != "pinned":
         wanted = read_bundle(resolve_bundle_path(model), check=())

@@ -8,6 +8,7 @@ import typer
 from cataloger.bundle import read_bundle, resolve_bundle_path
 from cataloger.cli import options as flags
 from cataloger.cli import render
+from cataloger.contracts import TOP_K
 from cataloger.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def explain(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture to draw.")] = Path(
         "explanation.png"
     ),
-    categories: Annotated[int, typer.Option("--categories", min=1, max=5, help="Maps an image, best first.")] = 3,
+    categories: Annotated[int, typer.Option("--categories", min=1, max=TOP_K, help="Maps an image, best first.")] = 3,
     model: flags.ModelOption = None,
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
     json_output: flags.JsonOption = False,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cataloger.contracts import TOP_K
 from cataloger.options import Device, PrecisionChoice, RunOptions
 
 DEFAULTS = RunOptions()
@@ -102,7 +103,9 @@ OutputOption = Annotated[
 ]
 TopKOption = Annotated[
     int,
-    typer.Option("--top-k", envvar="CATALOGER_TOP_K", min=1, max=5, help="Categories an image that is tagged now."),
+    typer.Option(
+        "--top-k", envvar="CATALOGER_TOP_K", min=1, max=TOP_K, help="Categories an image that is tagged now."
+    ),
 ]
 BatchSizeOption = Annotated[
     int,

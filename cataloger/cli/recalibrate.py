@@ -1,13 +1,12 @@
 """`cataloger recalibrate`: a database follows a model's new calibration."""
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cataloger.cli import options as flags
 from cataloger.cli import render
-from cataloger.cli.running import decisions_line, stop_on_interrupt
+from cataloger.cli.running import decisions_line, open_results, stop_on_interrupt
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
@@ -36,12 +35,11 @@ def recalibrate(
     written back follow with the next `cataloger sync --write`.
     """
     from cataloger.bundle import read_bundle, resolve_bundle_path
-    from cataloger.db.database import open_results
-    from cataloger.job import Hooks
+    from cataloger.hooks import Hooks
     from cataloger.recalibrate import recalibrate as run_recalibration
 
     bundle = read_bundle(resolve_bundle_path(model))
-    with closing(open_results(db, schema=schema)) as database, stop_on_interrupt() as stop:
+    with open_results(db, schema) as database, stop_on_interrupt() as stop:
         report = run_recalibration(database, bundle, Hooks(stop))
     if json_output:
         render.print_json(report.as_json())

@@ -1,6 +1,5 @@
 """`cataloger report`."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from cataloger.cli import options as flags
 from cataloger.cli import render
+from cataloger.cli.running import open_results
 from cataloger.errors import UsageError
 from cataloger.options import DEFAULT_DB
 
@@ -62,7 +62,6 @@ def report(
     Its thumbnails are samples: the least confident images first, and some spread over the rest.
     """
     render.set_up_logging(verbose=0, quiet=quiet)
-    from cataloger.db.database import open_results
     from cataloger.report import ReportOptions, gather
     from cataloger.report_page import PageOptions, write_page
 
@@ -71,7 +70,7 @@ def report(
     if path and not path.absolute().parent.is_dir():
         raise UsageError(f"--output {path}: there is no folder {path.absolute().parent}")
     progress_bar = render.progress_bar(enabled=not (quiet or no_progress))
-    with closing(open_results(db, schema=schema)) as database, progress_bar as bar:
+    with open_results(db, schema) as database, progress_bar as bar:
         task = bar.add_task("counting", total=None, extra="")
 
         def gathering(what: str, count: int) -> None:

@@ -4,12 +4,12 @@ import importlib.util
 import os
 import sys
 import webbrowser
-from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from cataloger.cli import options as flags
+from cataloger.cli.running import open_results
 from cataloger.errors import MissingExtraError
 from cataloger.options import DEFAULT_DB
 from cataloger.owner import login_name
@@ -70,13 +70,12 @@ def review(
     """
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise MissingExtraError("review", "cataloger review")
-    from cataloger.db.database import open_results
     from cataloger.review.security import Access, is_loopback, new_token
     from cataloger.review.server import ReviewOptions, serve
 
     access = Access(host, token or (None if is_loopback(host) else new_token()))
     options = ReviewOptions(access, author or login_name(), port, source, model, allow_private)
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
 
         def ready(address: str) -> None:
             typer.echo(address)

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +13,24 @@ import typer
 from rich.console import Console
 
 from cataloger.cli import render
+from cataloger.contracts import DECISIONS
 from cataloger.cpus import work_in_batch
 from cataloger.errors import OutputError, UsageError
 from cataloger.memory import reuse_buffers
-from cataloger.options import DECISIONS
 from cataloger.text import printable
 
 if TYPE_CHECKING:
-    from cataloger.job import Hooks
+    from cataloger.db.database import Database
+    from cataloger.job import JobHooks
     from cataloger.job_report import JobReport
     from cataloger.pipeline import RunReport
 
 
 def watched(
-    work: "Callable[[Hooks], JobReport]", *, progress: bool, quiet: bool, json: bool, profile: Path | None = None
+    work: "Callable[[JobHooks], JobReport]", *, progress: bool, quiet: bool, json: bool, profile: Path | None = None
 ) -> None:
     """Run a job, show how far it is, print its summary; exit with its status. profile: file of its profile."""
-    from cataloger.job import Hooks
+    from cataloger.hooks import Hooks
 
     if profile and not profile.absolute().parent.is_dir():
         raise UsageError(f"--profile {profile}: there is no folder {profile.absolute().parent}")
@@ -58,6 +59,16 @@ def _write_profile(report: "JobReport", path: Path) -> None:
     except OSError as error:
         text = f"--profile {path} cannot be written: {error.strerror}; the run itself is complete"
         raise OutputError(text) from error
+
+
+@contextmanager
+def open_results(db: str, schema: str | None) -> "Iterator[Database]":
+    """Open the database of --db, which has results, and close it at the end. Raises UsageError, DatabaseError."""
+    from cataloger import schema as schemas
+    from cataloger.db.urls import DatabaseURL
+
+    with closing(schemas.open_results(DatabaseURL.parse(db), schema=schema)) as database:
+        yield database
 
 
 @contextmanager
@@ -173,9 +184,7 @@ def _time_line(report: "JobReport") -> str:
 
 
 def _closing_line(report: "JobReport") -> str:
-    from cataloger.db.session import redact
-
     state = "interrupted, run the same command again to go on;" if report.run.interrupted else "ended"
     options = report.options
-    where = f"results: {redact(options.db)}" + (f" and {options.output}" if options.output else "")
+    where = f"results: {options.db.redacted}" + (f" and {options.output}" if options.output else "")
     return f"run {report.run_id} {state} {where}"

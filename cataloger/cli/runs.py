@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.cli.groups import make_group
-from cataloger.cli.running import stop_on_interrupt
+from cataloger.cli.running import open_results, stop_on_interrupt
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
@@ -49,10 +48,9 @@ def list_command(
     json_output: flags.JsonOption = False,
 ) -> None:
     """List the latest runs: what they did, with which model, how they ended."""
-    from cataloger.db.database import open_results
     from cataloger.run_records import list_runs
 
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
         runs = list_runs(database, limit)
     if json_output:
         render.print_json([run.as_json() for run in runs])
@@ -78,10 +76,9 @@ def show(
     json_output: flags.JsonOption = False,
 ) -> None:
     """Show one run: options, counts, what it wrote, what became of it."""
-    from cataloger.db.database import open_results
     from cataloger.run_records import find_run
 
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
         record = find_run(database, run)
     if json_output:
         render.print_json(record.as_json())
@@ -130,10 +127,9 @@ def diff(
 
     Runs of two models are compared on the images that both have tagged.
     """
-    from cataloger.db.database import open_results
     from cataloger.diff import Summary, compare
 
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
         differences = compare(database, before, after)
         if output_format == "csv" and not json_output:
             _print_csv(differences)
@@ -206,12 +202,11 @@ def undo(
 ) -> None:
     """Take a run back: views and written columns hold again what they would without it. Interrupted, run it again."""
     render.set_up_logging(verbose=0, quiet=quiet)
-    from cataloger.db.database import open_results
-    from cataloger.undo import Hooks
+    from cataloger.hooks import Hooks
     from cataloger.undo import undo as undo_run
 
     bar = render.progress_bar(enabled=not (quiet or no_progress))
-    with closing(open_results(db, schema=schema)) as database, stop_on_interrupt() as stop, bar as shown:
+    with open_results(db, schema) as database, stop_on_interrupt() as stop, bar as shown:
         task = None if shown.disable else shown.add_task("undoing", total=None, extra="")
 
         def progress(done: int, total: int) -> None:
@@ -261,11 +256,10 @@ def prune(
 
     What holds now stays, and so does everything that undoing the newest runs would bring back.
     """
-    from cataloger.db.database import open_results
-    from cataloger.prune import Hooks
+    from cataloger.hooks import Hooks
     from cataloger.prune import prune as prune_runs
 
-    with closing(open_results(db, schema=schema)) as database, stop_on_interrupt() as stop:
+    with open_results(db, schema) as database, stop_on_interrupt() as stop:
         report = prune_runs(database, keep, Hooks(stop))
     if json_output:
         render.print_json(report.as_json())

@@ -1,6 +1,5 @@
 """`cataloger sources`: what has been tagged, and where it has moved to."""
 
-from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from cataloger.cli import options as flags
 from cataloger.cli import render
 from cataloger.cli.groups import make_group
+from cataloger.cli.running import open_results
 from cataloger.options import DEFAULT_DB
 
 app = make_group("Sources: list, move.")
@@ -18,10 +18,9 @@ def list_command(
     db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
 ) -> None:
     """List the folders, manifests and tables that have been tagged."""
-    from cataloger.db.database import open_results
-    from cataloger.relocate import list_sources
+    from cataloger.ledger import list_sources
 
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
         sources = list_sources(database)
     if json_output:
         render.print_json([source.as_json() for source in sources])
@@ -40,9 +39,8 @@ def move(
     schema: flags.SchemaOption = None,
 ) -> None:
     """Say that a source has moved: a renamed folder or manifest, or the new name of a table; it keeps its results."""
-    from cataloger.db.database import open_results
     from cataloger.relocate import move_source
 
-    with closing(open_results(db, schema=schema)) as database:
+    with open_results(db, schema) as database:
         items = move_source(database, old, new)
     typer.echo(f"{database.name}: {old} is {new} now, with its {items:,} images")

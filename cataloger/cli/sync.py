@@ -247,12 +247,13 @@ def sync(
     bytes.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
+    from cataloger.db.urls import DatabaseURL
     from cataloger.sync import SyncOptions
     from cataloger.sync import sync as run_sync
 
     options = SyncOptions(
-        db=db,
-        ledger_db=ledger_db,
+        db=DatabaseURL.parse(db),
+        ledger_db=None if ledger_db is None else DatabaseURL.parse(ledger_db),
         schema=schema,
         model=model,
         output=output,

@@ -53,12 +53,13 @@ def tag(
     Folders are searched recursively. Unchanged images are skipped, so that a run can be repeated every night.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
+    from cataloger.db.urls import DatabaseURL
     from cataloger.tagging import TagOptions
     from cataloger.tagging import tag as run_tagging
 
     options = TagOptions(
         paths=tuple(paths),
-        db=db,
+        db=DatabaseURL.parse(db),
         schema=schema,
         model=model,
         output=output,

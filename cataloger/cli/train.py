@@ -137,6 +137,7 @@ def train(
     The early layers stay as they are and their output is cached, so that minutes are enough on a small machine.
     """
     require_train_extra("`cataloger train`")
+    from cataloger.db.urls import DatabaseURL
     from cataloger.training.config import DataOptions, TrainOptions
     from cataloger.training.run import train as run_training
 
@@ -144,7 +145,7 @@ def train(
         data=DataOptions(
             data=data,
             images=images,
-            db=db,
+            db=None if db is None else DatabaseURL.parse(db),
             query=query,
             image_column=image_column,
             label_column=label_column,

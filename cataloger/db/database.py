@@ -1,4 +1,4 @@
-"""An open database whose tables fit this version."""
+"""An open database: short transactions, reads, and patience while it cannot be used."""
 
 import itertools
 import logging
@@ -6,23 +6,26 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from sqlalchemy import Connection, Engine, Executable, Row
+from sqlalchemy import Connection, Engine, Executable
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from cataloger.db import schema as schemas
-from cataloger.db.session import connect, connected, is_new_sqlite_file, make_engine, redact
-from cataloger.errors import DatabaseError, SchemaError, UnavailableError
+from cataloger.db.session import connect
+from cataloger.db.types import AnyRow
+from cataloger.db.urls import DatabaseURL
+from cataloger.errors import UnavailableError
 
 PATIENCE = 120.0
 LONGEST_PAUSE = 5.0
 
+P = ParamSpec("P")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
 class Database:
-    """An open database whose tables have been checked. Usable from any thread.
+    """An open database. Usable from any thread.
 
     patience: seconds in a row that `run` waits for it while it cannot be used; None: PATIENCE.
     """
@@ -34,9 +37,14 @@ class Database:
         self._reader = engine.execution_options(cataloger_read_only=True, **options)
 
     @property
+    def url(self) -> DatabaseURL:
+        """Where it is."""
+        return DatabaseURL(self.engine.url)
+
+    @property
     def name(self) -> str:
         """The URL without password, for people."""
-        return redact(self.engine.url)
+        return self.url.redacted
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -70,62 +78,37 @@ class Database:
                 time.sleep(pause)
         raise AssertionError("unreachable: there is no last pause")
 
-    def rows(self, query: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
+    def write(self, action: Callable[Concatenate[Connection, P], T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call `action(connection, ...)` in a writing transaction of its own, as `run` does."""
+        return self.run(lambda connection: action(connection, *arguments, **options))
+
+    def fetch(self, action: Callable[Concatenate[Connection, P], T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call `action(connection, ...)` in a transaction of its own that only reads, as `run` does."""
+        return self.run(lambda connection: action(connection, *arguments, **options), read_only=True)
+
+    def rows(self, query: Executable) -> Sequence[AnyRow]:
         """Return all rows of a query, read in a transaction of its own as `run` does."""
-        return self.run(lambda connection: connection.execute(query).all(), read_only=True)
+        return self.fetch(lambda connection: connection.execute(query).all())
+
+    @overload
+    def scalars(self, query: TypedReturnsRows[tuple[T]]) -> list[T]: ...
+    @overload
+    def scalars(self, query: Executable) -> list[Any]: ...
+    def scalars(self, query: Executable) -> list[Any]:
+        """Return the first column of all rows of a query."""
+        return self.fetch(lambda connection: list(connection.scalars(query)))
+
+    @overload
+    def scalar(self, query: TypedReturnsRows[tuple[T]]) -> T | None: ...
+    @overload
+    def scalar(self, query: Executable) -> Any: ...
+    def scalar(self, query: Executable) -> Any:
+        """Return the first column of the first row of a query; None if it has no rows."""
+        return self.fetch(lambda connection: connection.scalar(query))
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-
-def open_database(url: str, *, schema: str | None = None) -> Database:
-    """Open a database; a SQLite file that does not exist is created with its tables.
-
-    Raises SchemaError when tables are missing, older or newer; DatabaseError when it cannot be used.
-    """
-    if is_new_sqlite_file(url):
-        schemas.upgrade(url, schema=schema)
-    engine = make_engine(url, schema=schema)
-    revision = schemas.current_of(engine)
-    hint = f"--db '{redact(url)}'" + (f" --schema {schema}" if schema else "")
-    if revision is None:
-        raise SchemaError(f"{redact(url)} has no tables of cataloger: run `cataloger db upgrade {hint}`")
-    if revision != schemas.HEAD:
-        schemas.refuse_newer(revision, url)
-        raise SchemaError(
-            f"the tables in {redact(url)} are older than this version: run `cataloger db upgrade {hint}`"
-        )
-    return Database(engine)
-
-
-def open_for_planning(url: str, *, schema: str | None = None) -> Database | None:
-    """Open a database that is only looked at; None where there are no tables of cataloger yet."""
-    if is_new_sqlite_file(url) or schemas.current(url, schema=schema) is None:
-        return None
-    return open_database(url, schema=schema)
-
-
-def open_results(url: str, *, schema: str | None = None) -> Database:
-    """Open a database that has results; nothing is created. Raises DatabaseError."""
-    database = open_for_planning(url, schema=schema)
-    if database is None:
-        why = ": there is no such file, or it is empty" if is_new_sqlite_file(url) else ""
-        raise DatabaseError(f"{redact(url)} has no results of cataloger{why}; name another database, or tag first")
-    return database
-
-
-def open_source(url: str) -> Database:
-    """Open the shop's own database to read from: no tables of ours are needed there, and nothing is created.
-
-    Raises DatabaseError at once, without the patience of `Database.run`: a wrong address is no outage. No transaction
-    is begun: on SQLite it would wait for a lock of others that a reader gets past, or has the patience for.
-    """
-    if is_new_sqlite_file(url):
-        raise DatabaseError(f"{redact(url)} does not exist or is empty: there is no table to read")
-    engine = make_engine(url)
-    connected(engine).close()
-    return Database(engine)
 
 
 def _pauses() -> Iterator[float]:

@@ -28,8 +28,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from cataloger.db.types import UtcDateTime, digest, exact_name, exact_text, identifier
 
-TOP_K = 5
-
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -276,6 +274,16 @@ class Write(Base):
     new_value: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
     written_at: Mapped[datetime] = mapped_column(UtcDateTime)
     restores: Mapped[bool] = mapped_column(Boolean, server_default=false())
+
+
+class WriteTargetRow(Base):
+    """The table of the shop that a run writes back to. id_columns: those that identify a row."""
+
+    __tablename__ = "cataloger_write_target"
+    run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"), primary_key=True, autoincrement=False)
+    table_name: Mapped[str] = mapped_column(String(255))
+    table_schema: Mapped[str | None] = mapped_column(String(255))
+    id_columns: Mapped[list[str]] = mapped_column(JSON)
 
 
 class Correction(Base):

@@ -6,10 +6,11 @@ And through many values, of which a statement takes only so many.
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select
+from sqlalchemy import ColumnElement, Select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Item
+from cataloger.db.types import AnyRow
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ def slices(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def row_pages(database: Database, query: Select[Any], number: Any, size: int) -> Iterator[Sequence[Row[Any]]]:
+def row_pages(database: Database, query: Select[Any], number: Any, size: int) -> Iterator[Sequence[AnyRow]]:
     """Yield the rows of a query by a number above 0 that is different in each, so many at a time.
 
     number: the column; the rows have it at their end once more, as `number`.
@@ -45,6 +46,6 @@ def value_pages(database: Database, query: Select[Any], column: Any, size: int) 
     """Yield the different values of the column that a query selects, in order, so many at a time."""
     ordered = query.distinct().order_by(column).limit(size)
     following = ordered
-    while page := database.run(lambda connection: list(connection.scalars(following)), read_only=True):  # noqa: B023
+    while page := database.scalars(following):
         yield page
         following = ordered.where(column > page[-1])

@@ -7,30 +7,22 @@ import io
 import sqlite3
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, column, func, inspect, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from cataloger.db.session import (
-    BUSY_TIMEOUT,
-    connect,
-    explain,
-    is_new_sqlite_file,
-    make_engine,
-    parse_url,
-    quote_schema,
-    redact,
-)
+from cataloger.db.driver_errors import translate_driver_error
+from cataloger.db.session import connect, make_engine, quote_schema
+from cataloger.db.urls import BUSY_TIMEOUT, DatabaseURL
 from cataloger.errors import DatabaseError, SchemaError
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-HEAD = "0008"
+HEAD = "0009"
 """The revision that this version needs, the last one of `cataloger.migrations`."""
 VERSION_TABLE = "cataloger_alembic_version"
 UPGRADE_LOCK = 0x636174616C6F67  # "catalog"
@@ -42,9 +34,9 @@ def revisions() -> set[str]:
     return {script.revision for script in _scripts().walk_revisions()}
 
 
-def current(url: str, *, schema: str | None = None) -> str | None:
+def current(url: DatabaseURL, *, schema: str | None = None) -> str | None:
     """Return the revision of a database, None where there are no tables of cataloger."""
-    if is_new_sqlite_file(url):
+    if url.is_new_sqlite_file():
         return None
     engine = make_engine(url, schema=schema)
     try:
@@ -53,40 +45,45 @@ def current(url: str, *, schema: str | None = None) -> str | None:
         engine.dispose()
 
 
-def upgrade(url: str, *, schema: str | None = None) -> None:
+def upgrade(url: DatabaseURL, *, schema: str | None = None) -> None:
     """Bring the tables to this version; other tables are not touched."""
-    from alembic import command
-
-    is_ours = is_new_sqlite_file(url)
-    if is_ours:
-        _check_folder(url)
+    is_new = url.is_new_sqlite_file()
     engine = make_engine(url, schema=schema)
     try:
-        if is_ours:
-            _use_wal(engine)
-        with connect(engine) as connection:
-            _wait_for_others(connection)
-            revision = _revision_in(connection)
-            if revision is not None:
-                refuse_newer(revision, url)
-            # IF NOT EXISTS would ask for the right to create schemas even where this one is there.
-            if schema and not inspect(connection).has_schema(schema):
-                connection.execute(CreateSchema(schema))
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        upgrade_with(engine, schema=schema, is_new=is_new)
     finally:
         engine.dispose()
 
 
-def downgrade(url: str, revision: str, *, schema: str | None = None) -> None:
+def upgrade_with(engine: Engine, *, schema: str | None = None, is_new: bool = False) -> None:
+    """Bring the tables of an engine's database to this version. is_new: it is a SQLite file that we create."""
+    from alembic import command
+
+    url = DatabaseURL(engine.url)
+    if is_new:
+        _check_folder(url)
+        _use_wal(engine)
+    with connect(engine) as connection:
+        _wait_for_others(connection)
+        revision = _revision_in(connection)
+        if revision is not None:
+            refuse_newer(revision, url)
+        # IF NOT EXISTS would ask for the right to create schemas even where this one is there.
+        if schema and not inspect(connection).has_schema(schema):
+            connection.execute(CreateSchema(schema))
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def downgrade(url: DatabaseURL, revision: str, *, schema: str | None = None) -> None:
     """Take the tables back to an older revision, or to none with "base"; what only newer ones hold is lost."""
     from alembic import command
 
     if revision not in {*revisions(), "base"}:
         raise SchemaError(f"there is no revision {revision}; there are base, {', '.join(sorted(revisions()))}")
-    without_tables = SchemaError(f"{redact(url)} has no tables of cataloger; is --db the right database?")
-    if is_new_sqlite_file(url):
+    without_tables = SchemaError(f"{url.redacted} has no tables of cataloger; is --db the right database?")
+    if url.is_new_sqlite_file():
         raise without_tables
     engine = make_engine(url, schema=schema)
     try:
@@ -97,7 +94,7 @@ def downgrade(url: str, revision: str, *, schema: str | None = None) -> None:
                 raise without_tables
             refuse_newer(found, url)
             if revision != "base" and revision > found:
-                raise SchemaError(f"{redact(url)} is at revision {found}, which is older than {revision}")
+                raise SchemaError(f"{url.redacted} is at revision {found}, which is older than {revision}")
             config = _config()
             config.attributes["connection"] = connection
             command.downgrade(config, revision)
@@ -107,7 +104,7 @@ def downgrade(url: str, revision: str, *, schema: str | None = None) -> None:
         engine.dispose()
 
 
-def upgrade_sql(url: str, *, schema: str | None = None) -> str:
+def upgrade_sql(url: DatabaseURL, *, schema: str | None = None) -> str:
     """Return the statements of `upgrade` from nothing, for somebody else to run."""
     from alembic import command
 
@@ -129,11 +126,11 @@ def current_of(engine: Engine) -> str | None:
         return _revision_in(connection)
 
 
-def refuse_newer(revision: str, url: str) -> None:
+def refuse_newer(revision: str, url: DatabaseURL) -> None:
     """Raise SchemaError for a revision that this version does not know."""
     if revision not in revisions():
         raise SchemaError(
-            f"{redact(url)} was made by a newer version of cataloger (revision {revision}): upgrade cataloger"
+            f"{url.redacted} was made by a newer version of cataloger (revision {revision}): upgrade cataloger"
         )
 
 
@@ -154,7 +151,7 @@ def _wait_for_others(connection: Connection) -> None:
         lock = func.get_lock(func.concat("cataloger ", func.md5(func.database())), LOCK_SECONDS)
         if connection.scalar(select(lock)) != 1:
             raise DatabaseError(
-                f"{redact(connection.engine.url)} is being upgraded by another process; wait for that"
+                f"{DatabaseURL(connection.engine.url).redacted} is being upgraded by another process; wait for that"
             )
 
 
@@ -184,11 +181,11 @@ def _use_wal(engine: Engine) -> None:
         except (SQLAlchemyError, sqlite3.Error) as error:
             # SQLite waits for nobody here, not even for a process that makes the same file at the same time.
             if "database is locked" not in str(error) or time.monotonic() > deadline:
-                raise explain(error, engine.url) from error
+                raise translate_driver_error(error, DatabaseURL(engine.url)) from error
         time.sleep(0.02)
 
 
-def _check_folder(url: str) -> None:
-    folder = Path(str(parse_url(url).database)).absolute().parent
+def _check_folder(url: DatabaseURL) -> None:
+    folder = url.path.absolute().parent
     if not folder.is_dir():
-        raise DatabaseError(f"{redact(url)} cannot be created: the folder {folder} does not exist; make it first")
+        raise DatabaseError(f"{url.redacted} cannot be created: the folder {folder} does not exist; make it first")

@@ -1,11 +1,14 @@
-"""Column types that mean the same on every engine. The migrations use them too, so they do not change."""
+"""Column types that mean the same on every engine; the migrations use them too, so they do not change. Rows."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, String, Text
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, Row, String, Text
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator
+
+AnyRow = Row[*tuple[Any, ...]]
+"""A row of a query whose columns the type checker does not follow."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -9,7 +9,7 @@ from sqlalchemy import DateTime, Float, Integer, String, column, table
 from sqlalchemy.sql import TableClause
 from sqlalchemy.types import TypeEngine
 
-from cataloger.db.models import TOP_K
+from cataloger.contracts import TOP_K
 
 ANSWER = [c for rank in range(1, TOP_K + 1) for c in (f"label_{rank}", f"confidence_{rank}")]
 

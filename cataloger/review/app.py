@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from cataloger.contracts import DECISIONS
 from cataloger.db.database import Database
 from cataloger.db.types import storable
 from cataloger.errors import CatalogerError, DatabaseError, ImageError, UsageError
@@ -114,7 +115,7 @@ def _page(request: Request) -> Response:
         "sources": _choices(known.values(), filters.source),
         "categories": _choices(categories, filters.category),
         "orders": filtering.ORDERS,
-        "decisions": _choices(filtering.DECISIONS, ""),
+        "decisions": _choices(DECISIONS, ""),
         "states": filtering.REVIEWED,
         "author": _author(request),
         "asks_name": not is_loopback(review.access.host) and NAME_COOKIE not in request.cookies,

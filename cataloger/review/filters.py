@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 from urllib.parse import urlencode
 
+from cataloger.contracts import DECISIONS
 from cataloger.db.types import storable
 from cataloger.errors import UsageError
 
@@ -14,7 +15,6 @@ ORDERS = {
     "product": "by product",
     "run": "newest run first",
 }
-DECISIONS = ("accept", "review", "abstain")
 REVIEWED = {"no": "not reviewed yet", "yes": "reviewed", "any": "all"}
 LARGEST_RUN = 2**31 - 1
 

@@ -11,14 +11,16 @@ from sqlalchemy import select
 
 from cataloger.bundle import Bundle, read_bundle, resolve_bundle_path
 from cataloger.classify.onnx import OnnxClassifier
+from cataloger.contracts import TOP_K
 from cataloger.cpus import available_cpus
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Model
+from cataloger.db.models import Model
+from cataloger.db.types import AnyRow
 from cataloger.errors import BundleError, CatalogerError, ImageError
 from cataloger.explain import Explanation, explained, overlaid
 from cataloger.pictures import Pictures, thumbnail
 from cataloger.records import Failure, Fetched
-from cataloger.review.rows import AnyRow, find_shown
+from cataloger.review.rows import find_shown
 from cataloger.thumbnails import fitted
 
 SIZES = (240, 900)

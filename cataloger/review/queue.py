@@ -17,7 +17,7 @@ from cataloger.review.filters import Filters
 from cataloger.review.rows import LARGEST_ID, read_rows
 from cataloger.review.snapshot import Snapshot
 
-PAGE = 60
+IMAGES_PER_PAGE = 60
 RENEWED_AT_ONCE = 500
 OVERLAP = 1000
 """So many of the newest words are looked for again: they may be committed in another order than numbered."""
@@ -88,8 +88,9 @@ class Queue:
         sources = self._sources(filters)
         with self._lock:
             snapshot = self._renewed()
-            found = snapshot.after(filters, sources, cursor, PAGE)
-            following = json.dumps(snapshot.place(filters.order, found[-1])) if len(found) == PAGE else None
+            found = snapshot.after(filters, sources, cursor, IMAGES_PER_PAGE)
+            is_full = len(found) == IMAGES_PER_PAGE
+            following = json.dumps(snapshot.place(filters.order, found[-1])) if is_full else None
         return read_rows(self._database, filters, snapshot.items[found].tolist()), following
 
     def progress(self, filters: Filters, author: str) -> Progress:

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select
 
+from cataloger.contracts import TOP_K
 from cataloger.corrections import Word
 from cataloger.db.database import Database
 from cataloger.db.held import IS_UNCHANGED, SEEN, held, with_seen, with_words
-from cataloger.db.models import TOP_K, Correction, Item, Result, Source
+from cataloger.db.models import Correction, Item, Result, Source
+from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters
 
 LARGEST_ID = 2**53
 
-AnyRow = Row[*tuple[Any, ...]]
 ITEM_COLUMNS = (Item.id, Item.key, Item.product_key, Item.source_id, Source.name.label("source"))
 ANSWER_COLUMNS = tuple(
     getattr(Result, f"{name}_{n}") for name in ("label", "confidence") for n in range(1, TOP_K + 1)

@@ -16,11 +16,12 @@ from sqlalchemy import Connection, func, select
 
 from cataloger.db.database import Database
 from cataloger.db.models import Correction, Item, Result
-from cataloger.ledger import digest
+from cataloger.db.types import AnyRow
 from cataloger.review.filters import Filters
-from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, AnyRow, shown
+from cataloger.review.rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
+from cataloger.schema import key_hash
 
-CHUNK = 20_000
+IMAGES_PER_READ = 20_000
 BLOCK = 2**16
 UNKNOWN = -1
 PRODUCT_DIGITS = 13
@@ -145,7 +146,7 @@ class Snapshot:
         if filters.run is not None:
             fits &= self.runs[where] == filters.run
         if filters.product:
-            fits &= self.products[where] == _product(digest(filters.product))
+            fits &= self.products[where] == _product(key_hash(filters.product))
         if sources is not None:
             fits &= np.isin(self.sources[where], list(sources))
         return fits
@@ -184,14 +185,14 @@ COLUMNS = (
 def _pages(database: Database) -> Iterator[Sequence[AnyRow]]:
     """Yield the columns of all images that may be shown, by rising id."""
     last = 0
-    while page := database.run(lambda connection: _page(connection, last), read_only=True):  # noqa: B023
+    while page := database.fetch(_page, last):
         rows, last = page
         yield rows
 
 
 def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int] | None:
     """Return the rows behind an id, and the id that they reach to; None if there is no image behind it."""
-    ids = select(Item.id).where(Item.id > last).order_by(Item.id).limit(CHUNK).subquery()
+    ids = select(Item.id).where(Item.id > last).order_by(Item.id).limit(IMAGES_PER_READ).subquery()
     end = connection.scalar(select(func.max(ids.c.id)))
     if end is None:
         return None

@@ -4,13 +4,13 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS
 from cataloger.corrections import Outcome, Word, correct, labels_in_use
 from cataloger.db.database import Database
 from cataloger.errors import UsageError
 from cataloger.review.rows import LARGEST_ID, results_of, source_of
 
 MOST_WORDS = 500
-VERDICTS = ("label", "not_product", "withdrawn")
 
 
 class Labels:
@@ -50,7 +50,7 @@ def _word(values: Any) -> Word:
     if not isinstance(values, dict) or values.get("verdict") not in VERDICTS:
         raise UsageError(f"verdict: it is one of {', '.join(VERDICTS)}")
     label = values.get("label")
-    has_label = isinstance(label, str) and 0 < len(label) <= 255
+    has_label = isinstance(label, str) and 0 < len(label) <= MAX_LABEL_LENGTH
     if has_label != (values["verdict"] == "label") or (label is not None and not has_label):
         raise UsageError("label: a category, if that is the verdict, else null")
     item = _number(values, "item")

@@ -8,18 +8,20 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from cataloger.contracts import TOP_K
 from cataloger.db.clock import utc_now
 from cataloger.db.database import Database
-from cataloger.db.models import TOP_K, Current
+from cataloger.db.models import Current
 from cataloger.db.models import Item as ItemRow
 from cataloger.db.models import Result as ResultRow
 from cataloger.db.types import storable
 from cataloger.db.upsert import upsert
 from cataloger.history import mark_presence, spares
 from cataloger.lease import Lease
-from cataloger.ledger import ModelRef, SourceRef, digest
 from cataloger.product_results import ProductResults
 from cataloger.records import Failure, Item, Prediction, Result
+from cataloger.schema import key_hash
+from cataloger.utils import failpoints
 from cataloger.words import renew_products
 from cataloger.write_back import WriteBack, WriteCounts
 
@@ -30,17 +32,15 @@ TEXT_LIMIT = 500
 class DatabaseSink:
     """Writes the results of one run over one source.
 
-    on_recorded: told what has been committed. checkpoint: told "before_commit" and "after_commit"; for tests.
-    write_back: writes the answers into the shop's table, too; on_written: told what became of that, once committed.
+    products: answers for products of that run, source and model; they are renewed with the images. on_recorded: told
+    what has been committed. write_back: writes the answers into the shop's table, too; on_written: told what became
+    of that, once committed.
     """
 
     database: Database
-    source: SourceRef
-    run_id: int
-    model: ModelRef
+    products: ProductResults
     lease: Lease
     on_recorded: Callable[[Sequence[Result]], None] = lambda _: None
-    checkpoint: Callable[[str], None] = lambda _: None
     write_back: WriteBack | None = None
     on_written: Callable[[WriteCounts], None] = lambda _: None
 
@@ -54,36 +54,40 @@ class DatabaseSink:
             if next(attempts) > 0 and self._is_recorded(connection, results[0].item):
                 return WriteCounts()
             written = self._record(connection, results)
-            self.checkpoint("before_commit")
+            failpoints.reach("before_commit")
             return written
 
         written = self.database.run(record)
-        self.checkpoint("after_commit")
+        failpoints.reach("after_commit")
         self.on_recorded(results)
         self.on_written(written)
 
+    @property
+    def _source_id(self) -> int:
+        return self.products.source.id
+
     def _record(self, connection: Connection, results: Sequence[Result]) -> WriteCounts:
-        products = {digest(key) for result in results if (key := result.item.product_key) is not None}
+        products = {key_hash(key) for result in results if (key := result.item.product_key) is not None}
         items = [result.item for result in results]
         before = self._products_of(connection, items)
         left = set(before.values()) - products
         item_ids = self._write_items(connection, items)
         if moved := _moved(before, items):
-            renew_products(connection, self.source.id, moved)
+            renew_products(connection, self._source_id, moved)
         new = self._write_results(connection, results, item_ids)
         self._move_pointers(connection, results, item_ids, new)
-        ProductResults(self.source, self.run_id, self.model).renew(connection, products | left)
+        self.products.renew(connection, products | left)
         return self.write_back.write(connection, products) if self.write_back else WriteCounts()
 
     def _is_recorded(self, connection: Connection, item: Item) -> bool:
         """True when this run has a result of an item, and so of all that were written with it."""
-        mine = (ItemRow.source_id == self.source.id) & (ItemRow.key_hash == digest(item.key))
+        mine = (ItemRow.source_id == self._source_id) & (ItemRow.key_hash == key_hash(item.key))
         query = select(ResultRow.id).join(ItemRow, ItemRow.id == ResultRow.item_id)
-        return connection.scalar(query.where(mine, ResultRow.run_id == self.run_id)) is not None
+        return connection.scalar(query.where(mine, ResultRow.run_id == self.products.run_id)) is not None
 
     def _products_of(self, connection: Connection, items: Sequence[Item]) -> dict[str, str]:
         """Return the products that known items have belonged to until now; all by hash."""
-        mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([digest(item.key) for item in items])
+        mine = (ItemRow.source_id == self._source_id) & ItemRow.key_hash.in_([key_hash(item.key) for item in items])
         # Asked for distinct products that are not null, SQLite walks through all products of the source instead.
         rows = connection.execute(select(ItemRow.key_hash, ItemRow.product_hash).where(mine))
         return {row.key_hash: row.product_hash for row in rows if row.product_hash is not None}
@@ -92,11 +96,11 @@ class DatabaseSink:
         """Make the items known; return their ids by key hash."""
         rows = [
             {
-                "source_id": self.source.id,
+                "source_id": self._source_id,
                 "key": storable(item.key),
-                "key_hash": digest(item.key),
+                "key_hash": key_hash(item.key),
                 "product_key": None if item.product_key is None else storable(item.product_key),
-                "product_hash": None if item.product_key is None else digest(item.product_key),
+                "product_hash": None if item.product_key is None else key_hash(item.product_key),
                 "uri": storable(item.uri),
             }
             for item in items
@@ -108,11 +112,11 @@ class DatabaseSink:
             keys=["source_id", "key_hash"],
             update=["uri", "product_key", "product_hash"],
         )
-        mine = (ItemRow.source_id == self.source.id) & ItemRow.key_hash.in_([row["key_hash"] for row in rows])
+        mine = (ItemRow.source_id == self._source_id) & ItemRow.key_hash.in_([row["key_hash"] for row in rows])
         columns = (ItemRow.key_hash, ItemRow.id, ItemRow.gone_run_id)
         found = connection.execute(select(*columns).where(mine)).all()
         if returned := [row.id for row in found if row.gone_run_id is not None]:
-            mark_presence(connection, returned, self.run_id, is_gone=False)
+            mark_presence(connection, returned, self.products.run_id, is_gone=False)
         return {row.key_hash: row.id for row in found}
 
     def _write_results(
@@ -120,19 +124,19 @@ class DatabaseSink:
     ) -> dict[int, int]:
         """Append the results; return their ids by item id."""
         now = utc_now(connection)
-        rows = [self._row(result, item_ids[digest(result.item.key)], now) for result in results]
+        rows = [self._row(result, item_ids[key_hash(result.item.key)], now) for result in results]
         connection.execute(insert(ResultRow), rows)
-        mine = (ResultRow.run_id == self.run_id) & ResultRow.item_id.in_(list(item_ids.values()))
+        mine = (ResultRow.run_id == self.products.run_id) & ResultRow.item_id.in_(list(item_ids.values()))
         found = connection.execute(select(ResultRow.item_id, ResultRow.id).where(mine))
         return {row.item_id: row.id for row in found}
 
     def _row(self, result: Result, item_id: int, now: datetime) -> dict[str, Any]:
         common = {
             "item_id": item_id,
-            "run_id": self.run_id,
-            "weights_id": self.model.weights_id,
-            "calibration_id": self.model.calibration_id,
-            "precision": self.model.precision,
+            "run_id": self.products.run_id,
+            "weights_id": self.products.model.weights_id,
+            "calibration_id": self.products.model.calibration_id,
+            "precision": self.products.model.precision,
             "content_hash": result.content_hash,
             "version_token": result.item.version,
             "tagged_at": now,
@@ -145,13 +149,13 @@ class DatabaseSink:
         good = self._good_results(connection, list(item_ids.values()))
         rows = []
         for result in results:
-            item_id = item_ids[digest(result.item.key)]
+            item_id = item_ids[key_hash(result.item.key)]
             code = result.code if isinstance(result, Failure) else None
             keep = item_id in good and spares(code, result.content_hash, good[item_id][1])
             rows.append(
                 {
                     "item_id": item_id,
-                    "weights_id": self.model.weights_id,
+                    "weights_id": self.products.model.weights_id,
                     "result_id": good[item_id][0] if keep else new[item_id],
                     "latest_id": new[item_id],
                 }
@@ -163,7 +167,7 @@ class DatabaseSink:
         query = (
             select(Current.item_id, ResultRow.id, ResultRow.content_hash)
             .join(ResultRow, ResultRow.id == Current.result_id)
-            .where(Current.weights_id == self.model.weights_id, Current.item_id.in_(item_ids))
+            .where(Current.weights_id == self.products.model.weights_id, Current.item_id.in_(item_ids))
             .where(ResultRow.status == "ok")
         )
         return {item_id: (identity, content_hash) for item_id, identity, content_hash in connection.execute(query)}
@@ -171,7 +175,7 @@ class DatabaseSink:
 
 def _moved(before: dict[str, str], items: Sequence[Item]) -> set[str]:
     """Return the products, by hash, that known items have moved from and to."""
-    now = {digest(item.key): None if item.product_key is None else digest(item.product_key) for item in items}
+    now = {key_hash(item.key): None if item.product_key is None else key_hash(item.product_key) for item in items}
     moved = {(product, now[key]) for key, product in before.items() if now[key] != product}
     return {product for pair in moved for product in pair if product is not None}
 

@@ -22,7 +22,7 @@ from cataloger.db.database import Database
 from cataloger.db.views import IMAGE_COLUMNS, IMAGE_TOP5
 from cataloger.errors import MissingExtraError, OutputError, UsageError
 
-PAGE = 5000
+ROWS_PER_FETCH = 5000
 TIMES = ("tagged_at", "corrected_at")
 
 Rows = Iterable[Mapping[str, Any]]
@@ -97,7 +97,7 @@ def _rows(database: Database, selection: Selection) -> Iterator[Mapping[str, Any
     if selection.prefix:
         query = query.where(view.key.startswith(selection.prefix, autoescape=True))
     with database.read() as connection:
-        stream = connection.execution_options(yield_per=PAGE).execute(query)
+        stream = connection.execution_options(yield_per=ROWS_PER_FETCH).execute(query)
         for row in stream.mappings():
             # LIKE ignores case in some engines and collations, and = spaces at the end in MySQL.
             is_wanted = row["source"] == selection.source and row["key"].startswith(selection.prefix)
@@ -138,7 +138,7 @@ def _write_parquet(rows: Rows, path: Path) -> None:
         page: list[Mapping[str, Any]] = []
         for row in rows:
             page.append(row)
-            if len(page) == PAGE:
+            if len(page) == ROWS_PER_FETCH:
                 writer.write_table(pyarrow.Table.from_pylist(page, schema))
                 page = []
         writer.write_table(pyarrow.Table.from_pylist(page, schema))

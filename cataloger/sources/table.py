@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, null, select
+from sqlalchemy import Select, case, func, null, select
 
 from cataloger import versions
 from cataloger.db.database import Database
-from cataloger.db.session import server_of
+from cataloger.db.types import AnyRow
 from cataloger.errors import DatabaseError, ImageError, SourceError, UnavailableError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
@@ -25,7 +25,7 @@ from cataloger.sources.locations import (
     text_of,
 )
 
-PAGE = 1000
+ROWS_PER_READ = 1000
 SAMPLE = 20
 TWINS = 20
 
@@ -46,7 +46,7 @@ class TableSource:
         self.without_image = 0
         self._image_root = None if options.image_root is None else os.path.abspath(os.fsencode(options.image_root))
         try:
-            self.layout = database.run(lambda connection: inspect_layout(connection, options), read_only=True)
+            self.layout = database.fetch(inspect_layout, options)
             self._check_sample()
         except DatabaseError as error:
             if options.where is None or isinstance(error, UnavailableError):
@@ -58,7 +58,7 @@ class TableSource:
         """Identity of the source: its given name, or the server, table and column; never a user or a password."""
         if self.options.name:
             return self.options.name
-        return f"{server_of(self.database.engine.url)}/{self.layout.name}#{self.options.image}"
+        return f"{self.database.url.server}/{self.layout.name}#{self.options.image}"
 
     @property
     def is_complete(self) -> bool:
@@ -74,7 +74,7 @@ class TableSource:
         """Yield the items, in the order of the keys. Rows added behind the page that was read last are seen."""
         self.without_image = 0
         after: tuple[Any, ...] | None = None
-        while page := self.database.rows(self._page(after, PAGE)):
+        while page := self.database.rows(self._page(after, ROWS_PER_READ)):
             for row in page:
                 yield from self._subjects(row)
             last = self._key(page[-1])
@@ -134,10 +134,10 @@ class TableSource:
         labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
         return select(*labelled).where(*layout.after(after)).order_by(*layout.keys).limit(size)
 
-    def _key(self, row: Row[*tuple[Any, ...]]) -> tuple[Any, ...]:
+    def _key(self, row: AnyRow) -> tuple[Any, ...]:
         return tuple(row[: len(self.layout.keys)])
 
-    def _subjects(self, row: Row[*tuple[Any, ...]]) -> Iterator[Item | Failure]:
+    def _subjects(self, row: AnyRow) -> Iterator[Item | Failure]:
         keys, start = self._key(row), len(self.layout.keys)
         products, rest = row[start : start + len(self.layout.products)], row[start + len(self.layout.products) :]
         product = join_keys(products)

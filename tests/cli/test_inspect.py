@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 
 pytest.importorskip("imagehash", reason="the extra 'train' is not installed")
 
+from by_url import make_engine
 from PIL import Image
 
 from cataloger.cli.app import app
-from cataloger.db.session import make_engine
 
 
 @pytest.fixture

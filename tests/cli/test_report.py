@@ -12,13 +12,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import by_url
 import pytest
+from by_url import open_database
 from typer.testing import CliRunner
 
 from cataloger import pictures, report_pictures
 from cataloger.cli.app import app
-from cataloger.db import schema as schemas
-from cataloger.db.database import open_database
 from cataloger.errors import UsageError
 from cataloger.report import ReportOptions, gather
 from cataloger.report_page import link, percent, shortened
@@ -249,7 +249,7 @@ def test_servers_that_are_down_are_asked_a_few_times_and_not_for_every_image(tmp
     monkeypatch.setattr(report_pictures, "OUTAGE", 3)
     monkeypatch.setattr(pictures, "CONNECT_TIMEOUT", 0.5)
     web, db = rig.web.Shop(), f"sqlite:///{tmp_path}/a.db"
-    schemas.upgrade(db)
+    by_url.upgrade(db)
     data = (EXAMPLES / "sombrero.png").read_bytes()
     web.answers |= {f"/{number}.png": rig.web.answer(data) for number in range(30)}
     rows = [{"sku": str(number), "photo": web.url(f"/{number}.png")} for number in range(30)]

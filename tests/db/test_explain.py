@@ -3,9 +3,9 @@
 import re
 
 import pytest
+from by_url import open_source
 from sqlalchemy import event, text
 
-from cataloger.db.database import open_source
 from cataloger.options import TableOptions
 from cataloger.presence import Presence
 from cataloger.sources.table import TableSource

@@ -13,17 +13,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from by_url import current, downgrade, make_engine, open_database, parsed, upgrade, upgrade_sql
 from pymysql.constants import CLIENT
 from sqlalchemy import create_engine, insert, inspect, make_url, text
 from sqlalchemy.dialects import mysql
 
 from cataloger.db.clock import utc_now
-from cataloger.db.database import open_database
 from cataloger.db.models import Base, Write
-from cataloger.db.schema import HEAD, VERSION_TABLE, current, downgrade, revisions, upgrade, upgrade_sql
-from cataloger.db.session import connect, is_new_sqlite_file, make_engine
+from cataloger.db.schema import HEAD, VERSION_TABLE, revisions
+from cataloger.db.session import connect
 from cataloger.errors import DatabaseError, SchemaError, UsageError
-from cataloger.ledger import digest
+from cataloger.schema import key_hash
 
 VIEWS = [
     "cataloger_image_codes",
@@ -285,11 +285,12 @@ def test_a_schema_elsewhere_is_refused(tmp_path):
 
 RACE = """if True:
     import sys
-    from cataloger.db.database import open_database
     from cataloger.db.schema import upgrade
+    from cataloger.db.urls import DatabaseURL
+    from cataloger.schema import open_database
     print("ready", flush=True)
     sys.stdin.readline()
-    {action}(sys.argv[1])
+    {action}(DatabaseURL.parse(sys.argv[1]))
 """
 
 
@@ -316,6 +317,7 @@ KILLED = """if True:
     import itertools, os, signal, sys
     from sqlalchemy import Engine, event
     from cataloger.db.schema import upgrade
+    from cataloger.db.urls import DatabaseURL
     count = itertools.count(1)
 
     @event.listens_for(Engine, "after_cursor_execute")
@@ -323,7 +325,7 @@ KILLED = """if True:
         if statement.lstrip().startswith(("CREATE", "INSERT")) and next(count) == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    upgrade(sys.argv[1])
+    upgrade(DatabaseURL.parse(sys.argv[1]))
 """
 
 
@@ -346,7 +348,7 @@ def test_an_upgrade_that_was_killed_half_way_is_finished_by_the_next(empty_url):
 def test_a_sqlite_file_that_was_killed_half_way_is_still_ours(tmp_path):
     url = f"sqlite:///{tmp_path}/x.db"
     kill_upgrade(url, 3)
-    assert is_new_sqlite_file(url)
+    assert parsed(url).is_new_sqlite_file()
     open_database(url).close()
     assert current(url) == HEAD
 
@@ -361,7 +363,7 @@ def fill(world, make):
 
 def contents(url):
     """Return the rows of all tables of the first revision."""
-    later = {"cataloger_label_map"}, {"product_hash", "disagrees", "scores", "familiarity"}
+    later = {"cataloger_label_map", "cataloger_write_target"}, {"product_hash", "disagrees", "scores", "familiarity"}
     found = {}
     for name in TABLES - {VERSION_TABLE} - later[0]:
         columns = [column.name for column in Base.metadata.tables[name].columns if column.name not in later[1]]
@@ -382,7 +384,7 @@ def test_every_revision_can_be_left_and_reached_again_with_data(world, make, url
     upgrade(url)
     assert (describe(url), contents(url)) == (made, before)
     product = "SELECT COUNT(*) FROM cataloger_item WHERE product_hash = :hash"
-    assert world.rows(product.replace(":hash", f"'{digest('Größe 40')}'")) == [(1,)]
+    assert world.rows(product.replace(":hash", f"'{key_hash('Größe 40')}'")) == [(1,)]
 
 
 def test_a_downgrade_to_base_leaves_only_what_the_shop_has(empty_url):

@@ -10,12 +10,13 @@ import threading
 from contextlib import closing
 
 import pytest
+from by_url import current, make_engine, open_database, parsed, upgrade
 from sqlalchemy import create_engine, make_url, text
 
 from cataloger.db.clock import utc_now
-from cataloger.db.database import Database, open_database
-from cataloger.db.schema import current, upgrade
-from cataloger.db.session import connect, is_new_sqlite_file, make_engine, parse_url, redact
+from cataloger.db.database import Database
+from cataloger.db.session import connect
+from cataloger.db.urls import DatabaseURL
 from cataloger.errors import CatalogerError, DatabaseError, MissingExtraError, SchemaError, UsageError
 
 SERVERS = ["postgresql", "mariadb"]
@@ -78,22 +79,22 @@ def in_new_process(code, *arguments, without_rights=False, **environment):
     ],
 )
 def test_the_driver_is_chosen_unless_it_is_named(url, driver):
-    assert parse_url(url).drivername == driver
+    assert DatabaseURL.parse(url).parsed.drivername == driver
 
 
 @pytest.mark.parametrize("url", ["catalog.db", "", "/srv/catalog.db", "postgresql://shop@db:port/catalog"])
 def test_what_is_no_url_is_answered_with_examples(url):
-    assert "write e.g. sqlite:///catalog.db" in message_of(parse_url, url, kind=UsageError)
+    assert "write e.g. sqlite:///catalog.db" in message_of(DatabaseURL.parse, url, kind=UsageError)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 def test_a_database_in_memory_is_refused(url):
-    assert "would be lost" in message_of(parse_url, url, kind=UsageError)
+    assert "would be lost" in message_of(DatabaseURL.parse, url, kind=UsageError)
 
 
 @pytest.mark.parametrize("url", ["postgresql://shop:s3c@ret@db/x", "mysql://shop:a@b/s3cret@db/x"])
 def test_a_password_that_is_not_escaped_is_refused_and_not_shown(url):
-    message = message_of(parse_url, url, kind=UsageError)
+    message = message_of(DatabaseURL.parse, url, kind=UsageError)
     assert "write @ as %40" in message
     assert not any(part in message for part in ("s3c", "ret@"))
 
@@ -108,7 +109,7 @@ def test_a_password_that_is_not_escaped_is_refused_and_not_shown(url):
     ],
 )
 def test_a_redacted_url_has_neither_password_nor_query(url, shown):
-    assert redact(url) == shown
+    assert DatabaseURL.parse(url).redacted == shown
 
 
 def test_an_unknown_kind_of_database_is_answered_with_the_known_ones():
@@ -141,9 +142,10 @@ def test_a_driver_without_its_library_names_its_extra():
     code = """if True:
         import json
         from cataloger.db.session import make_engine
+        from cataloger.db.urls import DatabaseURL
         from cataloger.errors import MissingExtraError
         try:
-            make_engine("postgresql://shop:s3cret@db/x")
+            make_engine(DatabaseURL.parse("postgresql://shop:s3cret@db/x"))
         except MissingExtraError as error:
             print(json.dumps(str(error)))
     """
@@ -383,10 +385,11 @@ def test_a_file_in_a_folder_that_does_not_exist_is_told(tmp_path):
 
 OPEN = """if True:
     import json, sys
-    from cataloger.db.database import open_database
+    from cataloger.db.urls import DatabaseURL
     from cataloger.errors import DatabaseError
+    from cataloger.schema import open_database
     try:
-        with open_database(sys.argv[1]).begin() as connection:
+        with open_database(DatabaseURL.parse(sys.argv[1])).begin() as connection:
             connection.exec_driver_sql("CREATE TABLE mine (id INTEGER)")
         print(json.dumps("no error"))
     except DatabaseError as error:
@@ -433,16 +436,16 @@ def test_a_sqlite_file_in_a_closed_folder_is_told(tmp_path):
 
 
 def test_a_server_database_is_never_new(server_url):
-    assert not is_new_sqlite_file(server_url)
+    assert not parsed(server_url).is_new_sqlite_file()
 
 
 def test_a_file_is_new_when_it_is_missing_or_empty(tmp_path):
     path = tmp_path / "x.db"
-    assert is_new_sqlite_file(f"sqlite:///{path}")
+    assert parsed(f"sqlite:///{path}").is_new_sqlite_file()
     path.touch()
-    assert is_new_sqlite_file(f"sqlite:///{path}")
+    assert parsed(f"sqlite:///{path}").is_new_sqlite_file()
     path.write_bytes(b"x")
-    assert not is_new_sqlite_file(f"sqlite:///{path}")
+    assert not parsed(f"sqlite:///{path}").is_new_sqlite_file()
 
 
 def test_a_file_whose_making_was_interrupted_is_new(tmp_path):
@@ -456,7 +459,7 @@ def test_a_file_whose_making_was_interrupted_is_new(tmp_path):
         shutil.copyfile(f"{whole}-journal", f"{killed}-journal")
         killed.write_bytes(whole.read_bytes()[:4096])
     assert killed.stat().st_size == 4096
-    assert is_new_sqlite_file(f"sqlite:///{killed}")
+    assert parsed(f"sqlite:///{killed}").is_new_sqlite_file()
 
 
 def test_the_tables_of_a_server_are_never_made_unasked(empty_url):
@@ -466,7 +469,7 @@ def test_the_tables_of_a_server_are_never_made_unasked(empty_url):
             connection.execute("CREATE TABLE product (id INTEGER)")
         connection.close()
     message = message_of(open_database, empty_url, kind=SchemaError)
-    assert f"run `cataloger db upgrade --db '{redact(empty_url)}'`" in message
+    assert f"run `cataloger db upgrade --db '{parsed(empty_url).redacted}'`" in message
     assert current(empty_url) is None
 
 

@@ -3,9 +3,9 @@
 from contextlib import closing
 
 import pytest
+from by_url import open_source
 from sqlalchemy import LargeBinary, text
 
-from cataloger.db.database import open_source
 from cataloger.db.tables import TableName, describe
 from cataloger.errors import SourceError, UsageError
 

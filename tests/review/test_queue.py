@@ -10,10 +10,10 @@ from sqlalchemy import insert
 from cataloger.corrections import Word, correct
 from cataloger.db.models import Corrected, Correction
 from cataloger.errors import UsageError
-from cataloger.ledger import digest
 from cataloger.review.filters import ORDERS, Filters
 from cataloger.review.queue import Queue
 from cataloger.review.rows import find_shown, results_of
+from cataloger.schema import key_hash
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def say(database, row, label, author="anna"):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_pages_hold_every_image_once(queue, monkeypatch, order):
-    monkeypatch.setattr("cataloger.review.queue.PAGE", 1)
+    monkeypatch.setattr("cataloger.review.queue.IMAGES_PER_PAGE", 1)
     found, after = [], None
     for _ in range(5):
         rows, after = queue.page(Filters(order=order), after)
@@ -124,7 +124,7 @@ def test_a_query_string_comes_back_as_it_was():
 def test_orders_go_by_their_values_and_then_by_confidence(database, queue):
     def place(row):
         label, confidence = row["answers"][0]
-        lead = {"category": label, "product": digest(row["product"]) if row["product"] else "", "run": -row["run"]}
+        lead = {"category": label, "product": key_hash(row["product"]) if row["product"] else "", "run": -row["run"]}
         return lead, confidence, row["item"]
 
     for order in ORDERS:

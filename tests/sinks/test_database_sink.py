@@ -56,10 +56,11 @@ def test_a_failure_without_logits_holds_null_and_not_the_json_word(world, make):
     assert world.rows("SELECT COUNT(*) FROM cataloger_result WHERE logits IS NULL") == [(1,)]
 
 
-def test_a_batch_is_one_transaction(world, make):
+def test_a_batch_is_one_transaction(world, make, at):
     during = []
-    sink = replace(world.sink, checkpoint=lambda name: during.append((name, counts(world))))
-    sink.write([make.good("a"), make.bad("b"), make.good("c")])
+    for point in ("before_commit", "after_commit"):
+        at(point, lambda point=point: during.append((point, counts(world))))
+    world.sink.write([make.good("a"), make.bad("b"), make.good("c")])
     assert during == [("before_commit", [0, 0, 0]), ("after_commit", [3, 3, 3])]
 
 
@@ -81,18 +82,22 @@ def test_the_ledger_is_told_after_the_commit(world, make):
 
 KILLED = """if True:
     import json, os, signal, sys
-    from cataloger.db.database import open_database
+    from cataloger.db.urls import DatabaseURL
     from cataloger.lease import Lease
     from cataloger.ledger import ModelRef, SourceRef
+    from cataloger.product_results import ProductResults
     from cataloger.records import Item, Prediction
+    from cataloger.schema import open_database
     from cataloger.sinks.database import DatabaseSink
+    from cataloger.utils import failpoints
 
     url, source, run, fence, model = json.loads(sys.argv[1])
-    database = open_database(url)
+    database = open_database(DatabaseURL.parse(url))
+    products = ProductResults(SourceRef(source, "/photos"), run, ModelRef(*model))
     sink = DatabaseSink(
-        database, SourceRef(source, "/photos"), run, ModelRef(*model), Lease(database, source, fence),
-        checkpoint=lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == "before_commit" else None,
+        database, products, Lease(database, source, fence),
     )
+    failpoints.set_action("before_commit", lambda: os.kill(os.getpid(), signal.SIGKILL))
     item = Item("a", "/photos/a", "v1")
     sink.write([Prediction(item, "1" * 64, 3, 4, ("Hat",), (0.5,), (1.0,), 2.0)])
 """

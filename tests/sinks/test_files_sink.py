@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from by_url import open_database
 from sqlalchemy import text
 
-from cataloger.db.database import open_database
 from cataloger.db.views import IMAGE_COLUMNS
 from cataloger.errors import DatabaseError, MissingExtraError, OutputError, UsageError
 from cataloger.ledger import register_source
@@ -134,7 +134,7 @@ def test_nothing_is_an_empty_file_with_its_columns(database, tmp_path):
 
 
 def test_more_than_a_page_comes_out_whole(world, make, tmp_path, monkeypatch):
-    monkeypatch.setattr("cataloger.sinks.files.PAGE", 7)
+    monkeypatch.setattr("cataloger.sinks.files.ROWS_PER_FETCH", 7)
     world.sink.write([make.good(f"{number:03}") for number in range(21)])
     for name in FORMATS:
         assert export(world.database, [PHOTOS], tmp_path / f"x.{name}") == 21

@@ -4,9 +4,9 @@ import uuid
 from contextlib import contextmanager
 
 import pytest
+from by_url import open_source
 from sqlalchemy import MetaData, Table, create_engine, insert, make_url, text
 
-from cataloger.db.database import open_source
 from cataloger.options import TableOptions
 from cataloger.records import Failure
 from cataloger.sources.table import TableSource

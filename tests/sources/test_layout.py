@@ -24,7 +24,7 @@ def fill(shop, columns, *rows, photo="TEXT", name="products"):
 
 def paged(shop, size, monkeypatch, **options):
     """Return the keys of a scan in pages of some size."""
-    monkeypatch.setattr(tables, "PAGE", size)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", size)
     return [each.item.key if isinstance(each, Failure) else each.key for each in shop.source(**options).scan()]
 
 
@@ -100,7 +100,7 @@ def test_keys_of_the_types_of_postgresql_are_paged_and_read(shop, monkeypatch, k
         fill(shop, columns, photo="BYTEA")
         for value in values:
             shop.run(f"INSERT INTO products VALUES ('\\x01', {'1, ' if len(ids) > 1 else ''}'{value}')")
-        monkeypatch.setattr(tables, "PAGE", 1)
+        monkeypatch.setattr(tables, "ROWS_PER_READ", 1)
         source = shop.source(ids=ids)
         items = list(source.scan())
         assert len({item.key for item in items}) == len(items) == len(values)
@@ -127,7 +127,7 @@ def test_a_nullable_column_without_nulls_will_do(shop):
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_null_that_comes_while_the_table_is_read_hides_no_other_row(shop, monkeypatch, size):
     fill(shop, "brand INTEGER, n INTEGER", "1, 1", "1, 2", "2, 1", "2, 2")
-    monkeypatch.setattr(tables, "PAGE", size)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", size)
     keys = []
     for item in shop.source(ids=("brand", "n")).scan():
         keys.append(item.key)

@@ -6,6 +6,7 @@ import uuid
 from contextlib import closing
 
 import pytest
+from by_url import open_source
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
@@ -20,7 +21,6 @@ from sqlalchemy import (
 )
 from sqlalchemy import types as sql
 
-from cataloger.db.database import open_source
 from cataloger.errors import DatabaseError, ImageError, SourceError, UsageError
 from cataloger.options import TableOptions
 from cataloger.records import Failure
@@ -94,7 +94,7 @@ KEYS = {
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_keys_of_every_type_page_and_tell_rows_apart(shop, kind, monkeypatch):
-    monkeypatch.setattr(tables, "PAGE", 1)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", 1)
     column, values = KEYS[kind]
     table = shop.create(
         "products", Column("id", column, primary_key=True, autoincrement=False), Column("photo", Text)
@@ -105,7 +105,7 @@ def test_keys_of_every_type_page_and_tell_rows_apart(shop, kind, monkeypatch):
 
 
 def test_a_key_may_have_several_columns(shop, monkeypatch):
-    monkeypatch.setattr(tables, "PAGE", 2)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", 2)
     columns = Column("brand", String(20), primary_key=True), Column("number", sql.Integer, primary_key=True)
     table = shop.create("products", *columns, Column("photo", Text))
     rows = [(brand, number) for brand in ("a", "b", "c") for number in (1, 2, 3)]
@@ -123,7 +123,7 @@ AGAIN = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 @AGAIN
 @given(texts=TEXTS, page=st.integers(1, 4))
 def test_paging_meets_every_text_key_once_whatever_the_collation(shop, monkeypatch, texts, page):
-    monkeypatch.setattr(tables, "PAGE", page)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", page)
     table = shop.create("words", Column("id", String(20), nullable=False), Column("photo", Text))
     # The server says which of them it takes for one and the same.
     with shop.database.begin() as connection:
@@ -141,7 +141,7 @@ ROWS = st.lists(st.tuples(st.sampled_from("aAbé "), st.integers(-2, 2), st.samp
 @AGAIN
 @given(rows=ROWS, size=st.integers(1, 3), order=st.permutations(["a", "b", "c"]))
 def test_paging_meets_every_key_of_three_columns_once_while_others_come_and_go(shop, monkeypatch, rows, size, order):
-    monkeypatch.setattr(tables, "PAGE", size)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", size)
     columns = Column("a", String(9)), Column("b", sql.Integer), Column("c", sql.CHAR(3))
     table = shop.create("triples", *columns, Column("photo", Text))
     stored = {}
@@ -335,7 +335,7 @@ WHERES = {
 
 @pytest.mark.parametrize("where", WHERES)
 def test_a_condition_narrows_the_table(shop, where, monkeypatch):
-    monkeypatch.setattr(tables, "PAGE", 1)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", 1)
     plain(shop)
     source = shop.source(where=where)
     assert [item.key for item in source.scan()] == WHERES[where]
@@ -415,7 +415,7 @@ def test_nothing_can_be_written_where_a_source_reads(shop):
 
 
 def test_rows_that_come_and_go_between_pages_do_no_harm(shop, monkeypatch):
-    monkeypatch.setattr(tables, "PAGE", 2)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", 2)
     plain(shop, 6)
     keys = []
     for item in shop.source().scan():
@@ -426,7 +426,7 @@ def test_rows_that_come_and_go_between_pages_do_no_harm(shop, monkeypatch):
 
 
 def test_no_connection_is_held_between_pages(shop, monkeypatch):
-    monkeypatch.setattr(tables, "PAGE", 1)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", 1)
     plain(shop)
     held = [shop.database.engine.pool.checkedout() for _ in shop.source().scan()]
     assert held == [0, 0, 0]
@@ -564,7 +564,7 @@ def images_of(shop):
 
 
 def test_a_table_of_images_gives_an_item_a_row_and_names_the_product(shop, monkeypatch):
-    monkeypatch.setattr(tables, "PAGE", 2)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", 2)
     items = list(shop.source(**images_of(shop)).scan())
     assert [(item.path, item.product_key) for item in items] == [
         (b"/p/10", '["a", "1"]'),
@@ -599,7 +599,7 @@ def test_the_images_of_a_product_are_told_apart_by_what_they_do_not_share(shop):
 
 
 def test_bytes_in_a_table_of_images_are_read(shop, monkeypatch):
-    monkeypatch.setattr(tables, "PAGE", 2)
+    monkeypatch.setattr(tables, "ROWS_PER_READ", 2)
     options = images_of(shop)
     kind = shop.bytes
     shop.run(

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+from by_url import parsed
 from sqlalchemy import update
 
 from cataloger.db.models import Item
@@ -33,7 +34,7 @@ def tagged(world, make, tmp_path):
 @pytest.fixture
 def options(world):
     url = world.database.engine.url.render_as_string(hide_password=False)
-    return lambda **values: DataOptions(corrections=True, db=url, **values)
+    return lambda **values: DataOptions(corrections=True, db=parsed(url), **values)
 
 
 def test_labels_come_from_words_and_images_from_their_files(tagged, options):

@@ -15,7 +15,7 @@ from cataloger.training import checkpoint, engine  # noqa: E402
 from cataloger.training.augmentation import Augmentation  # noqa: E402
 from cataloger.training.cache import Cache  # noqa: E402
 from cataloger.training.distributed import Place  # noqa: E402
-from cataloger.training.engine import Hooks, Trainer, make_optimizer  # noqa: E402
+from cataloger.training.engine import Trainer, make_optimizer  # noqa: E402
 from cataloger.training.inputs import LabelledFeatures, LabelledPixels  # noqa: E402
 from cataloger.training.losses import partial_label_loss  # noqa: E402
 from cataloger.training.recipes import RECIPES  # noqa: E402
@@ -63,8 +63,8 @@ def trainer(work, recipe=QUICK, stop_at=None, fingerprint="print", seen=None):
             raise StoppedError
 
     inputs = (features(24), features(9, views=1)) if recipe.frozen else (pixels(16), pixels(6))
-    hooks = Hooks(on_step, (seen if seen is not None else []).append)
-    return Trainer(network, *inputs, None, recipe, 0, work, fingerprint, CPU, hooks)
+    on_epoch = (seen if seen is not None else []).append
+    return Trainer(network, *inputs, None, recipe, 0, work, fingerprint, CPU, on_step, on_epoch)
 
 
 def equal(first, second):

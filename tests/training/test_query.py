@@ -1,9 +1,9 @@
 """Labelled images of a SQL query, on each engine; what it must not do and what it must not show."""
 
 import pytest
+from by_url import make_engine, parsed
 from sqlalchemy import create_engine, text
 
-from cataloger.db.session import make_engine
 from cataloger.errors import DatabaseError, TrainingError, UsageError
 from cataloger.training.config import DataOptions
 from cataloger.training.dataset import read_dataset
@@ -41,7 +41,7 @@ def shop(tmp_path):
 
 
 def read(url, query=QUERY, **options):
-    return read_dataset(DataOptions(db=url, query=query, **options))
+    return read_dataset(DataOptions(db=parsed(url), query=query, **options))
 
 
 def test_rows_become_examples_and_empty_ones_are_named(empty_url, tmp_path):

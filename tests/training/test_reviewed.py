@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from by_url import open_database
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.db.database import open_database
 from cataloger.errors import TrainingError
 from cataloger.training.intervals import wilson
 from cataloger.training.reviewed import Reviewed, read_reviewed

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from by_url import open_database, open_results
 
-from cataloger.db.database import open_database, open_results
 from cataloger.errors import DatabaseError, TrainingError, UsageError
 from cataloger.training.assessment import EvaluateOptions, evaluate_results
 from cataloger.training.labels import Example, LabelledImages

@@ -1,0 +1,78 @@
+"""What a driver says, as one line that says what to do; parameters and passwords are left out."""
+
+import re
+from urllib.parse import quote
+
+from sqlalchemy.exc import DBAPIError
+
+from cataloger.db.urls import DatabaseURL
+from cataloger.errors import DatabaseError, UnavailableError
+
+# Transient errors: SQLSTATEs of PostgreSQL, by their beginning (connection, rollback, shutdown, locks, too many),
+# error numbers of MySQL and MariaDB, and names of SQLite's, by their beginning.
+TRANSIENT_STATES = ("08", "40", "57P", "55P03", "53300")
+TRANSIENT_NUMBERS = frozenset({1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
+TRANSIENT_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED")
+
+WRONG_PASSWORD = ("password authentication failed", "access denied for user")
+NO_SERVER = ("connection refused", "could not translate host", "can't connect", "name or service not known")
+ADVICE = {
+    "database is locked": "another program holds it; wait for that or stop it, then run again",
+    "readonly database": "the file or its folder may not be written by this user",
+    "file is not a database": "it is not a SQLite file; name another one with --db",
+    "malformed": "the SQLite file is damaged; restore it from a backup",
+    "unable to open database file": "the file or folder does not exist, or this user may not read or write there",
+    "disk i/o error": "the disk is full or failing",
+    "disk is full": "make room, then run again",
+    "permission denied": "grant the privilege, then run again",
+    "command denied": "grant the privilege, then run again",
+    "'cryptography' package is required": "install it: pip install cryptography",
+}
+
+
+def translate_driver_error(error: Exception, url: DatabaseURL, *, connecting: bool = False) -> DatabaseError:
+    """Turn a driver's error into one line that says what to do.
+
+    It becomes an UnavailableError if the same transaction may succeed a little later. connecting: it was not begun.
+    """
+    text = driver_message(error, url)
+    lowered = text.lower()
+    where = url.redacted
+    if any(phrase in lowered for phrase in WRONG_PASSWORD):
+        return DatabaseError(f"{where}: the user name or password is wrong, or the user may not connect")
+    if any(phrase in lowered for phrase in NO_SERVER):
+        return UnavailableError(f"{where}: no database server answers there; check host and port, and that it runs")
+    advice = next((advice for phrase, advice in ADVICE.items() if phrase in lowered), None)
+    kind = UnavailableError if is_transient(error) or (connecting and _has_no_state(error)) else DatabaseError
+    return kind(f"{where}: {text}" + (f": {advice}" if advice else ""))
+
+
+def driver_message(error: Exception, url: DatabaseURL) -> str:
+    """Return what a driver said, in one line without passwords."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return _clean(str(cause.args[-1] if isinstance(error, DBAPIError) and cause.args else cause), url)
+
+
+def is_transient(error: Exception) -> bool:
+    """True for a lost connection, a lock that another holds, a deadlock or a failed serialization."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    number = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    name = getattr(error.orig, "sqlite_errorname", "")
+    is_known = str(state or "").startswith(TRANSIENT_STATES) or name.startswith(TRANSIENT_NAMES)
+    return error.connection_invalidated or is_known or number in TRANSIENT_NUMBERS
+
+
+def _has_no_state(error: Exception) -> bool:
+    """True for what psycopg says when a server starts, stops or hangs up: there is only text, in any language."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") is None
+
+
+def _clean(text: str, url: DatabaseURL) -> str:
+    """Return one line without the password, which drivers also take from the query of the URL."""
+    queried = [value for name, value in url.parsed.query.items() if "pass" in name.lower()]
+    for secret in (url.parsed.password, *queried):
+        for form in (str(secret), quote(str(secret), safe="")) if secret else ():
+            text = text.replace(form, "***")
+    return re.sub(r"\s+", " ", text).strip()[:300]

@@ -1,0 +1,282 @@
+"""One source in one run: looked up once, with its model, and brought to results."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+
+from cataloger.bundle import Bundle
+from cataloger.classify.base import Classifier
+from cataloger.classify.engine import Engine
+from cataloger.cpus import available_cpus
+from cataloger.db.database import Database
+from cataloger.decode import DecodePool
+from cataloger.errors import SourceError, UsageError
+from cataloger.fetch import Remote, fetch
+from cataloger.hooks import Hooks
+from cataloger.job_report import JobOptions, JobReport
+from cataloger.lease import Lease, hold_lease
+from cataloger.ledger import (
+    Ledger,
+    ModelRef,
+    SourceRef,
+    WriteTarget,
+    bundle_of,
+    find_source,
+    known_model,
+    model_ref,
+    pin_model,
+    record_write_target,
+    register_source,
+)
+from cataloger.pipeline import Parts, RunReport
+from cataloger.pipeline import run as run_pipeline
+from cataloger.presence import Presence
+from cataloger.product_results import ProductResults
+from cataloger.records import Failure, Image, Item, Planned
+from cataloger.revalidate import revalidate
+from cataloger.runs import Run
+from cataloger.sinks.database import DatabaseSink
+from cataloger.sources.base import Source
+from cataloger.write_back import WriteBack, WriteCounts, WritePlan
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What the sessions of one job have in common.
+
+    report: to which each adds what it did. default: the bundle that was asked for, or the shipped one. hooks:
+    progress is told the report.
+    """
+
+    options: JobOptions
+    report: JobReport
+    engine: Engine
+    default: Bundle
+    hooks: Hooks[[RunReport]]
+
+
+class SourceSession:
+    """One source, its model, and what is done with both. database: None when there is none yet.
+
+    known: the row of the source; None until it has one.
+    """
+
+    def __init__(self, context: JobContext, database: Database | None, source: Source) -> None:
+        self.source = source
+        self.known: SourceRef | None = None
+        self._context = context
+        self._options = context.options
+        self._report = context.report
+        self._database = database
+        if database is not None:
+            self._know(find_source(database, kind=source.kind, root=source.root))
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The model to use, in the run's precision: the one asked for, else the pinned one."""
+        default, known = self._context.default, self.known
+        if known is None or self._options.model is not None or known.weights_id in (None, default.weights_id):
+            return default
+        pinned = known_model(self._open(), str(known.weights_id))
+        bundle = bundle_of(pinned)
+        if bundle is None:
+            raise UsageError(
+                f"{known.root} was tagged with {pinned.name} {pinned.version} from {pinned.location}, which is gone. "
+                f"Name the model to go on with: --model DIR keeps it, --model default adopts "
+                f"{default.title} and tags every image again"
+            )
+        logger.info("using %s, which %s began with", bundle.title, known.root)
+        return self._context.engine.bundle(bundle, self._options.run.precision)
+
+    @cached_property
+    def model(self) -> ModelRef:
+        """How results are recorded under the bundle."""
+        return model_ref(self.bundle)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the model can answer."""
+        return self.bundle.labels
+
+    def register(self) -> SourceRef:
+        """Return the row of the source, made if there is none."""
+        if self.known is None:
+            self._know(register_source(self._open(), kind=self.source.kind, root=self.source.root))
+        assert self.known is not None
+        return self.known
+
+    def note_columns(self, names: Sequence[str]) -> None:
+        """Report the columns that the product table lacked: those that were added or, in a dry run, would be."""
+        self._report.created_columns = list(names)
+
+    def plan(self, remote: Remote | None = None) -> None:
+        """Decide about every item of the source and write nothing."""
+        if self._database is None or self.known is None:
+            self._count_plan(Planned(subject, True, "new") for subject in self.source.scan())
+        else:
+            presence = Presence(self._database, self.known)
+            ledger = self._ledger(self.known, presence, None)
+            self._count_plan(_planner(ledger, remote)(self.source.scan()))
+            if self._saw_all:
+                self._report.gone += presence.count_gone()
+        self._look_back()
+
+    def preview(self, write: WritePlan) -> None:
+        """Count what the answers that are known already would change in the product table."""
+        if self._database is not None and self.known is not None:
+            write_back = WriteBack(write, self.known, 0, self.bundle.weights_id)
+            self._report.writes = write_back.preview(self._database)
+
+    def process(self, run: Run, remote: Remote | None = None, write: WritePlan | None = None) -> SourceRef:
+        """Bring every item of the source to a result.
+
+        remote: for sources whose bytes are not in files. write: what goes back into the product table.
+        """
+        ref = self.register()
+        if write:
+            target = WriteTarget(write.table.info.name, write.table.ids)
+            record_write_target(self._open(), run.id, target)
+        if self._interrupted:
+            return ref
+        bundle = self.bundle
+        with ExitStack() as stack:
+            lease = stack.enter_context(hold_lease(self._open(), ref.id, run.id))
+            # The children start while the model is loaded here.
+            pool = stack.enter_context(self._pool(bundle))
+            classifier = self._context.engine.open(bundle)
+            self._pin(ref, run, classifier.device)
+            products = ProductResults(ref, run.id, self.model)
+            products.catch_up(self._open(), lease)
+            self._record(products, lease, classifier, self._decoder(pool, remote), remote, write)
+        return ref
+
+    def _record(
+        self,
+        products: ProductResults,
+        lease: Lease,
+        classifier: Classifier,
+        decode: Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]],
+        remote: Remote | None,
+        write: WritePlan | None,
+    ) -> None:
+        """Run the pipeline into the ledger and, if wanted, back into the product table."""
+        database, ref, run_id = self._open(), products.source, products.run_id
+        presence = Presence(database, ref, products.renew_those_of)
+        presence.lease = lease
+        ledger = self._ledger(ref, presence, run_id)
+        write_back = WriteBack(write, ref, run_id, self.model.weights_id) if write else None
+        self._report.writes = WriteCounts() if write else None
+        sink = DatabaseSink(database, products, lease, ledger.recorded, write_back, self._written)
+        batch_size = self._context.engine.batch_size
+        plan = _planner(ledger, remote)
+        self._go_through(Parts(plan, decode, classifier, sink, threads=available_cpus(), batch_size=batch_size))
+        self._note_presence(presence, run_id)
+        if write_back and not self._is_cut:
+            self._settle(write_back.settle(database, lease))
+
+    def _go_through(self, parts: Parts) -> None:
+        """Run the pipeline over the source. Raises SourceError when there was nothing in it."""
+        before = self._seen()
+        hooks, report = self._context.hooks, self._report.run
+        run_pipeline(self.source.scan(), parts, self._options.run, hooks=hooks, report=report)
+        found_nothing = self._seen() == before
+        self._look_back()
+        if found_nothing and not self._interrupted:
+            raise SourceError(self.source.nothing_found())
+
+    def _note_presence(self, presence: Presence, run_id: int) -> None:
+        """Record what came back and, after a complete scan, what has gone."""
+        self._report.returned += presence.bring_back(run_id)
+        if self._saw_all:
+            self._report.gone += presence.settle(run_id)
+            if self._options.run.forget:
+                self._report.forgotten += presence.forget()
+
+    def _pin(self, ref: SourceRef, run: Run, device: str) -> None:
+        bundle = self.bundle
+        name = f"{bundle.title} in {bundle.precision} on {device}"
+        if name not in self._report.models:
+            self._report.models.append(name)
+        if pin_model(self._open(), ref, self.model, run.id):
+            self._warn(
+                f"older results of {ref.root} are of another calibration of {bundle.title}: "
+                f"`cataloger recalibrate` brings them to the present one"
+            )
+
+    def _ledger(self, ref: SourceRef, presence: Presence, run_id: int | None) -> Ledger:
+        run, weights_id = self._options.run, self.bundle.weights_id
+        ledger = Ledger(self._open(), ref, run_id, weights_id=weights_id, force=run.force, retry=run.retry_failed)
+        ledger.on_known = presence.see
+        return ledger
+
+    def _pool(self, bundle: Bundle) -> DecodePool:
+        workers = self._options.run.workers or available_cpus()
+        return DecodePool(bundle.preprocess, self._options.limits, workers=workers)
+
+    def _decoder(
+        self, pool: DecodePool, remote: Remote | None
+    ) -> Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]]:
+        watch = self._report.run.watch
+        return lambda items: pool.decode(watch.over("reading", fetch(items, self._options.limits, remote, watch)))
+
+    def _open(self) -> Database:
+        """Return the database, without which nothing is done but planned."""
+        assert self._database is not None
+        return self._database
+
+    def _know(self, ref: SourceRef | None) -> None:
+        self.known = ref
+        if ref is not None:
+            self.source.prefix = ref.prefix
+
+    @property
+    def _interrupted(self) -> bool:
+        return self._report.run.interrupted
+
+    @property
+    def _is_cut(self) -> bool:
+        return self._interrupted or self._options.run.limit is not None
+
+    @property
+    def _saw_all(self) -> bool:
+        """True when what was not met is really gone."""
+        return self.source.is_complete and not self._is_cut
+
+    def _warn(self, text: str) -> None:
+        self._report.warnings.append(text)
+        logger.warning("%s", text)
+
+    def _written(self, counts: WriteCounts) -> None:
+        if self._report.writes:
+            self._report.writes.add(counts)
+
+    def _settle(self, counts: WriteCounts) -> None:
+        """Take over the counts at the end of a run, which are those of all rows and not of some batches."""
+        before = self._report.writes or WriteCounts()
+        self._report.writes = counts
+        counts.add(WriteCounts(before.written))
+
+    def _seen(self) -> int:
+        return self._report.run.attempted + sum(self._report.run.skipped.values())
+
+    def _count_plan(self, plan: Iterable[Planned]) -> None:
+        for planned in plan:
+            counter = self._report.run.planned if planned.do else self._report.run.skipped
+            counter[planned.reason] += 1
+
+    def _look_back(self) -> None:
+        if self.source.without_image:
+            self._report.run.skipped["no_image"] += self.source.without_image
+        for problem in self.source.problems:
+            self._warn(problem)
+
+
+def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item | Failure]], Iterator[Planned]]:
+    if remote is None or remote.web is None or not remote.revalidate:
+        return ledger.plan
+    step = revalidate(ledger, remote.web, remote.threads)
+    return lambda items: step(ledger.plan(items))

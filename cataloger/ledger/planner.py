@@ -1,0 +1,146 @@
+"""What is known of the items of a source: which to do, which to skip, and why."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row, exists, select
+
+from cataloger.db.database import Database
+from cataloger.db.models import Current
+from cataloger.db.models import Item as ItemRow
+from cataloger.db.models import Result as ResultRow
+from cataloger.ledger.source_registry import SourceRef
+from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Planned, Reason, Result, item_of
+from cataloger.schema import key_hash
+from cataloger.schema.key_hash import CHUNK
+from cataloger.versions import is_same
+
+
+class Ledger:
+    """Decides about the items of one run over one source; memory does not depend on their number.
+
+    on_known: told the id of every item that the scan meets and the ledger knows, and whether it had gone; returns
+    whether the scan had met it before.
+    """
+
+    def __init__(
+        self, database: Database, source: SourceRef, run_id: int | None, *, weights_id: str, force: bool, retry: bool
+    ) -> None:
+        self.on_known: Callable[[int, bool], bool] = lambda _id, _is_gone: False
+        self._database = database
+        self._source = source
+        self._run_id = run_id
+        self._weights_id = weights_id
+        self._force = force
+        self._retry = retry
+        self._in_flight: dict[str, str | None] = {}  # hash of the key -> product
+
+    def plan(self, subjects: Iterable[Item | Failure]) -> Iterator[Planned]:
+        """Yield a decision for each input, in order, looking them up in chunks of one short read each."""
+        for chunk in _batched(subjects, CHUNK):
+            yield from self._plan_chunk(chunk)
+
+    def _plan_chunk(self, chunk: list[Item | Failure]) -> list[Planned]:
+        # What is in flight is noted before the look-up, and all is decided before anything is handed out: results
+        # are recorded meanwhile, and a key that left `_in_flight` so would not be in what was looked up either.
+        hashes = [key_hash(item_of(subject).key) for subject in chunk]
+        taken = {each: self._in_flight[each] for each in hashes if each in self._in_flight}
+        known = self._look_up(hashes)
+        plan = []
+        met = {row.key_hash for row in known.values() if self.on_known(row.id, row.gone_run_id is not None)}
+        for subject, hashed in zip(chunk, hashes, strict=True):
+            product, row = _product_hash(subject), known.get(hashed)
+            if hashed in taken:
+                planned = _duplicate(subject, is_same=product == taken[hashed])
+            elif row is not None and (hashed in met or self._is_recorded(row)):
+                planned = _duplicate(subject, is_same=product == row.product_hash)
+            else:
+                planned = self._decide(subject, row)
+            met.add(hashed)
+            if planned.do:
+                taken[hashed] = self._in_flight[hashed] = product
+            plan.append(planned)
+        return plan
+
+    def _is_recorded(self, row: Row[*tuple[Any, ...]]) -> bool:
+        """True when this very run has recorded a result of an item."""
+        return row.run_id is not None and bool(row.run_id == self._run_id)
+
+    def recorded(self, results: Sequence[Result]) -> None:
+        """Forget inputs that are in the database now and can be found there."""
+        for result in results:
+            self._in_flight.pop(key_hash(result.item.key), None)
+
+    def reconsider(self, planned: Planned) -> Planned:
+        """Have an unchanged input done after all: somebody knows better."""
+        self._in_flight[key_hash(item_of(planned.subject).key)] = _product_hash(planned.subject)
+        return Planned(planned.subject, True, "changed")
+
+    def _decide(self, subject: Item | Failure, row: Row[*tuple[Any, ...]] | None) -> Planned:
+        if row is None or row.status is None:
+            return Planned(subject, True, "model" if row is not None and row.is_known_elsewhere else "new")
+        if self._force:
+            return Planned(subject, True, "forced")
+        reason = _judge(subject, row)
+        if reason == "failed_before" and self._retry:
+            reason = "retry"
+        return Planned(subject, reason in ("retry", "changed"), reason, row.version_token)
+
+    def _look_up(self, hashes: list[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+        """Return the latest result of each known key, by its hash."""
+        elsewhere = exists().where(Current.item_id == ItemRow.id, Current.weights_id != self._weights_id)
+        query = (
+            select(
+                ItemRow.key_hash,
+                ItemRow.id,
+                ItemRow.gone_run_id,
+                ItemRow.product_hash,
+                ResultRow.status,
+                ResultRow.error_code,
+                ResultRow.version_token,
+                ResultRow.run_id,
+                elsewhere.correlate(ItemRow).label("is_known_elsewhere"),
+            )
+            .join(Current, (Current.item_id == ItemRow.id) & (Current.weights_id == self._weights_id), isouter=True)
+            .join(ResultRow, ResultRow.id == Current.latest_id, isouter=True)
+            .where(ItemRow.source_id == self._source.id, ItemRow.key_hash.in_(hashes))
+        )
+        rows = self._database.rows(query)
+        return {row.key_hash: row for row in rows}
+
+
+def _duplicate(subject: Item | Failure, *, is_same: bool) -> Planned:
+    """Decide about a key that the run has met before. is_same: as the image of the same product."""
+    return Planned(subject, False, "duplicate" if is_same else "duplicate_for_another_product")
+
+
+def _product_hash(subject: Item | Failure) -> str | None:
+    product = item_of(subject).product_key
+    return None if product is None else key_hash(product)
+
+
+def _judge(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> Reason:
+    """Compare an input with the latest result of its key."""
+    has_failed = row.status == "failed"
+    if has_failed and row.error_code.startswith(TRANSIENT_PREFIXES):
+        return "retry"
+    if not _is_same(subject, row):
+        return "changed"
+    return "failed_before" if has_failed else "unchanged"
+
+
+def _is_same(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> bool:
+    if isinstance(subject, Failure):
+        return bool(row.error_code == subject.code)
+    return is_same(subject.version, row.version_token) and _product_hash(subject) in (None, row.product_hash)
+
+
+def _batched(subjects: Iterable[Item | Failure], size: int) -> Iterator[list[Item | Failure]]:
+    chunk: list[Item | Failure] = []
+    for subject in subjects:
+        chunk.append(subject)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,111 @@
+"""Which sources the ledger knows, and under which roots."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from cataloger.db.clock import utc_now
+from cataloger.db.database import Database
+from cataloger.db.models import Item, Model, Source
+from cataloger.db.upsert import upsert
+from cataloger.errors import UsageError
+from cataloger.schema import key_hash
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRef:
+    """A known source. prefix: before the keys of a folder inside a known one. weights_id: the pinned model."""
+
+    id: int
+    root: str
+    prefix: str = ""
+    weights_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A known source. model: that its views show. images, gone: in the views, and not any more."""
+
+    kind: str
+    root: str
+    model: str | None
+    images: int
+    gone: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"kind": self.kind, "root": self.root, "model": self.model, "images": self.images, "gone": self.gone}
+
+
+def find_source(database: Database, *, kind: str, root: str) -> SourceRef | None:
+    """Return the known source of a root, or the known folder around it; None when there is neither."""
+    with database.read() as connection:
+        return _find_source(connection, kind, root)
+
+
+def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
+    """Return the source of a root, made if there is none. A folder inside a known one shares its keys."""
+
+    def register(connection: Connection) -> SourceRef:
+        found = _find_source(connection, kind, root)
+        if found is not None:
+            return found
+        hashed = key_hash(root)
+        row = {"kind": kind, "root": root, "root_hash": hashed, "name": root, "created_at": utc_now(connection)}
+        upsert(connection, Source, [row], keys=["root_hash"], update=[])
+        identity = connection.scalar(select(Source.id).where(Source.root_hash == hashed))
+        assert identity is not None
+        return SourceRef(identity, root)
+
+    return database.run(register)
+
+
+def find_source_id(database: Database, name: str | None) -> int | None:
+    """Return the id of a source by its name or root; None for none. Raises UsageError."""
+    if name is None:
+        return None
+    query = select(Source.id, Source.name, Source.root).order_by(Source.id)
+    rows = database.rows(query)
+    for row in rows:
+        if name in (row.name, row.root):
+            return int(row.id)
+    raise UsageError(f"--source {name}: there is no such source; there are: {', '.join(row.name for row in rows)}")
+
+
+def list_sources(database: Database) -> list[SourceRecord]:
+    """Return the known sources, by their roots."""
+    return database.run(_list_sources, read_only=True)
+
+
+def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | None:
+    columns = select(Source.id, Source.root, Source.weights_id).where(Source.kind == kind)
+    row = connection.execute(columns.where(Source.root_hash == key_hash(root))).one_or_none()
+    if row is not None:
+        return SourceRef(row.id, root, "", row.weights_id)
+    if kind != "folder":
+        return None
+    parents = [root[:end] or "/" for end in range(len(root)) if root[end] == "/"]
+    around = columns.where(Source.root_hash.in_([key_hash(parent) for parent in parents]))
+    rows = sorted(connection.execute(around), key=lambda row: len(row.root))
+    if not rows:
+        return None
+    prefix = root.removeprefix(rows[-1].root).lstrip("/") + "/"
+    return SourceRef(rows[-1].id, rows[-1].root, prefix, rows[-1].weights_id)
+
+
+def _list_sources(connection: Connection) -> list[SourceRecord]:
+    counted = select(Item.source_id, func.count().label("items"), func.count(Item.gone_run_id).label("gone"))
+    counts = {row.source_id: row for row in connection.execute(counted.group_by(Item.source_id))}
+    query = select(Source.id, Source.kind, Source.root, Model.name, Model.version)
+    rows = connection.execute(query.join(Model, isouter=True).order_by(Source.root)).all()
+    return [
+        SourceRecord(
+            row.kind,
+            row.root,
+            None if row.name is None else f"{row.name} {row.version}",
+            counts[row.id].items - counts[row.id].gone if row.id in counts else 0,
+            counts[row.id].gone if row.id in counts else 0,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,38 @@
+"""What a source of images offers to whoever goes through it."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from cataloger.records import Failure, Item
+
+
+class Source(Protocol):
+    """Something that holds images. kind, root: its identity. prefix: before its keys, in a folder of a known source.
+
+    is_complete: a whole scan meets everything that the source holds. problems: what the last scan could not see.
+    without_image: rows of the last scan that name none.
+    """
+
+    prefix: str
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def root(self) -> str: ...
+    @property
+    def is_complete(self) -> bool: ...
+    @property
+    def problems(self) -> list[str]: ...
+    @property
+    def without_image(self) -> int: ...
+    def scan(self) -> Iterator[Item | Failure]:
+        """Yield every input."""
+        ...
+
+    def count(self) -> int | None:
+        """Count the inputs, for a progress bar; None if that is not known before they are read."""
+        ...
+
+    def nothing_found(self) -> str:
+        """Say why a scan found nothing."""
+        ...
