@@ -1,13 +1,15 @@
-# `make demo` tags the example images; `make test` runs the tests. Each makes its own virtual environment.
+# `make demo` tags the example images; `make test` runs the tests; `make docs` builds the documentation into site/.
+# Each makes its own virtual environment.
 
 PYTHON ?= python3
 RUNTIME := .venv/runtime
 DEV := .venv/dev
+DOCS := .venv/docs
 # Many tests wait, for a server or a lock, so that one process more than processors keeps these busy.
 PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
-.PHONY: demo test test-fast lint clean
+.PHONY: demo test test-fast lint docs clean
 
 $(RUNTIME)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(RUNTIME)
@@ -19,6 +21,11 @@ $(DEV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt \
 		--editable '.[train,parquet,postgres,mysql,review,dev]'
+	touch $@
+
+$(DOCS)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 demo: $(RUNTIME)/.ready
@@ -36,5 +43,8 @@ lint: $(DEV)/.ready
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 
+docs: $(DOCS)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --strict
+
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv demo build dist site

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import json
 import logging
 import os
 import shutil
@@ -32,6 +33,7 @@ from cataloger.utils import failpoints
 
 NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
+SCHEMAS = Path(__file__).parent.parent / "docs" / "reference" / "schemas"
 numbers = itertools.count()
 
 
@@ -387,6 +389,20 @@ def workers_of():
         return {int(child) for child in children if b"decode_worker" in command_line(child)}
 
     return workers_of
+
+
+@pytest.fixture(scope="session")
+def fits_schema():
+    """Return a function: name of a schema of docs/reference, output -> fails unless the output is as it says."""
+    from jsonschema import Draft202012Validator
+
+    def check(name, output):
+        schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
+        validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+        problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(output)]
+        assert not problems, f"{name}: {problems[:5]}"
+
+    return check
 
 
 def command_line(pid):

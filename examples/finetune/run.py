@@ -1,4 +1,4 @@
-"""Three made-up categories, from pictures to tagged images: `python examples/finetune/run.py [FOLDER]`.
+"""Three made-up categories, from pictures to tagged images: `python examples/finetune/run.py [FOLDER] [--photos]`.
 
 A shop wants to know where something is worn: on the head, on the body or on the feet. The drawings of
 `examples/images` stand for its photos. Copies of some of them, turned, scaled and on other backgrounds, make class
@@ -9,7 +9,7 @@ Then, with the extra `train` installed:
     cataloger train FOLDER/photos --output FOLDER/model --recipe quick --epochs 4
     cataloger tag FOLDER/photos/test --model FOLDER/model --db sqlite:///FOLDER/catalog.db
 
-About a minute on two processors.
+About a minute on two processors. With --photos it only makes the pictures.
 """
 
 import random
@@ -94,4 +94,9 @@ def show(catalog: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo/finetune"))
+    names = [argument for argument in sys.argv[1:] if argument != "--photos"]
+    folder = Path(names[0] if names else "demo/finetune")
+    if "--photos" in sys.argv:
+        make_photos(folder / "photos")
+    else:
+        main(folder)

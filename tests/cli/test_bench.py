@@ -38,6 +38,10 @@ def test_floor_and_command_see_the_same_images(measured):
         assert each["tag_ms"] * each["tag"] / 1000 <= 1.05 * available_cpus()
 
 
+def test_the_output_fits_its_schema(measured, fits_schema):
+    fits_schema("bench", measured)
+
+
 def test_every_arrangement_is_tried_and_the_best_one_named(measured):
     tried = {(each["sessions"], each["threads"], each["batch"]) for each in measured["settings"]}
     assert (available_cpus(), 1, 8) in tried

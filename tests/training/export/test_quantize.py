@@ -68,6 +68,10 @@ def test_weights_and_calibration_stay(made):
     assert (bundle.weights_id, bundle.calibration_id) == (default.weights_id, default.calibration_id)
 
 
+def test_the_output_fits_its_schema(made, fits_schema):
+    fits_schema("models-quantize", made[1])
+
+
 def test_its_weights_are_integers_of_seven_bits(made):
     bundle, printed = made
     tensors = onnx.load(bundle.path / MODEL_INT8).graph.initializer

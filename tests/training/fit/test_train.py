@@ -79,6 +79,11 @@ def test_it_learns_and_says_how_well(trained):
     assert report["macro_f1"]["value"] is None  # no class has twenty test rows
 
 
+def test_the_output_fits_its_schema(trained, shop, fits_schema):
+    fits_schema("train", json.loads(trained.stdout))
+    fits_schema("evaluate", json.loads((shop / "model.report" / "report.json").read_text()))
+
+
 def test_an_image_that_cannot_be_read_is_named_and_costs_nothing(trained):
     assert "images that cannot be read are left out: broken.png" in trained.stderr
 
