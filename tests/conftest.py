@@ -20,7 +20,7 @@ import pytest
 from by_url import open_database
 from sqlalchemy import URL, create_engine, make_url, text
 
-from cataloger.corrections.store import Word, correct
+from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.db.database import Database
 from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_source
 from cataloger.ledger.leases import Lease, acquire
@@ -313,7 +313,7 @@ class World:
         [(seen,)] = self.rows(f"SELECT MAX(r.id) FROM cataloger_result r WHERE r.item_id = {item_id}")
         holds = self.rows(f"SELECT h.correction_id FROM cataloger_corrected h WHERE h.item_id = {item_id}")
         verdict, label = (said, None) if said in ("not_product", "withdrawn") else ("label", said)
-        word = Word(item_id, verdict, label, holds[0][0] if holds else None, seen)
+        word = CorrectionInput(item_id, verdict, label, holds[0][0] if holds else None, seen)
         return correct(self.database, [word], author)[0]
 
     def rows(self, query):

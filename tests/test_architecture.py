@@ -129,8 +129,18 @@ def test_what_a_lazy_package_offers_is_listed_in_one_way(name):
     namespaces = {(name, offered) for offered in house.surface(name) if f"{name}.{offered}" in MODULES}
     assert typed - namespaces == lazy
     assert sorted(offered for _, offered in lazy | namespaces) == sorted(house.surface(name))
-    # A module that was loaded by its own name would stand in the place of what has its name.
-    assert not [offered for _, offered in lazy if f"{name}.{offered}" in MODULES]
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_what_a_package_offers_has_the_name_of_none_of_its_modules(name):
+    """The module would stand in its place for whoever imports the module, or the other way round."""
+    imported = [
+        (node.module, alias.name)
+        for node in ast.walk(house.TREES[name])
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert not [what for module, what in imported if module != name and f"{name}.{what}" in MODULES]
 
 
 def test_packages_stay_small():

@@ -4,6 +4,6 @@ Imports `engine`, `inference`, `sources`, `model`, `utils`.
 """
 
 from cataloger.bench.bench import BenchOptions, BenchReport, run_bench
-from cataloger.bench.profile import profile
+from cataloger.bench.profile import profile_of
 
-__all__ = ["BenchOptions", "BenchReport", "profile", "run_bench"]
+__all__ = ["BenchOptions", "BenchReport", "profile_of", "run_bench"]

@@ -11,7 +11,7 @@ HANDED_OVER = "handing images over"
 REST = "starting and the rest"
 
 
-def profile(report: JobReport) -> dict[str, Any]:
+def profile_of(report: JobReport) -> dict[str, Any]:
     """Return what a finished job of this process cost, as plain JSON values.
 
     cpu_seconds: stage -> processor seconds. Decoding is that of its processes, their start included; handing images

@@ -49,10 +49,10 @@ def watched(
 
 
 def _write_profile(report: "JobReport", path: Path) -> None:
-    from cataloger.bench import profile
+    from cataloger.bench import profile_of
 
     try:
-        path.write_text(render.as_json(profile(report)), encoding="utf-8")
+        path.write_text(render.as_json(profile_of(report)), encoding="utf-8")
     except OSError as error:
         text = f"--profile {path} cannot be written: {error.strerror}; the run itself is complete"
         raise OutputError(text) from error

@@ -5,18 +5,18 @@ Imports `ledger`, `schema`, `db`, `utils`.
 
 from cataloger.corrections.csv_export import ExportOptions, What, export_corrections
 from cataloger.corrections.csv_import import ImportOptions, ImportReport, import_corrections
-from cataloger.corrections.store import Outcome, Word, correct, labels_in_use
+from cataloger.corrections.store import CorrectionInput, Outcome, correct, labels_in_use
 from cataloger.corrections.summary import AuthorSummary, CorrectionSummary, summarize
 
 __all__ = [
     "AuthorSummary",
+    "CorrectionInput",
     "CorrectionSummary",
     "ExportOptions",
     "ImportOptions",
     "ImportReport",
     "Outcome",
     "What",
-    "Word",
     "correct",
     "export_corrections",
     "import_corrections",

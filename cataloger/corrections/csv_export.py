@@ -19,9 +19,9 @@ from cataloger.schema import (
     ModelRow,
     ResultRow,
     SourceRow,
-    held,
     paged_source_id,
-    with_words,
+    select_current,
+    with_corrections,
 )
 from cataloger.utils import replacing
 
@@ -94,9 +94,9 @@ def _query(options: ExportOptions) -> tuple[Select[Any], ColumnElement[int]]:
 
 
 def _predictions(columns: Sequence[Any], options: ExportOptions) -> Select[Any]:
-    query = with_words(held(*columns).join(ModelRow, ModelRow.weights_id == ResultRow.weights_id)).where(
-        ResultRow.status == "ok"
-    )
+    query = with_corrections(
+        select_current(*columns).join(ModelRow, ModelRow.weights_id == ResultRow.weights_id)
+    ).where(ResultRow.status == "ok")
     if options.decision is not None:
         query = query.where(ResultRow.decision == options.decision)
     return query if options.below is None else query.where(ResultRow.confidence_1 < options.below)

@@ -18,9 +18,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, select
 
 from cataloger.contracts import VERDICTS, Verdict
-from cataloger.corrections.csv_rows import WordRow, read_rows
+from cataloger.corrections.csv_rows import CorrectionFileRow, read_rows
 from cataloger.corrections.item_lookup import Lookup
-from cataloger.corrections.store import Word, correct, labels_in_use
+from cataloger.corrections.store import CorrectionInput, correct, labels_in_use
 from cataloger.db import Database, utc_now
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import find_source_id
@@ -101,10 +101,12 @@ def _already(report: ImportReport) -> str:
     return f"{report.saved} rows before that were taken" if report.saved else "nothing was taken"
 
 
-def _noted(rows: Iterable[tuple[int, WordRow | str | None]], report: ImportReport) -> Iterator[WordRow]:
+def _noted(
+    rows: Iterable[tuple[int, CorrectionFileRow | str | None]], report: ImportReport
+) -> Iterator[CorrectionFileRow]:
     """Yield the rows that say something; count the others."""
     for line, found in rows:
-        if isinstance(found, WordRow):
+        if isinstance(found, CorrectionFileRow):
             yield found
         elif found is None:
             report.empty += 1
@@ -128,12 +130,12 @@ class _Import:
         self._spoken_of = _Ids()
         self._nearest = cache(self._find_nearest)
 
-    def take(self, page: Sequence[WordRow]) -> None:
+    def take(self, page: Sequence[CorrectionFileRow]) -> None:
         """Record what a page of rows says."""
         known = [(said, item_id) for said, item_id in self._identified(page) if self._is_known_label(said)]
         holding = self._database.fetch(_holding, [item_id for _, item_id in known])
-        words: dict[int, Word] = {}
-        lines: dict[int, WordRow] = {}
+        words: dict[int, CorrectionInput] = {}
+        lines: dict[int, CorrectionFileRow] = {}
         for said, item_id in known:
             word = self._word(said, item_id, holding[item_id], lines.get(item_id))
             if word is not None:
@@ -151,7 +153,7 @@ class _Import:
                 )
                 self._report.note(said.line, "conflict", f"{said.place}: {text}")
 
-    def _identified(self, page: Sequence[WordRow]) -> Iterator[tuple[WordRow, int]]:
+    def _identified(self, page: Sequence[CorrectionFileRow]) -> Iterator[tuple[CorrectionFileRow, int]]:
         """Yield the rows that are about one image, and its id."""
         names: dict[str, set[str]] = {"key": set(), "uri": set()}
         for column, name in (said.image for said in page):
@@ -175,7 +177,7 @@ class _Import:
             )
             self._report.note(said.line, "problem", f"{said.place or 'a row without key and uri'} {reason}")
 
-    def _is_known_label(self, said: WordRow) -> bool:
+    def _is_known_label(self, said: CorrectionFileRow) -> bool:
         if said.label is None or self._options.new_labels or said.label in self._labels:
             return True
         near = self._nearest(said.label)
@@ -190,7 +192,9 @@ class _Import:
         near = difflib.get_close_matches(label.casefold(), folded, n=1)
         return folded[near[0]] if near else None
 
-    def _word(self, said: WordRow, item_id: int, state: "_State", earlier: WordRow | None) -> Word | None:
+    def _word(
+        self, said: CorrectionFileRow, item_id: int, state: "_State", earlier: CorrectionFileRow | None
+    ) -> CorrectionInput | None:
         """Return what to record; None if it is known already, was not changed in the file, or is a conflict.
 
         earlier: row about the same image whose word is to be recorded as well.
@@ -211,11 +215,11 @@ class _Import:
             who = f"{state.author} says {state.label or state.verdict}" if state.holds else "its word was withdrawn"
             text = f"{who} since; --overwrite takes the file's word"
         else:
-            return Word(item_id, *said.word, state.holds, state.result_id, said.cells.get("note") or None)
+            return CorrectionInput(item_id, *said.word, state.holds, state.result_id, said.cells.get("note") or None)
         self._report.note(said.line, "conflict", f"{said.place}: {text}")
         return None
 
-    def _is_next(self, said: WordRow, state: "_State", seen: datetime | None) -> bool:
+    def _is_next(self, said: CorrectionFileRow, state: "_State", seen: datetime | None) -> bool:
         """True when the file shows what holds. One without times renews what its author said before, and no other."""
         if "corrected_at" not in said.cells:
             is_mine = state.author == self._options.author and state.at is not None and state.at < self._started
@@ -253,7 +257,7 @@ class _State:
         """Verdict and label that hold."""
         return self.verdict, self.label
 
-    def was_said(self, row: WordRow, at: datetime | None) -> bool:
+    def was_said(self, row: CorrectionFileRow, at: datetime | None) -> bool:
         """True for a row as it was exported."""
         return (row.cells.get("author"), at, row.verdict, row.label) in self.history
 

@@ -21,7 +21,7 @@ _KNOWN: Mapping[str, Verdict] = {verdict: verdict for verdict in VERDICTS}
 
 
 @dataclass(frozen=True, slots=True)
-class WordRow:
+class CorrectionFileRow:
     """A row that says something."""
 
     line: int
@@ -46,7 +46,7 @@ class WordRow:
         return self.verdict, self.label
 
 
-def read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, WordRow | str | None]]:
+def read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, CorrectionFileRow | str | None]]:
     """Yield the line of each row with what it says, None if it says nothing; or what is wrong with it, a text.
 
     Spreadsheets separate by semicolons where a comma is decimal, and may write so in a line before the first one.
@@ -93,7 +93,7 @@ def _plain(name: str, cell: str) -> str:
     return unguard(cell if name in NAMES else cell.strip())
 
 
-def _understand(line: int, cells: dict[str, str]) -> WordRow | str | None:
+def _understand(line: int, cells: dict[str, str]) -> CorrectionFileRow | str | None:
     """Return what a row says, None if that is nothing; or what is wrong with it."""
     label, verdict = cells.get("label", ""), cells.get("verdict", "").lower()
     if not label and not verdict:
@@ -107,7 +107,7 @@ def _understand(line: int, cells: dict[str, str]) -> WordRow | str | None:
         return f"it says {label!r} and not_product at once; empty one of them"
     if len(label) > MAX_LABEL_LENGTH:
         return f"the label has {len(label)} characters; {MAX_LABEL_LENGTH} are possible"
-    return WordRow(line, cells, said, label if said == "label" else None)
+    return CorrectionFileRow(line, cells, said, label if said == "label" else None)
 
 
 def guard(cell: str) -> str:

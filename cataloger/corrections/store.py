@@ -11,15 +11,15 @@ from typing import Literal
 from sqlalchemy import Connection, delete, func, insert, select
 
 from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
-from cataloger.db import AnyRow, Database, storable, upsert, utc_now
-from cataloger.ledger import hold_off, renew_products
+from cataloger.db import AnyRow, Database, sanitize_text, upsert_rows, utc_now
+from cataloger.ledger import lock_leases, recompute_product_corrections
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, ModelRow, ResultRow, SourceRow
 
 CORRECTIONS_PER_TRANSACTION = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class CorrectionInput:
     """What a person says of one image. Raises ValueError unless there is a label exactly where that is the verdict.
 
     expected: id of the correction that the person saw as holding, None if there was none. result_id: the result that
@@ -57,10 +57,10 @@ class Outcome:
     verdict: str | None = None
 
 
-def correct(database: Database, words: Sequence[Word], author: str) -> list[Outcome]:
+def correct(database: Database, words: Sequence[CorrectionInput], author: str) -> list[Outcome]:
     """Record words of one person, a page a transaction; return what became of each, in their order."""
     outcomes: list[Outcome] = []
-    name = storable(author)[:MAX_LABEL_LENGTH]
+    name = sanitize_text(author)[:MAX_LABEL_LENGTH]
     for page in _pages([_cleaned(word) for word in words]):
         outcomes += database.write(_record, page, name)
     return outcomes
@@ -84,9 +84,9 @@ def _labels(connection: Connection, source_id: int | None) -> list[str]:
     return sorted(known.union(str(label) for label in connection.scalars(said)))
 
 
-def _pages(words: Sequence[Word]) -> Iterator[list[Word]]:
+def _pages(words: Sequence[CorrectionInput]) -> Iterator[list[CorrectionInput]]:
     """Yield pages in which no image comes twice, so that a second word is judged by what became of the first."""
-    page: dict[int, Word] = {}
+    page: dict[int, CorrectionInput] = {}
     for word in words:
         if len(page) == CORRECTIONS_PER_TRANSACTION or word.item_id in page:
             yield list(page.values())
@@ -96,15 +96,15 @@ def _pages(words: Sequence[Word]) -> Iterator[list[Word]]:
         yield list(page.values())
 
 
-def _cleaned(word: Word) -> Word:
-    label, note = (None if text is None else storable(text) for text in (word.label, word.note))
+def _cleaned(word: CorrectionInput) -> CorrectionInput:
+    label, note = (None if text is None else sanitize_text(text) for text in (word.label, word.note))
     return replace(word, label=label, note=note)
 
 
-def _record(connection: Connection, words: list[Word], author: str) -> list[Outcome]:
+def _record(connection: Connection, words: list[CorrectionInput], author: str) -> list[Outcome]:
     items = _items(connection, words)
     # All that writes for a source takes its lease first, and so does this: nobody waits for a lock in a circle.
-    hold_off(connection, {row.source_id for row in items.values()})
+    lock_leases(connection, {row.source_id for row in items.values()})
     items = _items(connection, words)
     holding = _holding(connection, list(items))
     taken = [word for word in words if word.item_id in items and _is_next(word, holding.get(word.item_id))]
@@ -114,12 +114,12 @@ def _record(connection: Connection, words: list[Word], author: str) -> list[Outc
         if row.product_hash is not None:
             products.setdefault(row.source_id, set()).add(row.product_hash)
     for source_id, hashes in sorted(products.items()):
-        renew_products(connection, source_id, hashes)
+        recompute_product_corrections(connection, source_id, hashes)
     holding = _holding(connection, list(items))
     return [_outcome(word, word.item_id in items, holding.get(word.item_id), author) for word in words]
 
 
-def _items(connection: Connection, words: Sequence[Word]) -> dict[int, AnyRow]:
+def _items(connection: Connection, words: Sequence[CorrectionInput]) -> dict[int, AnyRow]:
     ids = [word.item_id for word in words]
     rows = connection.execute(select(ItemRow.id, ItemRow.source_id, ItemRow.product_hash).where(ItemRow.id.in_(ids)))
     return {row.id: row for row in rows}
@@ -138,12 +138,12 @@ def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, AnyRo
     return {row.item_id: row for row in connection.execute(query.where(CurrentCorrectionRow.item_id.in_(item_ids)))}
 
 
-def _is_next(word: Word, holds: AnyRow | None) -> bool:
+def _is_next(word: CorrectionInput, holds: AnyRow | None) -> bool:
     """True when the author saw what holds, and there is something to say or to withdraw."""
     return word.expected == (holds.id if holds else None) and (holds is not None or word.verdict != "withdrawn")
 
 
-def _append(connection: Connection, words: Sequence[Word], author: str, now: datetime) -> None:
+def _append(connection: Connection, words: Sequence[CorrectionInput], author: str, now: datetime) -> None:
     """Keep words and have them hold."""
     if not words:
         return
@@ -172,10 +172,12 @@ def _append(connection: Connection, words: Sequence[Word], author: str, now: dat
     found = connection.execute(
         newest.where(CorrectionRow.item_id.in_(said)).group_by(CorrectionRow.item_id)
     ).mappings()
-    upsert(connection, CurrentCorrectionRow, [dict(row) for row in found], keys=["item_id"], update=["correction_id"])
+    upsert_rows(
+        connection, CurrentCorrectionRow, [dict(row) for row in found], keys=["item_id"], update=["correction_id"]
+    )
 
 
-def _outcome(word: Word, is_there: bool, holds: AnyRow | None, author: str) -> Outcome:
+def _outcome(word: CorrectionInput, is_there: bool, holds: AnyRow | None, author: str) -> Outcome:
     """Tell what became of a word. One that stands already was said before: its answer may have been lost."""
     if not is_there:
         return Outcome(word.item_id, "gone")

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select
 
 from cataloger.db import Database
-from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, ResultRow, held
+from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, ResultRow, select_current
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,6 @@ def _summarize(connection: Connection, source_id: int | None) -> CorrectionSumma
         .join(ItemRow, ItemRow.id == CorrectionRow.item_id)
         .where(*mine)
     )
-    images = held(func.count()).where(*mine)
+    images = select_current(func.count()).where(*mine)
     ordered = sorted(authors, key=lambda each: (-each.words, each.author))
     return CorrectionSummary(tuple(ordered), connection.scalar(ever) or 0, connection.scalar(images) or 0)

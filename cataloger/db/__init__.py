@@ -9,8 +9,8 @@ from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient, translate_driver_error
 from cataloger.db.paging import row_pages, slices, value_pages
 from cataloger.db.reflection import BINARY_TYPES, TableInfo, TableName, describe
-from cataloger.db.types import AnyRow, UtcDateTime, digest, exact_name, exact_text, identifier, storable
-from cataloger.db.upsert import upsert
+from cataloger.db.types import AnyRow, UtcDateTime, digest, exact_name, exact_text, identifier, sanitize_text
+from cataloger.db.upsert import upsert_rows
 from cataloger.db.urls import BUSY_TIMEOUT, DatabaseURL
 
 __all__ = [
@@ -34,10 +34,10 @@ __all__ = [
     "make_engine",
     "quote_schema",
     "row_pages",
+    "sanitize_text",
     "slices",
-    "storable",
     "translate_driver_error",
-    "upsert",
+    "upsert_rows",
     "utc_now",
     "value_pages",
 ]

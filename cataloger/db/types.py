@@ -56,6 +56,6 @@ def digest() -> Any:
     return String(64)
 
 
-def storable(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """Return text that every engine takes: no NUL, no half surrogate pairs."""
     return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()

@@ -9,7 +9,9 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 Rows = Sequence[dict[str, Any]]
 
 
-def upsert(connection: Connection, table: Any, rows: Rows, *, keys: Sequence[str], update: Sequence[str]) -> None:
+def upsert_rows(
+    connection: Connection, table: Any, rows: Rows, *, keys: Sequence[str], update: Sequence[str]
+) -> None:
     """Insert rows; where one with the same `keys` exists, set its `update` columns, or leave it if there are none.
 
     table: a mapped class. All rows must have the same columns.

@@ -150,7 +150,7 @@ class _Runner:
         self.unwritten: list[Result] = []
         # Transient failures in a row. They wait for an input that can be read: if this is an outage, they are never
         # recorded. Predictions do not count, since they come late, a whole batch of them after it was read.
-        self.suspects: list[Failure] = []
+        self.transient_failures: list[Failure] = []
         self.written_at = time.monotonic()
 
     def wanted(self, items: Iterable[Item | Failure]) -> Iterator[Item | Failure]:
@@ -177,7 +177,7 @@ class _Runner:
             if isinstance(subject, Failure):
                 yield subject
                 continue
-            self._acquit()
+            self._clear_outage_window()
             images.append(subject)
             if len(images) == self.batch_size:
                 failpoints.reach("after_decode")
@@ -193,12 +193,12 @@ class _Runner:
     def record(self, result: Result) -> None:
         """Keep a result and write when enough have come together; guard against an outage."""
         if isinstance(result, Failure) and result.is_transient:
-            self.suspects.append(result)
-            if len(self.suspects) >= self.options.outage_after:
+            self.transient_failures.append(result)
+            if len(self.transient_failures) >= self.options.outage_after:
                 self._stop_for_outage()
             return
         if isinstance(result, Failure):
-            self._acquit()
+            self._clear_outage_window()
         self.unwritten.append(result)
         is_late = time.monotonic() - self.written_at > WRITE_EVERY_SECONDS
         if len(self.unwritten) >= WRITE_EVERY_RESULTS or is_late:
@@ -216,19 +216,20 @@ class _Runner:
 
     def finish(self) -> None:
         """Write what is left, the last transient failures too: they were too few for an outage."""
-        self._acquit()
+        self._clear_outage_window()
         self.flush()
 
-    def _acquit(self) -> None:
+    def _clear_outage_window(self) -> None:
         """Something could be read: the failures before it are no outage."""
-        self.unwritten += self.suspects
-        self.suspects.clear()
+        self.unwritten += self.transient_failures
+        self.transient_failures.clear()
 
     def _stop_for_outage(self) -> None:
-        last = self.suspects[-1]
+        last = self.transient_failures[-1]
         self.flush()
         raise OutageError(
-            f"{len(self.suspects)} inputs in a row could not be read, the last one {last.item.uri}: {last.message} "
+            f"{len(self.transient_failures)} inputs in a row could not be read, the last one {last.item.uri}: "
+            f"{last.message} "
             f"({last.code}). The storage seems to be down; nothing of this was recorded. Run again when it is back."
         )
 

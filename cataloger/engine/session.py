@@ -122,8 +122,8 @@ class SourceSession:
             ledger = self._ledger(self.known, presence, None)
             self._count_plan(_planner(ledger, remote)(self.source.scan()))
             if self._saw_all:
-                self._report.gone += presence.count_gone()
-        self._look_back()
+                self._report.gone += presence.count_missing()
+        self._report_scan_problems()
 
     def preview(self, write: WritePlan) -> None:
         """Count what the answers that are known already would change in the product table."""
@@ -165,7 +165,7 @@ class SourceSession:
     ) -> None:
         """Run the pipeline into the ledger and, if wanted, back into the product table."""
         database, ref, run_id = self._open(), products.source, products.run_id
-        presence = Presence(database, ref, products.renew_those_of)
+        presence = Presence(database, ref, products.recompute_for_items)
         presence.lease = lease
         ledger = self._ledger(ref, presence, run_id)
         write_back = WriteBack(write, ref, run_id, self.model.weights_id) if write else None
@@ -175,7 +175,7 @@ class SourceSession:
         plan = _planner(ledger, remote)
         self._go_through(Parts(plan, decode, classifier, sink, threads=available_cpus(), batch_size=batch_size))
         self._note_presence(presence, run_id)
-        if write_back and not self._is_cut:
+        if write_back and not self._is_partial:
             self._settle(write_back.settle(database, lease))
 
     def _go_through(self, parts: Parts) -> None:
@@ -184,7 +184,7 @@ class SourceSession:
         hooks, report = self._context.hooks, self._report.run
         run_pipeline(self.source.scan(), parts, self._options.run, hooks=hooks, report=report)
         found_nothing = self._seen() == before
-        self._look_back()
+        self._report_scan_problems()
         if found_nothing and not self._interrupted:
             raise SourceError(self.source.nothing_found())
 
@@ -238,13 +238,13 @@ class SourceSession:
         return self._report.run.interrupted
 
     @property
-    def _is_cut(self) -> bool:
+    def _is_partial(self) -> bool:
         return self._interrupted or self._options.run.limit is not None
 
     @property
     def _saw_all(self) -> bool:
         """True when what was not met is really gone."""
-        return self.source.is_complete and not self._is_cut
+        return self.source.is_complete and not self._is_partial
 
     def _warn(self, text: str) -> None:
         self._report.warnings.append(text)
@@ -268,7 +268,7 @@ class SourceSession:
             counter = self._report.run.planned if planned.do else self._report.run.skipped
             counter[planned.reason] += 1
 
-    def _look_back(self) -> None:
+    def _report_scan_problems(self) -> None:
         if self.source.without_image:
             self._report.run.skipped["no_image"] += self.source.without_image
         for problem in self.source.problems:

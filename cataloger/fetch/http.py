@@ -248,7 +248,7 @@ class _Places:
             return not self._taken.total()
 
 
-class _Silence(logging.Filter):
+class _LogFilter(logging.Filter):
     """Drops what httpx and httpcore log of our requests, since it holds full URLs; what others do is logged."""
 
     def filter(self, _record: logging.LogRecord, /) -> bool:
@@ -262,7 +262,7 @@ class _Silent(threading.local):
 
 
 _silent = _Silent()
-_SILENCE = _Silence()
+_SILENCE = _LogFilter()
 
 
 def _parse(url: str) -> httpx.URL:

@@ -4,7 +4,7 @@ Imports `ledger` and what lies below it, `sinks`, `writeback`.
 """
 
 from cataloger.history.diff import Difference, DifferenceSummary, Part, PastAnswer, compare
-from cataloger.history.move_source import move_source
+from cataloger.history.move_source import relocate_source
 from cataloger.history.prune import prune_runs
 from cataloger.history.recalibrate import RecalibrationReport, recalibrate_results
 from cataloger.history.undo import UndoReport, undo_run
@@ -17,8 +17,8 @@ __all__ = [
     "RecalibrationReport",
     "UndoReport",
     "compare",
-    "move_source",
     "prune_runs",
     "recalibrate_results",
+    "relocate_source",
     "undo_run",
 ]

@@ -20,7 +20,7 @@ from cataloger.sources import key_of
 PAGE = 1000
 
 
-def move_source(database: Database, old: str, new: str) -> int:
+def relocate_source(database: Database, old: str, new: str) -> int:
     """Give a source a new root; return how many items it has. Raises UsageError.
 
     A folder or manifest must be there under its new name. Items get their new places at once: those in the folder,

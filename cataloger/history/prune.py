@@ -198,7 +198,8 @@ class _Work:
         return _delete(connection, ResultRow, [row.id for row in rows if row.id not in keep])
 
     def _before_needed(self, connection: Connection, rows: Sequence[AnyRow], items: list[int]) -> list[AnyRow]:
-        """Leave out what came after a result of a run that may count or not: what a failure spares depends on it."""
+        """Leave out what came after a result of a run that may count or not: what a failure must_keep_previous
+        depends on it."""
         first = select(ResultRow.item_id, func.min(ResultRow.id).label("id")).group_by(ResultRow.item_id)
         mine = ResultRow.item_id.in_(items) & ResultRow.run_id.in_(self.needed)
         bounds = {row.item_id: row.id for row in connection.execute(first.where(mine))}

@@ -251,11 +251,11 @@ class _Work:
             RunSourceRow.run_id == base, RunSourceRow.source_id == source_id
         )
         used = str(self.database.scalar(weights))
-        pinned = self.database.write(_renew_pin, lease, source_id)
+        pinned = self.database.write(_recompute_pin, lease, source_id)
         products = self._products(source_id, pinned)
         if products and self.database.fetch(self._moves_pin, source_id, used):
             # The views show another model now, whose answers for products were not kept up meanwhile.
-            products.renew_all(self.database, lease)
+            products.recompute_all(self.database, lease)
         items = select(ResultRow.item_id).where(ResultRow.run_id == base)
         for page in self._pages(ResultRow.item_id, items, source_id):
             self._renew(lease, page, used, products, results=True)
@@ -293,13 +293,13 @@ class _Work:
         def renew(connection: Connection) -> None:
             lease.check(connection)
             if results:
-                effective_results.renew_results(connection, items, used)
+                effective_results.recompute_results(connection, items, used)
             else:
-                effective_results.renew_presence(connection, items)
+                effective_results.recompute_presence(connection, items)
             if products:
-                products.renew_those_of(connection, items)
+                products.recompute_for_items(connection, items)
             if products is None or products.model.weights_id != used:
-                _forget_products(connection, lease.source_id, items, used)
+                _purge_products(connection, lease.source_id, items, used)
             failpoints.reach("before_commit")
 
         self.database.run(renew)
@@ -356,12 +356,12 @@ class _Work:
         self.hooks.progress(self.report.images + self.report.products, self.total)
 
 
-def _renew_pin(connection: Connection, lease: Lease, source_id: int) -> str | None:
+def _recompute_pin(connection: Connection, lease: Lease, source_id: int) -> str | None:
     lease.check(connection)
-    return effective_results.renew_pin(connection, source_id)
+    return effective_results.recompute_pin(connection, source_id)
 
 
-def _forget_products(connection: Connection, source_id: int, items: list[int], weights_id: str) -> None:
+def _purge_products(connection: Connection, source_id: int, items: list[int], weights_id: str) -> None:
     """Take back the answers for products under a model that the views do not show: nobody keeps them up."""
     hashes = select(ItemRow.product_hash).where(ItemRow.id.in_(items), ItemRow.product_hash.is_not(None))
     found = list(connection.scalars(hashes.distinct()))

@@ -96,7 +96,7 @@ class _Worker:
         self.is_ready = True
 
     @property
-    def appetite(self) -> int:
+    def chunk_size(self) -> int:
         """How many images to give it: few at first, so that a small run uses all workers."""
         return min(CHUNK, 1 + self.chunks // 2)
 
@@ -201,7 +201,7 @@ class DecodePool:
     def _hand_out(self, stream: "_Stream") -> bool:
         """Give every idle worker images; return whether the source has ended."""
         for index, worker in enumerate(self._workers):
-            if not worker.chunk and (chunk := _chunk(self._again, stream, worker.appetite)):
+            if not worker.chunk and (chunk := _chunk(self._again, stream, worker.chunk_size)):
                 self._give(index, chunk)
         return stream.has_ended
 

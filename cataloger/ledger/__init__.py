@@ -5,14 +5,14 @@ Imports `schema`, `db`, `inference`, `model`, `sources`, `utils`.
 """
 
 from cataloger.ledger import effective_results
-from cataloger.ledger.effective_results import mark_presence, spares
+from cataloger.ledger.effective_results import mark_presence, must_keep_previous
 from cataloger.ledger.label_map import LabelCode, load_label_map, read_label_map, require_labels, store_label_map
-from cataloger.ledger.leases import Lease, hold_lease, hold_off
+from cataloger.ledger.leases import Lease, hold_lease, lock_leases
 from cataloger.ledger.model_registry import ModelRef, bundle_of, known_model, model_ref, pin_model
 from cataloger.ledger.move_detection import require_not_moved, require_same_root, root_exists
 from cataloger.ledger.planner import Ledger
 from cataloger.ledger.presence import Presence
-from cataloger.ledger.product_corrections import renew_products
+from cataloger.ledger.product_corrections import recompute_product_corrections
 from cataloger.ledger.product_results import ANSWER, ProductResults, answer_of
 from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run, last_table, list_runs
 from cataloger.ledger.runs import Run, close_abandoned, recorded_run
@@ -48,25 +48,25 @@ __all__ = [
     "find_source",
     "find_source_id",
     "hold_lease",
-    "hold_off",
     "known_model",
     "last_table",
     "list_runs",
     "list_sources",
     "load_label_map",
+    "lock_leases",
     "mark_presence",
     "model_ref",
+    "must_keep_previous",
     "pin_model",
     "read_label_map",
+    "recompute_product_corrections",
     "record_write_target",
     "recorded_run",
     "register_source",
-    "renew_products",
     "require_labels",
     "require_not_moved",
     "require_same_root",
     "root_exists",
-    "spares",
     "store_label_map",
     "write_targets",
 ]

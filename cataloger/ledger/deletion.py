@@ -18,7 +18,7 @@ from cataloger.schema import (
 )
 
 
-def forget_items(connection: Connection, source_id: int, ids: Sequence[int]) -> None:
+def purge_items(connection: Connection, source_id: int, ids: Sequence[int]) -> None:
     """Delete items, and what was recorded of products that have no image left."""
     products = select(ItemRow.product_hash).where(ItemRow.id.in_(ids), ItemRow.product_hash.is_not(None)).distinct()
     touched = set(connection.scalars(products))

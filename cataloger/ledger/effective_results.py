@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from cataloger.db import AnyRow, upsert
-from cataloger.ledger.product_corrections import renew_products_of
+from cataloger.db import AnyRow, upsert_rows
+from cataloger.ledger.product_corrections import recompute_product_corrections_of
 from cataloger.records import TRANSIENT_PREFIXES
 from cataloger.schema import CurrentRow, ItemPresenceRow, ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
 
@@ -20,12 +20,12 @@ def counts() -> ColumnElement[bool]:
     return RunRow.undone_by_id.is_(None)
 
 
-def spares(error_code: str | None, content_hash: str | None, good_hash: str | None) -> bool:
+def must_keep_previous(error_code: str | None, content_hash: str | None, good_hash: str | None) -> bool:
     """True when a result must not replace a good one: it failed in passing, or on the very same bytes."""
     return error_code is not None and (error_code.startswith(TRANSIENT_PREFIXES) or content_hash == good_hash)
 
 
-def renew_results(connection: Connection, item_ids: Collection[int], weights_id: str) -> None:
+def recompute_results(connection: Connection, item_ids: Collection[int], weights_id: str) -> None:
     """Point to what holds of some images under some weights."""
     query = (
         select(ResultRow.id, ResultRow.item_id, ResultRow.error_code, ResultRow.content_hash)
@@ -38,7 +38,7 @@ def renew_results(connection: Connection, item_ids: Collection[int], weights_id:
         {"item_id": item_id, "weights_id": weights_id, "result_id": result_id, "latest_id": latest_id}
         for item_id, (result_id, latest_id) in found.items()
     ]
-    upsert(connection, CurrentRow, rows, keys=["item_id", "weights_id"], update=["result_id", "latest_id"])
+    upsert_rows(connection, CurrentRow, rows, keys=["item_id", "weights_id"], update=["result_id", "latest_id"])
     if without := [item_id for item_id in item_ids if item_id not in found]:
         mine = CurrentRow.item_id.in_(without) & (CurrentRow.weights_id == weights_id)
         connection.execute(delete(CurrentRow).where(mine))
@@ -59,7 +59,7 @@ def steps(rows: Iterable[AnyRow]) -> Iterator[tuple[AnyRow, AnyRow | None, AnyRo
         before = holding.get(row.item_id)
         after = row
         if before is not None and before.error_code is None:
-            after = before if spares(row.error_code, row.content_hash, before.content_hash) else row
+            after = before if must_keep_previous(row.error_code, row.content_hash, before.content_hash) else row
         holding[row.item_id] = after
         yield row, before, after
 
@@ -67,13 +67,13 @@ def steps(rows: Iterable[AnyRow]) -> Iterator[tuple[AnyRow, AnyRow | None, AnyRo
 def mark_presence(connection: Connection, item_ids: Collection[int], run_id: int, *, is_gone: bool) -> None:
     """Take items out of the views, or bring them back, and keep which run did."""
     rows = [{"run_id": run_id, "item_id": item_id, "is_gone": is_gone} for item_id in item_ids]
-    upsert(connection, ItemPresenceRow, rows, keys=["run_id", "item_id"], update=["is_gone"])
+    upsert_rows(connection, ItemPresenceRow, rows, keys=["run_id", "item_id"], update=["is_gone"])
     value = run_id if is_gone else None
     connection.execute(update(ItemRow).where(ItemRow.id.in_(item_ids)).values(gone_run_id=value))
-    renew_products_of(connection, item_ids)
+    recompute_product_corrections_of(connection, item_ids)
 
 
-def renew_presence(connection: Connection, item_ids: Collection[int]) -> None:
+def recompute_presence(connection: Connection, item_ids: Collection[int]) -> None:
     """Have items in the views, or not, as the last run that counts and changed that left them."""
     query = (
         select(ItemPresenceRow.item_id, ItemPresenceRow.run_id, ItemPresenceRow.is_gone)
@@ -88,17 +88,17 @@ def renew_presence(connection: Connection, item_ids: Collection[int]) -> None:
         gone.setdefault(row.run_id if row is not None and row.is_gone else None, []).append(item_id)
     for run_id, ids in gone.items():
         connection.execute(update(ItemRow).where(ItemRow.id.in_(ids)).values(gone_run_id=run_id))
-    renew_products_of(connection, item_ids)
+    recompute_product_corrections_of(connection, item_ids)
 
 
 def pin(connection: Connection, source_id: int, run_id: int, weights_id: str) -> None:
     """Make a model the one that a source's views show, and keep which run did."""
     row = {"run_id": run_id, "source_id": source_id, "weights_id": weights_id}
-    upsert(connection, RunSourceRow, [row], keys=["run_id", "source_id"], update=["weights_id"])
+    upsert_rows(connection, RunSourceRow, [row], keys=["run_id", "source_id"], update=["weights_id"])
     connection.execute(update(SourceRow).where(SourceRow.id == source_id).values(weights_id=weights_id))
 
 
-def renew_pin(connection: Connection, source_id: int) -> str | None:
+def recompute_pin(connection: Connection, source_id: int) -> str | None:
     """Pin a source to the model of the last run that counts; return its weights, None if there is no such run."""
     query = (
         select(RunSourceRow.weights_id)

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, select, update
 
-from cataloger.db import Database, upsert, utc_now
+from cataloger.db import Database, upsert_rows, utc_now
 from cataloger.errors import CatalogerError, LeaseError
 from cataloger.schema import LeaseRow
 from cataloger.utils import process_identity
@@ -69,7 +69,7 @@ def hold_lease(database: Database, source_id: int, run_id: int) -> Iterator[Leas
             logger.warning("the lease could not be given back (it ends by itself in a minute): %s", error)
 
 
-def hold_off(connection: Connection, source_ids: Collection[int]) -> None:
+def lock_leases(connection: Connection, source_ids: Collection[int]) -> None:
     """Have runs over some sources wait with their next write until this transaction has ended."""
     rows = select(LeaseRow.source_id).where(LeaseRow.source_id.in_(source_ids)).order_by(LeaseRow.source_id)
     connection.execute(rows.with_for_update()).all()
@@ -83,7 +83,7 @@ def acquire(database: Database, source_id: int, run_id: int) -> Lease:
         is_repeated = next(attempts) > 0
         now = utc_now(connection)
         free = {"source_id": source_id, "run_id": None, "fence": 0, "owner": FREE, "heartbeat_at": now}
-        upsert(connection, LeaseRow, [free], keys=["source_id"], update=[])
+        upsert_rows(connection, LeaseRow, [free], keys=["source_id"], update=[])
         row = connection.execute(
             select(LeaseRow.__table__).where(LeaseRow.source_id == source_id).with_for_update()
         ).one()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from cataloger.db import Database, upsert, utc_now
+from cataloger.db import Database, upsert_rows, utc_now
 from cataloger.errors import CatalogerError
 from cataloger.ledger.effective_results import pin
 from cataloger.ledger.source_registry import SourceRef
@@ -46,7 +46,7 @@ def pin_model(
             "labels": list(model.labels),
             "first_used_at": utc_now(connection),
         }
-        upsert(connection, ModelRow, [row], keys=["weights_id"], update=updated)
+        upsert_rows(connection, ModelRow, [row], keys=["weights_id"], update=updated)
         pin(connection, source.id, run_id, model.weights_id)
         known = select(ModelRow.calibration_id).where(ModelRow.weights_id == model.weights_id)
         return connection.scalar(known) != model.calibration_id

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from cataloger.db import AnyRow, Database, row_pages
-from cataloger.ledger.deletion import forget_items
+from cataloger.ledger.deletion import purge_items
 from cataloger.ledger.effective_results import mark_presence
 from cataloger.ledger.leases import Lease
 from cataloger.ledger.source_registry import SourceRef
@@ -52,7 +52,7 @@ class Presence:
             self._seen += 1
         return False
 
-    def count_gone(self) -> int:
+    def count_missing(self) -> int:
         """Count what a complete scan has not met."""
         return sum(len(ids) for ids in self._missing())
 
@@ -77,7 +77,7 @@ class Presence:
         for page in self._pages(self._of_source() & ItemRow.gone_run_id.is_not(None), ITEMS_PER_DELETION):
             # SQLite's LIKE does not tell large letters from small ones.
             ids = [row.id for row in page if row.key.startswith(self._source.prefix)]
-            self._database.write(self._with_lease, partial(forget_items, source_id=self._source.id, ids=ids))
+            self._database.write(self._with_lease, partial(purge_items, source_id=self._source.id, ids=ids))
             count += len(ids)
         return count
 

@@ -7,15 +7,21 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
-from cataloger.db import AnyRow, upsert
-from cataloger.schema import CorrectionRow, CurrentCorrectionRow, CurrentProductCorrectionRow, ItemRow, with_words
+from cataloger.db import AnyRow, upsert_rows
+from cataloger.schema import (
+    CorrectionRow,
+    CurrentCorrectionRow,
+    CurrentProductCorrectionRow,
+    ItemRow,
+    with_corrections,
+)
 
 PRODUCTS_PER_STATEMENT = 500
 KEYS = ["source_id", "product_hash"]
 VALUES = ["product_key", "label", "author", "corrected_at"]
 
 
-def renew_products_of(connection: Connection, item_ids: Collection[int]) -> None:
+def recompute_product_corrections_of(connection: Connection, item_ids: Collection[int]) -> None:
     """Work out anew what people say of the products of some images, which came or went."""
     query = (
         select(ItemRow.source_id, ItemRow.product_hash)
@@ -25,10 +31,10 @@ def renew_products_of(connection: Connection, item_ids: Collection[int]) -> None
         .order_by(ItemRow.source_id)
     )
     for source_id, rows in groupby(connection.execute(query), key=lambda row: int(row.source_id)):
-        renew_products(connection, source_id, [row.product_hash for row in rows])
+        recompute_product_corrections(connection, source_id, [row.product_hash for row in rows])
 
 
-def renew_products(connection: Connection, source_id: int, products: Collection[str]) -> None:
+def recompute_product_corrections(connection: Connection, source_id: int, products: Collection[str]) -> None:
     """Work out anew what people say of products of a source, by the hashes of their keys."""
     ordered = sorted(products)
     for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
@@ -39,7 +45,7 @@ def renew_products(connection: Connection, source_id: int, products: Collection[
             {"source_id": source_id, "product_hash": product, **{name: getattr(word, name) for name in VALUES}}
             for product, word in found.items()
         ]
-        upsert(connection, CurrentProductCorrectionRow, values, keys=KEYS, update=VALUES)
+        upsert_rows(connection, CurrentProductCorrectionRow, values, keys=KEYS, update=VALUES)
         if without := [product for product in page if product not in found]:
             mine = (
                 CurrentProductCorrectionRow.source_id == source_id
@@ -52,7 +58,7 @@ def _said(connection: Connection, source_id: int, products: list[str]) -> Iterab
     word = (CorrectionRow.label, CorrectionRow.author, CorrectionRow.corrected_at)
     columns: tuple[Any, ...] = (ItemRow.product_hash, ItemRow.product_key, *word)
     query = (
-        with_words(select(*columns).select_from(ItemRow), only=True)
+        with_corrections(select(*columns).select_from(ItemRow), only=True)
         .where(ItemRow.source_id == source_id, ItemRow.product_hash.in_(products), ItemRow.gone_run_id.is_(None))
         .where(CorrectionRow.verdict == "label")
         .order_by(ItemRow.product_hash, CorrectionRow.id)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, select, update
 
 from cataloger.contracts import TOP_K
-from cataloger.db import AnyRow, Database, upsert, utc_now, value_pages
+from cataloger.db import AnyRow, Database, upsert_rows, utc_now, value_pages
 from cataloger.inference import ProductAnswer, RankedAnswer, combine
 from cataloger.ledger.leases import Lease
 from cataloger.ledger.model_registry import ModelRef
@@ -19,7 +19,7 @@ from cataloger.schema import (
     ProductCurrentRow,
     ProductResultRow,
     ResultRow,
-    with_words,
+    with_corrections,
 )
 
 RANKS = range(1, TOP_K + 1)
@@ -43,7 +43,7 @@ class ProductResults:
         for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
             self._renew(connection, ordered[start : start + PRODUCTS_PER_STATEMENT])
 
-    def renew_those_of(self, connection: Connection, item_ids: Collection[int]) -> None:
+    def recompute_for_items(self, connection: Connection, item_ids: Collection[int]) -> None:
         """Answer anew for the products of some images, which came or went."""
         query = (
             select(ItemRow.product_hash).where(ItemRow.id.in_(item_ids), ItemRow.product_hash.is_not(None)).distinct()
@@ -53,9 +53,9 @@ class ProductResults:
     def catch_up(self, database: Database, lease: Lease) -> None:
         """Answer anew, at the beginning of a run, for the products whose answers have not been kept up."""
         if self.source.weights_id not in (None, self.model.weights_id) or self._are_missing(database):
-            self.renew_all(database, lease)
+            self.recompute_all(database, lease)
         else:
-            self.renew_reviewed(database, lease)
+            self.recompute_reviewed(database, lease)
 
     def _are_missing(self, database: Database) -> bool:
         """True when no product has an answer although images have: the tables are from before there were any."""
@@ -65,11 +65,11 @@ class ProductResults:
         query = select(exists(images) & ~exists(answers.where(self._of_model(ProductCurrentRow))))
         return bool(database.scalar(query))
 
-    def renew_all(self, database: Database, lease: Lease) -> None:
+    def recompute_all(self, database: Database, lease: Lease) -> None:
         """Answer anew for all products of the source: those of a model that was not shown were not kept up."""
-        self._renew_found(database, lease, select(ItemRow.product_hash))
+        self._recompute_found(database, lease, select(ItemRow.product_hash))
 
-    def renew_reviewed(self, database: Database, lease: Lease) -> None:
+    def recompute_reviewed(self, database: Database, lease: Lease) -> None:
         """Answer anew for the products of images of which people have said since that they show no product, or do."""
         doubted = select(CorrectionRow.item_id).where(CorrectionRow.verdict == "not_product")
         current = (ProductCurrentRow.source_id == ItemRow.source_id) & (
@@ -83,14 +83,14 @@ class ProductResults:
             .where(CorrectionRow.item_id.in_(doubted))
             .where(ProductResultRow.id.is_(None) | (CorrectionRow.corrected_at > ProductResultRow.tagged_at))
         )
-        self._renew_found(database, lease, query)
+        self._recompute_found(database, lease, query)
 
-    def _renew_found(self, database: Database, lease: Lease, query: Select[Any]) -> None:
+    def _recompute_found(self, database: Database, lease: Lease, query: Select[Any]) -> None:
         mine = query.where(ItemRow.source_id == self.source.id, ItemRow.product_hash.is_not(None))
         for page in value_pages(database, mine, ItemRow.product_hash, PRODUCTS_PER_STATEMENT):
-            database.write(self._renew_page, lease, page)
+            database.write(self._recompute_page, lease, page)
 
-    def _renew_page(self, connection: Connection, lease: Lease, products: list[str]) -> None:
+    def _recompute_page(self, connection: Connection, lease: Lease, products: list[str]) -> None:
         lease.check(connection)
         self._renew(connection, products)
 
@@ -112,7 +112,7 @@ class ProductResults:
         """
         columns = [getattr(ResultRow, name) for name in ANSWER]
         query = (
-            with_words(
+            with_corrections(
                 select(ItemRow.product_hash, ItemRow.product_key, ItemRow.id, CurrentRow.disagrees, *columns)
                 .join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & self._of_model(CurrentRow))
                 .join(ResultRow, ResultRow.id == CurrentRow.result_id)
@@ -170,7 +170,7 @@ class ProductResults:
             }
             for product, found in answers.items()
         ]
-        upsert(connection, ProductResultRow, rows, keys=KEYS, update=UPDATED)
+        upsert_rows(connection, ProductResultRow, rows, keys=KEYS, update=UPDATED)
 
     def _point(self, connection: Connection, products: list[str]) -> None:
         """Make the answers of this run the current ones."""
@@ -182,7 +182,7 @@ class ProductResults:
             for row in connection.execute(found.where(ProductResultRow.product_hash.in_(products)))
         ]
         keys = ["source_id", "product_hash", "weights_id"]
-        upsert(connection, ProductCurrentRow, rows, keys=keys, update=["result_id"])
+        upsert_rows(connection, ProductCurrentRow, rows, keys=keys, update=["result_id"])
 
     def _of_model(self, table: Any) -> Any:
         return table.weights_id == self.model.weights_id

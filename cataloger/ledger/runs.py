@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from sqlalchemy import Connection, insert, select, update
 
 import cataloger
-from cataloger.db import Database, storable, utc_now
+from cataloger.db import Database, sanitize_text, utc_now
 from cataloger.errors import CatalogerError
 from cataloger.schema import RunRow
 from cataloger.utils import failpoints, process_identity
@@ -86,7 +86,7 @@ def open_run(
         _close_dead(connection)
         values = {
             "command": command,
-            "options": _storable(options),
+            "options": _sanitized(options),
             "device": device,
             "owner": process_identity.this_process(),
             "version": cataloger.__version__,
@@ -113,10 +113,10 @@ def _close_dead(connection: Connection) -> None:
         connection.execute(abandoned.values(outcome="abandoned", ended_at=utc_now(connection)))
 
 
-def _storable(value: Any) -> Any:
+def _sanitized(value: Any) -> Any:
     """Return an option with names of files that are not UTF-8 made writable."""
     if isinstance(value, str):
-        return storable(value)
+        return sanitize_text(value)
     if isinstance(value, dict):
-        return {name: _storable(each) for name, each in value.items()}
-    return [_storable(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: _sanitized(each) for name, each in value.items()}
+    return [_sanitized(each) for each in value] if isinstance(value, list | tuple) else value

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from cataloger.db import Database, upsert, utc_now
+from cataloger.db import Database, upsert_rows, utc_now
 from cataloger.errors import UsageError
 from cataloger.schema import ItemRow, ModelRow, SourceRow, key_hash
 
@@ -50,7 +50,7 @@ def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
             return found
         hashed = key_hash(root)
         row = {"kind": kind, "root": root, "root_hash": hashed, "name": root, "created_at": utc_now(connection)}
-        upsert(connection, SourceRow, [row], keys=["root_hash"], update=[])
+        upsert_rows(connection, SourceRow, [row], keys=["root_hash"], update=[])
         identity = connection.scalar(select(SourceRow.id).where(SourceRow.root_hash == hashed))
         assert identity is not None
         return SourceRef(identity, root)

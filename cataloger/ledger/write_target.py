@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from cataloger.db import Database, TableName, upsert
+from cataloger.db import Database, TableName, upsert_rows
 from cataloger.schema import RunRow, WriteTargetRow
 
 
@@ -30,7 +30,7 @@ def record_write_target(database: Database, run_id: int, target: WriteTarget) ->
         "table_schema": target.table.schema,
         "id_columns": list(target.ids),
     }
-    database.write(upsert, WriteTargetRow, [row], keys=["run_id"], update=[])
+    database.write(upsert_rows, WriteTargetRow, [row], keys=["run_id"], update=[])
 
 
 def write_targets(connection: Connection, run_ids: Collection[int]) -> dict[int, WriteTarget]:

@@ -24,7 +24,7 @@ from cataloger.schema import (
     ProductCurrentRow,
     ProductResultRow,
     ResultRow,
-    with_words,
+    with_corrections,
 )
 
 PRODUCTS = 20
@@ -98,7 +98,7 @@ def _held(
 ) -> tuple[int, list[Disagreement]]:
     """Return what disagrees now: as it was marked with the answers, or with what people say of the products."""
     # Marks stay where an image has failed since.
-    images = with_words(answers.results(ItemRow.product_hash)).where(
+    images = with_corrections(answers.results(ItemRow.product_hash)).where(
         ItemRow.source_id == origin.id, ResultRow.status == "ok"
     )
     marked = images.outerjoin(CurrentProductCorrectionRow, _of_product()).where(
@@ -159,7 +159,7 @@ def _product(connection: Connection, answers: AnswerQueries, origin: Origin, pro
         CurrentProductCorrectionRow.author.label("said_by"),
         CurrentProductCorrectionRow.label.label("said_label"),
     )
-    images = with_words(answers.results(*columns, *said)).outerjoin(CurrentProductCorrectionRow, _of_product())
+    images = with_corrections(answers.results(*columns, *said)).outerjoin(CurrentProductCorrectionRow, _of_product())
     images = images.where(ItemRow.source_id == origin.id, ItemRow.product_hash == product, ResultRow.status == "ok")
     rows = connection.execute(images.order_by(disagrees.desc(), ItemRow.id).limit(IMAGES)).all()
     if not rows:
@@ -209,7 +209,7 @@ def _found_of(answers: AnswerQueries, origin: Origin, products: Sequence[str]) -
 
 def _good(answers: AnswerQueries, origin: Origin, *columns: Any) -> Select[Any]:
     """Select from the images that take part."""
-    return with_words(answers.results(*columns)).where(
+    return with_corrections(answers.results(*columns)).where(
         ItemRow.source_id == origin.id, ResultRow.status == "ok", IN_PART
     )
 

@@ -128,7 +128,7 @@ class CatalogReport:
         }
 
 
-def gather(
+def gather_report(
     database: Database, options: ReportOptions, progress: Progress = lambda _what, _count: None
 ) -> CatalogReport:
     """Return what there is to tell of a run. Raises UsageError for a run that has tagged nothing.

@@ -105,7 +105,7 @@ def pictures_of(
     found: dict[int, Picture] = {}
     left = MAX_CHARACTERS
     with DecodePool(spec, Limits(), workers=available_cpus()) as pool:
-        images = pool.decode(_read_ahead(_Patience(pictures).read, ids))
+        images = pool.decode(_read_ahead(_FailureBudget(pictures).read, ids))
         for item_id, image in zip(ids, images, strict=True):
             picture = _picture(item_id, image, hashes[item_id], maps)
             left -= len(picture.thumbnail or "") + len(picture.overlay or "")
@@ -124,7 +124,7 @@ def _picture(item_id: int, image: Image | Failure, content_hash: str | None, map
     )
 
 
-class _Patience:
+class _FailureBudget:
     """Reads pictures until servers have failed so often in a row that the others would, too."""
 
     def __init__(self, pictures: Pictures) -> None:

@@ -31,9 +31,9 @@ from cataloger.schema import (
     ItemRow,
     ResultRow,
     SourceRow,
-    held,
     key_hash,
-    with_words,
+    select_current,
+    with_corrections,
 )
 
 BINS = 20
@@ -170,7 +170,7 @@ class AnswerQueries:
             ResultRow.label_1,
             ResultRow.confidence_1,
         )
-        query = with_words(self.results(*columns, CorrectionRow.author, CorrectionRow.label))
+        query = with_corrections(self.results(*columns, CorrectionRow.author, CorrectionRow.label))
         found: dict[tuple[str, str], AnyRow] = {}
         for origin in self.origins:
             keys = [key for source, key in names if source == origin.name]
@@ -192,7 +192,7 @@ class CurrentAnswers(AnswerQueries):
 
     def results(self, *columns: Any) -> Select[Any]:
         """Select from the items that are there, their sources and the results that hold, as the view does."""
-        return held(*columns).where(ItemRow.source_id.in_([origin.id for origin in self.origins]))
+        return select_current(*columns).where(ItemRow.source_id.in_([origin.id for origin in self.origins]))
 
 
 class RunAnswers(AnswerQueries):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, case, func, select
 
 from cataloger.report.queries import AnswerQueries, Said
-from cataloger.schema import IS_UNCHANGED, CorrectionRow, CurrentCorrectionRow, ResultRow, with_seen, with_words
+from cataloger.schema import IS_UNCHANGED, CorrectionRow, CurrentCorrectionRow, ResultRow, with_corrections, with_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def authors(answers: AnswerQueries) -> tuple[Author, ...]:
         "agreed": and_(is_judged, CorrectionRow.label == ResultRow.label_1),
     }
     sums = [func.sum(case((condition, 1), else_=0)).label(name) for name, condition in counted.items()]
-    said = with_words(answers.results(CorrectionRow.author, func.count().label("words"), *sums), only=True)
+    said = with_corrections(answers.results(CorrectionRow.author, func.count().label("words"), *sums), only=True)
     query = with_seen(said).group_by(CorrectionRow.author)
     found = [
         Author(row.author, row.words, *(int(row._mapping[name]) for name in counted))

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cataloger.contracts import DECISIONS
-from cataloger.db import Database, storable
+from cataloger.db import Database, sanitize_text
 from cataloger.errors import CatalogerError, DatabaseError, ImageError, UsageError
 from cataloger.review import corrections
 from cataloger.review import filters as filtering
@@ -80,7 +80,7 @@ def _author(request: Request) -> str:
 
 
 def _clean_name(text: str) -> str:
-    return storable(" ".join(printable(text).split()))[:LONGEST_NAME]
+    return sanitize_text(" ".join(printable(text).split()))[:LONGEST_NAME]
 
 
 def _json(values: Any, status: int = 200) -> Response:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS
-from cataloger.corrections import Outcome, Word, correct, labels_in_use
+from cataloger.corrections import CorrectionInput, Outcome, correct, labels_in_use
 from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.review.item_rows import LARGEST_ID, results_of, source_of
@@ -35,7 +35,7 @@ class Labels:
         return label in known or label in self.read(source_id)
 
 
-def parse(values: Any) -> list[Word]:
+def parse(values: Any) -> list[CorrectionInput]:
     """Read the words of a request. Raises UsageError, which says what is wrong, before anything is recorded."""
     sent = values.get("words") if isinstance(values, dict) else None
     if not isinstance(sent, list) or not 0 < len(sent) <= MOST_WORDS:
@@ -46,7 +46,7 @@ def parse(values: Any) -> list[Word]:
     return words
 
 
-def _word(values: Any) -> Word:
+def _word(values: Any) -> CorrectionInput:
     if not isinstance(values, dict) or values.get("verdict") not in VERDICTS:
         raise UsageError(f"verdict: it is one of {', '.join(VERDICTS)}")
     label = values.get("label")
@@ -56,7 +56,7 @@ def _word(values: Any) -> Word:
     item = _number(values, "item")
     if item is None:
         raise UsageError("item: the number of an image is missing")
-    return Word(
+    return CorrectionInput(
         item, values["verdict"], label, expected=_number(values, "expected"), result_id=_number(values, "result")
     )
 
@@ -68,7 +68,7 @@ def _number(values: dict[str, Any], name: str) -> int | None:
     return value
 
 
-def save(database: Database, labels: Labels, words: list[Word], author: str) -> list[dict[str, Any]]:
+def save(database: Database, labels: Labels, words: list[CorrectionInput], author: str) -> list[dict[str, Any]]:
     """Record words; return what became of each, as plain JSON values. Raises UsageError for an unknown category."""
     sources = source_of(database, [word.item_id for word in words])
     for word in words:

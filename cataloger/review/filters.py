@@ -6,7 +6,7 @@ from typing import Self
 from urllib.parse import urlencode
 
 from cataloger.contracts import DECISIONS
-from cataloger.db import storable
+from cataloger.db import sanitize_text
 from cataloger.errors import UsageError
 
 ORDERS = {
@@ -48,7 +48,7 @@ class Filters:
     @classmethod
     def parse(cls, query: Iterable[tuple[str, str]]) -> Self:
         """Read the pairs of a query string; empty values are left out. Raises UsageError, also for unknown names."""
-        values = {name: storable(value) for name, value in query if value}
+        values = {name: sanitize_text(value) for name, value in query if value}
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise UsageError(f"the address has the unknown filter {min(unknown)!r}")

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select
 
 from cataloger.contracts import TOP_K
-from cataloger.corrections import Word
+from cataloger.corrections import CorrectionInput
 from cataloger.db import AnyRow, Database
 from cataloger.review.filters import Filters
 from cataloger.schema import (
@@ -16,9 +16,9 @@ from cataloger.schema import (
     ItemRow,
     ResultRow,
     SourceRow,
-    held,
+    select_current,
+    with_corrections,
     with_seen,
-    with_words,
 )
 
 LARGEST_ID = 2**53
@@ -69,7 +69,7 @@ def source_of(database: Database, item_ids: list[int]) -> dict[int, int]:
         return {row.id: row.source_id for row in rows}
 
 
-def results_of(database: Database, words: Sequence[Word]) -> dict[int, int]:
+def results_of(database: Database, words: Sequence[CorrectionInput]) -> dict[int, int]:
     """Return item -> the result that its word names, of those that are there and belong to their item."""
     wanted = {word.item_id: word.result_id for word in words}
     query = select(ResultRow.id, ResultRow.item_id).where(
@@ -92,7 +92,7 @@ def sources(database: Database) -> dict[int, str]:
 
 def shown(*columns: Any) -> Select[Any]:
     """Select from the images that are there and have an answer of the model that their source is pinned to."""
-    return with_seen(with_words(held(*columns))).where(ResultRow.status == "ok")
+    return with_seen(with_corrections(select_current(*columns))).where(ResultRow.status == "ok")
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:

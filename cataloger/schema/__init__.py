@@ -9,7 +9,14 @@ from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
     from cataloger.schema import revisions
-    from cataloger.schema.current_results import IS_UNCHANGED, SEEN, held, paged_source_id, with_seen, with_words
+    from cataloger.schema.current_results import (
+        IS_UNCHANGED,
+        SEEN,
+        paged_source_id,
+        select_current,
+        with_corrections,
+        with_seen,
+    )
     from cataloger.schema.hashing import CHUNK, key_hash
     from cataloger.schema.models import (
         CorrectionRow,
@@ -57,7 +64,6 @@ __all__ = [
     "SourceRow",
     "WriteRow",
     "WriteTargetRow",
-    "held",
     "key_hash",
     "open_database",
     "open_for_planning",
@@ -65,15 +71,23 @@ __all__ = [
     "open_source",
     "paged_source_id",
     "revisions",
+    "select_current",
+    "with_corrections",
     "with_seen",
-    "with_words",
 ]
 
 
 __getattr__ = lazy_names(
     __name__,
     {
-        "current_results": ["IS_UNCHANGED", "SEEN", "held", "paged_source_id", "with_seen", "with_words"],
+        "current_results": [
+            "IS_UNCHANGED",
+            "SEEN",
+            "select_current",
+            "paged_source_id",
+            "with_seen",
+            "with_corrections",
+        ],
         "hashing": ["CHUNK", "key_hash"],
         "models": [
             "CorrectionRow",

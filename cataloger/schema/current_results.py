@@ -14,7 +14,7 @@ IS_UNCHANGED = func.coalesce(SEEN.content_hash, ResultRow.content_hash) == Resul
 """The image is the one that the person saw; it is taken for that if nobody knows. For results that are ok."""
 
 
-def held(*columns: Any) -> Select[Any]:
+def select_current(*columns: Any) -> Select[Any]:
     """Select from the items that are there, their sources, and the results that hold of the sources' models."""
     return (
         select(*columns)
@@ -26,7 +26,7 @@ def held(*columns: Any) -> Select[Any]:
     )
 
 
-def with_words(query: Select[Any], *, only: bool = False) -> Select[Any]:
+def with_corrections(query: Select[Any], *, only: bool = False) -> Select[Any]:
     """Add the words that hold of the items of a query, as `CorrectionRow`. only: leave out items without one."""
     query = query.join(CurrentCorrectionRow, CurrentCorrectionRow.item_id == ItemRow.id, isouter=not only)
     return query.join(CorrectionRow, CorrectionRow.id == CurrentCorrectionRow.correction_id, isouter=not only)

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from cataloger.contracts import TOP_K
-from cataloger.db import Database, storable, upsert, utc_now
-from cataloger.ledger import Lease, ProductResults, mark_presence, renew_products, spares
+from cataloger.db import Database, sanitize_text, upsert_rows, utc_now
+from cataloger.ledger import Lease, ProductResults, mark_presence, must_keep_previous, recompute_product_corrections
 from cataloger.records import Failure, Item, Prediction, Result
 from cataloger.schema import CurrentRow, ItemRow, ResultRow, key_hash
 from cataloger.utils import failpoints
@@ -64,7 +64,7 @@ class DatabaseSink:
         left = set(before.values()) - products
         item_ids = self._write_items(connection, items)
         if moved := _moved(before, items):
-            renew_products(connection, self._source_id, moved)
+            recompute_product_corrections(connection, self._source_id, moved)
         new = self._write_results(connection, results, item_ids)
         self._move_pointers(connection, results, item_ids, new)
         self.products.renew(connection, products | left)
@@ -88,15 +88,15 @@ class DatabaseSink:
         rows = [
             {
                 "source_id": self._source_id,
-                "key": storable(item.key),
+                "key": sanitize_text(item.key),
                 "key_hash": key_hash(item.key),
-                "product_key": None if item.product_key is None else storable(item.product_key),
+                "product_key": None if item.product_key is None else sanitize_text(item.product_key),
                 "product_hash": None if item.product_key is None else key_hash(item.product_key),
-                "uri": storable(item.uri),
+                "uri": sanitize_text(item.uri),
             }
             for item in items
         ]
-        upsert(
+        upsert_rows(
             connection,
             ItemRow,
             rows,
@@ -142,7 +142,7 @@ class DatabaseSink:
         for result in results:
             item_id = item_ids[key_hash(result.item.key)]
             code = result.code if isinstance(result, Failure) else None
-            keep = item_id in good and spares(code, result.content_hash, good[item_id][1])
+            keep = item_id in good and must_keep_previous(code, result.content_hash, good[item_id][1])
             rows.append(
                 {
                     "item_id": item_id,
@@ -151,7 +151,7 @@ class DatabaseSink:
                     "latest_id": new[item_id],
                 }
             )
-        upsert(connection, CurrentRow, rows, keys=["item_id", "weights_id"], update=["result_id", "latest_id"])
+        upsert_rows(connection, CurrentRow, rows, keys=["item_id", "weights_id"], update=["result_id", "latest_id"])
 
     def _good_results(self, connection: Connection, item_ids: list[int]) -> dict[int, tuple[int, str | None]]:
         """Return the current good results: item id -> (result id, content hash)."""
@@ -195,7 +195,7 @@ def _failed(failure: Failure) -> dict[str, Any]:
     return {
         "status": "failed",
         "error_code": failure.code,
-        "error_text": storable(failure.message)[:TEXT_LIMIT],
+        "error_text": sanitize_text(failure.message)[:TEXT_LIMIT],
         **dict.fromkeys([f"label_{rank}" for rank in ranks] + [f"confidence_{rank}" for rank in ranks]),
         **dict.fromkeys(("logits", "log_sum_exp", "scores", "familiarity", "decision", "width", "height")),
     }

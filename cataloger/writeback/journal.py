@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from cataloger.db import AnyRow, DatabaseURL, driver_message, is_transient, storable, utc_now
+from cataloger.db import AnyRow, DatabaseURL, driver_message, is_transient, sanitize_text, utc_now
 from cataloger.schema import WriteRow
 from cataloger.writeback.column_values import UnwritableError, keep
 from cataloger.writeback.product_table import Cells, Found, ProductTable
@@ -116,7 +116,7 @@ def write_cells(
             counts.written[column] = counts.written.get(column, 0) + 1
             entries.append(
                 {
-                    "product_key": storable(change.product_key),
+                    "product_key": sanitize_text(change.product_key),
                     "product_hash": change.product_hash,
                     "column_name": column,
                     "old_value": keep(old),

@@ -22,7 +22,7 @@ from cataloger.errors import UsageError
 from cataloger.model.bundle import default_bundle_path
 from cataloger.report import images as report_pictures
 from cataloger.report import stored_images
-from cataloger.report.gather import ReportOptions, gather
+from cataloger.report.gather import ReportOptions, gather_report
 from cataloger.report.html import link, percent, shortened
 from cataloger.report.images import open_maps
 
@@ -241,7 +241,7 @@ def test_a_model_that_is_gone_costs_the_maps_alone_and_can_be_named(tmp_path):
 
 def test_a_model_that_did_not_give_the_answers_is_refused(examples):
     with closing(open_database(f"sqlite:///{examples.parent}/a.db")) as database:
-        report = gather(database, ReportOptions())
+        report = gather_report(database, ReportOptions())
         (origin,) = report.sources
         with pytest.raises(UsageError, match="is not the model that gave the answers"):
             open_maps(database, replace(report, sources=(replace(origin, weights_id="b" * 64),)), "default")

@@ -8,9 +8,9 @@ from by_url import downgrade, open_database, upgrade
 from sqlalchemy import text
 
 from cataloger.contracts import TOP_K
-from cataloger.corrections.store import Word, correct, labels_in_use
+from cataloger.corrections.store import CorrectionInput, correct, labels_in_use
 from cataloger.history.undo import undo_run
-from cataloger.ledger.deletion import forget_items
+from cataloger.ledger.deletion import purge_items
 from cataloger.ledger.effective_results import mark_presence
 
 RANKS = range(1, TOP_K + 1)
@@ -181,7 +181,7 @@ def test_no_run_overwrites_a_word(world, make):
 
 def test_who_comes_second_is_told_who_was_first(world, make):
     world.sink.write([make.good("a")])
-    late = Word(item(world, "a"), "label", "Hat", None, result(world, "a"))
+    late = CorrectionInput(item(world, "a"), "label", "Hat", None, result(world, "a"))
     first = world.say("a", "Sock", "ann")
     [outcome] = correct(world.database, [late], "bob")
     assert (outcome.status, outcome.by, outcome.label, outcome.verdict) == ("conflict", "ann", "Sock", "label")
@@ -195,13 +195,13 @@ def test_to_withdraw_what_another_has_said_since_is_a_conflict(world, make):
     world.sink.write([make.good("a")])
     seen = world.say("a", "Sock", "ann").correction_id
     world.say("a", "Hat", "bob")
-    [outcome] = correct(world.database, [Word(item(world, "a"), "withdrawn", None, seen, None)], "ann")
+    [outcome] = correct(world.database, [CorrectionInput(item(world, "a"), "withdrawn", None, seen, None)], "ann")
     assert (outcome.status, outcome.by, outcome.label) == ("conflict", "bob", "Hat")
 
 
 def test_the_same_word_sent_twice_is_recorded_once(world, make):
     world.sink.write([make.good("a")])
-    word = Word(item(world, "a"), "label", "Hat", None, result(world, "a"))
+    word = CorrectionInput(item(world, "a"), "label", "Hat", None, result(world, "a"))
     first, second = (correct(world.database, [word], "ann")[0] for _ in range(2))
     assert first == second
     assert world.rows("SELECT COUNT(*) FROM cataloger_correction") == [(1,)]
@@ -211,8 +211,8 @@ def test_what_is_not_there_any_more_costs_nobody_else_a_word(world, make):
     world.sink.write([make.good("a"), make.good("b")])
     known = [item(world, key) for key in "ab"]
     with world.database.begin() as connection:
-        forget_items(connection, world.source.id, known[:1])
-    outcomes = correct(world.database, [Word(each, "label", "Hat", None, 10**6) for each in known], "ann")
+        purge_items(connection, world.source.id, known[:1])
+    outcomes = correct(world.database, [CorrectionInput(each, "label", "Hat", None, 10**6) for each in known], "ann")
     assert [outcome.status for outcome in outcomes] == ["gone", "saved"]
     assert world.rows("SELECT k.result_id FROM cataloger_correction k") == [(None,)]
 
@@ -221,7 +221,7 @@ def test_forgetting_an_image_forgets_its_words_and_its_product(world, make):
     world.sink.write([make.good("a", product_key="p")])
     world.say("a", "Hat")
     with world.database.begin() as connection:
-        forget_items(connection, world.source.id, [item(world, "a")])
+        purge_items(connection, world.source.id, [item(world, "a")])
     for table in ("correction", "corrected", "corrected_product", "item"):
         assert world.rows(f"SELECT COUNT(*) FROM cataloger_{table}") == [(0,)]
 
@@ -236,7 +236,7 @@ def test_many_people_at_once_lose_nothing(world, make):
         author, label, order = person
         saved = []
         for item_id in order:
-            [outcome] = correct(world.database, [Word(item_id, "label", label, None, None)], author)
+            [outcome] = correct(world.database, [CorrectionInput(item_id, "label", label, None, None)], author)
             if outcome.status == "saved":
                 saved.append((item_id, author, label))
         return saved
@@ -281,7 +281,7 @@ def test_labels_are_those_of_the_models_and_those_that_people_have_said(world, m
 )
 def test_a_word_that_says_nothing_clear_is_refused(verdict, label):
     with pytest.raises(ValueError, match=r"label|verdict"):
-        Word(1, verdict, label, None, None)
+        CorrectionInput(1, verdict, label, None, None)
 
 
 def test_going_back_a_revision_keeps_labels_that_hold_and_revives_nothing(url, make_world, make):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from cataloger.db.upsert import upsert
+from cataloger.db.upsert import upsert_rows
 from cataloger.errors import DatabaseError
 from cataloger.schema.models import CurrentRow, ModelRow, SourceRow
 
@@ -24,7 +24,7 @@ def source(key, kind="folder", **values):
 
 def put(database, rows, update=()):
     with database.begin() as connection:
-        upsert(connection, SourceRow, rows, keys=["root_hash"], update=list(update))
+        upsert_rows(connection, SourceRow, rows, keys=["root_hash"], update=list(update))
 
 
 def sources(database, *columns):
@@ -62,7 +62,7 @@ def test_known_rows_keep_their_identity(database):
 def test_a_column_can_be_emptied(database):
     with database.begin() as connection:
         row = {"weights_id": "w", "calibration_id": "c", "name": "n", "version": "1", "location": "x", "labels": []}
-        upsert(connection, ModelRow, [{**row, "first_used_at": THEN}], keys=["weights_id"], update=[])
+        upsert_rows(connection, ModelRow, [{**row, "first_used_at": THEN}], keys=["weights_id"], update=[])
     put(database, [source("a", weights_id="w")])
     put(database, [source("a", weights_id=None)], ["weights_id"])
     assert sources(database, "weights_id") == [(None,)]
@@ -78,7 +78,7 @@ def test_a_key_of_several_columns_is_one_key(world, make):
         )
         assert (first["weights_id"], second["weights_id"]) == (mine, make.other_model.weights_id)
         row = {**first, "latest_id": second["latest_id"]}
-        upsert(connection, CurrentRow, [row], keys=["item_id", "weights_id"], update=["latest_id"])
+        upsert_rows(connection, CurrentRow, [row], keys=["item_id", "weights_id"], update=["latest_id"])
         rows = connection.execute(select(CurrentRow.latest_id).order_by(CurrentRow.weights_id)).all()
     assert [row.latest_id for row in rows] == [second["latest_id"]] * 2
 

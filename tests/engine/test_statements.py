@@ -14,7 +14,7 @@ from cataloger.history import prune as prunes
 from cataloger.history.prune import prune_runs
 from cataloger.inference import backend as engine
 from cataloger.ledger import presence as presences
-from cataloger.ledger.deletion import forget_items
+from cataloger.ledger.deletion import purge_items
 from cataloger.ledger.presence import Presence
 from cataloger.options import RunOptions, TableOptions, WriteOptions
 from cataloger.schema import open as opening
@@ -244,7 +244,7 @@ def test_deleting_images_costs_the_same_however_many_stay(tmp_path, make, make_w
                 )
             with instructions(database.engine) as counted, database.begin() as connection:
                 newest = list(connection.scalars(select(ItemRow.id).order_by(ItemRow.id.desc()).limit(64)))
-                forget_items(connection, world.source.id, newest)
+                purge_items(connection, world.source.id, newest)
             work.append(counted[0])
     assert work[0] > 10
     assert work[1] < 1.3 * work[0]
@@ -260,8 +260,8 @@ def test_a_page_of_what_has_gone_costs_the_same_however_many_there_are(tmp_path,
                 world.sink.write([make.good(f"{known} {start + n}.jpg") for n in range(256)])
             presence = Presence(database, world.source)
             with instructions(database.engine) as counted:
-                assert presence.count_gone() >= known
-            work.append(counted[0] / presence.count_gone())
+                assert presence.count_missing() >= known
+            work.append(counted[0] / presence.count_missing())
     assert work[0] > 0.1
     assert work[1] < 1.5 * work[0]
 

@@ -35,7 +35,7 @@ def tag(world, *results, model=None, met=None):
         world.sink.write(list(results))
     if met is not None:
         answers = ProductResults(world.source, world.run.id, world.model)
-        presence = Presence(world.database, world.source, answers.renew_those_of)
+        presence = Presence(world.database, world.source, answers.recompute_for_items)
         world.ledger.on_known = presence.see
         list(world.ledger.plan([key_only(key) for key in met]))
         presence.bring_back(world.run.id)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cataloger.cli.app import app
 from cataloger.errors import LeaseError, UsageError
 from cataloger.history import move_source as relocate
-from cataloger.history.move_source import move_source
+from cataloger.history.move_source import relocate_source
 from cataloger.ledger import ModelRef, list_sources, pin_model, register_source
 from cataloger.ledger.leases import acquire
 from cataloger.ledger.runs import open_run
@@ -131,7 +131,7 @@ def test_a_move_that_was_killed_half_way_is_ended_by_the_same_command(tagged, mo
     with closing(open_database(URL)) as database:
         move_half(database, tagged, new, monkeypatch)
         assert len([uri for uri in uris() if uri.startswith(f"{new}/")]) == 1
-        move_source(database, str(tagged), str(new))
+        relocate_source(database, str(tagged), str(new))
     assert uris() == sorted(str(new / name) for name in NAMES)
 
 
@@ -149,7 +149,7 @@ def move_half(database, old, new, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(relocate, "_place", stop)
         with pytest.raises(KeyboardInterrupt):
-            move_source(database, str(old), str(new))
+            relocate_source(database, str(old), str(new))
 
 
 def test_names_that_are_not_utf8_move_along(tagged):
@@ -201,14 +201,14 @@ def test_a_source_that_is_being_worked_on_is_not_moved(tagged):
         busy = open_run(database, command="tag", options={}, device="cpu")
         lease = acquire(database, 1, busy.id)
         with pytest.raises(LeaseError, match=f"run {busy.id} is working on this source"):
-            move_source(database, str(tagged), str(new))
+            relocate_source(database, str(tagged), str(new))
         lease.release()
         other = register_source(database, kind="folder", root=str(new))
         lease = acquire(database, other.id, busy.id)
         with pytest.raises(LeaseError, match=f"run {busy.id} is working on this source"):
-            move_source(database, str(tagged), str(new))
+            relocate_source(database, str(tagged), str(new))
         lease.release()
-        assert move_source(database, str(tagged), str(new)) == 3
+        assert relocate_source(database, str(tagged), str(new)) == 3
     assert rows("SELECT outcome FROM cataloger_run WHERE command = 'move'") == [("failed",), ("failed",), ("done",)]
 
 
@@ -358,7 +358,7 @@ def test_a_source_is_moved_on_each_engine(shared_database, make, tmp_path):
         for key, uri in places.items():
             values = {"source_id": source.id, "key": key, "key_hash": key, "uri": uri}
             connection.execute(ItemRow.__table__.insert().values(values))
-    assert move_source(database, str(old), str(new)) == 4
+    assert relocate_source(database, str(old), str(new)) == 4
     with database.read() as connection:
         assert sorted(connection.scalars(select(ItemRow.uri))) == sorted(
             [f"{new}/a", f"{new}/in/b", "/elsewhere/c", f"{old}er/d"]
@@ -368,4 +368,4 @@ def test_a_source_is_moved_on_each_engine(shared_database, make, tmp_path):
         ]
     assert [(each.root, each.images) for each in list_sources(database)] == [(str(new), 4)]
     with pytest.raises(UsageError, match="there is no source"):
-        move_source(database, str(old), str(new))
+        relocate_source(database, str(old), str(new))

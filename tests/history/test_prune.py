@@ -40,12 +40,12 @@ def tag(world, *results, model=None, met=None):
         before = world.model
         world.begin(model)
         if world.model != before:
-            ProductResults(world.source, world.run.id, world.model).renew_all(world.database, world.lease)
+            ProductResults(world.source, world.run.id, world.model).recompute_all(world.database, world.lease)
     if results:
         world.sink.write(list(results))
     if met is not None:
         answers = ProductResults(world.source, world.run.id, world.model)
-        presence = Presence(world.database, world.source, answers.renew_those_of)
+        presence = Presence(world.database, world.source, answers.recompute_for_items)
         world.ledger.on_known = presence.see
         list(world.ledger.plan([Item(key=key, uri=key, version="v1") for key in met]))
         presence.bring_back(world.run.id)

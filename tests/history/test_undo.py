@@ -48,7 +48,7 @@ class Past:
             before = world.model
             world.begin(model)
             if world.model != before:
-                ProductResults(world.source, world.run.id, world.model).renew_all(world.database, world.lease)
+                ProductResults(world.source, world.run.id, world.model).recompute_all(world.database, world.lease)
         world.sink.write(list(results)) if results else None
         if scan is not None:
             presence = self.look(scan)
@@ -62,7 +62,7 @@ class Past:
     def look(self, keys):
         world = self.world
         answers = ProductResults(world.source, world.run.id, world.model)
-        presence = Presence(world.database, world.source, answers.renew_those_of)
+        presence = Presence(world.database, world.source, answers.recompute_for_items)
         world.ledger.on_known = presence.see
         list(world.ledger.plan(self.make.item(key) for key in keys))
         return presence

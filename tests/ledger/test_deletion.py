@@ -37,7 +37,7 @@ def scan(world, make, *keys, prefix=""):
     """Look at some keys as a complete scan does."""
     source = SourceRef(world.source.id, world.source.root, prefix, world.source.weights_id)
     answers = ProductResults(world.source, world.run.id, world.model)
-    presence = Presence(world.database, source, answers.renew_those_of)
+    presence = Presence(world.database, source, answers.recompute_for_items)
     world.ledger.on_known = presence.see
     list(world.ledger.plan(make.item(key) for key in keys))
     presence.bring_back(world.run.id)

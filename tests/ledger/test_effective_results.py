@@ -5,7 +5,7 @@ import random
 import pytest
 from sqlalchemy import delete
 
-from cataloger.ledger.effective_results import renew_presence, renew_results, spares
+from cataloger.ledger.effective_results import must_keep_previous, recompute_presence, recompute_results
 from cataloger.schema.models import CurrentRow
 
 SEED = 20_240
@@ -29,7 +29,7 @@ def database(shared_database):
     ],
 )
 def test_a_failure_in_passing_or_on_the_same_bytes_spares_a_good_result(code, content, good, expected):
-    assert spares(code, content, good) is expected
+    assert must_keep_previous(code, content, good) is expected
 
 
 def pointers(world):
@@ -59,11 +59,11 @@ def test_pointers_made_anew_are_those_that_the_runs_have_moved(world, make):
     with world.database.begin() as connection:
         connection.execute(delete(CurrentRow))
         for weights_id in weights:
-            renew_results(connection, items, weights_id)
+            recompute_results(connection, items, weights_id)
     assert pointers(world) == moved
     with world.database.begin() as connection:
         for weights_id in weights:
-            renew_results(connection, items, weights_id)
+            recompute_results(connection, items, weights_id)
     assert pointers(world) == moved
 
 
@@ -71,6 +71,6 @@ def test_items_that_no_run_says_anything_of_are_there(world, make):
     world.sink.write([make.good("a"), make.good("b")])
     ids = [item_id for (item_id,) in world.rows("SELECT id FROM cataloger_item")]
     with world.database.begin() as connection:
-        renew_presence(connection, ids)
-        renew_results(connection, [], world.model.weights_id)
+        recompute_presence(connection, ids)
+        recompute_results(connection, [], world.model.weights_id)
     assert world.rows("SELECT COUNT(*) FROM cataloger_item WHERE gone_run_id IS NULL") == [(2,)]

@@ -35,7 +35,7 @@ def shown(world):
 
 def test_what_a_scan_has_not_met_is_gone(known, make):
     presence = scan(known, make, "a", "c", "in/d", "inn")
-    assert presence.count_gone() == 2
+    assert presence.count_missing() == 2
     assert len(shown(known)) == 6
     assert presence.settle(known.run.id) == 2
     assert shown(known) == ["a", "c", "in/d", "inn"]
@@ -58,7 +58,7 @@ def test_a_scan_of_a_folder_within_says_nothing_of_the_rest(known, make):
 
 
 def test_a_key_that_is_met_twice_counts_once(known, make):
-    assert scan(known, make, "a", "a", "b", "c", "in/d", "in/e").count_gone() == 1
+    assert scan(known, make, "a", "a", "b", "c", "in/d", "in/e").count_missing() == 1
 
 
 def test_what_the_run_itself_adds_is_there(known, make):

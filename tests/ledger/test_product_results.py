@@ -107,7 +107,7 @@ def test_a_product_leaves_and_returns_with_its_images(world, make):
 def settle(world, make, *keys):
     """Look at some keys as a run does."""
     answers = ProductResults(world.source, world.run.id, world.model)
-    presence = Presence(world.database, world.source, answers.renew_those_of)
+    presence = Presence(world.database, world.source, answers.recompute_for_items)
     world.ledger.on_known = presence.see
     list(world.ledger.plan(make.item(key) for key in keys))
     return presence
@@ -142,7 +142,7 @@ def test_an_image_that_shows_no_product_has_no_say_from_the_next_run_on(world, m
     world.say("a", "not_product")
     world.say("c", "not_product")
     assert products(world, "images", "label_1") == before
-    renew = ProductResults(world.source, world.begin().run.id, world.model).renew_reviewed
+    renew = ProductResults(world.source, world.begin().run.id, world.model).recompute_reviewed
     renew(world.database, world.lease)
     assert products(world, "images", "label_1", "run_id") == [("p", 1, "Hat", world.run.id)]
     for key in "ac":

@@ -82,7 +82,7 @@ def prune_runs(world, url, photos):
 
 
 def move(world, url, photos):
-    move_source.move_source(world.database, "/photos", str(photos))
+    move_source.relocate_source(world.database, "/photos", str(photos))
 
 
 COMMANDS = {

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cataloger.cli.app import app
 from cataloger.errors import UsageError
 from cataloger.report.changes import MOVED
-from cataloger.report.gather import LEAST, THUMBNAILS, ReportOptions, gather, places
+from cataloger.report.gather import LEAST, THUMBNAILS, ReportOptions, gather_report, places
 from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
 
@@ -37,7 +37,7 @@ def cataloger(*arguments, status=0):
 
 def told(url=URL, **options):
     with closing(open_database(url)) as database:
-        return gather(database, ReportOptions(**options))
+        return gather_report(database, ReportOptions(**options))
 
 
 def test_the_counts_are_those_of_the_view(photos):

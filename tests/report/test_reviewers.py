@@ -7,7 +7,7 @@ from sqlalchemy import event, update
 
 from cataloger.ledger.effective_results import mark_presence
 from cataloger.report.changes import NO_PRODUCT
-from cataloger.report.gather import ReportOptions, gather
+from cataloger.report.gather import ReportOptions, gather_report
 from cataloger.report.queries import FROM_VIEW, CurrentAnswers, RunAnswers, Said
 from cataloger.schema.models import ItemRow
 
@@ -18,7 +18,7 @@ def database(shared_database):
 
 
 def told(world, **options):
-    return gather(world.database, ReportOptions(**options))
+    return gather_report(world.database, ReportOptions(**options))
 
 
 def seen(make, key, product=None, label="Dress", confidence=0.9, **values):

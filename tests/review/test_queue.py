@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import pytest
 from sqlalchemy import insert
 
-from cataloger.corrections.store import Word, correct
+from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.errors import UsageError
 from cataloger.review.filters import ORDERS, Filters
 from cataloger.review.item_rows import find_shown, results_of
@@ -48,7 +48,7 @@ def keys(queue, **filters):
 
 def say(database, row, label, author="anna"):
     expected = row["word"] and row["word"]["id"]
-    word = Word(row["item"], "label", label, expected=expected, result_id=row["result"])
+    word = CorrectionInput(row["item"], "label", label, expected=expected, result_id=row["result"])
     (outcome,) = correct(database, [word], author)
     assert outcome.status == "saved"
 
@@ -107,8 +107,8 @@ def test_only_images_with_an_answer_that_are_there_can_be_shown(database, tagged
 
 def test_a_result_counts_only_for_its_own_item(database, queue):
     first, second = queue.page(Filters())[0][:2]
-    own = Word(first["item"], "not_product", None, expected=None, result_id=first["result"])
-    foreign = Word(second["item"], "not_product", None, expected=None, result_id=first["result"])
+    own = CorrectionInput(first["item"], "not_product", None, expected=None, result_id=first["result"])
+    foreign = CorrectionInput(second["item"], "not_product", None, expected=None, result_id=first["result"])
     assert results_of(database, [own]) == {first["item"]: first["result"]}
     assert results_of(database, [foreign]) == {}
 

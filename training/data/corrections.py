@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from cataloger.db import AnyRow, Database, row_pages
-from cataloger.schema import SEEN, CorrectionRow, ItemRow, open_results, with_seen, with_words
+from cataloger.schema import SEEN, CorrectionRow, ItemRow, open_results, with_corrections, with_seen
 from cataloger.sources import name_of
 from cataloger.training.data.columns import normal_label
 from cataloger.training.data.examples import DataProblem, Example
@@ -88,7 +88,7 @@ def _words(database: Database) -> Iterator[AnyRow]:
     """Yield the words that hold of images that are there, with the hash of the bytes that the person saw."""
     word = (CorrectionRow.id.label("correction_id"), CorrectionRow.verdict, CorrectionRow.label)
     columns: tuple[Any, ...] = (ItemRow.uri, ItemRow.product_key, *word, SEEN.content_hash)
-    query = with_seen(with_words(select(*columns).select_from(ItemRow), only=True)).where(
+    query = with_seen(with_corrections(select(*columns).select_from(ItemRow), only=True)).where(
         ItemRow.gone_run_id.is_(None), (CorrectionRow.verdict == "label") | ItemRow.uri.startswith("/")
     )
     for page in row_pages(database, query, ItemRow.id, ROWS_PER_READ):

@@ -14,7 +14,15 @@ from sqlalchemy import Connection, Select, case, func, literal
 from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
 from cataloger.errors import TrainingError
-from cataloger.schema import IS_UNCHANGED, CorrectionRow, ItemRow, ResultRow, held, with_seen, with_words
+from cataloger.schema import (
+    IS_UNCHANGED,
+    CorrectionRow,
+    ItemRow,
+    ResultRow,
+    select_current,
+    with_corrections,
+    with_seen,
+)
 from cataloger.training.evaluation.stored_results import pinned_sources
 from cataloger.training.metrics import UNKNOWN, Z95, Share, wilson
 
@@ -158,7 +166,7 @@ def read_reviewed(database: Database, *, source: str | None = None) -> Reviewed:
 
 def _results(sources: Sequence[int], *columns: Any) -> Select[Any]:
     """Select from the good results that hold of images that are there."""
-    return held(*columns).where(ItemRow.source_id.in_(sources), ResultRow.status == "ok")
+    return select_current(*columns).where(ItemRow.source_id.in_(sources), ResultRow.status == "ok")
 
 
 def _images(sources: Sequence[int]) -> Select[Any]:
@@ -186,7 +194,7 @@ def _changed(connection: Connection, sources: Sequence[int]) -> int:
 
 
 def _said(results: Select[Any]) -> Select[Any]:
-    return with_seen(with_words(results, only=True))
+    return with_seen(with_corrections(results, only=True))
 
 
 def _band() -> Any:

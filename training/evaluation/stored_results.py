@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
 from cataloger.errors import TrainingError, UsageError
-from cataloger.schema import ANSWER, ItemRow, ModelRow, ResultRow, SourceRow, held
+from cataloger.schema import ANSWER, ItemRow, ModelRow, ResultRow, SourceRow, select_current
 from cataloger.sources import key_of
 from cataloger.training.data import Example
 from cataloger.training.metrics import NOT_RANKED, Predictions
@@ -115,7 +115,7 @@ def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tu
 def _results(connection: Connection, names: Sequence[str]) -> Iterator[AnyRow]:
     """Yield the answers of the model, not of the views, where words of people come before them."""
     columns = (getattr(ResultRow, name) for name in ("status", "error_code", "decision", *ANSWER))
-    answers = held(SourceRow.name.label("source"), ItemRow.key, ItemRow.uri, *columns)
+    answers = select_current(SourceRow.name.label("source"), ItemRow.key, ItemRow.uri, *columns)
     for name in names:
         query = answers.where(SourceRow.name == name)
         for row in connection.execution_options(yield_per=ROWS_PER_FETCH).execute(query):

@@ -56,7 +56,7 @@ class TrainedPart(nn.Module):
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     """Make the recipe's optimizer over what is trainable.
 
-    Each group's "factor" is its share of the learning rate. Weight decay spares biases and norms.
+    Each group's "factor" is its share of the learning rate. Weight decay must_keep_previous biases and norms.
     """
     groups = []
     for is_head in (False, True):

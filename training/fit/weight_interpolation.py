@@ -39,10 +39,10 @@ def blend(trainer: Trainer, start: dict[str, Tensor], share: float) -> None:
     for name, value in own.items():
         if value.dtype.is_floating_point:
             value.lerp_(start[name].to(value), share)
-    _renew_statistics(trainer)
+    _refresh_statistics(trainer)
 
 
-def _renew_statistics(trainer: Trainer) -> None:
+def _refresh_statistics(trainer: Trainer) -> None:
     """Measure mean and variance in front of each trained batch norm anew, over training images as they are.
 
     Augmented ones, blurred and recoloured, would shift both away from those of the photos that are classified.

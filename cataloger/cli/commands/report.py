@@ -61,7 +61,7 @@ def report(
     Its thumbnails are samples: the least confident images first, and some spread over the rest.
     """
     render.set_up_logging(verbose=0, quiet=quiet)
-    from cataloger.report import PageOptions, ReportOptions, gather, write_page
+    from cataloger.report import PageOptions, ReportOptions, gather_report, write_page
 
     options = ReportOptions(run, source, images)
     path = output or (None if json_output else Path("report.html"))
@@ -77,7 +77,7 @@ def report(
         def drawing(done: int, total: int) -> None:
             bar.update(task, description="reading pictures", completed=done, total=total)
 
-        found = gather(database, options, gathering)
+        found = gather_report(database, options, gathering)
         if path:
             write_page(database, found, PageOptions(path, maps, model, allow_private), drawing)
     if json_output:

@@ -38,8 +38,8 @@ def move(
     schema: flags.SchemaOption = None,
 ) -> None:
     """Say that a source has moved: a renamed folder or manifest, or the new name of a table; it keeps its results."""
-    from cataloger.history import move_source
+    from cataloger.history import relocate_source
 
     with open_results(db, schema) as database:
-        items = move_source(database, old, new)
+        items = relocate_source(database, old, new)
     typer.echo(f"{database.name}: {old} is {new} now, with its {items:,} images")
