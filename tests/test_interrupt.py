@@ -109,6 +109,7 @@ def started(*command):
     mark = uuid.uuid4().hex
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     environment = os.environ | {storm.MARK: mark}
+    environment.pop("PYTHONUNBUFFERED", None)  # what is buffered is written at the end, when it may be too late
     process = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
     try:
         yield Child(process, mark)
@@ -352,10 +353,24 @@ def test_ctrl_c_stops_a_run_properly_although_nobody_reads_its_messages(sqlite_u
         child.process.stderr.close()
         child.process.send_signal(signal.SIGINT)
         child.process.stdin.close()
-        assert child.process.wait(30) == 130
+        assert child.process.wait(60) == 130
         assert storm.survivors(child.mark) == []
     assert storm.outcomes(sqlite_url) == ["interrupted"]
     assert len(storm.read_tables(sqlite_url, photos)) == 24
+
+
+@pytest.mark.parametrize("flag", ["--no-progress", "--json"])
+def test_an_interrupted_run_tells_its_status_although_nobody_reads_its_report(flag, sqlite_url, photos):
+    with rigged("at('after_commit', pause)", photos, sqlite_url, flag) as child:
+        assert child.process.stdout.readline() == "pausing\n"
+        child.process.stdout.close()
+        child.process.send_signal(signal.SIGINT)
+        child.process.stdin.close()
+        assert child.process.wait(60) == 130
+        assert child.process.stderr.read() == (
+            "\nstopping after the images in flight; press Ctrl-C again to stop at once\n"
+        )
+    assert storm.outcomes(sqlite_url) == ["interrupted"]
 
 
 # The output file
