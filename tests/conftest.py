@@ -26,6 +26,9 @@ from cataloger.records import Failure, Item, Prediction
 from cataloger.runs import Run, open_run
 from cataloger.sinks.database import DatabaseSink
 
+# Threads of torch that wait for each other sleep: beside other processes they would burn more than they compute.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
 numbers = itertools.count()
