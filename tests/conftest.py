@@ -26,8 +26,11 @@ from cataloger.records import Failure, Item, Prediction
 from cataloger.runs import Run, open_run
 from cataloger.sinks.database import DatabaseSink
 
-# Threads of torch that wait for each other sleep: beside other processes they would burn more than they compute.
+# Threads of torch and numpy wait for each other in busy loops, which costs more than they compute here.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The default, one a processor, is not the same everywhere; tests for which the number matters give it.
+os.environ.setdefault("CATALOGER_WORKERS", "1")
 
 NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape

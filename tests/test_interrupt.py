@@ -245,23 +245,26 @@ def test_a_run_killed_at_each_point_in_turn_is_completed_on_a_server(url, photos
         kill_at(point, photos, url)
         known.append(len(storm.read_tables(url, photos)))
     assert known == [0, 4, 12, 24]
-    tag_again(photos, url)
+    invoke(photos, url)
     assert storm.differences(reference, storm.read_tables(url, photos)) == []
     assert storm.outcomes(url) == ["abandoned"] * 4 + ["done"]
 
 
 def test_runs_killed_at_random_times_are_completed_by_the_next(tmp_path, photos, reference):
-    def kill_and_complete(number):
-        url = f"sqlite:///{tmp_path}/{number}.db"
-        with rigged("", photos, url) as child:
+    urls = [f"sqlite:///{tmp_path}/{number}.db" for number in range(5)]
+
+    def start_and_kill(number):
+        with rigged("", photos, urls[number]) as child:
             time.sleep(random.Random(SEED + number).uniform(0.3, 3.0))
             child.process.kill()
             child.end()
-        tag_again(photos, url)
-        return storm.differences(reference, storm.read_tables(url, photos)), storm.outcomes(url)
 
     with ThreadPoolExecutor(2) as executor:
-        ends = list(executor.map(kill_and_complete, range(5)))
+        list(executor.map(start_and_kill, range(5)))
+    ends = []
+    for url in urls:
+        invoke(photos, url)
+        ends.append((storm.differences(reference, storm.read_tables(url, photos)), storm.outcomes(url)))
     told = f"again with CATALOGER_TEST_SEED={SEED}: {ends}"
     assert [lines for lines, _ in ends] == [[]] * 5, told
     assert all(outcomes[-1] == "done" and None not in outcomes for _, outcomes in ends), told
@@ -300,7 +303,7 @@ def test_the_run_after_an_interruption_does_the_rest_alone(sqlite_url, many):
         wait_until(lambda: recorded(sqlite_url))
         child.process.send_signal(signal.SIGINT)
         assert child.end()[0] == 130
-    report = tag_again(many, sqlite_url)
+    report = invoke(many, sqlite_url)
     assert report["planned_by_reason"]["new"] + report["skipped_by_reason"]["unchanged"] == 200
     assert recorded(sqlite_url) == 200
 

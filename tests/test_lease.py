@@ -18,6 +18,11 @@ from cataloger.owner import this_process
 from cataloger.runs import open_run
 
 
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
 def set_lease(world, **values):
     """Change the lease, e.g. its owner, or let it be silent for some seconds."""
     seconds = values.pop("silent", 0)

@@ -8,6 +8,11 @@ from cataloger.ledger import digest, find_source, known_model, register_source
 from cataloger.presence import Presence
 
 
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
 def test_unknown_items_are_new(world, make):
     assert world.plan(make.item("a"), make.item("b")) == ["+new", "+new"]
 
