@@ -424,7 +424,7 @@ def test_pictures_that_crash_or_hang_their_decoder_fail_alone(photos, tmp_path, 
     expected = {"abort": "decode.crashed", "segfault": "decode.crashed", "sleep": "decode.timeout"}
     for word in expected:
         (photos / f"{word}.png").write_bytes(word.encode())
-    options = {"loader": "faulty_decoder:treacherous", "limits": Limits(decode_timeout=2.0)}
+    options = {"loader": "faulty_decoder:treacherous", "limits": Limits(decode_timeout=6.0)}
     report, rows = tag_into(tmp_path / "catalog.db", photos, **options)
     assert {word: rows[f"{word}.png"]["error_code"] for word in expected} == expected
     assert report.run.failed == len(expected)
