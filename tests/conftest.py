@@ -1,5 +1,6 @@
 """Throw-away database servers, and a world of one source, one model and one run in each of them."""
 
+import hashlib
 import itertools
 import logging
 import os
@@ -377,6 +378,35 @@ def command_line(pid):
             return arguments
         time.sleep(0.01)
     return b""
+
+
+@pytest.fixture(scope="session")
+def frozen_parts(tmp_path_factory):
+    """Folder of the frozen layers that were exported, by the digest of their weights."""
+    return tmp_path_factory.mktemp("frozen")
+
+
+@pytest.fixture(scope="module")
+def one_export(frozen_parts):
+    """Export the same frozen layers once, which takes most of a small training; the network itself always is."""
+    from cataloger.training import export
+
+    write = export.write_frozen_part
+
+    def write_or_copy(network, path, *, size):
+        frozen = {name.rpartition(".")[0] for name, values in network.named_parameters() if not values.requires_grad}
+        digest = hashlib.sha256(str(size).encode())
+        for name, values in network.state_dict().items():
+            if name.rpartition(".")[0] in frozen:
+                digest.update(name.encode() + values.cpu().numpy().tobytes())
+        known = frozen_parts / f"{digest.hexdigest()}.onnx"
+        if not known.exists():
+            write(network, known, size=size)
+        shutil.copyfile(known, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "write_frozen_part", write_or_copy)
+        yield
 
 
 @pytest.fixture

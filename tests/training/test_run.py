@@ -22,7 +22,7 @@ from cataloger.bundle import MODEL, WEIGHTS, read_bundle
 from cataloger.classify.onnx import replay_golden
 from cataloger.cli.app import app
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_export")]
 
 SHAPES = {"Bar": "rectangle", "Disc": "ellipse", "Wedge": "polygon"}
 
