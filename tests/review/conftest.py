@@ -19,10 +19,10 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from by_url import open_results
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.db.database import open_results
 from cataloger.review import server
 from cataloger.review.security import Access
 
