@@ -32,10 +32,11 @@ OURS = """
 import json, sys, time
 from pathlib import Path
 from cataloger.model.bundle import default_bundle_path
-from cataloger.training.fit import train as run
+from cataloger.training.fit import train_model
+from cataloger.training.fit.setup import SilentListener
 from cataloger.training.options import DataOptions, TrainOptions
 
-class Clock(run.Silent):
+class Clock(SilentListener):
     stages = []
     def stage(self, name, total):
         self.stages.append((name, time.monotonic()))
@@ -46,7 +47,7 @@ options = TrainOptions(
     data=DataOptions(data=folder), output=work / "bundle", work=work / "work", start=default_bundle_path(),
     recipe="full", changes={"epochs": 1, "batch_size": batch}, device=device,
 )
-trained = run.train(options, Clock())
+trained = train_model(options, Clock())
 names = [name for name, _ in Clock.stages]
 begin = names.index("reading train images")
 record = trained.bundle.provenance["history"][0]
