@@ -9,7 +9,7 @@ network with AdamW, label smoothing, clipped gradients, an averaged copy of the 
 and colour jitter. timm's train.py is not part of its package: the peer runs the loop that it has, put together from
 the package's own data set, loader with prefetching, transforms, loss, optimizer, scaler and average.
 
-Printed for each round: images a second, and the share of the time that the step waits for the loader; for cataloger
+Printed for each round: images per second, and the share of the time that the step waits for the loader; for cataloger
 also the seconds that reading all photos takes once, before the first epoch, and the rate of a first epoch with them.
 """
 

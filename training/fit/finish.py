@@ -22,7 +22,7 @@ from cataloger.training.calibration import (
     negative_log_likelihood,
 )
 from cataloger.training.data import Example, accepted_matrix, decode_examples
-from cataloger.training.evaluation import PAGE, Scored, assess, evaluation_of, scoring, write_card, write_report
+from cataloger.training.evaluation import PAGE, ScoredImages, assess, evaluation_of, scoring, write_card, write_report
 from cataloger.training.export import onnx, write_interchange
 from cataloger.training.fit.setup import Listener, TrainingJob
 from cataloger.training.fit.trainer import pooled_features
@@ -104,7 +104,7 @@ def _calibrated(bundle: Bundle, val: Sequence[Example], target: float, listener:
     return calibrated, coverage
 
 
-def _score_test(bundle: Bundle, job: TrainingJob) -> Scored | None:
+def _score_test(bundle: Bundle, job: TrainingJob) -> ScoredImages | None:
     """Classify the test split; None if there is none."""
     test = job.data.split("test")
     if not test:
@@ -114,7 +114,7 @@ def _score_test(bundle: Bundle, job: TrainingJob) -> Scored | None:
     return scoring.score(bundle, test, progress=job.listener.advance)
 
 
-def _write_report(bundle: Bundle, scored: Scored, options: TrainOptions) -> Path:
+def _write_report(bundle: Bundle, scored: ScoredImages, options: TrainOptions) -> Path:
     """Write the page, charts and figures of the test split beside the bundle; return the page's path."""
     folder = options.output.with_name(options.output.name + ".report")
     write_report(evaluation_of(bundle, scored, labels=options.data.name, split="test"), folder)

@@ -21,11 +21,11 @@ from cataloger.training.fit.weight_interpolation import check_blend
 from cataloger.training.inputs import (
     Augmentation,
     ExampleCache,
-    FeatureMaker,
+    FeatureExtractor,
     Inputs,
     LabelledFeatures,
     LabelledPixels,
-    PixelMaker,
+    PixelExtractor,
     cached,
     draw_weights,
 )
@@ -144,7 +144,7 @@ def _trainer(setup: _Setup) -> Trainer:
 
 
 def _inputs(setup: _Setup) -> tuple[Inputs, Inputs]:
-    """Read the images of both splits into the cache; all processes but the first wait and find it filled."""
+    """Read the images of both splits into the cache; all processes but the first wait until it is filled."""
     if not setup.place.is_first:
         setup.place.wait()
     inputs = _features(setup) if setup.recipe.frozen else _pixels(setup)
@@ -162,8 +162,8 @@ def _features(setup: _Setup) -> tuple[Inputs, Inputs]:
     augmentation = _augmentation(setup)
 
     def inputs(split: str, views: int) -> Inputs:
-        maker = FeatureMaker(spec, path, augmentation, views, f"{seed} {recipe.crop} {recipe.augmentation}")
-        return LabelledFeatures(*_cached(setup, split, maker), seed)
+        extractor = FeatureExtractor(spec, path, augmentation, views, f"{seed} {recipe.crop} {recipe.augmentation}")
+        return LabelledFeatures(*_cached(setup, split, extractor), seed)
 
     return inputs("train", recipe.views), inputs("val", 1)
 
@@ -175,7 +175,7 @@ def _pixels(setup: _Setup) -> tuple[Inputs, Inputs]:
     workers = min(MOST_WORKERS, max(1, share)) if setup.place.device.type == "cuda" else 0
 
     def inputs(split: str) -> Inputs:
-        cache, accepted = _cached(setup, split, PixelMaker(setup.start.spec))
+        cache, accepted = _cached(setup, split, PixelExtractor(setup.start.spec))
         return LabelledPixels(cache, accepted, augmentation, workers)
 
     return inputs("train"), inputs("val")
@@ -186,10 +186,12 @@ def _augmentation(setup: _Setup) -> Augmentation:
     return Augmentation(setup.start.spec.size, setup.options.seed, crop=recipe.crop, strength=recipe.augmentation)
 
 
-def _cached(setup: _Setup, split: str, maker: FeatureMaker | PixelMaker) -> tuple[ExampleCache, torch.Tensor]:
+def _cached(
+    setup: _Setup, split: str, extractor: FeatureExtractor | PixelExtractor
+) -> tuple[ExampleCache, torch.Tensor]:
     examples = setup.data.split(split)
     setup.listener.stage(f"reading {split} images", len(examples))
-    cache = cached(setup.options.work / "cache", examples, maker, progress=setup.listener.advance)
+    cache = cached(setup.options.work / "cache", examples, extractor, progress=setup.listener.advance)
     return cache, torch.from_numpy(accepted_matrix(examples, setup.data.labels))
 
 
