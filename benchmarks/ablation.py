@@ -6,7 +6,7 @@ LABELS.csv has columns file, labels, split, source and resolution; DATA is the f
 are convolutions trained on ImageNet, which have not seen the images. Every arm sees the same images as often as the
 others, in the paper's frozen setting: everything up to the depthwise convolution of block 12 stays as it is, and its
 output is computed once. Each finished training is kept as a line of WORK/results.jsonl; run the same command again
-to go on.
+to resume.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from cataloger.training.fit.trainer import TrainedPart, Trainer
 from cataloger.training.inputs.augmentation import Augmentation
 from cataloger.training.inputs.batches import LabelledFeatures, to_network
 from cataloger.training.inputs.cache import cached
-from cataloger.training.inputs.cached_values import FeatureMaker
+from cataloger.training.inputs.cached_values import FeatureExtractor
 from cataloger.training.inputs.sampling import draw_weights, sample
 from cataloger.training.metrics.predictions import Predictions
 from cataloger.training.options import DataOptions
@@ -201,8 +201,8 @@ def prepare(arguments: argparse.Namespace) -> Data:
         return [examples[row] for row in sample(np.arange(len(examples)), most or len(examples), 0)]
 
     def features(examples: list[Example], views: int) -> LabelledFeatures:
-        maker = FeatureMaker(spec, path, augmentation, views, "ablation")
-        cache = cached(arguments.work / "cache", examples, maker, progress=lambda _: None)
+        extractor = FeatureExtractor(spec, path, augmentation, views, "ablation")
+        cache = cached(arguments.work / "cache", examples, extractor, progress=lambda _: None)
         return LabelledFeatures(cache, torch.from_numpy(accepted_matrix(examples, found.labels)))
 
     train, val, tested = drawn("train", arguments.train), drawn("val", arguments.val), drawn("test", None)
@@ -249,12 +249,12 @@ def measured(network: Network, data: Data) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What an arm costs. macs: multiply-adds of an image. pace: images a second of one processor."""
+    """What an arm costs. macs: multiply-adds of an image. rate: images per second of one processor."""
 
     parameters: int
     trained: int
     macs: int
-    pace: float
+    rate: float
 
 
 def sizes(classes: int) -> dict[str, Size]:
@@ -274,8 +274,8 @@ def sizes(classes: int) -> dict[str, Size]:
         network.freeze()
         parameters, trainable = count_parameters(network)
         # The first round also allocates.
-        pace = TIMED_BATCH / statistics.median(seconds[name][1:])
-        found[name] = Size(parameters, trainable, multiply_adds(network), pace)
+        rate = TIMED_BATCH / statistics.median(seconds[name][1:])
+        found[name] = Size(parameters, trainable, multiply_adds(network), rate)
     return found
 
 
@@ -317,7 +317,7 @@ def print_table(lines: list[dict[str, Any]], costs: dict[str, Size]) -> None:
         figures = [line["figures"] for line in lines if line["arm"] == name]
         cells = (" / ".join(cell([each[group][key] for each in figures]) for key in FIGURES) for group in GROUPS)
         parameters = f"{cost.parameters / 1e6:.2f} ({cost.trained / 1e6:.2f})"
-        print(f"| {name} | {parameters} | {cost.macs / 1e6:.0f} | {cost.pace:.0f} | {' | '.join(cells)} |")
+        print(f"| {name} | {parameters} | {cost.macs / 1e6:.0f} | {cost.rate:.0f} | {' | '.join(cells)} |")
 
 
 def cell(values: list[float]) -> str:

@@ -3,7 +3,7 @@
     python benchmarks/alternatives.py PHOTOS [--images 1000]
 
 PHOTOS is a folder of JPEGs. What is installed of simplejpeg and openvino takes part. Printed for each: processor
-milliseconds an image, the share of the images that keep their best label, and how far the mean confidence moves,
+milliseconds per image, the share of the images that keep their best label, and how far the mean confidence moves,
 against Pillow and onnxruntime in the same precision. A decoder is worth having from 99.5% and 0.005 on; an engine, if
 it is faster by 15% with the same arithmetic.
 """

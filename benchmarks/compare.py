@@ -5,7 +5,7 @@
 PHOTOS is a folder of JPEGs of the size to measure (`make_photos.py` makes some). Each peer gets a virtual
 environment in WORK, made when first asked for: that needs an index that has its packages, and gigabytes for torch.
 Contenders take turns, in another order each round; a whole process is timed, its start included. Printed: median and
-range of images a second, processor time an image, and the ratio of each to cataloger in fp32, round by round.
+range of images per second, processor time per image, and the ratio of each to cataloger in fp32, round by round.
 """
 
 import argparse
@@ -127,7 +127,7 @@ def run(line: list[str], work: Path) -> Turn:
 def print_table(turns: dict[str, list[Turn]], images: int) -> None:
     """Print a line for each contender."""
     ours = turns["cataloger fp32"]
-    print("\n| | images/s (range) | processor ms an image | cataloger fp32 is faster by (range) |")
+    print("\n| | images/s (range) | processor ms per image | cataloger fp32 is faster by (range) |")
     print("|---|---|---|---|")
     for name, each in turns.items():
         rates = [images / turn.seconds for turn in each]

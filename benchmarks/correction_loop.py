@@ -7,15 +7,17 @@ DATA is a folder with labels.csv (columns file, labels, source, split, group and
 tags photos of source cc0. A simulated person walks the queue, least confident first, until so many mistakes are
 corrected, and accepts what is right on the way. Where a photo's label leaves several categories open, the person
 takes the best of the model's five that it allows, and skips a photo where there is none. `train --from-corrections`
-goes on from the model with these words and a sample of the product photos that it has learned from (source fpi),
-whose validation images choose the epoch. For each seed there is also a control: the same training without the words.
+continues from the model with these corrections and a sample of the product photos that it has learned from (source
+fpi), whose validation images choose the epoch. For each seed there is also a control: the same training without the
+corrections.
 
 The start is a bundle, or convolutions (.safetensors): then a model of product photos alone is trained first, to which
 the cc0 photos are new. The shipped model has learned from the cc0 photos of split train; these, with their labels as
-it learned them, then are among the photos that it goes on with (--keep cc0), in the control too.
+it learned them, then are among the photos that it continues with (--keep cc0), in the control too.
 
 The test split is used for the figures alone. --develop, for choosing settings, never reads it: half of the senders of
-the validation photos take its place, and are not in the queue. What is done is not done again: run it again to go on.
+the validation photos take its place, and are not in the queue. What is done is not done again: run it again to
+resume.
 """
 
 import argparse
@@ -49,20 +51,22 @@ def main() -> None:
     loop = Loop(options)
     loop.write_manifests()
     start = loop.start()
-    words = loop.review(start)
+    review = loop.review(start)
     before = loop.evaluate(start, "before")
-    arms = {"words": [], "control": []} if options.control else {"words": []}
+    arms = {"corrections": [], "control": []} if options.control else {"corrections": []}
     for seed in range(options.seeds):
         for arm, found in arms.items():
             model = loop.train(start, arm, seed)
             found.append(loop.evaluate(model, f"{arm}-{seed}"))
     groups = {options.data / row["file"]: row["group"] for row in loop.rows}
-    result: dict[str, Any] = {"options": settings, "words": words}
+    result: dict[str, Any] = {"options": settings, "review": review}
     result["gains"] = {arm: compare(before, found, groups) for arm, found in arms.items()}
     if options.control:
-        result["gains"]["words, against the control"] = compare_arms(arms["control"], arms["words"], groups)
+        result["gains"]["corrections, against the control"] = compare_arms(
+            arms["control"], arms["corrections"], groups
+        )
     (options.work / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    print_words(words)
+    print_review(review)
     print_gains(result["gains"])
 
 
@@ -75,8 +79,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--start", default="default", help="bundle, or convolutions to train one from")
     parser.add_argument("--pool", default="train,val", help="splits of cc0 whose photos are in the queue")
     parser.add_argument("--mistakes", type=int, default=300, help="to correct at most")
-    parser.add_argument("--keep", choices=("fpi", "cc0"), help="cc0: go on with its train photos too; see above")
-    parser.add_argument("--replay", type=int, default=60, help="product photos of a category to go on with at most")
+    parser.add_argument("--keep", choices=("fpi", "cc0"), help="cc0: continue with its train photos too; see above")
+    parser.add_argument(
+        "--replay", type=int, default=60, help="product photos of a category to continue with at most"
+    )
     parser.add_argument(
         "--train", default="--recipe quick --epochs 6 --learning-rate 4e-4", help="more flags of `cataloger train`"
     )
@@ -105,7 +111,7 @@ def keep_settings(work: Path, settings: dict[str, str]) -> None:
 
 
 class Loop:
-    """The steps; each leaves what it made in the work folder, and is skipped where that stands."""
+    """The steps; each leaves what it made in the work folder, and is skipped where that exists."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -118,7 +124,7 @@ class Loop:
         self.rows = rows
 
     def write_manifests(self) -> None:
-        """Write who is in the queue, what is tested, and what training goes on with."""
+        """Write who is in the queue, what is tested, and what training continues with."""
         held_back = half_of_groups(row for row in self.rows if row["source"] == "cc0" and row["split"] == "val")
         develop = self.options.develop
         pool = [
@@ -149,27 +155,27 @@ class Loop:
         return self._train("start", "shop.csv", "--start", self.options.start, *recipe)
 
     def review(self, start: str) -> dict[str, Any]:
-        """Tag the queue, and say of it what a person would; return the counts and the time of a person."""
-        results, words = self.work / "results.csv", self.work / "words.csv"
+        """Tag the queue, and correct it as a person would; return the counts and the time of a person."""
+        results, corrections = self.work / "results.csv", self.work / "corrections.csv"
         if not results.exists():
             common = ("--db", self.database, "--output", results, "--precision", "fp32", "-q")
             self._run("tag", self.work / "pool.csv", "--model", start, *common)
         known = {str(self.options.data / row["file"]): row["labels"].split("|") for row in self.rows}
         with results.open(encoding="utf-8", newline="") as file:
             queue = sorted(csv.DictReader(file), key=lambda row: float(row["confidence_1"] or "nan"))
-        said, counts = walk(queue, known, self.options.mistakes)
-        with words.open("w", encoding="utf-8", newline="") as file:
+        labels, counts = walk(queue, known, self.options.mistakes)
+        with corrections.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerows([("uri", "label"), *said])
-        self._run("corrections", "import", words, "--db", self.database, "--author", "simulated")
+            writer.writerows([("uri", "label"), *labels])
+        self._run("corrections", "import", corrections, "--db", self.database, "--author", "simulated")
         seen, corrected = counts["accepted"] + counts["skipped"], counts["corrected"]
         seconds = seen * self.options.accept_seconds + corrected * self.options.correct_seconds
         return {**counts, "queue": len(queue), "minutes": seconds / 60, "formula": self._formula(seen, corrected)}
 
     def train(self, start: str, arm: str, seed: int) -> str:
-        """Fine-tune the start for one seed, with the words or without; return the bundle."""
-        words = ("--from-corrections", "--db", self.database) if arm == "words" else ()
-        flags = (*words, "--start", start, "--seed", str(seed), *self.options.train.split())
+        """Fine-tune the start for one seed, with the corrections or without; return the bundle."""
+        corrections = ("--from-corrections", "--db", self.database) if arm == "corrections" else ()
+        flags = (*corrections, "--start", start, "--seed", str(seed), *self.options.train.split())
         return self._train(f"{arm}-{seed}", "replay.csv", *flags)
 
     def evaluate(self, model: str, name: str) -> dict[str, dict[str, bool]]:
@@ -245,8 +251,8 @@ def per_category(rows: Sequence[Row], split: str, most: int) -> list[Row]:
 def walk(
     queue: Iterable[Row], known: dict[str, list[str]], most: int
 ) -> tuple[list[tuple[str, str]], dict[str, int]]:
-    """Walk a queue until so many mistakes are corrected; return what is said, (uri, label), and counts."""
-    said = []
+    """Walk a queue until so many mistakes are corrected; return the corrections, (uri, label), and counts."""
+    corrections = []
     counts = {"accepted": 0, "corrected": 0, "skipped": 0}
     for row in queue:
         if counts["corrected"] == most:
@@ -257,9 +263,9 @@ def walk(
         if label is None:
             counts["skipped"] += 1
             continue
-        said.append((row["uri"], label))
+        corrections.append((row["uri"], label))
         counts["accepted" if label == answers[0] else "corrected"] += 1
-    return said, counts
+    return corrections, counts
 
 
 Right = dict[str, dict[str, bool]]
@@ -309,7 +315,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def bootstrap(gains: "np.ndarray[Any, np.dtype[np.float64]]", groups: Sequence[str]) -> tuple[float, float]:
-    """Return the 95% interval of the mean gain of an image, drawing groups of images anew."""
+    """Return the 95% interval of the mean gain of an image, drawing groups of images again."""
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     index = [numbers[group] for group in groups]
     sums, sizes = np.bincount(index, weights=gains), np.bincount(index)
@@ -318,11 +324,12 @@ def bootstrap(gains: "np.ndarray[Any, np.dtype[np.float64]]", groups: Sequence[s
     return float(low), float(high)
 
 
-def print_words(words: dict[str, Any]) -> None:
-    """Print what was said, and how long a person takes for that."""
+def print_review(review: dict[str, Any]) -> None:
+    """Print the number of corrections, and how long a person takes for them."""
     print(
-        f"{words['queue']:,} photos in the queue; corrected {words['corrected']:,}, accepted {words['accepted']:,}, "
-        f"skipped {words['skipped']:,}\ntime of a person: {words['formula']} = {words['minutes']:.0f} minutes\n"
+        f"{review['queue']:,} photos in the queue; corrected {review['corrected']:,}, "
+        f"accepted {review['accepted']:,}, skipped {review['skipped']:,}\n"
+        f"time of a person: {review['formula']} = {review['minutes']:.0f} minutes\n"
     )
 
 

@@ -3,10 +3,11 @@
     python benchmarks/gpu.py PHOTOS [--images 4000] [--device cuda]
 
 PHOTOS is a folder of JPEGs (`make_photos.py` makes some). Printed: whether the answers are those of onnxruntime on
-the CPU; images a second of the bare model for each size of batch, beside two floors; decoding alone, the model alone
-and `cataloger tag` as a whole. Floors of the model: its operations at the rate of a large matrix product measured
-here, and what its layers read and write at the rate of a large copy measured here. Wanted: the model within 1.5 times
-the larger floor, the whole command at least 0.8 of the slower of decoding and model. `--device cpu` rehearses it.
+the CPU; images per second of the bare model for each size of batch, beside two floors; decoding alone, the model
+alone and `cataloger tag` as a whole. Floors of the model: its operations at the rate of a large matrix product
+measured here, and what its layers read and write at the rate of a large copy measured here. Wanted: the model within
+1.5 times the larger floor, the whole command at least 0.8 of the slower of decoding and model. `--device cpu`
+rehearses it.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def cycle(folder: Path) -> Iterator[Path]:
 
 
 def decode(bundle: Bundle, paths: list[Path]) -> tuple[float, np.ndarray[Any, Any]]:
-    """Decode with all processors; return images a second and the pixels of the first ones."""
+    """Decode with all processors; return images per second and the pixels of the first ones."""
     items = (Item(str(path), str(path), "", path=os.fsencode(path)) for path in paths)
     with DecodePool(bundle.preprocess, Limits(), workers=available_cpus()) as pool:
         images = pool.decode(fetch(items, Limits()))
@@ -134,7 +135,7 @@ def work_of(bundle: Bundle) -> tuple[float, float]:
 
 
 def rates(device: str, dtype: torch.dtype) -> tuple[float, float]:
-    """Measure operations a second of a matrix product, and bytes a second that a copy reads and writes."""
+    """Measure operations per second of a matrix product, and bytes per second that a copy reads and writes."""
     side, copied = (SIDE, COPIED) if device == "cuda" else (SIDE // 8, COPIED // 16)
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     source = torch.zeros(copied, dtype=torch.uint8, device=device)
@@ -163,7 +164,7 @@ def synchronized(device: str) -> Iterator[None]:
 
 
 def tag(paths: list[Path], device: str) -> float:
-    """Run `cataloger tag` over the photos; return images a second without its start."""
+    """Run `cataloger tag` over the photos; return images per second without its start."""
     with tempfile.TemporaryDirectory() as folder:
         photos, profile = Path(folder) / "photos", Path(folder) / "profile.json"
         photos.mkdir()

@@ -69,7 +69,7 @@ def _close(left: float | None, right: float | None) -> bool:
 
 
 def read_tables(url: str, root: Path | str) -> dict[str, Row]:
-    """Return the current results of a folder or a named source, by key; empty when the database does not know it."""
+    """Return the current results of a folder or a named source, by key; empty when it is not in the database."""
     query = (
         select(ItemRow.key, ResultRow.__table__)
         .join(SourceRow, SourceRow.id == ItemRow.source_id)
@@ -185,7 +185,7 @@ class Storm:
 def check(status: int) -> None:
     """End the storm when a run failed."""
     if status:
-        raise SystemExit(f"a run that nobody killed ended with exit status {status}; its message stands above")
+        raise SystemExit(f"a run that was not killed ended with exit status {status}; see its message above")
 
 
 def run_storm(storm: Storm, url: str, *, kills: int, longest: float) -> None:

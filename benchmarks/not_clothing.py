@@ -1,4 +1,4 @@
-"""How well things that are no clothes are told from clothes, and what that costs: familiarity beside other scores.
+"""How well other things are distinguished from clothes, and what that costs: familiarity beside other scores.
 
     python benchmarks/not_clothing.py --labels labels.csv --images photos \
         --strange objects=DIR --strange charts=DIR [--model DIR]
@@ -18,7 +18,7 @@ from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.training.calibration.familiarity import auroc
 from cataloger.training.data.examples import Example
 from cataloger.training.data.read import read_dataset
-from cataloger.training.evaluation.scoring import Scored, score
+from cataloger.training.evaluation.scoring import ScoredImages, score
 from cataloger.training.options import DataOptions
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff"}
@@ -34,7 +34,7 @@ def main() -> None:
     least = bundle.calibration.least_familiarity
     print("| not clothing | images | highest probability | energy | familiarity | abstained from |")
     print("|---|---|---|---|---|---|")
-    everything = Scored(
+    everything = ScoredImages(
         (),
         np.concatenate([each.logits for each in strange.values()]),
         (),
@@ -51,7 +51,7 @@ def main() -> None:
         print(f"| {group} | {len(chosen):,} | {np.mean(chosen < least):.1%} |")
 
 
-def scores(scored: Scored) -> tuple[np.ndarray, ...]:
+def scores(scored: ScoredImages) -> tuple[np.ndarray, ...]:
     """Return the scores that are compared: higher means more like clothes."""
     probabilities = calibrated_probabilities(scored.logits, 1.0)
     return probabilities.max(axis=1), log_sum_exp(scored.logits.astype(np.float64)), scored.familiarity

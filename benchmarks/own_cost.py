@@ -4,13 +4,13 @@
     python benchmarks/own_cost.py PHOTOS --along 1000000 [--db URL]
 
 `cataloger tag` runs as always, decoders, ledger and all, but for a model that answers at once with the same scores.
-What is left in the command's own process is Python: it bounds how many images a second can pass, however many
-decoders there are and however fast a GPU is. Printed: processor milliseconds an image of the whole process and of
-its main thread, and by stage; medians of the rounds. Images a second say how fast this machine decodes; with
+What is left in the command's own process is Python: it bounds how many images per second can pass, however many
+decoders there are and however fast a GPU is. Printed: processor milliseconds per image of the whole process and of
+its main thread, and by stage; medians of the rounds. Images per second say how fast this machine decodes; with
 --blank the decoders answer at once, too, so that they say how many images can pass through one command.
 
 With --along, so many links to the photos are tagged in one run, into an empty database, and each line is of the
-images since the line before: time an image, processor time of the process and of recording, and its memory by then.
+images since the line before: time per image, processor time of the process and of recording, and its memory by then.
 """
 
 import argparse
@@ -75,7 +75,7 @@ class Moment:
         return cls(report.attempted, *clocks, report.watch.cpu["writing"], resident())
 
     def since(self, before: "Moment") -> dict[str, float]:
-        """Return figures of the images between two moments; times are milliseconds an image."""
+        """Return figures of the images between two moments; times are milliseconds per image."""
         count = self.images - before.images
         names = ("wall", "process", "thread", "writing")
         return {name: 1000 * (getattr(self, name) - getattr(before, name)) / count for name in names}
@@ -116,7 +116,7 @@ def compare(arguments: list[str], sizes: list[int], rounds: int) -> None:
 
 
 def measure(photos: Path, batch_size: int, *, blank_images: bool) -> dict[str, float]:
-    """Tag the photos in this process; return figures of an image, from the first write to the last."""
+    """Tag the photos in this process; return figures per image, from the first write to the last."""
     seen: list[Moment] = []
     if blank_images:
         paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -125,7 +125,7 @@ def measure(photos: Path, batch_size: int, *, blank_images: bool) -> dict[str, f
     with tempfile.TemporaryDirectory() as folder:
         report = run(photos, f"sqlite:///{folder}/x.db", batch_size, seen.append)
     if len(seen) < 2:
-        raise SystemExit(f"{photos} holds too few photos; a thousand or more tell something")
+        raise SystemExit(f"{photos} contains too few photos; use a thousand or more")
     figures = seen[-1].since(seen[0])
     stages = {"decoding": "handing over"}
     return {
@@ -151,14 +151,14 @@ def along(photos: Path, images: int, url: str | None) -> None:
             print(f"{moment.images:10,} {numbers} {moment.memory / 1e6:10.0f}", flush=True)
             passed.append(moment)
 
-    print("    images   ms an image   its process    recording  memory MB", flush=True)
+    print("    images  ms per image   its process    recording  memory MB", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         lay_out(photos, Path(folder) / "photos", images)
         run(Path(folder) / "photos", url or f"sqlite:///{folder}/x.db", 0, note)
 
 
 def run(photos: Path, url: str, batch_size: int, note: Any) -> RunReport:
-    """Tag photos with the model that answers at once. note: told the moment of every write."""
+    """Tag photos with the model that answers at once. note: receives the moment of every write."""
     backend.OnnxClassifier = AtOnce  # type: ignore[misc]
     reuse_buffers()
     done = 0

@@ -2,12 +2,12 @@
 
     python benchmarks/product_answer.py labels.csv sqlite:///catalog.db
 
-labels.csv has the columns file, labels, split, source and resolution; the database holds results of the images, from
-`cataloger tag` or `cataloger sync`, whose keys are the names of the files with or without folder and extension.
+labels.csv has the columns file, labels, split, source and resolution; the database contains results of the images,
+from `cataloger tag` or `cataloger sync`, whose keys are the names of the files with or without folder and extension.
 Products are made up: 2, 3 or 4 test images of one category, all right or one of them replaced by an image of another
 category (a wrong photo). Real products have images that are more alike, so the gain by a further image is smaller
 there; the order of the ways is what counts. Printed: top-1, top-5 and expected calibration error (15 bins) for each,
-and how many wrong and how many right images are told to disagree.
+and how many wrong and how many right images are reported to disagree.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def another(by_label: dict[str, list[RankedAnswer]], label: str, generator: rand
 
 
 def flagged(flags: dict[bool, list[int]]) -> str:
-    """Say which shares of wrong and of right images were told to disagree."""
+    """Say which shares of wrong and of right images were reported to disagree."""
     shares = {kind: counts[0] / counts[1] for kind, counts in flags.items() if counts[1]}
     wrong = f", {shares[True]:.3f} of the wrong ones" if True in shares else ""
     return f"  disagreeing: {shares[False]:.3f} of the right images{wrong}"

@@ -3,10 +3,10 @@
     python benchmarks/product_table.py products.csv IMAGES sqlite:///shop.db postgresql://shop:secret@db/shop ...
 
 The CSV has the columns id, title and image, a path below IMAGES. Each database must be empty, or one that this
-program has begun to fill: run it again to go on after an interruption. In each it makes the table `products`, syncs
+program has begun to fill: run it again to resume after an interruption. In each it makes the table `products`, syncs
 it, and once more, which finds nothing to do. `--limit N` syncs only the first N rows that have no result yet.
 
-Printed for each database: images a second, the seconds of the second run, and the time that the run waited for the
+Printed for each database: images per second, the seconds of the second run, and the time that the run waited for the
 database, as a share of the processor time of the fp32 model for as many images, measured in the same run of this
 program. At the end: how many results differ between the first database and each other one.
 """
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     arguments = parser.parse_args()
     model = model_seconds()
-    print(f"fp32 model: {1000 * model:.1f} ms of processor time an image", flush=True)
+    print(f"fp32 model: {1000 * model:.1f} ms of processor time per image", flush=True)
     for url in arguments.databases:
         rows = fill(url, arguments.table)
         report = sync(url, arguments.images, arguments.limit)
@@ -121,7 +121,7 @@ def describe(report: dict[str, Any], model: float) -> str:
     database = seconds.get("writing", 0.0) + seconds.get("planning", 0.0)
     return (
         f"{images} images in {report['total_seconds']:.0f} s, {report['images_per_second']} images/s, "
-        f"database {1000 * database / images:.2f} ms an image, {database / images / model:.3f} of the model's time"
+        f"database {1000 * database / images:.2f} ms per image, {database / images / model:.3f} of the model's time"
     )
 
 

@@ -6,7 +6,7 @@ The images of a folder are tagged, unless the database is there already; then `c
 and Chromium opens it with an empty cache. A page is there when its large picture is drawn, and complete when all
 thumbnails in sight are, too. A key has been answered when the picture of the next image is drawn: measured in the
 page, from the time stamp of the key to the frame after the picture was decoded. Keys come so many seconds after the
-last answer, each pace with images that have not been shown before.
+last answer, each interval with images that have not been shown before.
 Printed: milliseconds, the median, the 95th percentile and the longest. Needs playwright, and chromium on the path.
 """
 
@@ -24,7 +24,7 @@ from review_rows import serving
 
 ITEMS = 100
 LOADS = 5
-PACES = {0.25: "", 0.0: "order=category"}
+INTERVALS = {0.25: "", 0.0: "order=category"}
 """Seconds between keys, and which images; two reviewers have others again."""
 TOGETHER = ("decision=accept", "decision=accept&order=category")
 KEYS = {"accept": "Enter", "choose the second": "2", "skip": "s", "undo": "u"}
@@ -104,26 +104,26 @@ def load(browser: Browser, address: str) -> None:
 
 
 def work(browser: Browser, address: str) -> None:
-    """Time each key at each pace."""
-    for pace, query in PACES.items():
+    """Time each key at each interval."""
+    for interval, query in INTERVALS.items():
         page, _, _ = opened(browser, f"{address}/?{query}")
         for name, key in KEYS.items():
-            show(f"{name}, {pace} s between", pressed([page], key, pace))
+            show(f"{name}, {interval} s between", pressed([page], key, interval))
         page.context.close()
 
 
 def work_together(browser: Browser, address: str) -> None:
     """Time two reviewers who accept at the same moment."""
     pages = [opened(browser, f"{address}/?{query}")[0] for query in TOGETHER]
-    for pace in PACES:
-        show(f"two reviewers accept, {pace} s between", pressed(pages, KEYS["accept"], pace))
+    for interval in INTERVALS:
+        show(f"two reviewers accept, {interval} s between", pressed(pages, KEYS["accept"], interval))
 
 
-def pressed(pages: list[Page], key: str, pace: float) -> list[float]:
+def pressed(pages: list[Page], key: str, interval: float) -> list[float]:
     """Press a key in all pages, many times; return what each waited."""
     waited = []
     for _ in range(ITEMS):
-        pages[0].wait_for_timeout(1000 * pace)
+        pages[0].wait_for_timeout(1000 * interval)
         for page in pages:
             page.evaluate(WATCH)
         for page in pages:

@@ -5,10 +5,9 @@
 The images of examples/images are tagged in three runs; the other rows are copies of theirs with confidences,
 categories, products of three images and runs of their own. The least confident ones, two in a hundred, have been
 reviewed. Then `cataloger review` serves them, and each request is sent as the page sends it: PAGES pages of an order
-or filter, the progress, one word, BULK words at once, and pages for REVIEWERS at the same time. Printed for each:
-milliseconds until the answer is there, the first time, the median and the longest; before it, how long the command
-took to start, and after it, its peak memory.
-The database must be empty, or one that this program has filled.
+or filter, the progress, one correction, BULK corrections at once, and pages for REVIEWERS at the same time. Printed
+for each: milliseconds until the answer is there, the first time, the median and the longest; before it, how long the
+command took to start, and after it, its peak memory. The database must be empty, or one that this program has filled.
 """
 
 import argparse
@@ -104,14 +103,14 @@ class Reviewer:
                 return
 
     def say(self, rows: list[dict[str, Any]]) -> None:
-        """Accept what the model says of some images, or take that back."""
-        words = [_word(row) for row in rows]
-        outcomes = self.client.post("/api/words", json={"words": words}).raise_for_status().json()["outcomes"]
+        """Accept what the model says of some images, or withdraw that."""
+        corrections = [_correction_of(row) for row in rows]
+        outcomes = self.client.post("/api/words", json={"words": corrections}).raise_for_status().json()["outcomes"]
         for row, outcome in zip(rows, outcomes, strict=True):
             row["word"] = None if outcome["id"] is None else outcome
 
 
-def _word(row: dict[str, Any]) -> dict[str, Any]:
+def _correction_of(row: dict[str, Any]) -> dict[str, Any]:
     is_new = row["word"] is None
     return {
         "item": row["item"],
@@ -133,8 +132,8 @@ def measure(reviewer: Reviewer) -> None:
         address = f"/api/progress?{QUERIES[name]}"
         show(f"progress, {name}", timed(partial(_get, reviewer, address), PAGES))
     rows = [row for page, _ in zip(reviewer.pages("decision=accept"), range(10), strict=False) for row in page]
-    show("one word", [timed(partial(reviewer.say, [row]), 1)[0] for row in rows[BULK : BULK + PAGES]])
-    show(f"{BULK} words", timed(lambda: reviewer.say(rows[:BULK]), 4))
+    show("one correction", [timed(partial(reviewer.say, [row]), 1)[0] for row in rows[BULK : BULK + PAGES]])
+    show(f"{BULK} corrections", timed(lambda: reviewer.say(rows[:BULK]), 4))
     with ThreadPoolExecutor(REVIEWERS) as pool:
         others = [Reviewer(str(reviewer.client.base_url)) for _ in range(REVIEWERS)]
         times = list(pool.map(lambda other: _timed_pages(other, ""), others))
@@ -216,8 +215,8 @@ def copy_rows(connection: Connection, rows: int) -> None:
         said = [c[1] | change for c, change in zip(copies, changes, strict=True) if _is_reviewed(change)]
         if said:
             connection.execute(insert(CorrectionRow), [_correction(result, now) for result in said])
-    held = select(CorrectionRow.item_id, CorrectionRow.id)
-    connection.execute(insert(CurrentCorrectionRow).from_select(["item_id", "correction_id"], held))
+    current = select(CorrectionRow.item_id, CorrectionRow.id)
+    connection.execute(insert(CurrentCorrectionRow).from_select(["item_id", "correction_id"], current))
     go_on_counting(connection)
 
 

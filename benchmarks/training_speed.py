@@ -9,7 +9,7 @@ network with AdamW, label smoothing, clipped gradients, an averaged copy of the 
 and colour jitter. timm's train.py is not part of its package: the peer runs the loop that it has, put together from
 the package's own data set, loader with prefetching, transforms, loss, optimizer, scaler and average.
 
-Printed for each round: images a second, and the share of the time that the step waits for the loader; for cataloger
+Printed for each round: images per second, and the share of the time that the step waits for the loader; for cataloger
 also the seconds that reading all photos takes once, before the first epoch, and the rate of a first epoch with them.
 """
 
@@ -32,10 +32,11 @@ OURS = """
 import json, sys, time
 from pathlib import Path
 from cataloger.model.bundle import default_bundle_path
-from cataloger.training.fit import train as run
+from cataloger.training.fit import train_model
+from cataloger.training.fit.setup import SilentListener
 from cataloger.training.options import DataOptions, TrainOptions
 
-class Clock(run.Silent):
+class Clock(SilentListener):
     stages = []
     def stage(self, name, total):
         self.stages.append((name, time.monotonic()))
@@ -46,7 +47,7 @@ options = TrainOptions(
     data=DataOptions(data=folder), output=work / "bundle", work=work / "work", start=default_bundle_path(),
     recipe="full", changes={"epochs": 1, "batch_size": batch}, device=device,
 )
-trained = run.train(options, Clock())
+trained = train_model(options, Clock())
 names = [name for name, _ in Clock.stages]
 begin = names.index("reading train images")
 record = trained.bundle.provenance["history"][0]

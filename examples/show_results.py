@@ -9,7 +9,7 @@ QUERY = "SELECT key, label_1, confidence_1, label_2, label_3, label_4, label_5 F
 
 
 def main(database: str) -> None:
-    """Print a line an image and the number of right answers."""
+    """Print one line per image and the number of right answers."""
     with (Path(__file__).parent / "labels.csv").open(newline="") as file:
         truth = {row["file"]: row["labels"].split("|") for row in csv.DictReader(file)}
     first = five = 0

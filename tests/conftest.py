@@ -431,9 +431,9 @@ def frozen_parts(tmp_path_factory):
 @pytest.fixture(scope="module")
 def one_export(frozen_parts):
     """Export the same frozen layers once, which takes most of a small training; the network itself always is."""
-    from cataloger.training import export
+    from cataloger.training.export import onnx
 
-    write = export.write_frozen_part
+    write = onnx.write_frozen_part
 
     def write_or_copy(network, path, *, size):
         frozen = {name.rpartition(".")[0] for name, values in network.named_parameters() if not values.requires_grad}
@@ -447,7 +447,7 @@ def one_export(frozen_parts):
         shutil.copyfile(known, path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "write_frozen_part", write_or_copy)
+        patch.setattr(onnx, "write_frozen_part", write_or_copy)
         yield
 
 

@@ -1,4 +1,4 @@
-"""What a training run is told; its defaults live here and in the recipes."""
+"""Options of a training run; the defaults are here and in the recipes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,10 @@ class TrainOptions:
     data: the labelled images. output: directory of the new bundle. work: directory of the inventory of images, the
     caches, the checkpoints and the curves. start: bundle, or safetensors file of convolutions.
     recipe: "auto" or one of `training.recipes`. changes: fields of the recipe that are set otherwise.
-    blend: how far the trained weights are taken back towards the start's; see
+    blend: how far the trained weights are moved back towards the start's; see
     `cataloger.training.fit.weight_interpolation`.
-    notes: Markdown file put into the model card. target_precision: share of the accepted answers that shall be right.
+    notes: Markdown file put into the model card. target_precision: share of the accepted answers that should be
+    right.
     """
 
     data: "DataOptions"
@@ -53,7 +54,7 @@ class DataOptions:
     paths start at. db, query: database and one SELECT, in place of `data`. *_column: names in a manifest or
     query; None takes the first that is there of the usual names (`cataloger.training.data.columns`), "" none.
     report_by: columns whose values are kept with each image. shares: of train, val and test, where splits are
-    made. seed: of these splits. corrections: take the words of people in the database `db`
+    made. seed: of these splits. corrections: take the corrections in the database `db`
     (and `schema`), with `data` mixed in if it is given.
     """
 
@@ -90,8 +91,8 @@ class DataOptions:
             ),
             "--report-by names a column twice": len(set(self.report_by)) == len(self.report_by),
         }
-        for message, holds in checks.items():
-            if not holds:
+        for message, is_valid in checks.items():
+            if not is_valid:
                 raise UsageError(message)
 
     @property

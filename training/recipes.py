@@ -9,7 +9,7 @@ Strength = Literal["light", "strong"]
 
 RecipeName = Literal["quick", "full", "paper"]
 
-# Images a second and processor with all layers trained, and the minutes that a first model may take on a CPU.
+# Images per second and processor with all layers trained, and the minutes that a first model may take on a CPU.
 CPU_IMAGES_A_SECOND = 8.0
 CPU_MINUTES = 5.0
 
@@ -19,7 +19,7 @@ class Recipe:
     """How a network is trained.
 
     frozen: the layers that the paper freezes stay as they are, and their output is cached for `views` copies of each
-    image, all but the first augmented. Otherwise all layers are trained on images augmented anew each epoch.
+    image, all but the first augmented. Otherwise all layers are trained on images augmented again in each epoch.
     learning_rate: peak; of the convolutions, the layers behind them get head_rate times as much.
     schedule: "cosine" rises for the share `warmup` of all steps and falls to zero; "plateau" starts at the peak
     and takes 0.9 of it after each epoch whose validation loss is not the lowest so far.
@@ -68,8 +68,8 @@ class Recipe:
             "--ema must be at least 0 and below 1": 0.0 <= self.ema < 1.0,
             "--warmup must be at least 0 and below 1": 0.0 <= self.warmup < 1.0,
         }
-        for message, holds in checks.items():
-            if not holds:
+        for message, is_valid in checks.items():
+            if not is_valid:
                 raise UsageError(message)
 
 

@@ -10,7 +10,7 @@ from cataloger.cli import render
 from cataloger.utils import printable
 
 if TYPE_CHECKING:
-    from cataloger.training.evaluation import Compared, Evaluation, Findings, ModelDiff, OnlyOne, Subject
+    from cataloger.training.evaluation import Comparison, Evaluation, Findings, ModelDiff, OnlyOne, Subject
     from cataloger.training.metrics import MetricsReport, Share
 
 CLASSES = 15
@@ -163,7 +163,7 @@ def print_model_diff(difference: "ModelDiff") -> None:
         _print_only(console, name, images)
 
 
-def _compared(compared: "Compared") -> list[str]:
+def _compared(compared: "Comparison") -> list[str]:
     lines = []
     if compared.only_a or compared.only_b:
         only = [f"{name} alone knows {', '.join(labels)}" for name, labels in

@@ -7,12 +7,12 @@ from cataloger.cli import render
 from cataloger.cli.print_evaluation import share
 
 if TYPE_CHECKING:
-    from cataloger.training.evaluation import Reviewed, Tally
+    from cataloger.training.evaluation import ReviewedAccuracy, Tally
 
 CATEGORIES = 15
 
 
-def print_reviewed(reviewed: "Reviewed") -> None:
+def print_reviewed(reviewed: "ReviewedAccuracy") -> None:
     """Print shares with their intervals: of all, by decision, by confidence, by category."""
     console, total = render.stdout_console(), reviewed.total
     part = f"{total.reviewed:,} of {total.images:,} images reviewed ({total.reviewed / total.images:.1%})"
@@ -38,7 +38,7 @@ def _row(name: str, tally: "Tally", total: "Tally") -> tuple[object, ...]:
     return (name, tally.images, f"{tally.images / total.images:.1%}", tally.reviewed, share(tally.share))
 
 
-def _notes(reviewed: "Reviewed") -> list[str]:
+def _notes(reviewed: "ReviewedAccuracy") -> list[str]:
     from cataloger.training.evaluation import FEW
 
     notes = []
@@ -60,7 +60,7 @@ def _notes(reviewed: "Reviewed") -> list[str]:
     return notes
 
 
-def _print_categories(reviewed: "Reviewed") -> None:
+def _print_categories(reviewed: "ReviewedAccuracy") -> None:
     console = render.stdout_console()
     ordered = sorted(reviewed.categories.items(), key=lambda each: (each[1].found - each[1].said, each[0]))
     rows = [(name, each.said, share(each.recall), each.named, share(each.precision)) for name, each in ordered]

@@ -51,17 +51,17 @@ def shop(tmp_path_factory):
         Image.fromarray(squares).resize((64, 64), Image.Resampling.NEAREST).save(path)
     database = f"sqlite:///{folder}/c.db"
     run("tag", folder / "photos", "--db", database, "-q")
-    (folder / "words.csv").write_text(
+    (folder / "corrections.csv").write_text(
         "key,verdict,label\n"
         "train/Hat/0.png,,Sock\nval/Hat/0.png,,Sock\ntest/Spam/0.png,,Sock\ntrain/Sock/3.png,not_product,\nnew.png,,Hat\n"
     )
-    run("corrections", "import", folder / "words.csv", "--db", database, "--author", "ann", "--new-labels")
+    run("corrections", "import", folder / "corrections.csv", "--db", database, "--author", "ann", "--new-labels")
     return folder
 
 
 def test_in_class_folders_the_word_wins_and_the_splits_stay(shop):
-    words = ("--from-corrections", "--db", f"sqlite:///{shop}/c.db")
-    trained = run("train", shop / "photos", *words, "--output", shop / "folders", *TRAINING, "--json")
+    corrections = ("--from-corrections", "--db", f"sqlite:///{shop}/c.db")
+    trained = run("train", shop / "photos", *corrections, "--output", shop / "folders", *TRAINING, "--json")
     bundle = read_bundle(shop / "folders")
     assert bundle.labels == ("Hat", "Sock")  # nothing is Spam any more, not even in test
     assert bundle.provenance["data"]["images"] == {"train": 8 - 1 + 1, "val": 8, "test": 3}
@@ -74,8 +74,17 @@ def test_in_class_folders_the_word_wins_and_the_splits_stay(shop):
 def test_in_a_manifest_without_splits_the_word_wins_too(shop):
     rows = [f"{name('train', label, number)},{label}" for label in ("Hat", "Sock") for number in range(4)]
     (shop / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")
-    words = ("--from-corrections", "--db", f"sqlite:///{shop}/c.db", "--shares", "60,40,0")
-    run("train", shop / "labels.csv", "--images", shop / "photos", *words, "--output", shop / "manifest", *TRAINING)
+    corrections = ("--from-corrections", "--db", f"sqlite:///{shop}/c.db", "--shares", "60,40,0")
+    run(
+        "train",
+        shop / "labels.csv",
+        "--images",
+        shop / "photos",
+        *corrections,
+        "--output",
+        shop / "manifest",
+        *TRAINING,
+    )
     with (shop / "manifest.work" / "splits.csv").open(encoding="utf-8", newline="") as file:
         found = {row["file"].removeprefix(f"{shop}/photos/"): row["labels"] for row in csv.DictReader(file)}
     expected = {name("train", label, number): label for label in ("Hat", "Sock") for number in range(4)}

@@ -19,7 +19,7 @@ from cataloger.model import CARD, Bundle, Calibration, check_files, new_bundle, 
 from cataloger.records import Floats
 from cataloger.training.calibration.thresholds import fit_thresholds
 from cataloger.training.data import Example, accepted_matrix
-from cataloger.training.evaluation import Scored, predictions_of, score, with_section
+from cataloger.training.evaluation import ScoredImages, predictions_of, score, with_section
 from cataloger.training.metrics import Share, wilson
 
 ABSTAINED = 0.01
@@ -86,7 +86,7 @@ def write_recalibrated(
     return replace(sealed, path=output), coverage
 
 
-def calibrate_bundle(bundle: Bundle, scored: Scored, *, target: float) -> Bundle:
+def calibrate_bundle(bundle: Bundle, scored: ScoredImages, *, target: float) -> Bundle:
     """Return the bundle with a calibration learned on images that it has scored; it records its answers for them."""
     accepted = accepted_matrix(scored.examples, bundle.labels)
     if len(accepted) < 2:
@@ -109,7 +109,7 @@ def calibrate_bundle(bundle: Bundle, scored: Scored, *, target: float) -> Bundle
     return replace(calibrated, provenance={**bundle.provenance, ANSWERS: answers})
 
 
-def profile_of(bundle: Bundle, scored: Scored) -> Profile:
+def profile_of(bundle: Bundle, scored: ScoredImages) -> Profile:
     """Count what a bundle's answers for images that it has scored look like."""
     found = predictions_of(bundle, scored)
     labels = Counter(bundle.labels[best] for best in found.ranked[:, 0])
@@ -117,7 +117,7 @@ def profile_of(bundle: Bundle, scored: Scored) -> Profile:
     return Profile.of(labels, found.confidence[:, 0], decisions)
 
 
-def measure_coverage(bundle: Bundle, scored: Scored) -> Coverage:
+def measure_coverage(bundle: Bundle, scored: ScoredImages) -> Coverage:
     """Count what a bundle decides about labelled images, and how much of what it accepts is right."""
     found = predictions_of(bundle, scored)
     decisions = found.decisions or ()
@@ -155,8 +155,8 @@ def negative_log_likelihood(logits: Floats, accepted: npt.NDArray[np.bool_], tem
 def fit_temperature(logits: Floats, accepted: npt.NDArray[np.bool_]) -> float:
     """Return the temperature that makes the labels most likely, by golden-section search (Guo et al., 1706.04599).
 
-    With one accepted label a row the loss is unimodal in log T, since it is convex in 1/T. A few images that are all
-    right would make it fall to nothing, and every answer certain; so log T has a normal prior around 0, of which
+    With one accepted label per row the loss is unimodal in log T, since it is convex in 1/T. A few images that are
+    all right would make it fall to nothing, and every answer certain; so log T has a normal prior around 0, of which
     hundreds of images leave no trace.
     """
     low, high = LOG_TEMPERATURE_RANGE

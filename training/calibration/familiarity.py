@@ -1,8 +1,8 @@
-"""How much an image looks like those that a model was trained on, so that a chair or a size chart can be told apart.
+"""How much an image looks like those that a model was trained on, so that a chair or a size chart can be recognised.
 
 The mean over the places of the last feature map is compared with prototypes, the centres of clusters of such means of
 the training images: the score is the highest cosine similarity. It needs no picture of anything else, costs one small
-matrix product an image, and is part of the exported model.
+matrix product per image, and is part of the exported model.
 
 Chosen among scores from the logits (highest probability, highest logit, energy, entropy, margin) and from the
 features (Mahalanobis distance, k nearest neighbours, residual of the main components) on one set of things that are

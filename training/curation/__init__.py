@@ -1,4 +1,4 @@
-"""What labelled data holds, what is wrong with it, and how it is split.
+"""What labelled data contains, what is wrong with it, and how it is split.
 
 Imports `training.data`, `sources`, `utils`.
 """
@@ -9,15 +9,15 @@ from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
     from cataloger.training.curation.data_report import DataReport
-    from cataloger.training.curation.prepare import Prepared, Watcher, prepare_data
+    from cataloger.training.curation.prepare import PreparedData, Watcher, prepare_data
 
-__all__ = ["DataReport", "Prepared", "Watcher", "prepare_data"]
+__all__ = ["DataReport", "PreparedData", "Watcher", "prepare_data"]
 
 
 __getattr__ = lazy_names(
     __name__,
     {
         "data_report": ["DataReport"],
-        "prepare": ["Prepared", "Watcher", "prepare_data"],
+        "prepare": ["PreparedData", "Watcher", "prepare_data"],
     },
 )

@@ -19,14 +19,14 @@ LARGE_SHARE = 0.05
 LARGE_LEAST = 20
 PROBLEMS_FILE = "problems.csv"
 
-# Kinds of problems, the gravest first, and what is said of them. Readers make those that are not made here.
+# Kinds of problems, the gravest first, and their texts. Kinds that are not found here come from the readers.
 KINDS = {
     "unreadable": "images that cannot be read are left out",
     "bad_row": "rows that cannot be read are left out",
     "no_image": "rows that name no image file are left out",
-    "changed_image": "images that have changed since a person named them are left out",
-    "no_product": "images that show no product, as people say, are left out",
-    "older_word": "two sources have different words on one file; the latest counts",
+    "changed_image": "images that have changed since they were corrected are left out",
+    "no_product": "images that show no product, according to corrections, are left out",
+    "older_word": "two sources have different corrections for one file; the latest counts",
     "no_label": "images without a label are left out",
     "no_split": "images without a split are left out",
     "leak_bytes": "identical files are in several splits",
@@ -39,11 +39,11 @@ KINDS = {
     "empty_class": "categories without an image",
     "tiny_class": f"categories with fewer than {FEW} images to train on",
     "no_val": "categories without an image in val, so that their confidence cannot be checked",
-    "similar_labels": "categories that differ in case alone; are they one?",
-    "large_group": f"more than {LARGE_SHARE:.0%} of all images hang together and cannot be split",
-    "repeated_row": "rows that say the same of one image count once",
-    "ignored_folder": "folders that hold no category are left out",
-    "not_image": "files that are no images are left out",
+    "similar_labels": "categories that differ only in upper and lower case; are they the same?",
+    "large_group": f"more than {LARGE_SHARE:.0%} of all images belong together and cannot be divided",
+    "repeated_row": "rows that say the same about one image count once",
+    "ignored_folder": "folders that are not a category are left out",
+    "not_image": "files that are not images are left out",
     "hidden_file": "hidden files and folders are left out",
     "boxes_unused": "boxes are not used",
 }
@@ -168,7 +168,7 @@ def _few(counts: dict[str, dict[str, int]]) -> Iterator[DataProblem]:
 def _leaks(examples: Sequence[Example], groups: Groups) -> Iterator[DataProblem]:
     for kind, index in (("bytes", groups.same_bytes), ("looks", groups.looks), ("product", groups.product)):
         for members in members_of(index):
-            splits = _sorted_out(members, lambda example: (example.split,), examples)
+            splits = _files_by(members, lambda example: (example.split,), examples)
             if len(splits) > 1 and not (kind == "looks" and _is_one(members, groups)):
                 yield _problem(f"leak_{kind}", splits, examples, members)
 
@@ -179,7 +179,7 @@ def _conflicts(examples: Sequence[Example], groups: Groups) -> Iterator[DataProb
         for members in members_of(index):
             shared = set.intersection(*(set(examples[member].labels) for member in members))
             if not shared and not (kind == "looks" and _is_one(members, groups)):
-                labels = _sorted_out(members, lambda example: example.labels, examples)
+                labels = _files_by(members, lambda example: example.labels, examples)
                 yield _problem(f"conflict_{kind}", labels, examples, members)
 
 
@@ -188,7 +188,7 @@ def _large(examples: Sequence[Example], groups: Groups) -> Iterator[DataProblem]
         if len(members) > max(LARGE_LEAST, LARGE_SHARE * len(examples)):
             products = len({examples[member].product for member in members} - {""})
             cause = f"of {products:,} products" if products else "that look the same"
-            message = f"{len(members):,} images {cause} hang together; is --product-column right?"
+            message = f"{len(members):,} images {cause} belong together; is --product-column right?"
             yield DataProblem("large_group", examples[members[0]].file, message)
 
 
@@ -197,7 +197,7 @@ def _is_one(members: Sequence[int], groups: Groups) -> bool:
     return len({int(groups.same_bytes[member]) for member in members}) == 1
 
 
-def _sorted_out(members: Iterable[int], key: Any, examples: Sequence[Example]) -> dict[str, list[str]]:
+def _files_by(members: Iterable[int], key: Any, examples: Sequence[Example]) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = defaultdict(list)
     for member in members:
         parts[" | ".join(key(examples[member]))].append(examples[member].file)

@@ -1,7 +1,8 @@
 """What the files of labelled images are: readable or not, their bytes, how they look.
 
-One pass decodes every image as `cataloger tag` would and keeps a row a file in a SQLite file, so that a second run
-reads only what is new or changed and an interrupted one goes on. 48,506 images took 142 seconds on two processors.
+One pass decodes every image as `cataloger tag` would and keeps one row per file in a SQLite file, so that a second
+run reads only what is new or changed and an interrupted one resumes. 48,506 images took 142 seconds on two
+processors.
 """
 
 import importlib.util
@@ -71,9 +72,9 @@ class _Entry:
 def take_inventory(
     examples: Sequence[Example], spec: PreprocessSpec, folder: Path, progress: Callable[[int], None]
 ) -> Inventory:
-    """Look at every file once; what `folder` knows already is not read again while size and time are unchanged.
+    """Look at every file once; what `folder` contains already is not read again while size and time are unchanged.
 
-    progress: told the number of examples done. Raises TrainingError when the folder cannot be written.
+    progress: receives the number of examples done. Raises TrainingError when the folder cannot be written.
     """
     for module in ("imagehash", "scipy"):
         if importlib.util.find_spec(module) is None:
@@ -151,7 +152,7 @@ def _opened(folder: Path, spec: PreprocessSpec) -> Iterator[sqlite3.Connection]:
     except OSError as error:
         raise TrainingError(f"the work folder {folder} cannot be written: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise TrainingError(f"{path} cannot be used ({error}); delete it to look at the images again") from error
+        raise TrainingError(f"{path} cannot be used ({error}); delete it to read the images again") from error
 
 
 def _begin(database: sqlite3.Connection, spec: str) -> None:

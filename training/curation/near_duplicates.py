@@ -40,9 +40,9 @@ def near_pairs(hashes: Hashes, *, distance: int = MAX_DISTANCE) -> Indices:
     unique, first, inverse = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
     copies = np.flatnonzero(first[inverse.ravel()] != np.arange(len(hashes)))
     found = [np.stack([first[inverse.ravel()[copies]], copies], axis=1).astype(np.int64)]
-    words = np.ascontiguousarray(unique).view(np.uint64)
+    halves = np.ascontiguousarray(unique).view(np.uint64)
     for left, right in _candidates(unique, distance + 1):
-        apart = np.bitwise_count(words[left] ^ words[right]).sum(axis=1)
+        apart = np.bitwise_count(halves[left] ^ halves[right]).sum(axis=1)
         near = apart <= distance
         found.append(np.stack([first[left[near]], first[right[near]]], axis=1).astype(np.int64))
     pairs = np.sort(np.concatenate(found), axis=1)

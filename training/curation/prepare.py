@@ -19,7 +19,7 @@ SPLITS_FILE = "splits.csv"
 
 
 class Watcher(Protocol):
-    """Told how the preparation goes on."""
+    """Receives the progress of the preparation."""
 
     def stage(self, name: str, total: int) -> None:
         """A stage begins; `total` steps are expected."""
@@ -31,7 +31,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedData:
     """dataset: readable images, each with a split. problems_file: all problems, None if there are none."""
 
     dataset: LabelledImages
@@ -40,15 +40,15 @@ class Prepared:
     problems_file: Path | None
 
     def lines(self) -> Iterable[str]:
-        """Yield the report in lines, and where the rest stands."""
+        """Yield the report in lines, and where the rest is."""
         yield from self.report.lines()
         if self.splits_file:
-            yield f"data: splits were made; they stand in {self.splits_file}"
+            yield f"data: the images were divided into splits; see {self.splits_file}"
         if self.problems_file:
             yield f"data: every problem is listed in {self.problems_file}"
 
 
-def prepare_data(options: DataOptions, spec: PreprocessSpec, folder: Path, watcher: Watcher) -> Prepared:
+def prepare_data(options: DataOptions, spec: PreprocessSpec, folder: Path, watcher: Watcher) -> PreparedData:
     """Read a source, look at every file, make the splits that are missing, report.
 
     folder: keeps the inventory, problems.csv and, where splits were made, splits.csv, a manifest with these splits.
@@ -63,7 +63,7 @@ def prepare_data(options: DataOptions, spec: PreprocessSpec, folder: Path, watch
     split = make_splits(dataset, inventory, options.shares, options.seed)
     report = data_report(split, inventory)
     splits_file = None if split is dataset else _write(folder / SPLITS_FILE, split)
-    return Prepared(split, report, splits_file, write_problems(report, folder))
+    return PreparedData(split, report, splits_file, write_problems(report, folder))
 
 
 def readable_only(dataset: LabelledImages, inventory: Inventory) -> tuple[LabelledImages, Inventory]:

@@ -35,13 +35,16 @@ def make_splits(
     """Give every example a split. Splits that the source names stay; if only val is missing, it is cut from train.
 
     inventory: of the same examples, all readable. shares: of train, val and test; they need not sum to 1.
-    Raises TrainingError when there is nothing to train on, or too little to hold some of it back.
+    Raises TrainingError when there is nothing to train on, or too little to set some of it aside.
     """
     named = {example.split for example in dataset.examples}
     if dataset.has_splits:
         return dataset
     if named - {""} and "train" not in named:
-        raise TrainingError(f"no image has split train, only {', '.join(sorted(named - {''}))}; name no split at all")
+        raise TrainingError(
+            f"no image has split train, only {', '.join(sorted(named - {''}))}; "
+            "put some into train, or leave out all splits"
+        )
     rows = [index for index, example in enumerate(dataset.examples) if example.split in ("", "train")]
     train, val, test = shares
     weights = {"train": train, "val": val} | ({"test": test} if named == {""} else {})
@@ -51,7 +54,7 @@ def make_splits(
         chosen = _deal_all(units, weights, LEAST_AT_ALL)
     if "val" not in chosen.values():
         raise TrainingError(
-            "too few images to hold some back for validation: one category at least needs two that are not of the "
+            "too few images to set some aside for validation: at least one category needs two that are not of the "
             "same product and do not look the same; is --product-column right?"
         )
     examples = tuple(
@@ -86,18 +89,18 @@ def _deal_all(units: Sequence[_Unit], weights: Mapping[str, float], least: Mappi
 
 
 def _deal(units: Sequence[_Unit], goals: Mapping[str, float]) -> dict[int, str]:
-    """Deal the units of one stratum: each to the split that lacks most of its goal and is not overfilled by it.
+    """Deal the units of one stratum: each to the split that is farthest below its goal and is not overfilled by it.
 
     Units that fit into train alone come first, so that the others can make up for them.
     """
     widest = max((goal for split, goal in goals.items() if split != "train"), default=0.0)
-    held = dict.fromkeys(goals, 0)
+    sizes = dict.fromkeys(goals, 0)
     chosen: dict[int, str] = {}
     for unit in sorted(units, key=lambda unit: len(unit.members) / 2 <= widest):
         size = len(unit.members)
-        open_to = [split for split in goals if split == "train" or held[split] + size / 2 <= goals[split]]
-        split = max(open_to, key=lambda name: (goals[name] - held[name]) / goals[name] if goals[name] else -1.0)
-        held[split] += size
+        open_to = [split for split in goals if split == "train" or sizes[split] + size / 2 <= goals[split]]
+        split = max(open_to, key=lambda name: (goals[name] - sizes[name]) / goals[name] if goals[name] else -1.0)
+        sizes[split] += size
         chosen.update(dict.fromkeys(unit.members, split))
     return chosen
 

@@ -25,7 +25,9 @@ def read_class_folders(root: Path) -> tuple[list[Example], list[DataProblem]]:
     if splits:
         for folder in reader.folders(root, note=True):
             if folder not in splits.values():
-                reader.note("ignored_folder", folder, "it lies beside the folders of the splits and is none of them")
+                reader.note(
+                    "ignored_folder", folder, "it is beside the folders of the splits, but is not one of them"
+                )
         for split, folder in splits.items():
             reader.read_classes(folder, split)
     else:
@@ -46,7 +48,7 @@ class _Reader:
             for path in self.images(child, (os.path.realpath(child),)):
                 self.examples.append(Example(self.name(path), path, (label,), split))
             if len(self.examples) == before:
-                self.note("empty_class", child, "the class folder holds no image")
+                self.note("empty_class", child, "the class folder contains no image")
 
     def folders(self, folder: Path, *, note: bool = False) -> list[Path]:
         """Return the visible folders of a folder; note: what lies beside them is named as a problem."""
@@ -68,7 +70,7 @@ class _Reader:
             elif entry.is_dir():
                 target = os.path.realpath(entry.path)
                 if target in above:
-                    self.note("ignored_folder", Path(entry.path), "it is a link back to a folder that it lies in")
+                    self.note("ignored_folder", Path(entry.path), "it is a link to a folder that contains it")
                 else:
                     yield from self.images(Path(entry.path), (*above, target))
             elif _is_image(entry.name):
@@ -81,14 +83,14 @@ class _Reader:
             with os.scandir(folder) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            # Half a class would train a worse model without a word.
+            # Half a class would silently train a worse model.
             raise TrainingError(f"the folder {folder} cannot be read: {error.strerror}") from error
 
     def note_ignored(self, entry: "os.DirEntry[str]") -> None:
         if entry.name.startswith("."):
             self.note("hidden_file", Path(entry.path), "hidden files and folders are left out")
         else:
-            self.note("not_image", Path(entry.path), "the extension is not one of an image")
+            self.note("not_image", Path(entry.path), "the extension is not that of an image")
 
     def note(self, kind: str, path: Path, message: str) -> None:
         self.problems.append(DataProblem(kind, self.name(path), message))

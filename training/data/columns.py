@@ -122,9 +122,9 @@ def labels_of(cell: Any) -> tuple[str, ...]:
     elif not isinstance(cell, list | tuple):
         cell = [cell]
     if any(isinstance(value, Mapping | list | tuple) for value in cell):
-        raise ValueError("the list of labels holds lists or objects; it must hold texts")
+        raise ValueError("the list of labels contains lists or objects; it must contain texts")
     if any(isinstance(value, str) and "\n" in value.strip() for value in cell):
-        raise ValueError("the label holds a line break; is a quote left open?")
+        raise ValueError("the label contains a line break; is a closing quote missing?")
     if any(isinstance(value, str) and _NOT_UTF8.search(value) for value in cell):
         raise ValueError("the label is not UTF-8")
     texts = (normal_label(_text(value)) for value in cell)
@@ -137,7 +137,7 @@ def split_of(cell: Any, place: str) -> str:
     if text and text not in SPLIT_NAMES:
         known = ", ".join(SPLIT_NAMES)
         raise TrainingError(
-            f"{place}: the split is {str(cell)!r}; it must be train, val or test (known are {known}). "
+            f"{place}: the split is {str(cell)!r}; it must be train, val or test (accepted: {known}). "
             "Name another column with --split-column, or correct it"
         )
     return SPLIT_NAMES.get(text, "")
@@ -153,13 +153,13 @@ def is_empty(cell: Any) -> bool:
 def file_below(folder: Path, name: str) -> tuple[str, Path] | str:
     """Find the file that a manifest calls `name`; a backslash is a separator if no file has one in its name."""
     if "\0" in name or "\n" in name:
-        return "the path holds a line break or a zero byte; is a quote left open?"
-    if "://" in name:  # not shown: it may hold a password
+        return "the path contains a line break or a zero byte; is a closing quote missing?"
+    if "://" in name:  # not shown: it may contain a password
         return "it is a URL; training reads files: download the images and give their paths"
     try:
         name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return "the path holds half a surrogate pair, which no file name can"
+        return "the path contains half a surrogate pair, which is not possible in a file name"
     written = folder / name
     if name == name.strip() and "\\" not in name:
         return key_of(os.fsencode(name)), written
@@ -180,7 +180,7 @@ def _asked(name: str, present: Sequence[str], flag: str, where: str) -> str:
 def _match(name: str, present: Sequence[str]) -> str:
     """Find a column by its exact name, else whatever its case: databases differ in how they give names."""
     if present.count(name) > 1:
-        raise UsageError(f"the column {name} is there twice; rename one of them, in a query with `as`")
+        raise UsageError(f"the column {name} appears twice; rename one of them, in a query with `as`")
     if name in present:
         return name
     return next((other for other in present if other.strip().lower() == name.lower()), "")
@@ -193,7 +193,7 @@ def _example(place: str, row: Mapping[str, Any], columns: Columns, find: Finder)
         named = f"{place} (product {product})" if product else place
         return DataProblem("no_image", named, f"the column {columns.image} is empty")
     if not isinstance(image, str):
-        return DataProblem("no_image", place, f"{columns.image} holds no path, but {type(image).__name__}")
+        return DataProblem("no_image", place, f"{columns.image} contains no path, but {type(image).__name__}")
     try:
         labels = labels_of(label)
     except ValueError as error:

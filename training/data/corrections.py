@@ -1,4 +1,4 @@
-"""Images that people have corrected, as labelled images: their words, joined with the files that the ledger knows."""
+"""Images that people have corrected, as labelled images: current corrections, joined with the files of the ledger."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ ROWS_PER_READ = 1000
 
 @dataclass(frozen=True, slots=True)
 class CorrectedExamples:
-    """What people have said. examples: labelled images. no_product: places of files that show no product."""
+    """Corrections of images in files. examples: labelled images. no_product: places of files that show no product."""
 
     examples: list[Example]
     no_product: frozenset[str]
@@ -30,9 +30,9 @@ class CorrectedExamples:
 
 
 def read_corrections(options: DataOptions) -> CorrectedExamples:
-    """Read the words that hold of images in files, as the files were when people spoke of them; others are named.
+    """Read the current corrections of images in files; a file that has changed since its correction is a problem.
 
-    Of words on one file, which several sources may have, the latest counts. Raises DatabaseError.
+    Of several corrections of one file, from several sources, the latest counts. Raises DatabaseError.
     """
     problems: list[DataProblem] = []
     assert options.db is not None
@@ -48,46 +48,48 @@ def read_corrections(options: DataOptions) -> CorrectedExamples:
     return CorrectedExamples(examples, no_product, problems)
 
 
-def mix(spoken: CorrectedExamples, others: Sequence[Example]) -> tuple[list[Example], list[DataProblem]]:
-    """Return both, for training that shall not forget the others, and what of the others is left out.
+def mix(corrected: CorrectedExamples, others: Sequence[Example]) -> tuple[list[Example], list[DataProblem]]:
+    """Return both, for training that must not forget the others, and which of the others are left out.
 
-    Of a file that is in both the word counts, and it stays in the split that it was in. Where the others have splits,
-    what is new goes to train.
+    For a file in both, the correction counts, and the file stays in its split. Where the others have splits, new
+    files go to train.
     """
-    words = {_place(example.path): example for example in spoken.examples}
+    by_place = {_place(example.path): example for example in corrected.examples}
     mixed, problems, known = [], [], set()
     for example in others:
         known.add(place := _place(example.path))
-        if place in spoken.no_product:
-            message = f"a person says that it shows no product, the data {' | '.join(example.labels)}"
+        if place in corrected.no_product:
+            message = f"a correction says that it shows no product, the data says {' | '.join(example.labels)}"
             problems.append(DataProblem("no_product", example.file, message))
         else:
-            mixed.append(replace(example, labels=words[place].labels) if place in words else example)
+            mixed.append(replace(example, labels=by_place[place].labels) if place in by_place else example)
     split = "train" if any(example.split for example in others) else ""
-    new = (replace(word, split=split) for place, word in words.items() if place not in known)
+    new = (replace(example, split=split) for place, example in by_place.items() if place not in known)
     return [*mixed, *new], problems
 
 
 def _latest(database: Database, problems: list[DataProblem]) -> dict[str, tuple[AnyRow, Path]]:
-    """Return the latest word on each file, by its place; note what cannot be used."""
+    """Return the latest correction of each file, by its place; note those that cannot be used."""
     latest: dict[str, tuple[AnyRow, Path]] = {}
-    for row in _words(database):
+    for row in _rows(database):
         path = Path(os.fsdecode(name_of(row.uri)))
         if problem := _problem(row, path):
             problems.append(problem)
             continue
         other, _ = latest.get(_place(path), (row, path))
         if (row.verdict, row.label) != (other.verdict, other.label):
-            problems.append(DataProblem("older_word", row.uri, "two sources have words on it; the latest counts"))
+            problems.append(
+                DataProblem("older_word", row.uri, "two sources have different corrections for it; the latest counts")
+            )
         if row.correction_id >= other.correction_id:
             latest[_place(path)] = row, path
     return latest
 
 
-def _words(database: Database) -> Iterator[AnyRow]:
-    """Yield the words that hold of images that are there, with the hash of the bytes that the person saw."""
-    word = (CorrectionRow.id.label("correction_id"), CorrectionRow.verdict, CorrectionRow.label)
-    columns: tuple[Any, ...] = (ItemRow.uri, ItemRow.product_key, *word, SEEN.content_hash)
+def _rows(database: Database) -> Iterator[AnyRow]:
+    """Yield the current corrections of images that are not missing, with the hash of the bytes that people saw."""
+    correction = (CorrectionRow.id.label("correction_id"), CorrectionRow.verdict, CorrectionRow.label)
+    columns: tuple[Any, ...] = (ItemRow.uri, ItemRow.product_key, *correction, SEEN.content_hash)
     query = with_seen(with_corrections(select(*columns).select_from(ItemRow), only=True)).where(
         ItemRow.gone_run_id.is_(None), (CorrectionRow.verdict == "label") | ItemRow.uri.startswith("/")
     )
@@ -96,10 +98,10 @@ def _words(database: Database) -> Iterator[AnyRow]:
 
 
 def _problem(row: AnyRow, path: Path) -> DataProblem | None:
-    """Say why a word cannot be trained on. A file that cannot be read is told when all files are looked at."""
+    """Return why a correction cannot be trained on. The inventory of all files reports those that cannot be read."""
     if not row.uri.startswith("/"):
         message = (
-            "training reads files, and this image is in none: save it, and give a manifest with the labels of "
+            "training reads files, and this image is not in a file: save it, and give a manifest with the labels of "
             "`cataloger corrections export` as DATA"
         )
         return DataProblem("no_image", row.uri, message)
@@ -109,8 +111,8 @@ def _problem(row: AnyRow, path: Path) -> DataProblem | None:
     except OSError:
         return None
     if row.content_hash not in (None, found):
-        said = row.label or row.verdict
-        return DataProblem("changed_image", row.uri, f"the file is another one than the one called {said!r}")
+        answer = row.label or row.verdict
+        return DataProblem("changed_image", row.uri, f"the file has changed since it was corrected to {answer!r}")
     return None
 
 

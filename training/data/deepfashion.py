@@ -23,7 +23,7 @@ EVALUATIONS = ("Eval", "")
 
 
 def is_deepfashion(folder: Path) -> bool:
-    """True for a folder that holds the list of images and categories."""
+    """True for a folder that contains the list of images and categories."""
     return _find(folder, IMAGES, ANNOTATIONS) is not None
 
 
@@ -70,12 +70,12 @@ def _category(categories: list[str], number: str, place: str) -> str:
 
 def _unused_boxes(folder: Path) -> list[DataProblem]:
     boxes = _find(folder, BOXES, ANNOTATIONS)
-    note = "boxes are not used: the pictures are taken whole, as `cataloger tag` will see them"
+    note = "boxes are not used: whole pictures are read, as `cataloger tag` reads them"
     return [] if boxes is None else [DataProblem("boxes_unused", str(boxes.relative_to(folder)), note)]
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield (place, name, value) of every line; a name may hold blanks. Raises TrainingError for a wrong count."""
+    """Yield (place, name, value) of every line; a name may contain blanks. Raises TrainingError for a wrong count."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -85,11 +85,11 @@ def _entries(path: Path) -> Iterator[tuple[str, str, str]]:
         raise TrainingError(f"{path}:1 must be the number of entries, and line 2 the names of the columns")
     entries = [(number, line) for number, line in enumerate(lines[2:], start=3) if line.strip()]
     if len(entries) != int(count):
-        raise TrainingError(f"{path} says that it has {count} entries, but has {len(entries)}; get it again whole")
+        raise TrainingError(f"{path} says that it has {count} entries, but has {len(entries)}; download it again")
     for number, line in entries:
         parts = line.strip().rsplit(None, 1)
         if len(parts) != 2:
-            raise TrainingError(f"{path}:{number} must hold a name and a value, not {line.strip()!r}")
+            raise TrainingError(f"{path}:{number} must contain a name and a value, not {line.strip()!r}")
         yield f"{path.name}:{number}", parts[0].rstrip(), parts[1]
 
 
@@ -105,5 +105,5 @@ def _needed(folder: Path, name: str, places: tuple[str, ...]) -> Path:
     path = _find(folder, name, places)
     if path is None:
         looked = " or ".join(str(Path(place) / name) for place in places)
-        raise TrainingError(f"{folder} lacks {looked}, which is part of the DeepFashion benchmark")
+        raise TrainingError(f"{looked} is missing in {folder}; it is part of the DeepFashion benchmark")
     return path

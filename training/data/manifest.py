@@ -37,7 +37,7 @@ def read_manifest(path: Path, options: DataOptions) -> tuple[list[Example], list
             columns, rows = _csv(path, options)
         else:
             known = " ".join((*CSV_SUFFIXES, *JSON_SUFFIXES, *PARQUET_SUFFIXES))
-            raise TrainingError(f"{path} is no folder and no manifest; manifests end in {known}")
+            raise TrainingError(f"{path} is neither a folder nor a manifest; manifests end in {known}")
         return read_rows(rows, columns, lambda name: file_below(folder, name))
     except OSError as error:
         raise TrainingError(f"the manifest {path} cannot be read: {error.strerror or error}") from error

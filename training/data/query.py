@@ -46,14 +46,14 @@ def one_select(query: str) -> str:
     if not _BEGINNING.match(plain):
         raise UsageError("--query must be a SELECT; nothing else is run")
     if ";" in plain:
-        raise UsageError("--query holds more than one statement; give a single SELECT")
+        raise UsageError("--query contains more than one statement; give a single SELECT")
     return query.strip().rstrip("; \t\r\n")
 
 
 def _read(
     connection: Connection, query: str, options: DataOptions, root: bytes | None
 ) -> tuple[list[Example], list[DataProblem]]:
-    # Without parameters a driver takes % and : as they stand.
+    # Without parameters a driver takes % and : literally.
     streaming = connection.execution_options(stream_results=True, yield_per=ROWS_PER_FETCH, no_parameters=True)
     result = streaming.exec_driver_sql(query)
     names = list(result.keys())

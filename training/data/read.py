@@ -37,12 +37,12 @@ def read_dataset(options: DataOptions) -> LabelledImages:
 def _read(options: DataOptions) -> tuple[Sequence[str], list[Example], list[DataProblem]]:
     if not options.corrections:
         return _read_data(options)
-    spoken = read_corrections(options)
+    corrected = read_corrections(options)
     if options.data is None:
-        return (), spoken.examples, spoken.problems
+        return (), corrected.examples, corrected.problems
     categories, others, problems = _read_data(options)
-    examples, left_out = mix(spoken, others)
-    return categories, examples, [*spoken.problems, *problems, *left_out]
+    examples, left_out = mix(corrected, others)
+    return categories, examples, [*corrected.problems, *problems, *left_out]
 
 
 def _read_data(options: DataOptions) -> tuple[Sequence[str], list[Example], list[DataProblem]]:
@@ -58,7 +58,7 @@ def _read_data(options: DataOptions) -> tuple[Sequence[str], list[Example], list
 
 
 def _refuse_flags(options: DataOptions, *, images: bool) -> None:
-    """Refuse flags that say nothing of a folder. images: also that of the folder of images."""
+    """Refuse flags that do not apply to a folder. images: refuse --images, too."""
     flags = {
         "--images": images and options.images,
         "--report-by": options.report_by,
@@ -87,7 +87,7 @@ def _merge_repeated(examples: Iterable[Example]) -> tuple[list[Example], list[Da
             problems.append(DataProblem("repeated_split", example.file, message))
             continue
         if set(example.labels) == set(first.labels):
-            problems.append(DataProblem("repeated_row", example.file, "two rows say the same of it"))
+            problems.append(DataProblem("repeated_row", example.file, "two rows say the same about it"))
             continue
         message = (
             f"two rows call it {' | '.join(first.labels)} and {' | '.join(example.labels)}; either counts as right"
@@ -102,7 +102,7 @@ def _leave_out_unsplit(examples: list[Example]) -> tuple[list[Example], list[Dat
     """Leave out rows without a split where others have one: guessing it could leak test images into training."""
     if not any(example.split for example in examples):
         return examples, []
-    message = "the row has no split, others have; give it one, or give none to any so that splits are made"
+    message = "the row has no split, but others do; give it one, or leave all empty so that splits are made"
     problems = [DataProblem("no_split", example.file, message) for example in examples if not example.split]
     return [example for example in examples if example.split], problems
 
@@ -113,7 +113,10 @@ def _similar(labels: Iterable[str]) -> list[DataProblem]:
     groups = [
         sorted(x for x in labels if x.casefold() == fold) for fold, count in sorted(folded.items()) if count > 1
     ]
-    return [DataProblem("similar_labels", " / ".join(group), "these labels differ in case alone") for group in groups]
+    return [
+        DataProblem("similar_labels", " / ".join(group), "these labels differ only in upper and lower case")
+        for group in groups
+    ]
 
 
 def _line(problem: DataProblem) -> str:

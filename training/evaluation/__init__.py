@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from cataloger.training.evaluation.findings import Findings, assess
     from cataloger.training.evaluation.html_report import PAGE, require_page_extra, write_report
     from cataloger.training.evaluation.model_card import markdown_figures, markdown_tables, with_section, write_card
-    from cataloger.training.evaluation.model_diff import Compared, ModelDiff, OnlyOne, compare_bundles
-    from cataloger.training.evaluation.reviewed_accuracy import FEW, Reviewed, Tally, read_reviewed
-    from cataloger.training.evaluation.scoring import Scored, predictions_of, reports_json, score
+    from cataloger.training.evaluation.model_diff import Comparison, ModelDiff, OnlyOne, compare_bundles
+    from cataloger.training.evaluation.reviewed_accuracy import FEW, ReviewedAccuracy, Tally, read_reviewed
+    from cataloger.training.evaluation.scoring import ScoredImages, predictions_of, reports_json, score
 
 __all__ = [
     "FEW",
     "PAGE",
-    "Compared",
+    "Comparison",
     "EvaluateOptions",
     "Evaluation",
     "Findings",
     "ModelDiff",
     "OnlyOne",
-    "Reviewed",
-    "Scored",
+    "ReviewedAccuracy",
+    "ScoredImages",
     "Subject",
     "Tally",
     "assess",
@@ -73,8 +73,8 @@ __getattr__ = lazy_names(
         "findings": ["Findings", "assess"],
         "html_report": ["PAGE", "require_page_extra", "write_report"],
         "model_card": ["markdown_figures", "markdown_tables", "with_section", "write_card"],
-        "model_diff": ["Compared", "ModelDiff", "OnlyOne", "compare_bundles"],
-        "reviewed_accuracy": ["FEW", "Reviewed", "Tally", "read_reviewed"],
-        "scoring": ["Scored", "predictions_of", "reports_json", "score"],
+        "model_diff": ["Comparison", "ModelDiff", "OnlyOne", "compare_bundles"],
+        "reviewed_accuracy": ["FEW", "ReviewedAccuracy", "Tally", "read_reviewed"],
+        "scoring": ["ScoredImages", "predictions_of", "reports_json", "score"],
     },
 )

@@ -208,7 +208,7 @@ def _style(axes: Axes, palette: Palette) -> None:
 
 
 def _margins(shares: Sequence[Share]) -> Floats:
-    """Return how far the intervals reach below and above: 2 x N. A bootstrap's may not hold its value."""
+    """Return how far the intervals reach below and above: 2 x N. A bootstrap's may not contain its value."""
     reach = [(share.value - share.low, share.high - share.value) for share in shares]
     margins: Floats = np.clip(np.array(reach).reshape(-1, 2), 0.0, 1.0).T
     return margins

@@ -10,7 +10,7 @@ from cataloger.errors import TrainingError, UsageError
 from cataloger.model import Bundle
 from cataloger.training.data import SPLITS, Example, LabelledImages
 from cataloger.training.evaluation.findings import MISTAKES, Findings, assess, plain, require_known
-from cataloger.training.evaluation.scoring import Scored, predictions_of, score
+from cataloger.training.evaluation.scoring import ScoredImages, predictions_of, score
 from cataloger.training.evaluation.stored_results import read_results
 from cataloger.training.metrics import Predictions
 
@@ -83,7 +83,7 @@ def evaluate_bundle(
 ) -> Evaluation:
     """Classify the images of a split and measure the answers.
 
-    begin: told the number of images; returns what is then told how many are done.
+    begin: called with the number of images; returns a callback that receives how many are done.
     Raises TrainingError: no such rows, a label that the model does not know, no image that can be read.
     """
     split, examples = choose_split(data, options)
@@ -92,7 +92,9 @@ def evaluate_bundle(
     return evaluation_of(bundle, scored, labels=options.labels.name, split=split, mistakes=options.mistakes)
 
 
-def evaluation_of(bundle: Bundle, scored: Scored, *, labels: str, split: str, mistakes: int = MISTAKES) -> Evaluation:
+def evaluation_of(
+    bundle: Bundle, scored: ScoredImages, *, labels: str, split: str, mistakes: int = MISTAKES
+) -> Evaluation:
     """Measure what a bundle has said of images. labels: name of their source."""
     predictions = predictions_of(bundle, scored)
     subject = Subject(
@@ -156,5 +158,5 @@ def _notes(examples: Sequence[Example], predictions: Predictions) -> tuple[str, 
             f"{partial:,} images have several accepted labels; they count in top-1, top-3, top-5 and coverage only"
         )
     if predictions.depth < min(5, len(predictions.labels)):
-        notes.append(f"only the best {predictions.depth} labels were stored of some images: nothing is known below")
+        notes.append(f"for some images only the best {predictions.depth} labels were stored; lower ranks are unknown")
     return tuple(notes)

@@ -61,8 +61,8 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    """What the decisions come to. coverage: accepted share of all images. precision: share of these that is right."""
+class DecisionFigures:
+    """How good the decisions are. coverage: accepted share of all images. precision: share of these that is right."""
 
     images: dict[str, int]
     coverage: Share
@@ -85,7 +85,7 @@ class Findings:
     reliability: tuple[ReliabilityBin, ...]
     coverage: tuple[CoveragePoint, ...]
     thresholds: tuple[CoveragePoint, ...]
-    decided: Decided | None
+    decided: DecisionFigures | None
     mistakes: tuple[Mistake, ...]
     mistakes_in_all: int
 
@@ -128,7 +128,7 @@ class Findings:
 
 
 def assess(examples: Sequence[Example], predictions: Predictions, *, mistakes: int = MISTAKES) -> Findings:
-    """Measure predictions, one an example. Raises TrainingError for labels that the model does not know."""
+    """Measure predictions, one per example. Raises TrainingError for labels that the model does not know."""
     require_known(examples, predictions.labels)
     accepted = accepted_matrix(examples, predictions.labels)
     reports = reports_by_group(examples, predictions, accepted)
@@ -219,7 +219,7 @@ def _mistakes(
     )
 
 
-def _decided(predictions: Predictions, right: Bools) -> Decided | None:
+def _decided(predictions: Predictions, right: Bools) -> DecisionFigures | None:
     if predictions.decisions is None or not any(predictions.decisions):
         return None
     names = np.array([decision or "none" for decision in predictions.decisions])
@@ -227,4 +227,4 @@ def _decided(predictions: Predictions, right: Bools) -> Decided | None:
     counts = {name: int((names == name).sum()) for name in (*DECISIONS, "none")}
     accepted = counts["accept"]
     precision = wilson(int(right[taken].sum()), accepted) if accepted else UNKNOWN
-    return Decided(counts, wilson(accepted, len(names)), precision)
+    return DecisionFigures(counts, wilson(accepted, len(names)), precision)

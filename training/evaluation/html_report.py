@@ -86,7 +86,7 @@ ALTS = {
 
 
 def of_100(share: float) -> str:
-    """Return a share in words: "91 of 100"; the last bit to all or none is not rounded away."""
+    """Return a share as a text, "91 of 100"; the last bit to all or none is not rounded away."""
     number = round(100 * share)
     if number == 100 and share < 1:
         return "more than 99 of 100"
@@ -114,5 +114,5 @@ def joined(texts: Sequence[str]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    # A name of a file may hold bytes that are no UTF-8.
+    # The name of a file may contain bytes that are not UTF-8.
     path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")

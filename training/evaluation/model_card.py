@@ -39,20 +39,20 @@ with at least 20 of them. By chance: the ECE to expect of perfect confidences on
 {results}
 {confusions}"""
 
-SHOWN_CONFUSIONS = 15
+MOST_CONFUSIONS = 15
 
-PARTS = {True: "the early layers stay as they were, the rest is trained", False: "all layers are trained"}
-SHOWN = (
+PARTS = {True: "the early layers stay unchanged, the rest is trained", False: "all layers are trained"}
+LISTED_OPTIONS = (
     "optimizer", "schedule", "learning_rate", "weight_decay", "epochs", "batch_size", "views", "crop",
     "augmentation", "progressive", "label_smoothing", "ema", "balance", "blend",
 )  # fmt: skip
 
 
-def write_card(bundle: Bundle, found: Findings | None, *, decisions: str, notes: Path | None) -> None:
+def write_card(bundle: Bundle, findings: Findings | None, *, decisions: str, notes: Path | None) -> None:
     """Write MODEL_CARD.md into the bundle's directory.
 
-    found: on the test split, if there is one. decisions: Markdown section on the calibration. notes: Markdown about
-    data, licences and weaknesses.
+    findings: on the test split, if there is one. decisions: Markdown section on the calibration. notes: Markdown
+    about data, licences and weaknesses.
     """
     provenance = bundle.provenance
     recipe = provenance["recipe"]
@@ -71,20 +71,20 @@ def write_card(bundle: Bundle, found: Findings | None, *, decisions: str, notes:
         what=PARTS[recipe["frozen"]],
         images=" / ".join(f"{count:,}" for count in provenance["data"]["images"].values()),
         seed=provenance["seed"],
-        options=", ".join(f"{name.replace('_', ' ')} {recipe[name]}" for name in SHOWN),
+        options=", ".join(f"{name.replace('_', ' ')} {recipe[name]}" for name in LISTED_OPTIONS),
         decisions=decisions,
-        results=markdown_tables(found.reports) if found else "No row of the labels had split test.",
-        confusions=_confusions(found) if found else "",
+        results=markdown_tables(findings.reports) if findings else "No row of the labels had split test.",
+        confusions=_confusions(findings) if findings else "",
     )
     (bundle.path / CARD).write_text(card, encoding="utf-8")
 
 
-def _confusions(found: Findings) -> str:
+def _confusions(findings: Findings) -> str:
     """Return a section on what is taken for what; nothing where nothing is confused."""
-    support = {each.label: each.support for each in found.classes}
+    support = {each.label: each.support for each in findings.classes}
     lines = [
         f"| {each.given} | {each.predicted} | {each.images} | {each.images / support[each.given]:.0%} |"
-        for each in found.confusions[:SHOWN_CONFUSIONS]
+        for each in findings.confusions[:MOST_CONFUSIONS]
     ]
     table = ["| test images of | taken for | number | share |", "|---|---|---|---|", *lines]
     return "\n## What it confuses\n\n" + "\n".join(table) + "\n" if lines else ""

@@ -68,8 +68,8 @@ class OnlyOne:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """What was compared. a, b: titles. shared: labels of both. only_a, only_b: labels of one of them.
+class Comparison:
+    """What a comparison is about. a, b: titles. shared: labels of both. only_a, only_b: labels of one of them.
 
     left_out: images by label, where not both know the label. failures: images that cannot be read, one line each.
     """
@@ -91,7 +91,7 @@ class ModelDiff:
     only_a_count, only_b_count: how many there are.
     """
 
-    compared: Compared
+    compared: Comparison
     images: int
     changes: tuple[FigureChange, ...]
     p_value: float
@@ -117,7 +117,7 @@ def compare_bundles(
 ) -> ModelDiff:
     """Classify images with two bundles and compare the answers. number: images to name, of each kind.
 
-    begin: told how much there is to do; returns what is then told how much is done.
+    begin: called with the number of images; returns a callback that receives how many are done.
     Raises TrainingError when no image has labels that both know.
     """
     known = [set(a.labels), set(b.labels)]
@@ -126,8 +126,8 @@ def compare_bundles(
     left_out = dict(Counter(others).most_common())
     if not usable:
         raise TrainingError(
-            f"{a.title} and {b.title} share no label of these images, e.g. {next(iter(left_out), 'none')!r}: "
-            "compare models of the same categories"
+            f"{a.title} and {b.title} have no label of these images in common, "
+            f"e.g. {next(iter(left_out), 'none')!r}: compare models of the same categories"
         )
     scored = score_together((a, b), usable, begin=begin)
     names = tuple(dict.fromkeys((*a.labels, *b.labels)))
@@ -135,7 +135,7 @@ def compare_bundles(
         _renamed(Predictions.of_logits(each.logits, bundle.labels, bundle.temperature), names)
         for bundle, each in zip((a, b), scored, strict=True)
     ]
-    compared = Compared(
+    compared = Comparison(
         a=a.title,
         b=b.title,
         shared=tuple(label for label in a.labels if label in known[1]),
@@ -148,7 +148,7 @@ def compare_bundles(
 
 
 def compare_predictions(
-    compared: Compared, examples: Sequence[Example], a: Predictions, b: Predictions, *, number: int = EXAMPLES
+    compared: Comparison, examples: Sequence[Example], a: Predictions, b: Predictions, *, number: int = EXAMPLES
 ) -> ModelDiff:
     """Compare what two models say of the same images; both name labels by the same numbers."""
     accepted = accepted_matrix(examples, a.labels)

@@ -1,6 +1,6 @@
-"""How good the results in a database are as people have reviewed them: by category, decision and confidence.
+"""Accuracy of the results in a database, measured by people's corrections: by category, decision and confidence.
 
-Everything is counted by the database. Images that have changed since a person spoke of them do not count.
+Everything is counted by the database. Images that have changed since their correction do not count.
 """
 
 import math
@@ -33,7 +33,7 @@ FEW = 5
 
 @dataclass(slots=True)
 class Tally:
-    """Images of a group: images, in the catalog; reviewed, and of these right: the model's best label is the word."""
+    """Counts of a group. images: in the catalog. reviewed: with a correction. right: where it is the best label."""
 
     images: int = 0
     reviewed: int = 0
@@ -52,7 +52,7 @@ class Tally:
 
 @dataclass(slots=True)
 class ReviewedCategory:
-    """A category. said: images that people call so; found: of these, the model too. named: that the model does."""
+    """Counts of a category. said: images corrected to it. named: images predicted as it. found: both."""
 
     said: int = 0
     named: int = 0
@@ -60,12 +60,12 @@ class ReviewedCategory:
 
     @property
     def recall(self) -> Share:
-        """Of what people call so, what the model calls so."""
+        """Share of the images corrected to this category that the model predicts as it."""
         return wilson(self.found, self.said)
 
     @property
     def precision(self) -> Share:
-        """Of the reviewed that the model calls so, what people call so."""
+        """Share of the reviewed images predicted as this category whose correction agrees."""
         return wilson(self.found, self.named)
 
     def as_json(self) -> dict[str, Any]:
@@ -75,12 +75,12 @@ class ReviewedCategory:
 
 
 @dataclass(slots=True)
-class Reviewed:
-    """What people make of the results of one model.
+class ReviewedAccuracy:
+    """How the results of one model compare with the corrections.
 
     An image that shows no product is never right: no_product counts these, abstained those that the model does not
-    answer. top5: reviewed images whose word is among the model's five labels. changed: words on other bytes than
-    today's, left out. confidence_*: means of the reviewed and of all.
+    answer. top5: reviewed images whose correction is among the model's five labels. changed: corrections of
+    earlier bytes, left out. confidence_*: means of the reviewed and of all.
     """
 
     model: str
@@ -98,7 +98,7 @@ class Reviewed:
 
     @property
     def top5_share(self) -> Share:
-        """Of the reviewed, those whose word is among the model's five labels."""
+        """Share of the reviewed whose correction is among the model's five labels."""
         return wilson(self.top5, self.total.reviewed)
 
     @property
@@ -145,27 +145,27 @@ class Reviewed:
         }
 
 
-def read_reviewed(database: Database, *, source: str | None = None) -> Reviewed:
-    """Count what people have said of the results of the pinned model of one source, or of all if they share it.
+def read_reviewed(database: Database, *, source: str | None = None) -> ReviewedAccuracy:
+    """Compare results with corrections, for the pinned model of one source, or of all sources if they share it.
 
-    Raises UsageError when it is not clear which source is meant, TrainingError where nobody has said anything.
+    Raises UsageError when it is not clear which source is meant, TrainingError where there is no correction.
     """
     with database.read() as connection:
         model, sources = pinned_sources(connection, source, database.name)
-        found = Reviewed(f"{model.name} {model.version}", tuple(sources.values()))
-        _add_images(found, connection.execute(_images(list(sources))))
-        _add_words(found, connection.execute(_words(list(sources))))
-        found.changed = _changed(connection, list(sources))
-    if not found.total.reviewed:
+        accuracy = ReviewedAccuracy(f"{model.name} {model.version}", tuple(sources.values()))
+        _add_images(accuracy, connection.execute(_images(list(sources))))
+        _add_corrections(accuracy, connection.execute(_corrections(list(sources))))
+        accuracy.changed = _changed(connection, list(sources))
+    if not accuracy.total.reviewed:
         raise TrainingError(
-            f"{database.name}: nobody has said anything of its images as they are; "
-            "`cataloger corrections import` or `cataloger review` first"
+            f"{database.name}: no current image has a correction; "
+            "run `cataloger corrections import` or `cataloger review` first"
         )
-    return found
+    return accuracy
 
 
 def _results(sources: Sequence[int], *columns: Any) -> Select[Any]:
-    """Select from the good results that hold of images that are there."""
+    """Select from the current good results of images that are not missing."""
     return select_current(*columns).where(ItemRow.source_id.in_(sources), ResultRow.status == "ok")
 
 
@@ -175,8 +175,8 @@ def _images(sources: Sequence[int]) -> Select[Any]:
     return _results(sources, ResultRow.decision, band, *sums).group_by(ResultRow.decision, band)
 
 
-def _words(sources: Sequence[int]) -> Select[Any]:
-    """Count words on unchanged images by all that is asked of them."""
+def _corrections(sources: Sequence[int]) -> Select[Any]:
+    """Count corrections of unchanged images by everything that is reported."""
     band = _band().label("band")
     labels = [getattr(ResultRow, f"label_{rank}") for rank in range(1, TOP_K + 1)]
     in_top5 = case((CorrectionRow.label.in_(labels), 1), else_=0)
@@ -186,14 +186,14 @@ def _words(sources: Sequence[int]) -> Select[Any]:
         func.sum(in_top5).label("top5"),
         func.sum(ResultRow.confidence_1).label("confidence"),
     )
-    return _said(_results(sources, *by, *sums)).where(IS_UNCHANGED).group_by(*by)
+    return _with_corrections(_results(sources, *by, *sums)).where(IS_UNCHANGED).group_by(*by)
 
 
 def _changed(connection: Connection, sources: Sequence[int]) -> int:
-    return connection.scalar(_said(_results(sources, func.count())).where(~IS_UNCHANGED)) or 0
+    return connection.scalar(_with_corrections(_results(sources, func.count())).where(~IS_UNCHANGED)) or 0
 
 
-def _said(results: Select[Any]) -> Select[Any]:
+def _with_corrections(results: Select[Any]) -> Select[Any]:
     return with_seen(with_corrections(results, only=True))
 
 
@@ -203,38 +203,38 @@ def _band() -> Any:
     return case(*((ResultRow.confidence_1 >= BANDS[position], literal(position)) for position in ordered), else_=0)
 
 
-def _add_images(found: Reviewed, rows: Iterable[AnyRow]) -> None:
+def _add_images(accuracy: ReviewedAccuracy, rows: Iterable[AnyRow]) -> None:
     confidence = 0.0
     for row in rows:
-        for tally in _tallies(found, row):
+        for tally in _tallies(accuracy, row):
             tally.images += row.images
         confidence += row.confidence or 0.0
-    if found.total.images:
-        found.confidence_all = confidence / found.total.images
+    if accuracy.total.images:
+        accuracy.confidence_all = confidence / accuracy.total.images
 
 
-def _add_words(found: Reviewed, rows: Iterable[AnyRow]) -> None:
+def _add_corrections(accuracy: ReviewedAccuracy, rows: Iterable[AnyRow]) -> None:
     confidence = 0.0
     for row in rows:
         is_right = row.verdict == "label" and row.label == row.label_1
-        for tally in _tallies(found, row):
+        for tally in _tallies(accuracy, row):
             tally.reviewed += row.images
             tally.right += row.images if is_right else 0
-        found.categories[row.label_1].named += row.images
+        accuracy.categories[row.label_1].named += row.images
         if row.verdict == "label":
-            found.categories[row.label].said += row.images
-            found.categories[row.label].found += row.images if is_right else 0
+            accuracy.categories[row.label].said += row.images
+            accuracy.categories[row.label].found += row.images if is_right else 0
         else:
-            found.no_product += row.images
-            found.abstained += row.images if row.decision == "abstain" else 0
-        found.top5 += int(row.top5)
+            accuracy.no_product += row.images
+            accuracy.abstained += row.images if row.decision == "abstain" else 0
+        accuracy.top5 += int(row.top5)
         confidence += row.confidence or 0.0
-    if found.total.reviewed:
-        found.confidence_reviewed = confidence / found.total.reviewed
+    if accuracy.total.reviewed:
+        accuracy.confidence_reviewed = confidence / accuracy.total.reviewed
 
 
-def _tallies(found: Reviewed, row: AnyRow) -> tuple[Tally, Tally, Tally]:
-    return found.total, found.bands[BANDS[int(row.band)]], found.decisions[row.decision or "none"]
+def _tallies(accuracy: ReviewedAccuracy, row: AnyRow) -> tuple[Tally, Tally, Tally]:
+    return accuracy.total, accuracy.bands[BANDS[int(row.band)]], accuracy.decisions[row.decision or "none"]
 
 
 def _plain(share: Share) -> dict[str, float | None]:

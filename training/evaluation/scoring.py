@@ -21,7 +21,7 @@ NOT_FINITE = "{}: the model's scores for it are not finite numbers (classify.not
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredImages:
     """Scores of labelled images, row by row as `examples`.
 
     logits: float32 N x labels. failures: one line each. familiarity: float32 N, None if the model has none.
@@ -33,7 +33,9 @@ class Scored:
     familiarity: Floats | None = None
 
 
-def score(bundle: Bundle, examples: Sequence[Example], *, progress: Callable[[int], None] = lambda _: None) -> Scored:
+def score(
+    bundle: Bundle, examples: Sequence[Example], *, progress: Callable[[int], None] = lambda _: None
+) -> ScoredImages:
     """Classify examples with a bundle. Images that cannot be decoded are listed as failures."""
     (scored,) = _score((bundle,), examples, progress)
     return scored
@@ -44,23 +46,25 @@ def score_together(
     examples: Sequence[Example],
     *,
     begin: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
-) -> list[Scored]:
+) -> list[ScoredImages]:
     """Classify examples with several bundles; all results are of the same images, in the same order.
 
-    Images are decoded once where the bundles see them alike. begin: told how much there is to do; returns what is
-    then told how much is done.
+    Images are decoded once where the bundles see them alike. begin: called with the number of
+    images; returns a callback that receives how many are done.
     """
     if len({bundle.preprocess for bundle in bundles}) == 1:
         return _score(bundles, examples, begin(len(examples)))
     progress = begin(len(bundles) * len(examples))
-    scores: list[Scored] = []
+    scores: list[ScoredImages] = []
     for bundle in bundles:
         before = len(scores) * len(examples)
         scores += _score((bundle,), examples, lambda done, before=before: progress(before + done))  # type: ignore[misc]
     return _aligned(scores)
 
 
-def _score(bundles: Sequence[Bundle], examples: Sequence[Example], progress: Callable[[int], None]) -> list[Scored]:
+def _score(
+    bundles: Sequence[Bundle], examples: Sequence[Example], progress: Callable[[int], None]
+) -> list[ScoredImages]:
     """Classify with bundles of the same preprocessing; an image without finite scores from all is a failure."""
     classifiers = [OnnxClassifier(bundle, threads=available_cpus()) for bundle in bundles]
     failures: list[str] = []
@@ -77,10 +81,10 @@ def _score(bundles: Sequence[Bundle], examples: Sequence[Example], progress: Cal
     if not kept:
         raise TrainingError(f"none of {len(examples)} images could be read" + "".join(f"; {f}" for f in failures[:1]))
     columns = [Scores.joined(each) for each in zip(*found, strict=True)]
-    return [Scored(tuple(kept), each.logits, tuple(failures), each.familiarity) for each in columns]
+    return [ScoredImages(tuple(kept), each.logits, tuple(failures), each.familiarity) for each in columns]
 
 
-def _aligned(scores: Sequence[Scored]) -> list[Scored]:
+def _aligned(scores: Sequence[ScoredImages]) -> list[ScoredImages]:
     """Keep the images that every result is of."""
     files = set.intersection(*({example.file for example in each.examples} for each in scores))
     aligned = []
@@ -88,11 +92,11 @@ def _aligned(scores: Sequence[Scored]) -> list[Scored]:
         rows = [row for row, example in enumerate(each.examples) if example.file in files]
         familiarity = None if each.familiarity is None else each.familiarity[rows]
         examples = tuple(each.examples[row] for row in rows)
-        aligned.append(Scored(examples, each.logits[rows], each.failures, familiarity))
+        aligned.append(ScoredImages(examples, each.logits[rows], each.failures, familiarity))
     return aligned
 
 
-def predictions_of(bundle: Bundle, scored: Scored) -> Predictions:
+def predictions_of(bundle: Bundle, scored: ScoredImages) -> Predictions:
     """Return what a bundle says of images that it has scored: ranked labels, confidences, decisions."""
     found = Predictions.of_logits(scored.logits, bundle.labels, bundle.temperature)
     if bundle.calibration.target_precision is None:
@@ -105,7 +109,7 @@ def predictions_of(bundle: Bundle, scored: Scored) -> Predictions:
     return replace(found, decisions=decisions)
 
 
-def report(bundle: Bundle, scored: Scored) -> dict[str, MetricsReport]:
+def report(bundle: Bundle, scored: ScoredImages) -> dict[str, MetricsReport]:
     """Measure each combination of group values, and "all". Keys are the values joined by a space."""
     predictions = predictions_of(bundle, scored)
     return reports_by_group(scored.examples, predictions, accepted_matrix(scored.examples, bundle.labels))

@@ -32,7 +32,7 @@ class StoredResults:
     """Results of labelled images, row by row as `examples`. model: name and version. sources: their names.
 
     failures: labelled images whose result is a failure, one line each. without_result: files of the labels that the
-    database does not know. unlabelled: results without a label; unlabelled_keys: some of these.
+    database does not contain. unlabelled: results without a label; unlabelled_keys: some of these.
     """
 
     model: str
@@ -48,7 +48,7 @@ class StoredResults:
 
 
 @dataclass(slots=True)
-class _Joined:
+class _Matches:
     """What has been found so far. found: example -> (how, result)."""
 
     found: dict[int, tuple[int, AnyRow]] = field(default_factory=dict)
@@ -65,11 +65,11 @@ def read_results(database: Database, examples: Sequence[Example], *, source: str
     with database.read() as connection:
         model, sources = pinned_sources(connection, source, database.name)
         names = list(sources.values())
-        joined = _join(_results(connection, names), examples)
-    missing = tuple(example.file for index, example in enumerate(examples) if index not in joined.found)
-    if not joined.found:
-        raise _nothing_fits(database.name, missing, joined)
-    rows = [(examples[index], row) for index, (_, row) in sorted(joined.found.items())]
+        matches = _join(_results(connection, names), examples)
+    missing = tuple(example.file for index, example in enumerate(examples) if index not in matches.found)
+    if not matches.found:
+        raise _nothing_fits(database.name, missing, matches)
+    rows = [(examples[index], row) for index, (_, row) in sorted(matches.found.items())]
     good = [(example, row) for example, row in rows if row.status == "ok"]
     failures = tuple(
         f"{example.file}: tagging it failed ({row.error_code})" for example, row in rows if row.error_code
@@ -85,8 +85,8 @@ def read_results(database: Database, examples: Sequence[Example], *, source: str
         predictions=_predictions([row for _, row in good], tuple(model.labels)),
         failures=failures,
         without_result=missing,
-        unlabelled=joined.unlabelled,
-        unlabelled_keys=tuple(joined.unlabelled_keys),
+        unlabelled=matches.unlabelled,
+        unlabelled_keys=tuple(matches.unlabelled_keys),
     )
 
 
@@ -113,7 +113,7 @@ def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tu
 
 
 def _results(connection: Connection, names: Sequence[str]) -> Iterator[AnyRow]:
-    """Yield the answers of the model, not of the views, where words of people come before them."""
+    """Yield the answers of the model, not of the views, where corrections come before them."""
     columns = (getattr(ResultRow, name) for name in ("status", "error_code", "decision", *ANSWER))
     answers = select_current(SourceRow.name.label("source"), ItemRow.key, ItemRow.uri, *columns)
     for name in names:
@@ -123,25 +123,25 @@ def _results(connection: Connection, names: Sequence[str]) -> Iterator[AnyRow]:
                 yield row
 
 
-def _join(results: Iterator[AnyRow], examples: Sequence[Example]) -> _Joined:
+def _join(results: Iterator[AnyRow], examples: Sequence[Example]) -> _Matches:
     by_uri, by_key = _places(examples)
-    joined = _Joined()
+    matches = _Matches()
     for row in results:
         how, index = (BY_PATH, by_uri[row.uri]) if row.uri in by_uri else (BY_KEY, by_key.get(row.key))
         if index is None:
-            joined.unlabelled += 1
-            if len(joined.unlabelled_keys) < NAMED:
-                joined.unlabelled_keys.append(row.key)
+            matches.unlabelled += 1
+            if len(matches.unlabelled_keys) < NAMED:
+                matches.unlabelled_keys.append(row.key)
             continue
-        known = joined.found.get(index)
+        known = matches.found.get(index)
         if known is not None and known[0] == how and known[1].source != row.source:
             raise UsageError(
                 f"{examples[index].file} is an image of {known[1].source} and of {row.source}; "
                 "say which one is meant with --source"
             )
         if known is None or how < known[0]:
-            joined.found[index] = (how, row)
-    return joined
+            matches.found[index] = (how, row)
+    return matches
 
 
 def _places(examples: Sequence[Example]) -> tuple[dict[str, int], dict[str, int]]:
@@ -180,8 +180,8 @@ def _predictions(rows: Sequence[AnyRow], labels: tuple[str, ...]) -> Predictions
     return Predictions(labels, ranked, confidence, tuple(row.decision for row in rows))
 
 
-def _nothing_fits(where: str, missing: Sequence[str], joined: _Joined) -> TrainingError:
-    has = f"its first image is {joined.unlabelled_keys[0]!r}" if joined.unlabelled_keys else "it has no results"
+def _nothing_fits(where: str, missing: Sequence[str], matches: _Matches) -> TrainingError:
+    has = f"its first image is {matches.unlabelled_keys[0]!r}" if matches.unlabelled_keys else "it has no results"
     return TrainingError(
         f"no result in {where} belongs to a labelled image: {has}, the first label is of {missing[0]!r}. "
         "`file` must be the path below the source's root, or with --images the path of the image"

@@ -12,7 +12,7 @@ LABELS = "labels.txt"
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 
-# Pillow's numbers of the resampling filters, which Hugging Face's configurations hold.
+# Pillow's numbers of the resampling filters, which Hugging Face's configurations contain.
 RESAMPLE = {"bilinear": 2, "bicubic": 3}
 HALF = [0.5, 0.5, 0.5]
 
@@ -52,7 +52,7 @@ def config(bundle: Bundle) -> dict[str, Any]:
 
 
 def preprocessor(bundle: Bundle) -> dict[str, Any]:
-    """Return the preprocessing in the words of Hugging Face's image processors.
+    """Return the preprocessing in the keys of Hugging Face's image processors.
 
     The ONNX model normalises by itself: it wants the resized pixels as uint8, N x size x size x 3.
     """

@@ -24,7 +24,7 @@ from cataloger.inference import OnnxClassifier, golden_key
 from cataloger.model import CARD, GOLDEN, INPUT, MODEL_INT8, Bundle, check_files, new_bundle, seal
 from cataloger.records import Failure, Floats, Pixels
 from cataloger.training.data import Example, LabelledImages, decode_examples
-from cataloger.training.evaluation import Scored, markdown_figures, scoring, with_section
+from cataloger.training.evaluation import ScoredImages, markdown_figures, scoring, with_section
 from cataloger.training.export.onnx import store_as_half
 
 LEAST_AGREEMENT = 0.98
@@ -42,7 +42,7 @@ GOLDEN_TOLERANCE = 0.5
 """Of a logit. A sum that another processor adds in another order can round an activation to the next integer."""
 
 SECTION = "## int8"
-SHOWN = 5
+LISTED_LAYERS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,10 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class Quantized:
+class QuantizedModel:
     """What came out. kept: layers in fp32. moved: mean absolute change of a logit by layer, when it alone is in int8.
 
-    milliseconds: processor time an image of one thread, in fp32 and in int8.
+    milliseconds: processor time per image on one thread, in fp32 and in int8.
     """
 
     bundle: Bundle
@@ -91,7 +91,7 @@ class Quantized:
         return sorted(self.moved.items(), key=lambda each: -each[1])
 
     def facts(self) -> dict[str, Any]:
-        """Return what provenance and JSON hold."""
+        """Return the figures for provenance and JSON."""
         ranked = dict(self.ranked())
         return {"kept": self.kept, "moved": ranked, "gate": asdict(self.gate), "milliseconds": self.milliseconds}
 
@@ -99,11 +99,13 @@ class Quantized:
 Note = Callable[[str], None]
 
 
-def quantize_bundle(bundle: Bundle, data: LabelledImages, output: Path, *, note: Note = lambda _: None) -> Quantized:
+def quantize_bundle(
+    bundle: Bundle, data: LabelledImages, output: Path, *, note: Note = lambda _: None
+) -> QuantizedModel:
     """Write a copy of a bundle with a model in int8, calibrated on training and judged on validation images.
 
-    output: may be the bundle's own directory. note: told how it goes on. Raises TrainingError where there are no such
-    images, and QualityGateError, with nothing written, where no tried model passes the gate.
+    output: may be the bundle's own directory. note: receives the progress. Raises TrainingError where there are no
+    such images, and QualityGateError, with nothing written, where no tried model passes the gate.
     """
     check_files(bundle)
     calibration, val = _pixels(bundle, _drawn(data, "train", CALIBRATION_IMAGES)), _drawn(data, "val", None)
@@ -111,30 +113,31 @@ def quantize_bundle(bundle: Bundle, data: LabelledImages, output: Path, *, note:
         for file in bundle.files:
             shutil.copyfile(bundle.path / file, folder / file)
         draft = replace(bundle, path=folder)
-        maker = _Maker.prepared(bundle, Path(name), calibration)
-        note(f"calibrated on {len(calibration)} training images; {len(maker.layers)} layers")
-        moved = maker.sensitivity(draft, calibration[:SENSITIVITY_IMAGES])
-        kept, gate = _fewest_kept(draft, maker, moved, val, note)
+        quantizer = _Quantizer.prepared(bundle, Path(name), calibration)
+        note(f"calibrated on {len(calibration)} training images; {len(quantizer.layers)} layers")
+        moved = quantizer.sensitivity(draft, calibration[:SENSITIVITY_IMAGES])
+        kept, gate = _fewest_kept(draft, quantizer, moved, val, note)
         milliseconds = _paces(draft, calibration[:TIMED_IMAGES])
         _add_golden(draft)
-        found = Quantized(draft, kept, moved, gate, milliseconds)
+        quantized = QuantizedModel(draft, kept, moved, gate, milliseconds)
         card = (folder / CARD).read_text(encoding="utf-8")
-        text = section(found) + _test_figures(draft, data.split("test"), note)
+        text = section(quantized) + _test_figures(draft, data.split("test"), note)
         (folder / CARD).write_text(with_section(card, SECTION, text), encoding="utf-8")
-        provenance = {**bundle.provenance, "int8": found.facts()}
+        provenance = {**bundle.provenance, "int8": quantized.facts()}
         sealed = seal(replace(draft, int8_tolerance=GOLDEN_TOLERANCE, provenance=provenance))
-    return replace(found, bundle=replace(sealed, path=output))
+    return replace(quantized, bundle=replace(sealed, path=output))
 
 
-def section(found: Quantized) -> str:
+def section(quantized: QuantizedModel) -> str:
     """Return what the model card says of the model in int8."""
-    fp32, int8 = found.milliseconds
-    moves = ", ".join(f"{layer} {value:.2f}" for layer, value in found.ranked()[:SHOWN])
+    fp32, int8 = quantized.milliseconds
+    moves = ", ".join(f"{layer} {value:.2f}" for layer, value in quantized.ranked()[:LISTED_LAYERS])
     text = (
-        f"`{MODEL_INT8}`: static, weights of seven bits with a scale a channel, activations of eight. Against fp32: "
-        f"{found.gate.line()}. An image takes {int8:.1f} ms of processor time where fp32 takes {fp32:.1f} (one "
-        f"thread). In floating point stay: {', '.join(found.kept) or 'none'}. A layer that alone is in int8 moves a "
-        f"logit on average by: {moves}, the others by less."
+        f"`{MODEL_INT8}`: static, weights of seven bits with one scale per channel, activations of eight. "
+        f"Against fp32: {quantized.gate.line()}. "
+        f"An image takes {int8:.1f} ms of processor time where fp32 takes {fp32:.1f} (one thread). "
+        f"In floating point stay: {', '.join(quantized.kept) or 'none'}. A layer that alone is in int8 "
+        f"moves a logit on average by: {moves}, the others by less."
     )
     return textwrap.fill(text, 116) + "\n"
 
@@ -181,7 +184,7 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
-class _Maker:
+class _Quantizer:
     """Makes models with some of the layers in int8; what activations there are is measured once."""
 
     folder: Path
@@ -190,7 +193,7 @@ class _Maker:
     calibration: Pixels
 
     @classmethod
-    def prepared(cls, bundle: Bundle, folder: Path, calibration: Pixels) -> "_Maker":
+    def prepared(cls, bundle: Bundle, folder: Path, calibration: Pixels) -> "_Quantizer":
         """Fold batch norms and constants, and find the layers."""
         path = folder / "float.onnx"
         quant_pre_process(str(bundle.model_path), str(path), skip_symbolic_shape=True)
@@ -249,13 +252,13 @@ def _own_name(tensor: str) -> str:
 
 
 def _fewest_kept(
-    draft: Bundle, maker: _Maker, moved: dict[str, float], val: Sequence[Example], note: Note
+    draft: Bundle, quantizer: _Quantizer, moved: dict[str, float], val: Sequence[Example], note: Note
 ) -> tuple[tuple[str, ...], Gate]:
     """Keep more and more of the most sensitive layers in fp32 until the gate is passed."""
     order = sorted(moved, key=lambda name: -moved[name])
     fp32, tried = scoring.score(draft, val), []
     for number in (number for number in KEPT if number < len(order)):
-        maker.write(draft.path / MODEL_INT8, kept=order[:number])
+        quantizer.write(draft.path / MODEL_INT8, kept=order[:number])
         gate = _judge(fp32, scoring.score(_in_int8(draft), val), draft)
         note(f"{number} layers in fp32: {gate.line()}")
         if gate.passes:
@@ -265,7 +268,7 @@ def _fewest_kept(
     raise QualityGateError(f"no model in int8 is good enough, so nothing was written; the best has {best.line()}")
 
 
-def _judge(fp32: Scored, int8: Scored, bundle: Bundle) -> Gate:
+def _judge(fp32: ScoredImages, int8: ScoredImages, bundle: Bundle) -> Gate:
     if fp32.examples != int8.examples:
         raise QualityGateError("scores in int8 are not finite numbers for some images, so nothing was written")
     same = fp32.logits.argmax(axis=1) == int8.logits.argmax(axis=1)
@@ -289,7 +292,7 @@ def _logits(bundle: Bundle, images: Pixels) -> Floats:
 
 
 def _paces(draft: Bundle, images: Pixels) -> tuple[float, float]:
-    """Return processor milliseconds an image in fp32 and in int8, the median of rounds in turns."""
+    """Return processor milliseconds per image in fp32 and in int8, the median of rounds in turns."""
     classifiers = [OnnxClassifier(draft), OnnxClassifier(_in_int8(draft))]
     rounds = [[_milliseconds(classifier, images) for classifier in classifiers] for _ in range(5)]
     fp32, int8 = np.median(rounds, axis=0)

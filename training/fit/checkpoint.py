@@ -23,7 +23,7 @@ OPTIMIZER = "optimizer"
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """Where a run stands. epoch: epochs done. step: steps done of the next one, and loss their summed loss.
+    """Progress of a run. epoch: epochs done. step: steps done of the next one, and loss their summed loss.
 
     best: the highest validation (top-1, -loss). since_best: epochs since then. history: a record an epoch.
     fingerprint: what the run was started with; a checkpoint of another run is not resumed.

@@ -30,7 +30,7 @@ class Average:
                 self.values[name].copy_(value)
 
     def load(self, values: dict[str, Tensor], steps: int) -> None:
-        """Go on from a checkpoint."""
+        """Resume from a checkpoint."""
         self.steps = steps
         for name, value in values.items():
             self.values[name].copy_(value)

@@ -9,7 +9,7 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether the device multiplies matrices of bfloat16; other processors only emulate that."""
+    """Return whether the device multiplies matrices of bfloat16; other processors only emulate that."""
     if device.type == "cuda":
         return True
     # torch before 2.10 cannot say.

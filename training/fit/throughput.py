@@ -1,4 +1,4 @@
-"""How fast training goes, and how much of its time it waits for images."""
+"""Images per second of a training, and the share of its time that it waits for images."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 @dataclass(slots=True)
-class Pace:
-    """Counts images, and seconds of which `waited` went into waiting for the next batch."""
+class Throughput:
+    """Counts images and seconds; during `waited` seconds the next batch was not ready."""
 
     images: int = 0
     seconds: float = 0.0

@@ -20,7 +20,7 @@ from cataloger.training.fit.ema import Average
 from cataloger.training.fit.loss import partial_label_loss
 from cataloger.training.fit.mixed_precision import mixed_precision
 from cataloger.training.fit.schedule import learning_rate
-from cataloger.training.fit.throughput import Pace
+from cataloger.training.fit.throughput import Throughput
 from cataloger.training.inputs import Indices, Inputs, Weights, epoch_batches, sample, share_of, to_network
 from cataloger.training.recipes import Recipe
 
@@ -82,8 +82,8 @@ class Trainer:
     """One run. weights: how often each readable training image is drawn, None for all alike.
 
     work: folder of the checkpoints. fingerprint: what the run was started with; a checkpoint of another run is left
-    alone. on_step: told the steps done of an epoch, and all of it. on_epoch: told the records of all epochs so far.
-    In each process of a distributed run there is one.
+    alone. on_step: receives the steps done of an epoch, and their total. on_epoch: receives the records of all epochs
+    so far. In each process of a distributed run there is one.
     """
 
     network: Network
@@ -107,7 +107,7 @@ class Trainer:
         return self.work / "best.safetensors"
 
     def run(self) -> TrainingProgress:
-        """Train to the end, resuming where a checkpoint stands; leave the best weights in the network."""
+        """Train to the end, resuming from a checkpoint; leave the best weights in the network."""
         state = _State.begin(self)
         while not self._is_over(state.progress):
             self._train_epoch(state)
@@ -124,10 +124,10 @@ class Trainer:
     def _train_epoch(self, state: "_State") -> None:
         plan = self._plan(state.progress.epoch)
         state.part.train()
-        state.pace = Pace()
+        state.throughput = Throughput()
         state.loss = torch.tensor(state.progress.loss, dtype=torch.float64, device=self.place.device)
         first, last_saved = state.progress.step, time.monotonic()
-        for inputs, accepted in state.pace.over(self.train.batches(plan[first:], epoch=state.progress.epoch)):
+        for inputs, accepted in state.throughput.over(self.train.batches(plan[first:], epoch=state.progress.epoch)):
             step = state.progress.epoch * len(plan) + state.progress.step
             self._set_rate(state, step, self.recipe.epochs * len(plan))
             # Dropout follows the step, so that a resumed run repeats what an undisturbed one does.
@@ -203,7 +203,7 @@ class Trainer:
         if raw:
             self.network.load_state_dict(raw)
         loss = float(state.loss) / max(1, state.progress.step)
-        return {"epoch": state.progress.epoch + 1.0, "train_loss": loss, **measured, **state.pace.record()}
+        return {"epoch": state.progress.epoch + 1.0, "train_loss": loss, **measured, **state.throughput.record()}
 
     def _save_best(self, state: "_State") -> None:
         if self.place.is_first:
@@ -230,11 +230,11 @@ class _State:
     average: Average | None
     progress: TrainingProgress
     loss: Tensor
-    pace: Pace
+    throughput: Throughput
 
     @classmethod
     def begin(cls, trainer: Trainer) -> "_State":
-        """Start anew, or where the checkpoint of this very run stands."""
+        """Start at the first step, or resume from the checkpoint of this very run."""
         network, recipe = trainer.network, trainer.recipe
         if recipe.frozen:
             network.freeze()
@@ -244,7 +244,7 @@ class _State:
             None,
             TrainingProgress(trainer.fingerprint),
             torch.zeros((), dtype=torch.float64),
-            Pace(),
+            Throughput(),
         )
         found = checkpoint.load(trainer.last) if trainer.last.exists() else None
         trainer.place.wait()

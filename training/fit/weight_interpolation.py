@@ -1,6 +1,6 @@
 """Weights between those of the start and the trained ones (Wortsman et al., WiSE-FT, arXiv:2109.01903).
 
-Training all layers fits the photos that it is shown, and forgets a part of what made the start work on others. Where
+Training all layers fits the training photos, and forgets a part of what made the start work on others. Where
 the trained network has not left the start's neighbourhood, the weights between the two keep both.
 """
 
@@ -31,7 +31,7 @@ def check_blend(share: float, *, known: Sequence[str], wanted: Sequence[str]) ->
 
 
 def blend(trainer: Trainer, start: dict[str, Tensor], share: float) -> None:
-    """Take the network's weights back towards the start's by `share`, and renew the statistics of its batch norms.
+    """Move the network's weights towards the start's by `share`, and recompute the statistics of its batch norms.
 
     start: the network's tensors as the training began with them.
     """
@@ -43,9 +43,9 @@ def blend(trainer: Trainer, start: dict[str, Tensor], share: float) -> None:
 
 
 def _refresh_statistics(trainer: Trainer) -> None:
-    """Measure mean and variance in front of each trained batch norm anew, over training images as they are.
+    """Recompute mean and variance in front of each trained batch norm, over training images that are not augmented.
 
-    Augmented ones, blurred and recoloured, would shift both away from those of the photos that are classified.
+    Augmented images, blurred and recoloured, would shift both away from those of the photos that are classified.
     """
     part = TrainedPart(trainer.network, frozen=trainer.recipe.frozen).train()
     norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm2d) and module.training]

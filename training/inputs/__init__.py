@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from cataloger.training.inputs.augmentation import Augmentation
     from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels, to_network
     from cataloger.training.inputs.cache import ExampleCache, cached
-    from cataloger.training.inputs.cached_values import FeatureMaker, PixelMaker
+    from cataloger.training.inputs.cached_values import FeatureExtractor, PixelExtractor
     from cataloger.training.inputs.sampling import Indices, Weights, draw_weights, epoch_batches, sample, share_of
 
 __all__ = [
     "Augmentation",
     "ExampleCache",
-    "FeatureMaker",
+    "FeatureExtractor",
     "Indices",
     "Inputs",
     "LabelledFeatures",
     "LabelledPixels",
-    "PixelMaker",
+    "PixelExtractor",
     "Weights",
     "cached",
     "draw_weights",
@@ -39,7 +39,7 @@ __getattr__ = lazy_names(
         "augmentation": ["Augmentation"],
         "batches": ["Inputs", "LabelledFeatures", "LabelledPixels", "to_network"],
         "cache": ["ExampleCache", "cached"],
-        "cached_values": ["FeatureMaker", "PixelMaker"],
+        "cached_values": ["FeatureExtractor", "PixelExtractor"],
         "sampling": ["Indices", "Weights", "draw_weights", "epoch_batches", "sample", "share_of"],
     },
 )

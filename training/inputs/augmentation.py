@@ -42,7 +42,7 @@ def _light(size: int, crop: float) -> list[nn.Module]:
 
 
 def _strong(size: int, crop: float) -> list[nn.Module]:
-    """Background before crop, so that it is cropped too; sharpness late, so that it holds for all that was drawn."""
+    """Background before crop, so that it is cropped too; sharpness late, so that it applies to all that was drawn."""
     return [
         NewBackground(0.3),
         Margins(0.25),

@@ -55,7 +55,7 @@ class LabelledFeatures:
 
 @dataclass(frozen=True, slots=True)
 class LabelledPixels:
-    """Cached pixels, augmented anew each epoch: float32 N x 3 x size x size in [-1, 1].
+    """Cached pixels, augmented again in each epoch: float32 N x 3 x size x size in [-1, 1].
 
     workers: processes that augment; 0 does it in between the steps.
     """
@@ -67,7 +67,7 @@ class LabelledPixels:
 
     def batches(self, plan: Sequence[Indices], *, epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         loader = DataLoader(
-            _Augmented(self.cache, self.augmentation, epoch),
+            _AugmentedViews(self.cache, self.augmentation, epoch),
             batch_sampler=[[(int(row), place) for place, row in enumerate(rows)] for rows in plan],
             num_workers=self.workers,
             pin_memory=self.workers > 0 and torch.cuda.is_available(),
@@ -76,7 +76,7 @@ class LabelledPixels:
             yield pixels, self.accepted[torch.from_numpy(rows)]
 
 
-class _Augmented(Dataset[tuple[int, Tensor]]):
+class _AugmentedViews(Dataset[tuple[int, Tensor]]):
     """Rows of a pixel cache, by (row, place in the batch)."""
 
     def __init__(self, cache: ExampleCache, augmentation: Augmentation, epoch: int | None) -> None:

@@ -1,7 +1,7 @@
 """What is computed once for each image and kept in a file: decoded pixels, or the frozen part's output.
 
 Decoding and the first layers give the same in every epoch. Keeping it turns hours on a small machine into minutes.
-A cache that was interrupted is continued, and one of other images, preprocessing or weights is another cache.
+An interrupted cache is resumed, and one of other images, preprocessing or weights is another cache.
 """
 
 import hashlib
@@ -37,8 +37,8 @@ class ExampleCache:
     failures: tuple[str, ...]
 
 
-class Maker(Protocol):
-    """Computes what is cached."""
+class Extractor(Protocol):
+    """Computes the values that are cached."""
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -71,19 +71,19 @@ class Maker(Protocol):
 
 
 def cached(
-    folder: Path, examples: Sequence[Example], maker: Maker, *, progress: Callable[[int], None]
+    folder: Path, examples: Sequence[Example], extractor: Extractor, *, progress: Callable[[int], None]
 ) -> ExampleCache:
-    """Return the values of examples, computing those that `folder` lacks.
+    """Return the values of examples, computing those that are missing in `folder`.
 
-    progress: told the number of examples done. Raises TrainingError when no image can be read or the disk is too
+    progress: receives the number of examples done. Raises TrainingError when no image can be read or the disk is too
     small.
     """
-    folder = folder / _fingerprint(examples, maker)
+    folder = folder / _fingerprint(examples, extractor)
     folder.mkdir(parents=True, exist_ok=True)
     state = _read_state(folder)
-    values = _open(folder, (len(examples), maker.views, *maker.shape), maker.dtype)
+    values = _open(folder, (len(examples), extractor.views, *extractor.shape), extractor.dtype)
     if state["done"] < len(examples):
-        _fill(_Filling(values, maker, folder, state, progress), examples)
+        _fill(_FillState(values, extractor, folder, state, progress), examples)
     failed = {int(index) for index in state["failures"]}
     readable = np.array([index for index in range(len(examples)) if index not in failed], dtype=np.int64)
     if not len(readable):
@@ -92,9 +92,9 @@ def cached(
 
 
 @dataclass(slots=True)
-class _Filling:
+class _FillState:
     values: np.memmap[Any, Any]
-    maker: Maker
+    extractor: Extractor
     folder: Path
     state: dict[str, Any]
     progress: Callable[[int], None]
@@ -103,7 +103,7 @@ class _Filling:
         """Compute the values of some decoded examples; keys are indices counted from `start`."""
         if pixels:
             rows = [start + index for index in pixels]
-            self.values[rows] = self.maker.values(list(pixels.values()), rows)
+            self.values[rows] = self.extractor.values(list(pixels.values()), rows)
 
     def done(self, count: int) -> None:
         self.values.flush()
@@ -113,22 +113,22 @@ class _Filling:
         temporary.replace(self.folder / "state.json")
 
 
-def _fill(filling: _Filling, examples: Sequence[Example]) -> None:
-    start = int(str(filling.state["done"]))
+def _fill(fill: _FillState, examples: Sequence[Example]) -> None:
+    start = int(str(fill.state["done"]))
     pending: dict[int, Pixels] = {}
-    failures: dict[str, str] = filling.state["failures"]
-    for position, result in enumerate(decode_examples(examples[start:], filling.maker.spec), start=1):
+    failures: dict[str, str] = fill.state["failures"]
+    for position, result in enumerate(decode_examples(examples[start:], fill.extractor.spec), start=1):
         index = int(result.item.key)
         if isinstance(result, Failure):
             failures[str(start + index)] = f"{result.item.uri}: {result.message} ({result.code})"
         else:
             pending[index] = result.pixels
         if position % CHUNK == 0 or start + position == len(examples):
-            filling.add(start, pending)
+            fill.add(start, pending)
             pending = {}
-            filling.progress(start + position)
+            fill.progress(start + position)
         if position % SAVE_EVERY == 0 or start + position == len(examples):
-            filling.done(start + position)
+            fill.done(start + position)
 
 
 def _open(folder: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap[Any, Any]:
@@ -153,9 +153,9 @@ def _read_state(folder: Path) -> dict[str, Any]:
     return state
 
 
-def _fingerprint(examples: Sequence[Example], maker: Maker) -> str:
-    """Name of a cache: another maker, list of files or size of a file is another cache."""
-    digest = hashlib.sha256(json.dumps([maker.identity, asdict(maker.spec), maker.views]).encode())
+def _fingerprint(examples: Sequence[Example], extractor: Extractor) -> str:
+    """Name of a cache: another extractor, list of files or size of a file is another cache."""
+    digest = hashlib.sha256(json.dumps([extractor.identity, asdict(extractor.spec), extractor.views]).encode())
     for example in examples:
         stat = example.path.stat() if example.path.exists() else None
         state = (stat.st_size, stat.st_mtime_ns) if stat else None

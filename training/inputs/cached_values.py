@@ -1,4 +1,4 @@
-"""What training reads again and again: decoded pixels, or what the frozen part makes of them."""
+"""The values that training reads in every epoch: decoded pixels, or the frozen part's features."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from cataloger.utils import available_cpus
 
 
 @dataclass(frozen=True, slots=True)
-class PixelMaker:
-    """Keeps the pixels as they are: uint8 size x size x 3, 150 kB an image of 224 pixels."""
+class PixelExtractor:
+    """Keeps the pixels as they are: uint8 size x size x 3, 150 kB per image of 224 pixels."""
 
     spec: PreprocessSpec
     views: int = 1
@@ -39,8 +39,8 @@ class PixelMaker:
 
 
 @dataclass(frozen=True)
-class FeatureMaker:
-    """Runs the frozen part: float16 7 x 7 x 512 for images of 224 pixels, 50 kB a view.
+class FeatureExtractor:
+    """Runs the frozen part: float16 7 x 7 x 512 for images of 224 pixels, 50 kB per view.
 
     path: of the frozen layers as ONNX, uint8 `images` to `features`. views: the image itself and augmented ones.
     decisive: what decides the augmented views.

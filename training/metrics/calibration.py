@@ -67,7 +67,7 @@ def calibration_error_by_chance(confidence: Floats) -> float:
 
 
 def reliability(confidence: Floats, correct: Bools) -> tuple[ReliabilityBin, ...]:
-    """Return the bins of the reliability curve that hold images."""
+    """Return the bins of the reliability curve that contain images."""
     bins = bins_of(confidence)
     return tuple(
         ReliabilityBin(

@@ -22,7 +22,7 @@ class Predictions:
 
     labels: of the model, in its order. ranked: int64 N x k, positions in `labels`, NOT_RANKED where none is known.
     confidence: float64 N x k, calibrated; nan where none is known. decisions: accept, review, abstain or None for
-    each image; None if nobody has decided.
+    each image; None without decisions.
     """
 
     labels: tuple[str, ...]

@@ -63,7 +63,7 @@ class MetricsReport:
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """The rows with exactly one accepted label. rows: bool N. truth, guess: positions of labels, a row each."""
+    """The rows with exactly one accepted label. rows: bool N. truth, guess: positions of labels, one per row."""
 
     rows: Bools
     truth: Ints

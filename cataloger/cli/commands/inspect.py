@@ -10,7 +10,7 @@ from cataloger.cli import data_flags, flags, render
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from cataloger.training.curation import DataReport, Prepared
+    from cataloger.training.curation import DataReport, PreparedData
 
 EXAMPLES = (
     """\b
@@ -91,7 +91,7 @@ class _Watcher:
             self._bar.update(self._task, completed=done)
 
 
-def _print_report(prepared: "Prepared") -> None:
+def _print_report(prepared: "PreparedData") -> None:
     console = render.stdout_console()
     console.print(_label_table(prepared.report))
     for line in prepared.lines():

@@ -70,8 +70,8 @@ def test_tiny_categories_and_those_without_val_are_named(report):
 
 def test_unreadable_files_are_named_and_left_out(report, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    prepared = report([*CLEAN, ("bad.png", None, "Hat", "train", ""), ("gone.png", None, "Top", "val", "")])
-    assert [place for kind, place in found(prepared) if kind == "unreadable"] == ["bad.png", "gone.png"]
+    prepared = report([*CLEAN, ("bad.png", None, "Hat", "train", ""), ("missing.png", None, "Top", "val", "")])
+    assert [place for kind, place in found(prepared) if kind == "unreadable"] == ["bad.png", "missing.png"]
     assert prepared.report.images == 29
     assert len(prepared.dataset.examples) == 29
 
@@ -121,19 +121,19 @@ def test_splits_that_are_made_leak_nothing_and_are_written_down(report, tmp_path
 def test_one_group_of_much_of_the_data_is_named(report):
     rows = [(f"g{n}.png", 700 + n, "Hat", "train", "no number") for n in range(25)]
     (message,) = [m for (kind, _), m in found(report([*CLEAN, *rows])).items() if kind == "large_group"]
-    assert message == "25 images of 1 products hang together; is --product-column right?"
+    assert message == "25 images of 1 products belong together; is --product-column right?"
 
 
 def test_every_problem_is_in_the_file_and_the_first_few_in_the_lines(report, tmp_path):
-    missing = [(f"gone{n}.png", None, "Hat", "train", "") for n in range(7)]
+    missing = [(f"missing{n}.png", None, "Hat", "train", "") for n in range(7)]
     prepared = report([*CLEAN, *missing])
     with (tmp_path / "work" / "problems.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["place"] for row in rows] == [f"gone{n}.png" for n in range(7)]
+    assert [row["place"] for row in rows] == [f"missing{n}.png" for n in range(7)]
     assert {row["kind"] for row in rows} == {"unreadable"}
     (line,) = [line for line in prepared.lines() if line.startswith("unreadable (7): ")]
-    assert "gone2.png" in line
-    assert "gone3.png" not in line
+    assert "missing2.png" in line
+    assert "missing3.png" not in line
     assert line.endswith("; and 4 more")
 
 
@@ -148,6 +148,6 @@ def test_nothing_readable_is_an_error_that_names_the_first(report):
 
 
 def test_the_inventory_keeps_its_order_when_some_are_left_out(report):
-    prepared = report([("gone.png", None, "Hat", "train", ""), *CLEAN])
+    prepared = report([("missing.png", None, "Hat", "train", ""), *CLEAN])
     assert len(prepared.dataset.examples) == 29
     assert np.array_equal([e.file for e in prepared.dataset.examples], [row[0] for row in CLEAN])

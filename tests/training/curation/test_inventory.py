@@ -109,7 +109,7 @@ def test_another_preprocessing_is_another_inventory(photos, take):
 def test_a_damaged_inventory_is_one_clear_error(photos, take, tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / inventories.FILE).write_bytes(b"x" * 5000)
-    with pytest.raises(TrainingError, match="delete it to look at the images again"):
+    with pytest.raises(TrainingError, match="delete it to read the images again"):
         take(examples_of(photos))
 
 

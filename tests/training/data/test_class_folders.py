@@ -9,7 +9,7 @@ from cataloger.options import PreprocessSpec
 from cataloger.training.curation.prepare import prepare_data
 from cataloger.training.data.class_folders import read_class_folders
 from cataloger.training.data.read import read_dataset
-from cataloger.training.fit.train import Silent
+from cataloger.training.fit.setup import SilentListener
 from cataloger.training.options import DataOptions
 
 
@@ -122,7 +122,7 @@ def test_a_root_without_images_says_what_is_wrong(tree):
 
 def test_one_category_is_no_classifier(tree, tmp_path):
     with pytest.raises(TrainingError, match="1 labels"):
-        prepare_data(DataOptions(data=tree("Hat/a.jpg")), PreprocessSpec(), tmp_path / "work", Silent())
+        prepare_data(DataOptions(data=tree("Hat/a.jpg")), PreprocessSpec(), tmp_path / "work", SilentListener())
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):

@@ -1,4 +1,4 @@
-"""Words of people as labelled images: of the bytes that they saw, mixed with other data without a leak."""
+"""Corrections as labelled images: of the bytes that people saw, mixed with other data without a leak."""
 
 import hashlib
 from dataclasses import replace
@@ -17,7 +17,7 @@ from cataloger.training.options import DataOptions
 
 @pytest.fixture
 def tagged(world, make, tmp_path):
-    """A function that records an image in a file and what a person says of it."""
+    """A function that records an image in a file and its correction."""
 
     def tag(name, said, **values):
         path = tmp_path / name

@@ -82,7 +82,7 @@ def test_images_may_lie_elsewhere(benchmark, tmp_path):
     assert data.examples[0].path == tmp_path / "ssd" / IMAGES[0][0]
 
 
-def test_an_image_that_one_of_the_lists_lacks_is_named(benchmark):
+def test_an_image_that_is_missing_in_one_of_the_lists_is_named(benchmark):
     partition = table(
         "image_name evaluation_status", [(row[0], row[2]) for row in IMAGES[:3]] + [("img/x.jpg", "val")]
     )
@@ -109,7 +109,7 @@ def test_an_image_that_one_of_the_lists_lacks_is_named(benchmark):
         ),
         (
             {"list_category_img": "1\nimage_name  category_label\nimg/a.jpg\n"},
-            "img.txt:3 must hold a name and a value",
+            "img.txt:3 must contain a name and a value",
         ),
         ({"list_eval_partition": "1\nimage_name status\nimg/a.jpg query\n"}, "partition.txt:3: the split is 'query'"),
         ({"list_category_cloth": "2\nname type\nHat 1\nHat 1\n"}, "names the category 'Hat' twice"),
@@ -123,7 +123,7 @@ def test_a_list_that_cannot_be_right_is_an_error_that_names_the_line(benchmark, 
 def test_a_missing_list_is_named(benchmark):
     folder = benchmark()
     (folder / "Eval" / "list_eval_partition.txt").unlink()
-    with pytest.raises(TrainingError, match=r"lacks Eval/list_eval_partition.txt or list_eval_partition.txt"):
+    with pytest.raises(TrainingError, match=r"Eval/list_eval_partition.txt or list_eval_partition.txt is missing in"):
         read_dataset(DataOptions(data=folder))
 
 

@@ -202,7 +202,7 @@ def test_a_missing_file_is_kept_to_be_reported(read):
         ("image,label,label\na,Hat,Top\n", TrainingError, "the column 'label' twice"),
         ("", TrainingError, "it has none"),
         ("image,label\n", TrainingError, "has no labelled image"),
-        ('image,label\na.jpg,"Hat\nb.jpg,Top\n', TrainingError, "is a quote left open"),
+        ('image,label\na.jpg,"Hat\nb.jpg,Top\n', TrainingError, "is a closing quote missing"),
         (ROWS.encode("utf-16"), TrainingError, "is not UTF-8; save the manifest as UTF-8"),
         ("image,label\na.jpg,Mäntel\n".encode("latin-1"), TrainingError, "labels.csv:2 is not UTF-8"),
     ],
@@ -226,7 +226,7 @@ def test_a_column_that_was_asked_for_and_is_not_there_is_wrong_usage(read, optio
 
 
 def test_another_kind_of_file_is_refused(read):
-    with pytest.raises(TrainingError, match=r"labels.xlsx is no folder and no manifest; manifests end in .csv"):
+    with pytest.raises(TrainingError, match=r"labels.xlsx is neither a folder nor a manifest; manifests end in .csv"):
         read(ROWS, name="labels.xlsx")
 
 

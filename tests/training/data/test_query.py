@@ -116,7 +116,7 @@ def test_columns_without_a_usual_name_can_be_named(shop, tmp_path):
 
 
 def test_a_column_that_is_there_twice_is_refused(shop, tmp_path):
-    with pytest.raises(UsageError, match="the column image is there twice"):
+    with pytest.raises(UsageError, match="the column image appears twice"):
         read(shop, "select image, image, category from product", images=tmp_path)
 
 

@@ -10,7 +10,7 @@ import pytest
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import default_bundle_path, read_bundle, seal
 from cataloger.training.data.read import read_dataset
-from cataloger.training.evaluation.model_diff import Compared, compare_bundles, compare_predictions
+from cataloger.training.evaluation.model_diff import Comparison, compare_bundles, compare_predictions
 from cataloger.training.evaluation.scoring import score_together
 from cataloger.training.options import DataOptions
 
@@ -46,7 +46,7 @@ def test_better_and_worse_by_hand(make_examples, make_predictions):
     examples = make_examples(*["Hat"] * 10, *["Shirt"] * 10)
     a = make_predictions(LABELS, *[("Hat", 0.9)] * 10, *[("Top", 0.6)] * 4, *[("Shirt", 0.8)] * 6)
     b = make_predictions(LABELS, *[("Hat", 0.7)] * 9, ("Top", 0.95), *[("Shirt", 0.9)] * 10)
-    difference = compare_predictions(Compared("A", "B", LABELS), examples, a, b, number=3)
+    difference = compare_predictions(Comparison("A", "B", LABELS), examples, a, b, number=3)
     top1, top3 = difference.changes[:2]
     assert (top1.name, top1.a, top1.b, top1.difference.value) == ("top-1", 0.8, 0.95, pytest.approx(0.15))
     assert (top3.a, top3.b, top3.difference.value) == (1.0, 1.0, 0.0)
@@ -91,7 +91,7 @@ def test_labels_that_one_alone_knows_are_said_and_left_out(shipped, pictures, re
 
 def test_models_without_a_common_label_cannot_be_compared(shipped, pictures, renamed):
     other = renamed({label: f"my {label}" for label in shipped.labels})
-    with pytest.raises(TrainingError, match="share no label of these images"):
+    with pytest.raises(TrainingError, match="have no label of these images in common"):
         compare_bundles(shipped, other, pictures)
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.errors import TrainingError
-from cataloger.training.evaluation.reviewed_accuracy import Reviewed, read_reviewed
+from cataloger.training.evaluation.reviewed_accuracy import ReviewedAccuracy, read_reviewed
 from cataloger.training.metrics.confidence_intervals import wilson
 
 
@@ -73,12 +73,12 @@ def test_what_was_withdrawn_or_is_gone_does_not_count(world, make):
     world.sink.write([answer(make, "a")])
     world.say("a", "Hat")
     world.say("a", "withdrawn")
-    with pytest.raises(TrainingError, match="nobody has said anything"):
+    with pytest.raises(TrainingError, match="no current image has a correction"):
         read_reviewed(world.database)
 
 
 def test_the_weighted_share_undoes_a_queue_that_begins_with_the_least_confident():
-    found = Reviewed("m", ())
+    found = ReviewedAccuracy("m", ())
     for band, images, reviewed, right in ((0.0, 100, 100, 40), (0.95, 900, 50, 50)):
         tally = found.bands[band]
         tally.images, tally.reviewed, tally.right = images, reviewed, right

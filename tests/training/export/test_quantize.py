@@ -1,4 +1,4 @@
-"""A model in int8: made, judged, refused; and the bundle that holds it."""
+"""A model in int8: made, judged, refused; and the bundle that contains it."""
 
 import json
 import shutil
@@ -105,10 +105,10 @@ def test_a_layer_that_is_kept_between_integers_is_really_in_fp32(labelled, tmp_p
     data = read_dataset(DataOptions(data=labelled, images=EXAMPLES / "images"))
     images = module._pixels(bundle, data.split("train"))
     shutil.copyfile(bundle.model_path, tmp_path / MODEL)
-    maker = module._Maker.prepared(bundle, tmp_path, images)
+    quantizer = module._Quantizer.prepared(bundle, tmp_path, images)
     expected, moved = OnnxClassifier(bundle).logits(images), []
     for kept in ([], ["block1.depthwise"]):
-        maker.write(tmp_path / MODEL_INT8, kept=kept)
+        quantizer.write(tmp_path / MODEL_INT8, kept=kept)
         int8 = replace(bundle, path=tmp_path, precision="int8")
         moved.append(np.abs(OnnxClassifier(int8).logits(images) - expected).mean())
     # Quantized at load, with one scale for all channels, it would move the logits several times as much.

@@ -1,28 +1,28 @@
-"""Tests of the measured pace of training."""
+"""Tests of the measured throughput of training."""
 
 import time
 
 import pytest
 import torch
 
-from cataloger.training.fit.throughput import Pace
+from cataloger.training.fit.throughput import Throughput
 
 
 def test_waiting_for_images_is_told_apart_from_training_on_them():
-    pace = Pace()
+    throughput = Throughput()
 
     def slow():
         for _ in range(3):
             time.sleep(0.06)
             yield torch.zeros(4, 1), torch.zeros(4)
 
-    for _ in pace.over(slow()):
+    for _ in throughput.over(slow()):
         time.sleep(0.02)
-    assert pace.images == 12
-    record = pace.record()
+    assert throughput.images == 12
+    record = throughput.record()
     assert 0.5 < record["waiting"] < 0.95
-    assert record["images_per_second"] == pytest.approx(12 / pace.seconds)
+    assert record["images_per_second"] == pytest.approx(12 / throughput.seconds)
 
 
 def test_nothing_done_has_no_pace():
-    assert Pace().record() == {"images_per_second": 0.0, "waiting": 0.0}
+    assert Throughput().record() == {"images_per_second": 0.0, "waiting": 0.0}

@@ -80,7 +80,7 @@ def test_frozen_layers_keep_their_statistics(trainer):
     assert not torch.equal(after["block13.pointwise.bn.running_var"], before["block13.pointwise.bn.running_var"])
 
 
-def test_a_start_that_lacks_a_category_cannot_be_blended_with():
+def test_a_start_without_a_category_cannot_be_blended_with():
     check_blend(0.3, known=("Hat", "Shirt", "Tie"), wanted=("Hat", "Tie"))
     check_blend(0.0, known=(), wanted=("Hat",))
     with pytest.raises(UsageError, match="1 are new to it"):

@@ -1,0 +1,232 @@
+"""What a training run needs before its first step: labels, recipe, network, inputs and trainer."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import torch
+
+from cataloger.model import Network
+from cataloger.options import NetworkConfig
+from cataloger.training.curation import Watcher, prepare_data
+from cataloger.training.data import LabelledImages, accepted_matrix
+from cataloger.training.export import onnx
+from cataloger.training.fit.curves import Curves
+from cataloger.training.fit.distributed import Place
+from cataloger.training.fit.initialization import Start, load_start, read_start
+from cataloger.training.fit.trainer import Trainer
+from cataloger.training.fit.weight_interpolation import check_blend
+from cataloger.training.inputs import (
+    Augmentation,
+    ExampleCache,
+    FeatureExtractor,
+    Inputs,
+    LabelledFeatures,
+    LabelledPixels,
+    PixelExtractor,
+    cached,
+    draw_weights,
+)
+from cataloger.training.options import TrainOptions
+from cataloger.training.recipes import Recipe, choose_recipe
+from cataloger.utils import available_cpus
+
+MOST_WORKERS = 16
+
+
+class Listener(Watcher, Protocol):
+    """Receives the progress of a training run."""
+
+    def note(self, text: str) -> None:
+        """Something that a person should read."""
+        ...
+
+
+class SilentListener:
+    """Ignores everything: only the first process of a distributed run reports."""
+
+    def stage(self, name: str, total: int) -> None: ...
+
+    def advance(self, done: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """A prepared run: what to train, with what, and who receives its progress."""
+
+    options: TrainOptions
+    data: LabelledImages
+    start: Start
+    recipe: Recipe
+    trainer: Trainer
+    listener: Listener
+
+    @property
+    def network(self) -> Network:
+        """The network that the trainer trains."""
+        return self.trainer.network
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Images of train and val that cannot be read, one line each."""
+        return self.trainer.train.cache.failures + self.trainer.val.cache.failures
+
+
+def prepare(options: TrainOptions, place: Place, listener: Listener) -> TrainingJob:
+    """Read the labels, choose the recipe and create the network, its inputs and the trainer.
+
+    Raises TrainingError for labels or images that cannot be used.
+    """
+    start = read_start(options.start)
+    data = _dataset(options, start, place, listener)
+    check_blend(options.blend, known=start.labels, wanted=data.labels)
+    recipe, reason = choose_recipe(
+        options.recipe,
+        device=place.device.type,
+        images=len(data.split("train")),
+        processors=available_cpus(),
+        changes=dict(options.changes),
+    )
+    listener.note(reason)
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(available_cpus())
+    network = Network(NetworkConfig(classes=len(data.labels)), size=start.spec.size)
+    listener.note(load_start(network, start, data.labels))
+    trainer = _trainer(_Setup(options, data, start, recipe, network, place, listener))
+    return TrainingJob(options, data, start, recipe, trainer, listener)
+
+
+def _dataset(options: TrainOptions, start: Start, place: Place, listener: Listener) -> LabelledImages:
+    """Read and split the labelled images and say what is wrong with them; the first process looks at the files."""
+    if not place.is_first:
+        place.wait()
+    prepared = prepare_data(options.data, start.spec, options.work, listener)
+    if place.is_first:
+        place.wait()
+    for line in prepared.lines():
+        listener.note(line)
+    return prepared.dataset
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    options: TrainOptions
+    data: LabelledImages
+    start: Start
+    recipe: Recipe
+    network: Network
+    place: Place
+    listener: Listener
+
+
+def _trainer(setup: _Setup) -> Trainer:
+    setup.options.work.mkdir(parents=True, exist_ok=True)
+    train, val = _inputs(setup)
+    weights = draw_weights(train.accepted[train.cache.readable].numpy(), setup.recipe.balance)
+    setup.network.to(setup.place.device).to(memory_format=torch.channels_last)
+    return Trainer(
+        network=setup.network,
+        train=train,
+        val=val,
+        weights=weights,
+        recipe=setup.recipe,
+        seed=setup.options.seed,
+        work=setup.options.work,
+        fingerprint=_fingerprint(setup),
+        place=setup.place,
+        on_step=_show_epochs(setup.listener),
+        on_epoch=_on_epoch(setup),
+    )
+
+
+def _inputs(setup: _Setup) -> tuple[Inputs, Inputs]:
+    """Read the images of both splits into the cache; all processes but the first wait until it is filled."""
+    if not setup.place.is_first:
+        setup.place.wait()
+    inputs = _features(setup) if setup.recipe.frozen else _pixels(setup)
+    if setup.place.is_first:
+        setup.place.wait()
+    return inputs
+
+
+def _features(setup: _Setup) -> tuple[Inputs, Inputs]:
+    spec, recipe, seed = setup.start.spec, setup.recipe, setup.options.seed
+    path = setup.options.work / "frozen.onnx"
+    if setup.place.is_first:
+        setup.network.freeze()
+        onnx.write_frozen_part(setup.network, path, size=spec.size)
+    augmentation = _augmentation(setup)
+
+    def inputs(split: str, views: int) -> Inputs:
+        extractor = FeatureExtractor(spec, path, augmentation, views, f"{seed} {recipe.crop} {recipe.augmentation}")
+        return LabelledFeatures(*_cached(setup, split, extractor), seed)
+
+    return inputs("train", recipe.views), inputs("val", 1)
+
+
+def _pixels(setup: _Setup) -> tuple[Inputs, Inputs]:
+    augmentation = _augmentation(setup)
+    # Without a GPU the steps take all processors, and other processes would only disturb them.
+    share = available_cpus() // setup.place.processes - 1
+    workers = min(MOST_WORKERS, max(1, share)) if setup.place.device.type == "cuda" else 0
+
+    def inputs(split: str) -> Inputs:
+        cache, accepted = _cached(setup, split, PixelExtractor(setup.start.spec))
+        return LabelledPixels(cache, accepted, augmentation, workers)
+
+    return inputs("train"), inputs("val")
+
+
+def _augmentation(setup: _Setup) -> Augmentation:
+    recipe = setup.recipe
+    return Augmentation(setup.start.spec.size, setup.options.seed, crop=recipe.crop, strength=recipe.augmentation)
+
+
+def _cached(
+    setup: _Setup, split: str, extractor: FeatureExtractor | PixelExtractor
+) -> tuple[ExampleCache, torch.Tensor]:
+    examples = setup.data.split(split)
+    setup.listener.stage(f"reading {split} images", len(examples))
+    cache = cached(setup.options.work / "cache", examples, extractor, progress=setup.listener.advance)
+    return cache, torch.from_numpy(accepted_matrix(examples, setup.data.labels))
+
+
+def _on_epoch(setup: _Setup) -> Callable[[Sequence[dict[str, float]]], None]:
+    curves = Curves(setup.options.work) if setup.place.is_first else None
+
+    def on_epoch(history: Sequence[dict[str, float]]) -> None:
+        setup.listener.note(_epoch_line(history[-1]))
+        if curves is not None:
+            curves.write(history)
+
+    return on_epoch
+
+
+def _show_epochs(listener: Listener) -> Callable[[int, int], None]:
+    def on_step(done: int, total: int) -> None:
+        if done == 1:
+            listener.stage("training", total)
+        listener.advance(done)
+
+    return on_step
+
+
+def _epoch_line(record: dict[str, float]) -> str:
+    return (
+        f"epoch {record['epoch']:.0f}: training loss {record['train_loss']:.4f}, validation loss "
+        f"{record['loss']:.4f}, top-1 {record['top1']:.4f}, top-5 {record['top5']:.4f}; "
+        f"{record['images_per_second']:.1f} images/s, {record['waiting']:.0%} of the time waiting for images"
+    )
+
+
+def _fingerprint(setup: _Setup) -> str:
+    """Digest of what decides the weights; a checkpoint with another one is not resumed."""
+    decisive = [
+        asdict(setup.recipe), setup.options.seed, setup.data.fingerprint, asdict(setup.network.config),
+        setup.start.sha256, setup.place.device.type, setup.place.processes,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
