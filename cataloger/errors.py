@@ -1,4 +1,4 @@
-"""Every error that a user can do something about, as one tree.
+"""Every error that a user can do something about, as one tree, and the exit statuses of the command line.
 
     CatalogerError                 exit 1   the root; catch this one
     ├── UsageError                 exit 2   a flag, an argument or a combination of them is wrong
@@ -19,6 +19,11 @@
 
 Each message says what failed, where, and what to do next. The command line prints it as one line.
 """
+
+FAILURES_STATUS = 3
+"""Exit status of work that is done, but with more failures than allowed; a report says which."""
+INTERRUPTED_STATUS = 130
+"""Exit status of work that was interrupted; the same command continues it."""
 
 
 class CatalogerError(Exception):

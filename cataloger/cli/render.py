@@ -29,13 +29,13 @@ PIPE_WIDTH = 200
 
 
 def stderr_console() -> Console:
-    """Return a console on the current stderr; made anew, since tests exchange the stream."""
+    """Return a console on the current stderr; a new one each time, since tests replace the stream."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def stdout_console() -> Console:
     """Return a console on the current stdout."""
-    # In a pipe or a log there is no edge to wrap lines at.
+    # A pipe or a log has no width to wrap lines at.
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
@@ -59,7 +59,7 @@ def set_up_logging(*, verbose: int, quiet: bool) -> None:
 
 
 class RateColumn(ProgressColumn):
-    """Steps a second."""
+    """Steps per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed

@@ -198,7 +198,7 @@ def test_a_run_is_undone_and_that_taken_back(catalog):
     assert set(before) == {"a.png", "b.png", "c.png"}
     assert before["b.png"] == "T-shirt"
     text = runs("undo", "3", "--no-progress")
-    assert text.startswith("run 3 is taken back: run 2 counts again; ")
+    assert text.startswith("run 3 is reverted: run 2 is reapplied; ")
     assert labels() == after
 
 
