@@ -178,9 +178,9 @@ def test_each_bad_row_is_named_with_its_line_and_costs_no_other(world, make, tmp
         (3, "a: unknown label 'Hatt'"),
         (4, "nowhere is not an image of this database"),
         (5, "the verdict is 'maybe'"),
-        (6, "it says 'Hat' and not_product at once"),
+        (6, "it has both the label 'Hat' and the verdict "),
         (7, "the label is empty"),
-        (11, "a row without key and uri is not an image of thi"),
+        (11, "a row without key and uri is not an image of"),
         (12, "it has 5 cells, the first line names 4 colum"),
         (13, "the label has 256 characters"),
     ]
@@ -194,7 +194,7 @@ def test_a_verdict_in_the_column_of_labels_is_told_where_it_belongs(world, make,
     path = tmp_path / "x.csv"
     path.write_text(f"key,label\na,{verdict}\n")
     report = import_corrections(world.database, path, ANN)
-    assert report.notes[0][2].endswith("write that into the column verdict, and leave the label empty")
+    assert report.notes[0][2].endswith("write it into the column verdict, and leave the label empty")
 
 
 def test_a_quotation_mark_that_is_never_closed_is_named_where_it_begins(world, make, tmp_path):
