@@ -8,8 +8,10 @@ DOCS := .venv/docs
 # Many tests wait, for a server or a lock, so that one process more than processors keeps these busy.
 PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
+# Compiled modules are kept, whatever is set outside: hundreds of programs are started that would compile them anew.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-fast lint docs clean
+.PHONY: demo test test-fast test-long test-cost lint docs clean
 
 $(RUNTIME)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(RUNTIME)
@@ -34,10 +36,17 @@ demo: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/python examples/show_results.py demo/catalog.db
 
 test: $(DEV)/.ready
-	$(PYTEST)
+	$(PYTEST) -m "not long"
 
 test-fast: $(DEV)/.ready
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not long"
+
+test-long: $(DEV)/.ready
+	$(PYTEST) -m long || [ $$? -eq 5 ]  # 5: there are none
+
+# The same tests as `make test`, and how much processor time they took, servers and other programs included.
+test-cost: $(DEV)/.ready
+	$(DEV)/bin/python tests/processor_time.py $(PYTEST) -m "not long"
 
 lint: $(DEV)/.ready
 	$(DEV)/bin/ruff check .

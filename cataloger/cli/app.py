@@ -3,15 +3,18 @@
 import atexit
 import gc
 import logging
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 import cataloger
 from cataloger.cli import config as configuration
+from cataloger.cli import render
 from cataloger.cli.groups import LazyCommands
 from cataloger.errors import CatalogerError
 from cataloger.utils import keep_numpy_to_one_thread
@@ -133,4 +136,28 @@ def main() -> None:
     keep_numpy_to_one_thread()
     # Python collects garbage of all modules before it exits: a fifth of a second for nothing.
     atexit.register(gc.freeze)
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        lost = _flush_or_give_up(sys.stdout)
+        if lost and not end.code and not isinstance(lost, BrokenPipeError):
+            with suppress(OSError):
+                typer.echo(f"cataloger: error: {render.output_lost(lost)}", err=True)
+        _flush_or_give_up(sys.stderr)
+        sys.exit(end.code or (1 if lost else 0))
+
+
+def _flush_or_give_up(stream: TextIO | None) -> OSError | None:
+    """Write what a stream still holds; return the error of one that cannot be written, whose text is then dropped.
+
+    At its end Python would try again, and replace our exit status by 120.
+    """
+    if stream is None or stream.closed:
+        return None
+    try:
+        stream.flush()
+    except OSError as error:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None

@@ -35,6 +35,20 @@ def watched(
     work_in_batch()
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
         report = work(Hooks(stop, show))
+    try:
+        _show_report(report, quiet=quiet, json=json)
+    except OSError as error:
+        # Whoever reads us got the Ctrl-C as well and may be gone; our status says how the run ended all the same.
+        if not report.exit_status:
+            raise _output_lost(error) from error
+    finally:
+        if profile:
+            _write_profile(report, profile)
+    if report.exit_status:
+        raise typer.Exit(report.exit_status)
+
+
+def _show_report(report: "JobReport", *, quiet: bool, json: bool) -> None:
     if json:
         render.print_json(report.as_json())
     elif not quiet:
@@ -42,10 +56,11 @@ def watched(
     if not report.run.interrupted:
         for line in report.shortfalls():
             typer.echo(f"cataloger: {printable(line)}", err=True)
-    if profile:
-        _write_profile(report, profile)
-    if report.exit_status:
-        raise typer.Exit(report.exit_status)
+
+
+def _output_lost(error: OSError) -> Exception:
+    """Return what to raise: a reader that has left needs no message."""
+    return error if isinstance(error, BrokenPipeError) else OutputError(render.output_lost(error))
 
 
 def _write_profile(report: "JobReport", path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cataloger.bench import bench
 from cataloger.bench.bench import lay_out
 from cataloger.cli.app import app
 from cataloger.errors import SourceError
@@ -15,6 +16,14 @@ from cataloger.utils.cpu import available_cpus
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 STAGES = {"planning", "reading", "decoding", "handing images over", "classifying", "writing", "starting and the rest"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    """Try each arrangement of the model so long as it takes to be one; how fast it is matters to nobody here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "SETTING_SECONDS", 0.1)
+        yield
 
 
 @pytest.fixture(scope="module")

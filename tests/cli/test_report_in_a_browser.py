@@ -60,6 +60,14 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(autouse=True)
+def closed(browser):
+    """Close the pages of a test: they would go on moving behind those of the next."""
+    yield
+    for context in browser.contexts:
+        context.close()
+
+
 @pytest.fixture(scope="module", params=["hostile", "examples", "reviewed"])
 def path(request):
     """A page of each kind; the fixtures of the other file make them."""
@@ -72,6 +80,7 @@ hostile, examples, reviewed = pages.hostile, pages.examples, pages.reviewed
 def opened(browser, path, **options):
     """Open a page without a network; return it and everything that it complained of or asked for."""
     page = browser.new_context(offline=True, **options).new_page()
+    page.set_default_timeout(120_000)
     noted = []
     page.on("console", lambda message: noted.append(message.text))
     page.on("pageerror", lambda error: noted.append(str(error)))

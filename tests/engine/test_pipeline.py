@@ -165,7 +165,7 @@ def is_right(result, alone):
 
 def no_thread_is_left():
     """After an error a batch may still be computed to its end, but no thread waits for more."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(thread.name.startswith(("fetch", "classify")) for thread in threading.enumerate()):
         if time.monotonic() > deadline:
             return False

@@ -428,7 +428,7 @@ def test_pictures_that_crash_or_hang_their_decoder_fail_alone(photos, tmp_path, 
     for word in expected:
         (photos / f"{word}.png").write_bytes(word.encode())
     monkeypatch.setattr(decode_pool, "LOADER", "faulty_decoder:treacherous")
-    report, rows = tag_into(tmp_path / "catalog.db", photos, limits=Limits(decode_timeout=2.0))
+    report, rows = tag_into(tmp_path / "catalog.db", photos, limits=Limits(decode_timeout=6.0))
     assert {word: rows[f"{word}.png"]["error_code"] for word in expected} == expected
     assert report.run.failed == len(expected)
     assert unchanged(rows, clean)

@@ -171,7 +171,7 @@ def test_a_plan_needs_no_tables_of_ours_and_writes_nothing(shop, photos):
 def test_results_may_be_kept_in_another_database(shop, photos, tmp_path):
     by_url.downgrade(shop, "base")
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    report = sync_table(options(shop, photos, others={"ledger_db": ledger}))
+    report = sync_table(options(shop, photos, others={"ledger_db": parsed(ledger)}))
     assert report.run.done == 4
     assert len(answers(ledger)) == 4
     assert by_url.current(shop) is None
@@ -248,7 +248,7 @@ def test_a_named_source_survives_a_move_of_the_database(tmp_path, photos):
         open_database(url).close()
         execute(url, "CREATE TABLE products (sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(200))")
         execute(url, "INSERT INTO products VALUES ('S0', 'sunglasses.png')")
-        results.append(sync_table(options(url, photos, name="catalog", others={"ledger_db": ledger})))
+        results.append(sync_table(options(url, photos, name="catalog", others={"ledger_db": parsed(ledger)})))
     assert [report.run.done for report in results] == [1, 0]
 
 

@@ -88,7 +88,7 @@ def test_bad_images_get_stable_codes_and_the_next_sync_tries_again_what_may_have
     }
     shop.web.answers |= {f"/{sku}": answer for sku, (answer, _) in bad.items()}
     add_urls(shop, {sku: shop.web.url(f"/{sku}") for sku in bad})
-    shop.sync("--download-timeout", "2")
+    shop.sync("--download-timeout", "5")
     found = shop.tables()
     assert {sku: found.pop(sku).error_code for sku in bad} == {sku: code for sku, (_, code) in bad.items()}
     assert rig.storm.differences(reference, found) == []
@@ -193,7 +193,7 @@ def test_ctrl_c_during_downloads_ends_the_run_soon_and_the_next_one_completes(sh
         took = time.monotonic() - start
     go_on.set()
     assert status == 130, err
-    assert took < 5
+    assert took < 30  # of the minute that the answers are held back
     assert "Traceback" not in err
     assert {row.error_code for row in shop.tables().values()} <= {None, "decode.truncated", "decode.not_image"}
     shop.web.answers |= good

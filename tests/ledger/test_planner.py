@@ -9,6 +9,11 @@ from cataloger.ledger.presence import Presence
 from cataloger.schema.hashing import key_hash
 
 
+@pytest.fixture
+def database(shared_database):
+    return shared_database
+
+
 def test_unknown_items_are_new(world, make):
     assert world.plan(make.item("a"), make.item("b")) == ["+new", "+new"]
 

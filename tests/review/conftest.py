@@ -1,4 +1,4 @@
-"""A tagged catalog and the real command that serves it."""
+"""A tagged catalog, and the real application that serves it: in a thread, or by the command where that matters."""
 
 import importlib.util
 import itertools
@@ -9,32 +9,43 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
+from by_url import open_results
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
+from cataloger.review import server
+from cataloger.review.security import Access
 
 SHARED = importlib.util.spec_from_file_location("shared", Path(__file__).parents[1] / "conftest.py")
 shared = importlib.util.module_from_spec(SHARED)
 SHARED.loader.exec_module(shared)
 
+PATIENCE = 90_000
+"""Milliseconds that a page has to get there; only a page that never does takes them."""
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 NASTY = "<img src=x onerror=alert(1)>&quot;\u202e'.png"
 
 
 @dataclass
 class Served:
-    """A running application. url: without query; first: the address that was printed."""
+    """A running application. url: without query; first: the address that was printed.
+
+    process: None where it runs in a thread of this one.
+    """
 
     first: str
     path: Path
-    process: subprocess.Popen
+    process: subprocess.Popen | None = None
 
     @property
     def url(self):
@@ -75,7 +86,7 @@ class Served:
 
     def await_images(self, number):
         """Wait until the application has noticed: on a busy machine it reads its ledger again in the background."""
-        until, client = time.monotonic() + 60, self.client()
+        until, client = time.monotonic() + 120, self.client()
         while client.get("/api/progress").json()["images"] < number:
             assert time.monotonic() < until, "the application never noticed the new images"
             time.sleep(0.05)
@@ -83,7 +94,7 @@ class Served:
     def stop(self):
         """Interrupt it as Ctrl-C does; return its exit status and what it wrote on stderr."""
         self.process.send_signal(signal.SIGINT)
-        _, errors = self.process.communicate(timeout=30)
+        _, errors = self.process.communicate(timeout=60)
         return self.process.returncode, errors
 
 
@@ -104,7 +115,44 @@ def copy_row(connection, result, item_id, result_id, prefix):
 
 
 @contextmanager
+def serving_here(path, author):
+    """Serve as `cataloger review --author` does, in a thread: a process of its own takes a second to start."""
+    first, servers = Future(), []
+
+    class Noted(uvicorn.Server):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            servers.append(self)
+
+    def serve():
+        try:
+            with closing(open_results(f"sqlite:///{path}")) as database:
+                options = server.ReviewOptions(Access("127.0.0.1", None), author, port=0)
+                server.serve(database, options, first.set_result)
+        except BaseException as error:
+            if first.done():
+                raise
+            first.set_exception(error)
+
+    thread = threading.Thread(target=serve)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn, "Server", Noted)
+        thread.start()
+        try:
+            address = first.result(60)
+        finally:
+            while thread.is_alive() and not servers:
+                time.sleep(0.001)
+    try:
+        yield Served(address, path)
+    finally:
+        servers[0].should_exit = servers[0].force_exit = True
+        thread.join()
+
+
+@contextmanager
 def serving(path, *arguments):
+    """Start `cataloger review`."""
     command = [sys.executable, "-m", "cataloger", "review", "--db", f"sqlite:///{path}", "--no-open", *arguments]
     if "--port" not in arguments:
         command += ["--port", "0"]
@@ -150,20 +198,20 @@ def catalog(tagged, tmp_path):
 @pytest.fixture
 def served(catalog):
     """An application of its own for a test that changes something."""
-    with serving(catalog, "--author", "anna") as running:
+    with serving_here(catalog, "anna") as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def steady(tagged):
     """One application for all tests in which nothing is to change."""
-    with serving(copy_of(tagged / "catalog.db", tagged / "steady.db")) as running:
+    with serving_here(copy_of(tagged / "catalog.db", tagged / "steady.db"), "somebody") as running:
         yield running
 
 
 @pytest.fixture
 def serve():
-    """Serve a database with more flags."""
+    """Serve a database with more flags, by the command in a process of its own."""
     return serving
 
 
@@ -187,9 +235,10 @@ def word():
 
 @pytest.fixture(scope="session")
 def chromium():
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     path = shutil.which("chromium") or shared.absent("chromium")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -205,6 +254,7 @@ def open_page(chromium):
 
     def open_page(url, *, name=None, **options):
         context = chromium.new_context(**options)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)

@@ -1,11 +1,8 @@
 """The review application over HTTP: what is recorded, what is refused, and that nobody is overwritten silently."""
 
 import io
-import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -401,12 +398,6 @@ def test_a_token_lets_in_becomes_a_cookie_and_leaves_the_address(catalog, serve)
     assert token not in errors
 
 
-def run(*arguments, **environment):
-    command = [sys.executable, "-m", "cataloger", "review", *map(str, arguments), "--no-open"]
-    environment = os.environ | environment
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
-
-
 def test_another_address_than_loopback_gets_a_token(catalog, serve):
     with serve(catalog, "--host", "0.0.0.0") as running:
         assert len(re.search(r"token=([\w-]+)$", running.first)[1]) >= 40
@@ -422,33 +413,35 @@ def test_another_address_than_loopback_gets_a_token(catalog, serve):
     ],
 )
 def test_what_cannot_be_served_is_said(catalog, arguments, status, text):
-    result = run("--db", f"sqlite:///{catalog}", *arguments)
-    assert (result.returncode, result.stdout) == (status, "")
+    result = CliRunner().invoke(app, ["review", "--no-open", "--db", f"sqlite:///{catalog}", *arguments])
+    assert (result.exit_code, result.stdout) == (status, "")
     assert text in result.stderr
 
 
 def test_a_port_that_is_taken_is_said(catalog, served):
-    result = run("--db", f"sqlite:///{catalog}", "--port", served.authority.split(":")[1])
-    assert result.returncode == 1
+    port = served.authority.split(":")[1]
+    result = CliRunner().invoke(app, ["review", "--no-open", "--db", f"sqlite:///{catalog}", "--port", port])
+    assert result.exit_code == 1
     assert "--port 0" in result.stderr
 
 
-def test_ctrl_c_ends_it_with_status_0_and_without_a_word_of_what_was_asked(served):
-    client = served.client()
-    client.get("/api/queue?product=secret")
-    client.get("/no/such/path")
-    status, errors = served.stop()
+def test_ctrl_c_ends_it_with_status_0_and_without_a_word_of_what_was_asked(catalog, serve):
+    with serve(catalog) as running:
+        client = running.client()
+        client.get("/api/queue?product=secret")
+        client.get("/no/such/path")
+        status, errors = running.stop()
     assert status == 0
     assert errors.splitlines() == [
-        f"reading the results in sqlite:///{served.path}: a second for each hundred thousand",
-        f"review of sqlite:///{served.path}; Ctrl-C ends it",
+        f"reading the results in sqlite:///{catalog}: a second for each hundred thousand",
+        f"review of sqlite:///{catalog}; Ctrl-C ends it",
     ]
 
 
 def test_an_answer_does_not_wait_until_the_browser_has_acknowledged_its_first_part(steady):
     client = steady.client()
-    times = [client.get("/api/session").elapsed.total_seconds() for _ in range(30)]
-    assert min(times[10:]) < 0.03
+    # On a busy machine many take longer; if each waited, none of them would be there in time.
+    assert any(client.get("/api/session").elapsed.total_seconds() < 0.03 for _ in range(500))
 
 
 def test_a_database_that_is_away_is_said_plainly_and_comes_back(served, word):

@@ -14,10 +14,10 @@ pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 
 from cataloger.cli.app import app
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_export")]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TRAINING = ("--recipe", "quick", "--epochs", "12", "--batch-size", "4", "--learning-rate", "3e-4")
+TRAINING = ("--recipe", "quick", "--epochs", "12", "--views", "1", "--batch-size", "4", "--learning-rate", "3e-4")
 
 
 def run(*arguments):

@@ -16,18 +16,17 @@ ITEMS = 1_000_000
 
 FILL = """
 INSERT INTO cataloger_item (id, source_id, key, key_hash, product_key, product_hash, uri)
-SELECT n, :source, 'sku' || n, encode(sha256(('sku' || n)::bytea), 'hex'), 'sku' || n,
-    encode(sha256(('sku' || n)::bytea), 'hex'), '/photos/' || n
-FROM generate_series(1, :items) n;
+SELECT n, :source, sku, digest, sku, digest, '/photos/' || n
+FROM generate_series(1, :items) n, LATERAL (SELECT 'sku' || n AS sku) named,
+    LATERAL (SELECT encode(sha256(sku::bytea), 'hex') AS digest) hashed;
 INSERT INTO cataloger_result (id, item_id, run_id, weights_id, calibration_id, precision, content_hash, version_token,
     status, label_1, confidence_1, logits, log_sum_exp, width, height, tagged_at)
 SELECT n, n, :run, :weights, :weights, 'fp32', :weights, 'v1', 'ok', 'Hat', 1, '[1]', 1, 30, 40, now()
 FROM generate_series(1, :items) n;
 INSERT INTO cataloger_product_result (id, source_id, run_id, weights_id, product_key, product_hash, images, tagged_at)
-SELECT n, :source, :run, :weights, 'sku' || n, encode(sha256(('sku' || n)::bytea), 'hex'), 1, now()
-FROM generate_series(1, :items) n;
+SELECT id, :source, :run, :weights, product_key, product_hash, 1, now() FROM cataloger_item;
 INSERT INTO cataloger_product_current (source_id, product_hash, weights_id, result_id)
-SELECT :source, encode(sha256(('sku' || n)::bytea), 'hex'), :weights, n FROM generate_series(1, :items) n;
+SELECT :source, product_hash, :weights, id FROM cataloger_item;
 INSERT INTO cataloger_current (item_id, weights_id, result_id, latest_id)
 SELECT n, :weights, n, n FROM generate_series(1, :items) n;
 CREATE TABLE products (sku TEXT PRIMARY KEY, photo TEXT, picture BYTEA);
@@ -36,6 +35,9 @@ SELECT setval(pg_get_serial_sequence('cataloger_item', 'id'), :items);
 SELECT setval(pg_get_serial_sequence('cataloger_result', 'id'), :items);
 SELECT setval(pg_get_serial_sequence('cataloger_product_result', 'id'), :items)
 """
+FILLED = "item", "result", "product_result", "product_current", "current"
+# An index that is made of all its rows at once costs a fraction of one that each row is put into.
+UPKEEP = "UPDATE pg_index SET indisready = :is_kept WHERE indrelid = to_regclass(:name)"
 
 # What a batch asks for -> how its statement begins, and the index that answers it.
 QUERIES = {
@@ -80,12 +82,21 @@ def large(world, url):
     values = {"source": world.source.id, "run": world.run.id, "weights": world.model.weights_id, "items": ITEMS}
     with world.database.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))  # no check of each foreign key
+        keep_indexes(connection, False)
         for statement in FILL.split(";"):
             connection.execute(text(statement), values)
+        keep_indexes(connection, True)
+        for name in FILLED:
+            connection.execute(text(f"REINDEX TABLE cataloger_{name}"))
     world.begin()
     with world.database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("VACUUM ANALYZE"))
     return world
+
+
+def keep_indexes(connection, is_kept):
+    for name in FILLED:
+        connection.execute(text(UPKEEP), {"is_kept": is_kept, "name": f"cataloger_{name}"})
 
 
 def statements_of_a_batch(world, url, make):

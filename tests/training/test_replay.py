@@ -14,7 +14,7 @@ pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 from cataloger.cli.app import app
 from cataloger.model.bundle import read_bundle
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_export")]
 
 TRAINING = ("--recipe", "quick", "--epochs", "1", "--views", "1", "--batch-size", "8")
 

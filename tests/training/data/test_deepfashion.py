@@ -128,6 +128,7 @@ def test_a_missing_list_is_named(benchmark):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_export")
 def test_the_paper_is_repeated_by_one_command(tmp_path, save_picture):
     pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
     folder = tmp_path / "DeepFashion"

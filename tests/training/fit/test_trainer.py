@@ -109,9 +109,9 @@ RESUMED = [QUICK, FULL, replace(FULL, progressive=0.5), replace(RECIPES["paper"]
 
 @pytest.mark.parametrize("recipe", RESUMED)
 def test_a_run_that_dies_within_an_epoch_ends_with_the_same_weights(tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     undisturbed = trainer(tmp_path / "a", recipe)
     undisturbed.run()
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     with pytest.raises(StoppedError):
         trainer(tmp_path / "b", recipe, stop_at=2).run()
     assert checkpoint.load(tmp_path / "b" / "last.safetensors")[1].step == 1
