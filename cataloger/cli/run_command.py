@@ -146,10 +146,10 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if run.skipped:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in run.skipped.most_common())
         console.print(("skipped: " if run.attempted else "nothing to do: ") + reasons)
-    if report.gone or report.returned:
-        console.print(f"left the views, not in the source any more: {report.gone}; came back: {report.returned}")
-    if report.forgotten:
-        console.print(f"deleted with all that was recorded of them (--forget): {report.forgotten:,}")
+    if report.missing or report.restored:
+        console.print(f"left the views, not in the source any more: {report.missing}; came back: {report.restored}")
+    if report.purged:
+        console.print(f"deleted with all that was recorded of them (--forget): {report.purged:,}")
     _print_writes(report, console)
     if run.failures:
         failures = [(code, count, run.failed_first[code]) for code, count in run.failures.most_common()]

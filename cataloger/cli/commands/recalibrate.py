@@ -50,7 +50,7 @@ def recalibrate(
 
 def _print(report: "RecalibrationReport") -> None:
     console = render.stdout_console()
-    row = (report.renewed, report.unchanged, report.left)
+    row = (report.recomputed, report.unchanged, report.left)
     console.print(render.table(("renewed", "already so", "cannot follow"), [row]))
     if report.decisions:
         console.print(decisions_line(report.decisions))

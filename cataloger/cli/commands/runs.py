@@ -226,7 +226,7 @@ def _print_undo(report: "UndoReport") -> None:
     if report.interrupted:
         console.print(f"run {report.undone_id} is undone in part; run the same command again to go on")
         return
-    what = "is undone" if report.undoes_undo is None else f"is taken back: run {report.undoes_undo} counts again"
+    what = "is undone" if report.reapplied_id is None else f"is reverted: run {report.reapplied_id} is reapplied"
     console.print(
         f"run {report.undone_id} {what}; images looked at: {report.images:,}; "
         f"values put back in the product table: {restored}"

@@ -109,7 +109,7 @@ LabelMapOption = Annotated[
         "--label-map",
         envvar="CATALOGER_LABEL_MAP",
         metavar="CSV",
-        help="The shop's own codes: columns label,code and if wanted name,parent.",
+        help="The shop's own codes: columns label,code and optionally name,parent.",
     ),
 ]
 LedgerOption = Annotated[
