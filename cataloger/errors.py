@@ -9,10 +9,10 @@
     ├── ImageError                 exit 1   one image cannot be used; inside a run it becomes a `Failure`
     ├── BundleError                exit 1   a model bundle is missing, damaged or of an unknown format
     ├── DatabaseError              exit 1   the database cannot be reached or used
-    │   ├── UnavailableError       exit 1   it cannot be used at the moment: connection lost, lock held, deadlock
+    │   ├── UnavailableError       exit 1   it cannot be used at the moment: connection lost, lock timeout, deadlock
     │   ├── SchemaError            exit 1   its tables are missing, older or newer than this version
     │   └── LeaseError             exit 1   another run works on the same source, or took it over
-    ├── EditedError                exit 1   people have changed what would be taken back
+    ├── EditedError                exit 1   people have changed what would be reverted
     ├── OutputError                exit 1   an output file cannot be written
     ├── TrainingError              exit 1   labels, images or a checkpoint cannot be trained on
     └── QualityGateError           exit 4   a model or a run fails a gate that it must pass
@@ -94,7 +94,7 @@ class LeaseError(DatabaseError):
 
 
 class EditedError(CatalogerError):
-    """People have changed what would be taken back."""
+    """People have changed what would be reverted."""
 
 
 class OutputError(CatalogerError):

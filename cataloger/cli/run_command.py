@@ -38,7 +38,7 @@ def watched(
     try:
         _show_report(report, quiet=quiet, json=json)
     except OSError as error:
-        # Whoever reads us got the Ctrl-C as well and may be gone; our status says how the run ended all the same.
+        # The reader of a pipe gets the Ctrl-C too and may have exited; the exit status must still be that of the run.
         if not report.exit_status:
             raise _output_lost(error) from error
     finally:
@@ -146,10 +146,12 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if run.skipped:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in run.skipped.most_common())
         console.print(("skipped: " if run.attempted else "nothing to do: ") + reasons)
-    if report.gone or report.returned:
-        console.print(f"removed from the source, no longer in the views: {report.gone}; restored: {report.returned}")
-    if report.forgotten:
-        console.print(f"purged with all that was recorded of them (--forget): {report.forgotten:,}")
+    if report.missing or report.restored:
+        console.print(
+            f"removed from the source, no longer in the views: {report.missing}; restored: {report.restored}"
+        )
+    if report.purged:
+        console.print(f"purged with all that was recorded of them (--forget): {report.purged:,}")
     _print_writes(report, console)
     if run.failures:
         failures = [(code, count, run.failed_first[code]) for code, count in run.failures.most_common()]

@@ -213,7 +213,7 @@ def test_the_report_of_a_run_whose_history_was_ended_says_so(photos):
     cataloger("runs", "prune", "--keep", "1")
     told = cataloger("report", "--run", "1", "--no-maps")
     assert "0 of 0 images" in told.stdout
-    assert "its history was ended by `cataloger runs prune`" in told.stderr
+    assert "`cataloger runs prune` has deleted its history" in told.stderr
     assert cataloger("report", "--no-maps").stderr == ""
 
 

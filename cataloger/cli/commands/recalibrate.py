@@ -51,7 +51,7 @@ def recalibrate(
 
 def _print(report: "RecalibrationReport") -> None:
     console = render.stdout_console()
-    row = (report.renewed, report.unchanged, report.left)
+    row = (report.recomputed, report.unchanged, report.left)
     console.print(render.table(("recomputed", "unchanged", "cannot be recomputed"), [row]))
     if report.decisions:
         console.print(decisions_line(report.decisions))

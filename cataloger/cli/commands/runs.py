@@ -235,7 +235,7 @@ def _print_undo(report: "UndoReport") -> None:
     if report.interrupted:
         console.print(f"run {report.undone_id} is undone in part; run the same command again to continue")
         return
-    what = "is undone" if report.undoes_undo is None else f"is reverted: run {report.undoes_undo} is reapplied"
+    what = "is undone" if report.reapplied_id is None else f"is reverted: run {report.reapplied_id} is reapplied"
     console.print(
         f"run {report.undone_id} {what}; images checked: {report.images:,}; "
         f"values restored in the product table: {restored}"

@@ -24,7 +24,7 @@ def list_command(
     if json_output:
         render.print_json([source.as_json() for source in sources])
         return
-    rows = [(each.kind, each.root, each.images, each.gone, each.model or "") for each in sources]
+    rows = [(each.kind, each.root, each.images, each.missing, each.model or "") for each in sources]
     render.stdout_console().print(
         render.table(("kind", "source", "images", "missing", "model"), rows or [("none", "", "", "", "")])
     )
