@@ -1,4 +1,4 @@
-"""Every error that a user can do something about, as one tree.
+"""Every error that a user can do something about, as one tree, and the exit statuses of the command line.
 
     CatalogerError                 exit 1   the root; catch this one
     ├── UsageError                 exit 2   a flag, an argument or a combination of them is wrong
@@ -9,16 +9,21 @@
     ├── ImageError                 exit 1   one image cannot be used; inside a run it becomes a `Failure`
     ├── BundleError                exit 1   a model bundle is missing, damaged or of an unknown format
     ├── DatabaseError              exit 1   the database cannot be reached or used
-    │   ├── UnavailableError       exit 1   it cannot be used at the moment: connection lost, lock held, deadlock
+    │   ├── UnavailableError       exit 1   it cannot be used at the moment: connection lost, lock timeout, deadlock
     │   ├── SchemaError            exit 1   its tables are missing, older or newer than this version
     │   └── LeaseError             exit 1   another run works on the same source, or took it over
-    ├── EditedError                exit 1   people have changed what would be taken back
+    ├── EditedError                exit 1   people have changed what would be reverted
     ├── OutputError                exit 1   an output file cannot be written
     ├── TrainingError              exit 1   labels, images or a checkpoint cannot be trained on
     └── QualityGateError           exit 4   a model or a run fails a gate that it must pass
 
 Each message says what failed, where, and what to do next. The command line prints it as one line.
 """
+
+FAILURES_STATUS = 3
+"""Exit status of work that is done, but with more failures than allowed; a report says which."""
+INTERRUPTED_STATUS = 130
+"""Exit status of work that was interrupted; the same command continues it."""
 
 
 class CatalogerError(Exception):
@@ -89,7 +94,7 @@ class LeaseError(DatabaseError):
 
 
 class EditedError(CatalogerError):
-    """People have changed what would be taken back."""
+    """People have changed what would be reverted."""
 
 
 class OutputError(CatalogerError):

@@ -1,4 +1,4 @@
-"""How a caller takes part in long work: stopping it, and seeing how far it is."""
+"""Hooks of a caller in long work: to stop it, and to follow its progress."""
 
 import threading
 from collections.abc import Callable
@@ -9,12 +9,12 @@ P = ParamSpec("P")
 
 
 def ignore(*_args: Any, **_options: Any) -> None:
-    """Take note of nothing."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks(Generic[P]):
-    """What a command looks at and calls while it works. P: what its progress is told; each command says which.
+    """What a command checks and calls while it runs. P: what its progress callback receives; each command says which.
 
     stop: set it to end early; what has begun is ended properly. progress: called whenever something is done.
     """

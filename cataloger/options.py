@@ -231,7 +231,7 @@ class RunOptions:
     its gate, else fp32. batch_size: images classified together; 0 means as many as suit the device. workers: decoding
     processes; 0 means as many as processors. max_failure_rate: failed share of the items attempted above which the
     run ends with exit status 3. outage_after: transient failures in a row after which the run stops. forget: delete
-    what is gone from the source and everything that was recorded of it. accept_move: go on although the source looks
+    what was removed from the source and all its records. accept_move: continue although the source looks
     like one that has moved.
     """
 

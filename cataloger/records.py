@@ -1,4 +1,4 @@
-"""The frozen things that flow from a source to a sink.
+"""The frozen records that flow from a source to a sink.
 
 An `Item` names an input. It becomes `Fetched` (bytes), an `Image` (pixels) and at last exactly one `Result`:
 a `Prediction` or a `Failure`. Each carries its item, so nothing is ever matched by position.
@@ -29,12 +29,12 @@ class Item:
     """One input of a source.
 
     key: identity within its source, e.g. the path relative to the root; undecodable bytes percent-escaped.
-    uri: where its bytes are, for people and views; never holds a query string or a password.
+    uri: where its bytes are, for people and views; never contains a query string or a password.
     version: version token (files: size and modification time); "" when it could not be read.
     path: file-system path as bytes, so that names that are not valid UTF-8 work; None if it is not a file.
     product_key: the product that the image belongs to, if the source knows.
     url: where to download it, with user info and query string; never recorded, never logged. None if it is a file.
-    blob: the row that holds the bytes, if they are in the shop's table.
+    blob: the row that contains the bytes, if they are in the shop's table.
     """
 
     key: str
@@ -79,13 +79,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model says of one image, best label first.
+    """The answer of the model for one image, best label first.
 
     confidences: calibrated probabilities of `labels`. logits: raw scores of `labels`, before calibration.
     log_sum_exp: of *all* raw logits at temperature 1. scores: all raw logits in the order of the model's labels,
     float32, little-endian, so that a recalibration can start from the record. familiarity: how much the image looks
-    like those that the model was trained on, at most 1; None if the model cannot say. decision: accept, review or
-    abstain; None if the model's calibration does not decide.
+    like those that the model was trained on, at most 1; None if the model does not measure it. decision: accept,
+    review or abstain; None if the model's calibration does not decide.
     """
 
     item: Item

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -272,3 +273,31 @@ def test_public_names_have_docstrings(name):
             missing += [] if ast.get_docstring(node) else [node.name]
     # Alembic's revisions and environment speak its own protocol.
     assert not missing or name.startswith("cataloger.migrations")
+
+
+# Words for which the code has a standard term, each with the contracts (JSON keys, values in CSV files and in the
+# database, routes) and the names of libraries that need it all the same.
+REPLACED = re.compile(r"\b(words?|held|acquit|suspects|spool|handover|appetite|gone)\b", re.IGNORECASE)
+CONTRACTS = {
+    ("cataloger.cli.commands.runs", "gone"),
+    ("cataloger.corrections.store", "gone"),
+    ("cataloger.corrections.summary", "words"),
+    ("cataloger.engine.job_report", "gone"),
+    ("cataloger.fetch.http", "gone"),  # HTTPStatus.GONE
+    ("cataloger.history.diff", "gone"),
+    ("cataloger.ledger.source_registry", "gone"),
+    ("cataloger.report.reviewers", "words"),
+    ("cataloger.review.app", "words"),
+    ("cataloger.review.corrections", "words"),
+    ("cataloger.review.item_rows", "word"),
+}
+
+
+def test_each_concept_has_its_standard_term():
+    paths = [path for folder in ("cataloger", "training") for path in (ROOT / folder).rglob("*.py")]
+    found = {
+        (".".join(path.relative_to(ROOT).with_suffix("").parts), word.lower())
+        for path in paths
+        for word in REPLACED.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found == CONTRACTS

@@ -1,4 +1,4 @@
-"""The least that classifying photos can cost: Pillow and onnxruntime in one thread, and nothing of ours.
+"""The minimal cost of classifying photos: Pillow and onnxruntime in one thread, without cataloger.
 
 Started by `cataloger.bench.bench`, as many at once as there are processors: `python -m
 cataloger.bench.baseline_worker MODEL SIZE BATCH`, names of files on stdin. It prints "ready", waits for a line "go",

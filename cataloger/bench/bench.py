@@ -1,8 +1,8 @@
-"""How fast this machine can tag one's own images, how fast it does, and where the difference goes.
+"""Measures how fast this machine could tag images, how fast it does, and where the difference is spent.
 
 The floor is what bare decoding and the bare model cost (`cataloger.bench.baseline_worker`), measured with as many
-single-threaded workers at once as there are processors. Floor and the real command, `cataloger tag` into a database
-of its own, take turns over the same images, so that both see the same machine.
+single-threaded workers at once as there are processors. This floor (baseline) and the real command, `cataloger tag`
+into a database of its own, are measured in turn over the same images, so that both see the same machine.
 """
 
 import itertools
@@ -39,7 +39,7 @@ PREPARED = 64
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What to measure. images: so many of the folder's, evenly spread, or over again if it holds fewer."""
+    """What to measure. images: number of the folder's images to use, evenly spread, repeated if it has fewer."""
 
     folder: Path
     images: int = 1000
@@ -60,13 +60,13 @@ class BenchOptions:
 
     @property
     def steps(self) -> int:
-        """How often `progress` is told of a step."""
+        """How often `progress` is called."""
         return 1 + 2 * self.rounds + len(list(arrangements()))
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One turn of each. floor, tag: images a second; tag_running: without its start. *_ms: processor ms an image.
+    """One round. floor, tag: images per second; tag_running: without startup. *_ms: processor ms per image.
 
     floor_stages, tag_stages: stage -> processor ms an image. idle: share of the processors that the command left.
     """
@@ -88,7 +88,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A way to run the model alone: `sessions` calls at once of `threads` threads each. rate: images a second."""
+    """A way to run the model alone: `sessions` calls at once of `threads` threads each. rate: images per second."""
 
     sessions: int
     threads: int
@@ -98,7 +98,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """What was measured. model: in words. failed: images that the bare decoder could not read."""
+    """What was measured. model: its title and precision. failed: images that the bare decoder could not read."""
 
     model: str
     processors: int
@@ -132,21 +132,21 @@ class BenchReport:
 
 
 def run_bench(options: BenchOptions, *, progress: Callable[[str], None] = lambda _: None) -> BenchReport:
-    """Measure. progress: told what comes next. Raises CatalogerError."""
+    """Measure. progress: callback that receives the next step. Raises CatalogerError."""
     bundle = read_bundle(resolve_bundle_path(options.model or "default"), check=()).at(options.precision)
     with tempfile.TemporaryDirectory(prefix="cataloger-bench-") as folder:
         progress("laying out the images")
         names = lay_out(options.folder, Path(folder) / "photos", options.images)
         rounds, failed = [], 0
         for number in range(options.rounds):
-            progress(f"floor, round {number + 1}")
+            progress(f"baseline, round {number + 1}")
             floor = run_floor(names, bundle, options.batch)
             failed = sum(each["failed"] for each in floor.workers)
             progress(f"cataloger tag, round {number + 1}")
             rounds.append(_round(floor, run_tag(Path(folder), bundle, options), len(names)))
     settings = tuple(try_settings(bundle, progress))
-    words = f"{bundle.title} in {bundle.precision}"
-    return BenchReport(words, available_cpus(), len(names), failed, tuple(rounds), settings)
+    model = f"{bundle.title} in {bundle.precision}"
+    return BenchReport(model, available_cpus(), len(names), failed, tuple(rounds), settings)
 
 
 def lay_out(source: Path, target: Path, count: int) -> list[str]:
@@ -169,7 +169,7 @@ def lay_out(source: Path, target: Path, count: int) -> list[str]:
 
 def _paths(source: Path) -> Iterator[bytes]:
     if not source.is_dir():
-        raise SourceError(f"{source} is not a folder; name one with images like those to be tagged")
+        raise SourceError(f"{source} is not a folder; give one with images like those to be tagged")
     for item in FolderSource(os.fsencode(source.absolute())).scan():
         if isinstance(item, Item) and item.path is not None and Path(os.fsdecode(item.path)).is_file():
             yield os.path.realpath(item.path)
@@ -200,14 +200,14 @@ def run_floor(names: Sequence[str], bundle: Bundle, batch_size: int) -> Floor:
         for index, worker in enumerate(workers):
             _tell(worker, json.dumps(names[index::count]))
         if any(worker.stdout.readline() != "ready\n" for worker in workers):
-            raise CatalogerError("a bare worker could not start; its own message stands above")
+            raise CatalogerError("a baseline worker could not start; its own message is above")
         begun = time.monotonic()
         for worker in workers:
             _tell(worker, "go")
         answers = [worker.stdout.readline() for worker in workers]
         seconds = time.monotonic() - begun
         if not all(answers):
-            raise CatalogerError("a bare worker ended early; its own message stands above")
+            raise CatalogerError("a baseline worker ended early; its own message is above")
         return Floor(seconds, [json.loads(answer) for answer in answers])
     finally:
         for worker in workers:
@@ -217,7 +217,7 @@ def run_floor(names: Sequence[str], bundle: Bundle, batch_size: int) -> Floor:
 
 def _tell(worker: "subprocess.Popen[str]", line: str) -> None:
     assert worker.stdin is not None
-    with suppress(BrokenPipeError):  # it is gone, and has said why on stderr; its answer will be empty
+    with suppress(BrokenPipeError):  # it has exited, with a message on stderr; its output will be empty
         worker.stdin.write(line + "\n")
         worker.stdin.flush()
 
@@ -270,7 +270,7 @@ def _round(floor: Floor, tag: dict[str, Any], images: int) -> Round:
 
 
 def arrangements() -> Iterator[tuple[int, int, int]]:
-    """Yield (sessions, threads of each, batch): one thread a processor, and all threads for one call."""
+    """Yield (sessions, threads of each, batch): one thread per processor, and all threads for one call."""
     count = available_cpus()
     shapes = [(count, 1), (1, count)] if count > 1 else [(1, 1)]
     yield from ((sessions, threads, batch) for (sessions, threads), batch in itertools.product(shapes, BATCHES))
@@ -281,7 +281,7 @@ def try_settings(bundle: Bundle, progress: Callable[[str], None]) -> Iterator[Se
     size = bundle.preprocess.size
     images = np.random.default_rng(0).integers(0, 256, (PREPARED, size, size, 3), dtype=np.uint8)
     for sessions, threads, batch in arrangements():
-        progress(f"model alone: {sessions} at once, {threads} threads each, batch {batch}")
+        progress(f"model alone: {sessions} sessions, {threads} threads per session, batch {batch}")
         classifier = OnnxClassifier(bundle, threads=threads)
         classifier.scores(images[:batch])
         with ThreadPoolExecutor(sessions) as executor:

@@ -21,7 +21,7 @@ from cataloger.utils import keep_numpy_to_one_thread
 
 EXIT_STATUSES = (
     "Exit status: 0 done; 1 fatal; 2 wrong usage or configuration; 3 done, but more failures than allowed; "
-    "4 a quality gate failed; 130 interrupted, run again to go on."
+    "4 a quality gate failed; 130 interrupted, run again to continue."
 )
 
 
@@ -94,7 +94,7 @@ def root(
             "--config",
             envvar="CATALOGER_CONFIG",
             metavar="FILE",
-            help="Configuration; without it, cataloger.toml of the working directory.",
+            help="Configuration file. Default: cataloger.toml in the working directory.",
         ),
     ] = None,
     version: Annotated[
@@ -103,7 +103,7 @@ def root(
 ) -> None:
     """Tag the images of a fashion catalog: top-5 categories with calibrated confidences, in your database.
 
-    A flag wins over an environment variable (CATALOGER_*), which wins over cataloger.toml.
+    A flag has priority over an environment variable (CATALOGER_*), and that over cataloger.toml.
     """
     del version
     values = configuration.load_config(config)
@@ -129,12 +129,12 @@ def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
 
 def main() -> None:
     """Entry point of the console script."""
-    # Names of files may hold bytes that no encoding knows; they must be printable all the same.
+    # File names may contain bytes that no encoding can decode; they must be printable nevertheless.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     keep_numpy_to_one_thread()
-    # Before it ends, Python looks for garbage among all that its modules hold: a fifth of a second for nothing.
+    # Python collects garbage of all modules before it exits: a fifth of a second for nothing.
     atexit.register(gc.freeze)
     try:
         app()

@@ -1,7 +1,7 @@
 """cataloger.toml: defaults for the flags of the command line.
 
-Keys are flags without the dashes, e.g. `db` or `batch-size`. At the top they hold for every command that has the
-flag; in a table named like a command, e.g. [tag], for that command. Unknown keys are errors.
+Keys are flags without the dashes, e.g. `db` or `batch-size`. At the top level they apply to every command that has
+the flag; in a table with the name of a command, e.g. [tag], to that command. Unknown keys are errors.
 """
 
 import tomllib
@@ -31,7 +31,7 @@ def defaults_for(config: Mapping[str, Any], commands: Mapping[str, Mapping[str, 
     """Turn a configuration into nested defaults by command and parameter.
 
     commands: command ("tag", "db upgrade") -> flag name without dashes -> parameter name.
-    Raises ConfigError for a key that no command knows.
+    Raises ConfigError for a key that no command has.
     """
     defaults: dict[str, Any] = {}
     general = {key: value for key, value in config.items() if not isinstance(value, dict)}

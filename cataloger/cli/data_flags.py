@@ -1,4 +1,4 @@
-"""The flags by which commands are told where labelled images are."""
+"""The flags that say where labelled images are."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SOURCES = """DATA is one of
   photos/                  class folders: photos/<category>/..., or photos/train/<category>/..., val, test
   labels.csv               a manifest, also .tsv, .jsonl, .parquet: columns image, label and, if there are, split
-                           and product_id; several labels that would be right are joined by "|"
+                           and product_id; several accepted labels are joined by "|"
   DeepFashion/             the Category and Attribute Prediction benchmark, as it is published
 or, in its place, --db URL --query "select image, category, product_id from ..."."""
 
@@ -68,7 +68,7 @@ SplitColumnOption = Annotated[
         "--split-column",
         envvar="CATALOGER_SPLIT_COLUMN",
         metavar="NAME",
-        help="Column that says train, val or test. Default: split. If there is none, or with '', splits are made.",
+        help="Column with train, val or test. Default: split. Without it, or with '', splits are made.",
     ),
 ]
 ProductColumnOption = Annotated[
@@ -86,7 +86,7 @@ ReportByOption = Annotated[
         "--report-by",
         envvar="CATALOGER_REPORT_BY",
         metavar="COLUMN",
-        help="Also measure by this column of the labels.",
+        help="Also report the results by this column of the labels.",
     ),
 ]
 SharesOption = Annotated[

@@ -31,14 +31,14 @@ ModelOption = Annotated[
         "--model",
         envvar="CATALOGER_MODEL",
         metavar="DIR|default",
-        help="Model bundle. Without it, the one that the source started with, else 'default'.",
+        help="Model bundle. Default: the model that the source was first tagged with, else 'default'.",
     ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", envvar="CATALOGER_JSON", help="Print the result as JSON on stdout.")
 ]
 VerboseOption = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr; -vv for everything.")
+    int, typer.Option("--verbose", "-v", count=True, help="Log more to stderr; -vv: everything.")
 ]
 QuietOption = Annotated[
     bool,
@@ -46,7 +46,7 @@ QuietOption = Annotated[
         "--quiet",
         "-q",
         envvar="CATALOGER_QUIET",
-        help="No summary, no progress bar; only what went wrong, on stderr.",
+        help="No summary, no progress bar; only problems, on stderr.",
     ),
 ]
 NoProgressOption = Annotated[
@@ -57,7 +57,7 @@ PrecisionOption = Annotated[
     typer.Option(
         "--precision",
         envvar="CATALOGER_PRECISION",
-        help="Arithmetic of the model. auto: on a CPU int8, which is faster, where the model has it; else fp32.",
+        help="Arithmetic of the model. auto: int8 on a CPU, if the model has it, which is faster; else fp32.",
     ),
 ]
 DeviceOption = Annotated[
@@ -70,7 +70,7 @@ ProfileOption = Annotated[
         "--profile",
         envvar="CATALOGER_PROFILE",
         metavar="FILE",
-        help="Write there, as JSON, what the run waited for and where the processor time went.",
+        help="JSON file for a profile: what the run waited for, and where the processor time went.",
     ),
 ]
 ColumnOption = Annotated[
@@ -98,14 +98,12 @@ OutputOption = Annotated[
         "-o",
         envvar="CATALOGER_OUTPUT",
         metavar="FILE",
-        help="Also write the current result of every image there: .jsonl, .csv or .parquet.",
+        help="Also write the current result of every image to this file: .jsonl, .csv or .parquet.",
     ),
 ]
 TopKOption = Annotated[
     int,
-    typer.Option(
-        "--top-k", envvar="CATALOGER_TOP_K", min=1, max=TOP_K, help="Categories an image that is tagged now."
-    ),
+    typer.Option("--top-k", envvar="CATALOGER_TOP_K", min=1, max=TOP_K, help="Categories per image."),
 ]
 BatchSizeOption = Annotated[
     int,
@@ -118,15 +116,15 @@ BatchSizeOption = Annotated[
 ]
 WorkersOption = Annotated[
     int,
-    typer.Option("--workers", envvar="CATALOGER_WORKERS", min=0, help="Decoding processes; 0: one a processor."),
+    typer.Option("--workers", envvar="CATALOGER_WORKERS", min=0, help="Decoding processes; 0: one per processor."),
 ]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", envvar="CATALOGER_LIMIT", min=1, help="Tag at most so many images.")
+    int | None, typer.Option("--limit", envvar="CATALOGER_LIMIT", min=1, help="Tag at most this number of images.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Tag again what is unchanged.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Also tag unchanged images again.")]
 RetryFailedOption = Annotated[
-    bool, typer.Option("--retry-failed", help="Try again what failed for good, e.g. damaged files.")
+    bool, typer.Option("--retry-failed", help="Try permanent failures again, e.g. damaged files.")
 ]
 MaxFailureRateOption = Annotated[
     float,
@@ -135,7 +133,7 @@ MaxFailureRateOption = Annotated[
         envvar="CATALOGER_MAX_FAILURE_RATE",
         min=0.0,
         max=1.0,
-        help="Failed share of the images attempted above which the exit status is 3.",
+        help="Exit status 3 if a larger share of the attempted images fails.",
     ),
 ]
 ForgetOption = Annotated[
@@ -143,7 +141,7 @@ ForgetOption = Annotated[
     typer.Option(
         "--forget",
         envvar="CATALOGER_FORGET",
-        help="Delete what is gone from the source, with everything that was recorded of it.",
+        help="Purge images that are removed from the source, with everything that was recorded of them.",
     ),
 ]
 AcceptMoveOption = Annotated[
@@ -151,7 +149,7 @@ AcceptMoveOption = Annotated[
     typer.Option(
         "--accept-move",
         envvar="CATALOGER_ACCEPT_MOVE",
-        help="Go on although this looks like a known source, or image root, that has moved.",
+        help="Continue although this looks like a known source, or image root, that was moved.",
     ),
 ]
 LabelsArgument = Annotated[
@@ -162,7 +160,7 @@ TargetPrecisionOption = Annotated[
     typer.Option(
         "--target-precision",
         envvar="CATALOGER_TARGET_PRECISION",
-        help="Share of the accepted answers that shall be right.",
+        help="Share of the accepted answers that must be right.",
     ),
 ]
 SplitOption = Annotated[

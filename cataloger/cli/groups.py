@@ -1,4 +1,4 @@
-"""How groups of commands are made; apart from `app`, so that its modules can import it."""
+"""Groups of commands; not in `app`, so that the modules of commands can import this one."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def make_group(text: str) -> typer.Typer:
-    """Make a group that shows its help when called bare."""
+    """Make a group that shows its help when called without a command."""
     return typer.Typer(
         help=text, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False
     )

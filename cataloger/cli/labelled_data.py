@@ -29,7 +29,7 @@ def read_labelled(labels: Path, images: Path | None, report_by: Sequence[str] = 
 
 
 def counter(bar: "Progress", name: str) -> Callable[[int], Callable[[int], None]]:
-    """Return what starts a progress bar when it is told a total; that returns what moves it."""
+    """Return a function that starts a progress bar with a total, and returns the function that advances it."""
 
     def begin(total: int) -> Callable[[int], None]:
         if bar.disable:

@@ -1,4 +1,4 @@
-"""What `evaluate` and `models diff` print: compact tables, what is worst first."""
+"""What `evaluate` and `models diff` print: compact tables, worst first."""
 
 import math
 from collections.abc import Sequence
@@ -49,10 +49,10 @@ def share(measured: "Share") -> str:
 
 
 def about(subject: "Subject") -> list[str]:
-    """Return what is missing from the figures and what their reader must know, a line each."""
+    """Return the notes about the figures, and what is missing from them, one line each."""
     lines = list(subject.notes)
     if subject.failures:
-        lines.append(_named(f"left out, {len(subject.failures):,} images without an answer", subject.failures))
+        lines.append(_named(f"left out: {len(subject.failures):,} images without an answer", subject.failures))
     if subject.without_result:
         lines.append(
             _named(f"{len(subject.without_result):,} labelled images have no result", subject.without_result)
@@ -166,15 +166,15 @@ def print_model_diff(difference: "ModelDiff") -> None:
 def _compared(compared: "Comparison") -> list[str]:
     lines = []
     if compared.only_a or compared.only_b:
-        only = [f"{name} alone knows {', '.join(labels)}" for name, labels in
+        only = [f"only {name} has {', '.join(labels)}" for name, labels in
                 (("A", compared.only_a), ("B", compared.only_b)) if labels]  # fmt: skip
-        lines.append(f"compared on the {len(compared.shared):,} labels that both know; {'; '.join(only)}")
+        lines.append(f"compared on the {len(compared.shared):,} labels that both have; {'; '.join(only)}")
     if compared.left_out:
         counts = ", ".join(f"{label} ({count:,})" for label, count in list(compared.left_out.items())[:NAMED])
         more = f" and {len(compared.left_out) - NAMED} more labels" if len(compared.left_out) > NAMED else ""
-        lines.append(f"left out, images of labels that not both know: {counts}{more}")
+        lines.append(f"left out, images of labels that only one of them has: {counts}{more}")
     if compared.failures:
-        lines.append(_named(f"left out, {len(compared.failures):,} images without an answer", compared.failures))
+        lines.append(_named(f"left out: {len(compared.failures):,} images without an answer", compared.failures))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What `cataloger evaluate --corrections` prints: how good the results are as people have reviewed them."""
+"""What `cataloger evaluate --corrections` prints: accuracy on the images that people have reviewed."""
 
 import math
 from typing import TYPE_CHECKING
@@ -20,9 +20,9 @@ def print_reviewed(reviewed: "ReviewedAccuracy") -> None:
     for line in _notes(reviewed):
         console.print(line, markup=False)
     figures = [
-        ("the model is right, of the reviewed", share(total.share)),
-        ("weighted by confidence to the whole catalog", share(reviewed.weighted)),
-        ("right among the best five, of the reviewed", share(reviewed.top5_share)),
+        ("the model is right, of reviewed images", share(total.share)),
+        ("weighted by confidence, for the whole catalog", share(reviewed.weighted)),
+        ("right among the best five, of reviewed images", share(reviewed.top5_share)),
     ]
     console.print(render.table(("", "share"), figures))
     columns = ("images", "of the catalog", "reviewed", "of these right")
@@ -43,12 +43,14 @@ def _notes(reviewed: "ReviewedAccuracy") -> list[str]:
 
     notes = []
     if math.isnan(reviewed.weighted.value):
-        notes.append(f"no estimate for the whole catalog: of each band of confidence below, {FEW} must be reviewed")
+        notes.append(
+            f"no estimate for the whole catalog: it needs {FEW} reviewed images in each band of confidence below"
+        )
     if reviewed.differs:
         notes.append(
-            "the reviewed images are unlike the catalog: their mean confidence is "
+            "the reviewed images differ from the catalog: their mean confidence is "
             f"{reviewed.confidence_reviewed:.2f}, that of all {reviewed.confidence_all:.2f} "
-            "(a queue with the least confident first does that); read the weighted share and the rows by confidence"
+            "(a queue with the least confident first causes that); read the weighted share and the rows by confidence"
         )
     if reviewed.no_product:
         notes.append(
@@ -56,7 +58,7 @@ def _notes(reviewed: "ReviewedAccuracy") -> list[str]:
             f"{reviewed.abstained:,} of them"
         )
     if reviewed.changed:
-        notes.append(f"left out, {reviewed.changed:,} images that have changed since they were reviewed")
+        notes.append(f"left out: {reviewed.changed:,} images that have changed since they were reviewed")
     return notes
 
 
@@ -64,7 +66,7 @@ def _print_categories(reviewed: "ReviewedAccuracy") -> None:
     console = render.stdout_console()
     ordered = sorted(reviewed.categories.items(), key=lambda each: (each[1].found - each[1].said, each[0]))
     rows = [(name, each.said, share(each.recall), each.named, share(each.precision)) for name, each in ordered]
-    columns = ("category", "people say so", "of these the model too", "the model says so", "of these people too")
+    columns = ("category", "by people", "of these by the model", "by the model", "of these by people")
     console.print(render.table(columns, rows[:CATEGORIES]))
     if len(rows) > CATEGORIES:
         console.print(f"{len(rows) - CATEGORIES} more categories, with fewer mistakes; --json has all", markup=False)

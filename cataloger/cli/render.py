@@ -31,27 +31,27 @@ PIPE_WIDTH = 200
 
 
 class _StderrConsole(Console):
-    """Falls silent when nobody reads it any more; rich itself would end the program."""
+    """Becomes silent when its reader has exited; rich itself would end the program."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
 
 
 class _StdoutConsole(Console):
-    """Reports that nobody reads it any more; rich itself would end the program with status 1."""
+    """Reports that its reader has exited; rich itself would end the program with status 1."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def stderr_console() -> Console:
-    """Return a console on the current stderr; made anew, since tests exchange the stream."""
+    """Return a console on the current stderr; a new one each time, since tests replace the stream."""
     return _StderrConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 def stdout_console() -> Console:
-    """Return a console on the current stdout; printing raises BrokenPipeError when nobody reads it any more."""
-    # In a pipe or a log there is no edge to wrap lines at.
+    """Return a console on the current stdout; printing raises BrokenPipeError when its reader has exited."""
+    # A pipe or a log has no width to wrap lines at.
     return _StdoutConsole(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
@@ -80,7 +80,7 @@ def set_up_logging(*, verbose: int, quiet: bool) -> None:
 
 
 class RateColumn(ProgressColumn):
-    """Steps a second."""
+    """Steps per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
-from cataloger.errors import OutputError, UsageError
+from cataloger.errors import INTERRUPTED_STATUS, OutputError, UsageError
 from cataloger.utils import printable, reuse_buffers, work_in_batch
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def watched(
     work: "Callable[[JobHooks], JobReport]", *, progress: bool, quiet: bool, json: bool, profile: Path | None = None
 ) -> None:
-    """Run a job, show how far it is, print its summary; exit with its status. profile: file of its profile."""
+    """Run a job, show its progress, print its summary; exit with its status. profile: file of its profile."""
     from cataloger.hooks import Hooks
 
     if profile and not profile.absolute().parent.is_dir():
@@ -38,7 +38,7 @@ def watched(
     try:
         _show_report(report, quiet=quiet, json=json)
     except OSError as error:
-        # Whoever reads us got the Ctrl-C as well and may be gone; our status says how the run ended all the same.
+        # The reader of a pipe gets the Ctrl-C too and may have exited; the exit status must still be that of the run.
         if not report.exit_status:
             raise _output_lost(error) from error
     finally:
@@ -85,16 +85,16 @@ def open_results(db: str, schema: str | None) -> "Iterator[Database]":
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop; a second one interrupts at once."""
+    """Turn the first Ctrl-C or SIGTERM into a request to stop; the second one interrupts at once."""
     stop = threading.Event()
 
     def handle(_number: int, _frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        # The reader of a pipe has got the Ctrl-C as well and may be gone; that must not end the run in its place.
+        # The reader of a pipe gets the Ctrl-C too and may have exited; that must not end the run here.
         with suppress(OSError, RuntimeError):
-            sys.stderr.write("\nstopping after the images in flight; press Ctrl-C again to stop at once\n")
+            sys.stderr.write("\nstopping after the images in progress; press Ctrl-C again to stop at once\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -104,7 +104,7 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
         yield stop
     except KeyboardInterrupt:
         # Everything has been closed. Python itself would wait for the batches that are being classified.
-        os._exit(130)
+        os._exit(INTERRUPTED_STATUS)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -146,15 +146,17 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if run.skipped:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in run.skipped.most_common())
         console.print(("skipped: " if run.attempted else "nothing to do: ") + reasons)
-    if report.gone or report.returned:
-        console.print(f"left the views, not in the source any more: {report.gone}; came back: {report.returned}")
-    if report.forgotten:
-        console.print(f"deleted with all that was recorded of them (--forget): {report.forgotten:,}")
+    if report.missing or report.restored:
+        console.print(
+            f"removed from the source, no longer in the views: {report.missing}; restored: {report.restored}"
+        )
+    if report.purged:
+        console.print(f"purged with all that was recorded of them (--forget): {report.purged:,}")
     _print_writes(report, console)
     if run.failures:
         failures = [(code, count, run.failed_first[code]) for code, count in run.failures.most_common()]
-        console.print(render.table(("failure", "images", "the first of them"), failures))
-        console.print("all of them: `cataloger report`, or the view cataloger_image_top5 where status is 'failed'")
+        console.print(render.table(("failure", "images", "first image"), failures))
+        console.print("all failures: `cataloger report`, or the view cataloger_image_top5 where status is 'failed'")
     if run.decisions:
         console.print(decisions_line(run.decisions))
     if run.categories:
@@ -163,7 +165,7 @@ def print_summary(report: "JobReport", console: Console) -> None:
 
 
 def decisions_line(decisions: Mapping[str, int]) -> str:
-    """Say how many answers can be used as they are, should be looked at, or are of no known thing."""
+    """Return the counts of the decisions as one line."""
     total = sum(decisions.values())
     parts = ((name, decisions.get(name, 0)) for name in DECISIONS)
     return "decisions: " + ", ".join(f"{name} {count:,} ({100 * count / total:.1f}%)" for name, count in parts)
@@ -178,25 +180,25 @@ def _print_writes(report: "JobReport", console: Console) -> None:
     if counts is None:
         return
     written = ", ".join(f"{column} {count:,}" for column, count in counts.written.items()) or "nothing"
-    console.print(f"{'would write, as far as answers are known' if is_planned else 'written back'}: {written}")
+    console.print(f"{'would be written, as far as answers are known' if is_planned else 'written back'}: {written}")
     if counts.edited:
         examples = ", ".join(dict.fromkeys(counts.edited_products))
-        console.print(f"left as people have changed it: {counts.edited:,} values, e.g. of {examples}")
+        console.print(f"not written, since people have changed them: {counts.edited:,} values, e.g. of {examples}")
     if counts.not_null:
-        console.print(f"left, since something stands there (--only-null): {counts.not_null:,} values")
+        console.print(f"not written, since the cell has a value (--only-null): {counts.not_null:,} values")
     if counts.refused:
         console.print(f"refused by the table: {counts.refused:,}, e.g. {'; '.join(counts.reasons)}")
 
 
 def _time_line(report: "JobReport") -> str:
     parts: dict[str, float] = dict(report.run.watch.seconds)
-    parts["starting and the rest"] = max(0.0, report.seconds - sum(parts.values()))
+    parts["startup and other work"] = max(0.0, report.seconds - sum(parts.values()))
     shares = (f"{name} {100 * value / report.seconds:.0f}%" for name, value in parts.items())
     return "time waited for: " + ", ".join(shares)
 
 
 def _closing_line(report: "JobReport") -> str:
-    state = "interrupted, run the same command again to go on;" if report.run.interrupted else "ended"
+    state = "interrupted, run the same command again to continue;" if report.run.interrupted else "ended"
     options = report.options
     where = f"results: {options.db.redacted}" + (f" and {options.output}" if options.output else "")
     return f"run {report.run_id} {state} {where}"

@@ -1,4 +1,4 @@
-"""What people say of images: storing it, and the CSV files that carry it.
+"""Corrections of people to images: storing them, and their CSV files.
 
 Imports `ledger`, `schema`, `db`, `utils`.
 """

@@ -1,4 +1,4 @@
-"""Corrections as a CSV file for people who work in spreadsheets: what was said, or what can be said something of."""
+"""Corrections as a CSV file for spreadsheets: those that were made, or the model's answers to be corrected."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -27,28 +27,28 @@ from cataloger.utils import replacing
 
 ROWS_PER_READ = 2000
 
-What = Literal["words", "history", "predictions"]
+What = Literal["current", "history", "predictions"]
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What to export: words that hold, all that were ever said, or the model's answers, with a label where one holds.
+    """What to export: the current corrections, all ever made, or the model's answers with their current corrections.
 
-    source: name of one, None for all. decision, below: of predictions, only these, and only less confident ones.
+    source: its name, None for all. decision, below: only predictions with this decision, or below this confidence.
     """
 
-    what: What = "words"
+    what: What = "current"
     source: str | None = None
     decision: str | None = None
     below: float | None = None
 
     def __post_init__(self) -> None:
         if self.what != "predictions" and (self.decision is not None or self.below is not None):
-            raise UsageError("--decision and --below choose among the model's answers: add --predictions")
+            raise UsageError("--decision and --below select among the model's answers: add --predictions")
 
 
 def export_corrections(database: Database, path: Path, options: ExportOptions) -> int:
-    """Write a file, in UTF-8 as spreadsheets know it by its first bytes; return the number of rows."""
+    """Write a file in UTF-8 with a byte order mark, which spreadsheets need; return the id_column of rows."""
     count = 0
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file, lineterminator="\r\n")
@@ -60,15 +60,15 @@ def export_corrections(database: Database, path: Path, options: ExportOptions) -
 
 
 def _rows(database: Database, options: ExportOptions) -> Iterator[AnyRow]:
-    query, number = _query(options)
+    query, id_column = _query(options)
     if (source_id := find_source_id(database, options.source)) is not None:
         query = query.where(paged_source_id(database) == source_id)
-    for page in row_pages(database, query, number, ROWS_PER_READ):
+    for page in row_pages(database, query, id_column, ROWS_PER_READ):
         yield from page
 
 
 def _query(options: ExportOptions) -> tuple[Select[Any], ColumnElement[int]]:
-    """Return what to select, and the number by which to page through it."""
+    """Return the query, and the id column to page by."""
     columns: tuple[Any, ...] = (
         *(
             SourceRow.name.label("source"),
@@ -85,7 +85,7 @@ def _query(options: ExportOptions) -> tuple[Select[Any], ColumnElement[int]]:
         return _predictions(columns, options), ItemRow.id.expression
     query: Select[Any] = select(*columns).select_from(CorrectionRow)
     query = query.join(ItemRow, ItemRow.id == CorrectionRow.item_id).join(SourceRow)
-    if options.what == "words":
+    if options.what == "current":
         query = query.join(CurrentCorrectionRow, CurrentCorrectionRow.correction_id == CorrectionRow.id)
     query = query.join(ResultRow, ResultRow.id == CorrectionRow.result_id, isouter=True)
     return query.join(

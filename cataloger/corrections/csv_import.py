@@ -1,7 +1,7 @@
-"""Corrections from a CSV file that people have filled in: a bad row is named and costs no other.
+"""Import corrections from a CSV file: a bad row is reported, and the others are imported.
 
-A row is about an image, by `source` and `key`, or by `uri`. Its word is `label`; or `not_product` or `withdrawn` in
-the column `verdict`. Rows that say nothing, or what holds already, change nothing.
+A row names an image by `source` and `key`, or by `uri`. Its correction is `label`; or `not_product` or `withdrawn` in
+the column `verdict`. Empty rows, and rows equal to the current correction, change nothing.
 """
 
 import csv
@@ -34,9 +34,9 @@ Kind = Literal["conflict", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How to import. source: name of the one that the rows are of, if they do not say. author: who says all this.
+    """How to import. source: name of the rows' source, if they name none. author: of all these corrections.
 
-    new_labels: take labels that no model has and nobody has said. overwrite: also words that came in between.
+    new_labels: accept unknown labels. overwrite: also replace corrections made since the export.
     """
 
     author: str
@@ -47,12 +47,12 @@ class ImportOptions:
 
     def __post_init__(self) -> None:
         if not self.author.strip():
-            raise UsageError("--author must not be empty: it says who has said this")
+            raise UsageError("--author must not be empty: corrections are recorded under this name")
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """What became of rows. same: say what holds. empty: say nothing. notes: (line, kind, text), the first ones."""
+    """What became of the rows. same: equal to the current correction. notes: (line, kind, text), the first ones."""
 
     saved: int = 0
     same: int = 0
@@ -62,7 +62,7 @@ class ImportReport:
     notes: list[tuple[int, Kind, str]] = field(default_factory=list)
 
     def note(self, line: int, kind: Kind, text: str) -> None:
-        """Count what was not taken, and say why."""
+        """Count a row that was not imported, with the reason."""
         if kind == "conflict":
             self.conflicts += 1
         else:
@@ -78,13 +78,13 @@ class ImportReport:
 
 
 def import_corrections(database: Database, path: Path, options: ImportOptions) -> ImportReport:
-    """Take over what people have said in a file. Raises SourceError or UsageError for a file that is none."""
+    """Import corrections from a file. Raises SourceError or UsageError for an unusable file."""
     report = ImportReport()
     work = _Import(database, options, report)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            said = _noted(read_rows(file, path), report)
-            while page := list(itertools.islice(said, ROWS_PER_READ)):
+            rows = _noted(read_rows(file, path), report)
+            while page := list(itertools.islice(rows, ROWS_PER_READ)):
                 work.take(page)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
@@ -98,13 +98,13 @@ def import_corrections(database: Database, path: Path, options: ImportOptions) -
 
 
 def _already(report: ImportReport) -> str:
-    return f"{report.saved} rows before that were taken" if report.saved else "nothing was taken"
+    return f"{report.saved} earlier rows were saved" if report.saved else "nothing was saved"
 
 
 def _noted(
     rows: Iterable[tuple[int, CorrectionFileRow | str | None]], report: ImportReport
 ) -> Iterator[CorrectionFileRow]:
-    """Yield the rows that say something; count the others."""
+    """Yield the rows with a correction; count the others."""
     for line, found in rows:
         if isinstance(found, CorrectionFileRow):
             yield found
@@ -115,7 +115,7 @@ def _noted(
 
 
 class _Import:
-    """Takes rows over, page by page."""
+    """Imports rows page by page."""
 
     def __init__(self, database: Database, options: ImportOptions, report: ImportReport) -> None:
         self._database = database
@@ -127,64 +127,66 @@ class _Import:
         self._lookup = Lookup(database, set(self._sources.values()) if self._source is None else {self._source})
         self._labels = set(labels_in_use(database, self._source))
         self._started = self._database.fetch(utc_now)
-        self._spoken_of = _Ids()
+        self._seen_ids = _Ids()
         self._nearest = cache(self._find_nearest)
 
     def take(self, page: Sequence[CorrectionFileRow]) -> None:
-        """Record what a page of rows says."""
-        known = [(said, item_id) for said, item_id in self._identified(page) if self._is_known_label(said)]
-        holding = self._database.fetch(_holding, [item_id for _, item_id in known])
-        words: dict[int, CorrectionInput] = {}
+        """Record the corrections of a page of rows."""
+        known = [(row, item_id) for row, item_id in self._identified(page) if self._is_known_label(row)]
+        states = self._database.fetch(_read_states, [item_id for _, item_id in known])
+        corrections: dict[int, CorrectionInput] = {}
         lines: dict[int, CorrectionFileRow] = {}
-        for said, item_id in known:
-            word = self._word(said, item_id, holding[item_id], lines.get(item_id))
-            if word is not None:
-                words[item_id], lines[item_id] = word, said
+        for row, item_id in known:
+            correction = self._correction(row, item_id, states[item_id], lines.get(item_id))
+            if correction is not None:
+                corrections[item_id], lines[item_id] = correction, row
         if self._options.dry_run:
-            self._report.saved += len(words)
+            self._report.saved += len(corrections)
             return
-        outcomes = correct(self._database, list(words.values()), self._options.author)
-        for said, outcome in zip(lines.values(), outcomes, strict=True):
+        outcomes = correct(self._database, list(corrections.values()), self._options.author)
+        for row, outcome in zip(lines.values(), outcomes, strict=True):
             if outcome.status == "saved":
                 self._report.saved += 1
             else:
                 text = (
-                    f"{outcome.by} has just said {outcome.label or outcome.verdict}" if outcome.by else "it has gone"
+                    f"{outcome.by} has just set {outcome.label or outcome.verdict}"
+                    if outcome.by
+                    else "the image was removed"
                 )
-                self._report.note(said.line, "conflict", f"{said.place}: {text}")
+                self._report.note(row.line, "conflict", f"{row.place}: {text}")
 
     def _identified(self, page: Sequence[CorrectionFileRow]) -> Iterator[tuple[CorrectionFileRow, int]]:
-        """Yield the rows that are about one image, and its id."""
+        """Yield the rows that name exactly one image, and its id."""
         names: dict[str, set[str]] = {"key": set(), "uri": set()}
-        for column, name in (said.image for said in page):
+        for column, name in (row.image for row in page):
             names[column] |= {name, name.strip()} - {""}
         found = {"key": self._lookup.by_key(names["key"]), "uri": self._lookup.by_uri(names["uri"])}
-        for said in page:
-            column, name = said.image
+        for row in page:
+            column, name = row.image
             images = found[column].get(name) or found[column].get(name.strip(), [])
-            cell = said.cells.get("source", "")
+            cell = row.cells.get("source", "")
             source = self._sources.get(cell, self._sources.get(cell.strip()))
             if source is not None or (cell.strip() and self._source is None):
                 images = [image for image in images if image[0] == source]
             if len(images) == 1:
-                yield said, images[0][1]
+                yield row, images[0][1]
                 continue
             wanted = self._options.source or cell.strip() or "this database"
             reason = (
-                "is in several sources: fill in the column source, or name one with --source"
+                "is in several sources: fill in the column source, or choose one with --source"
                 if images
-                else f"is no image of {wanted}"
+                else f"is not an image of {wanted}"
             )
-            self._report.note(said.line, "problem", f"{said.place or 'a row without key and uri'} {reason}")
+            self._report.note(row.line, "problem", f"{row.place or 'a row without key and uri'} {reason}")
 
-    def _is_known_label(self, said: CorrectionFileRow) -> bool:
-        if said.label is None or self._options.new_labels or said.label in self._labels:
+    def _is_known_label(self, row: CorrectionFileRow) -> bool:
+        if row.label is None or self._options.new_labels or row.label in self._labels:
             return True
-        near = self._nearest(said.label)
-        text = f"did you mean {near!r}?" if near else "--new-labels takes it all the same"
-        if said.label.casefold() in VERDICTS:
-            text = "write that into the column verdict, and leave the label empty"
-        self._report.note(said.line, "problem", f"{said.place}: nobody knows the label {said.label!r}; {text}")
+        near = self._nearest(row.label)
+        text = f"did you mean {near!r}?" if near else "--new-labels accepts it"
+        if row.label.casefold() in VERDICTS:
+            text = "write it into the column verdict, and leave the label empty"
+        self._report.note(row.line, "problem", f"{row.place}: unknown label {row.label!r}; {text}")
         return False
 
     def _find_nearest(self, label: str) -> str | None:
@@ -192,43 +194,49 @@ class _Import:
         near = difflib.get_close_matches(label.casefold(), folded, n=1)
         return folded[near[0]] if near else None
 
-    def _word(
-        self, said: CorrectionFileRow, item_id: int, state: "_State", earlier: CorrectionFileRow | None
+    def _correction(
+        self, row: CorrectionFileRow, item_id: int, state: "_State", earlier: CorrectionFileRow | None
     ) -> CorrectionInput | None:
-        """Return what to record; None if it is known already, was not changed in the file, or is a conflict.
+        """Return what to record; None if it is current already, was not changed in the file, or is a conflict.
 
-        earlier: row about the same image whose word is to be recorded as well.
+        earlier: row about the same image whose correction is to be recorded as well.
         """
-        seen = _moment(said.cells.get("corrected_at", ""))
-        # A row that nobody has changed in the file takes back nobody's newer word.
-        if state.was_said(said, seen):
+        seen = _moment(row.cells.get("corrected_at", ""))
+        # A row that was not changed in the file does not replace a newer correction.
+        if state.was_exported(row, seen):
             self._report.same += 1
             return None
-        is_repeated = item_id in self._spoken_of
-        self._spoken_of.add(item_id)
-        if said.word == (earlier.word if earlier else state.word):
+        is_repeated = item_id in self._seen_ids
+        self._seen_ids.add(item_id)
+        if row.correction == (earlier.correction if earlier else state.correction):
             self._report.same += 1
             return None
         if is_repeated:
-            text = "an earlier row is about the same image, and says something else"
-        elif not self._options.overwrite and not self._is_next(said, state, seen):
-            who = f"{state.author} says {state.label or state.verdict}" if state.holds else "its word was withdrawn"
-            text = f"{who} since; --overwrite takes the file's word"
+            text = "an earlier row has a different correction of the same image"
+        elif not self._options.overwrite and not self._is_next(row, state, seen):
+            who = (
+                f"{state.author} set {state.label or state.verdict}"
+                if state.current_id
+                else "its correction was withdrawn"
+            )
+            text = f"{who} since the export; --overwrite replaces that"
         else:
-            return CorrectionInput(item_id, *said.word, state.holds, state.result_id, said.cells.get("note") or None)
-        self._report.note(said.line, "conflict", f"{said.place}: {text}")
+            return CorrectionInput(
+                item_id, *row.correction, state.current_id, state.result_id, row.cells.get("note") or None
+            )
+        self._report.note(row.line, "conflict", f"{row.place}: {text}")
         return None
 
-    def _is_next(self, said: CorrectionFileRow, state: "_State", seen: datetime | None) -> bool:
-        """True when the file shows what holds. One without times renews what its author said before, and no other."""
-        if "corrected_at" not in said.cells:
+    def _is_next(self, row: CorrectionFileRow, state: "_State", seen: datetime | None) -> bool:
+        """True if the file shows the current correction; without times, if it is older and of its author, or none."""
+        if "corrected_at" not in row.cells:
             is_mine = state.author == self._options.author and state.at is not None and state.at < self._started
-            return state.holds is None or is_mine
-        return (state.holds is None and seen is None) or (seen is not None and seen == state.at)
+            return state.current_id is None or is_mine
+        return (state.current_id is None and seen is None) or (seen is not None and seen == state.at)
 
 
 class _Ids:
-    """A set of ids; those that lie close together take a bit each, so that a million are no burden."""
+    """A set of ids; close ones take one bit each, so that a million need little memory."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, int] = defaultdict(int)
@@ -242,10 +250,10 @@ class _Ids:
 
 @dataclass(slots=True)
 class _State:
-    """What is known of an image. holds: id of the word that does. history: (author, time, verdict, label)."""
+    """What is known of an image. current_id: of its correction. history: (author, time, verdict, label)."""
 
     result_id: int | None = None
-    holds: int | None = None
+    current_id: int | None = None
     author: str | None = None
     at: datetime | None = None
     verdict: Verdict = "withdrawn"
@@ -253,16 +261,16 @@ class _State:
     history: set[tuple[str | None, datetime | None, str, str | None]] = field(default_factory=set)
 
     @property
-    def word(self) -> tuple[Verdict, str | None]:
-        """Verdict and label that hold."""
+    def correction(self) -> tuple[Verdict, str | None]:
+        """Verdict and label of the current correction."""
         return self.verdict, self.label
 
-    def was_said(self, row: CorrectionFileRow, at: datetime | None) -> bool:
-        """True for a row as it was exported."""
+    def was_exported(self, row: CorrectionFileRow, at: datetime | None) -> bool:
+        """True for a row that is unchanged since its export."""
         return (row.cells.get("author"), at, row.verdict, row.label) in self.history
 
 
-def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, _State]:
+def _read_states(connection: Connection, item_ids: Sequence[int]) -> dict[int, _State]:
     states = {item_id: _State() for item_id in item_ids}
     current = (
         select(CurrentRow.item_id, CurrentRow.result_id)
@@ -272,20 +280,20 @@ def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, _Stat
     for row in connection.execute(current.where(CurrentRow.item_id.in_(item_ids))):
         states[row.item_id].result_id = row.result_id
     columns = (CorrectionRow.author, CorrectionRow.corrected_at, CorrectionRow.verdict, CorrectionRow.label)
-    words = select(CorrectionRow.item_id, CorrectionRow.id, CurrentCorrectionRow.correction_id, *columns).join(
+    corrections = select(CorrectionRow.item_id, CorrectionRow.id, CurrentCorrectionRow.correction_id, *columns).join(
         CurrentCorrectionRow, CurrentCorrectionRow.correction_id == CorrectionRow.id, isouter=True
     )
-    for word in connection.execute(words.where(CorrectionRow.item_id.in_(item_ids))):
-        state = states[word.item_id]
-        state.history.add((word.author, word.corrected_at, word.verdict, word.label))
-        if word.correction_id is not None:
-            state.holds, state.author, state.at = word.id, word.author, word.corrected_at
-            state.verdict, state.label = word.verdict, word.label
+    for correction in connection.execute(corrections.where(CorrectionRow.item_id.in_(item_ids))):
+        state = states[correction.item_id]
+        state.history.add((correction.author, correction.corrected_at, correction.verdict, correction.label))
+        if correction.correction_id is not None:
+            state.current_id, state.author, state.at = correction.id, correction.author, correction.corrected_at
+            state.verdict, state.label = correction.verdict, correction.label
     return states
 
 
 def _moment(text: str) -> datetime | None:
-    """Return the time in a cell; None where there is none, or a spreadsheet has made something else of it."""
+    """Return the time in a cell; None if it is empty, or was changed by a spreadsheet."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

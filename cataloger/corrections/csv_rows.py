@@ -1,4 +1,4 @@
-"""Rows of a CSV file that people have filled in with what they say of images, as spreadsheets write such files."""
+"""Rows of a CSV file with corrections, as spreadsheets write such files."""
 
 import csv
 import re
@@ -22,7 +22,7 @@ _KNOWN: Mapping[str, Verdict] = {verdict: verdict for verdict in VERDICTS}
 
 @dataclass(frozen=True, slots=True)
 class CorrectionFileRow:
-    """A row that says something."""
+    """A row with a correction."""
 
     line: int
     cells: Mapping[str, str]
@@ -41,16 +41,16 @@ class CorrectionFileRow:
         return self.image[1].strip()
 
     @property
-    def word(self) -> tuple[Verdict, str | None]:
+    def correction(self) -> tuple[Verdict, str | None]:
         """Verdict and label."""
         return self.verdict, self.label
 
 
 def read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, CorrectionFileRow | str | None]]:
-    """Yield the line of each row with what it says, None if it says nothing; or what is wrong with it, a text.
+    """Yield the line of each row with its correction, None if it is empty; or a text that says what is wrong.
 
     Spreadsheets separate by semicolons where a comma is decimal, and may write so in a line before the first one.
-    Raises UsageError for a file without the columns that are needed.
+    Raises UsageError for a file without the required columns.
     """
     first = file.readline()
     start = 0
@@ -70,7 +70,7 @@ def read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, CorrectionFileRow
             yield line, f"it has {len(cells)} cells, the first line names {len(names)} columns"
         elif any(cells):
             pairs = zip(names, cells, strict=False)
-            yield line, _understand(line, {name: _plain(name, cell) for name, cell in pairs if name in COLUMNS})
+            yield line, _parse_row(line, {name: _plain(name, cell) for name, cell in pairs if name in COLUMNS})
 
 
 def _rows(file: TextIO, delimiter: str, first: int) -> Iterator[tuple[int, list[str] | str]]:
@@ -89,32 +89,32 @@ def _rows(file: TextIO, delimiter: str, first: int) -> Iterator[tuple[int, list[
 
 
 def _plain(name: str, cell: str) -> str:
-    """Return a cell without what a spreadsheet needs; names of images may begin and end with blanks."""
+    """Return a cell without what was added for spreadsheets; names of images may begin and end with blanks."""
     return unguard(cell if name in NAMES else cell.strip())
 
 
-def _understand(line: int, cells: dict[str, str]) -> CorrectionFileRow | str | None:
-    """Return what a row says, None if that is nothing; or what is wrong with it."""
+def _parse_row(line: int, cells: dict[str, str]) -> CorrectionFileRow | str | None:
+    """Return the correction of a row, None if it is empty; or a text that says what is wrong."""
     label, verdict = cells.get("label", ""), cells.get("verdict", "").lower()
     if not label and not verdict:
         return None
-    said = _KNOWN.get(verdict or "label")
-    if said is None:
+    parsed = _KNOWN.get(verdict or "label")
+    if parsed is None:
         return f"the verdict is {verdict!r}; it must be {', '.join(VERDICTS)} or empty"
-    if said == "label" and not label:
-        return "the label is empty; to take a word back, write withdrawn as its verdict"
-    if said == "not_product" and label:
-        return f"it says {label!r} and not_product at once; empty one of them"
+    if parsed == "label" and not label:
+        return "the label is empty; to withdraw a correction, write withdrawn into the column verdict"
+    if parsed == "not_product" and label:
+        return f"it has both the label {label!r} and the verdict not_product; clear one of them"
     if len(label) > MAX_LABEL_LENGTH:
-        return f"the label has {len(label)} characters; {MAX_LABEL_LENGTH} are possible"
-    return CorrectionFileRow(line, cells, said, label if said == "label" else None)
+        return f"the label has {len(label)} characters; at most {MAX_LABEL_LENGTH} are allowed"
+    return CorrectionFileRow(line, cells, parsed, label if parsed == "label" else None)
 
 
 def guard(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: with an apostrophe before it, if need be."""
+    """Return a cell that no spreadsheet reads as a formula: with an apostrophe before it if needed."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def unguard(cell: str) -> str:
-    """Return what `guard` was given."""
+    """Undo `guard`."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

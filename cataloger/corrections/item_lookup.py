@@ -1,7 +1,7 @@
-"""The images that the rows of a file are about: by key, which is indexed, or by uri, which is not.
+"""Find the images that the rows of a file name: by key, which is indexed, or by uri, which is not.
 
-What lies in a folder has its key in its uri. For other uris the catalog is gone through: by the database for the
-first ones, and for more of them once altogether, into an index of 16 bytes an image.
+The uri of an image in a folder contains its key. For other uris the catalog is scanned: by the database for the
+first page, and for further pages once as a whole, into an index of 16 bytes per image.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ COLUMNS = (ItemRow.id, ItemRow.source_id, ItemRow.key, ItemRow.uri)
 
 
 class Lookup:
-    """Finds images of some sources. Ones that come into the catalog meanwhile may not be found."""
+    """Finds images of some sources. Images added to the catalog meanwhile may not be found."""
 
     def __init__(self, database: Database, source_ids: Collection[int]) -> None:
         self._database = database
@@ -36,7 +36,7 @@ class Lookup:
         self._sources = [row.id for row in rows]
         self._folders = {row.id: row.root.rstrip("/") + "/" for row in rows if row.kind == "folder"}
         self._others = [source_id for source_id in self._sources if source_id not in self._folders]
-        self._ask: Callable[[Collection[str]], Iterable[AnyRow]] = self._ask_first
+        self._query: Callable[[Collection[str]], Iterable[AnyRow]] = self._query_first
 
     def by_key(self, keys: Collection[str]) -> dict[str, list[Image]]:
         """Return key -> images of that key."""
@@ -48,7 +48,7 @@ class Lookup:
 
     def by_uri(self, uris: Collection[str]) -> dict[str, list[Image]]:
         """Return uri -> images of that uri."""
-        rows = list(self._ask(uris)) if self._others and uris else []
+        rows = list(self._query(uris)) if self._others and uris else []
         for source_id, folder in self._folders.items():
             keys = [key_hash(uri.removeprefix(folder)) for uri in uris if uri.startswith(folder)]
             mine = select(*COLUMNS).where(ItemRow.source_id == source_id)
@@ -56,15 +56,15 @@ class Lookup:
                 rows += self._database.rows(mine.where(ItemRow.key_hash.in_(page)))
         return _grouped((row.uri, row) for row in rows if row.uri in uris)
 
-    def _ask_first(self, uris: Collection[str]) -> Iterable[AnyRow]:
-        """Have the database look: few rows are not worth an index."""
-        self._ask = self._ask_again
+    def _query_first(self, uris: Collection[str]) -> Iterable[AnyRow]:
+        """Let the database search: a few rows are not worth an index."""
+        self._query = self._query_index
         mine = select(*COLUMNS).where(ItemRow.source_id.in_(self._others))
         return [row for page in _pages(uris) for row in self._database.rows(mine.where(ItemRow.uri.in_(page)))]
 
-    def _ask_again(self, uris: Collection[str]) -> Iterable[AnyRow]:
-        self._ask = _Index(self._database, self._others).rows
-        return self._ask(uris)
+    def _query_index(self, uris: Collection[str]) -> Iterable[AnyRow]:
+        self._query = _Index(self._database, self._others).rows
+        return self._query(uris)
 
 
 class _Index:

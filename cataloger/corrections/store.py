@@ -1,6 +1,6 @@
-"""What people say of images: kept for good, and what was said last holds, before anything that a model says.
+"""Corrections of images: all are kept, the last one is current, and it has priority over the model's answer.
 
-Two people at once lose nothing: a word says which word its author saw, and is not taken where another one holds now.
+Concurrent authors lose nothing: a correction names the one that its author saw, and is refused if another is current.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ CORRECTIONS_PER_TRANSACTION = 500
 
 @dataclass(frozen=True, slots=True)
 class CorrectionInput:
-    """What a person says of one image. Raises ValueError unless there is a label exactly where that is the verdict.
+    """A correction of one image. Raises ValueError unless it has a label exactly if the verdict is `label`.
 
-    expected: id of the correction that the person saw as holding, None if there was none. result_id: the result that
+    expected: id of the correction that the person saw as current, None if there was none. result_id: the result that
     the person saw.
     """
 
@@ -44,9 +44,9 @@ class CorrectionInput:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a word: saved; conflict, since another one came first and stands; gone, with its image.
+    """What became of a correction: saved; conflict, if another one came first; gone, if its image was removed.
 
-    correction_id, by, label, verdict: of the word that holds now, None if there is none.
+    correction_id, by, label, verdict: of the current correction, None if there is none.
     """
 
     item_id: int
@@ -57,17 +57,17 @@ class Outcome:
     verdict: str | None = None
 
 
-def correct(database: Database, words: Sequence[CorrectionInput], author: str) -> list[Outcome]:
-    """Record words of one person, a page a transaction; return what became of each, in their order."""
+def correct(database: Database, corrections: Sequence[CorrectionInput], author: str) -> list[Outcome]:
+    """Record corrections of one person, one page per transaction; return their outcomes in the same order."""
     outcomes: list[Outcome] = []
     name = sanitize_text(author)[:MAX_LABEL_LENGTH]
-    for page in _pages([_cleaned(word) for word in words]):
+    for page in _pages([_cleaned(correction) for correction in corrections]):
         outcomes += database.write(_record, page, name)
     return outcomes
 
 
 def labels_in_use(database: Database, source_id: int | None = None) -> list[str]:
-    """Return the labels that can be said: of the models of one source or all, and those that people have said."""
+    """Return the labels in use: of the models of one source or all, and of corrections."""
     return database.fetch(_labels, source_id)
 
 
@@ -76,7 +76,7 @@ def _labels(connection: Connection, source_id: int | None) -> list[str]:
     said = select(CorrectionRow.label).where(CorrectionRow.label.is_not(None)).distinct()
     if source_id is not None:
         models = models.where(SourceRow.id == source_id)
-        # Not a join: SQLite would go through all images of the source, and there are fewer words.
+        # Not a join: SQLite would go through all images of the source, and there are fewer corrections.
         said = said.where(
             select(ItemRow.id).where(ItemRow.id == CorrectionRow.item_id, ItemRow.source_id == source_id).exists()
         )
@@ -84,49 +84,56 @@ def _labels(connection: Connection, source_id: int | None) -> list[str]:
     return sorted(known.union(str(label) for label in connection.scalars(said)))
 
 
-def _pages(words: Sequence[CorrectionInput]) -> Iterator[list[CorrectionInput]]:
-    """Yield pages in which no image comes twice, so that a second word is judged by what became of the first."""
+def _pages(corrections: Sequence[CorrectionInput]) -> Iterator[list[CorrectionInput]]:
+    """Yield pages without repeated images: a second correction is checked against the outcome of the first."""
     page: dict[int, CorrectionInput] = {}
-    for word in words:
-        if len(page) == CORRECTIONS_PER_TRANSACTION or word.item_id in page:
+    for correction in corrections:
+        if len(page) == CORRECTIONS_PER_TRANSACTION or correction.item_id in page:
             yield list(page.values())
             page = {}
-        page[word.item_id] = word
+        page[correction.item_id] = correction
     if page:
         yield list(page.values())
 
 
-def _cleaned(word: CorrectionInput) -> CorrectionInput:
-    label, note = (None if text is None else sanitize_text(text) for text in (word.label, word.note))
-    return replace(word, label=label, note=note)
+def _cleaned(correction: CorrectionInput) -> CorrectionInput:
+    label, note = (None if text is None else sanitize_text(text) for text in (correction.label, correction.note))
+    return replace(correction, label=label, note=note)
 
 
-def _record(connection: Connection, words: list[CorrectionInput], author: str) -> list[Outcome]:
-    items = _items(connection, words)
-    # All that writes for a source takes its lease first, and so does this: nobody waits for a lock in a circle.
+def _record(connection: Connection, corrections: list[CorrectionInput], author: str) -> list[Outcome]:
+    items = _items(connection, corrections)
+    # Every writer of a source locks its lease first, and so does this: that prevents deadlocks.
     lock_leases(connection, {row.source_id for row in items.values()})
-    items = _items(connection, words)
-    holding = _holding(connection, list(items))
-    taken = [word for word in words if word.item_id in items and _is_next(word, holding.get(word.item_id))]
+    items = _items(connection, corrections)
+    current = _current(connection, list(items))
+    taken = [
+        correction
+        for correction in corrections
+        if correction.item_id in items and _is_next(correction, current.get(correction.item_id))
+    ]
     _append(connection, taken, author, utc_now(connection))
     products: dict[int, set[str]] = {}
-    for row in (items[word.item_id] for word in taken):
+    for row in (items[correction.item_id] for correction in taken):
         if row.product_hash is not None:
             products.setdefault(row.source_id, set()).add(row.product_hash)
     for source_id, hashes in sorted(products.items()):
         recompute_product_corrections(connection, source_id, hashes)
-    holding = _holding(connection, list(items))
-    return [_outcome(word, word.item_id in items, holding.get(word.item_id), author) for word in words]
+    current = _current(connection, list(items))
+    return [
+        _outcome(correction, correction.item_id in items, current.get(correction.item_id), author)
+        for correction in corrections
+    ]
 
 
-def _items(connection: Connection, words: Sequence[CorrectionInput]) -> dict[int, AnyRow]:
-    ids = [word.item_id for word in words]
+def _items(connection: Connection, corrections: Sequence[CorrectionInput]) -> dict[int, AnyRow]:
+    ids = [correction.item_id for correction in corrections]
     rows = connection.execute(select(ItemRow.id, ItemRow.source_id, ItemRow.product_hash).where(ItemRow.id.in_(ids)))
     return {row.id: row for row in rows}
 
 
-def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, AnyRow]:
-    """Return the words that hold now, by item."""
+def _current(connection: Connection, item_ids: Sequence[int]) -> dict[int, AnyRow]:
+    """Return the current corrections by item."""
     columns = (
         CorrectionRow.item_id,
         CorrectionRow.id,
@@ -138,51 +145,53 @@ def _holding(connection: Connection, item_ids: Sequence[int]) -> dict[int, AnyRo
     return {row.item_id: row for row in connection.execute(query.where(CurrentCorrectionRow.item_id.in_(item_ids)))}
 
 
-def _is_next(word: CorrectionInput, holds: AnyRow | None) -> bool:
-    """True when the author saw what holds, and there is something to say or to withdraw."""
-    return word.expected == (holds.id if holds else None) and (holds is not None or word.verdict != "withdrawn")
+def _is_next(correction: CorrectionInput, current: AnyRow | None) -> bool:
+    """True if the author saw the current correction, and there is something to record or to withdraw."""
+    return correction.expected == (current.id if current else None) and (
+        current is not None or correction.verdict != "withdrawn"
+    )
 
 
-def _append(connection: Connection, words: Sequence[CorrectionInput], author: str, now: datetime) -> None:
-    """Keep words and have them hold."""
-    if not words:
+def _append(connection: Connection, corrections: Sequence[CorrectionInput], author: str, now: datetime) -> None:
+    """Store corrections and make them current."""
+    if not corrections:
         return
-    ids = [word.result_id for word in words if word.result_id is not None]
+    ids = [correction.result_id for correction in corrections if correction.result_id is not None]
     there = connection.execute(select(ResultRow.item_id, ResultRow.id).where(ResultRow.id.in_(ids)))
     seen = {(row.item_id, row.id) for row in there}
     rows = [
         {
-            "item_id": word.item_id,
+            "item_id": correction.item_id,
             # What was seen may have been pruned since.
-            "result_id": word.result_id if (word.item_id, word.result_id) in seen else None,
-            "verdict": word.verdict,
-            "label": word.label,
-            "note": word.note,
+            "result_id": correction.result_id if (correction.item_id, correction.result_id) in seen else None,
+            "verdict": correction.verdict,
+            "label": correction.label,
+            "note": correction.note,
             "author": author,
             "corrected_at": now,
         }
-        for word in words
+        for correction in corrections
     ]
     connection.execute(insert(CorrectionRow), rows)
-    withdrawn = [word.item_id for word in words if word.verdict == "withdrawn"]
+    withdrawn = [correction.item_id for correction in corrections if correction.verdict == "withdrawn"]
     if withdrawn:
         connection.execute(delete(CurrentCorrectionRow).where(CurrentCorrectionRow.item_id.in_(withdrawn)))
-    said = [word.item_id for word in words if word.verdict != "withdrawn"]
+    labelled = [correction.item_id for correction in corrections if correction.verdict != "withdrawn"]
     newest = select(CorrectionRow.item_id, func.max(CorrectionRow.id).label("correction_id"))
     found = connection.execute(
-        newest.where(CorrectionRow.item_id.in_(said)).group_by(CorrectionRow.item_id)
+        newest.where(CorrectionRow.item_id.in_(labelled)).group_by(CorrectionRow.item_id)
     ).mappings()
     upsert_rows(
         connection, CurrentCorrectionRow, [dict(row) for row in found], keys=["item_id"], update=["correction_id"]
     )
 
 
-def _outcome(word: CorrectionInput, is_there: bool, holds: AnyRow | None, author: str) -> Outcome:
-    """Tell what became of a word. One that stands already was said before: its answer may have been lost."""
-    if not is_there:
-        return Outcome(word.item_id, "gone")
-    if holds is None:
-        return Outcome(word.item_id, "saved" if word.verdict == "withdrawn" else "conflict")
-    is_said = (holds.author, holds.verdict, holds.label) == (author, word.verdict, word.label)
-    status: Literal["saved", "conflict"] = "saved" if is_said else "conflict"
-    return Outcome(word.item_id, status, holds.id, holds.author, holds.label, holds.verdict)
+def _outcome(correction: CorrectionInput, exists: bool, current: AnyRow | None, author: str) -> Outcome:
+    """Return the outcome. An identical current correction counts as saved: its response may have been lost."""
+    if not exists:
+        return Outcome(correction.item_id, "gone")
+    if current is None:
+        return Outcome(correction.item_id, "saved" if correction.verdict == "withdrawn" else "conflict")
+    is_identical = (current.author, current.verdict, current.label) == (author, correction.verdict, correction.label)
+    status: Literal["saved", "conflict"] = "saved" if is_identical else "conflict"
+    return Outcome(correction.item_id, status, current.id, current.author, current.label, current.verdict)

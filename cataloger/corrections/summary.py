@@ -1,4 +1,4 @@
-"""What people have said so far, in numbers: by whom, and how often the model had said the same."""
+"""Counts of corrections: by author, and how often the model gave the same answer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,10 @@ from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, Resul
 
 @dataclass(frozen=True, slots=True)
 class AuthorSummary:
-    """Words of one person that hold. judged: those on an answer of a model; agreed: the same as its best label."""
+    """Current corrections of one author. judged: those of a model's answer; agreed: equal to its best label."""
 
     author: str
-    words: int
+    corrections: int
     not_product: int
     judged: int
     agreed: int
@@ -23,7 +23,7 @@ class AuthorSummary:
         """Return plain JSON values."""
         return {
             "author": self.author,
-            "words": self.words,
+            "words": self.corrections,
             "not_product": self.not_product,
             "judged": self.judged,
             "agreed": self.agreed,
@@ -32,7 +32,7 @@ class AuthorSummary:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionSummary:
-    """Words that hold, by author, most first; how many were ever said; how many images there are to speak of."""
+    """Current corrections by author, most first. ever: all, replaced ones included. images: present ones."""
 
     authors: tuple[AuthorSummary, ...]
     ever: int
@@ -51,7 +51,7 @@ class CorrectionSummary:
 
 
 def summarize(database: Database, source_id: int | None = None) -> CorrectionSummary:
-    """Count the words on images of a source, or of all."""
+    """Count the corrections of images of one source, or of all."""
     return database.fetch(_summarize, source_id)
 
 
@@ -61,7 +61,7 @@ def _summarize(connection: Connection, source_id: int | None) -> CorrectionSumma
     counted = (
         select(
             CorrectionRow.author,
-            func.count().label("words"),
+            func.count().label("corrections"),
             func.sum(case((CorrectionRow.verdict == "not_product", 1), else_=0)).label("not_product"),
             func.sum(case((is_judged, 1), else_=0)).label("judged"),
             func.sum(case((is_judged & (CorrectionRow.label == ResultRow.label_1), 1), else_=0)).label("agreed"),
@@ -73,7 +73,7 @@ def _summarize(connection: Connection, source_id: int | None) -> CorrectionSumma
         .group_by(CorrectionRow.author)
     )
     authors = [
-        AuthorSummary(row.author, row.words, int(row.not_product), int(row.judged), int(row.agreed))
+        AuthorSummary(row.author, row.corrections, int(row.not_product), int(row.judged), int(row.agreed))
         for row in connection.execute(counted)
     ]
     ever = (
@@ -83,5 +83,5 @@ def _summarize(connection: Connection, source_id: int | None) -> CorrectionSumma
         .where(*mine)
     )
     images = select_current(func.count()).where(*mine)
-    ordered = sorted(authors, key=lambda each: (-each.words, each.author))
+    ordered = sorted(authors, key=lambda each: (-each.corrections, each.author))
     return CorrectionSummary(tuple(ordered), connection.scalar(ever) or 0, connection.scalar(images) or 0)

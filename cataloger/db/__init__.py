@@ -1,6 +1,6 @@
-"""What is true of any database: URLs, connections, errors of drivers, paging, reflection, column types.
+"""Access to any database: URLs, connections, errors of drivers, paging, reflection, column types.
 
-Knows none of our tables. Imports only the ground modules.
+Does not depend on our tables. Imports only the ground modules.
 """
 
 from cataloger.db.clock import utc_now

@@ -70,7 +70,7 @@ def _engine_options(backend: str) -> dict[str, Any]:
     if backend == "sqlite":
         options["connect_args"] = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
     elif backend == "postgresql":
-        # A server that is gone without a word is noticed after a minute.
+        # A server that disappears without closing the connection is noticed after a minute.
         options["connect_args"] = {"connect_timeout": 10, "tcp_user_timeout": 60_000}
     else:
         locks = f"SET SESSION lock_wait_timeout = {LOCK_TIMEOUT}, innodb_lock_wait_timeout = {LOCK_TIMEOUT}"

@@ -17,8 +17,8 @@ TRANSIENT_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED")
 WRONG_PASSWORD = ("password authentication failed", "access denied for user")
 NO_SERVER = ("connection refused", "could not translate host", "can't connect", "name or service not known")
 ADVICE = {
-    "database is locked": "another program holds it; wait for that or stop it, then run again",
-    "readonly database": "the file or its folder may not be written by this user",
+    "database is locked": "another program has locked it; wait until it has finished or stop it, then run again",
+    "readonly database": "this user may not write to the file or its folder",
     "file is not a database": "it is not a SQLite file; name another one with --db",
     "malformed": "the SQLite file is damaged; restore it from a backup",
     "unable to open database file": "the file or folder does not exist, or this user may not read or write there",
@@ -54,7 +54,7 @@ def driver_message(error: Exception, url: DatabaseURL) -> str:
 
 
 def is_transient(error: Exception) -> bool:
-    """True for a lost connection, a lock that another holds, a deadlock or a failed serialization."""
+    """True for a lost connection, a lock of another transaction, a deadlock or a failed serialization."""
     if not isinstance(error, DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", None)

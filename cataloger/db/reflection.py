@@ -15,7 +15,7 @@ from sqlalchemy.sql import quoted_name
 
 from cataloger.errors import SourceError, UsageError
 
-# A name is bare, without dots and quotes, or in double quotes, in which "" stands for one.
+# A name is bare, without dots and quotes, or in double quotes, in which "" means one.
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".\s][^".]*?))\s*(?:\.|$)')
 
 
@@ -24,7 +24,7 @@ BINARY_TYPES = (LargeBinary, BINARY, VARBINARY, mysql.TINYBLOB, mysql.MEDIUMBLOB
 
 @dataclass(frozen=True, slots=True)
 class TableName:
-    """Name of a table or view, exactly as the database holds it."""
+    """Name of a table or view, exactly as the database has it."""
 
     name: str
     schema: str | None = None
@@ -49,9 +49,9 @@ class TableName:
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """What the database says of a table. columns: name -> type. uniques: sets that do not repeat, nulls aside.
+    """A table as the database describes it. columns: name -> type. uniques: sets that do not repeat, nulls aside.
 
-    computed: columns that the database fills itself. is_view: it is none, but a view.
+    computed: columns that the database fills itself. is_view: it is a view, not a table.
     """
 
     name: TableName
@@ -70,7 +70,7 @@ class TableInfo:
         return clause.alias(alias) if alias else clause
 
     def require(self, names: Iterable[str], flag: str) -> None:
-        """Raise SourceError unless all columns are there; the message offers the nearest one."""
+        """Raise SourceError unless all columns exist; the message suggests the nearest one."""
         for name in names:
             if name not in self.columns:
                 missing = _missing(f"the column in {self.name}", name, list(self.columns))
@@ -88,7 +88,7 @@ class TableInfo:
 def describe(connection: Connection, name: TableName, flag: str) -> TableInfo:
     """Look a table or view up. Raises SourceError with the nearest names when it is not there."""
     with warnings.catch_warnings():
-        # Of types of extensions and of indexes over expressions, which it does not know and we do not need.
+        # Types of extensions and indexes over expressions: SQLAlchemy does not support them, we do not need them.
         warnings.simplefilter("ignore", SAWarning)
         return _describe(inspect(connection), name, flag)
 
@@ -140,7 +140,7 @@ def _is_unlisted(inspector: Inspector, name: TableName, known: Sequence[str]) ->
     try:
         return inspector.has_table(name.name, name.schema)
     except DBAPIError:
-        # MySQL does not say whether a table is there that may not be read: it may as well be a slip of the pen.
+        # MySQL does not say whether a table is there that may not be read: it may as well be a spelling mistake.
         if _near(name.name, known):
             return False
         raise
@@ -153,9 +153,9 @@ def _is_partial(index: Any) -> bool:
 
 def _missing(what: str, name: str, known: Sequence[str]) -> str:
     if offered := _near(name, known):
-        return f"{what} is not there; did you mean {' or '.join(offered)}?"
+        return f"{what} does not exist; did you mean {' or '.join(offered)}?"
     listed = ", ".join(sorted(known)[:12]) + (", ..." if len(known) > 12 else "")
-    return f"{what} is not there; there are: {listed}" if known else f"{what} is not there; there is none"
+    return f"{what} does not exist; there are: {listed}" if known else f"{what} does not exist; there is none"
 
 
 def _near(name: str, known: Sequence[str]) -> list[str]:

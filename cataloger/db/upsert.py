@@ -1,4 +1,4 @@
-"""INSERT that copes with rows that are there already, in the words of each engine."""
+"""INSERT that copes with rows that exist already, in the SQL of each engine."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -20,8 +20,8 @@ EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 class DatabaseURL:
     """Where a database is and who connects to it; immutable, and equal to another of the same parts.
 
-    It holds the password: `parsed` is for the driver alone. Shown or logged it is `redacted`. It is no dataclass, so
-    that `asdict` of the options that hold it does not take it apart.
+    It contains the password: `parsed` is only for the driver; `redacted` is for display and logs. It is no dataclass,
+    so that `asdict` of options leaves it as it is.
     """
 
     __slots__ = ("_parsed",)
@@ -31,7 +31,7 @@ class DatabaseURL:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a SQLAlchemy URL and choose the driver. Raises UsageError for what is none or cannot be used."""
+        """Read a SQLAlchemy URL and choose the driver. Raises UsageError if it is invalid or cannot be used."""
         try:
             parsed = make_url(text)
         except (ArgumentError, ValueError) as error:
@@ -79,16 +79,16 @@ class DatabaseURL:
         return Path(str(self._parsed.database))
 
     def is_new_sqlite_file(self) -> bool:
-        """True for a SQLite file that does not exist or is empty: we create it, so its tables are ours to make.
+        """True for a SQLite file that does not exist or is empty: we create it, and so its tables.
 
-        Looks at the file each time. Raises DatabaseError where that is not allowed.
+        Checks the file each time. Raises DatabaseError where that is not allowed.
         """
         if self.backend != "sqlite":
             return False
         try:
             size = self.path.stat().st_size if self.path.exists() else 0
         except OSError as error:
-            raise DatabaseError(f"{self.path} cannot be looked at: {error.strerror}") from error
+            raise DatabaseError(f"{self.path} cannot be accessed: {error.strerror}") from error
         return size == 0 or (size == SQLITE_PAGE and _was_begun(self.path))
 
     def __repr__(self) -> str:
@@ -110,12 +110,12 @@ class DatabaseURL:
 def _was_begun(path: Path) -> bool:
     """True for what we leave when we are killed before the tables are made: a bare header, or less.
 
-    A header that was being written is taken back by SQLite when we look; the file is empty then.
+    A header that was being written is rolled back by SQLite when we open it; the file is empty then.
     """
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
             (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
             (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     except sqlite3.Error:
-        return False  # whoever opens it is told why it cannot be used
+        return False  # opening it raises an error that says why it cannot be used
     return bool(tables == 0 and (mode == "wal" or path.stat().st_size == 0))

@@ -1,4 +1,4 @@
-"""Whether the answers of a run look unlike those before. Imports `ledger`, `schema`, `model`, `db`."""
+"""Whether the answers of a run differ from those before. Imports `ledger`, `schema`, `model`, `db`."""
 
 from cataloger.drift.check import CheckOptions, CheckReport, check_run
 from cataloger.drift.statistics import ANSWERS, CategoryShift, Measure, Profile

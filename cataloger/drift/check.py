@@ -1,4 +1,4 @@
-"""Whether a night's answers look like those before: one run against an earlier run, or against a model's own data.
+"""Whether the answers of a run have drifted: compared with an earlier run, or with a model's own data.
 
 Only what a run itself has tagged is compared. The database counts: what comes out of it does not grow
 with the catalog.
@@ -55,7 +55,7 @@ class ComparedSide:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What was found. reference: None if there is none yet. categories: those that moved most, first."""
+    """The result of a comparison. reference: None if there is none yet. categories: those that moved most, first."""
 
     now: ComparedSide
     reference: ComparedSide | None
@@ -70,9 +70,9 @@ class CheckReport:
 
     @property
     def verdict(self) -> str:
-        """Say in one line how it came out."""
+        """The result in one line."""
         if self.reference is None:
-            return f"{self.now.title}: nothing to compare with yet, no earlier run of the same sources counts"
+            return f"{self.now.title}: nothing to compare with yet, the same sources have no earlier effective run"
         pair = f"{self.now.title} against {self.reference.title}"
         if self.drifted:
             return f"{pair}: drifted: {'; '.join(measure.reason for measure in self.drifted)}"
@@ -120,8 +120,8 @@ def side_of_bundle(bundle: Bundle) -> ComparedSide:
     """Return what a bundle records of its answers. Raises UsageError if it does not, BundleError if it is damaged."""
     if ANSWERS not in bundle.provenance:
         raise UsageError(
-            f"{bundle.title} in {bundle.path} does not record what its answers looked like, as an older version made "
-            f"it: `cataloger calibrate LABELS --model {bundle.path} --output DIR` makes a copy that does; or "
+            f"{bundle.title} in {bundle.path} has no record of its answers, because an older version made "
+            f"it: `cataloger calibrate LABELS --model {bundle.path} --output DIR` makes a copy that has one; or "
             "compare with a run"
         )
     try:
@@ -151,13 +151,13 @@ def _run_to_check(database: Database, options: CheckOptions) -> RunRecord:
 
 
 def _usable(run: RunRecord) -> RunRecord:
-    """Return a run that a person has named. Raises UsageError for one whose own answers cannot be looked at."""
+    """Return a run that a person has named. Raises UsageError for one whose own answers cannot be compared."""
     reasons = (
         (run.command not in TAGGING, f"`cataloger {run.command}` tags no images"),
         (run.outcome is None, "it is still running"),
         (run.outcome != "done", f"it ended as {run.outcome}, so part of its images is missing"),
-        (run.undone_by is not None, f"run {run.undone_by} has undone it, so its answers hold no more"),
-        (run.pruned, "`cataloger runs prune` has ended its history"),
+        (run.undone_by is not None, f"run {run.undone_by} has undone it, so its answers are not current any more"),
+        (run.pruned, "`cataloger runs prune` has deleted its history"),
     )
     for applies, reason in reasons:
         if applies:
@@ -222,7 +222,7 @@ def _shared(database: Database, other: RunRecord, sources: dict[int, str]) -> tu
 
 
 def _newer(database: Database, run: RunRecord, sources: Collection[int]) -> list[str]:
-    """Say which newer runs of the same sources have not ended as they should."""
+    """Return notes on newer runs of the same sources that have not ended as done."""
     query = (
         select(RunRow.id, RunRow.outcome)
         .where(RunRow.id > run.id, RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None))
@@ -231,7 +231,7 @@ def _newer(database: Database, run: RunRecord, sources: Collection[int]) -> list
         .limit(1)
     )
     rows = database.rows(query)
-    return [f"run {row.id} is newer, but {row.outcome or 'still running'}; it was not looked at" for row in rows]
+    return [f"run {row.id} is newer, but {row.outcome or 'still running'}; it was not compared" for row in rows]
 
 
 def _side(database: Database, run: RunRecord, sources: Collection[int]) -> ComparedSide:
@@ -251,13 +251,13 @@ def _side(database: Database, run: RunRecord, sources: Collection[int]) -> Compa
 
 
 def _results(run_id: int, sources: Collection[int]) -> Select[Any]:
-    """Return a query of what a run has found out about the images of some sources."""
+    """Return a query of the results of a run for the images of some sources."""
     query = select(ResultRow).join(ItemRow, ItemRow.id == ResultRow.item_id)
     return query.where(ResultRow.run_id == run_id, ItemRow.source_id.in_(list(sources)))
 
 
 def _counts(run_id: int, sources: Collection[int]) -> Select[Any]:
-    """Return a query that counts results by all that a profile tells apart."""
+    """Return a query that counts results by all that a profile distinguishes."""
     keys = (ResultRow.status, ResultRow.label_1, ResultRow.decision, ResultRow.weights_id, ResultRow.calibration_id)
     value = ResultRow.confidence_1
     cell = case(*((value < edge, number) for number, edge in enumerate(EDGES)), else_=CELLS - 1)
@@ -288,7 +288,7 @@ def _profile(rows: Sequence[AnyRow]) -> Profile:
 
 
 def _differences(reference: ComparedSide, now: ComparedSide) -> list[str]:
-    """Say what else differs between the two, which may explain what is found."""
+    """Return notes on other differences between the two, which may explain a drift."""
     weights = [{weights for weights, _ in side.identities} for side in (reference, now)]
     notes = []
     if all(weights) and weights[0] != weights[1]:

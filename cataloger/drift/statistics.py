@@ -7,9 +7,10 @@ of counts there as half an image, or one image could make the index infinite.
 On few images PSI is never near zero. Without any drift it is about (k - 1)(1/n + 1/m) for k categories and n and m
 images (Yurdakul, "Statistical properties of the population stability index", 2018): 0.38 for 39 categories and twice
 200 images, twice as much as is commonly taken for drift. So a measure has drifted only if it is above its limit and
-above what chance explains: the images of both sides are dealt anew to the two sides, as many to each as it had, DRAWS
-times, and the value must be higher than in all but LEVEL of these deals. LEVEL is shared out among the measures, so
-that it holds for all of them together. Unlike the chi-square approximation this holds for rare categories, too.
+above what chance explains: the images of both sides are dealt again to the two sides, as many to each as it had,
+DRAWS times, and the value must be higher than in all but LEVEL of these deals. LEVEL is divided among the measures,
+so that it is valid for all of them together. Unlike the chi-square approximation this is valid for rare
+categories, too.
 """
 
 import math
@@ -31,7 +32,7 @@ BINS = 10
 HALF_AN_IMAGE = 0.5
 
 ANSWERS = "answers"
-"""Where a bundle's provenance holds the profile of its answers for the images that it was calibrated on."""
+"""The key of a bundle's provenance for the profile of its answers for the images that it was calibrated on."""
 
 LEVEL = 0.01
 DRAWS = 20_000
@@ -39,17 +40,17 @@ DRAWS_PER_BATCH = 500
 
 Ints = npt.NDArray[np.int64]
 Counted = tuple[int, int]
-"""Images that something is said of, and of how many."""
+"""Images with a property, and images in all."""
 Verdict = Literal["ok", "drifted", "within chance", "too few images", "not recorded"]
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What answers look like, in counts, whose size does not depend on how many there are.
+    """Statistics of answers, in counts, whose size does not depend on how many there are.
 
     labels: best label -> images. confidences: of the best labels, images in each of the CELLS between EDGES; total,
-    squares: their sum, and that of their squares. decisions: accept, review or abstain -> images; empty if nobody
-    decided. failed: images without an answer; None where nobody counted them.
+    squares: their sum, and that of their squares. decisions: accept, review or abstain -> images; empty if there
+    are none. failed: images without an answer; None where they were not counted.
     """
 
     labels: Mapping[str, int] = field(default_factory=dict)
@@ -79,13 +80,13 @@ class Profile:
         return None if self.failed is None else (self.failed, self.failed + self.answered)
 
     def decided(self, decision: str) -> Counted | None:
-        """Return the images with a decision, of all that have one; None if nobody decided."""
+        """Return the images with a decision, of all that have one; None if there are no decisions."""
         total = sum(self.decisions.values())
         return None if self.answered and not total else (self.decisions.get(decision, 0), total)
 
     @classmethod
     def of(cls, labels: Mapping[str, int], confidences: Floats, decisions: Mapping[str, int]) -> Self:
-        """Count answers that are at hand. confidences: of the best labels, N."""
+        """Count answers in memory. confidences: of the best labels, N."""
         cells = np.bincount(np.searchsorted(EDGES, confidences, side="right"), minlength=CELLS)
         sums = float(confidences.sum()), float((confidences**2).sum())
         return cls(dict(labels), tuple(map(int, cells)), *sums, dict(decisions))
@@ -112,8 +113,8 @@ class Profile:
 class Measure:
     """One thing that may have drifted.
 
-    images: of the reference and now; None if a side does not know it. values: of the reference and now; None for PSI.
-    drift: PSI, or the difference. chance: what it must exceed not to be chance. None, both, if it is not judged.
+    images: of the reference and now; None if a side has not recorded it. values: of the reference and now; None for
+    PSI. drift: PSI, or the difference. chance: what it must exceed not to be chance. None, both, if it is not judged.
     """
 
     name: str
@@ -126,7 +127,7 @@ class Measure:
 
     @property
     def reason(self) -> str:
-        """Say in a few words what was found."""
+        """The finding as a short text."""
         if self.values is None:
             return f"PSI of {self.name} {self.drift:.3f} (limit {self.limit:g})"
         before, now = self.values
@@ -145,7 +146,7 @@ class CategoryShift:
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    """How to judge one measure. images: None if a side does not know it. chance: told the level."""
+    """How to judge one measure. images: None if a side has not recorded it. chance: receives the level."""
 
     name: str
     limit: float
@@ -219,7 +220,7 @@ def change_of_mean_by_chance(reference: Profile, now: Profile, level: float) -> 
 
 
 def confidence_bins(reference: Profile, now: Profile) -> Ints:
-    """Return the images of both in BINS bins, 2 x BINS, which hold about as many of both together, as cells allow."""
+    """Return the images of both in BINS bins, 2 x BINS, each with about as many of both together, as cells allow."""
     counts = np.array([reference.confidences, now.confidences])
     both = counts.sum(axis=0)
     middles = (np.cumsum(both) - both / 2) / max(1, both.sum())

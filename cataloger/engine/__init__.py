@@ -1,4 +1,4 @@
-"""The way of an image through a run: a source is planned, fetched, decoded, classified and recorded.
+"""The steps of a run: a source is planned, fetched, decoded, classified and recorded.
 
 `tag` and `sync` begin here. Imports everything below it, and nothing of the pages.
 """

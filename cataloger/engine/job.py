@@ -1,6 +1,6 @@
 """One run over one source after another: what `tag` and `sync` have in common.
 
-A job owns the run's row, its report and the way to run models; what works on a source is a session of it. The callers
+A job owns the run's row, its report and the inference engine; what works on a source is a session of it. The callers
 say which sources there are and in which database the results go.
 """
 
@@ -22,11 +22,11 @@ from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.sources import Source
 
 JobHooks = Hooks[[RunReport, int | None]]
-"""Progress is told the report, and the number of all inputs once that is known."""
+"""The progress callback receives the report, and the number of all inputs once that is known."""
 
 
 class Job:
-    """One command's work. Made before anything is opened: a wrong model or device is told at once."""
+    """One command's work. Made before anything is opened, so that a wrong model or device is reported at once."""
 
     def __init__(self, options: JobOptions, hooks: JobHooks) -> None:
         self.options = options
@@ -53,10 +53,10 @@ class Job:
             yield run
 
     def counts(self) -> dict[str, Any]:
-        """Return what the run's row is to hold, as plain JSON values."""
+        """Return what is recorded in the run's row, as plain JSON values."""
         report = self.report
         writes = {"write_back": report.writes.as_json()} if report.writes else {}
-        numbers = {"gone": report.gone, "returned": report.returned, "forgotten": report.forgotten}
+        numbers = report.presence_json()
         seconds = self.finished().seconds
         return {**report.run.as_json(), **numbers, **writes, "total_seconds": round(seconds, 3)}
 

@@ -1,4 +1,4 @@
-"""What a job is asked to do, and what it tells of what it did."""
+"""The options and the report of a job."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,8 @@ from cataloger.writeback import WriteCounts
 class JobOptions:
     """What every job needs to know.
 
-    command, record: the name of the command and its options as the run's row holds them, without secrets. db: where
-    the results go. model: a bundle's directory, "default", or None for what each source began with.
+    command, record: the name of the command and its options as the run's row records them, without secrets. db: where
+    the results go. model: a bundle's directory, "default", or None for the one that each source is pinned to.
     """
 
     command: str
@@ -32,20 +32,20 @@ class JobOptions:
 class JobReport:
     """What a command did. seconds: from its start. run_id: None for a dry run.
 
-    gone: items that left the views, since their source does not hold them any more; in a dry run, that would leave.
-    returned: items that came back to the views. forgotten: items that were deleted, with all that was recorded of
-    them. writes: what was written back, or in a dry run, would be as far as
-    answers are known; None if nothing is to be. created_columns: of the product table, which were missing. models:
-    what classified, each with its precision and device, in words.
+    missing: items removed from the views, since their source does not contain them any more; in a dry run, that would
+    be removed. restored: items restored to the views. purged: items that were deleted, with all that was recorded of
+    them. writes: what was written back, or in a dry run, would be as far as answers are known; None if nothing is to
+    be. created_columns: of the product table, which were missing. models: that classified, each formatted with its
+    precision and device.
     """
 
     run: RunReport
     options: JobOptions
     run_id: int | None = None
     seconds: float = 0.0
-    gone: int = 0
-    returned: int = 0
-    forgotten: int = 0
+    missing: int = 0
+    restored: int = 0
+    purged: int = 0
     writes: WriteCounts | None = None
     created_columns: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class JobReport:
         return 3 if self.shortfalls() else 0
 
     def shortfalls(self) -> list[str]:
-        """Say what makes the exit status 3, a line each, unless the run was interrupted."""
+        """Return what makes the exit status 3, one line each, unless the run was interrupted."""
         lines, run, writes = [], self.run, self.writes
         allowed = self.options.run.max_failure_rate
         if run.failure_rate > allowed:
@@ -71,8 +71,12 @@ class JobReport:
         return lines
 
     def plan(self) -> dict[str, int]:
-        """Return how many items a dry run would do, skip or take out of the views, by reason."""
-        return {**self.run.plan(), **({"gone": self.gone} if self.gone else {})}
+        """Return how many items a dry run would do, skip or remove from the views, by reason."""
+        return {**self.run.plan(), **({"gone": self.missing} if self.missing else {})}
+
+    def presence_json(self) -> dict[str, int]:
+        """Return how many items were removed from the views, restored to them and purged, by their JSON keys."""
+        return {"gone": self.missing, "returned": self.restored, "forgotten": self.purged}
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
@@ -82,9 +86,7 @@ class JobReport:
             "output": str(self.options.output) if self.options.output else None,
             "dry_run": self.options.run.dry_run,
             **self.run.as_json(),
-            "gone": self.gone,
-            "returned": self.returned,
-            "forgotten": self.forgotten,
+            **self.presence_json(),
             "write_back": self.writes.as_json() if self.writes else None,
             "created_columns": self.created_columns,
             "models": self.models,

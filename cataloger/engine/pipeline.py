@@ -1,7 +1,7 @@
 """From items to recorded results: plan, fetch, decode, batch, classify, write.
 
 Iterator to iterator, so memory does not depend on the size of the catalog. The parts are passed in; this module
-knows neither databases nor models. Each input ends as one result, a prediction or a failure.
+depends on neither databases nor models. Each input ends as one result, a prediction or a failure.
 """
 
 import time
@@ -105,7 +105,7 @@ class RunReport:
 
 
 RunHooks = Hooks[[RunReport]]
-"""Progress is told the report, after writes. What is in flight when the run is stopped is still written."""
+"""The progress callback receives the report, after writes. What is in flight at a stop is still written."""
 
 
 def run(
@@ -130,7 +130,7 @@ def run(
 
 @contextmanager
 def _classifying(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Give threads to classify in. After an error nobody waits for their results: a large batch takes long."""
+    """Give threads to classify in. After an error their results are not waited for: a large batch takes long."""
     executor = ThreadPoolExecutor(threads, thread_name_prefix="classify")
     try:
         yield executor
@@ -229,8 +229,8 @@ class _Runner:
         self.flush()
         raise OutageError(
             f"{len(self.transient_failures)} inputs in a row could not be read, the last one {last.item.uri}: "
-            f"{last.message} "
-            f"({last.code}). The storage seems to be down; nothing of this was recorded. Run again when it is back."
+            f"{last.message} ({last.code}). The storage seems to be down; these failures were not recorded. "
+            "Run again when it is available."
         )
 
     def _count(self, results: list[Result]) -> None:
@@ -263,4 +263,6 @@ class _Runner:
             try:
                 return future.result()
             finally:
-                del future  # it holds its error, which holds this frame; threads would live until the next collection
+                del (
+                    future
+                )  # it refers to its error and that to this frame; threads would live until the next collection

@@ -19,7 +19,7 @@ def revalidate(ledger: Ledger, web: "Downloader", threads: int) -> Callable[[Ite
     """Return a step that turns a planned item from "unchanged" to "changed" if its server does not confirm that.
 
     Servers are asked for the headers alone (HEAD), `threads` at once. One that sends neither ETag nor Last-Modified,
-    or fails, confirms nothing: the image is then downloaded.
+    or fails, does not confirm it: the image is then downloaded.
     """
 
     def is_confirmed(item: Item, recorded: str) -> bool:

@@ -49,7 +49,7 @@ class JobContext:
     """What the sessions of one job have in common.
 
     report: to which each adds what it did. default: the bundle that was asked for, or the shipped one. hooks:
-    progress is told the report.
+    the progress callback receives the report.
     """
 
     options: JobOptions
@@ -85,11 +85,11 @@ class SourceSession:
         bundle = bundle_of(pinned)
         if bundle is None:
             raise UsageError(
-                f"{known.root} was tagged with {pinned.name} {pinned.version} from {pinned.location}, which is gone. "
-                f"Name the model to go on with: --model DIR keeps it, --model default adopts "
-                f"{default.title} and tags every image again"
+                f"{known.root} was tagged with {pinned.name} {pinned.version} from {pinned.location}, "
+                f"which no longer exists. Choose a model: --model DIR keeps it if you name its new folder, "
+                f"--model default switches to {default.title} and tags every image again"
             )
-        logger.info("using %s, which %s began with", bundle.title, known.root)
+        logger.info("using %s, to which %s is pinned", bundle.title, known.root)
         return self._context.engine.bundle(bundle, self._options.run.precision)
 
     @cached_property
@@ -99,18 +99,18 @@ class SourceSession:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the model can answer."""
+        """The labels that the model can answer."""
         return self.bundle.labels
 
     def register(self) -> SourceRef:
-        """Return the row of the source, made if there is none."""
+        """Return the row of the source, created if there is none."""
         if self.known is None:
             self._know(register_source(self._open(), kind=self.source.kind, root=self.source.root))
         assert self.known is not None
         return self.known
 
     def note_columns(self, names: Sequence[str]) -> None:
-        """Report the columns that the product table lacked: those that were added or, in a dry run, would be."""
+        """Report the missing columns of the product table: those that were added or, in a dry run, would be."""
         self._report.created_columns = list(names)
 
     def plan(self, remote: Remote | None = None) -> None:
@@ -122,11 +122,11 @@ class SourceSession:
             ledger = self._ledger(self.known, presence, None)
             self._count_plan(_planner(ledger, remote)(self.source.scan()))
             if self._saw_all:
-                self._report.gone += presence.count_missing()
+                self._report.missing += presence.count_missing()
         self._report_scan_problems()
 
     def preview(self, write: WritePlan) -> None:
-        """Count what the answers that are known already would change in the product table."""
+        """Count what the current answers would change in the product table."""
         if self._database is not None and self.known is not None:
             write_back = WriteBack(write, self.known, 0, self.bundle.weights_id)
             self._report.writes = write_back.preview(self._database)
@@ -189,12 +189,12 @@ class SourceSession:
             raise SourceError(self.source.nothing_found())
 
     def _note_presence(self, presence: Presence, run_id: int) -> None:
-        """Record what came back and, after a complete scan, what has gone."""
-        self._report.returned += presence.bring_back(run_id)
+        """Record which items are restored and, after a complete scan, which are missing."""
+        self._report.restored += presence.restore_met(run_id)
         if self._saw_all:
-            self._report.gone += presence.settle(run_id)
+            self._report.missing += presence.remove_missing(run_id)
             if self._options.run.forget:
-                self._report.forgotten += presence.forget()
+                self._report.purged += presence.purge_missing()
 
     def _pin(self, ref: SourceRef, run: Run, device: str) -> None:
         bundle = self.bundle
@@ -204,7 +204,7 @@ class SourceSession:
         if pin_model(self._open(), ref, self.model, run.id):
             self._warn(
                 f"older results of {ref.root} are of another calibration of {bundle.title}: "
-                f"`cataloger recalibrate` brings them to the present one"
+                f"`cataloger recalibrate` recomputes them with the current one"
             )
 
     def _ledger(self, ref: SourceRef, presence: Presence, run_id: int | None) -> Ledger:
@@ -224,7 +224,7 @@ class SourceSession:
         return lambda items: pool.decode(watch.over("reading", fetch(items, self._options.limits, remote, watch)))
 
     def _open(self) -> Database:
-        """Return the database, without which nothing is done but planned."""
+        """Return the database, which only a plan can do without."""
         assert self._database is not None
         return self._database
 
@@ -243,7 +243,7 @@ class SourceSession:
 
     @property
     def _saw_all(self) -> bool:
-        """True when what was not met is really gone."""
+        """True when what was not met is really missing."""
         return self.source.is_complete and not self._is_partial
 
     def _warn(self, text: str) -> None:
@@ -255,7 +255,7 @@ class SourceSession:
             self._report.writes.add(counts)
 
     def _settle(self, counts: WriteCounts) -> None:
-        """Take over the counts at the end of a run, which are those of all rows and not of some batches."""
+        """Replace the counts at the end of a run by those of all rows, not only of some batches."""
         before = self._report.writes or WriteCounts()
         self._report.writes = counts
         counts.add(WriteCounts(before.written))

@@ -36,7 +36,7 @@ class SyncOptions:
     """Options of `cataloger sync`; see `JobOptions` for those that are not explained here.
 
     db: of the product table. ledger_db: of cataloger's own tables, if that is another. label_map: CSV file of the
-    shop's codes; without it, the one that the source has already. write: columns of the table to write back to.
+    shop's codes; without it, the one that is recorded for the source. write: columns of the table to write back to.
     """
 
     db: DatabaseURL
@@ -163,7 +163,7 @@ def _check_writes(
 def _prepare_writes(
     database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[LabelCode]
 ) -> WritePlan:
-    """Check what is to be written, and add columns that are missing, if wanted, before any work."""
+    """Check what is to be written, and add missing columns, if wanted, before any work."""
     check, answers = _check_writes(database, session, source, options, categories)
     session.note_columns(check.create_columns())
     return check.plan(answers)
@@ -172,7 +172,7 @@ def _prepare_writes(
 def _plan_writes(
     database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[LabelCode]
 ) -> None:
-    """Check what is to be written; count what the answers that are known already would change in the table."""
+    """Check what is to be written; count what the current answers would change in the table."""
     check, answers = _check_writes(database, session, source, options, categories)
     session.note_columns(check.missing)
     if not check.missing:

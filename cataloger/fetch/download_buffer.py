@@ -1,6 +1,6 @@
-"""Where the bytes of a download wait until somebody takes them.
+"""Buffers of downloads: their bytes wait here until they are read.
 
-Apart from `cataloger.fetch.http`, so that a run that downloads nothing loads no HTTP client.
+Separate from `cataloger.fetch.http`, so that a run without downloads loads no HTTP client.
 """
 
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from tempfile import SpooledTemporaryFile
 from cataloger.records import Fetched, Item
 from cataloger.sources import with_validators
 
-SPOOL_BYTES = 2_000_000
+BUFFER_BYTES = 2_000_000
 """Bytes that are kept in memory; a larger body goes to a temporary file."""
 
 
@@ -35,5 +35,5 @@ class Downloaded:
             return Fetched(item, self.body.read(), self.content_hash)
 
     def close(self) -> None:
-        """Give the bytes up."""
+        """Discard the bytes."""
         self.body.close()

@@ -41,7 +41,7 @@ import httpx
 
 from cataloger import __version__
 from cataloger.errors import ImageError
-from cataloger.fetch.download_buffer import SPOOL_BYTES, Downloaded
+from cataloger.fetch.download_buffer import BUFFER_BYTES, Downloaded
 from cataloger.fetch.ssrf_guard import CheckedBackend, CheckedTransport
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
@@ -52,7 +52,7 @@ MAX_REDIRECTS = 5
 MAX_RETRY_AFTER = 60.0
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
-# Answers up to this size that nobody wants are read, since that is cheaper than a new connection.
+# Unused responses up to this size are read, since that is cheaper than a new connection.
 DRAIN_BYTES = 64_000
 HEADERS = {"User-Agent": f"fashion-cataloger/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 
@@ -96,7 +96,7 @@ class Downloader:
         return self._ask("GET", item)
 
     def validators(self, item: Item) -> str:
-        """Ask for the headers alone; return what tells versions apart, "" if there is nothing or it failed."""
+        """Request only the headers; return the validators of the version, "" if there are none or it failed."""
         answer = self._ask("HEAD", item)
         if isinstance(answer, Failure):
             return ""
@@ -127,7 +127,7 @@ class Downloader:
         for attempt in range(1, self._web.attempts + 1):
             try:
                 return self._attempt(item, request)
-            except _PassingError as error:
+            except _TransientError as error:
                 logger.debug("attempt %d at %s: %s", attempt, without_query(item.url), error)
                 if attempt == self._web.attempts or self._stop.wait(_wait(attempt, error.retry_after)):
                     raise
@@ -174,7 +174,7 @@ class Downloader:
     def _receive(self, item: Item, response: httpx.Response) -> Downloaded:
         digest = hashlib.sha256()
         size = 0
-        body: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
+        body: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(BUFFER_BYTES)  # noqa: SIM115
         try:
             for chunk in response.iter_raw():
                 size += len(chunk)
@@ -195,20 +195,20 @@ class Downloader:
         except httpcore.ConnectTimeout:
             limit = min(self._web.connect_timeout, self._web.timeout)
             message = f"{host} did not accept a connection in {limit:g} seconds"
-            raise _PassingError("fetch.timeout", message) from None
+            raise _TransientError("fetch.timeout", message) from None
         except httpcore.TimeoutException:
             message = f"{host} did not send the whole image in {self._web.timeout:g} seconds"
-            raise _PassingError("fetch.timeout", message) from None
+            raise _TransientError("fetch.timeout", message) from None
         except httpcore.ConnectError as error:
-            raise _PassingError("fetch.connection", f"no connection to {host}: {error}") from None
+            raise _TransientError("fetch.connection", f"no connection to {host}: {error}") from None
         except (httpcore.NetworkError, httpcore.ProtocolError):
-            # Without httpcore's words: they can hold what the server sent.
+            # Without httpcore's message, which may contain what the server sent.
             what = "before the image ended" if code == "fetch.truncated" else "without a valid answer"
-            raise _PassingError(code, f"the connection to {host} ended {what}") from None
+            raise _TransientError(code, f"the connection to {host} ended {what}") from None
 
 
-class _PassingError(ImageError):
-    """A failure that looks like a passing one. retry_after: seconds that the server asks to wait."""
+class _TransientError(ImageError):
+    """A failure that is probably transient. retry_after: seconds that the server asks to wait."""
 
     def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(code, message)
@@ -216,7 +216,7 @@ class _PassingError(ImageError):
 
 
 class _Places:
-    """As many places a host as connections are allowed; waiting for one ends with `stop`."""
+    """Limits the connections per host; waiting for one ends with `stop`."""
 
     def __init__(self, per_host: int) -> None:
         self._per_host = per_host
@@ -249,7 +249,7 @@ class _Places:
 
 
 class _LogFilter(logging.Filter):
-    """Drops what httpx and httpcore log of our requests, since it holds full URLs; what others do is logged."""
+    """Drops log records of httpx and httpcore about our requests, since they contain full URLs."""
 
     def filter(self, _record: logging.LogRecord, /) -> bool:
         return not _silent.here
@@ -301,7 +301,7 @@ def _length(response: httpx.Response) -> int:
 
 
 def _validators(response: httpx.Response) -> str:
-    """Return what tells one version of an image from another: its ETag, or its date and size."""
+    """Return the validators of an image's version: its ETag, or its date and size."""
     headers = response.headers
     if "etag" in headers:
         return str(headers["etag"])
@@ -320,10 +320,10 @@ def _status_error(response: httpx.Response) -> ImageError:
     status = response.status_code
     known = f"{status} {httpx.codes.get_reason_phrase(status)}".rstrip()
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        return ImageError("fetch.not_found", f"the server does not have it: {known}")
+        return ImageError("fetch.not_found", f"the server does not have the image: {known}")
     message = f"the server answered {known}"
     if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500:
-        return _PassingError("fetch.http_status", message, _retry_after(response.headers.get("retry-after", "")))
+        return _TransientError("fetch.http_status", message, _retry_after(response.headers.get("retry-after", "")))
     return ImageError("fetch.http_status", message)
 
 

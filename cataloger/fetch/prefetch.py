@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cataloger.errors import ImageError
-from cataloger.fetch.download_buffer import SPOOL_BYTES, Downloaded
+from cataloger.fetch.download_buffer import BUFFER_BYTES, Downloaded
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
 from cataloger.sources import change_tokens
@@ -35,10 +35,10 @@ Answer = Fetched | Downloaded | Failure
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where the bytes of items come from that are no files. blobs: bytes by key; what is gone is left out.
+    """The origin of the bytes of items that are not files. blobs: bytes by key; missing rows are left out.
 
     revalidate: ask `web` whether unchanged addresses still show the same images. stop: once it is set, downloads that
-    are still on their way are given up.
+    are still running are cancelled.
     """
 
     web: "Downloader | None" = None
@@ -51,28 +51,28 @@ class Remote:
 def fetch(
     items: Iterable[Item | Failure], limits: Limits, remote: Remote | None = None, watch: Stopwatch | None = None
 ) -> Iterator[Fetched | Failure]:
-    """Read items ahead, in order; at most `limits.bytes_in_flight` bytes, or one group, are held untaken.
+    """Read items ahead, in order; at most `limits.bytes_in_flight` bytes, or one group, wait to be taken.
 
-    watch: told the processor time of reading. Failures among the items pass through. Codes: io.missing,
+    watch: receives the processor time of reading. Failures among the items pass through. Codes: io.missing,
     io.permission, io.not_a_file, io.error (transient), decode.too_many_bytes (for good), and those of
     `cataloger.fetch.http`.
     """
     remote, watch = remote or Remote(), watch or Stopwatch()
     waiting: deque[_Task] = deque()
-    held = ahead = 0
+    waiting_bytes = ahead = 0
     with ThreadPoolExecutor(remote.threads, thread_name_prefix="fetch") as executor:
         try:
             for group in _groups(items, limits):
                 count = len(group.items)
-                while waiting and (ahead + count > LOOK_AHEAD or held + group.size > limits.bytes_in_flight):
+                while waiting and (ahead + count > LOOK_AHEAD or waiting_bytes + group.size > limits.bytes_in_flight):
                     if not _arrives(waiting[0].future, remote):
                         return
                     task = waiting.popleft()
                     yield from _take(task.future)
-                    held, ahead = held - task.size, ahead - task.items
+                    waiting_bytes, ahead = waiting_bytes - task.size, ahead - task.items
                 work = partial(_fetch_group, group.items, limits, remote)
                 waiting.append(_Task(executor.submit(watch.apart, "reading", work), group.size, count))
-                held, ahead = held + group.size, ahead + count
+                waiting_bytes, ahead = waiting_bytes + group.size, ahead + count
             while waiting and _arrives(waiting[0].future, remote):
                 yield from _take(waiting.popleft().future)
         finally:
@@ -92,7 +92,7 @@ class _Task(NamedTuple):
 
 
 def _arrives(future: Future[list[Answer]], remote: Remote) -> bool:
-    """Wait for an answer; False when the run is to stop before it is there: a slow server can take minutes."""
+    """Wait for a result; False if the run is stopped before it arrives: a slow server can take minutes."""
     while not wait([future], timeout=STOP_SECONDS).done:
         if remote.web is not None and remote.stop.is_set():
             return False
@@ -100,7 +100,7 @@ def _arrives(future: Future[list[Answer]], remote: Remote) -> bool:
 
 
 def _discard(future: Future[list[Answer]]) -> None:
-    """Close the temporary files of downloads that nobody takes any more."""
+    """Close the temporary files of downloads that are no longer needed."""
     if not future.cancelled() and future.exception() is None:
         for answer in future.result():
             if isinstance(answer, Downloaded):
@@ -153,13 +153,13 @@ def _take(future: Future[list[Answer]]) -> Iterator[Fetched | Failure]:
 
 
 def _expected_size(item: Item | Failure, limits: Limits) -> int:
-    """Bytes to set aside before an item is queued: the threads read it whether anyone takes it or not."""
+    """Bytes to reserve before an item is queued: the threads read it whether it is taken or not."""
     if isinstance(item, Failure):
         return 0
     if item.blob is not None:
         return min(item.blob.size, limits.max_bytes)
     if item.path is None:
-        return SPOOL_BYTES  # what is beyond that waits on the disk
+        return BUFFER_BYTES  # larger bodies wait on the disk
     size = change_tokens.file_size(item.version)  # the scan has just asked for it
     try:
         return min(os.stat(item.path).st_size if size is None else size, limits.max_bytes)
@@ -191,7 +191,7 @@ def _of_blob(item: Item, data: bytes | None, limits: Limits) -> Fetched | Failur
     if max(size, len(data or b"")) > limits.max_bytes:
         return _too_large(item, limits)
     if data is None:
-        return Failure(item, "io.missing", "the row or its image is not there any more")
+        return Failure(item, "io.missing", "the row or its image is no longer in the table")
     return Fetched(item, data, hashlib.sha256(data).hexdigest())
 
 
@@ -201,7 +201,7 @@ def _too_large(item: Item, limits: Limits) -> Failure:
 
 
 def read_file(item: Item, limits: Limits) -> Fetched | Failure:
-    """Read the file of an item; what goes wrong becomes a failure."""
+    """Read the file of an item; errors become failures."""
     assert item.path is not None, "an item is a file, a URL or a blob"
     try:
         # Non-blocking, so that a pipe with an image's name cannot hold the run up.
@@ -232,7 +232,7 @@ def _read(descriptor: int, size: int, most: int) -> bytes:
 
 def _failure(item: Item, error: OSError) -> Failure:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return Failure(item, "io.missing", "the file does not exist (any more)")
+        return Failure(item, "io.missing", "the file does not exist")
     if error.errno in (errno.EACCES, errno.EPERM):
         return Failure(item, "io.permission", "the file may not be read by this user")
     return Failure(item, "io.error", f"the file cannot be read: {error.strerror}")

@@ -76,7 +76,7 @@ def system_resolve(host: str, port: int) -> list[str]:
 
 
 class CheckedBackend(httpcore.NetworkBackend):
-    """TCP for an httpcore connection pool, with checked addresses and one time limit for all that a thread does.
+    """TCP for an httpcore connection pool, with checked addresses and one time limit per thread.
 
     resolve: where addresses come from. tcp: what connects to a checked address.
     """
@@ -137,7 +137,7 @@ class CheckedBackend(httpcore.NetworkBackend):
             addresses = self._resolve(host, port)
             private = [] if self._allow_private else [each for each in addresses if not is_public(each)]
         except (OSError, ValueError) as error:
-            raise httpcore.ConnectError(f"the name cannot be resolved: {_words(error)}") from error
+            raise httpcore.ConnectError(f"the name cannot be resolved: {_reason(error)}") from error
         if private:
             raise ImageError(
                 "fetch.private_address", f"{host} has the address {private[0]}, which is not a public one"
@@ -257,7 +257,9 @@ class _Stream(httpcore.NetworkStream):
             cause = error.__cause__
             # A handshake that is cut off is like any cut connection; what TLS itself refuses stays refused.
             if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-                raise ImageError("fetch.tls", f"no secure connection to {server_hostname}: {_words(cause)}") from None
+                raise ImageError(
+                    "fetch.tls", f"no secure connection to {server_hostname}: {_reason(cause)}"
+                ) from None
             raise
         except BaseException:
             self.close()
@@ -276,8 +278,8 @@ class _Stream(httpcore.NetworkStream):
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-def _words(error: Exception) -> str:
-    """Say what an error of the system means, without what was given to it."""
+def _reason(error: Exception) -> str:
+    """Return the reason of a system error, without its arguments."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted ({error.verify_message.rstrip('.')})"
     if isinstance(error, ssl.SSLError):

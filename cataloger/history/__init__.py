@@ -1,4 +1,4 @@
-"""What can be done with runs that have ended: compare, undo, prune, recalibrate, move a source.
+"""Operations on runs that have ended: compare, undo, prune, recalibrate, move a source.
 
 Imports `ledger` and what lies below it, `sinks`, `writeback`.
 """

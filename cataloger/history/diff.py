@@ -1,7 +1,7 @@
-"""What moved between two runs: of images and products, the answers that held after one and after the other.
+"""What changed between two runs: the answers for images and products that were current after each of them.
 
-Answers are compared as they held after each run, not only what the run itself recorded, so that a nightly run that
-tagged three images is compared by all of them; two models are compared on the images that both have tagged.
+Not only what a run itself recorded is compared, so that a nightly run that tagged three images is compared by all of
+them; two models are compared on the images that both have tagged.
 """
 
 import heapq
@@ -29,7 +29,7 @@ Change = Literal["same", "moved", "new", "gone", "failed", "recovered"]
 
 @dataclass(frozen=True, slots=True)
 class PastAnswer:
-    """What held: the best label and its confidence; None for an image that failed."""
+    """The answer that was current: the best label and its confidence; None for an image that failed."""
 
     label: str | None
     confidence: float | None
@@ -52,7 +52,7 @@ class Difference:
 
     @property
     def change(self) -> Change:
-        """What became of it. An image that failed before and after is the same."""
+        """The kind of change. An image that failed before and after is the same."""
         if self.before is None or self.after is None:
             return "new" if self.before is None else "gone"
         if self.before.label == self.after.label:
@@ -86,7 +86,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Part:
-    """What moved of the images, or of the products. moves: (before, after) -> how many."""
+    """The changes of the images, or of the products. moves: (before, after) -> how many."""
 
     changes: Counter[str] = field(default_factory=Counter)
     before: Counter[str] = field(default_factory=Counter)
@@ -139,7 +139,7 @@ class Part:
 
 
 class DifferenceSummary:
-    """What two runs differ in. Keeps `limit` examples, so that memory does not depend on how many there are."""
+    """The differences between two runs. Keeps `limit` examples, so that memory does not depend on their number."""
 
     def __init__(self, limit: int) -> None:
         self.parts: dict[Kind, Part] = {"image": Part(), "product": Part()}
@@ -221,7 +221,7 @@ def _sides(connection: Connection, run_id: int) -> dict[int, RunSide]:
     if not rows:
         raise UsageError(f"run {run_id} (`cataloger {run.command}`) has tagged nothing: name a run of tag or sync")
     if run.pruned:
-        raise UsageError(f"run {run_id} cannot be compared: its history was ended by `cataloger runs prune`")
+        raise UsageError(f"run {run_id} cannot be compared: `cataloger runs prune` has deleted its history")
     return {row.source_id: RunSide(run_id, row.weights_id) for row in rows}
 
 
@@ -230,7 +230,7 @@ def _images(database: Database, source_id: int, root: str, sides: tuple[RunSide,
     last = 0
     while True:
         page = query.where(ItemRow.id > last).order_by(ItemRow.id).limit(IDS_PER_READ)
-        rows, old, new = database.fetch(_look, page, sides)
+        rows, old, new = database.fetch(_read_page, page, sides)
         if not rows:
             return
         for row in rows:
@@ -241,7 +241,7 @@ def _images(database: Database, source_id: int, root: str, sides: tuple[RunSide,
 
 
 def _products(database: Database, source_id: int, root: str, sides: tuple[RunSide, RunSide]) -> Iterator[Difference]:
-    """Answer for products anew, from their images: what a run recorded may rest on one that was undone since."""
+    """Recompute the answers for products: those that a run recorded may depend on one that was undone since."""
     labels = {side: known_model(database, side.weights_id).labels for side in sides}
     mine = (ItemRow.source_id == source_id) & ItemRow.product_hash.is_not(None)
     hashes = select(ItemRow.product_hash).where(mine).distinct().order_by(ItemRow.product_hash).limit(IDS_PER_READ)
@@ -253,12 +253,12 @@ def _products(database: Database, source_id: int, root: str, sides: tuple[RunSid
     last = ""
     while products := database.scalars(hashes.where(ItemRow.product_hash > last)):
         page = columns.where(ItemRow.product_hash.in_(products))
-        rows, old, new = database.fetch(_look, page, sides)
+        rows, old, new = database.fetch(_read_page, page, sides)
         for _, group in itertools.groupby(rows, key=lambda row: row.product_hash):
             images = list(group)
             before, after = (
-                _combined([held[row.id] for row in images if row.id in held], labels[side])
-                for held, side in zip((old, new), sides, strict=True)
+                _combined([current[row.id] for row in images if row.id in current], labels[side])
+                for current, side in zip((old, new), sides, strict=True)
             )
             if _is_compared(before, after, sides):
                 key = images[0].product_key
@@ -278,7 +278,7 @@ def _answer(row: AnyRow | None) -> PastAnswer | None:
 
 
 def _combined(rows: Sequence[AnyRow], labels: Sequence[str]) -> PastAnswer | None:
-    """Return the answer for a product from what held of its images; None if none of them is good."""
+    """Return the answer for a product from the current results of its images; None if none of them is good."""
     good = [answer_of(row) for row in rows if row.error_code is None]
     if not good:
         return None
@@ -286,25 +286,25 @@ def _combined(rows: Sequence[AnyRow], labels: Sequence[str]) -> PastAnswer | Non
     return PastAnswer(answer.labels[0], answer.confidences[0])
 
 
-def _look(
+def _read_page(
     connection: Connection, page: Any, sides: tuple[RunSide, RunSide]
 ) -> tuple[Sequence[AnyRow], dict[int, AnyRow], dict[int, AnyRow]]:
-    """Return the images of a page, and what held of them after each run."""
+    """Return the images of a page, and their current results after each run."""
     rows = connection.execute(page).all()
     ids = [row.id for row in rows]
-    old, new = (_held(connection, ids, side) for side in sides)
+    old, new = (_current_after(connection, ids, side) for side in sides)
     return rows, old, new
 
 
-def _held(connection: Connection, items: Sequence[int], side: RunSide) -> dict[int, AnyRow]:
-    """Return the result of each image that held after a run, if it was in the views."""
+def _current_after(connection: Connection, items: Sequence[int], side: RunSide) -> dict[int, AnyRow]:
+    """Return the result of each image that was current after a run, if the image was in the views."""
     found: dict[int, AnyRow] = {}
     for page in slices(items, IDS_PER_READ):
-        found |= _held_of_page(connection, page, side)
+        found |= _current_of_page(connection, page, side)
     return found
 
 
-def _held_of_page(connection: Connection, items: Sequence[int], side: RunSide) -> dict[int, AnyRow]:
+def _current_of_page(connection: Connection, items: Sequence[int], side: RunSide) -> dict[int, AnyRow]:
     query = (
         select(ResultRow.id, ResultRow.item_id, ResultRow.error_code, ResultRow.content_hash, *COLUMNS)
         .join(RunRow, RunRow.id == ResultRow.run_id)
@@ -313,12 +313,12 @@ def _held_of_page(connection: Connection, items: Sequence[int], side: RunSide) -
     )
     rows = connection.execute(query).all()
     by_id = {row.id: row for row in rows}
-    gone = _gone(connection, items, side)
-    held = effective_results.fold(rows).items()
-    return {item_id: by_id[result_id] for item_id, (result_id, _) in held if item_id not in gone}
+    missing = _missing(connection, items, side)
+    current = effective_results.fold(rows).items()
+    return {item_id: by_id[result_id] for item_id, (result_id, _) in current if item_id not in missing}
 
 
-def _gone(connection: Connection, items: Sequence[int], side: RunSide) -> set[int]:
+def _missing(connection: Connection, items: Sequence[int], side: RunSide) -> set[int]:
     query = (
         select(ItemPresenceRow.item_id, ItemPresenceRow.is_gone)
         .join(RunRow, RunRow.id == ItemPresenceRow.run_id)
@@ -331,4 +331,4 @@ def _gone(connection: Connection, items: Sequence[int], side: RunSide) -> set[in
 
 def _until(run_id: Any, side: RunSide) -> Any:
     """Return the condition for what had happened by the end of a run; of runs undone later, only of itself."""
-    return (run_id <= side.run_id) & (effective_results.counts() | (RunRow.id == side.run_id))
+    return (run_id <= side.run_id) & (effective_results.is_effective() | (RunRow.id == side.run_id))

@@ -1,6 +1,6 @@
-"""Sources that have moved: a renamed folder keeps its results under its new name, once that is said.
+"""Sources that have moved: a renamed folder keeps its results once its new name is recorded.
 
-What looks like a known source that is gone is not tagged anew in silence: the run stops and says what to do.
+What looks like a known source that no longer exists is not tagged again silently: the run stops and says what to do.
 """
 
 import os
@@ -23,7 +23,7 @@ PAGE = 1000
 def relocate_source(database: Database, old: str, new: str) -> int:
     """Give a source a new root; return how many items it has. Raises UsageError.
 
-    A folder or manifest must be there under its new name. Items get their new places at once: those in the folder,
+    A folder or manifest must exist under its new name. Items get their new places at once: those in the folder,
     or at paths that start at the manifest's folder.
     """
     rows = database.rows(select(SourceRow.__table__))
@@ -34,14 +34,16 @@ def relocate_source(database: Database, old: str, new: str) -> int:
         raise UsageError(f"there is no source {old}; there are: {listed}")
     root = new if found.kind == "table" else _resolved(new)
     if found.kind != "table" and not root_exists(root):
-        raise UsageError(f"{new} is not there: move the {found.kind} first, then say so here")
+        raise UsageError(f"{new} does not exist: move the {found.kind} first, then run this command")
     taken = by_root.get(root)
     if taken is not None and (taken.id == found.id or database.scalar(_items(taken.id))):
-        raise UsageError(f"{root} is a source already, with results of its own: only an unknown name can be taken")
+        raise UsageError(
+            f"{root} is already a source with results of its own: choose a name that is not a source yet"
+        )
     with recorded_run(database, "move", {"old": found.root, "new": root}) as run, ExitStack() as stack:
         ids = [found.id] if taken is None else [found.id, taken.id]
         leases = [stack.enter_context(hold_lease(database, source_id, run.id)) for source_id in ids]
-        # The items come first: until the source has its new name, the same command goes on after a kill.
+        # The items come first: until the source has its new name, the same command resumes after a kill.
         if found.kind == "folder":
             _move_items(database, leases[0], found.root, root)
         elif found.kind == "manifest":
@@ -62,7 +64,7 @@ def relocate_source(database: Database, old: str, new: str) -> int:
 
 
 def _move_items(database: Database, lease: Lease, old: str, new: str) -> None:
-    """Say of every item where it is now. Once more changes nothing, even if the new name lies within the old one."""
+    """Record for every item where it is now. Repeating it changes nothing, even if the new name is in the old one."""
     before, after = (root.rstrip("/") + "/" for root in (old, new))
     columns: tuple[Any, ...] = (ItemRow.id, ItemRow.key, ItemRow.uri)
     query = select(*columns).where(paged_source_id(database) == lease.source_id)

@@ -1,7 +1,7 @@
-"""Ending history: what older runs recorded and nothing needs any more is deleted; what holds now stays.
+"""Deleting history: what older runs recorded and nothing needs any more is deleted; what is current stays.
 
-The newest runs stay whole, so that they can be undone and compared. Of each older run only that stays which holds, or
-would hold if all newer runs were undone.
+The newest runs stay whole, so that they can be undone and compared. Of each older run only that stays which is
+current, or would be current if all newer runs were undone.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ PAGE = 1000
 
 @dataclass(slots=True)
 class PruneReport:
-    """What was deleted. runs: whose history has ended, now or before."""
+    """What was deleted. runs: whose history is deleted, now or before."""
 
     run_id: int
     runs: int = 0
@@ -56,16 +56,16 @@ class PruneReport:
         }
 
     def counts(self) -> dict[str, Any]:
-        """Return what the run's row is to hold."""
+        """Return what is recorded in the run's row."""
         return self.as_json()
 
 
 PruneHooks = Hooks[[int]]
-"""Progress is told how many rows have been deleted."""
+"""The progress callback receives how many rows have been deleted."""
 
 
 def prune_runs(database: Database, keep: int, hooks: PruneHooks | None = None) -> PruneReport:
-    """End the history before the newest `keep` runs of tag and sync. Run it again after an interruption."""
+    """Delete the history before the newest `keep` runs of tag and sync. Run it again after an interruption."""
     if keep < 1:
         raise UsageError(f"--keep must be at least 1, not {keep}")
     with recorded_run(database, "prune", {"keep": keep}) as run, ExitStack() as stack:
@@ -79,9 +79,9 @@ def prune_runs(database: Database, keep: int, hooks: PruneHooks | None = None) -
 
 
 def divide(connection: Connection, keep: int) -> tuple[list[int], list[int]]:
-    """Return the runs before the newest ones: those whose history ends, and those that an undo still needs.
+    """Return the runs before the newest ones: those whose history is deleted, and those that an undo still needs.
 
-    Needed is what an undo among the newest runs has taken back, and what one that has not ended is to take back.
+    Needed is what an undo among the newest runs has reverted, and what one that has not ended is to revert.
     """
     newest = select(RunRow.id).where(RunRow.command.in_(TAGGING)).order_by(RunRow.id.desc()).limit(keep)
     kept = list(connection.scalars(newest))
@@ -104,7 +104,7 @@ def divide(connection: Connection, keep: int) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One pruning. runs: whose history ends. needed: runs among these whose history stays."""
+    """One pruning. runs: whose history is deleted. needed: older runs whose history stays."""
 
     database: Database
     leases: Sequence[Lease]
@@ -116,24 +116,24 @@ class _Work:
     def do(self) -> None:
         report = self.report
         report.runs = len(self.runs)
-        # First of all, so that nobody undoes a run of which only a part is left.
+        # First of all, so that no run is undone of which only a part is left.
         marked = update(RunRow).where(self._is_old(RunRow.id)).values(pruned=True)
         self._commit(lambda connection: connection.execute(marked))
         for page in self._pages(ResultRow.item_id, ResultRow.run_id):
             report.results += self._commit(partial(self._prune_results, items=page))
-            self._tell()
+            self._report_progress()
         for page in self._pages(ItemPresenceRow.item_id, ItemPresenceRow.run_id):
             report.presences += self._commit(partial(self._prune_presence, items=page))
-            self._tell()
+            self._report_progress()
         for source_id in (lease.source_id for lease in self.leases):
             mine = ProductResultRow.source_id == source_id
             for page in self._pages(ProductResultRow.product_hash, ProductResultRow.run_id, mine):
                 prune_products = partial(self._prune_products, source_id=source_id, products=page)
                 report.product_results += self._commit(prune_products)
-                self._tell()
+                self._report_progress()
             for page in self._pages(WriteRow.product_hash, WriteRow.run_id, WriteRow.source_id == source_id):
                 report.writes += self._commit(partial(self._prune_writes, source_id=source_id, products=page))
-                self._tell()
+                self._report_progress()
 
     def _commit(self, action: Callable[[Connection], Any]) -> Any:
         def act(connection: Connection) -> Any:
@@ -143,7 +143,7 @@ class _Work:
 
         return self.database.run(act)
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         report = self.report
         self.hooks.progress(report.results + report.product_results + report.writes + report.presences)
 
@@ -182,7 +182,7 @@ class _Work:
             select(
                 ResultRow.id, ResultRow.item_id, ResultRow.weights_id, ResultRow.error_code, ResultRow.content_hash
             )
-            .add_columns(effective_results.counts().label("counts"))
+            .add_columns(effective_results.is_effective().label("is_effective"))
             .join(RunRow, RunRow.id == ResultRow.run_id)
             .where(ResultRow.item_id.in_(items), self._is_old(ResultRow.run_id))
             .order_by(ResultRow.id)
@@ -192,13 +192,13 @@ class _Work:
         corrected = select(CorrectionRow.result_id).where(CorrectionRow.item_id.in_(items))
         keep.update(each for each in connection.scalars(corrected) if each is not None)
         for weights_id in {row.weights_id for row in rows}:
-            mine = [row for row in rows if row.weights_id == weights_id and row.counts]
+            mine = [row for row in rows if row.weights_id == weights_id and row.is_effective]
             keep.update(each for pair in effective_results.fold(mine).values() for each in pair)
             keep.update(_replacing(mine, keep))
         return _delete(connection, ResultRow, [row.id for row in rows if row.id not in keep])
 
     def _before_needed(self, connection: Connection, rows: Sequence[AnyRow], items: list[int]) -> list[AnyRow]:
-        """Leave out what came after a result of a run that may count or not: what a failure must_keep_previous
+        """Leave out what came after a result of a run that may be effective or not: which later result is current
         depends on it."""
         first = select(ResultRow.item_id, func.min(ResultRow.id).label("id")).group_by(ResultRow.item_id)
         mine = ResultRow.item_id.in_(items) & ResultRow.run_id.in_(self.needed)
@@ -213,19 +213,19 @@ class _Work:
         mine = (ProductResultRow.source_id == source_id) & ProductResultRow.product_hash.in_(products)
         query = (
             select(ProductResultRow.id, ProductResultRow.product_hash, ProductResultRow.weights_id)
-            .add_columns(effective_results.counts().label("counts"))
+            .add_columns(effective_results.is_effective().label("is_effective"))
             .join(RunRow, RunRow.id == ProductResultRow.run_id)
             .where(mine, self._is_old(ProductResultRow.run_id))
             .order_by(ProductResultRow.run_id)
         )
         rows = connection.execute(query).all()
-        last = {(row.product_hash, row.weights_id): row.id for row in rows if row.counts}
+        last = {(row.product_hash, row.weights_id): row.id for row in rows if row.is_effective}
         current = (ProductCurrentRow.source_id == source_id) & ProductCurrentRow.product_hash.in_(products)
         keep = {*last.values(), *connection.scalars(select(ProductCurrentRow.result_id).where(current))}
         return _delete(connection, ProductResultRow, [row.id for row in rows if row.id not in keep])
 
     def _prune_writes(self, connection: Connection, source_id: int, products: list[str]) -> int:
-        """Keep of each cell the last write: it says what stood there before the runs that stay."""
+        """Keep of each cell the last write: it records the value before the runs that stay."""
         mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products)
         columns = (WriteRow.id, WriteRow.product_hash, WriteRow.column_name)
         query = select(*columns).where(mine, self._is_old(WriteRow.run_id)).order_by(WriteRow.id)
@@ -235,13 +235,17 @@ class _Work:
 
     def _prune_presence(self, connection: Connection, items: list[int]) -> int:
         query = (
-            select(ItemPresenceRow.item_id, ItemPresenceRow.run_id, effective_results.counts().label("counts"))
+            select(
+                ItemPresenceRow.item_id,
+                ItemPresenceRow.run_id,
+                effective_results.is_effective().label("is_effective"),
+            )
             .join(RunRow, RunRow.id == ItemPresenceRow.run_id)
             .where(ItemPresenceRow.item_id.in_(items), self._is_old(ItemPresenceRow.run_id))
             .order_by(ItemPresenceRow.run_id)
         )
         rows = connection.execute(query).all()
-        last = {row.item_id: row.run_id for row in rows if row.counts}
+        last = {row.item_id: row.run_id for row in rows if row.is_effective}
         old = [row for row in rows if last.get(row.item_id) != row.run_id]
         by_run: dict[int, list[int]] = {}
         for row in old:
@@ -255,9 +259,9 @@ class _Work:
 
 
 def _replacing(rows: Iterable[AnyRow], kept: Collection[int]) -> set[int]:
-    """Return what replaced good results that are kept, such as those that people spoke of, and what replaced that.
+    """Return what replaced good results that are kept, e.g. because people corrected them, and what replaced that.
 
-    Without it a later failure on the same bytes would be found to have spared them. rows: in the order of time.
+    Without it they would look current after a later failure on the same bytes. rows: in the order of time.
     """
     found: set[int] = set()
     for row, before, after in effective_results.steps(rows):

@@ -1,12 +1,12 @@
-"""Composition root of `cataloger recalibrate`: confidences and decisions of a model's present calibration.
+"""Composition root of `cataloger recalibrate`: confidences and decisions of a model's current calibration.
 
 Nothing is read or classified again: every result keeps all scores of its image. The new results are a run of their
-own, so that they can be compared (`runs diff`) and taken back (`runs undo`) like any other.
+own, so that they can be compared (`runs diff`) and reverted (`runs undo`) like any other.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,21 +27,21 @@ from cataloger.sinks import DatabaseSink
 PAGE = 500
 
 RecalibrationHooks = Hooks[[int]]
-"""Progress is told how many results have been renewed."""
+"""The progress callback receives how many results have been recomputed."""
 
 
 @dataclass(slots=True)
 class RecalibrationReport:
-    """What was done. renewed: results with new confidences. decisions: of these, accept, review, abstain -> number.
+    """What was done. recomputed: results with new confidences. decisions: of these, accept, review, abstain -> count.
 
-    unchanged: results that are of this calibration already. left: results that cannot follow, since they were made by
-    an older version that did not keep all scores, or since the image has failed to be read since.
+    unchanged: results that are of this calibration already. left: results that cannot be recomputed, because an older
+    version that did not keep all scores made them, or because the image has failed to be read since.
     """
 
     run_id: int
     model: str
     sources: int = 0
-    renewed: int = 0
+    recomputed: int = 0
     unchanged: int = 0
     left: int = 0
     interrupted: bool = False
@@ -49,17 +49,26 @@ class RecalibrationReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
-        return {**asdict(replace(self, decisions=Counter())), "decisions": dict(self.decisions)}
+        return {
+            "run_id": self.run_id,
+            "model": self.model,
+            "sources": self.sources,
+            "renewed": self.recomputed,
+            "unchanged": self.unchanged,
+            "left": self.left,
+            "interrupted": self.interrupted,
+            "decisions": dict(self.decisions),
+        }
 
     def counts(self) -> dict[str, Any]:
-        """Return what the run's row is to hold."""
-        return {"done": self.renewed, **self.as_json()}
+        """Return what is recorded in the run's row."""
+        return {"done": self.recomputed, **self.as_json()}
 
 
 def recalibrate_results(
     database: Database, bundle: Bundle, hooks: RecalibrationHooks | None = None
 ) -> RecalibrationReport:
-    """Bring the results of a model to the calibration of a bundle of the same weights; run again to go on.
+    """Bring the results of a model to the calibration of a bundle of the same weights; run again to resume.
 
     Raises UsageError when no source shows results of these weights.
     """
@@ -69,7 +78,7 @@ def recalibrate_results(
         run.report = report = RecalibrationReport(run.id, bundle.title)
         work = _Work(database, bundle, run, hooks or Hooks(), report)
         for source in sources:
-            work.renew(source)
+            work.recompute(source)
     return report
 
 
@@ -80,8 +89,8 @@ def _sources(database: Database, bundle: Bundle) -> list[SourceRef]:
     rows = database.rows(query)
     if not rows:
         raise UsageError(
-            f"nothing here was tagged with the weights of {bundle.title}: a calibration belongs to its weights. "
-            "Name the model that the results are of with --model, or tag with this one first"
+            f"no source here was tagged with the weights of {bundle.title}: a calibration is only valid for its "
+            "weights. Name the model of the results with --model, or tag with this one first"
         )
     return [SourceRef(row.id, row.root, weights_id=bundle.weights_id) for row in rows]
 
@@ -94,8 +103,8 @@ class _Work:
     hooks: RecalibrationHooks
     report: RecalibrationReport
 
-    def renew(self, source: SourceRef) -> None:
-        """Renew the results of one source."""
+    def recompute(self, source: SourceRef) -> None:
+        """Recompute the results of one source."""
         model = model_ref(self.bundle)
         with hold_lease(self.database, source.id, self.run.id) as lease:
             pin_model(self.database, source, model, self.run.id, recalibrates=True)
@@ -106,23 +115,23 @@ class _Work:
                 if self.hooks.stop.is_set():
                     self.report.interrupted = True
                     return
-                predictions = [self._renewed(row) for row in page]
+                predictions = [self._recomputed(row) for row in page]
                 sink.write(predictions)
                 self._add(predictions)
-                self.hooks.progress(self.report.renewed)
+                self.hooks.progress(self.report.recomputed)
         self.report.sources += 1
 
     def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[AnyRow]]:
-        """Return results that are to be renewed, in pages by item."""
+        """Yield results that are to be recomputed, in pages by item."""
         columns = (
             ItemRow.id, ItemRow.key, ItemRow.uri, ItemRow.product_key, ResultRow.version_token,
             ResultRow.content_hash, ResultRow.width, ResultRow.height, ResultRow.log_sum_exp, ResultRow.scores,
             ResultRow.familiarity,
         )  # fmt: skip
-        mine = self._of(source) & self._follows() & (ResultRow.calibration_id != model.calibration_id)
+        mine = self._of(source) & self._is_recomputable() & (ResultRow.calibration_id != model.calibration_id)
         return row_pages(self.database, _joined(select(*columns)).where(mine), ItemRow.id, PAGE)
 
-    def _renewed(self, row: AnyRow) -> Prediction:
+    def _recomputed(self, row: AnyRow) -> Prediction:
         logits = np.frombuffer(row.scores, STORED)
         answer = Ranking(self.bundle.labels, self.bundle.calibration, TOP_K).of(logits, row.familiarity)
         return Prediction(
@@ -140,9 +149,9 @@ class _Work:
         )
 
     def _count(self, source: SourceRef) -> None:
-        """Count what is as it should be, and what cannot follow."""
+        """Count the results that are of this calibration already, and those that cannot be recomputed."""
         old = ResultRow.calibration_id != self.bundle.calibration_id
-        for condition, name in ((~old, "unchanged"), (old & ~self._follows(), "left")):
+        for condition, name in ((~old, "unchanged"), (old & ~self._is_recomputable(), "left")):
             query = _joined(select(func.count())).where(self._of(source), condition)
             found = self.database.scalar(query) or 0
             setattr(self.report, name, getattr(self.report, name) + found)
@@ -151,14 +160,14 @@ class _Work:
         shown = (paged_source_id(self.database) == source.id) & ItemRow.gone_run_id.is_(None)
         return shown & (CurrentRow.weights_id == self.bundle.weights_id) & (ResultRow.status == "ok")
 
-    def _follows(self) -> ColumnElement[bool]:
-        """A result whose image has failed since stays: renewing it would hide that failure from the next run."""
+    def _is_recomputable(self) -> ColumnElement[bool]:
+        """A result whose image has failed since stays: recomputing it would hide that failure from the next run."""
         size = len(self.bundle.labels) * STORED.itemsize
         kept = func.coalesce(func.length(ResultRow.scores), 0) == size
         return kept & (CurrentRow.latest_id == CurrentRow.result_id)
 
     def _add(self, predictions: list[Prediction]) -> None:
-        self.report.renewed += len(predictions)
+        self.report.recomputed += len(predictions)
         self.report.decisions.update(each.decision for each in predictions if each.decision is not None)
 
 

@@ -1,8 +1,9 @@
-"""Taking a run back: in the ledger, and in the columns of the shop's table that it wrote to.
+"""Undoing a run: in the ledger, and in the columns of the shop's table that it wrote to.
 
-A run that is undone does not count any more; then everything that it touched is worked out anew (`history`), page by
-page. Each page is done for good, or not at all, and doing it again changes nothing: an undo that was killed goes on
-when it is asked for again. An undo is a run, too, and is taken back by counting the first one again.
+A run that is undone is not effective any more; then everything that it touched is recomputed
+(`ledger.effective_results`), page by page. Each page is committed as a whole, or not at all, and repeating it changes
+nothing: an undo that was killed resumes when it is run again. An undo is a run, too; undoing it reapplies the first
+one.
 """
 
 import logging
@@ -15,7 +16,7 @@ from sqlalchemy.sql import Select
 
 from cataloger.db import AnyRow, Database, describe, value_pages
 from cataloger.errors import EditedError, SourceError, UsageError
-from cataloger.history.undo_cells import Look, Restoring
+from cataloger.history.undo_cells import RestorePlan, UndoneCells
 from cataloger.hooks import Hooks
 from cataloger.ledger import (
     Lease,
@@ -49,20 +50,21 @@ logger = logging.getLogger(__name__)
 
 
 UndoHooks = Hooks[[int, int]]
-"""Progress is told how many images and products are done, and how many there are."""
+"""The progress callback receives how many images and products are done, and how many there are."""
 
 
 @dataclass(slots=True)
 class UndoReport:
-    """What an undo did. run_id: its own. undone_id: the run that was undone. undoes_undo: what counts again by that.
+    """What an undo did. run_id: its own. undone_id: the run that was undone. reapplied_id: the run that this
+    reapplies, if the undone one is an undo.
 
-    images, products: whose answers were worked out anew. restored: cells by column. edited: cells left as people have
+    images, products: whose answers were recomputed. restored: cells by column. edited: cells left as people have
     changed them; edited_products: some of theirs. missing: products that are not in the table any more.
     """
 
     run_id: int
     undone_id: int
-    undoes_undo: int | None = None
+    reapplied_id: int | None = None
     images: int = 0
     products: int = 0
     restored: dict[str, int] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class UndoReport:
         return {
             "run_id": self.run_id,
             "undone_run_id": self.undone_id,
-            "counts_again": self.undoes_undo,
+            "counts_again": self.reapplied_id,
             "images": self.images,
             "products": self.products,
             "restored": self.restored,
@@ -97,32 +99,32 @@ class UndoReport:
         }
 
     def counts(self) -> dict[str, Any]:
-        """Return what the run's row is to hold."""
+        """Return what is recorded in the run's row."""
         return self.as_json()
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A run, and the undos of it that count: the first takes it back, the second takes that back, and so on.
+    """A run, and the effective undos of it: the first reverts it, the second reverts the first, and so on.
 
-    base: the run that is no undo. is_undone: what it is to be when the work is done. undoes_undo: what the run takes
-    back that is undone, if that is an undo itself.
+    base: the run that is no undo. is_undone: whether it is undone when the work is done. reapplied_id: the run
+    that the undone one has undone, if that is an undo itself.
     """
 
     base: AnyRow
     is_undone: bool
-    undoes_undo: int | None
+    reapplied_id: int | None
 
 
 def undo_run(
     database: Database, run_id: int, *, skip_edited: bool = False, hooks: UndoHooks | None = None
 ) -> UndoReport:
-    """Take a run back. skip_edited: leave cells that people have changed since, instead of refusing.
+    """Undo a run. skip_edited: leave cells that people have changed since, instead of refusing.
 
     Raises UsageError for a run that cannot be undone, EditedError when people have changed what it wrote.
     """
     hooks = hooks or Hooks()
-    # A run that has died counts as ended; nothing else closes it before the chain is looked at.
+    # A run whose process is dead has ended; nothing else closes it before the chain is read.
     close_abandoned(database)
     chain = _chain(database, run_id)
     table = _product_table(database, chain.base)
@@ -130,32 +132,32 @@ def undo_run(
         _refuse_edited(database, chain, table)
     options = {"run": run_id, "skip_edited": skip_edited}
     with recorded_run(database, "undo", options, undoes=run_id) as run:
-        run.report = report = UndoReport(run.id, run_id, chain.undoes_undo)
+        run.report = report = UndoReport(run.id, run_id, chain.reapplied_id)
         _Work(database, run, chain, table, hooks, report).do()
     return report
 
 
 def _chain(database: Database, run_id: int) -> Chain:
-    """Return what undoing a run comes down to. Raises UsageError unless that is possible."""
+    """Return what undoing a run means for the run that is no undo. Raises UsageError unless that is possible."""
     runs = database.fetch(_runs_of, run_id)
     if not runs:
         raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
     target, base = runs[0], runs[-1]
     if base.command not in ("tag", "sync", "recalibrate"):
-        raise UsageError(f"run {run_id} is of `cataloger {base.command}`, which there is nothing to undo of")
+        raise UsageError(f"run {run_id} is of `cataloger {base.command}`, which cannot be undone")
     if any(run.pruned for run in runs):
-        raise UsageError(f"run {run_id} cannot be undone: its history was ended by `cataloger runs prune`")
+        raise UsageError(f"run {run_id} cannot be undone: `cataloger runs prune` has deleted its history")
     if target.outcome is None:
         raise UsageError(f"run {run_id} has not ended; stop it first")
     if target.undone_by_id is not None:
         by = database.fetch(_runs_of, target.undone_by_id)[0]
         if by.outcome == "done":
             raise UsageError(
-                f"run {run_id} was undone by run {by.id} already; `cataloger runs undo {by.id}` takes that back"
+                f"run {run_id} was undone by run {by.id} already; `cataloger runs undo {by.id}` reverts that"
             )
     elif target.undoes_id is not None and target.outcome != "done":
         raise UsageError(
-            f"run {run_id} is an undo that did not end; `cataloger runs undo {target.undoes_id}` goes on with it"
+            f"run {run_id} is an undo that did not finish; `cataloger runs undo {target.undoes_id}` resumes it"
         )
     return Chain(base, len(runs) % 2 == 1, target.undoes_id)
 
@@ -174,7 +176,7 @@ def _runs_of(connection: Connection, run_id: int) -> list[AnyRow]:
 
 
 def _product_table(database: Database, base: AnyRow) -> ProductTable | None:
-    """Return the table that a run wrote to; None if it wrote nothing. Raises UsageError if it is not as it was."""
+    """Return the table that a run wrote to; None if it wrote nothing. Raises UsageError if it has lost columns."""
     query = select(WriteRow.column_name).where(WriteRow.run_id == base.id).distinct()
     columns = sorted(database.scalars(query))
     if not columns:
@@ -185,7 +187,7 @@ def _product_table(database: Database, base: AnyRow) -> ProductTable | None:
         info.require(columns, "column")
         info.require(target.ids, "column")
     except SourceError as error:
-        raise UsageError(f"run {base.id} wrote to what is not there any more: {error}") from error
+        raise UsageError(f"run {base.id} wrote to a table or column that no longer exists: {error}") from error
     dialect = database.engine.dialect.name
     return ProductTable(info, target.ids, [Cell(column, info.columns[column], dialect) for column in columns])
 
@@ -194,9 +196,9 @@ def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> Non
     named: list[str] = []
     count = 0
     for source_id in _sources(database, chain.base.id):
-        plan = Restoring(source_id, chain.base.id, chain.is_undone, table)
+        plan = UndoneCells(source_id, chain.base.id, chain.is_undone, table)
         for page in plan.pages(database):
-            edited = database.fetch(plan.look, page, lock=False).edited
+            edited = database.fetch(plan.compute, page, lock=False).edited
             count += len(edited)
             named += [f"{key} ({column})" for key, column in edited][: NAMED - len(named)]
     if count:
@@ -227,7 +229,7 @@ class _Work:
     def do(self) -> None:
         sources = _sources(self.database, self.chain.base.id)
         self.total = self.database.fetch(self._count)
-        # The leases come first: what is at work there would not know that the run no longer counts.
+        # The leases come first: a run in progress there would not see that this run is no longer effective.
         for number, source_id in enumerate(sources):
             with hold_lease(self.database, source_id, self.run.id) as lease:
                 if number == 0:
@@ -239,7 +241,7 @@ class _Work:
             self.database.run(self._mark)
 
     def _mark(self, connection: Connection) -> None:
-        """Have the runs of the chain count as they will: every second one, from the new one downwards."""
+        """Record which runs of the chain are effective now: every second one, from the new one downwards."""
         ids = [run.id for run in _runs_of(connection, self.run.id)]
         for position, run_id in enumerate(ids):
             undone_by = ids[position - 1] if position % 2 == 1 else None
@@ -254,16 +256,16 @@ class _Work:
         pinned = self.database.write(_recompute_pin, lease, source_id)
         products = self._products(source_id, pinned)
         if products and self.database.fetch(self._moves_pin, source_id, used):
-            # The views show another model now, whose answers for products were not kept up meanwhile.
+            # The views show another model now, whose answers for products are out of date.
             products.recompute_all(self.database, lease)
         items = select(ResultRow.item_id).where(ResultRow.run_id == base)
         for page in self._pages(ResultRow.item_id, items, source_id):
-            self._renew(lease, page, used, products, results=True)
+            self._recompute(lease, page, used, products, results=True)
         left = select(ItemPresenceRow.item_id).where(ItemPresenceRow.run_id == base)
         for page in self._pages(ItemPresenceRow.item_id, left, source_id):
-            self._renew(lease, page, used, products, results=False)
+            self._recompute(lease, page, used, products, results=False)
         if self.table:
-            self._restore(lease, Restoring(source_id, self.chain.base.id, self.chain.is_undone, self.table))
+            self._restore(lease, UndoneCells(source_id, self.chain.base.id, self.chain.is_undone, self.table))
 
     def _moves_pin(self, connection: Connection, source_id: int, used: str) -> bool:
         """True when the source has another model with the run than without it, however often that is asked."""
@@ -273,7 +275,7 @@ class _Work:
             .where(
                 RunSourceRow.source_id == source_id,
                 RunSourceRow.run_id != self.chain.base.id,
-                effective_results.counts(),
+                effective_results.is_effective(),
             )
             .order_by(RunSourceRow.run_id.desc())
         )
@@ -287,10 +289,10 @@ class _Work:
         ref = SourceRef(source_id, str(self.database.scalar(root)))
         return ProductResults(ref, self.run.id, known_model(self.database, weights_id))
 
-    def _renew(
+    def _recompute(
         self, lease: Lease, items: list[int], used: str, products: ProductResults | None, *, results: bool
     ) -> None:
-        def renew(connection: Connection) -> None:
+        def recompute(connection: Connection) -> None:
             lease.check(connection)
             if results:
                 effective_results.recompute_results(connection, items, used)
@@ -302,37 +304,39 @@ class _Work:
                 _purge_products(connection, lease.source_id, items, used)
             failpoints.reach("before_commit")
 
-        self.database.run(renew)
+        self.database.run(recompute)
         failpoints.reach("after_commit")
         self.report.images += len(items)
-        self._tell()
+        self._report_progress()
 
-    def _restore(self, lease: Lease, plan: Restoring) -> None:
+    def _restore(self, lease: Lease, plan: UndoneCells) -> None:
         for page in plan.pages(self.database):
             if self._is_stopped():
                 return
-            look, counts = self.database.write(self._write, lease, plan, page)
+            cells, counts = self.database.write(self._write, lease, plan, page)
             self.report.products += len(page)
-            self.report.missing += look.missing
-            self.report.edited += len(look.edited)
-            self.report.edited_products += [key for key, _ in look.edited][: NAMED - len(self.report.edited_products)]
+            self.report.missing += cells.missing
+            self.report.edited += len(cells.edited)
+            self.report.edited_products += [key for key, _ in cells.edited][
+                : NAMED - len(self.report.edited_products)
+            ]
             self.report.refused += counts.refused
             self.report.reasons = (self.report.reasons + counts.reasons)[:NAMED]
             for column, count in counts.written.items():
                 self.report.restored[column] = self.report.restored.get(column, 0) + count
             failpoints.reach("after_commit")
-            self._tell()
+            self._report_progress()
 
     def _write(
-        self, connection: Connection, lease: Lease, plan: Restoring, page: list[str]
-    ) -> tuple[Look, WriteCounts]:
+        self, connection: Connection, lease: Lease, plan: UndoneCells, page: list[str]
+    ) -> tuple[RestorePlan, WriteCounts]:
         lease.check(connection)
         counts = WriteCounts()
-        look = plan.look(connection, page, lock=True)
+        cells = plan.compute(connection, page, lock=True)
         journal = Journal(plan.source_id, self.run.id)
-        write_cells(connection, plan.table, journal, look.changes, counts, restores=look.restores)
+        write_cells(connection, plan.table, journal, cells.changes, counts, restores=cells.restores)
         failpoints.reach("before_commit")
-        return look, counts
+        return cells, counts
 
     def _pages(self, column: Any, query: Select[Any], source_id: int) -> Iterator[list[int]]:
         """Yield the ids of the items of a source that a query finds, page by page."""
@@ -352,7 +356,7 @@ class _Work:
         writes = select(func.count(func.distinct(WriteRow.product_hash))).where(WriteRow.run_id == base)
         return images + (connection.scalar(writes) or 0)
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         self.hooks.progress(self.report.images + self.report.products, self.total)
 
 
@@ -362,7 +366,7 @@ def _recompute_pin(connection: Connection, lease: Lease, source_id: int) -> str 
 
 
 def _purge_products(connection: Connection, source_id: int, items: list[int], weights_id: str) -> None:
-    """Take back the answers for products under a model that the views do not show: nobody keeps them up."""
+    """Delete the answers for products under a model that the views do not show: they are not kept up to date."""
     hashes = select(ItemRow.product_hash).where(ItemRow.id.in_(items), ItemRow.product_hash.is_not(None))
     found = list(connection.scalars(hashes.distinct()))
     mine = (ProductCurrentRow.source_id == source_id) & ProductCurrentRow.product_hash.in_(found)

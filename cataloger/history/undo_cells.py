@@ -1,4 +1,4 @@
-"""What cells of the shop's table are to hold when a run that wrote to them does not count, or counts again."""
+"""The values of cells of the shop's table when a run that wrote to them is undone, or reapplied."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from sqlalchemy import Connection, select
 from cataloger.db import AnyRow, Database, value_pages
 from cataloger.ledger import effective_results
 from cataloger.schema import RunRow, WriteRow
-from cataloger.writeback import CellChange, Found, ProductTable, restore
+from cataloger.writeback import CellChange, ProductRow, ProductTable, restore
 
 PRODUCTS_PER_READ = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RestorePlan:
     """What is to be done with the cells of some products.
 
-    restores: for each cell, by product hash and column, whether the shop gets its own value back. edited: keys and
+    restores: for each cell, by product hash and column, whether the shop's own value is restored. edited: keys and
     columns that people have changed. missing: products that have no row.
     """
 
@@ -29,10 +29,10 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Restoring:
-    """Works out what the cells that a run wrote are to hold once it does not count, or counts again.
+class UndoneCells:
+    """Computes the values of the cells that a run wrote once it is undone, or reapplied.
 
-    run_id: the run, which is no undo. is_undone: what it will be.
+    run_id: the run, which is no undo. is_undone: whether it will be undone.
     """
 
     source_id: int
@@ -46,11 +46,11 @@ class Restoring:
         products = select(WriteRow.product_hash).where(mine)
         yield from value_pages(database, products, WriteRow.product_hash, PRODUCTS_PER_READ)
 
-    def look(self, connection: Connection, products: Sequence[str], *, lock: bool) -> Look:
-        """Compare what the cells hold, what we left there, and what they are to hold."""
+    def compute(self, connection: Connection, products: Sequence[str], *, lock: bool) -> RestorePlan:
+        """Compare the current values of the cells with those that we wrote last and those that they are to get."""
         mine = (WriteRow.source_id == self.source_id) & WriteRow.product_hash.in_(products)
         query = (
-            select(WriteRow.__table__, _is_word().label("counts"))
+            select(WriteRow.__table__, _is_effective_write().label("is_effective"))
             .join(RunRow, RunRow.id == WriteRow.run_id)
             .where(mine, WriteRow.column_name.in_(list(self.table.cells)))
             .order_by(WriteRow.id)
@@ -67,38 +67,38 @@ class Restoring:
         self,
         cells: Mapping[tuple[str, str], list[AnyRow]],
         keys: Mapping[str, str],
-        found: Mapping[str, Found],
-    ) -> Look:
+        found: Mapping[str, ProductRow],
+    ) -> RestorePlan:
         new: dict[str, dict[str, Any]] = {}
-        look = Look([], {}, [], len(keys.keys() - found.keys()))
+        plan = RestorePlan([], {}, [], len(keys.keys() - found.keys()))
         for (product, column), rows in cells.items():
             target, restores = self._target(rows)
-            stands = restore(rows[-1].new_value)
+            written = restore(rows[-1].new_value)
             cell = self.table.cells[column]
-            if product not in found or cell.is_same(stands, target):
+            if product not in found or cell.is_same(written, target):
                 continue
-            if cell.is_same(found[product].cells[column], stands):
+            if cell.is_same(found[product].cells[column], written):
                 new.setdefault(product, {})[column] = target
-                look.restores[product, column] = restores
+                plan.restores[product, column] = restores
             else:
-                look.edited.append((keys[product], column))
-        look.changes.extend(
+                plan.edited.append((keys[product], column))
+        plan.changes.extend(
             CellChange(product, keys[product], found[product], values) for product, values in new.items()
         )
-        return look
+        return plan
 
     def _target(self, rows: Sequence[AnyRow]) -> tuple[Any, bool]:
-        """Return what a cell is to hold, and whether that is the shop's own value."""
-        is_counted = [self._counts(row) for row in rows]
-        for row, counts in zip(reversed(rows), reversed(is_counted), strict=True):
-            if counts:
+        """Return the value that a cell is to get, and whether that is the shop's own."""
+        effective = [self._is_effective(row) for row in rows]
+        for row, is_effective in zip(reversed(rows), reversed(effective), strict=True):
+            if is_effective:
                 return restore(row.new_value), bool(row.restores)
         return restore(rows[0].old_value), True
 
-    def _counts(self, row: AnyRow) -> bool:
-        return not self.is_undone if row.run_id == self.run_id else bool(row.counts)
+    def _is_effective(self, row: AnyRow) -> bool:
+        return not self.is_undone if row.run_id == self.run_id else bool(row.is_effective)
 
 
-def _is_word() -> Any:
-    """Return the condition that a write holds: of a run that counts and is no undo, or of one that was pruned."""
-    return RunRow.pruned | (effective_results.counts() & RunRow.undoes_id.is_(None))
+def _is_effective_write() -> Any:
+    """Return the condition that a write is effective: its run is, and is no undo, or was pruned."""
+    return RunRow.pruned | (effective_results.is_effective() & RunRow.undoes_id.is_(None))

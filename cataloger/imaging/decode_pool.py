@@ -1,4 +1,4 @@
-"""Decoding in child processes, so that an image that kills or hangs its decoder costs nobody else anything.
+"""Decoding in child processes, so that an image that kills or hangs its decoder affects no other image.
 
 Each worker holds a few images and marks the one that it is at, so it is certain which one it died of. That image is
 tried once more, alone in a fresh process, and recorded if that dies too; those that it was with are handed out again.
@@ -37,11 +37,11 @@ LOADER = "cataloger.imaging.preprocess:load"
 """What decodes an image in a child process, "module:function"; tests and benchmarks set another one."""
 START_TIMEOUT = 60.0
 ATTEMPTS = 2
-HANDOVERS = 3
+SEND_ATTEMPTS = 3
 LOOK_AHEAD = 3
-"""Chunks a worker, decoded or on their way, until the oldest image must be done."""
+"""Chunks per worker, decoded or in progress, until the oldest image must be done."""
 FILLING_SECONDS = 0.05
-"""How long a chunk waits for its next image, about; a slow download must not hold up those that have come."""
+"""How long a chunk waits for its next image, about; a slow download must not delay the images that have arrived."""
 CRASHED = ImageError("decode.crashed", "the image crashes the decoder")
 
 
@@ -83,7 +83,7 @@ class _Worker:
         self.deadline = 0.0
 
     def ensure_ready(self) -> None:
-        """Wait for the child's greeting. Raises CatalogerError when it does not come."""
+        """Wait for the child's first message. Raises CatalogerError when it does not come."""
         if self.is_ready:
             return
         try:
@@ -92,7 +92,7 @@ class _Worker:
             greeted = False
         if not greeted:
             self.kill()
-            raise CatalogerError("a decoding process cannot be started; its own message, if any, stands above")
+            raise CatalogerError("a decoding process cannot be started; its own message, if any, is above")
         self.is_ready = True
 
     @property
@@ -101,7 +101,7 @@ class _Worker:
         return min(CHUNK, 1 + self.chunks // 2)
 
     def give(self, chunk: list[_Slot], timeout: float) -> bool:
-        """Hand over images; False when the child was gone already, which is not their fault."""
+        """Send images; False if the child had exited already, which is not their fault."""
         self.ensure_ready()
         try:
             self.pipe.send_bytes(encode_images(self.memory, [slot.data for slot in chunk]))
@@ -112,7 +112,8 @@ class _Worker:
         return True
 
     def answer(self) -> list[Loaded | ImageError]:
-        """Return what became of the images. Raises EOFError, OSError or ValueError when the child is gone or mad."""
+        """Return what became of the images. Raises EOFError, OSError or ValueError if the child has exited or
+        sent an invalid reply."""
         answers = decode_answer(self.memory, self.layout, self.pipe.recv_bytes())
         if len(answers) != len(self.chunk):
             raise ValueError(f"{len(answers)} answers for {len(self.chunk)} images")
@@ -122,7 +123,7 @@ class _Worker:
     def is_stuck(self, timeout: float) -> bool:
         """True when it has been at one image for longer than `timeout`; it is noticed within twice that."""
         now = time.monotonic()
-        if now < self.deadline or self.pipe.poll():  # an answer that nobody has had the time to read
+        if now < self.deadline or self.pipe.poll():  # an answer that was not read yet
             return False
         if self.memory.mark == self.at:
             return True
@@ -206,13 +207,13 @@ class DecodePool:
         return stream.has_ended
 
     def _give(self, index: int, chunk: list[_Slot]) -> None:
-        """Hand images to a worker, or to a fresh one when it was gone already. Raises CatalogerError."""
-        for _ in range(HANDOVERS):
+        """Send images to a worker, or to a new one if it had exited already. Raises CatalogerError."""
+        for _ in range(SEND_ATTEMPTS):
             if self._workers[index].give(chunk, self._limits.decode_timeout):
                 return
             self._replace(index)
         raise CatalogerError(
-            f"{HANDOVERS} decoding processes in a row were ended from outside before they got an image; "
+            f"{SEND_ATTEMPTS} decoding processes in a row were killed from outside before they received an image; "
             "is there memory left?"
         )
 

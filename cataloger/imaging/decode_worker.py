@@ -1,5 +1,5 @@
 """The child's side of `cataloger.imaging.decode_pool`: a few images in, their pixels or failures out, until the
-parent is gone.
+parent exits.
 
 Started as `python -m cataloger.imaging.decode_worker SOCKET MEMORY CONFIG`, the first two descriptors. It imports no
 more than Pillow, numpy and the preprocessing. Images and pixels lie in the memory, and its mark is the number of the
@@ -23,14 +23,14 @@ import numpy as np
 
 from cataloger.errors import ImageError
 from cataloger.imaging.preprocess import Loaded
-from cataloger.imaging.shared_memory import HELD, SharedMemory
+from cataloger.imaging.shared_memory import KEPT_BYTES, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.utils import reuse_buffers
 
 READY = b"ready"
 CHUNK = 4
-"""Images that go to a decoder together. Each hand-over interrupts both sides, and whoever else has a processor."""
-CHUNK_BYTES = HELD
+"""Images that go to a decoder together. Each transfer interrupts both sides, and other processes."""
+CHUNK_BYTES = KEPT_BYTES
 """Encoded bytes of a chunk; a larger image goes alone."""
 
 PR_SET_PDEATHSIG = 1
@@ -41,7 +41,7 @@ Part = tuple[int, int] | tuple[str, str]
 
 
 def encode_config(loader: str, spec: PreprocessSpec, limits: Limits) -> str:
-    """Return what a worker is told at its start, as JSON. loader: "module:function"."""
+    """Return the configuration that a worker receives at its start, as JSON. loader: "module:function"."""
     return json.dumps({"loader": loader, "spec": asdict(spec), "limits": asdict(limits)})
 
 
@@ -99,13 +99,13 @@ def encode_error(error: ImageError) -> Part:
 
 
 def decode_answer(memory: SharedMemory, layout: MemoryLayout, answer: bytes) -> list[Loaded | ImageError]:
-    """Read an answer in the parent, and the pixels that it speaks of. Raises ValueError for nonsense."""
+    """Read an answer in the parent, and the pixels that it speaks of. Raises ValueError for an invalid one."""
     try:
         parts = json.loads(answer)
     except RecursionError as error:
-        raise ValueError("a decoding process answered with brackets") from error
+        raise ValueError("a decoding process sent deeply nested JSON") from error
     if not isinstance(parts, list):
-        raise ValueError(f"a decoding process answered {parts!r}")
+        raise ValueError(f"a decoding process sent {parts!r}")
     return [_decode_part(memory, layout, number, part) for number, part in enumerate(parts)]
 
 
@@ -116,12 +116,12 @@ def _decode_part(memory: SharedMemory, layout: MemoryLayout, number: int, part: 
         case [int(width), int(height)]:
             pixels = np.frombuffer(memory.take(3 * layout.side**2, layout.pixels_of(number)), dtype=np.uint8)
             return Loaded(pixels.reshape(layout.side, layout.side, 3), width, height)
-    raise ValueError(f"a decoding process answered {part!r}")
+    raise ValueError(f"a decoding process sent {part!r}")
 
 
 def main(pipe_descriptor: int, memory_descriptor: int, config: str) -> None:
     """Serve images until the pipe closes."""
-    # Ctrl-C goes to the whole group; the parent decides when to stop. Nobody outlives a killed parent.
+    # Ctrl-C goes to the whole group; the parent decides when to stop. A child does not outlive a killed parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -129,7 +129,7 @@ def main(pipe_descriptor: int, memory_descriptor: int, config: str) -> None:
     load, spec, limits = _configure(config)
     layout = MemoryLayout.of(spec, limits)
     memory = SharedMemory(os.fdopen(memory_descriptor, "r+b", buffering=0), layout.size)
-    with Connection(pipe_descriptor) as pipe, suppress(EOFError, ConnectionError):  # then the parent is gone
+    with Connection(pipe_descriptor) as pipe, suppress(EOFError, ConnectionError):  # then the parent has exited
         pipe.send_bytes(READY)
         # From here on only decoders written in C would write there, e.g. libtiff its warnings.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

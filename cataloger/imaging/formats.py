@@ -47,7 +47,7 @@ _NOT_IMAGES: tuple[tuple[bytes, str], ...] = (
 
 
 def identify(data: bytes) -> str | None:
-    """Name the image or video format that `data` begins like; None if it is none that we know."""
+    """Name the image or video format that `data` begins like; None if it is unknown."""
     for offset, magic, name in _MAGIC:
         if data.startswith(magic, offset):
             return name
@@ -57,11 +57,11 @@ def identify(data: bytes) -> str | None:
 
 
 def describe(data: bytes) -> str:
-    """Say in a few words what `data` looks like, for people."""
+    """Return a short description of what `data` looks like."""
     start = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for magic, words in _NOT_IMAGES:
+    for magic, description in _NOT_IMAGES:
         if start.startswith(magic):
-            return words
+            return description
     if not data.strip(b"\0"):
         return "zeros only"
     try:

@@ -1,4 +1,4 @@
-"""Encoded bytes to the pixels that a network sees. The only preprocessing in the house.
+"""Encoded bytes to the pixels that a network sees. The only preprocessing of the package.
 
 Tagging, training, evaluation and export all call `load`. For an ordinary photo it is no more than: open with Pillow,
 draft, load, transpose by EXIF, convert to RGB, resize. ICC profiles are ignored, on purpose: the network was trained
@@ -74,7 +74,7 @@ def load(data: bytes, spec: PreprocessSpec, limits: Limits = _DEFAULT_LIMITS) ->
         raise
     except _BOMBS as error:
         raise _too_large() from error
-    except Exception as error:  # a plugin may raise anything at all; it always means that this image is no good
+    except Exception as error:  # a plugin may raise anything at all; it always means that this image is unusable
         raise _broken(data, error) from error
 
 
@@ -184,7 +184,7 @@ def _broken(data: bytes, error: Exception) -> ImageError:
     text = " ".join(str(error).split())
     printable = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)[:160] or type(error).__name__
     if "truncated" in text.lower() or isinstance(error, EOFError) or formats.ends_early(data):
-        return ImageError("decode.truncated", f"the file ends before the picture does ({printable})")
+        return ImageError("decode.truncated", f"the file ends before the image does ({printable})")
     if text.lower().startswith("unsupported"):
         return ImageError("decode.unsupported", f"a variant of its format that is not supported ({printable})")
-    return ImageError("decode.corrupt", f"the picture is damaged ({printable})")
+    return ImageError("decode.corrupt", f"the image is damaged ({printable})")

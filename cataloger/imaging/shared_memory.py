@@ -10,8 +10,8 @@ import tempfile
 from contextlib import suppress
 from typing import IO, Self
 
-HELD = 4 << 20
-"""Bytes that are kept from one use to the next; more are given back."""
+KEPT_BYTES = 4 << 20
+"""Bytes that are kept between uses; more are returned to the system."""
 MARK = 64
 """Bytes before the first one that `put` writes to; the mark is one of them."""
 
@@ -58,7 +58,7 @@ class SharedMemory:
 
     def forget(self, size: int) -> None:
         """Give all pages back to the system, where it can take them, if an unusually large image lay in them."""
-        if size > HELD and hasattr(mmap, "MADV_REMOVE"):
+        if size > KEPT_BYTES and hasattr(mmap, "MADV_REMOVE"):
             with suppress(OSError):  # sandboxes such as gVisor know no such advice; the pages are only kept, then
                 self._map.madvise(mmap.MADV_REMOVE)
 

@@ -1,4 +1,4 @@
-"""Small JPEGs of pictures that were decoded to a square, in the shape that they had."""
+"""Small JPEGs of images that were decoded to a square, in their original shape."""
 
 import base64
 import io
@@ -35,7 +35,7 @@ def as_jpeg(pixels: Pixels, width: int, height: int, longest: int, *, enlarges: 
 
 
 def data_uri(jpeg: bytes) -> str:
-    """Return a JPEG as an address that holds it."""
+    """Return a JPEG as a data URI."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
@@ -54,5 +54,5 @@ def _needed(data: bytes, longest: int) -> int:
     try:
         with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
             return min(longest, max(image.size))
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, the decoder says it better
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, the decoder reports it better
         return longest

@@ -1,4 +1,4 @@
-"""Why a category: for each of the best ones, the places of the image that speak for it.
+"""Activation maps: for each of the best categories, the areas of the image that speak for it.
 
 A category's logit is exactly the mean of its place scores (`cataloger.model.network`), so the map needs no gradient
 and no second model. It shows what the last layers made of each place, each of which has seen its surroundings and, by
@@ -77,7 +77,7 @@ def explain_images(bundle: Bundle, paths: Iterable[Path]) -> Iterator[Explanatio
 
 
 def explained(bundle: Bundle, classifier: OnnxClassifier, fetched: Fetched) -> Explanation | Failure:
-    """Explain one image whose bytes are there. classifier: of this bundle."""
+    """Explain one image whose bytes have been read. classifier: of this bundle."""
     try:
         loaded = load(fetched.data, bundle.preprocess)
     except ImageError as error:

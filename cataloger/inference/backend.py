@@ -12,11 +12,11 @@ from cataloger.model import Bundle
 from cataloger.options import Device, PrecisionChoice
 
 NVIDIA = Path("/dev/nvidiactl")
-"""There where Linux has a GPU of NVIDIA; asking torch would take seconds."""
+"""Exists if Linux has a GPU of NVIDIA; asking torch would take seconds."""
 
 
 BATCH_SIZES = {"cpu": 4, "cuda": 128}
-"""Images classified together unless the user says. A GPU idles on fewer; on a CPU the maps of more fall out of the
+"""Images classified together by default. A GPU idles on fewer; on a CPU the maps of more fall out of the
 cache: with a call on each of two processors, 8 cost 5% more in int8 than 4, and fewer let threads wait."""
 
 
@@ -29,7 +29,7 @@ class Engine:
 
     @property
     def batch_size(self) -> int:
-        """Images to classify together, where the user does not say."""
+        """Images to classify together by default."""
         return BATCH_SIZES[self.device]
 
     def bundle(self, bundle: Bundle, precision: PrecisionChoice) -> Bundle:
@@ -37,7 +37,7 @@ class Engine:
         if self.device == "cpu":
             return bundle.at(precision)
         if precision == "int8":
-            raise UsageError("--precision int8 is for CPUs; on a GPU leave it out, or say fp32")
+            raise UsageError("--precision int8 is for CPUs; on a GPU leave it out, or use fp32")
         if self.name == "torch" and precision == "auto":
             return bundle.at("fp16")
         return bundle.at("fp32")
@@ -72,7 +72,7 @@ def choose_engine(device: Device) -> Engine:
 
 
 def _torch_problem() -> str | None:
-    """Say why torch cannot be used on a GPU; None if it can."""
+    """Return why torch cannot be used on a GPU; None if it can."""
     if any(importlib.util.find_spec(name) is None for name in ("torch", "safetensors")):
         return "torch is not installed"
     import torch

@@ -1,4 +1,4 @@
-"""What every classifier is, and how logits become predictions."""
+"""The interface of classifiers, and how logits become predictions."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -13,7 +13,7 @@ STORED = np.dtype("<f4")
 
 
 class Scores(NamedTuple):
-    """What a network says of N images. logits: float32 N x labels. familiarity: float32 N, None if it has none."""
+    """Outputs for N images. logits: float32 N x labels. familiarity: float32 N, None if it has none."""
 
     logits: Floats
     familiarity: Floats | None = None
@@ -109,7 +109,7 @@ def classify(classifier: Classifier, batch: Batch, *, top_k: int) -> list[Result
 
 
 class Ranked(NamedTuple):
-    """The best labels, best first, with confidences and raw logits, and what to do with them."""
+    """The best labels, best first, with confidences and raw logits, and the decision."""
 
     labels: tuple[str, ...]
     confidences: tuple[float, ...]

@@ -9,11 +9,11 @@ How, and why so, is measured by `benchmarks/product_answer.py` on test images th
    probabilities, normalised: this has the better answers and the better calibrated confidences.
 3. Otherwise nobody can say which images are wrong: the answer stays the mean over all, with its low confidence.
 
-An image that the model abstains from (a size chart, say) has no say where another has one, and is marked like one
+An image that the model abstains from (a size chart, say) is ignored unless all are such, and is marked like one
 that disagrees. The product is accepted when an image is accepted with the product's category and none with another;
-abstained from when all images are; and otherwise a person should look.
+abstained from when all images are; and otherwise to be reviewed.
 
-An image's answer holds its best labels alone. What is left of its probability is spread evenly over the other labels.
+An image's answer has only its best labels. The rest of its probability is spread evenly over the other labels.
 """
 
 import math
@@ -23,13 +23,13 @@ from dataclasses import dataclass, replace
 from cataloger.contracts import TOP_K
 
 DISAGREEMENT = 0.05
-# No image rules a label out for good: below this a probability says no more.
+# No image rules a label out completely: smaller probabilities are raised to this one.
 LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class RankedAnswer:
-    """What is said of an image or a product: labels, best first, with calibrated probabilities.
+    """The answer for an image or a product: labels, best first, with calibrated probabilities.
 
     decision: accept, review or abstain; None if the model does not decide.
     """
@@ -76,7 +76,7 @@ def _combine(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> tuple
 
 
 def _decide(images: Sequence[RankedAnswer], label: str) -> str | None:
-    """Say what to do with a product's category, from the decisions about its images."""
+    """Return the decision for a product's category, from the decisions for its images."""
     if any(image.decision is None for image in images):
         return None
     accepted = {image.labels[0] for image in images if image.decision == "accept"}

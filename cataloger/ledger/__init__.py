@@ -1,5 +1,5 @@
-"""What is recorded of sources, items, models and runs, and what follows from it: what to do, what is current, who
-may write.
+"""What is recorded of sources, items, models and runs, and what follows from it: what to do, what is current, which
+run may write.
 
 Imports `schema`, `db`, `inference`, `model`, `sources`, `utils`.
 """

@@ -1,4 +1,4 @@
-"""Deleting items for good, with everything that was ever recorded of them."""
+"""Deleting items permanently, with everything that was ever recorded of them."""
 
 from collections.abc import Sequence
 

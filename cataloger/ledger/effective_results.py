@@ -1,8 +1,8 @@
-"""What holds when runs are undone: the last word of the runs that still count, as if the others had never been.
+"""What is current when runs are undone: the latest record of the effective runs, as if the others had never been.
 
-Nothing of a run is lost by undoing it. Results, marks of presence and the models that sources are pinned to are kept
-by run; which run was undone is kept with the run. What holds now is worked out anew from them, so that runs can be
-undone in any order, and undoing an undo needs nothing of its own.
+A run is effective unless it is undone. Nothing of a run is lost by undoing it. Results, marks of presence and the
+models that sources are pinned to are kept by run; which run was undone is kept with the run. What is current is
+recomputed from them, so that runs can be undone in any order, and undoing an undo needs nothing of its own.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -15,22 +15,22 @@ from cataloger.records import TRANSIENT_PREFIXES
 from cataloger.schema import CurrentRow, ItemPresenceRow, ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
 
 
-def counts() -> ColumnElement[bool]:
-    """Return the condition that a run counts."""
+def is_effective() -> ColumnElement[bool]:
+    """Return the condition that a run is not undone."""
     return RunRow.undone_by_id.is_(None)
 
 
 def must_keep_previous(error_code: str | None, content_hash: str | None, good_hash: str | None) -> bool:
-    """True when a result must not replace a good one: it failed in passing, or on the very same bytes."""
+    """True when a result must not replace a good one: its failure is transient, or on the very same bytes."""
     return error_code is not None and (error_code.startswith(TRANSIENT_PREFIXES) or content_hash == good_hash)
 
 
 def recompute_results(connection: Connection, item_ids: Collection[int], weights_id: str) -> None:
-    """Point to what holds of some images under some weights."""
+    """Recompute which results of some images are current under some weights."""
     query = (
         select(ResultRow.id, ResultRow.item_id, ResultRow.error_code, ResultRow.content_hash)
         .join(RunRow, RunRow.id == ResultRow.run_id)
-        .where(ResultRow.item_id.in_(item_ids), ResultRow.weights_id == weights_id, counts())
+        .where(ResultRow.item_id.in_(item_ids), ResultRow.weights_id == weights_id, is_effective())
         .order_by(ResultRow.id)
     )
     found = fold(connection.execute(query))
@@ -45,7 +45,7 @@ def recompute_results(connection: Connection, item_ids: Collection[int], weights
 
 
 def fold(rows: Iterable[AnyRow]) -> dict[int, tuple[int, int]]:
-    """Return item id -> (result that holds, newest result), from results in the order of time.
+    """Return item id -> (current result, newest result), from results in the order of time.
 
     rows: with id, item_id, error_code and content_hash.
     """
@@ -53,19 +53,19 @@ def fold(rows: Iterable[AnyRow]) -> dict[int, tuple[int, int]]:
 
 
 def steps(rows: Iterable[AnyRow]) -> Iterator[tuple[AnyRow, AnyRow | None, AnyRow]]:
-    """Yield each result with those that held of its item before and after it. rows: as for `fold`."""
-    holding: dict[int, AnyRow] = {}
+    """Yield each result with the current ones of its item before and after it. rows: as for `fold`."""
+    current: dict[int, AnyRow] = {}
     for row in rows:
-        before = holding.get(row.item_id)
+        before = current.get(row.item_id)
         after = row
         if before is not None and before.error_code is None:
             after = before if must_keep_previous(row.error_code, row.content_hash, before.content_hash) else row
-        holding[row.item_id] = after
+        current[row.item_id] = after
         yield row, before, after
 
 
 def mark_presence(connection: Connection, item_ids: Collection[int], run_id: int, *, is_gone: bool) -> None:
-    """Take items out of the views, or bring them back, and keep which run did."""
+    """Remove items from the views, or restore them, and record which run did."""
     rows = [{"run_id": run_id, "item_id": item_id, "is_gone": is_gone} for item_id in item_ids]
     upsert_rows(connection, ItemPresenceRow, rows, keys=["run_id", "item_id"], update=["is_gone"])
     value = run_id if is_gone else None
@@ -74,36 +74,36 @@ def mark_presence(connection: Connection, item_ids: Collection[int], run_id: int
 
 
 def recompute_presence(connection: Connection, item_ids: Collection[int]) -> None:
-    """Have items in the views, or not, as the last run that counts and changed that left them."""
+    """Recompute whether items are in the views: as the last effective run that changed it left them."""
     query = (
         select(ItemPresenceRow.item_id, ItemPresenceRow.run_id, ItemPresenceRow.is_gone)
         .join(RunRow, RunRow.id == ItemPresenceRow.run_id)
-        .where(ItemPresenceRow.item_id.in_(item_ids), counts())
+        .where(ItemPresenceRow.item_id.in_(item_ids), is_effective())
         .order_by(ItemPresenceRow.run_id)
     )
     last = {row.item_id: row for row in connection.execute(query)}
-    gone: dict[int | None, list[int]] = {}
+    by_run: dict[int | None, list[int]] = {}
     for item_id in item_ids:
         row = last.get(item_id)
-        gone.setdefault(row.run_id if row is not None and row.is_gone else None, []).append(item_id)
-    for run_id, ids in gone.items():
+        by_run.setdefault(row.run_id if row is not None and row.is_gone else None, []).append(item_id)
+    for run_id, ids in by_run.items():
         connection.execute(update(ItemRow).where(ItemRow.id.in_(ids)).values(gone_run_id=run_id))
     recompute_product_corrections_of(connection, item_ids)
 
 
 def pin(connection: Connection, source_id: int, run_id: int, weights_id: str) -> None:
-    """Make a model the one that a source's views show, and keep which run did."""
+    """Make a model the one that a source's views show, and record which run did."""
     row = {"run_id": run_id, "source_id": source_id, "weights_id": weights_id}
     upsert_rows(connection, RunSourceRow, [row], keys=["run_id", "source_id"], update=["weights_id"])
     connection.execute(update(SourceRow).where(SourceRow.id == source_id).values(weights_id=weights_id))
 
 
 def recompute_pin(connection: Connection, source_id: int) -> str | None:
-    """Pin a source to the model of the last run that counts; return its weights, None if there is no such run."""
+    """Pin a source to the model of the last effective run; return its weights, None if there is no such run."""
     query = (
         select(RunSourceRow.weights_id)
         .join(RunRow, RunRow.id == RunSourceRow.run_id)
-        .where(RunSourceRow.source_id == source_id, counts())
+        .where(RunSourceRow.source_id == source_id, is_effective())
         .order_by(RunSourceRow.run_id.desc())
         .limit(1)
     )

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LabelCode:
-    """What a shop calls a label. code: its own key. name, parent: for people and trees; None if not given."""
+    """The code of the shop for a label. code: its own key. name, parent: for people and trees; None if not given."""
 
     label: str
     code: str
@@ -27,14 +27,14 @@ class LabelCode:
 
 
 def read_label_map(path: Path) -> list[LabelCode]:
-    """Read a CSV file with the columns label and code, and if wanted name and parent. Raises UsageError."""
+    """Read a CSV file with the columns label and code, and optionally name and parent. Raises UsageError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if missing := {"label", "code"} - set(reader.fieldnames or ()):
                 raise UsageError(
                     f"--label-map {path} has no column {' and '.join(sorted(missing))}: its first line names the "
-                    "columns, label,code and if wanted name,parent"
+                    "columns, label,code and optionally name,parent"
                 )
             categories = [_category(path, reader.line_num, row) for row in reader]
     except OSError as error:
@@ -43,7 +43,7 @@ def read_label_map(path: Path) -> list[LabelCode]:
         raise UsageError(f"--label-map {path} is not a CSV file in UTF-8: {error}") from error
     labels = [category.label for category in categories]
     if twice := {label for label in labels if labels.count(label) > 1}:
-        raise UsageError(f"--label-map {path} holds {_listed(twice)} more than once")
+        raise UsageError(f"--label-map {path} contains {_listed(twice)} more than once")
     return categories
 
 
@@ -55,7 +55,7 @@ def require_labels(categories: Iterable[LabelCode], labels: Sequence[str], origi
             f"{origin} has no code for {_listed(missing)}, which the model can answer: add a line for each"
         )
     if unknown := mapped.difference(labels):
-        logger.warning("%s names %s, which the model does not know", origin, _listed(unknown))
+        logger.warning("%s has codes for %s, which are not labels of the model", origin, _listed(unknown))
 
 
 def load_label_map(database: Database, source_id: int) -> list[LabelCode]:
@@ -67,7 +67,7 @@ def load_label_map(database: Database, source_id: int) -> list[LabelCode]:
 
 
 def store_label_map(database: Database, source_id: int, categories: Sequence[LabelCode]) -> None:
-    """Make a map the one of a source, in place of any other."""
+    """Store the map of a source; it replaces any other."""
     rows: list[dict[str, object]] = [
         {"source_id": source_id, "label": each.label, "code": each.code, "name": each.name, "parent": each.parent}
         for each in categories

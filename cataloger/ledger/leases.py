@@ -1,6 +1,6 @@
 """Leases: two runs over one source exclude each other.
 
-An owner writes a heartbeat with every batch and from a thread in between. Whoever takes a lease over gets a higher
+An owner writes a heartbeat with every batch and from a thread in between. A run that takes a lease over gets a higher
 fence; the update with the old fence then finds no row, so that a late owner cannot commit.
 """
 
@@ -40,12 +40,12 @@ class Lease:
         renewed = connection.execute(update(LeaseRow).where(mine).values(heartbeat_at=utc_now(connection)))
         if renewed.rowcount != 1:
             raise LeaseError(
-                "another run has taken this source over, since nothing was heard of this one for a minute; "
-                "nothing more is written. Run again when it has ended."
+                "another run has taken over this source, because this run sent no heartbeat for a minute; "
+                "nothing more is written. Run again when the other run has ended."
             )
 
     def release(self) -> None:
-        """Give the lease back; harmless when it was taken over."""
+        """Release the lease; harmless when it was taken over."""
         with self.database.begin() as connection:
             mine = (LeaseRow.source_id == self.source_id) & (LeaseRow.fence == self.fence)
             connection.execute(update(LeaseRow).where(mine).values(owner=FREE))
@@ -66,7 +66,7 @@ def hold_lease(database: Database, source_id: int, run_id: int) -> Iterator[Leas
         try:
             lease.release()
         except CatalogerError as error:
-            logger.warning("the lease could not be given back (it ends by itself in a minute): %s", error)
+            logger.warning("the lease could not be released (it expires in a minute): %s", error)
 
 
 def lock_leases(connection: Connection, source_ids: Collection[int]) -> None:
@@ -76,7 +76,7 @@ def lock_leases(connection: Connection, source_ids: Collection[int]) -> None:
 
 
 def acquire(database: Database, source_id: int, run_id: int) -> Lease:
-    """Take the lease if it is free, its owner is dead, or nothing was heard of it for a minute."""
+    """Take the lease if it is free, its owner is dead, or its last heartbeat is a minute old."""
     attempts = itertools.count()
 
     def take(connection: Connection) -> Lease:
@@ -89,10 +89,10 @@ def acquire(database: Database, source_id: int, run_id: int) -> Lease:
         ).one()
         silence = now - row.heartbeat_at
         # After a commit whose answer was lost, this run itself may have it.
-        is_held = row.owner != FREE and not (is_repeated and row.run_id == run_id)
-        if is_held and silence < EXPIRES_AFTER and not process_identity.is_dead(row.owner):
+        is_taken = row.owner != FREE and not (is_repeated and row.run_id == run_id)
+        if is_taken and silence < EXPIRES_AFTER and not process_identity.is_dead(row.owner):
             raise LeaseError(
-                f"run {row.run_id} is working on this source ({process_identity.describe(row.owner)}, last heard of "
+                f"run {row.run_id} is working on this source ({process_identity.describe(row.owner)}, last heartbeat "
                 f"{max(0, round(silence.total_seconds()))} seconds ago); wait until it has ended"
             )
         values = {

@@ -1,4 +1,4 @@
-"""Which models the ledger knows, which of them a source's views show, and where their bundles lie."""
+"""The models that are recorded in the ledger, which of them a source's views show, and where their bundles are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ def pin_model(
 ) -> bool:
     """Make a model the one that a source's views show.
 
-    recalibrates: its calibration is from now on the one of all results. Returns True when the older results are of
+    recalibrates: its calibration becomes that of all results. Returns True when the older results are of
     another calibration.
     """
     updated = ["location", "calibration_id"] if recalibrates else ["location"]
@@ -55,14 +55,14 @@ def pin_model(
 
 
 def known_model(database: Database, weights_id: str) -> ModelRef:
-    """Return a model that the database knows."""
+    """Return a model that is recorded in the database."""
     query = select(ModelRow.__table__).where(ModelRow.weights_id == weights_id)
     (row,) = database.rows(query)
     return ModelRef(row.weights_id, row.calibration_id, row.name, row.version, row.location, tuple(row.labels))
 
 
 def bundle_of(model: ModelRef) -> Bundle | None:
-    """Return the bundle of a model that is known; None if it does not lie where it was."""
+    """Return the bundle of a model that is known; None if it is not at its recorded location."""
     try:
         bundle = read_bundle(default_bundle_path() if model.location == "default" else Path(model.location))
     except CatalogerError:

@@ -1,4 +1,4 @@
-"""Whether a source is an old one under a new address: its images would all be tagged again."""
+"""Whether a source is a known one at a new address: its images would all be tagged again."""
 
 import itertools
 from pathlib import Path
@@ -18,7 +18,7 @@ LIKENESS = 0.5
 
 
 def require_not_moved(database: Database | None, source: Source) -> None:
-    """Raise SourceError when a new folder or manifest looks like a known one that is not there any more."""
+    """Raise SourceError when a new folder or manifest looks like a known one that no longer exists."""
     if database is None or find_source(database, kind=source.kind, root=source.root) is not None:
         return
     sample = [key_hash(item_of(subject).key) for subject in itertools.islice(source.scan(), SAMPLE)]
@@ -29,7 +29,7 @@ def require_not_moved(database: Database | None, source: Source) -> None:
             known = database.scalar(select(func.count()).select_from(ItemRow).where(same))
             if known >= LIKENESS * len(sample):
                 raise SourceError(
-                    f"{source.root} is new, but looks like {row.root}, which is not there any more: {known} of "
+                    f"{source.root} is new, but looks like {row.root}, which no longer exists: {known} of "
                     f"{len(sample)} images have the same names. To keep its results: cataloger sources move "
                     f"'{row.root}' '{source.root}'. To tag everything again: --accept-move"
                 )
@@ -50,11 +50,11 @@ def require_same_root(database: Database, known: SourceRef, source: Source, imag
     if changed > (1 - LIKENESS) * len(rows):
         raise SourceError(
             f"--image-root was {before} in the last run and is {image_root} now, and {changed} of {len(rows)} images "
-            "have another size or time there, so that they would be tagged again. Copy them with their times "
-            "(rsync -a, cp -a), or say --accept-move to tag them again"
+            "have a different size or time there, so that they would be tagged again. Copy them with their times "
+            "(rsync -a, cp -a), or use --accept-move to tag them again"
         )
 
 
 def root_exists(root: str) -> bool:
-    """True when a folder or file is there; a name that is not UTF-8 is not looked for."""
+    """True when a folder or file exists; a name that is not UTF-8 is not checked."""
     return Path(root).exists() or "%" in root

@@ -15,14 +15,14 @@ from cataloger.sources import is_same
 class Ledger:
     """Decides about the items of one run over one source; memory does not depend on their number.
 
-    on_known: told the id of every item that the scan meets and the ledger knows, and whether it had gone; returns
-    whether the scan had met it before.
+    on_known: receives the id of every recorded item that the scan meets, and whether it was missing; returns whether
+    the scan had met it before.
     """
 
     def __init__(
         self, database: Database, source: SourceRef, run_id: int | None, *, weights_id: str, force: bool, retry: bool
     ) -> None:
-        self.on_known: Callable[[int, bool], bool] = lambda _id, _is_gone: False
+        self.on_known: Callable[[int, bool], bool] = lambda _id, _is_missing: False
         self._database = database
         self._source = source
         self._run_id = run_id
@@ -37,7 +37,7 @@ class Ledger:
             yield from self._plan_chunk(chunk)
 
     def _plan_chunk(self, chunk: list[Item | Failure]) -> list[Planned]:
-        # What is in flight is noted before the look-up, and all is decided before anything is handed out: results
+        # What is in flight is noted before the look-up, and all is decided before anything is yielded: results
         # are recorded meanwhile, and a key that left `_in_flight` so would not be in what was looked up either.
         hashes = [key_hash(item_of(subject).key) for subject in chunk]
         taken = {each: self._in_flight[each] for each in hashes if each in self._in_flight}
@@ -63,12 +63,12 @@ class Ledger:
         return row.run_id is not None and bool(row.run_id == self._run_id)
 
     def recorded(self, results: Sequence[Result]) -> None:
-        """Forget inputs that are in the database now and can be found there."""
+        """Stop tracking inputs as in flight: they are recorded in the database now."""
         for result in results:
             self._in_flight.pop(key_hash(result.item.key), None)
 
     def reconsider(self, planned: Planned) -> Planned:
-        """Have an unchanged input done after all: somebody knows better."""
+        """Plan an unchanged input after all, because a later check found a change."""
         self._in_flight[key_hash(item_of(planned.subject).key)] = _product_hash(planned.subject)
         return Planned(planned.subject, True, "changed")
 

@@ -1,4 +1,4 @@
-"""Items that a complete scan did not meet leave the views, and those that it meets again come back."""
+"""Items that a complete scan did not meet are removed from the views; those that it meets again are restored."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -19,10 +19,10 @@ BITS = 1 << 16
 
 
 class Presence:
-    """Which known items a scan has met: one bit an item, so a million of them need a few hundred kilobytes.
+    """Which known items a scan has met: one bit per item, so a million of them need a few hundred kilobytes.
 
-    on_moved: told the items that leave the views or come back, in the same transaction. lease: which is checked in
-    each of these.
+    on_moved: receives the items that are removed from the views or restored, in the same transaction. lease: checked
+    in each of these.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class Presence:
         self._source = source
         self._blocks: dict[int, bytearray] = {}
         self._seen = 0
-        self._returned: list[int] = []
-        # What this run itself adds has a higher id and is there for certain.
+        self._restored: list[int] = []
+        # What this run itself adds has a higher id and is certainly not missing.
         highest = select(func.max(ItemRow.id)).where(ItemRow.source_id == source.id)
         self._highest = database.scalar(highest) or 0
 
@@ -47,7 +47,7 @@ class Presence:
             return True
         block[byte] |= 1 << bit
         if is_gone:
-            self._returned.append(item_id)
+            self._restored.append(item_id)
         elif item_id <= self._highest:
             self._seen += 1
         return False
@@ -56,26 +56,26 @@ class Presence:
         """Count what a complete scan has not met."""
         return sum(len(ids) for ids in self._missing())
 
-    def settle(self, run_id: int) -> int:
-        """After a complete scan: take what it did not meet out of the views; return how many those were."""
-        gone = 0
+    def remove_missing(self, run_id: int) -> int:
+        """After a complete scan: remove what it did not meet from the views; return how many those were."""
+        removed = 0
         for ids in self._missing():
             self._mark(ids, run_id, is_gone=True)
-            gone += len(ids)
-        return gone
+            removed += len(ids)
+        return removed
 
-    def bring_back(self, run_id: int) -> int:
-        """Return what was met again to the views; right after a scan of a part, too."""
-        for start in range(0, len(self._returned), ITEMS_PER_READ):
-            self._mark(self._returned[start : start + ITEMS_PER_READ], run_id, is_gone=False)
-        count, self._returned = len(self._returned), []
+    def restore_met(self, run_id: int) -> int:
+        """Restore what was met again to the views, also after a partial scan; return how many those were."""
+        for start in range(0, len(self._restored), ITEMS_PER_READ):
+            self._mark(self._restored[start : start + ITEMS_PER_READ], run_id, is_gone=False)
+        count, self._restored = len(self._restored), []
         return count
 
-    def forget(self) -> int:
-        """Delete the items that have gone, and everything that was ever recorded of them; return how many."""
+    def purge_missing(self) -> int:
+        """Delete the missing items, and everything that was ever recorded of them; return how many."""
         count = 0
         for page in self._pages(self._of_source() & ItemRow.gone_run_id.is_not(None), ITEMS_PER_DELETION):
-            # SQLite's LIKE does not tell large letters from small ones.
+            # SQLite's LIKE ignores case.
             ids = [row.id for row in page if row.key.startswith(self._source.prefix)]
             self._database.write(self._with_lease, partial(purge_items, source_id=self._source.id, ids=ids))
             count += len(ids)

@@ -1,4 +1,4 @@
-"""What people say of products: worked out anew whenever a word on one of the images comes, goes or moves."""
+"""Corrections of products: recomputed whenever a correction of one of the images is added, removed or moved."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -22,7 +22,7 @@ VALUES = ["product_key", "label", "author", "corrected_at"]
 
 
 def recompute_product_corrections_of(connection: Connection, item_ids: Collection[int]) -> None:
-    """Work out anew what people say of the products of some images, which came or went."""
+    """Recompute the corrections of the products of some images, which were added to the views or removed."""
     query = (
         select(ItemRow.source_id, ItemRow.product_hash)
         .join(CurrentCorrectionRow, CurrentCorrectionRow.item_id == ItemRow.id)
@@ -35,15 +35,16 @@ def recompute_product_corrections_of(connection: Connection, item_ids: Collectio
 
 
 def recompute_product_corrections(connection: Connection, source_id: int, products: Collection[str]) -> None:
-    """Work out anew what people say of products of a source, by the hashes of their keys."""
+    """Recompute the corrections of products of a source, by the hashes of their keys."""
     ordered = sorted(products)
     for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
         page = ordered[start : start + PRODUCTS_PER_STATEMENT]
-        rows = _said(connection, source_id, page)
-        found = {product: _of_most(words) for product, words in groupby(rows, key=lambda row: str(row.product_hash))}
+        rows = _current_labels(connection, source_id, page)
+        by_product = groupby(rows, key=lambda row: str(row.product_hash))
+        found = {product: _of_most(corrections) for product, corrections in by_product}
         values = [
-            {"source_id": source_id, "product_hash": product, **{name: getattr(word, name) for name in VALUES}}
-            for product, word in found.items()
+            {"source_id": source_id, "product_hash": product, **{name: getattr(correction, name) for name in VALUES}}
+            for product, correction in found.items()
         ]
         upsert_rows(connection, CurrentProductCorrectionRow, values, keys=KEYS, update=VALUES)
         if without := [product for product in page if product not in found]:
@@ -53,10 +54,10 @@ def recompute_product_corrections(connection: Connection, source_id: int, produc
             connection.execute(delete(CurrentProductCorrectionRow).where(mine))
 
 
-def _said(connection: Connection, source_id: int, products: list[str]) -> Iterable[AnyRow]:
-    """Return the labels that hold of the images that are there, the latest of each product last."""
-    word = (CorrectionRow.label, CorrectionRow.author, CorrectionRow.corrected_at)
-    columns: tuple[Any, ...] = (ItemRow.product_hash, ItemRow.product_key, *word)
+def _current_labels(connection: Connection, source_id: int, products: list[str]) -> Iterable[AnyRow]:
+    """Return the current correction labels of the images in the views, the latest of each product last."""
+    correction = (CorrectionRow.label, CorrectionRow.author, CorrectionRow.corrected_at)
+    columns: tuple[Any, ...] = (ItemRow.product_hash, ItemRow.product_key, *correction)
     query = (
         with_corrections(select(*columns).select_from(ItemRow), only=True)
         .where(ItemRow.source_id == source_id, ItemRow.product_hash.in_(products), ItemRow.gone_run_id.is_(None))
@@ -66,9 +67,9 @@ def _said(connection: Connection, source_id: int, products: list[str]) -> Iterab
     return connection.execute(query)
 
 
-def _of_most(words: Iterable[AnyRow]) -> AnyRow:
-    """Return the latest word for the most frequent label, of equally frequent ones for the one said last."""
-    ordered = list(words)
-    counts = Counter(word.label for word in ordered)
-    _, word = max(enumerate(ordered), key=lambda found: (counts[found[1].label], found[0]))
-    return word
+def _of_most(corrections: Iterable[AnyRow]) -> AnyRow:
+    """Return the latest correction to the most frequent label, of equally frequent ones to the latest label."""
+    ordered = list(corrections)
+    counts = Counter(correction.label for correction in ordered)
+    _, latest = max(enumerate(ordered), key=lambda found: (counts[found[1].label], found[0]))
+    return latest

@@ -1,4 +1,4 @@
-"""Answers for products in the ledger: made anew with every change of the images that they come from."""
+"""Answers for products in the ledger: recomputed with every change of the images that they come from."""
 
 from collections.abc import Collection, Iterable
 from itertools import groupby
@@ -37,28 +37,28 @@ class ProductResults:
         self.run_id = run_id
         self.model = model
 
-    def renew(self, connection: Connection, products: Collection[str]) -> None:
-        """Answer anew for products, by the hashes of their keys, from the images that are there now."""
+    def recompute(self, connection: Connection, products: Collection[str]) -> None:
+        """Recompute the answers for products, by the hashes of their keys, from the images in the views."""
         ordered = sorted(products)
         for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
-            self._renew(connection, ordered[start : start + PRODUCTS_PER_STATEMENT])
+            self._recompute(connection, ordered[start : start + PRODUCTS_PER_STATEMENT])
 
     def recompute_for_items(self, connection: Connection, item_ids: Collection[int]) -> None:
-        """Answer anew for the products of some images, which came or went."""
+        """Recompute the answers for the products of some images, which were added to the views or removed."""
         query = (
             select(ItemRow.product_hash).where(ItemRow.id.in_(item_ids), ItemRow.product_hash.is_not(None)).distinct()
         )
-        self.renew(connection, [str(product) for product in connection.scalars(query)])
+        self.recompute(connection, [str(product) for product in connection.scalars(query)])
 
     def catch_up(self, database: Database, lease: Lease) -> None:
-        """Answer anew, at the beginning of a run, for the products whose answers have not been kept up."""
+        """Recompute, at the beginning of a run, the answers for products that are out of date."""
         if self.source.weights_id not in (None, self.model.weights_id) or self._are_missing(database):
             self.recompute_all(database, lease)
         else:
             self.recompute_reviewed(database, lease)
 
     def _are_missing(self, database: Database) -> bool:
-        """True when no product has an answer although images have: the tables are from before there were any."""
+        """True when no product has an answer although images have: the tables are of an older version."""
         items = select(ItemRow.id).join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & self._of_model(CurrentRow))
         images = items.where(ItemRow.source_id == self.source.id, ItemRow.product_hash.is_not(None))
         answers = select(ProductCurrentRow.product_hash).where(ProductCurrentRow.source_id == self.source.id)
@@ -66,11 +66,11 @@ class ProductResults:
         return bool(database.scalar(query))
 
     def recompute_all(self, database: Database, lease: Lease) -> None:
-        """Answer anew for all products of the source: those of a model that was not shown were not kept up."""
-        self._recompute_found(database, lease, select(ItemRow.product_hash))
+        """Recompute the answers for all products: those of a model that was not pinned are out of date."""
+        self._recompute_selected(database, lease, select(ItemRow.product_hash))
 
     def recompute_reviewed(self, database: Database, lease: Lease) -> None:
-        """Answer anew for the products of images of which people have said since that they show no product, or do."""
+        """Recompute the answers for products with newer corrections of whether an image shows a product."""
         doubted = select(CorrectionRow.item_id).where(CorrectionRow.verdict == "not_product")
         current = (ProductCurrentRow.source_id == ItemRow.source_id) & (
             ProductCurrentRow.product_hash == ItemRow.product_hash
@@ -83,18 +83,18 @@ class ProductResults:
             .where(CorrectionRow.item_id.in_(doubted))
             .where(ProductResultRow.id.is_(None) | (CorrectionRow.corrected_at > ProductResultRow.tagged_at))
         )
-        self._recompute_found(database, lease, query)
+        self._recompute_selected(database, lease, query)
 
-    def _recompute_found(self, database: Database, lease: Lease, query: Select[Any]) -> None:
+    def _recompute_selected(self, database: Database, lease: Lease, query: Select[Any]) -> None:
         mine = query.where(ItemRow.source_id == self.source.id, ItemRow.product_hash.is_not(None))
         for page in value_pages(database, mine, ItemRow.product_hash, PRODUCTS_PER_STATEMENT):
             database.write(self._recompute_page, lease, page)
 
     def _recompute_page(self, connection: Connection, lease: Lease, products: list[str]) -> None:
         lease.check(connection)
-        self._renew(connection, products)
+        self._recompute(connection, products)
 
-    def _renew(self, connection: Connection, products: list[str]) -> None:
+    def _recompute(self, connection: Connection, products: list[str]) -> None:
         images = self._images(connection, products)
         answers = {product: self._combine(rows) for product, rows in images.items()}
         if answers:
@@ -108,7 +108,7 @@ class ProductResults:
     def _images(self, connection: Connection, products: list[str]) -> dict[str, list[AnyRow]]:
         """Return the good results of the images of each product, in the order of the items.
 
-        Images of which a person has said that they show no product have no say.
+        Images whose correction is that they show no product are ignored.
         """
         columns = [getattr(ResultRow, name) for name in ANSWER]
         query = (
@@ -134,7 +134,7 @@ class ProductResults:
         images: dict[str, list[AnyRow]],
         answers: dict[str, ProductAnswer],
     ) -> None:
-        """Keep which images disagree; nearly always that is what was kept before."""
+        """Record which images disagree; nearly always that is what was recorded before."""
         changed: dict[bool, list[int]] = {True: [], False: []}
         for product, rows in images.items():
             for position, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Runs to look at: what was done when, to which sources, with which model, and what became of it."""
+"""Queries for runs: what was done when, to which sources, with which model, and how it ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,15 +42,15 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """How it ended and what became of it, in words."""
-        words = [self.outcome or "running"]
+        """How it ended, and whether it was undone or pruned, formatted."""
+        parts = [self.outcome or "running"]
         if self.undoes is not None:
-            words.append(f"undid {self.undoes}")
+            parts.append(f"undid {self.undoes}")
         if self.undone_by is not None:
-            words.append(f"undone by {self.undone_by}")
+            parts.append(f"undone by {self.undone_by}")
         if self.pruned:
-            words.append("pruned")
-        return ", ".join(words)
+            parts.append("pruned")
+        return ", ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
@@ -94,7 +94,7 @@ def last_table(connection: Connection, source_id: int) -> dict[str, Any] | None:
         .where(RunSourceRow.source_id == source_id)
         .order_by(RunRow.id.desc())
     )
-    # Of the commands that pin a model, `sync` alone knows the table.
+    # Of the commands that pin a model, only `sync` records the table.
     return next((options["table"] for options in connection.scalars(query) if options.get("table")), None)
 
 

@@ -25,13 +25,13 @@ class RecordedReport(Protocol):
         ...
 
     def counts(self) -> dict[str, Any]:
-        """Return what the run's row is to hold, as plain JSON values."""
+        """Return what is recorded in the run's row, as plain JSON values."""
         ...
 
 
 @dataclass(slots=True)
 class Run:
-    """An open run; `close` ends it. report: what `recorded_run` records at the end, if there is something to tell."""
+    """An open run; `close` ends it. report: its counts are recorded at the end, if it is set."""
 
     database: Database
     id: int
@@ -51,7 +51,7 @@ class Run:
 def recorded_run(
     database: Database, command: str, options: dict[str, Any], *, device: str = "", undoes: int | None = None
 ) -> Iterator[Run]:
-    """Give the run of a command, and close it whatever happens. undoes: the run it takes back.
+    """Give the run of a command, and close it whatever happens. undoes: the run that it undoes.
 
     The command sets `report` as soon as it has one. The run is recorded as interrupted when the report says so, or
     after Ctrl-C; as failed after any other error, which is raised again; else as done.
@@ -77,7 +77,7 @@ def _counts(run: Run) -> dict[str, Any]:
 def open_run(
     database: Database, *, command: str, options: dict[str, Any], device: str, undoes: int | None = None
 ) -> Run:
-    """Begin a run; runs of dead processes of this machine are closed as abandoned. undoes: the run it takes back.
+    """Begin a run; runs of dead processes of this machine are closed as abandoned. undoes: the run that it undoes.
 
     When the answer to the commit is lost, a row stays behind that a later run closes as abandoned.
     """

@@ -1,4 +1,4 @@
-"""Which sources the ledger knows, and under which roots."""
+"""The sources that are recorded in the ledger, and their roots."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,17 +22,23 @@ class SourceRef:
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """A known source. model: that its views show. images, gone: in the views, and not any more."""
+    """A known source. model: that its views show. images: in the views. missing: images removed from the views."""
 
     kind: str
     root: str
     model: str | None
     images: int
-    gone: int
+    missing: int
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"kind": self.kind, "root": self.root, "model": self.model, "images": self.images, "gone": self.gone}
+        return {
+            "kind": self.kind,
+            "root": self.root,
+            "model": self.model,
+            "images": self.images,
+            "gone": self.missing,
+        }
 
 
 def find_source(database: Database, *, kind: str, root: str) -> SourceRef | None:
@@ -42,7 +48,7 @@ def find_source(database: Database, *, kind: str, root: str) -> SourceRef | None
 
 
 def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
-    """Return the source of a root, made if there is none. A folder inside a known one shares its keys."""
+    """Return the source of a root, created if there is none. A folder inside a known one shares its keys."""
 
     def register(connection: Connection) -> SourceRef:
         found = _find_source(connection, kind, root)
@@ -92,7 +98,7 @@ def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | No
 
 
 def _list_sources(connection: Connection) -> list[SourceRecord]:
-    counted = select(ItemRow.source_id, func.count().label("items"), func.count(ItemRow.gone_run_id).label("gone"))
+    counted = select(ItemRow.source_id, func.count().label("items"), func.count(ItemRow.gone_run_id).label("missing"))
     counts = {row.source_id: row for row in connection.execute(counted.group_by(ItemRow.source_id))}
     query = select(SourceRow.id, SourceRow.kind, SourceRow.root, ModelRow.name, ModelRow.version)
     rows = connection.execute(query.join(ModelRow, isouter=True).order_by(SourceRow.root)).all()
@@ -101,8 +107,8 @@ def _list_sources(connection: Connection) -> list[SourceRecord]:
             row.kind,
             row.root,
             None if row.name is None else f"{row.name} {row.version}",
-            counts[row.id].items - counts[row.id].gone if row.id in counts else 0,
-            counts[row.id].gone if row.id in counts else 0,
+            counts[row.id].items - counts[row.id].missing if row.id in counts else 0,
+            counts[row.id].missing if row.id in counts else 0,
         )
         for row in rows
     ]

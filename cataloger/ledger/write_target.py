@@ -35,12 +35,12 @@ def record_write_target(database: Database, run_id: int, target: WriteTarget) ->
 
 def write_targets(connection: Connection, run_ids: Collection[int]) -> dict[int, WriteTarget]:
     """Return where runs wrote to, by run; nothing of those that wrote nowhere."""
-    # Until revision 0009 the options of the run said it.
+    # Until revision 0009 it was one of the options of the run.
     older = select(RunRow.id, RunRow.options).where(RunRow.id.in_(run_ids))
-    said = {row.id: row.options.get("write_target") for row in connection.execute(older)}
+    recorded = {row.id: row.options.get("write_target") for row in connection.execute(older)}
     found = {
         run_id: WriteTarget(TableName(target["table"], target["schema"]), tuple(target["ids"]))
-        for run_id, target in said.items()
+        for run_id, target in recorded.items()
         if target is not None
     }
     query = select(WriteTargetRow.__table__).where(WriteTargetRow.run_id.in_(run_ids))

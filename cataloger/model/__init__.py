@@ -1,4 +1,4 @@
-"""What a model is: the bundle on disk, the calibration of its scores, and the network.
+"""Models: the bundle on disk, the calibration of its scores, and the network.
 
 Imports only the ground modules; torch only where the network is asked for.
 """

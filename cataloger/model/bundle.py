@@ -207,7 +207,7 @@ def new_bundle(target: Path) -> Iterator[Path]:
     other existing directory with something in it raises BundleError, before the work starts.
     """
     if target.exists() and any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise BundleError(f"{target} exists and is not a model bundle; name another directory")
+        raise BundleError(f"{target} exists and is not a model bundle; choose another directory")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

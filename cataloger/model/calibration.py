@@ -1,4 +1,4 @@
-"""What makes scores trustworthy: calibrated confidences, and what may be left to the model.
+"""Calibration: confidences, and the decisions that they allow.
 
 A bundle's calibration is learned on validation images (`cataloger.training.calibration.calibrate`) and decides
 nothing about the order of the labels. It can be exchanged without training, and results in a database follow without
@@ -19,7 +19,7 @@ class Calibration:
     """How scores become confidences and decisions.
 
     temperature: logits are divided by it before the softmax (Guo et al., arXiv:1706.04599). target_precision: share
-    of the accepted answers that shall be right; None if there are no decisions. thresholds: the smallest confidence
+    of the accepted answers that must be right; None if there are no decisions. thresholds: the smallest confidence
     at which a label is accepted; a label that is missing is never accepted. least_familiarity: an image below it
     looks like nothing that the model was trained on; None if the model has no such score.
     """
@@ -36,10 +36,10 @@ class Calibration:
             raise UsageError(f"the target precision must be between 0 and 1, not {self.target_precision}")
 
     def decide(self, label: str, confidence: float, familiarity: float | None) -> Decision | None:
-        """Say whether an answer can be used as it is, should be looked at, or is none at all.
+        """Return whether an answer is accepted, to be reviewed, or abstained from.
 
-        abstain: the image is not what the model knows, such as a chair, a face or a size chart. None: the calibration
-        has learned nothing to decide by.
+        abstain: the image shows nothing that the model was trained on, such as a chair, a face or a size chart. None:
+        the calibration has no thresholds.
         """
         if self.target_precision is None:
             return None

@@ -1,7 +1,7 @@
-"""What moved since an earlier run: of what holds now, people's words included, or of what models say alone.
+"""What changed since an earlier run: in the current results with corrections, or in the model's answers alone.
 
-A word that holds goes before the model's answer on both sides, so that an image of which a person has spoken never
-seems to have moved against that. What the model alone did is counted, too.
+A correction has priority over the model's answer on both sides, so that a corrected image never seems to have moved
+away from it. Changes of the model's answers alone are counted, too.
 """
 
 import itertools
@@ -15,21 +15,21 @@ from sqlalchemy import Connection, exists, func, select
 from cataloger.db import Database
 from cataloger.history import Difference, DifferenceSummary, PastAnswer, compare
 from cataloger.ledger import TAGGING, RunRecord, find_run
-from cataloger.report.queries import AnswerQueries, CurrentAnswers, Said
-from cataloger.report.reviewers import words_on
+from cataloger.report.queries import AnswerQueries, CorrectionRef, CurrentAnswers
+from cataloger.report.reviewers import corrections_of
 from cataloger.schema import CorrectionRow, ItemRow, RunRow, RunSourceRow
 
 MOVED = 12
 IMAGES_PER_READ = 500
 NO_PRODUCT = "(no product)"
-"""In place of a category: a person has said that the image shows none."""
+"""In place of a category: a person has marked the image as no product."""
 
 Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectedAnswer(PastAnswer):
-    """What held since a person had said it, without confidence. found: what the model said."""
+    """The current answer is a correction, without confidence. found: the model's answer."""
 
     by: str
     found: PastAnswer
@@ -37,10 +37,10 @@ class CorrectedAnswer(PastAnswer):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An image whose category moved. said: the word that holds of it now."""
+    """An image whose category moved. said: its current correction."""
 
     difference: Difference
-    said: Said | None
+    said: CorrectionRef | None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -50,10 +50,10 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """What moved since an earlier run. counts: images by what became of them. moves: (before, after, images).
+    """What changed since an earlier run. counts: images by kind of change. moves: (before, after, images).
 
-    by_people: of the moved ones, how many a person's word moved, or its withdrawal. kept: how many others the model
-    alone has moved, since a person's word holds.
+    by_people: images moved by a correction or its withdrawal. kept: images whose model answer has moved, but not the
+    result, since it is a correction.
     """
 
     since: RunRecord
@@ -76,7 +76,7 @@ class Moves:
 
 
 def moves_since(answers: AnswerQueries, run: RunRecord, progress: Progress) -> Moves | None:
-    """Compare with the run before; None where there is none whose history is whole."""
+    """Compare with the run before; None if there is none with a complete history."""
     database, ids = answers.database, [origin.id for origin in answers.origins]
     before = database.fetch(_run_before, run.id, ids)
     if before is None or run.pruned:
@@ -85,9 +85,9 @@ def moves_since(answers: AnswerQueries, run: RunRecord, progress: Progress) -> M
     differences: Iterator[Difference] = (
         each for each in compare(database, before, run.id, products=False) if each.source in names
     )
-    are_there = database.fetch(_are_there, ids)
-    if are_there and isinstance(answers, CurrentAnswers):
-        differences = _as_held(database, differences, since.ended_at or since.started_at)
+    is_corrected = database.fetch(_have_corrections, ids)
+    if is_corrected and isinstance(answers, CurrentAnswers):
+        differences = _with_corrections(database, differences, since.ended_at or since.started_at)
     return _summed(database, since, differences, progress)
 
 
@@ -97,7 +97,7 @@ def _summed(database: Database, since: RunRecord, differences: Iterable[Differen
         summary.add(difference)
         if any(isinstance(each, CorrectedAnswer) for each in (difference.before, difference.after)):
             by_people += difference.change == "moved"
-            kept += difference.change != "moved" and _as_found(difference).change == "moved"
+            kept += difference.change != "moved" and _of_model(difference).change == "moved"
         if number % 1000 == 0:
             progress("comparing with the run before", number)
     part = summary.parts["image"]
@@ -105,7 +105,7 @@ def _summed(database: Database, since: RunRecord, differences: Iterable[Differen
         since=since,
         counts=dict(part.changes),
         moves=tuple((old, new, count) for (old, new), count in part.moves.most_common(10)),
-        examples=tuple(_with_words(database, summary.moved)),
+        examples=tuple(_with_current(database, summary.moved)),
         by_people=by_people,
         kept=kept,
     )
@@ -122,52 +122,52 @@ def _run_before(connection: Connection, run_id: int, sources: Sequence[int]) -> 
     return connection.scalar(query.where(RunSourceRow.source_id.in_(sources)))
 
 
-def _are_there(connection: Connection, sources: Sequence[int]) -> bool:
-    """True when anything was ever said of images of some sources."""
-    words = exists().where(CorrectionRow.item_id == ItemRow.id, ItemRow.source_id.in_(sources))
-    return bool(connection.scalar(select(words)))
+def _have_corrections(connection: Connection, sources: Sequence[int]) -> bool:
+    """True if images of some sources were ever corrected."""
+    corrected = exists().where(CorrectionRow.item_id == ItemRow.id, ItemRow.source_id.in_(sources))
+    return bool(connection.scalar(select(corrected)))
 
 
-def _as_held(database: Database, differences: Iterator[Difference], then: datetime) -> Iterator[Difference]:
-    """Put people's words before the model's answers: those that held then, and those that hold now."""
+def _with_corrections(database: Database, differences: Iterator[Difference], then: datetime) -> Iterator[Difference]:
+    """Replace the model's answers by corrections: those that were current then, and those that are now."""
     while page := list(itertools.islice(differences, IMAGES_PER_READ)):
         ids = [each.item_id for each in page if each.item_id is not None]
-        old, new = database.fetch(_words, ids, then)
+        old, new = database.fetch(_corrections, ids, then)
         for each in page:
             before, after = (
-                _spoken_of(answer, words.get(each.item_id or 0))
-                for answer, words in ((each.before, old), (each.after, new))
+                _corrected(answer, corrections.get(each.item_id or 0))
+                for answer, corrections in ((each.before, old), (each.after, new))
             )
             yield replace(each, before=before, after=after)
 
 
-def _words(
+def _corrections(
     connection: Connection, item_ids: Sequence[int], then: datetime
-) -> tuple[dict[int, Said], dict[int, Said]]:
-    """Return the words that held at a time, and those that hold now, by item."""
+) -> tuple[dict[int, CorrectionRef], dict[int, CorrectionRef]]:
+    """Return the corrections that were current at a time, and those that are now, by item."""
     columns = (CorrectionRow.item_id, CorrectionRow.author, CorrectionRow.label, CorrectionRow.verdict)
     query = select(*columns).where(CorrectionRow.item_id.in_(item_ids), CorrectionRow.corrected_at <= then)
     last = {row.item_id: row for row in connection.execute(query.order_by(CorrectionRow.id))}
-    old = {item: Said(row.author, row.label) for item, row in last.items() if row.verdict != "withdrawn"}
-    return old, words_on(connection, item_ids)
+    old = {item: CorrectionRef(row.author, row.label) for item, row in last.items() if row.verdict != "withdrawn"}
+    return old, corrections_of(connection, item_ids)
 
 
-def _spoken_of(answer: PastAnswer | None, said: Said | None) -> PastAnswer | None:
-    """Return what held of an image that was there and had not failed."""
+def _corrected(answer: PastAnswer | None, said: CorrectionRef | None) -> PastAnswer | None:
+    """Return the corrected answer of an image that was present and had not failed."""
     if answer is None or answer.label is None or said is None:
         return answer
     return CorrectedAnswer(said.label or NO_PRODUCT, None, said.by, answer)
 
 
-def _as_found(difference: Difference) -> Difference:
-    """Return what became of the model's answers alone."""
+def _of_model(difference: Difference) -> Difference:
+    """Return the change of the model's answers alone."""
     before, after = (
         each.found if isinstance(each, CorrectedAnswer) else each for each in (difference.before, difference.after)
     )
     return replace(difference, before=before, after=after)
 
 
-def _with_words(database: Database, moved: Sequence[Difference]) -> Iterator[Moved]:
+def _with_current(database: Database, moved: Sequence[Difference]) -> Iterator[Moved]:
     ids = [each.item_id for each in moved if each.item_id is not None]
-    said = database.fetch(words_on, ids)
+    said = database.fetch(corrections_of, ids)
     return (Moved(each, said.get(each.item_id or 0)) for each in moved)

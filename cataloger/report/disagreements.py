@@ -1,7 +1,7 @@
-"""Products of which some images disagree with the others: most often a wrong photo, or one of a size chart.
+"""Products with images that disagree with the others: most often a wrong photo, or one of a size chart.
 
-An image of which a person has said that it shows no product takes no part. Where people have named the category of a
-product, an image disagrees if another category was said of it, or if the model gives the product's next to nothing.
+Images marked as no product are ignored. If people have corrected a product, an image disagrees if it was corrected to
+another category, or if the model gives the product's category almost no confidence.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, value_pages
 from cataloger.inference import DISAGREEMENT, ProductAnswer, combine
 from cataloger.ledger import ANSWER, answer_of, known_model
-from cataloger.report.queries import AnswerQueries, CurrentAnswers, Origin, Said
+from cataloger.report.queries import AnswerQueries, CorrectionRef, CurrentAnswers, Origin
 from cataloger.schema import (
     CorrectionRow,
     CurrentProductCorrectionRow,
@@ -46,9 +46,9 @@ HAS_ABSTAINED = case((ResultRow.decision == "abstain", 1), else_=0)
 
 @dataclass(frozen=True, slots=True)
 class ProductImage:
-    """An image of a product. disagrees: with the others. label, confidence: what the model says.
+    """An image of a product. disagrees: with the others. label, confidence: the model's answer.
 
-    said: the word that holds of it now, before what the model says.
+    said: its current correction, which has priority over the model's answer.
     """
 
     item_id: int
@@ -57,14 +57,14 @@ class ProductImage:
     label: str | None
     confidence: float | None
     disagrees: bool
-    said: Said | None = None
+    said: CorrectionRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
     """A product with images that disagree, those first. label, confidence: of the product. images_in_all: it has.
 
-    said: what people say of the product, before what the model says.
+    said: the correction of the product, which has priority over the model's answer.
     """
 
     source: str
@@ -73,19 +73,19 @@ class Disagreement:
     confidence: float | None
     images_in_all: int
     images: tuple[ProductImage, ...]
-    said: Said | None = None
+    said: CorrectionRef | None = None
 
 
 def disagreements(answers: AnswerQueries) -> tuple[int, list[Disagreement]]:
     """Return how many products have images that disagree, and the first of them.
 
-    Of one run, the products' answers are made from what it found itself.
+    Of one run, the products' answers are computed from its own results.
     """
     total, found = 0, list[Disagreement]()
     for origin in answers.origins:
         left = PRODUCTS - len(found)
         if isinstance(answers, CurrentAnswers):
-            count, some = answers.database.fetch(_held, answers, origin, left)
+            count, some = answers.database.fetch(_disagreeing_now, answers, origin, left)
         else:
             count, some = _found(answers, origin, left)
         total += count
@@ -93,10 +93,10 @@ def disagreements(answers: AnswerQueries) -> tuple[int, list[Disagreement]]:
     return total, found
 
 
-def _held(
+def _disagreeing_now(
     connection: Connection, answers: AnswerQueries, origin: Origin, count: int
 ) -> tuple[int, list[Disagreement]]:
-    """Return what disagrees now: as it was marked with the answers, or with what people say of the products."""
+    """Return the current disagreements: as marked with the answers, or with corrections of the products."""
     # Marks stay where an image has failed since.
     images = with_corrections(answers.results(ItemRow.product_hash)).where(
         ItemRow.source_id == origin.id, ResultRow.status == "ok"
@@ -107,7 +107,7 @@ def _held(
         ItemRow.product_hash.is_not(None),
         IN_PART,
     )
-    # Looked up by index: few products are named by people, of many.
+    # Looked up by index: few of many products are corrected.
     named = select(CurrentProductCorrectionRow.product_hash).where(CurrentProductCorrectionRow.source_id == origin.id)
     said = images.join(CurrentProductCorrectionRow, _of_product()).where(
         ItemRow.product_hash.in_(named), _disagrees() == 1
@@ -128,7 +128,7 @@ def _of_product() -> ColumnElement[bool]:
 
 
 def _disagrees() -> ColumnElement[int]:
-    """Return 1 for an image that disagrees with what holds of its product, else 0."""
+    """Return 1 for an image that disagrees with the current answer of its product, else 0."""
     supports = [
         and_(
             getattr(ResultRow, f"label_{rank}") == CurrentProductCorrectionRow.label,
@@ -171,12 +171,12 @@ def _product(connection: Connection, answers: AnswerQueries, origin: Origin, pro
         confidence=answer and answer.confidence_1,
         images_in_all=max(len(rows), answer.images if answer else 0),
         images=tuple(_image(row, disagrees=bool(row.disagrees)) for row in rows),
-        said=Said(rows[0].said_by, rows[0].said_label) if rows[0].said_by else None,
+        said=CorrectionRef(rows[0].said_by, rows[0].said_label) if rows[0].said_by else None,
     )
 
 
 def _found(answers: AnswerQueries, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
-    """Return what disagrees of what a run found itself, by answering for its products anew."""
+    """Return the disagreements within the results of a run, by aggregating its products again."""
     labels = known_model(answers.database, origin.weights_id).labels
     total, first = 0, list[Disagreement]()
     for page in value_pages(answers.database, _candidates(answers, origin), ItemRow.product_hash, PRODUCTS_PER_READ):
@@ -208,7 +208,7 @@ def _found_of(answers: AnswerQueries, origin: Origin, products: Sequence[str]) -
 
 
 def _good(answers: AnswerQueries, origin: Origin, *columns: Any) -> Select[Any]:
-    """Select from the images that take part."""
+    """Select from the images that are not ignored."""
     return with_corrections(answers.results(*columns)).where(
         ItemRow.source_id == origin.id, ResultRow.status == "ok", IN_PART
     )
@@ -228,5 +228,5 @@ def _product_found(origin: Origin, rows: Sequence[AnyRow], answer: ProductAnswer
 
 
 def _image(row: AnyRow, *, disagrees: bool) -> ProductImage:
-    said = None if row.author is None else Said(row.author, row.label)
+    said = None if row.author is None else CorrectionRef(row.author, row.label)
     return ProductImage(row.id, row.key, row.uri, row.label_1, row.confidence_1, disagrees, said)

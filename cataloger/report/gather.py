@@ -1,4 +1,4 @@
-"""What a report tells: one run, the answers that hold now or that the run found, samples of them, what moved.
+"""The content of a report: one run, the current answers or those of the run, samples of them, changes.
 
 Everything here is plain data, gathered by few queries; `cataloger.report.images` adds the pictures and
 `cataloger.report.html` makes the page.
@@ -29,8 +29,8 @@ LEAST_SHARE = 2 / 3
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What to report on. run_id: None for what holds now. source: root of one source of the run. images: thumbnails
-    a category.
+    """What to report on. run_id: None for current results. source: root of one source of the run. images: thumbnails
+    per category.
     """
 
     run_id: int | None = None
@@ -63,10 +63,10 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class CatalogReport:
-    """What a page shows. holds_now: the answers are those that hold now, else those that the run found itself.
+    """What a page shows. holds_now: the answers are the current ones, else those of the run.
 
-    no_product: images that people say show none. said: images whose category people have named. histogram: the others
-    by confidence, BINS bins from 0 to 1. authors: of the words that hold now. moves: None if there is no earlier run
+    no_product: images marked as no product. said: images corrected to a category. histogram: the others by
+    confidence, BINS bins from 0 to 1. authors: of the current corrections. moves: None if there is no earlier run
     to compare with.
     """
 
@@ -118,12 +118,13 @@ class CatalogReport:
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         names = ("holds_now", "images", "failed", "no_product", "said", "decisions", "histogram", "disagreeing")
-        lists = ("sources", "categories", "failures", "least", "products", "authors")
+        lists = ("sources", "categories", "failures", "least", "products")
         return {
             "run": self.run.as_json(),
             **{name: getattr(self, name) for name in names},
             "coverage": self.coverage(),
             **{name: [asdict(each) for each in getattr(self, name)] for name in lists},
+            "authors": [each.as_json() for each in self.authors],
             "moves": self.moves and self.moves.as_json(),
         }
 
@@ -131,9 +132,9 @@ class CatalogReport:
 def gather_report(
     database: Database, options: ReportOptions, progress: Progress = lambda _what, _count: None
 ) -> CatalogReport:
-    """Return what there is to tell of a run. Raises UsageError for a run that has tagged nothing.
+    """Gather the report of a run. Raises UsageError for a run that has tagged nothing.
 
-    progress: told what is being done, and of how many images so far.
+    progress: callback that receives the current step, and the number of images so far.
     """
     run = _run(database, options.run_id)
     origins = _origins(database, run, options)
@@ -170,7 +171,7 @@ def _answers(database: Database, origins: Sequence[Origin], run_id: int | None) 
 
 
 def _run(database: Database, run_id: int | None) -> RunRecord:
-    """Return a run that has tagged something: the newest one that counts, if none is named."""
+    """Return a run that has tagged something: the newest one that is not undone, if none is named."""
     query = select(func.max(RunRow.id)).join(RunSourceRow, RunSourceRow.run_id == RunRow.id)
     newest = query.where(RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None))
     wanted = run_id or database.scalar(newest)

@@ -21,18 +21,18 @@ TEMPLATE = "report.html.j2"
 LONGEST = 100  # characters of a name
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 WIDTH, HEIGHT = 400, 150  # of a chart, in units of its own
-MAPS = "Beside each, where the model finds its category: the brighter a place, the more it speaks for it."
-NO_MODEL = "Where the model finds them is not shown: it is not where it was; say where with --model."
+MAPS = "Beside each: which areas speak for its category, the brighter the more."
+NO_MODEL = "Activation maps are left out: the model's directory was not found; give it with --model."
 EXPLANATIONS = {
     "accept": "can be used as it is",
     "review": "a person should look at it",
-    "abstain": "unlike anything that the model knows",
+    "abstain": "unlike all categories of the model",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class PageOptions:
-    """How a page is made. model: where the bundle is that gave the answers, if it is not where it was.
+    """How a page is made. model: directory of the bundle that gave the answers, if it was moved.
 
     allow_private: download pictures from private addresses, too.
     """
@@ -67,7 +67,7 @@ def render_page(report: CatalogReport, pictures: Mapping[int, Picture], *, about
         report=report,
         pictures=pictures,
         about_maps=about_maps,
-        nothing=Picture(why="the ledger does not know the image any more"),
+        nothing=Picture(why="the image is no longer in the ledger"),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         decisions=[name for name in DECISIONS if name in report.decisions],
         explanations=EXPLANATIONS,
@@ -80,7 +80,7 @@ def render_page(report: CatalogReport, pictures: Mapping[int, Picture], *, about
 
 
 def _bars(histogram: tuple[int, ...]) -> list[tuple[float, float, float, float, str]]:
-    """Return x, y, width, height and words of each bar."""
+    """Return x, y, width, height and title of each bar."""
     highest, step = max(histogram, default=0) or 1, WIDTH / BINS
     return [
         (

@@ -1,4 +1,4 @@
-"""Pictures of a report: thumbnails as data URIs, and for the least confident images where the model looked."""
+"""Images of a report: thumbnails as data URIs, and activation maps of the least confident ones."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -23,15 +23,15 @@ LOOK_AHEAD = 16
 MAX_CHARACTERS = 10_500_000
 """Of all data URIs together, so that the page stays below 12 MB."""
 OUTAGE = 24
-"""Failures of servers in a row after which no more of them are asked."""
-PASSING = ("fetch.timeout", "fetch.connection")
+"""Consecutive failures of servers after which no more are requested."""
+TRANSIENT = ("fetch.timeout", "fetch.connection")
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """How an image is shown. thumbnail: data URI; None where there is none, and `why` says why not.
+    """How an image is shown. thumbnail: data URI; None if there is none; then `why` gives the reason.
 
     overlay: data URI of where the model found its best category. is_changed: it is not the image that was tagged.
     """
@@ -125,7 +125,7 @@ def _picture(item_id: int, image: Image | Failure, content_hash: str | None, map
 
 
 class _FailureBudget:
-    """Reads pictures until servers have failed so often in a row that the others would, too."""
+    """Reads images until too many requests in a row have failed."""
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
@@ -138,7 +138,7 @@ class _FailureBudget:
                 Item(str(item_id), "", ""), "fetch.given_up", "too many images in a row could not be fetched"
             )
         answer = self._pictures.read(item_id)
-        if isinstance(answer, Failure) and answer.code in PASSING:
+        if isinstance(answer, Failure) and answer.code in TRANSIENT:
             self._failed += 1
         else:
             self._failed = 0

@@ -1,6 +1,6 @@
-"""What a report asks the database: the answers that hold now, or those of one run, counted and sampled there.
+"""The queries of a report: current answers, or those of one run, counted and sampled in the database.
 
-Every query goes over the answers at most once and returns few rows, so that a million images cost time, not memory.
+Every query scans the answers at most once and returns few rows, so that a million images cost time, not memory.
 """
 
 from collections.abc import Sequence
@@ -37,15 +37,15 @@ from cataloger.schema import (
 )
 
 BINS = 20
-"""Of the histogram of confidences, from 0 to 1."""
+"""Number of bins of the histogram of confidences, from 0 to 1."""
 FROM_VIEW = ("source", "key", "uri", "product_key", "status", "error_code", "decision", *ANSWER, "corrected_by")
-"""What a report takes from the view; `RunAnswers` has the same from the tables."""
+"""Columns that a report reads from the view; `RunAnswers` reads the same from the tables."""
 LOOKED_UP = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A source, and the model whose answers are meant. weights_id: of the model; model: its name and version."""
+    """A source, and the model whose answers are reported. weights_id: of the model; model: its name and version."""
 
     id: int
     kind: str
@@ -55,8 +55,8 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """The word of a person that holds of an image. label: None if the image shows no product."""
+class CorrectionRef:
+    """Author and label of the current correction of an image. label: None if the image shows no product."""
 
     by: str
     label: str | None
@@ -66,8 +66,8 @@ class Said:
 class ReportImage:
     """One image with its answer. answers: label and confidence, best first; empty where it failed.
 
-    item_id, content_hash: None where the ledger does not know them any more. said: the word that holds of it now,
-    which comes first in `answers` where these are what holds. found: what the model says itself.
+    item_id, content_hash: None if they are no longer in the ledger. said: its current correction, first in `answers`
+    if these are the current ones. found: the model's answer.
     """
 
     source: str
@@ -80,12 +80,12 @@ class ReportImage:
     error_text: str | None = None
     item_id: int | None = None
     content_hash: str | None = None
-    said: Said | None = None
+    said: CorrectionRef | None = None
     found: tuple[str, float] | None = None
 
 
 class AnswerQueries:
-    """The answers of some sources; how they are found is up to `CurrentAnswers` and `RunAnswers`."""
+    """The answers of some sources; `CurrentAnswers` and `RunAnswers` select them."""
 
     def __init__(self, database: Database, origins: Sequence[Origin]) -> None:
         self.origins = tuple(origins)
@@ -97,13 +97,13 @@ class AnswerQueries:
         raise NotImplementedError
 
     def results(self, *columns: Any) -> Select[Any]:
-        """Select from the items, their sources and the results that are meant."""
+        """Select from the items, their sources and the reported results."""
         raise NotImplementedError
 
     def overview(self) -> Sequence[AnyRow]:
         """Count the images by status, error_code, decision, label, is_said and bin of the confidence, 0 to BINS - 1.
 
-        is_said: 1 where the answer is a person's word, which has no confidence.
+        is_said: 1 if the answer is a correction, which has no confidence.
         """
         answers = self._table.c
         names = ("status", "error_code", "decision", "label_1")
@@ -115,7 +115,7 @@ class AnswerQueries:
         return self.database.rows(select(*columns, func.count().label("images")).group_by(*columns))
 
     def least_confident(self, count: int) -> list[ReportImage]:
-        """Return the images of which the model is the least sure, in this order, without those that people named."""
+        """Return the images with the least confident answers, in this order, without corrected ones."""
         answers = self._table.c
         of_model = (answers.status == "ok", answers.label_1.is_not(None), answers.corrected_by.is_(None))
         query = select(self._table).where(*of_model).order_by(answers.confidence_1, answers.key)
@@ -149,7 +149,7 @@ class AnswerQueries:
         return found
 
     def failures(self, count: int) -> list[ReportImage]:
-        """Return so many images of each error code, in the order of code and key."""
+        """Return at most `count` images of each error code, in the order of code and key."""
         answers = self._table.c
         place = func.row_number().over(partition_by=answers.error_code, order_by=answers.key)
         ranked = select(self._table, place.label("place")).where(answers.status == "failed").subquery("ranked")
@@ -183,7 +183,7 @@ class AnswerQueries:
 
 
 class CurrentAnswers(AnswerQueries):
-    """The answers that hold now: people's words, and what the pinned models say of the others."""
+    """The current answers: corrections, and for the other images those of the pinned models."""
 
     def _answers(self) -> Subquery:
         columns = [IMAGE_TOP5.c[name] for name in FROM_VIEW]
@@ -191,12 +191,12 @@ class CurrentAnswers(AnswerQueries):
         return select(*columns).where(IMAGE_TOP5.c.source.in_(names)).subquery("answers")
 
     def results(self, *columns: Any) -> Select[Any]:
-        """Select from the items that are there, their sources and the results that hold, as the view does."""
+        """Select from the present items, their sources and the current results, as the view does."""
         return select_current(*columns).where(ItemRow.source_id.in_([origin.id for origin in self.origins]))
 
 
 class RunAnswers(AnswerQueries):
-    """The answers that one run found itself, whatever holds now."""
+    """The answers that one run recorded, which may not be current."""
 
     def __init__(self, database: Database, origins: Sequence[Origin], run_id: int) -> None:
         self._run_id = run_id
@@ -204,7 +204,7 @@ class RunAnswers(AnswerQueries):
 
     def _answers(self) -> Subquery:
         pairs = [getattr(ResultRow, name) for name in ANSWER]
-        # What a run found itself is never a person's word.
+        # The results of a run are never corrections.
         nobody = type_coerce(null(), String()).label("corrected_by")
         of_item = (SourceRow.name.label("source"), ItemRow.key, ItemRow.uri, ItemRow.product_key)
         query = self.results(*of_item, ResultRow.status, ResultRow.error_code, ResultRow.decision, *pairs, nobody)
@@ -234,7 +234,7 @@ def _with_details(shown: ReportImage, row: AnyRow | None) -> ReportImage:
         item_id=row.id,
         content_hash=row.content_hash,
         error_text=row.error_text,
-        said=None if row.author is None else Said(row.author, row.label),
+        said=None if row.author is None else CorrectionRef(row.author, row.label),
         found=None if row.label_1 is None else (row.label_1, row.confidence_1),
     )
 

@@ -1,31 +1,37 @@
-"""What people have said of the images that a report is about: who, of how many, and how often the model was right."""
+"""Corrections of the images of a report: authors, counts, and how often the model was right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, select
 
-from cataloger.report.queries import AnswerQueries, Said
+from cataloger.report.queries import AnswerQueries, CorrectionRef
 from cataloger.schema import IS_UNCHANGED, CorrectionRow, CurrentCorrectionRow, ResultRow, with_corrections, with_seen
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Words of one person that hold. no_product: of these, how many say that the image shows none.
+    """Current corrections of one person. no_product: of these, how many mark the image as no product.
 
     judged: those that name the category of an image that has an answer and has not changed since. agreed: of these,
     how many name the model's best label.
     """
 
     name: str
-    words: int
+    corrections: int
     no_product: int
     judged: int
     agreed: int
 
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        counts = {"no_product": self.no_product, "judged": self.judged, "agreed": self.agreed}
+        return {"name": self.name, "words": self.corrections, **counts}
+
 
 def authors(answers: AnswerQueries) -> tuple[Author, ...]:
-    """Count the words that hold now on the images of a report against its answers; most words first."""
+    """Count the current corrections of the images of a report against its answers; most corrections first."""
     is_judged = and_(CorrectionRow.verdict == "label", ResultRow.status == "ok", IS_UNCHANGED)
     counted = {
         "no_product": CorrectionRow.verdict == "not_product",
@@ -33,19 +39,21 @@ def authors(answers: AnswerQueries) -> tuple[Author, ...]:
         "agreed": and_(is_judged, CorrectionRow.label == ResultRow.label_1),
     }
     sums = [func.sum(case((condition, 1), else_=0)).label(name) for name, condition in counted.items()]
-    said = with_corrections(answers.results(CorrectionRow.author, func.count().label("words"), *sums), only=True)
+    said = with_corrections(
+        answers.results(CorrectionRow.author, func.count().label("corrections"), *sums), only=True
+    )
     query = with_seen(said).group_by(CorrectionRow.author)
     found = [
-        Author(row.author, row.words, *(int(row._mapping[name]) for name in counted))
+        Author(row.author, row.corrections, *(int(row._mapping[name]) for name in counted))
         for row in answers.database.rows(query)
     ]
-    return tuple(sorted(found, key=lambda each: (-each.words, each.name)))
+    return tuple(sorted(found, key=lambda each: (-each.corrections, each.name)))
 
 
-def words_on(connection: Connection, item_ids: Sequence[int]) -> dict[int, Said]:
-    """Return the words that hold now of some images, by item."""
+def corrections_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, CorrectionRef]:
+    """Return the current corrections of some images, by item."""
     query = select(CorrectionRow.item_id, CorrectionRow.author, CorrectionRow.label)
     query = query.join(CurrentCorrectionRow, CurrentCorrectionRow.correction_id == CorrectionRow.id).where(
         CurrentCorrectionRow.item_id.in_(item_ids)
     )
-    return {row.item_id: Said(row.author, row.label) for row in connection.execute(query)}
+    return {row.item_id: CorrectionRef(row.author, row.label) for row in connection.execute(query)}

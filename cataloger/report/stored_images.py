@@ -1,4 +1,4 @@
-"""Pictures to show beside what is recorded of them: the bytes of images that the ledger knows, and thumbnails.
+"""Reads the images of the ledger's items, to show them beside their results.
 
 Only what an item of the ledger names is read: a file, where its source finds it; an address, as it was recorded,
 without its query string; or bytes in a column of a table that lies in the same database.
@@ -24,7 +24,7 @@ from cataloger.sources import OUTSIDE_ROOT, SCHEMES, TableSource, name_of
 UNKNOWN_ITEM = "source.unknown_item"
 NOT_IN_DATABASE = "source.not_in_database"
 
-# A picture is shown to somebody who waits; a run has more patience.
+# A person waits for these images, unlike those of a run.
 ATTEMPTS, TIMEOUT, CONNECT_TIMEOUT = 1, 10.0, 4.0
 
 
@@ -51,7 +51,7 @@ class Pictures:
         self.close()
 
     def close(self) -> None:
-        """Give up what is on its way, and close all connections."""
+        """Cancel running downloads, and close all connections."""
         self._downloader.close()
         self._shop.close()
 
@@ -97,7 +97,7 @@ class Pictures:
         except CatalogerError as error:
             return Failure(item, NOT_IN_DATABASE, f"the table of the image cannot be read here: {error}")
         if data is None:
-            return Failure(item, "io.missing", "the row or its image is not there any more")
+            return Failure(item, "io.missing", "the row or its image is no longer in the table")
         return Fetched(item, data, hashlib.sha256(data).hexdigest())
 
     def _table(self, source_id: int) -> "_Table":
@@ -109,7 +109,7 @@ class Pictures:
 
 
 class _Table:
-    """A product table as the newest run over it has described it; looked at once, also if it is not there."""
+    """A product table as the newest run over it has described it; opened at most once, also if it does not exist."""
 
     def __init__(self, recorded: dict[str, Any] | None) -> None:
         self._recorded = recorded
@@ -129,7 +129,7 @@ class _Table:
                 try:
                     self._opened = self._source(shop)
                 except UnavailableError:
-                    raise  # that may pass
+                    raise  # that may be transient
                 except CatalogerError as error:
                     self._opened = error
         if isinstance(self._opened, CatalogerError):

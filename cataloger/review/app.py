@@ -1,4 +1,4 @@
-"""The routes of the review application. Whoever gets here has passed `cataloger.review.security`."""
+"""The routes of the review application. Every request has passed `cataloger.review.security`."""
 
 import json
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ KEPT = "private, max-age=600"
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What the routes work with. author: who speaks where nobody has given a name."""
+    """What the routes work with. author: of corrections while the reviewer has entered no name."""
 
     database: Database
     queue: Queue
@@ -59,7 +59,7 @@ def make_app(review: Review) -> ASGIApp:
         Route("/api/queue", _queue),
         Route("/api/progress", _progress),
         Route("/api/labels/{source:int}", _labels),
-        Route("/api/words", _words, methods=["POST"]),
+        Route("/api/words", _corrections, methods=["POST"]),
         Route("/api/name", _name, methods=["POST"]),
     ]
     handlers: dict[Any, Any] = {CatalogerError: _failed}
@@ -84,12 +84,12 @@ def _clean_name(text: str) -> str:
 
 
 def _json(values: Any, status: int = 200) -> Response:
-    # ASCII: a key may hold half a surrogate pair, which UTF-8 has no bytes for.
+    # ASCII: a key may contain half a surrogate pair, which UTF-8 cannot encode.
     return Response(json.dumps(values), status, media_type="application/json")
 
 
 def _failed(request: Request, error: CatalogerError) -> Response:
-    """Say what failed in plain text; the page shows it."""
+    """Return what failed as plain text; the page shows it."""
     del request
     statuses = {_TooLargeError: 413, UsageError: 400, DatabaseError: 503, ImageError: 404}
     status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
@@ -97,7 +97,7 @@ def _failed(request: Request, error: CatalogerError) -> Response:
 
 
 def _page(request: Request) -> Response:
-    """Give the page; its list comes afterwards. A wrong filter is named on it, and the rest of it stays usable."""
+    """Return the page; its list is loaded afterwards. A wrong filter is named on it, and the page stays usable."""
     review, problem, status, filters = _of(request), "", 200, Filters()
     try:
         filters = Filters.parse(request.query_params.multi_items())
@@ -125,7 +125,7 @@ def _page(request: Request) -> Response:
 
 
 def _choices(values: Iterable[str], chosen: str) -> dict[str, str]:
-    """Return value -> text of a selection; what is chosen is among them, also if it is unknown."""
+    """Return value -> text of a selection; the chosen value is included even if it is unknown."""
     return {value: value for value in (*values, chosen) if value}
 
 
@@ -139,7 +139,7 @@ def _static(request: Request) -> Response:
 def _image(request: Request) -> Response:
     size = request.path_params["size"]
     if size not in SIZES:
-        return PlainTextResponse(f"Pictures come with {' or '.join(map(str, SIZES))} pixels.", 404)
+        return PlainTextResponse(f"Images come with {' or '.join(map(str, SIZES))} pixels.", 404)
     data = _of(request).images.thumbnail(request.path_params["item"], size)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": KEPT})
 
@@ -153,7 +153,7 @@ def _map(request: Request) -> Response:
 
 
 def _session(request: Request) -> Response:
-    """Give a page that has outlived a restart of this process what it needs to go on. No other site can read it."""
+    """Return what a page needs to continue after a restart of this process. No other site can read it."""
     return _json({"csrf": _of(request).access.csrf, "author": _author(request)})
 
 
@@ -173,7 +173,7 @@ def _labels(request: Request) -> Response:
     return _json(_of(request).labels.read(min(request.path_params["source"], LARGEST_ID)))
 
 
-async def _words(request: Request) -> Response:
+async def _corrections(request: Request) -> Response:
     review, author = _of(request), _author(request)
     parsed = corrections.parse(await _body(request))
     return _json(

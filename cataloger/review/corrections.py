@@ -1,4 +1,4 @@
-"""The words that a reviewer sends: read, checked, and recorded."""
+"""The corrections that a reviewer sends: parsed, checked, and recorded."""
 
 import threading
 from dataclasses import replace
@@ -10,11 +10,11 @@ from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.review.item_rows import LARGEST_ID, results_of, source_of
 
-MOST_WORDS = 500
+MAX_CORRECTIONS = 500
 
 
 class Labels:
-    """The categories that may be said of the images of each source. Safe to use from several threads."""
+    """The categories that images of each source can be corrected to. Safe to use from several threads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -22,40 +22,40 @@ class Labels:
         self._lock = threading.Lock()
 
     def read(self, source_id: int | None) -> list[str]:
-        """Read those of a source anew, of all sources for None."""
+        """Reload those of a source, or of all sources for None."""
         found = labels_in_use(self._database, source_id)
         with self._lock:
             self._known[source_id] = found
         return found
 
     def knows(self, source_id: int, label: str) -> bool:
-        """True for a category of a source, also if it came into use only lately."""
+        """True for a category of a source, even if it was added only recently."""
         with self._lock:
             known = self._known.get(source_id, [])
         return label in known or label in self.read(source_id)
 
 
 def parse(values: Any) -> list[CorrectionInput]:
-    """Read the words of a request. Raises UsageError, which says what is wrong, before anything is recorded."""
+    """Parse the corrections of a request. Raises UsageError before anything is recorded."""
     sent = values.get("words") if isinstance(values, dict) else None
-    if not isinstance(sent, list) or not 0 < len(sent) <= MOST_WORDS:
-        raise UsageError(f"words: send a list of 1 to {MOST_WORDS}")
-    words = [_word(each) for each in sent]
-    if len({word.item_id for word in words}) != len(words):
-        raise UsageError("words: only one word an image at a time")
-    return words
+    if not isinstance(sent, list) or not 0 < len(sent) <= MAX_CORRECTIONS:
+        raise UsageError(f"words: send a list of 1 to {MAX_CORRECTIONS}")
+    corrections = [_correction(each) for each in sent]
+    if len({correction.item_id for correction in corrections}) != len(corrections):
+        raise UsageError("words: send only one correction per image")
+    return corrections
 
 
-def _word(values: Any) -> CorrectionInput:
+def _correction(values: Any) -> CorrectionInput:
     if not isinstance(values, dict) or values.get("verdict") not in VERDICTS:
-        raise UsageError(f"verdict: it is one of {', '.join(VERDICTS)}")
+        raise UsageError(f"verdict: must be one of {', '.join(VERDICTS)}")
     label = values.get("label")
     has_label = isinstance(label, str) and 0 < len(label) <= MAX_LABEL_LENGTH
     if has_label != (values["verdict"] == "label") or (label is not None and not has_label):
-        raise UsageError("label: a category, if that is the verdict, else null")
+        raise UsageError("label: must be a category if the verdict is label, else null")
     item = _number(values, "item")
     if item is None:
-        raise UsageError("item: the number of an image is missing")
+        raise UsageError("item: the number of the image is missing")
     return CorrectionInput(
         item, values["verdict"], label, expected=_number(values, "expected"), result_id=_number(values, "result")
     )
@@ -64,20 +64,20 @@ def _word(values: Any) -> CorrectionInput:
 def _number(values: dict[str, Any], name: str) -> int | None:
     value = values.get(name)
     if value is not None and (type(value) is not int or not 0 < value < LARGEST_ID):
-        raise UsageError(f"{name}: not the number of one")
+        raise UsageError(f"{name}: not a valid number")
     return value
 
 
-def save(database: Database, labels: Labels, words: list[CorrectionInput], author: str) -> list[dict[str, Any]]:
-    """Record words; return what became of each, as plain JSON values. Raises UsageError for an unknown category."""
-    sources = source_of(database, [word.item_id for word in words])
-    for word in words:
-        source_id = sources.get(word.item_id)
-        if word.label is not None and source_id is not None and not labels.knows(source_id, word.label):
-            raise UsageError(f"label: {word.label!r} is no category of this source")
-    # A result that has been pruned since it was seen is not there to be named.
-    results = results_of(database, words)
-    known = [replace(word, result_id=results.get(word.item_id)) for word in words]
+def save(database: Database, labels: Labels, corrections: list[CorrectionInput], author: str) -> list[dict[str, Any]]:
+    """Record corrections; return their outcomes as plain JSON values. Raises UsageError for an unknown category."""
+    sources = source_of(database, [correction.item_id for correction in corrections])
+    for correction in corrections:
+        source_id = sources.get(correction.item_id)
+        if correction.label is not None and source_id is not None and not labels.knows(source_id, correction.label):
+            raise UsageError(f"label: {correction.label!r} is not a category of this source")
+    # A result may have been pruned since it was seen.
+    results = results_of(database, corrections)
+    known = [replace(correction, result_id=results.get(correction.item_id)) for correction in corrections]
     return [_as_json(outcome) for outcome in correct(database, known, author)]
 
 

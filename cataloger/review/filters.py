@@ -1,4 +1,4 @@
-"""What a reviewer wants to see, as it stands in the address of the page."""
+"""The filters of the queue, as the address of the page contains them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -21,10 +21,10 @@ LARGEST_RUN = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which images, and in which order. "" or None: no matter which. Raises UsageError for what cannot be meant.
+    """Which images, and in which order. "" or None: any. Raises UsageError for invalid values.
 
-    below: confidence of the best category. category: of the model, or of a person. run: what holds now of this run.
-    source: as `cataloger sources list` shows it. reviewed: by a person whose word still fits the bytes.
+    below: confidence of the best category. category: of the model, or of a person. run: current results of this run.
+    source: as `cataloger sources list` shows it. reviewed: corrected, and not changed since.
     """
 
     order: str = "confidence"
@@ -51,12 +51,12 @@ class Filters:
         values = {name: sanitize_text(value) for name, value in query if value}
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
-            raise UsageError(f"the address has the unknown filter {min(unknown)!r}")
+            raise UsageError(f"the address contains the unknown filter {min(unknown)!r}")
         numbers = {"below": _number(values, "below", float), "run": _number(values, "run", int)}
         return cls(**{**values, **numbers})  # type: ignore[arg-type]
 
     def query(self) -> str:
-        """Return the query string that `parse` reads, without what is so anyway."""
+        """Return the query string that `parse` reads, without default values."""
         plain = type(self)()
         pairs = {field.name: getattr(self, field.name) for field in fields(self)}
         return urlencode({name: value for name, value in pairs.items() if value != getattr(plain, name)})

@@ -1,4 +1,4 @@
-"""The pictures of the page: thumbnails and activation maps, always drawn anew, never the bytes of the catalog."""
+"""The pictures of the page: thumbnails and activation maps, always new encodings, never the bytes of the catalog."""
 
 import io
 import threading
@@ -38,14 +38,14 @@ class ImageCache:
         self._lock = threading.Lock()
 
     def get(self, key: tuple[int, ...]) -> bytes | None:
-        """Return what is held, as the most recently used."""
+        """Return a cached image, and mark it as the most recently used."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
             return self._held.get(key)
 
     def put(self, key: tuple[int, ...], data: bytes) -> None:
-        """Hold a picture; the least recently used ones go."""
+        """Cache an image; the least recently used ones are dropped."""
         with self._lock:
             self._bytes += len(data) - len(self._held.pop(key, b""))
             self._held[key] = data
@@ -70,7 +70,7 @@ class Images:
         self._classifiers: dict[str, tuple[Bundle, OnnxClassifier]] = {}
 
     def thumbnail(self, item_id: int, longest: int) -> bytes:
-        """Return an image as JPEG, its longest side so many pixels at most."""
+        """Return an image as JPEG, its longest side at most `size` pixels."""
         row = self._shown(item_id)
         return self._cached((row.result_id, longest), lambda: self._drawn(item_id, longest))
 
@@ -112,7 +112,7 @@ class Images:
             explanation = explained(*self._model_of(row.weights_id), fetched)
         if isinstance(explanation, Failure):
             raise ImageError(explanation.code, explanation.message)
-        # All at once: who looks at one map looks at the others.
+        # All at once: a user who looks at one map looks at the others.
         for rank in range(1, TOP_K + 1):
             if (other := getattr(row, f"label_{rank}")) in explanation.labels:
                 self._cache.put((row.result_id, -rank), _as_png(explanation, other))

@@ -1,7 +1,7 @@
-"""The few numbers of each image by which queues are ordered, chosen and counted, as they stood when they were read.
+"""An in-memory index of the images: the numbers by which queues are sorted, filtered and counted.
 
-They take the place of indexes: there are more orders and filters than these could serve, and each would slow down the
-recording of every row. A million images take about 80 MB.
+It replaces indexes of the database: there are more orders and filters than those could serve, and each one would
+slow down every insert. A million images take about 80 MB.
 """
 
 import bisect
@@ -31,7 +31,7 @@ ALL = slice(None)
 
 
 class Codes(dict[str | None, int]):
-    """Numbers texts as they come: a column of them takes four bytes a row."""
+    """Gives texts consecutive numbers: a column of them takes four bytes per row."""
 
     def __missing__(self, text: str | None) -> int:
         self[text] = len(self)
@@ -39,7 +39,7 @@ class Codes(dict[str | None, int]):
 
 
 class Counts(NamedTuple):
-    """How many images, and how many of them are so far."""
+    """Number of images, and of those in each review state."""
 
     images: int
     reviewed: int
@@ -49,10 +49,10 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Columns of all images that may be shown, by rising id. seconds: what reading them took.
+    """Columns of all images that may be shown, by rising id. seconds: duration of reading them.
 
-    products: the beginning of the product's hash as a number. The texts of labels, decisions, words and authors are
-    numbered by `codes`. orders: for each order, the positions in it.
+    products: the beginning of the product's hash as a number. The texts of labels, decisions, corrections and authors
+    are numbered by `codes`. orders: for each order, the positions in it.
     """
 
     seconds: float
@@ -65,7 +65,7 @@ class Snapshot:
     labels: NDArray[np.int32]
     decisions: NDArray[np.int32]
     states: NDArray[np.int8]
-    words: NDArray[np.int32]
+    corrections: NDArray[np.int32]
     authors: NDArray[np.int32]
     orders: dict[str, NDArray[np.int32]] = field(init=False, default_factory=dict)
 
@@ -115,9 +115,9 @@ class Snapshot:
     def after(
         self, filters: Filters, sources: Collection[int] | None, place: Sequence[Any] | None, most: int
     ) -> NDArray[np.int32]:
-        """Return the positions of the first images behind a place of the filters' order, so many at most.
+        """Return the positions of at most `most` images behind a place of the filters' order.
 
-        sources: those that count, None for all.
+        sources: only these, None for all.
         """
         order = self.orders[filters.order]
         start = 0 if place is None else bisect.bisect_right(order, list(place), key=self._placer(filters.order))
@@ -140,7 +140,7 @@ class Snapshot:
             fits &= self.decisions[where] == self.codes.get(filters.decision, UNKNOWN)
         if filters.category:
             code = self.codes.get(filters.category, UNKNOWN)
-            fits &= (self.labels[where] == code) | (self.words[where] == code)
+            fits &= (self.labels[where] == code) | (self.corrections[where] == code)
         if filters.run is not None:
             fits &= self.runs[where] == filters.run
         if filters.product:
@@ -159,24 +159,26 @@ class Snapshot:
         counts = np.bincount(self.states[fits], minlength=AGREED + 1)
         return Counts(*(int(counts[state:].sum()) for state in (OPEN, REVIEWED, NAMED, AGREED)))
 
-    def renew(self, connection: Connection, item_ids: Sequence[int]) -> None:
-        """Read again what people say of some images; what is not known here is left out."""
-        query = shown(ItemRow.id, *WORD_COLUMNS).where(ItemRow.id.in_(item_ids))
+    def refresh(self, connection: Connection, item_ids: Sequence[int]) -> None:
+        """Reload the corrections of some images; images not in this snapshot are left out."""
+        query = shown(ItemRow.id, *CORRECTION_COLUMNS).where(ItemRow.id.in_(item_ids))
         rows = connection.execute(query).all()
         if not rows or not len(self.items):
             return
         items, *columns = zip(*rows, strict=True)
         at = np.minimum(np.searchsorted(self.items, items), len(self.items) - 1)
         known = self.items[at] == items
-        states, words, authors = (np.array(column)[known] for column in _said(columns, self.codes))
-        self.states[at[known]], self.words[at[known]], self.authors[at[known]] = states, words, authors
+        states, corrections, authors = (
+            np.array(column)[known] for column in _correction_columns(columns, self.codes)
+        )
+        self.states[at[known]], self.corrections[at[known]], self.authors[at[known]] = states, corrections, authors
 
 
-WORD_COLUMNS = (STATE, CorrectionRow.label.label("word"), CorrectionRow.author)
+CORRECTION_COLUMNS = (STATE, CorrectionRow.label.label("corrected_label"), CorrectionRow.author)
 COLUMNS = (
     *(ItemRow.id, ItemRow.product_hash, ItemRow.source_id),
     *(ResultRow.run_id, ResultRow.confidence_1, ResultRow.label_1, ResultRow.decision),
-    *WORD_COLUMNS,
+    *CORRECTION_COLUMNS,
 )
 
 
@@ -194,7 +196,7 @@ def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int] | N
     end = connection.scalar(select(func.max(ids.c.id)))
     if end is None:
         return None
-    # With both ends: PostgreSQL would go through all rows behind the first one, and sort them, without statistics.
+    # With both ends: PostgreSQL would scan all rows behind the first one, and sort them, without statistics.
     query = shown(*COLUMNS).where(ItemRow.id > last, ItemRow.id <= end).order_by(ItemRow.id)
     return connection.execute(query).all(), end
 
@@ -202,7 +204,7 @@ def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int] | N
 def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
     """Turn rows into the arrays of a snapshot."""
     columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
-    items, products, sources, runs, confidences, labels, decisions, *said = columns
+    items, products, sources, runs, confidences, labels, decisions, *correction_columns = columns
     return [
         np.array(items, np.int64),
         np.array(list(map(_product, products)), np.int64),
@@ -211,13 +213,13 @@ def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
         np.array(confidences, np.float64),
         np.array([codes[text] for text in labels], np.int32),
         np.array([codes[text] for text in decisions], np.int32),
-        *_said(said, codes),
+        *_correction_columns(correction_columns, codes),
     ]
 
 
-def _said(columns: Sequence[Sequence[Any]], codes: Codes) -> list[NDArray[Any]]:
-    states, words, authors = columns
-    coded = (np.array([codes[text] for text in texts], np.int32) for texts in (words, authors))
+def _correction_columns(columns: Sequence[Sequence[Any]], codes: Codes) -> list[NDArray[Any]]:
+    states, corrections, authors = columns
+    coded = (np.array([codes[text] for text in texts], np.int32) for texts in (corrections, authors))
     return [np.array(states, np.int8), *coded]
 
 

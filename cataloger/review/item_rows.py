@@ -1,4 +1,4 @@
-"""What the ledger holds of an image that may be reviewed, in SQL, and as the page gets it."""
+"""The data of an image that can be reviewed: as SQL columns, and as JSON for the page."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,24 +28,24 @@ ANSWER_COLUMNS = tuple(
     getattr(ResultRow, f"{name}_{n}") for name in ("label", "confidence") for n in range(1, TOP_K + 1)
 )
 RESULT_COLUMNS = (ResultRow.id.label("result_id"), ResultRow.run_id, ResultRow.decision, *ANSWER_COLUMNS)
-WORD_COLUMNS = (
-    *(CorrectionRow.id.label("correction_id"), CorrectionRow.verdict, CorrectionRow.label.label("word")),
+CORRECTION_COLUMNS = (
+    *(CorrectionRow.id.label("correction_id"), CorrectionRow.verdict, CorrectionRow.label.label("corrected_label")),
     *(CorrectionRow.author, CorrectionRow.corrected_at, CorrectionRow.result_id.label("seen_id")),
 )
-IS_OUTDATED = ~IS_UNCHANGED  # somebody should look again
+IS_OUTDATED = ~IS_UNCHANGED  # the image must be reviewed again
 IS_REVIEWED = and_(CorrectionRow.id.is_not(None), IS_UNCHANGED)
 IS_OPEN = not_(IS_REVIEWED)
 IS_NAMED = and_(IS_REVIEWED, CorrectionRow.verdict == "label")
 IS_AGREED = and_(IS_NAMED, CorrectionRow.label == func.coalesce(SEEN.label_1, ResultRow.label_1))
 OPEN, REVIEWED, NAMED, AGREED = range(4)
-"""How far an image is: each one counts as all before it, too."""
+"""Review state of an image; each one includes those before it."""
 STATE = case((IS_AGREED, AGREED), (IS_NAMED, NAMED), (IS_REVIEWED, REVIEWED), else_=OPEN).label("state")
 
 
 def read_rows(database: Database, filters: Filters, item_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Read images as plain JSON values, in the order given; those that do not pass the filters now are left out."""
+    """Read images as plain JSON values, in the order given; those that no longer pass the filters are left out."""
     outdated = case((IS_OUTDATED, 1), else_=0).label("outdated")
-    query = shown(*ITEM_COLUMNS, *RESULT_COLUMNS, *WORD_COLUMNS, outdated)
+    query = shown(*ITEM_COLUMNS, *RESULT_COLUMNS, *CORRECTION_COLUMNS, outdated)
     state = {"no": [IS_OPEN], "yes": [IS_REVIEWED], "any": []}[filters.reviewed]
     query = query.where(ItemRow.id.in_(item_ids), *_conditions(filters), *state)
     with database.read() as connection:
@@ -54,7 +54,7 @@ def read_rows(database: Database, filters: Filters, item_ids: Sequence[int]) -> 
 
 
 def find_shown(database: Database, item_id: int) -> AnyRow | None:
-    """Return the row of one image that may be shown, with the columns of the queue; None if there is no such one."""
+    """Return the row of one image that may be shown, with the columns of the queue; None if there is none."""
     if item_id > LARGEST_ID:  # no engine has a number for it
         return None
     query = shown(*ITEM_COLUMNS, *RESULT_COLUMNS, SourceRow.weights_id).where(ItemRow.id == item_id)
@@ -69,9 +69,9 @@ def source_of(database: Database, item_ids: list[int]) -> dict[int, int]:
         return {row.id: row.source_id for row in rows}
 
 
-def results_of(database: Database, words: Sequence[CorrectionInput]) -> dict[int, int]:
-    """Return item -> the result that its word names, of those that are there and belong to their item."""
-    wanted = {word.item_id: word.result_id for word in words}
+def results_of(database: Database, corrections: Sequence[CorrectionInput]) -> dict[int, int]:
+    """Return item -> the result that its correction names, of results that exist and belong to their item."""
+    wanted = {each.item_id: each.result_id for each in corrections}
     query = select(ResultRow.id, ResultRow.item_id).where(
         ResultRow.id.in_([n for n in wanted.values() if n is not None])
     )
@@ -91,7 +91,7 @@ def sources(database: Database) -> dict[int, str]:
 
 
 def shown(*columns: Any) -> Select[Any]:
-    """Select from the images that are there and have an answer of the model that their source is pinned to."""
+    """Select from the present images that have an answer of the model that their source is pinned to."""
     return with_seen(with_corrections(select_current(*columns))).where(ResultRow.status == "ok")
 
 
@@ -122,17 +122,17 @@ def _as_json(row: AnyRow) -> dict[str, Any]:
         "product": row.product_key,
         "decision": row.decision,
         "answers": [[label, share] for label, share in zip(labels, confidences, strict=True) if label is not None],
-        "word": _word(row),
+        "word": _correction(row),
     }
 
 
-def _word(row: AnyRow) -> dict[str, Any] | None:
+def _correction(row: AnyRow) -> dict[str, Any] | None:
     if row.correction_id is None:
         return None
     return {
         "id": row.correction_id,
         "verdict": row.verdict,
-        "label": row.word,
+        "label": row.corrected_label,
         "by": row.author,
         "at": row.corrected_at.isoformat(timespec="minutes"),
         "result": row.seen_id,

@@ -1,4 +1,4 @@
-"""The images to review, page by page, and how far the reviewers are."""
+"""The images to review, page by page, and the progress of the reviewers."""
 
 import json
 import logging
@@ -17,13 +17,13 @@ from cataloger.review.item_rows import LARGEST_ID, read_rows
 from cataloger.schema import CorrectionRow, ResultRow, RunRow, SourceRow
 
 IMAGES_PER_PAGE = 60
-RENEWED_AT_ONCE = 500
+REFRESHED_AT_ONCE = 500
 OVERLAP = 1000
-"""So many of the newest words are looked for again: they may be committed in another order than numbered."""
+"""Number of newest corrections that are read again: they may be committed in another order than numbered."""
 QUICK = 0.05
 """Seconds that a reviewer may wait for the ledger to be read again."""
 PAUSE = 10
-"""So many times as long as reading a large ledger takes, until it is read again."""
+"""Pause before a large ledger is read again, as a multiple of the time that reading takes."""
 
 LEADING_KINDS: dict[str, list[tuple[type, ...]]] = {
     "confidence": [],
@@ -31,14 +31,14 @@ LEADING_KINDS: dict[str, list[tuple[type, ...]]] = {
     "product": [(int,)],
     "run": [(int,)],
 }
-"""Of the values that each order goes by, before the confidence and the item."""
+"""Types of the leading values of each order, before the confidence and the item."""
 Stamp = tuple[Any, ...]
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewProgress:
-    """Of the images of a queue, however far: how many, how many reviewed, and how often people and model agree.
+    """Counts of the images of a queue: all, reviewed ones, and those on which people and model agree.
 
     named: reviewed, and a person named a category. agreed: it was the model's first.
     """
@@ -53,40 +53,40 @@ class ReviewProgress:
 
 
 @dataclass(slots=True)
-class Held:
-    """What is known of the ledger. stamp: differs once a run has written. heard: the newest correction that is in it.
+class LedgerState:
+    """What was read of the ledger. stamp: changes when a run writes. newest: id of the last correction read.
 
-    recent: the numbers around that one that are in it. due: when the ledger may be read again.
+    recent: ids near that one that were read. due: when the ledger may be read again.
     """
 
     snapshot: Snapshot
     stamp: Stamp
-    heard: int
+    newest: int
     due: float
     recent: set[int] = field(default_factory=set)
 
 
 class Queue:
-    """What is to be reviewed. Reads the whole ledger when it is made, and again, beside its work, after a run.
+    """The queue of reviews. Reads the whole ledger when created, and again in the background after a run.
 
-    What people say counts at once, whoever has recorded it. Safe to use from several threads.
+    Corrections are visible at once, also those of other processes. Safe to use from several threads.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
         self._reading = threading.Lock()
-        self._held = self._read()
+        self._state = self._read()
 
     def page(self, filters: Filters, after: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
         """Return the next images as plain JSON values, and what to pass as `after` to get those behind them.
 
-        Raises UsageError for an `after` that is none.
+        Raises UsageError for an invalid `after`.
         """
         cursor = None if after is None else _cursor(after, filters.order)
         sources = self._sources(filters)
         with self._lock:
-            snapshot = self._renewed()
+            snapshot = self._current()
             found = snapshot.after(filters, sources, cursor, IMAGES_PER_PAGE)
             is_full = len(found) == IMAGES_PER_PAGE
             following = json.dumps(snapshot.place(filters.order, found[-1])) if is_full else None
@@ -96,7 +96,7 @@ class Queue:
         """Count over all images of a queue, reviewed or not."""
         sources = self._sources(filters)
         with self._lock:
-            everybody, me = self._renewed().count(filters, sources, author)
+            everybody, me = self._current().count(filters, sources, author)
         return ReviewProgress(*everybody, *me[1:])
 
     def _sources(self, filters: Filters) -> list[int] | None:
@@ -106,50 +106,50 @@ class Queue:
         with self._database.read() as connection:
             return list(connection.scalars(query))
 
-    def _renewed(self) -> Snapshot:
-        """Return what holds now; of a large ledger that runs write to, what held lately, and all words since."""
+    def _current(self) -> Snapshot:
+        """Return the current snapshot; of a large ledger during a run an older one, with all corrections since."""
         with self._database.read() as connection:
-            is_old = _stamp(connection) != self._held.stamp
-        if is_old and self._held.snapshot.seconds < QUICK:
-            self._held = self._read()
-        elif is_old and time.monotonic() > self._held.due and self._reading.acquire(blocking=False):
+            is_old = _stamp(connection) != self._state.stamp
+        if is_old and self._state.snapshot.seconds < QUICK:
+            self._state = self._read()
+        elif is_old and time.monotonic() > self._state.due and self._reading.acquire(blocking=False):
             threading.Thread(target=self._read_aside, daemon=True).start()
         with self._database.read() as connection:
-            _hear(connection, self._held)
-        return self._held.snapshot
+            _read_new_corrections(connection, self._state)
+        return self._state.snapshot
 
     def _read_aside(self) -> None:
         try:
-            held = self._read()
+            state = self._read()
             with self._lock:
-                self._held = held
+                self._state = state
         except CatalogerError as error:
-            logger.warning("the queue stays as it was: %s", error)
+            logger.warning("the queue is not updated: %s", error)
         finally:
             self._reading.release()
 
-    def _read(self) -> Held:
-        # What is written meanwhile may be missed, so that it must count as new.
+    def _read(self) -> LedgerState:
+        # Rows written meanwhile may be missed, so that they must count as new.
         with self._database.read() as connection:
-            stamp, heard = _stamp(connection), connection.scalar(select(func.max(CorrectionRow.id))) or 0
+            stamp, newest = _stamp(connection), connection.scalar(select(func.max(CorrectionRow.id))) or 0
         snapshot = Snapshot.read(self._database)
-        return Held(snapshot, stamp, heard, time.monotonic() + PAUSE * snapshot.seconds)
+        return LedgerState(snapshot, stamp, newest, time.monotonic() + PAUSE * snapshot.seconds)
 
 
 def _stamp(connection: Connection) -> Stamp:
-    """Return what differs after every step of a run."""
+    """Return a value that changes with every step of a run."""
     runs = select(func.max(RunRow.id), func.count(RunRow.ended_at))
     return (connection.scalar(select(func.max(ResultRow.id))), *connection.execute(runs).one())
 
 
-def _hear(connection: Connection, held: Held) -> None:
-    """Take in what people have said since the last time."""
-    query = select(CorrectionRow.id, CorrectionRow.item_id).where(CorrectionRow.id > held.heard - OVERLAP)
-    said = {row.id: row.item_id for row in connection.execute(query) if row.id not in held.recent}
-    for items in slices(list(dict.fromkeys(said.values())), RENEWED_AT_ONCE):
-        held.snapshot.renew(connection, items)
-    held.heard = max(held.heard, *said, 0)
-    held.recent = {number for number in held.recent.union(said) if number > held.heard - OVERLAP}
+def _read_new_corrections(connection: Connection, state: LedgerState) -> None:
+    """Refresh the snapshot with the corrections since the last call."""
+    query = select(CorrectionRow.id, CorrectionRow.item_id).where(CorrectionRow.id > state.newest - OVERLAP)
+    found = {row.id: row.item_id for row in connection.execute(query) if row.id not in state.recent}
+    for items in slices(list(dict.fromkeys(found.values())), REFRESHED_AT_ONCE):
+        state.snapshot.refresh(connection, items)
+    state.newest = max(state.newest, *found, 0)
+    state.recent = {number for number in state.recent.union(found) if number > state.newest - OVERLAP}
 
 
 def _cursor(after: str, order: str) -> list[Any]:
@@ -159,8 +159,8 @@ def _cursor(after: str, order: str) -> list[Any]:
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, list) or len(values) != len(kinds):
-        raise UsageError("after: this is not the end of a page")
+        raise UsageError("after: not a valid position in the queue")
     is_known = all(type(value) in kind for kind, value in zip(kinds, values, strict=True))
     if not is_known or not all(abs(value) < LARGEST_ID for value in values if not isinstance(value, str)):
-        raise UsageError("after: this is not the end of a page")
+        raise UsageError("after: not a valid position in the queue")
     return values

@@ -1,4 +1,4 @@
-"""Who may talk to the review application, and what a browser may do with its pages.
+"""Who may use the review application, and what a browser may do with its pages.
 
 Every request passes `Guard`: the name that it was sent to (against DNS rebinding), the token where one is asked for,
 and, for whatever changes something, where it comes from and the page's own token (against request forgery).
@@ -38,7 +38,7 @@ ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - only compared with
 
 
 def is_loopback(host: str) -> bool:
-    """True for an address of this machine that no other one reaches."""
+    """True for an address that only this machine can reach."""
     if host == "localhost":
         return True
     try:
@@ -48,7 +48,7 @@ def is_loopback(host: str) -> bool:
 
 
 def new_token() -> str:
-    """Return a token that nobody guesses."""
+    """Return a random token."""
     return secrets.token_urlsafe(32)
 
 
@@ -65,10 +65,10 @@ class Access:
 
     def __post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):
-            raise UsageError(f"--host {self.host} is reached by others: it needs a token")
+            raise UsageError(f"--host {self.host} can be reached from other machines: it needs a token")
         if self.token is not None and (len(self.token) < SHORTEST_TOKEN or not self.token.isascii()):
             raise UsageError(
-                f"--token: at least {SHORTEST_TOKEN} characters, ASCII only; leave it out to get a good one"
+                f"--token: at least {SHORTEST_TOKEN} characters, ASCII only; leave it out to get a random one"
             )
 
     @property
@@ -125,11 +125,11 @@ class Guard:
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._access.knows_host(hosts[0]):
-            return PlainTextResponse("This address is not served under that name.", 421)
+            return PlainTextResponse("The server is not known under this host name.", 421)
         if self._access.token is not None and (answer := self._unknown(scope, headers, self._access.token)):
             return answer
         if scope["method"] not in ("GET", "HEAD") and not self._is_own_page(headers, hosts[0]):
-            return PlainTextResponse("forged: this did not come from a page of this application; reload it.", 403)
+            return PlainTextResponse("forged: the request is not from a page of this application; reload it.", 403)
         return None
 
     def _unknown(self, scope: Scope, headers: Headers, token: str) -> Response | None:
@@ -145,13 +145,13 @@ class Guard:
     def _welcome(self, query: Iterable[tuple[str, str]]) -> Response:
         """Put the token into a cookie and out of the address.
 
-        The page goes on by itself. A redirect would not do: after a click in a mail, strict cookies are held back.
+        The page continues by itself. A redirect would not do: after a click in a mail, strict cookies are not sent.
         """
         rest = urlencode([pair for pair in query if pair[0] != "token"])
         url = html.escape("/" + (f"?{rest}" if rest else ""))
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>cataloger review</title>'
-            f'<meta http-equiv="refresh" content="0;url={url}"><p><a href="{url}">Go on to the review</a></p>'
+            f'<meta http-equiv="refresh" content="0;url={url}"><p><a href="{url}">Continue to the review</a></p>'
         )
         answer = HTMLResponse(page)
         answer.set_cookie(self._access.cookie, self._access.session, httponly=True, samesite="strict")

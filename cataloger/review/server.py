@@ -22,15 +22,15 @@ from cataloger.review.queue import Queue
 from cataloger.review.security import ANY_ADDRESS, Access
 
 PATIENCE = 5.0
-"""Seconds that a reviewer waits for a database that is away before being told; the page tries again by itself."""
+"""Seconds that a request waits for an unavailable database before it fails; the page tries again by itself."""
 LONGEST_GOODBYE = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewOptions:
-    """How to serve. author: who speaks where nobody has given a name. port: 0 for any. model: to explain with.
+    """How to serve. author: of corrections while the reviewer has entered no name. port: 0 for any.
 
-    source: what is shown first. allow_private: also pictures from web servers with private addresses.
+    model: for activation maps. source: shown first. allow_private: also images from private addresses.
     """
 
     access: Access
@@ -42,9 +42,9 @@ class ReviewOptions:
 
 
 def serve(database: Database, options: ReviewOptions, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. ready: is told the address, with the token, once it can be opened.
+    """Serve until SIGINT or SIGTERM. ready: receives the address, with the token, once it can be opened.
 
-    Raises UsageError for an unknown source, CatalogerError where the port cannot be had.
+    Raises UsageError for an unknown source, CatalogerError if the port is not available.
     """
     query = Filters(source=_known_source(database, options.source)).query()
     patient = Database(database.engine, patience=PATIENCE)
@@ -89,7 +89,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CatalogerError(
-            f"{host} port {port} cannot be listened on: {reason}; --port 0 takes any free port"
+            f"{host} port {port} is not available: {reason}; --port 0 takes any free port"
         ) from error
     # Connections have it from here. Otherwise the second part of each answer waits for the browser, 40 ms and more.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

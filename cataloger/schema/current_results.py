@@ -1,4 +1,4 @@
-"""What holds of the images that are there, to select from: the answers of the pinned models, and people's words."""
+"""Queries of the current results of the images in the views: answers of the pinned models, and corrections."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from cataloger.db import Database
 from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, ResultRow, SourceRow
 
 SEEN = aliased(ResultRow, name="seen")
-"""The result that the person saw whose word holds."""
+"""The result that the author of the current correction saw."""
 IS_UNCHANGED = func.coalesce(SEEN.content_hash, ResultRow.content_hash) == ResultRow.content_hash
-"""The image is the one that the person saw; it is taken for that if nobody knows. For results that are ok."""
+"""The image is the one that the author saw; assumed where that is not recorded. For results that are ok."""
 
 
 def select_current(*columns: Any) -> Select[Any]:
-    """Select from the items that are there, their sources, and the results that hold of the sources' models."""
+    """Select from the items in the views, their sources, and the current results of the sources' models."""
     return (
         select(*columns)
         .select_from(ItemRow)
@@ -27,13 +27,13 @@ def select_current(*columns: Any) -> Select[Any]:
 
 
 def with_corrections(query: Select[Any], *, only: bool = False) -> Select[Any]:
-    """Add the words that hold of the items of a query, as `CorrectionRow`. only: leave out items without one."""
+    """Add the current corrections of the items of a query, as `CorrectionRow`. only: leave out items without one."""
     query = query.join(CurrentCorrectionRow, CurrentCorrectionRow.item_id == ItemRow.id, isouter=not only)
     return query.join(CorrectionRow, CorrectionRow.id == CurrentCorrectionRow.correction_id, isouter=not only)
 
 
 def with_seen(query: Select[Any]) -> Select[Any]:
-    """Add the results that people saw whose words are in a query, as SEEN, where they are known."""
+    """Add the results that the authors of the corrections in a query saw, as SEEN, where they are known."""
     return query.join(SEEN, SEEN.id == CorrectionRow.result_id, isouter=True)
 
 

@@ -1,4 +1,4 @@
-"""The hash by which keys of any length are looked up: indexes of some databases hold short texts only."""
+"""The hash by which keys of any length are looked up: indexes of some databases take short texts only."""
 
 import hashlib
 from functools import lru_cache

@@ -1,6 +1,6 @@
 """The tables of cataloger. Every name begins with `cataloger_`; we are guests in the shop's database.
 
-History is append-only (`ResultRow`, `ProductResultRow`, `CorrectionRow`); what holds now is a pointer into it
+History is append-only (`ResultRow`, `ProductResultRow`, `CorrectionRow`); what is current is a pointer into it
 (`CurrentRow`, `ProductCurrentRow`, `CurrentCorrectionRow`), so that undoing a run moves pointers and loses nothing.
 """
 
@@ -80,7 +80,7 @@ class SourceRow(Base):
 
 
 class LabelMapRow(Base):
-    """What a shop calls a label of the model. parent: code of the category above."""
+    """The shop's code for a label of the model. parent: code of the category above."""
 
     __tablename__ = "cataloger_label_map"
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
@@ -93,7 +93,7 @@ class LabelMapRow(Base):
 class RunRow(Base):
     """One command. outcome: null while it runs, then done, failed, interrupted or abandoned.
 
-    undoes_id: the run that this one takes back. undone_by_id: the run that took this one back, and still counts.
+    undoes_id: the run that this one undoes. undone_by_id: the run that undid this one, and is effective.
     pruned: what could be undone of it has been deleted.
     """
 
@@ -123,7 +123,7 @@ class RunSourceRow(Base):
 
 
 class LeaseRow(Base):
-    """Who may write for a source. fence: grows with every owner, so that a late one can be told apart."""
+    """Who may write for a source. fence: grows with every owner, so that a late one can be recognized."""
 
     __tablename__ = "cataloger_lease"
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
@@ -134,7 +134,7 @@ class LeaseRow(Base):
 
 
 class ItemRow(Base):
-    """Identity of one image. gone_run_id: the complete scan that no longer found it; null while it is there."""
+    """Identity of one image. gone_run_id: the complete scan that no longer found it; null while it is found."""
 
     __tablename__ = "cataloger_item"
     __table_args__ = (
@@ -153,7 +153,7 @@ class ItemRow(Base):
 
 
 class ItemPresenceRow(Base):
-    """A run found that an item is gone, or that it came back."""
+    """A run found that an item is missing, or restored it."""
 
     __tablename__ = "cataloger_presence"
     run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"), primary_key=True, autoincrement=False)
@@ -164,7 +164,7 @@ class ItemPresenceRow(Base):
 
 
 class AnswerColumns:
-    """What a model says; columns that image and product results share."""
+    """The answer of a model; columns that image and product results share."""
 
     decision: Mapped[str | None] = mapped_column(String(16))
     label_1: Mapped[str | None] = mapped_column(String(255))
@@ -210,9 +210,9 @@ class ResultRow(AnswerColumns, Base):
 
 
 class CurrentRow(Base):
-    """What holds of an image under some weights. latest_id: the newest result, even if it did not replace it.
+    """The current result of an image under some weights. latest_id: the newest result, even if it is not current.
 
-    disagrees: with the other images of its product, so strongly that the product's answer does without it.
+    disagrees: with the other images of its product, so strongly that the product's answer ignores it.
     """
 
     __tablename__ = "cataloger_current"
@@ -243,7 +243,7 @@ class ProductResultRow(AnswerColumns, Base):
 
 
 class ProductCurrentRow(Base):
-    """What holds of a product under some weights."""
+    """The current answer for a product under some weights."""
 
     __tablename__ = "cataloger_product_current"
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
@@ -253,9 +253,9 @@ class ProductCurrentRow(Base):
 
 
 class WriteRow(Base):
-    """What was written back into a column of the shop: where, what stood there, what stands there now.
+    """What was written back into a column of the shop: where, the old value and the new one.
 
-    restores: an undo has put back what the shop had there itself.
+    restores: an undo has restored the shop's own value.
     """
 
     __tablename__ = "cataloger_write"
@@ -287,9 +287,9 @@ class WriteTargetRow(Base):
 
 
 class CorrectionRow(Base):
-    """What a person said of an image, and when; never changed afterwards. result_id: what the person saw.
+    """A correction of an image by a person; never changed afterwards. result_id: the result that the person saw.
 
-    verdict: `label`; `not_product`, the image shows none; or `withdrawn`, what was said before no longer holds.
+    verdict: `label`; `not_product`, the image shows none; or `withdrawn`, which ends earlier corrections.
     label: null unless that is the verdict.
     """
 
@@ -305,7 +305,7 @@ class CorrectionRow(Base):
 
 
 class CurrentCorrectionRow(Base):
-    """The word of a person that holds of an image; no row where nobody's does."""
+    """The current correction of an image; no row where there is none."""
 
     __tablename__ = "cataloger_corrected"
     item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"), primary_key=True, autoincrement=False)
@@ -313,7 +313,7 @@ class CurrentCorrectionRow(Base):
 
 
 class CurrentProductCorrectionRow(Base):
-    """What people say of a product: the label that most of the words on its images name, else the latest of these."""
+    """The correction of a product: the most frequent label among those of its images, of several the latest."""
 
     __tablename__ = "cataloger_corrected_product"
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)

@@ -1,4 +1,4 @@
-"""Opening a database: its tables are of this version, or it is told why it cannot be used."""
+"""Opening a database: its tables are of this version, or an error says why it cannot be used."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ def open_database(url: DatabaseURL, *, schema: str | None = None) -> Database:
 
 
 def open_for_planning(url: DatabaseURL, *, schema: str | None = None) -> Database | None:
-    """Open a database that is only looked at; None where there are no tables of cataloger yet.
+    """Open a database that is only read; None where there are no tables of cataloger yet.
 
     Raises SchemaError when the tables are older or newer; DatabaseError when it cannot be used.
     """

@@ -1,6 +1,6 @@
-"""The revision of cataloger's tables: which one is there, which one is needed, and the way between.
+"""The revision of cataloger's tables: which one is there, which one is needed, and the migration between.
 
-Alembic is only loaded for the way: it would take a sixth of the start of every run.
+Alembic is only loaded for a migration: it would take a sixth of the start of every run.
 """
 
 import io
@@ -28,7 +28,7 @@ LOCK_SECONDS = 60
 
 
 def revisions() -> set[str]:
-    """Return every revision that this version knows."""
+    """Return every revision of this version."""
     return {script.revision for script in _scripts().walk_revisions()}
 
 
@@ -75,7 +75,7 @@ def upgrade_with(engine: Engine, *, schema: str | None = None, is_new: bool = Fa
 
 
 def downgrade(url: DatabaseURL, revision: str, *, schema: str | None = None) -> None:
-    """Take the tables back to an older revision, or to none with "base"; what only newer ones hold is lost."""
+    """Take the tables back to an older revision, or to none with "base"; what only newer ones store is lost."""
     from alembic import command
 
     if revision not in {*revisions(), "base"}:
@@ -125,7 +125,7 @@ def current_of(engine: Engine) -> str | None:
 
 
 def refuse_newer(revision: str, url: DatabaseURL) -> None:
-    """Raise SchemaError for a revision that this version does not know."""
+    """Raise SchemaError for a revision that this version does not have."""
     if revision not in revisions():
         raise SchemaError(
             f"{url.redacted} was made by a newer version of cataloger (revision {revision}): upgrade cataloger"
@@ -149,7 +149,8 @@ def _wait_for_others(connection: Connection) -> None:
         lock = func.get_lock(func.concat("cataloger ", func.md5(func.database())), LOCK_SECONDS)
         if connection.scalar(select(lock)) != 1:
             raise DatabaseError(
-                f"{DatabaseURL(connection.engine.url).redacted} is being upgraded by another process; wait for that"
+                f"{DatabaseURL(connection.engine.url).redacted} is being upgraded by another process; "
+                "wait until that has finished"
             )
 
 
@@ -177,7 +178,7 @@ def _use_wal(engine: Engine) -> None:
                 raw.cursor().execute("PRAGMA journal_mode = WAL")
             return
         except (SQLAlchemyError, sqlite3.Error) as error:
-            # SQLite waits for nobody here, not even for a process that makes the same file at the same time.
+            # SQLite does not wait for other processes here, not even for one that creates the same file.
             if "database is locked" not in str(error) or time.monotonic() > deadline:
                 raise translate_driver_error(error, DatabaseURL(engine.url)) from error
         time.sleep(0.02)

@@ -30,4 +30,4 @@ TYPES: dict[str, TypeEngine[Any]] = {
 IMAGE_TOP5: TableClause = table(
     "cataloger_image_top5", *(column(name, TYPES.get(name, String())) for name in IMAGE_COLUMNS)
 )
-"""One row an image: its current result under the model that its source is pinned to, or a person's word."""
+"""One row per image: its current result under the model that its source is pinned to, or its correction."""

@@ -1,4 +1,4 @@
-"""Results into the ledger: one short transaction a batch, upserts in each engine's own words."""
+"""Results into the ledger: one short transaction per batch, upserts in each engine's own SQL."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ TEXT_LIMIT = 500
 class DatabaseSink:
     """Writes the results of one run over one source.
 
-    products: answers for products of that run, source and model; they are renewed with the images. on_recorded: told
-    what has been committed. write_back: writes the answers into the shop's table, too; on_written: told what became
-    of that, once committed.
+    products: answers for products of that run, source and model; they are recomputed with the images. on_recorded:
+    receives what has been committed. write_back: writes the answers into the shop's table, too; on_written: receives
+    the counts of that, once committed.
     """
 
     database: Database
@@ -67,7 +67,7 @@ class DatabaseSink:
             recompute_product_corrections(connection, self._source_id, moved)
         new = self._write_results(connection, results, item_ids)
         self._move_pointers(connection, results, item_ids, new)
-        self.products.renew(connection, products | left)
+        self.products.recompute(connection, products | left)
         return self.write_back.write(connection, products) if self.write_back else WriteCounts()
 
     def _is_recorded(self, connection: Connection, item: Item) -> bool:
@@ -84,7 +84,7 @@ class DatabaseSink:
         return {row.key_hash: row.product_hash for row in rows if row.product_hash is not None}
 
     def _write_items(self, connection: Connection, items: Sequence[Item]) -> dict[str, int]:
-        """Make the items known; return their ids by key hash."""
+        """Insert or update the items; return their ids by key hash."""
         rows = [
             {
                 "source_id": self._source_id,
@@ -106,8 +106,8 @@ class DatabaseSink:
         mine = (ItemRow.source_id == self._source_id) & ItemRow.key_hash.in_([row["key_hash"] for row in rows])
         columns = (ItemRow.key_hash, ItemRow.id, ItemRow.gone_run_id)
         found = connection.execute(select(*columns).where(mine)).all()
-        if returned := [row.id for row in found if row.gone_run_id is not None]:
-            mark_presence(connection, returned, self.products.run_id, is_gone=False)
+        if restored := [row.id for row in found if row.gone_run_id is not None]:
+            mark_presence(connection, restored, self.products.run_id, is_gone=False)
         return {row.key_hash: row.id for row in found}
 
     def _write_results(

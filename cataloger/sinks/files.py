@@ -47,7 +47,7 @@ def check_output(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise OutputError(f"--output {path}: its folder does not exist; make it first")
     if not os.access(path.absolute().parent, os.W_OK):
-        raise OutputError(f"--output {path}: its folder may not be written by this user")
+        raise OutputError(f"--output {path}: this user may not write to its folder")
 
 
 def export(database: Database, selections: Iterable[Selection], path: Path) -> int:
@@ -62,7 +62,7 @@ def export(database: Database, selections: Iterable[Selection], path: Path) -> i
 
 
 class _Counted:
-    """Counts rows as they pass, so that nobody has to hold them."""
+    """Counts rows as they pass, so that they need not be in memory."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""What a source of images offers to whoever goes through it."""
+"""The interface of a source of images."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -34,5 +34,5 @@ class Source(Protocol):
         ...
 
     def nothing_found(self) -> str:
-        """Say why a scan found nothing."""
+        """Return why a scan found nothing."""
         ...

@@ -6,7 +6,7 @@
     column:9f..                   a column of the shop that changes with the image
     sha256:9f..                   the bytes themselves, in a table
 
-The values of columns and the words of servers are kept as digests: they are long, or secret, or both.
+The values of columns and the headers of servers are kept as digests: they are long, or secret, or both.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def file_size(token: str) -> int | None:
 
 
 def of_url(plain: str) -> str:
-    """Return the token of a URL that has no query any more."""
+    """Return the token of a URL whose query has been removed."""
     return "url:" + plain.replace(" ", "%20")
 
 
@@ -37,7 +37,7 @@ def of_column(text: str) -> str:
 
 
 def with_validators(token: str, validators: str) -> str:
-    """Add what a server said of the version that it sent; other tokens than those of URLs stay as they are."""
+    """Add the version that a server sent to the token of a URL; other tokens are returned unchanged."""
     return token + _VALIDATORS + _digest(validators) if token.startswith("url:") and validators else token
 
 

@@ -14,7 +14,7 @@ from cataloger.sources.file_keys import key_of
 SUPPORTED = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",
 )  # fmt: skip
-# Known images that cannot be decoded; they must show up as failures and not be passed over in silence.
+# Known images that cannot be decoded; they must be reported as failures and not be ignored.
 UNSUPPORTED = (".heic", ".heif", ".jxl", ".jp2", ".j2k")
 EXTENSIONS = tuple(extension.encode() for extension in SUPPORTED + UNSUPPORTED)
 
@@ -70,11 +70,11 @@ class FolderSource:
 
     @property
     def is_complete(self) -> bool:
-        """True when a scan has seen everything that the source holds."""
+        """True if a scan has seen the complete source."""
         return self.files is None and not self.problems
 
     def nothing_found(self) -> str:
-        """Say why a scan found no image."""
+        """Return why a scan found no image."""
         return (
             f"no image found in {os.fsdecode(self.folder)}: looked for {' '.join(SUPPORTED)} in any case, "
             f"recursively; {self.ignored} other files were ignored"
@@ -119,7 +119,7 @@ class FolderSource:
             if entry.is_dir():
                 return "folder" if not entry.is_symlink() or self._may_follow(entry.path) else None
         except OSError:
-            pass  # it cannot be told what it is: if it has an image's name, reading it will say why
+            pass  # its type is unknown: if it has an image's name, reading it reports the reason
         if not entry.name.lower().endswith(EXTENSIONS):
             self.ignored += 1
             return None
@@ -142,7 +142,7 @@ class FolderSource:
         try:
             status = os.stat(path)
         except OSError:
-            return item  # reading it says why, or finds that it is there again
+            return item  # reading it reports the reason, or succeeds
         if not stat.S_ISREG(status.st_mode):
             return Failure(item, "io.not_a_file", "it is not a regular file")
         return Item(key=item.key, uri=item.uri, version=change_tokens.of_file(status), path=path)

@@ -1,4 +1,4 @@
-"""What a product table says of an image: a path, a URL, or something that is neither."""
+"""Parse the references to images in a product table: paths and URLs."""
 
 import json
 import os
@@ -50,13 +50,13 @@ def locate(value: object, root: bytes | None) -> Location | ReferenceProblem:
     """
     if not isinstance(value, str) or "\0" in value:
         return ReferenceProblem(
-            BAD_VALUE, f"the value is no text that could be a path or a URL, but {type(value).__name__}"
+            BAD_VALUE, f"the value must be a path or a URL as text, but is {type(value).__name__}"
         )
     url = value.strip()
     scheme = _SCHEME.match(url)
     if scheme is None and WEB_ADDRESS.search(url):
         # As a path it would be shown with its password and query.
-        return ReferenceProblem(BAD_VALUE, "the value holds a URL, but does not begin with it")
+        return ReferenceProblem(BAD_VALUE, "the value contains a URL, but does not start with it")
     if scheme is None:
         return _locate_file(value, root)
     if scheme[1].lower() not in SCHEMES:
@@ -115,10 +115,12 @@ def _locate_file(value: str, root: bytes | None) -> Location | ReferenceProblem:
     try:
         name = os.fsencode(value)
     except UnicodeEncodeError:
-        return ReferenceProblem(BAD_VALUE, "the path holds half a surrogate pair, which no file name can")
+        return ReferenceProblem(
+            BAD_VALUE, "the path holds half a surrogate pair, which is not possible in a file name"
+        )
     if root is None:
         if not name.startswith(b"/"):
-            return ReferenceProblem(RELATIVE_PATH, "the path is relative: say what to with --image-root")
+            return ReferenceProblem(RELATIVE_PATH, "the path is relative: give its folder with --image-root")
         path = os.path.normpath(name)
     else:
         path = os.path.normpath(name)
@@ -137,4 +139,4 @@ def _version(path: bytes) -> str:
     try:
         return change_tokens.of_file(os.stat(path))
     except OSError:
-        return ""  # reading it says why
+        return ""  # reading it reports the reason

@@ -51,7 +51,7 @@ class ManifestSource:
         return []
 
     def scan(self) -> Iterator[Item | Failure]:
-        """Yield an item a row. Raises SourceError when the file or its columns cannot be used."""
+        """Yield one item per row. Raises SourceError when the file or its columns cannot be used."""
         try:
             with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
                 for line, row in self._rows(file):
@@ -68,7 +68,7 @@ class ManifestSource:
         return sum(1 for _ in self.scan())
 
     def nothing_found(self) -> str:
-        """Say why a scan found nothing."""
+        """Return why a scan found nothing."""
         return f"the manifest {self.path} has no rows"
 
     def _rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
@@ -79,7 +79,7 @@ class ManifestSource:
     def _csv_rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
         first = file.readline()
         if _NOT_UTF8.search(first):
-            raise SourceError(f"the manifest {self.path} cannot be read: it is not UTF-8; save it as that")
+            raise SourceError(f"the manifest {self.path} cannot be read: it is not UTF-8; save it in UTF-8")
         file.seek(0)
         reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
         header = next(reader, [])
@@ -106,7 +106,7 @@ class ManifestSource:
             names = " or ".join(repr(name) for name in wanted)
             raise SourceError(
                 f"the manifest {self.path} has no column {names}; it has {', '.join(columns) or 'none'}. "
-                "Name the one with the paths: --path-column NAME"
+                "Give the column of the paths: --path-column NAME"
             )
         if self.product_column and self.product_column not in columns:
             raise SourceError(f"the manifest {self.path} has no column {self.product_column!r} for the products")
@@ -120,13 +120,13 @@ class ManifestSource:
         if not isinstance(value, str) or not value or "\0" in value:
             return Failure(unusable, BAD_ROW, "the row has no path")
         if WEB_ADDRESS.match(value):
-            return Failure(
-                unusable, BAD_ROW, "it is an address on the web; `cataloger sync` downloads those of a table"
-            )
+            return Failure(unusable, BAD_ROW, "it is a web address; `cataloger sync` downloads those of a table")
         try:
             name = os.fsencode(value)
         except UnicodeEncodeError:
-            return Failure(unusable, BAD_ROW, "the path holds half a surrogate pair, which no file name can")
+            return Failure(
+                unusable, BAD_ROW, "the path holds half a surrogate pair, which is not possible in a file name"
+            )
         product = row.get(self.product_column) if self.product_column else None
         path = os.path.join(os.fsencode(self.path.parent), name)
         return Item(

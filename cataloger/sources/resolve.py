@@ -1,4 +1,4 @@
-"""From the paths that a person names to the sources they mean."""
+"""Resolve the paths of the command line to sources."""
 
 import os
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def resolve_targets(paths: Sequence[str]) -> list[Target]:
     missing or cannot be listed, before any work.
     """
     if not paths:
-        raise SourceError("no path was given: name folders, images or manifests")
+        raise SourceError("no path was given: give folders, images or manifests")
     folders: list[bytes] = []
     manifests: list[bytes] = []
     files: dict[bytes, list[bytes]] = {}

@@ -1,4 +1,4 @@
-"""A product table of a SQL database as items: page by page, holding no connection in between."""
+"""A product table of a SQL database as items: page by page, without a connection between pages."""
 
 import os
 from collections import Counter
@@ -50,7 +50,7 @@ class TableSource:
         except DatabaseError as error:
             if options.where is None or isinstance(error, UnavailableError):
                 raise
-            raise DatabaseError(f"{error}; perhaps it is about --where {options.where!r}") from error
+            raise DatabaseError(f"{error}; the cause may be --where {options.where!r}") from error
 
     @property
     def root(self) -> str:
@@ -61,7 +61,7 @@ class TableSource:
 
     @property
     def is_complete(self) -> bool:
-        """True when a scan sees everything that the source holds."""
+        """True if a scan sees the complete source."""
         return self.options.where is None
 
     @property
@@ -89,20 +89,20 @@ class TableSource:
         return int(self.database.rows(query)[0][0])
 
     def nothing_found(self) -> str:
-        """Say why a scan found nothing."""
+        """Return why a scan found nothing."""
         narrowed = " under --where" if self.options.where else ""
         empty = f"; {self.options.image} is empty in all {self.without_image} of them" if self.without_image else ""
         return f"{self.layout.name} has no rows with an image{narrowed}{empty}"
 
     def read_blobs(self, items: Sequence[Item]) -> dict[str, bytes]:
-        """Return the bytes of items by key, in one statement; rows that are gone or null are left out."""
+        """Return the bytes of items by key, in one statement; missing rows and null values are left out."""
         rows = {item.blob.row: item.key for item in items if item.blob is not None}
         query = select(*self.layout.keys, self.layout.image).where(self.layout.at(list(rows)))
         found = ((rows.get(self._key(row)), row[-1]) for row in self.database.rows(query))
         return {key: _as_bytes(data) for key, data in found if key is not None and data is not None}
 
     def read_blob(self, key: str, max_bytes: int) -> bytes | None:
-        """Return the bytes of one item by its key; None if the row is gone or null. Raises ImageError.
+        """Return the bytes of one item by its key; None if it is missing or null. Raises ImageError.
 
         Unlike `read_blobs` it needs no scan before; what is larger than `max_bytes` is not read.
         """
@@ -191,7 +191,7 @@ class TableSource:
         relative = [s for s in subjects if isinstance(s, Failure) and s.code == RELATIVE_PATH]
         if relative and len(relative) == len(subjects):
             raise UsageError(
-                f"{self.options.image} holds relative paths: name the folder that they start from with --image-root"
+                f"{self.options.image} contains relative paths: give the folder that they start at with --image-root"
             )
 
 

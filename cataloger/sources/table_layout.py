@@ -34,7 +34,7 @@ Column = ColumnElement[Any]
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
-    """What to select. rows: the table with a row an image or a product. keys: identify a row and order the pages.
+    """What to select. rows: the table with one row per image or product. keys: identify a row and order the pages.
 
     products: name the product, columns of the same table. own: positions in `keys` that tell the images of one
     product apart. digest: SHA-256 of the bytes in hexadecimal, computed by the server; None unless `is_blob`.
@@ -173,7 +173,7 @@ def _check_identity(connection: Connection, info: TableInfo, names: tuple[str, .
     shown = ", ".join(names)
     nullable = [rows.c[name].is_(None) for name in names if name not in info.not_null]
     if nullable and connection.execute(select(1).where(or_(*nullable)).limit(1)).first():
-        advice = "leave them out in a view, or name others"
+        advice = "use a view without them, or other columns"
         raise SourceError(f"{flag} {shown} is null in some rows of {info.name}: {advice}")
     if info.is_unique(names):
         return
@@ -182,7 +182,7 @@ def _check_identity(connection: Connection, info: TableInfo, names: tuple[str, .
     row = connection.execute(twice).first()
     if row is not None:
         values = ", ".join(str(value) for value in row)
-        raise SourceError(f"{flag} {shown} does not identify a row of {info.name}: {values} is there more than once")
+        raise SourceError(f"{flag} {shown} does not identify a row of {info.name}: {values} occurs more than once")
 
 
 def _where(options: TableOptions) -> Column | None:

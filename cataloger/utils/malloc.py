@@ -14,7 +14,7 @@ FREE = 32 << 20
 def keep_freed_memory() -> bool:
     """Keep what is freed for the next step, in this process from now on; return whether the C library can.
 
-    A training step on the CPU allocates and frees some gigabytes of activations. glibc maps each large tensor anew,
+    A training step on the CPU allocates and frees some gigabytes of activations. glibc maps each large tensor again,
     which is a third of a step. The process then holds its peak until it ends.
     """
     return _set(((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)))
@@ -23,8 +23,8 @@ def keep_freed_memory() -> bool:
 def reuse_buffers() -> bool:
     """Use freed buffers of up to 4 MiB again, in this process from now on; return whether the C library can.
 
-    Those of an encoded photo and its pixels come and go with every image; mapped anew each time, they were a
-    sixth of the decoding of large photos. At most 32 MiB are held that nobody uses; larger buffers go back at once.
+    Those of an encoded photo and its pixels come and go with every image; mapped again each time, they were a
+    sixth of the decoding of large photos. At most 32 MiB of unused buffers are kept; larger ones are freed at once.
     """
     return _set(((M_MMAP_THRESHOLD, BUFFER), (M_TRIM_THRESHOLD, FREE)))
 

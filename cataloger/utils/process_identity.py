@@ -1,4 +1,4 @@
-"""Who a process is, so that another one on the same machine can tell whether it is still alive."""
+"""The identity of a process, so that another one on the same machine can tell whether it is still alive."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ def is_dead(owner: str) -> bool:
     if len(parts) != PARTS or parts[0] != _machine()[0]:
         return False
     if parts[1] != _machine()[1]:
-        return bool(parts[1])  # the machine has started anew since
+        return bool(parts[1])  # the machine was restarted since
     if parts[2] != _machine()[2]:
         return False
     return _start_time(int(parts[3])) != parts[4]
@@ -46,7 +46,7 @@ def _start_time(pid: int) -> str:
     try:
         # The name of the program, in parentheses, may hold anything; the fields after it are fixed.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        # In a container without an init, nobody may ever wait for a process that was killed.
+        # In a container without an init, no process may ever wait for a process that was killed.
         return "" if fields[0] in ENDED else fields[19]
     except (OSError, IndexError):
         return ""

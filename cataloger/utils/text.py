@@ -1,4 +1,4 @@
-"""Text from outside, such as names of files and labels, made fit to be shown."""
+"""Text from outside, such as names of files and labels, made safe to display."""
 
 
 def printable(text: str) -> str:

@@ -64,7 +64,7 @@ class Stopwatch:
         """Give the time since the last call to the innermost stage."""
         wall = time.monotonic()
         # Asking for the thread's time takes longer than most moments between two calls, which hold no waiting.
-        # What this gets wrong the next longer one puts right, since it counts from what was assumed.
+        # The next longer interval corrects this, since it counts from what was assumed.
         brief = wall - self._wall < BRIEF
         processor = self._processor + wall - self._wall if brief else time.thread_time()
         if self._stages:

@@ -1,4 +1,4 @@
-"""What of a URL may be shown and recorded: passwords and signatures stand in its other parts."""
+"""The part of a URL that may be shown and recorded: its other parts may contain passwords and signatures."""
 
 import re
 

@@ -7,15 +7,15 @@ from cataloger.writeback.column_values import Cell, restore
 from cataloger.writeback.journal import CellChange, Journal, WriteCounts, write_cells
 from cataloger.writeback.plan import WritePlan
 from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_database, qualified
-from cataloger.writeback.product_table import Found, ProductTable
+from cataloger.writeback.product_table import ProductRow, ProductTable
 from cataloger.writeback.writer import WriteBack
 
 __all__ = [
     "Cell",
     "CellChange",
-    "Found",
     "Journal",
     "PossibleAnswers",
+    "ProductRow",
     "ProductTable",
     "WriteBack",
     "WriteCheck",

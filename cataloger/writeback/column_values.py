@@ -1,4 +1,4 @@
-"""Values in columns of the shop that we write: how they are read, kept, compared and put back, on each engine.
+"""Values in columns of the shop that we write: how they are read, kept, compared and restored, on each engine.
 
 A value that was read is kept as JSON in `cataloger_write` and must come back as it was, so that undoing a run leaves
 the shop's table byte for byte as it had been.
@@ -21,12 +21,12 @@ DECIMALS = 4
 
 
 class UnwritableError(ValueError):
-    """A value that a column cannot hold, or that could not be put back."""
+    """A value that a column cannot store, or that could not be restored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A column of the shop. kind: what it holds; "any" in SQLite, where a column without a type takes everything."""
+    """A column of the shop. kind: of its values; "any" in SQLite, where a column without a type takes everything."""
 
     name: str
     type: Any
@@ -34,7 +34,7 @@ class Cell:
 
     @property
     def kind(self) -> Kind:
-        """What the column holds."""
+        """The kind of its values."""
         kinds: tuple[tuple[Any, Kind], ...] = (
             (sqltypes.JSON, "json"),
             (sqltypes.Boolean, "other"),
@@ -64,14 +64,14 @@ class Cell:
         return cast(value, self.type) if self.dialect == "postgresql" and self.kind == "json" else value
 
     def wanted(self, value: Any) -> Any:
-        """Return an answer as the column will hold it. Raises UnwritableError if it cannot."""
+        """Return an answer as the column will store it. Raises UnwritableError if it cannot."""
         if value is None:
             return None
         if self.kind == "integer":
             try:
                 return int(str(value))
             except ValueError as error:
-                raise UnwritableError(f"{value!r} is no whole number") from error
+                raise UnwritableError(f"{value!r} is not a whole number") from error
         if isinstance(value, float):
             return self._number(round(value, DECIMALS))
         return value
@@ -101,14 +101,14 @@ def keep(value: Any) -> Any:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise UnwritableError("the value that stands there is in no encoding that could be put back") from error
+            raise UnwritableError("the current value is in no encoding that could be restored") from error
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Decimal):
         return {"decimal": str(value)}
     if isinstance(value, bytes | bytearray | memoryview):
         return {"bytes": bytes(value).hex()}
-    raise UnwritableError(f"a value of the type {type(value).__name__} could not be put back")
+    raise UnwritableError(f"a value of the type {type(value).__name__} could not be restored")
 
 
 def restore(kept: Any) -> Any:

@@ -1,5 +1,4 @@
-"""What was written into the product table, cell by cell, so that it can be told from what people write, and
-undone."""
+"""What was written into the product table, cell by cell, so that edits of people are recognized, and for undo."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +10,16 @@ from sqlalchemy.exc import DBAPIError
 from cataloger.db import AnyRow, DatabaseURL, driver_message, is_transient, sanitize_text, utc_now
 from cataloger.schema import WriteRow
 from cataloger.writeback.column_values import UnwritableError, keep
-from cataloger.writeback.product_table import Cells, Found, ProductTable
+from cataloger.writeback.product_table import Cells, ProductRow, ProductTable
 
 EXAMPLES = 5
 
 
 @dataclass(slots=True)
 class WriteCounts:
-    """What became of cells. written: by column. edited: changed by people since we wrote them, and left so.
+    """How the writing of cells ended. written: by column. edited: changed by people since we wrote them, and left so.
 
-    not_null: held something before us, under --only-null. refused: by the database itself, e.g. a trigger.
+    not_null: had a value before us, under --only-null. refused: by the database itself, e.g. a trigger.
     edited_products: some examples. reasons: why cells were refused, some examples.
     """
 
@@ -55,11 +54,11 @@ class WriteCounts:
 
 @dataclass(frozen=True, slots=True)
 class CellChange:
-    """Cells of one row to set. old: what stands there."""
+    """Cells of one row to set. old: their current values."""
 
     product_hash: str
     product_key: str
-    row: Found
+    row: ProductRow
     new: Cells
 
     @property
@@ -69,13 +68,13 @@ class CellChange:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """Where writes are kept: of which source and run."""
+    """Records writes of one source and run."""
 
     source_id: int
     run_id: int
 
     def append(self, connection: Connection, entries: Iterable[dict[str, Any]]) -> None:
-        """Keep what was written."""
+        """Record what was written."""
         common = {"source_id": self.source_id, "run_id": self.run_id, "written_at": utc_now(connection)}
         if rows := [common | entry for entry in entries]:
             connection.execute(insert(WriteRow), rows)
@@ -100,18 +99,18 @@ def write_cells(
     *,
     restores: Mapping[tuple[str, str], bool] | None = None,
 ) -> None:
-    """Set cells and keep what stood there and what stands there now, as the database reads it back.
+    """Set cells and record their old and new values, as the database reads them back.
 
-    restores: which of them, by product hash and column, give the shop back its own value.
+    restores: which of them, by product hash and column, restore the shop's own value.
     """
-    changes = [kept for change in changes if (kept := _keepable(change, counts)) is not None]
+    changes = [kept for change in changes if (kept := _restorable(change, counts)) is not None]
     done = _update(connection, table, changes, counts)
     after = table.read(connection, {change.product_hash: change.product_key for change in done}, lock=True)
     entries = []
     for change in done:
-        stands = after.get(change.product_hash, change.row).cells
+        current = after.get(change.product_hash, change.row).cells
         for column, old in change.old.items():
-            if table.cells[column].is_same(old, stands[column]):
+            if table.cells[column].is_same(old, current[column]):
                 continue
             counts.written[column] = counts.written.get(column, 0) + 1
             entries.append(
@@ -120,15 +119,15 @@ def write_cells(
                     "product_hash": change.product_hash,
                     "column_name": column,
                     "old_value": keep(old),
-                    "new_value": keep(stands[column]),
+                    "new_value": keep(current[column]),
                     "restores": bool(restores and restores[change.product_hash, column]),
                 }
             )
     journal.append(connection, entries)
 
 
-def _keepable(change: CellChange, counts: WriteCounts) -> CellChange | None:
-    """Leave out what could not be put back."""
+def _restorable(change: CellChange, counts: WriteCounts) -> CellChange | None:
+    """Leave out what could not be restored."""
     new = {}
     for column, value in change.new.items():
         try:

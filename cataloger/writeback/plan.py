@@ -22,12 +22,13 @@ class WritePlan:
     categories: Mapping[str, LabelCode]
 
     def values(self, row: AnyRow) -> Cells | None:
-        """Return what an answer says for each column; None if it is not to be written. Raises UnwritableError."""
+        """Return the value of an answer for each column; None if it is not to be written. Raises UnwritableError."""
         ranked = [(getattr(row, f"label_{n}"), getattr(row, f"confidence_{n}")) for n in range(1, TOP_K + 1)]
         answers = [(label, confidence) for label, confidence in ranked if label is not None]
         decision = row.decision
-        if row.word is not None:
-            answers = [(row.word, 1.0), *(answer for answer in answers if answer[0] != row.word)][:TOP_K]
+        if row.corrected_label is not None:
+            others = [answer for answer in answers if answer[0] != row.corrected_label]
+            answers = [(row.corrected_label, 1.0), *others][:TOP_K]
             decision = "accept"
         if not self._is_wanted(answers, decision):
             return None
@@ -59,9 +60,9 @@ class WritePlan:
         return self._category(label).code if self.categories else label
 
     def _category(self, label: str) -> LabelCode:
-        """Return the shop's own. People may have said a label that the model does not have, and so the map."""
+        """Return the shop's own. A correction may be to a label that neither the model nor the map has."""
         if label not in self.categories:
-            raise UnwritableError(f"a person said {label!r}, for which the label map has no code: add a line for it")
+            raise UnwritableError(f"the label map has no code for the correction {label!r}: add a line for it")
         return self.categories[label]
 
 

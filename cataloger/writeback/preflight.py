@@ -15,7 +15,7 @@ from cataloger.ledger import LabelCode
 from cataloger.options import TableOptions, WriteOptions
 from cataloger.writeback.column_values import Cell, UnwritableError
 from cataloger.writeback.plan import WritePlan, top5_json
-from cataloger.writeback.product_table import Found, ProductTable
+from cataloger.writeback.product_table import ProductRow, ProductTable
 
 FITS = {
     "label": ("text", "integer", "any"),
@@ -30,7 +30,7 @@ NEEDS = {"confidence": "a column of fractions", "top5_json": "a column of JSON o
 
 @dataclass(frozen=True, slots=True)
 class PossibleAnswers:
-    """What can be answered: the labels of the model, the shop's categories by label, if any, and how many a row."""
+    """What can be answered: the labels of the model, the shop's categories by label, if any, and how many per row."""
 
     labels: tuple[str, ...]
     categories: Mapping[str, LabelCode]
@@ -62,7 +62,7 @@ def kind_of(name: str) -> str:
 
 
 def check_database(shop: DatabaseURL, ledger: DatabaseURL | None) -> None:
-    """Raise UsageError unless the ledger lies in the database of the products: one transaction must hold both."""
+    """Raise UsageError unless the ledger lies in the database of the products: one transaction must write both."""
     if ledger is not None and (shop.backend, shop.server) != (ledger.backend, ledger.server):
         raise UsageError(
             "--write needs cataloger's tables in the database of the products, so that one transaction writes both; "
@@ -83,11 +83,11 @@ class WriteCheck:
 
     @property
     def missing(self) -> list[str]:
-        """Columns that are to be written and are not there."""
+        """Columns that are to be written and do not exist."""
         return [column for column, _ in self.options.columns if column not in self.info.columns]
 
     def plan(self, answers: PossibleAnswers) -> WritePlan:
-        """Return what to write, proved on the table itself. Raises UsageError."""
+        """Return what to write, tried out on the table itself. Raises UsageError."""
         cells = [Cell(column, self.info.columns[column], self.dialect) for column, _ in self.options.columns]
         products = ProductTable(self.info, self.table.ids, cells, self.table.where)
         for cell, (_, name) in zip(cells, self.options.columns, strict=True):
@@ -96,7 +96,7 @@ class WriteCheck:
         return WritePlan(products, self.options, answers.categories)
 
     def check_table(self, answers: PossibleAnswers) -> None:
-        """Raise UsageError for a table that cannot be written to, or a column that is not there nor to be made."""
+        """Raise UsageError for a table that cannot be written to, or a missing column that may not be created."""
         if self.info.is_view:
             raise UsageError(f"--write needs a table; {self.name} is a view: name the table behind it with --table")
         if engine := self._plain_engine():
@@ -149,7 +149,7 @@ class WriteCheck:
         return statement if self.database.engine.dialect.paramstyle == "qmark" else statement.replace("%%", "%")
 
     def _plain_engine(self) -> str | None:
-        """Return the engine of a MySQL table that knows no transactions."""
+        """Return the engine of a MySQL table that has no transactions."""
         if self.dialect not in ("mysql", "mariadb"):
             return None
         query = text(
@@ -166,17 +166,17 @@ class WriteCheck:
             raise UsageError(f"{flag}: the database fills {cell.name} itself")
         if cell.kind not in FITS[kind]:
             needed = NEEDS.get(kind, "a column of text")
-            raise UsageError(f"{flag} needs {needed}; {cell.name} of {self.name} is {_shown(cell.type)}")
+            raise UsageError(f"{flag} needs {needed}; {cell.name} of {self.name} is {_type_name(cell.type)}")
         if any(frozenset(unique) == {cell.name} for unique in self.info.uniques):
             raise UsageError(f"{flag}: {cell.name} of {self.name} is unique, but many products have the same answer")
         if cell.name in self.info.not_null and None in answers.values(name):
             raise UsageError(f"{flag}: {cell.name} of {self.name} is NOT NULL, but there may be no {name}")
 
     def _try(self, connection: Connection, products: ProductTable, answers: PossibleAnswers) -> None:
-        """Write everything that may be written to one row and take it back: the database itself knows best."""
+        """Write everything that may be written to one row and roll it back: only the database knows all its rules."""
         trial = connection.begin_nested()
         try:
-            # Without any row, the privilege is asked for all the same.
+            # The privilege is required even without any row.
             rows = self.info.clause()
             nothing = {rows.c[column]: rows.c[column] for column in products.cells}
             connection.execute(update(rows).where(false()).values(nothing))
@@ -186,15 +186,15 @@ class WriteCheck:
                 refused = self._refused(connection, products, column, answers.values(name))
                 if refused:
                     (value, why), others = refused[0], len(refused) - 1
-                    more = f" (and so for {others} more values)" if others else ""
-                    raise UsageError(f"--write {column}={name}: {self.name} does not take {value!r}: {why}{more}")
+                    more = f" (and {others} more values)" if others else ""
+                    raise UsageError(f"--write {column}={name}: {self.name} does not accept {value!r}: {why}{more}")
         finally:
             trial.rollback()
 
     def _refused(
         self, connection: Connection, products: ProductTable, column: str, values: Iterable[Any]
     ) -> list[tuple[Any, str]]:
-        """Return the values that a column does not take, and why."""
+        """Return the values that a column does not accept, and why."""
         row = products.any_row(connection)
         if row is None:
             return []
@@ -202,17 +202,17 @@ class WriteCheck:
         return [(value, why) for value, why in answers if why is not None]
 
     def _trial(
-        self, connection: Connection, products: ProductTable, row: Found, column: str, value: Any
+        self, connection: Connection, products: ProductTable, row: ProductRow, column: str, value: Any
     ) -> str | None:
-        """Write a value and take it back; return why that does not work."""
+        """Write a value and roll it back; return why that does not work."""
         cell = products.cells[column]
         savepoint = connection.begin_nested()
         try:
             wanted = cell.wanted(value)
             products.update(connection, [(row, {column: wanted})])
             after = products.read_again(connection, row)
-            stands = None if after is None else after.cells[column]
-            return None if cell.is_same(stands, wanted) else f"it makes {stands!r} of it"
+            stored = None if after is None else after.cells[column]
+            return None if cell.is_same(stored, wanted) else f"it is stored as {stored!r}"
         except UnwritableError as error:
             return str(error)
         except DBAPIError as error:
@@ -223,12 +223,12 @@ class WriteCheck:
             savepoint.rollback()
 
 
-def _shown(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     return str(kind)  # SQLAlchemy gives types that no standard has their names
 
 
 def qualified(shop: Database, name: TableName, schema: str | None) -> TableName:
-    """Return the name of a table of the shop as it is found from where cataloger's own tables have a schema."""
+    """Return the name of a table of the shop as it is resolved when cataloger's own tables have a schema."""
     if schema is None or name.schema is not None:
         return name
     return TableName(name.name, shop.fetch(_default_schema))

@@ -1,4 +1,4 @@
-"""The rows of the shop's product table, found by the keys that the ledger knows them by, and written to."""
+"""The rows of the shop's product table, found by the keys of the ledger, and written to."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -33,8 +33,8 @@ Cells = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A row. ids: values of the columns that identify it. cells: column -> value."""
+class ProductRow:
+    """A row of the product table. ids: values of the columns that identify it. cells: column -> value."""
 
     ids: tuple[Any, ...]
     cells: Cells
@@ -50,26 +50,26 @@ class ProductTable:
         self._where = where
         self._rows = info.clause()
 
-    def read(self, connection: Connection, products: dict[str, str], *, lock: bool) -> dict[str, Found]:
-        """Return the rows of products by the hash of their keys; those that are not there are left out.
+    def read(self, connection: Connection, products: dict[str, str], *, lock: bool) -> dict[str, ProductRow]:
+        """Return the rows of products by the hash of their keys; missing ones are left out.
 
-        products: hash -> key. lock: keep the rows from others until the transaction ends.
+        products: hash -> key. lock: lock the rows until the transaction ends.
         """
         dialect = connection.dialect.name
         keys = [typed for key in products.values() if (typed := self._typed(key, dialect)) is not None]
         if not keys:
             return {}
         query = self._query().where(self._among(keys), *self._conditions()).order_by(*self._keys())
-        found = {}
+        rows = {}
         for row in connection.execute(query.with_for_update() if lock else query):
             # The server may compare less strictly than we do, e.g. without regard to case.
-            each = self._found(row)
+            each = self._product_row(row)
             product = key_hash(join_keys(each.ids))
             if product in products:
-                found[product] = each
-        return found
+                rows[product] = each
+        return rows
 
-    def update(self, connection: Connection, changes: Iterable[tuple[Found, Cells]]) -> None:
+    def update(self, connection: Connection, changes: Iterable[tuple[ProductRow, Cells]]) -> None:
         """Set cells of rows; each row may have other columns to set."""
         ordered = sorted(changes, key=lambda change: sorted(change[1]))
         for names, group in groupby(ordered, key=lambda change: sorted(change[1])):
@@ -88,25 +88,25 @@ class ProductTable:
         }
         return update(self._rows).where(*where).values(values)
 
-    def any_row(self, connection: Connection) -> Found | None:
-        """Return a row and keep it from others; None if there is none."""
+    def any_row(self, connection: Connection) -> ProductRow | None:
+        """Return a row and lock it; None if there is none."""
         query = self._query().where(*self._conditions(), *(column.is_not(None) for column in self._keys())).limit(1)
         row = connection.execute(query.with_for_update()).first()
-        return None if row is None else self._found(row)
+        return None if row is None else self._product_row(row)
 
-    def read_again(self, connection: Connection, row: Found) -> Found | None:
+    def read_again(self, connection: Connection, row: ProductRow) -> ProductRow | None:
         """Return a row as it is now."""
         same = [column == literal(value, NullType()) for column, value in zip(self._keys(), row.ids, strict=True)]
         again = connection.execute(self._query().where(*same)).first()
-        return None if again is None else self._found(again)
+        return None if again is None else self._product_row(again)
 
     def _query(self) -> Select[Any]:
         columns = [*self._keys(), *(cell.read(self._rows.c[name]) for name, cell in self.cells.items())]
         return select(*(column.label(f"c{number}") for number, column in enumerate(columns)))
 
-    def _found(self, row: AnyRow) -> Found:
+    def _product_row(self, row: AnyRow) -> ProductRow:
         count = len(self.ids)
-        return Found(tuple(row[:count]), dict(zip(self.cells, row[count:], strict=True)))
+        return ProductRow(tuple(row[:count]), dict(zip(self.cells, row[count:], strict=True)))
 
     def _keys(self) -> list[ColumnElement[Any]]:
         return [self._rows.c[name] for name in self.ids]
@@ -131,7 +131,7 @@ class ProductTable:
         )
 
     def _typed(self, key: str, dialect: str) -> list[list[Any]] | None:
-        """Return the values that a key may stand for, for each column; None if it cannot be a key of this table."""
+        """Return the values that a key may mean, for each column; None if it cannot be a key of this table."""
         parts = [key] if len(self.ids) == 1 else json.loads(key)
         try:
             return [
@@ -154,7 +154,7 @@ def _forms(text: str, kind: Any, dialect: str) -> list[Any]:
 
 
 def _sqlite_forms(text: str, kind: Any) -> list[Any]:
-    """SQLite reads text as a number where the column has a type for that; without one, it may hold either."""
+    """SQLite reads text as a number where the column has a type for that; without one, it may be either."""
     if not isinstance(kind, NullType | LargeBinary):
         return [text]
     forms: list[Any] = [text]

@@ -1,7 +1,7 @@
 """Answers into columns of the shop's own table, in the transaction that records them.
 
 A value that a person changed after we wrote it is never overwritten: `cataloger_write` keeps what we wrote, as the
-database read it back, and a cell that holds something else is left alone.
+database read it back, and a cell with another value is left unchanged.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from cataloger.schema import CurrentProductCorrectionRow, ProductCurrentRow, Pro
 from cataloger.writeback.column_values import UnwritableError, restore
 from cataloger.writeback.journal import CellChange, Journal, WriteCounts, last_writes, write_cells
 from cataloger.writeback.plan import WritePlan
-from cataloger.writeback.product_table import Cells, Found
+from cataloger.writeback.product_table import Cells, ProductRow
 
 PRODUCTS_PER_STATEMENT = 250
 PRODUCTS_PER_TRANSACTION = 1000
@@ -42,7 +42,7 @@ class WriteBack:
         return counts
 
     def settle(self, database: Database, lease: Lease) -> WriteCounts:
-        """After a run: bring every row up to its answer, also those that the run had no reason to touch.
+        """After a run: bring every row up to its answer, also those that the run did not touch.
 
         The counts are those of all rows, except that what was written before is not in them.
         """
@@ -81,7 +81,7 @@ class WriteBack:
 
     def _query(self) -> Any:
         mine = (ProductCurrentRow.source_id == self._source.id) & (ProductCurrentRow.weights_id == self._weights_id)
-        said = (CurrentProductCorrectionRow.source_id == ProductCurrentRow.source_id) & (
+        corrections = (CurrentProductCorrectionRow.source_id == ProductCurrentRow.source_id) & (
             CurrentProductCorrectionRow.product_hash == ProductCurrentRow.product_hash
         )
         columns = [
@@ -89,9 +89,9 @@ class WriteBack:
         ]
         return (
             select(ProductCurrentRow.product_hash, ProductResultRow.product_key, ProductResultRow.decision, *columns)
-            .add_columns(CurrentProductCorrectionRow.label.label("word"))
+            .add_columns(CurrentProductCorrectionRow.label.label("corrected_label"))
             .join(ProductResultRow, ProductResultRow.id == ProductCurrentRow.result_id)
-            .join(CurrentProductCorrectionRow, said, isouter=True)
+            .join(CurrentProductCorrectionRow, corrections, isouter=True)
             .where(mine)
         )
 
@@ -112,7 +112,7 @@ class WriteBack:
         return changes
 
     def _wanted(self, answers: Iterable[AnyRow], counts: WriteCounts) -> dict[str, tuple[str, Cells]]:
-        """Return product hash -> (key, what its answer says); count what cannot be said in the shop's codes."""
+        """Return product hash -> (key, values of its answer); count answers without a code of the shop."""
         wanted = {}
         for row in answers:
             try:
@@ -124,8 +124,10 @@ class WriteBack:
                 wanted[row.product_hash] = (row.product_key, cells)
         return wanted
 
-    def _decide(self, key: str, row: Found, wanted: Cells, last: Mapping[str, AnyRow], counts: WriteCounts) -> Cells:
-        """Return the cells to set: those that differ, and that nobody else has a say in."""
+    def _decide(
+        self, key: str, row: ProductRow, wanted: Cells, last: Mapping[str, AnyRow], counts: WriteCounts
+    ) -> Cells:
+        """Return the cells to set: those that differ, and that nobody else has edited."""
         new = {}
         for column, value in wanted.items():
             cell, present, ours = self._plan.table.cells[column], row.cells[column], last.get(column)

@@ -60,7 +60,7 @@ def test_every_arrangement_is_tried_and_the_best_one_named(measured):
 def test_people_see_a_table(tmp_path):
     result = CliRunner().invoke(app, ["bench", str(IMAGES), "--images", "8", "--rounds", "1", "--no-progress"])
     assert result.exit_code == 0, result.output
-    for part in ("floor", "cataloger tag", "achieved:", "idle", "classifying", "model alone, best:"):
+    for part in ("baseline", "cataloger tag", "achieved:", "idle", "classifying", "model alone, best:"):
         assert part in result.stdout
 
 

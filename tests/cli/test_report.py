@@ -168,7 +168,7 @@ def test_people_are_told_from_the_model_and_their_names_are_inert(reviewed):
     assert "People have spoken of 3 of 20 images; 1 shows no product." in text
     assert "<b>ann\\u202e says Shoes; the model:" in text
     assert text.count("by hand") == 2
-    assert "People’s words moved 3." in text
+    assert "Corrections moved 3." in text
     assert "as <b>ann\\u202e says" in text
     found = re.search(r"The model was right about (\d) of 2 \((\d+)%\)", text)
     assert found
@@ -178,7 +178,7 @@ def test_people_are_told_from_the_model_and_their_names_are_inert(reviewed):
 def test_a_page_of_a_named_run_shows_words_beside_what_it_found(reviewed):
     cataloger("report", "--run", 1, "--db", f"sqlite:///{reviewed.parent}/a.db", "--no-maps", "-q")
     text = " ".join(Page(Path("report.html")).text.split())
-    assert "marks their word beside it" in text
+    assert "marks corrections beside them" in text
     assert "<b>ann\\u202e says that it shows no product" in text
     assert "by hand" not in text
 

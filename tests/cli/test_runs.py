@@ -198,7 +198,7 @@ def test_a_run_is_undone_and_that_taken_back(catalog):
     assert set(before) == {"a.png", "b.png", "c.png"}
     assert before["b.png"] == "T-shirt"
     text = runs("undo", "3", "--no-progress")
-    assert text.startswith("run 3 is taken back: run 2 counts again; ")
+    assert text.startswith("run 3 is reverted: run 2 is reapplied; ")
     assert labels() == after
 
 
@@ -218,9 +218,9 @@ def test_a_quiet_undo_says_nothing(catalog):
 def test_what_cannot_be_undone_is_said(catalog):
     runs("undo", "2", "-q")
     said = runs("undo", "2", status=2)
-    assert "run 2 was undone by run 3 already; `cataloger runs undo 3` takes that back" in said
+    assert "run 2 was undone by run 3 already; `cataloger runs undo 3` reverts that" in said
     runs("prune", "--keep", "1")
-    assert "run 1 cannot be undone: its history was ended" in runs("undo", "1", status=2)
+    assert "run 1 cannot be undone: `cataloger runs prune` has deleted its history" in runs("undo", "1", status=2)
     assert "run 4 is of `cataloger prune`" in runs("undo", "4", status=2)
 
 

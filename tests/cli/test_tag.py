@@ -197,7 +197,7 @@ def test_the_summary_names_the_first_file_of_each_failure_and_where_all_are(phot
     assert "decode.not_image" in text
     assert str(photos / "about.jpg") in text
     assert str(photos / "page.jpg") not in text
-    assert "all of them: `cataloger report`" in text
+    assert "all failures: `cataloger report`" in text
 
 
 def test_a_run_that_failed_says_why_in_its_record(photos):
@@ -213,7 +213,7 @@ def test_the_report_of_a_run_whose_history_was_ended_says_so(photos):
     cataloger("runs", "prune", "--keep", "1")
     told = cataloger("report", "--run", "1", "--no-maps")
     assert "0 of 0 images" in told.stdout
-    assert "its history was ended by `cataloger runs prune`" in told.stderr
+    assert "`cataloger runs prune` has deleted its history" in told.stderr
     assert cataloger("report", "--no-maps").stderr == ""
 
 

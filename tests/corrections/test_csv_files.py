@@ -40,7 +40,7 @@ def written(path, rows, *, delimiter=",", encoding="utf-8", names=COLUMNS):
     return path
 
 
-def words(world):
+def stored(world):
     return world.rows(
         "SELECT i.uri, k.verdict, k.label, k.author FROM cataloger_corrected h "
         "JOIN cataloger_item i ON i.id = h.item_id "
@@ -67,7 +67,7 @@ def test_a_file_of_predictions_is_filled_in_and_imported(world, make, tmp_path, 
         world.database, written(tmp_path / "y.csv", rows, delimiter=delimiter, encoding=encoding), ANN
     )
     assert (report.saved, report.empty, report.notes) == (3, 1, [])
-    assert words(world) == [
+    assert stored(world) == [
         ("/photos/a", "label", "Hat", "ann"),
         ("/photos/b ä", "label", "Sock", "ann"),
         ("/photos/c", "not_product", None, "ann"),
@@ -107,14 +107,14 @@ def test_what_was_exported_and_not_changed_changes_nothing_even_with_overwrite(w
     exported(world, tmp_path / "x.csv")
     world.say("a", "Hat", author="bob")
     world.say("b", "withdrawn", author="bob")
-    before = words(world)
+    before = stored(world)
     for overwrite in (False, True):
         report = import_corrections(world.database, tmp_path / "x.csv", ImportOptions("ann", overwrite=overwrite))
         assert (report.saved, report.same, report.conflicts) == (0, 2, 0)
-    assert words(world) == before
+    assert stored(world) == before
 
 
-def test_a_history_of_several_words_on_an_image_comes_back_without_a_conflict(world, make, tmp_path):
+def test_a_history_of_several_corrections_on_an_image_comes_back_without_a_conflict(world, make, tmp_path):
     world.sink.write([make.good("a")])
     for said in ("Sock", "Hat", "Sock"):
         world.say("a", said, author="bob")
@@ -135,11 +135,11 @@ def test_a_newer_word_is_a_conflict_and_stays_unless_it_is_to_be_overwritten(wor
     report = import_corrections(world.database, path, ANN)
     assert (report.saved, report.notes) == (
         1,
-        [(2, "conflict", "a: bob says Hat since; --overwrite takes the file's word")],
+        [(2, "conflict", "a: bob set Hat since the export; --overwrite replaces that")],
     )
     report = import_corrections(world.database, path, ImportOptions("ann", overwrite=True))
     assert (report.saved, report.same) == (1, 1)
-    assert [word[2:] for word in words(world)] == [("Sock", "ann"), ("Sock", "ann")]
+    assert [row[2:] for row in stored(world)] == [("Sock", "ann"), ("Sock", "ann")]
 
 
 def test_a_word_is_changed_or_withdrawn_in_the_file_that_shows_it(world, make, tmp_path):
@@ -150,7 +150,7 @@ def test_a_word_is_changed_or_withdrawn_in_the_file_that_shows_it(world, make, t
     rows[0]["label"] = "Sock"
     rows[1]["verdict"], rows[1]["label"] = "withdrawn", ""
     assert import_corrections(world.database, written(tmp_path / "x.csv", rows), ANN).saved == 2
-    assert words(world) == [("/photos/a", "label", "Sock", "ann")]
+    assert stored(world) == [("/photos/a", "label", "Sock", "ann")]
 
 
 def test_each_bad_row_is_named_with_its_line_and_costs_no_other(world, make, tmp_path):
@@ -175,17 +175,17 @@ def test_each_bad_row_is_named_with_its_line_and_costs_no_other(world, make, tmp
     report = import_corrections(world.database, path, ANN)
     assert report.saved == 1
     assert [(line, text.split(";")[0][:44]) for line, _, text in sorted(report.notes)] == [
-        (3, "a: nobody knows the label 'Hatt'"),
-        (4, "nowhere is no image of this database"),
+        (3, "a: unknown label 'Hatt'"),
+        (4, "nowhere is not an image of this database"),
         (5, "the verdict is 'maybe'"),
-        (6, "it says 'Hat' and not_product at once"),
+        (6, "it has both the label 'Hat' and the verdict "),
         (7, "the label is empty"),
-        (11, "a row without key and uri is no image of thi"),
+        (11, "a row without key and uri is not an image of"),
         (12, "it has 5 cells, the first line names 4 colum"),
         (13, "the label has 256 characters"),
     ]
     assert "did you mean 'Hat'?" in sorted(report.notes)[0][2]
-    assert words(world) == [("/photos/e", "label", "Hat", "ann")]
+    assert stored(world) == [("/photos/e", "label", "Hat", "ann")]
 
 
 @pytest.mark.parametrize("verdict", ["not_product", "Withdrawn"])
@@ -194,7 +194,7 @@ def test_a_verdict_in_the_column_of_labels_is_told_where_it_belongs(world, make,
     path = tmp_path / "x.csv"
     path.write_text(f"key,label\na,{verdict}\n")
     report = import_corrections(world.database, path, ANN)
-    assert report.notes[0][2].endswith("write that into the column verdict, and leave the label empty")
+    assert report.notes[0][2].endswith("write it into the column verdict, and leave the label empty")
 
 
 def test_a_quotation_mark_that_is_never_closed_is_named_where_it_begins(world, make, tmp_path):
@@ -207,7 +207,7 @@ def test_a_quotation_mark_that_is_never_closed_is_named_where_it_begins(world, m
         (3, "it cannot be read "),
         (5, "up to line 6 it cannot be read "),
     ]
-    assert [word[0] for word in words(world)] == ["/photos/a", "/photos/c"]
+    assert [row[0] for row in stored(world)] == ["/photos/a", "/photos/c"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -221,7 +221,7 @@ def test_rows_of_one_file_that_contradict_each_other_are_conflicts(world, make, 
     report = import_corrections(world.database, path, ImportOptions("ann", overwrite=overwrite))
     assert (report.saved, report.same, report.problems) == (2 + between, 1, 0)
     assert [(line, kind) for line, kind, _ in report.notes] == [(4 + between, "conflict")]
-    assert [word[2] for word in words(world) if word[0] in ("/photos/a", "/photos/b")] == ["Sock", "Sock"]
+    assert [row[2] for row in stored(world) if row[0] in ("/photos/a", "/photos/b")] == ["Sock", "Sock"]
     report = import_corrections(world.database, path, ImportOptions("ann", overwrite=overwrite))
     assert report.saved == 0
 
@@ -233,8 +233,8 @@ def test_a_row_of_another_source_is_not_taken_for_the_one_that_was_asked_for(wor
     path = tmp_path / "x.csv"
     path.write_text("source,key,label\n/other,a,Hat\n/photos,a,Sock\n/renamed,a,Sock\n")
     report = import_corrections(world.database, path, ImportOptions("ann", source="/photos"))
-    assert words(world) == [("/photos/a", "label", "Sock", "ann")]
-    assert (report.same, report.notes) == (1, [(2, "problem", "a is no image of /photos")])
+    assert stored(world) == [("/photos/a", "label", "Sock", "ann")]
+    assert (report.same, report.notes) == (1, [(2, "problem", "a is not an image of /photos")])
 
 
 def test_an_image_is_found_by_key_in_one_row_and_by_uri_in_another(world, make, tmp_path):
@@ -254,7 +254,7 @@ def test_names_that_begin_or_end_with_blanks_are_found_and_so_are_padded_cells(w
         row["label"], row["key"] = label, row["key"].replace("b.jpg", " b.jpg ")
     report = import_corrections(world.database, written(tmp_path / "x.csv", rows), ANN)
     assert (report.saved, report.notes) == (3, [])
-    assert {word[:3] for word in words(world)} == {
+    assert {row[:3] for row in stored(world)} == {
         ("/photos/ a.jpg", "label", "Hat"),
         ("/photos/a.jpg ", "label", "Sock"),
         ("/photos/b.jpg", "label", "Hat"),
@@ -276,10 +276,10 @@ def test_two_imports_at_once_lose_nothing(world, make, tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    found = words(world)
+    found = stored(world)
     assert (len(found), sorted(reports)) == (700, ["ann", "bob"])
     for author, report in reports.items():
-        assert report.saved == sum(word[3] == author for word in found)
+        assert report.saved == sum(row[3] == author for row in found)
         assert (report.saved + report.conflicts, report.problems) == (700, 0)
 
 
@@ -289,7 +289,7 @@ def test_new_labels_are_taken_if_asked(world, make, tmp_path):
     path.write_text("uri,label\n/photos/a,Cape\n")
     assert import_corrections(world.database, path, ANN).problems == 1
     assert import_corrections(world.database, path, ImportOptions("ann", new_labels=True)).saved == 1
-    assert words(world) == [("/photos/a", "label", "Cape", "ann")]
+    assert stored(world) == [("/photos/a", "label", "Cape", "ann")]
 
 
 def test_a_file_without_times_renews_what_its_author_said_and_no_other(world, make, tmp_path):
@@ -300,7 +300,7 @@ def test_a_file_without_times_renews_what_its_author_said_and_no_other(world, ma
     path.write_text("key,label\na,Sock\nb,Sock\na,Dress\n")
     report = import_corrections(world.database, path, ANN)
     assert (report.saved, sorted(line for line, *_ in report.notes)) == (1, [3, 4])
-    assert [word[2:] for word in words(world)] == [("Sock", "ann"), ("Hat", "bob")]
+    assert [row[2:] for row in stored(world)] == [("Sock", "ann"), ("Hat", "bob")]
 
 
 def test_a_dry_run_records_nothing(world, make, tmp_path):
@@ -308,7 +308,7 @@ def test_a_dry_run_records_nothing(world, make, tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("key,label\na,Sock\n")
     assert import_corrections(world.database, path, ImportOptions("ann", dry_run=True)).saved == 1
-    assert words(world) == []
+    assert stored(world) == []
 
 
 @pytest.mark.parametrize(

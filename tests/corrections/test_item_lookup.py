@@ -100,7 +100,7 @@ def test_a_key_that_is_the_uri_of_another_image_is_no_second_image_of_its_row(wo
     world.sink.write([make.good("a.jpg")])
     listed = register_source(world.database, kind="manifest", root="/list.csv")
     add(world, listed.id, {"/photos/a.jpg": "/photos/other.jpg"})
-    path = tmp_path / "words.csv"
+    path = tmp_path / "corrections.csv"
     path.write_text("key,uri,label\n/photos/a.jpg,,Hat\n,/photos/a.jpg,Sock\n")
     report = import_corrections(world.database, path, ImportOptions("ann"))
     assert (report.saved, report.notes) == (2, [])

@@ -1,4 +1,4 @@
-"""What people say: it holds before the model's answer, in every view, whatever runs do; two at once lose nothing."""
+"""Corrections: they have priority over the model's answers in every view; two authors at once lose nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -158,9 +158,9 @@ def test_an_image_that_changes_its_product_takes_its_word_along(world, make):
 def test_a_word_leaves_the_product_with_its_image_and_comes_back_with_it(world, make):
     world.sink.write([make.good("a", product_key="p"), make.good("b", product_key="p")])
     world.say("a", "Sock")
-    gone = [item(world, "a")]
+    missing = [item(world, "a")]
     with world.database.begin() as connection:
-        mark_presence(connection, gone, world.run.id, is_gone=True)
+        mark_presence(connection, missing, world.run.id, is_gone=True)
     assert (product(world, "p")[0][0], product(world, "p")[0][3]) == ("Dress", None)
     world.begin().sink.write([make.good("a", product_key="p")])
     assert product(world, "p") == [("Sock", 1.0, "accept", "ann")]
@@ -201,8 +201,8 @@ def test_to_withdraw_what_another_has_said_since_is_a_conflict(world, make):
 
 def test_the_same_word_sent_twice_is_recorded_once(world, make):
     world.sink.write([make.good("a")])
-    word = CorrectionInput(item(world, "a"), "label", "Hat", None, result(world, "a"))
-    first, second = (correct(world.database, [word], "ann")[0] for _ in range(2))
+    correction = CorrectionInput(item(world, "a"), "label", "Hat", None, result(world, "a"))
+    first, second = (correct(world.database, [correction], "ann")[0] for _ in range(2))
     assert first == second
     assert world.rows("SELECT COUNT(*) FROM cataloger_correction") == [(1,)]
 
@@ -243,7 +243,7 @@ def test_many_people_at_once_lose_nothing(world, make):
 
     people = [(f"r{n}", ("Hat", "Sock")[n % 2], items[n:] + items[:n]) for n in range(8)]
     with ThreadPoolExecutor(len(people)) as pool:
-        saved = [word for words in pool.map(review, people) for word in words]
+        saved = [correction for corrections in pool.map(review, people) for correction in corrections]
     query = "SELECT k.item_id, k.author, k.label FROM cataloger_corrected h JOIN cataloger_correction k "
     assert sorted(world.rows(f"{query} ON k.id = h.correction_id")) == sorted(saved)
     assert len(saved) == 20
@@ -252,7 +252,7 @@ def test_many_people_at_once_lose_nothing(world, make):
 
 
 def assert_products_are_right(world):
-    """Work out from the words what each product must be; compare with what was kept up."""
+    """Work out from the corrections what each product must be; compare with what was kept up."""
     rows = world.rows(
         "SELECT i.product_key, k.label, k.id FROM cataloger_corrected h JOIN cataloger_item i ON i.id = h.item_id "
         "JOIN cataloger_correction k ON k.id = h.correction_id WHERE k.label IS NOT NULL"

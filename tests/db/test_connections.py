@@ -351,7 +351,10 @@ def test_a_sqlite_file_that_another_program_holds_is_told(tmp_path, monkeypatch)
     database = open_database(f"sqlite:///{path}")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(DatabaseError, match="another program holds it; wait for that or stop it"), database.begin():
+    with (
+        pytest.raises(DatabaseError, match="another program has locked it; wait until it has finished or stop it"),
+        database.begin(),
+    ):
         pass
     other.close()
     database.close()
@@ -408,7 +411,7 @@ def test_a_sqlite_file_that_may_not_be_written_is_told(tmp_path):
     (tmp_path / "x.db").chmod(0o444)
     message = open_without_rights(url)
     assert message.startswith(f"{url}: ")
-    assert message.endswith("the file or its folder may not be written by this user")
+    assert message.endswith("this user may not write to the file or its folder")
 
 
 def test_a_sqlite_file_in_a_folder_that_may_not_be_written_is_told(tmp_path):
@@ -417,7 +420,7 @@ def test_a_sqlite_file_in_a_folder_that_may_not_be_written_is_told(tmp_path):
     tmp_path.chmod(0o555)
     message = open_without_rights(url)
     assert message.startswith(f"{url}: ")
-    assert message.endswith("the file or its folder may not be written by this user")
+    assert message.endswith("this user may not write to the file or its folder")
 
 
 def test_a_sqlite_file_that_may_not_be_made_is_told(tmp_path):
@@ -432,7 +435,7 @@ def test_a_sqlite_file_in_a_closed_folder_is_told(tmp_path):
     upgrade(f"sqlite:///{tmp_path}/x.db")
     tmp_path.chmod(0o600)
     message = open_without_rights(f"sqlite:///{tmp_path}/x.db")
-    assert message == f"{tmp_path}/x.db cannot be looked at: Permission denied"
+    assert message == f"{tmp_path}/x.db cannot be accessed: Permission denied"
 
 
 def test_a_server_database_is_never_new(server_url):

@@ -196,7 +196,7 @@ def test_names_that_differ_in_case_alone_are_not_mixed_up(shop):
     run(shop, "CREATE TABLE cased (id INTEGER PRIMARY KEY)")
     with pytest.raises(SourceError) as caught:
         told(shop, "Cased")
-    assert str(caught.value) == "--table Cased: the table is not there; did you mean cased?"
+    assert str(caught.value) == "--table Cased: the table does not exist; did you mean cased?"
 
 
 def test_a_schema_that_is_not_there_is_offered(shop):
@@ -204,7 +204,7 @@ def test_a_schema_that_is_not_there_is_offered(shop):
     run(shop, "CREATE TABLE placed (id INTEGER PRIMARY KEY)")
     assert told(shop, f"{schema}.placed").name == TableName("placed", schema)
     with pytest.raises(
-        SourceError, match=rf"^--table {schema}x\.placed: the schema is not there; did you mean .*{schema}"
+        SourceError, match=rf"^--table {schema}x\.placed: the schema does not exist; did you mean .*{schema}"
     ):
         told(shop, f"{schema}x.placed")
 
@@ -214,10 +214,10 @@ def test_a_column_that_is_not_there_is_offered(shop):
     info.require(["sku", "image_url"], "--id")
     with pytest.raises(SourceError) as caught:
         info.require(["sku", "Image_Url"], "--id")
-    assert str(caught.value) == "--id Image_Url: the column in offered is not there; did you mean image_url?"
+    assert str(caught.value) == "--id Image_Url: the column in offered does not exist; did you mean image_url?"
     with pytest.raises(SourceError) as caught:
         info.require(["zzz"], "--id")
-    assert str(caught.value) == "--id zzz: the column in offered is not there; there are: image_url, sku"
+    assert str(caught.value) == "--id zzz: the column in offered does not exist; there are: image_url, sku"
 
 
 def test_of_many_columns_a_dozen_are_listed(shop):

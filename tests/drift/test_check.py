@@ -1,4 +1,4 @@
-"""Which runs are compared, and that the databases count what a run said, on each engine."""
+"""Which runs are compared, and that the databases count the answers of a run, on each engine."""
 
 from dataclasses import replace
 
@@ -147,7 +147,7 @@ def test_a_newer_run_that_did_not_end_well_is_named(world, make):
     cut = night(world, make, OTHERS, outcome="failed")
     report = compare(world)
     assert report.now.run == run
-    assert report.notes == (f"run {cut} is newer, but failed; it was not looked at",)
+    assert report.notes == (f"run {cut} is newer, but failed; it was not compared",)
 
 
 def test_runs_that_cannot_be_compared_are_refused_with_the_reason(world, make):
@@ -173,7 +173,7 @@ def test_a_pruned_run_is_refused_and_passed_over(world, make):
     first, second = night(world, make, USUAL), night(world, make, OTHERS)
     prune_runs(world.database, 1)
     assert runs_of(compare(world)) == (second, None)
-    with pytest.raises(UsageError, match=f"run {first} cannot be compared: `cataloger runs prune` has ended"):
+    with pytest.raises(UsageError, match=f"run {first} cannot be compared: `cataloger runs prune` has deleted"):
         compare(world, against=str(first))
 
 
@@ -274,7 +274,7 @@ def with_answers(provenance) -> Bundle:
 
 
 def test_a_model_that_records_no_answers_is_refused_with_the_way_out():
-    with pytest.raises(UsageError, match=r"does not record what its answers looked like.*`cataloger calibrate"):
+    with pytest.raises(UsageError, match=r"has no record of its answers.*`cataloger calibrate"):
         side_of_bundle(with_answers({}))
 
 

@@ -535,7 +535,10 @@ def test_a_database_that_stays_locked_is_a_clear_error_and_nothing_is_lost(sqlit
     with rigged("at('after_commit', pause)", photos, sqlite_url) as child, locked(sqlite_url, child):
         status, _, err = child.end("\n")
     assert status == 1
-    assert "database is locked: another program holds it; wait for that or stop it, then run again" in err
+    assert (
+        "database is locked: another program has locked it; wait until it has finished or stop it, then run again"
+        in err
+    )
     assert "Traceback" not in err
     assert len(storm.read_tables(sqlite_url, photos)) == 8
     assert_completes(photos, sqlite_url, reference)

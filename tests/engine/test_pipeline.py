@@ -291,9 +291,9 @@ def test_missing_files_among_good_ones_are_no_outage_however_large_the_batch(wor
 def test_a_source_that_breaks_off_stops_the_run_with_its_own_error(world, alone):
     def broken():
         yield from world.items(GOOD * 12)
-        raise SourceError("the share is gone")
+        raise SourceError("the share is not mounted")
 
-    with pytest.raises(SourceError, match="the share is gone"):
+    with pytest.raises(SourceError, match="the share is not mounted"):
         world.run(broken())
     assert len(set(world.sink.keys)) == len(world.sink.keys) == world.report.done
     assert all(is_right(result, alone) for result in world.sink.results)

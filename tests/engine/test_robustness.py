@@ -425,11 +425,11 @@ def test_pictures_that_crash_or_hang_their_decoder_fail_alone(photos, tmp_path, 
     (tmp_path / "faulty_decoder.py").write_text(LOADER)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
     expected = {"abort": "decode.crashed", "segfault": "decode.crashed", "sleep": "decode.timeout"}
-    for word in expected:
-        (photos / f"{word}.png").write_bytes(word.encode())
+    for text in expected:
+        (photos / f"{text}.png").write_bytes(text.encode())
     monkeypatch.setattr(decode_pool, "LOADER", "faulty_decoder:treacherous")
     report, rows = tag_into(tmp_path / "catalog.db", photos, limits=Limits(decode_timeout=6.0))
-    assert {word: rows[f"{word}.png"]["error_code"] for word in expected} == expected
+    assert {text: rows[f"{text}.png"]["error_code"] for text in expected} == expected
     assert report.run.failed == len(expected)
     assert unchanged(rows, clean)
 

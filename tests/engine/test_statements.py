@@ -118,13 +118,13 @@ def test_bytes_are_read_by_the_group(shop):
 
 
 def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypatch):
-    engines, held = [], []
+    engines, checked_out = [], []
 
     class Watching(engine.OnnxClassifier):
         """Looks at the connections that are in use while it computes, alone, since there is only one batch."""
 
         def scores(self, pixels):
-            held.append([engine.pool.checkedout() for engine in engines])
+            checked_out.append([engine.pool.checkedout() for engine in engines])
             return super().scores(pixels)
 
     def remembered(*arguments, **options):
@@ -136,7 +136,7 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     source = TableOptions(table="products", ids=("id",), image="photo")
     assert sync_table(SyncOptions(parsed(shop), source, run=RunOptions(batch_size=25))).run.done == 25
-    assert held == [[0, 0]]
+    assert checked_out == [[0, 0]]
 
 
 @pytest.fixture

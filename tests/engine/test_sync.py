@@ -130,10 +130,10 @@ def test_what_is_gone_leaves_the_views_and_comes_back(shop, photos):
     assert plan.plan() == {"unchanged": 2, "gone": 2}
     assert answers(shop) == before
     report = sync_table(options(shop, photos))
-    assert (report.gone, set(answers(shop))) == (2, {"S0", "S3"})
+    assert (report.missing, set(answers(shop))) == (2, {"S0", "S3"})
     add(shop, "S1", IMAGES[1])
     report = sync_table(options(shop, photos))
-    assert (report.run.attempted, report.returned, set(answers(shop))) == (0, 1, {"S0", "S1", "S3"})
+    assert (report.run.attempted, report.restored, set(answers(shop))) == (0, 1, {"S0", "S1", "S3"})
 
 
 @pytest.mark.parametrize("part", [{"where": "sku < 'S2'"}, {"run": {"limit": 1}}])
@@ -141,7 +141,7 @@ def test_a_look_at_a_part_makes_nothing_gone(shop, photos, part):
     sync_table(options(shop, photos))
     execute(shop, "UPDATE products SET photo = NULL WHERE sku = 'S0'")
     report = sync_table(options(shop, photos, **part))
-    assert report.gone == 0
+    assert report.missing == 0
     assert len(answers(shop)) == 4
 
 
@@ -236,7 +236,7 @@ def test_two_tables_are_two_sources(shop, photos):
     execute(shop, "INSERT INTO others SELECT sku, photo FROM products WHERE sku = 'S0'")
     source = TableOptions(table="others", ids=("sku",), image="photo", image_root=photos)
     report = sync_table(SyncOptions(parsed(shop), source))
-    assert (report.run.done, report.gone) == (1, 0)
+    assert (report.run.done, report.missing) == (1, 0)
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_image_top5") == [(5,)]
 
 
@@ -271,8 +271,8 @@ def test_a_missing_file_is_not_made_a_database(tmp_path):
 
 
 def command(*arguments, cwd=None):
-    words = [sys.executable, "-m", "cataloger", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd)
+    command = [sys.executable, "-m", "cataloger", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def test_the_command_prints_what_it_did(shop, photos):
@@ -304,7 +304,7 @@ def test_the_flags_may_stand_in_the_configuration(tmp_path, photos):
 def test_a_wrong_name_is_one_line_that_offers_the_right_one(shop):
     done = command("sync", "--db", shop, "--table", "product", "--id", "sku", "--image", "photo")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "cataloger: error: --table product: the table is not there; did you mean products?\n"
+    assert done.stderr == "cataloger: error: --table product: the table does not exist; did you mean products?\n"
 
 
 def test_a_product_of_several_images_has_one_answer(shop, photos):
@@ -319,7 +319,7 @@ def test_a_product_of_several_images_has_one_answer(shop, photos):
 
 def test_our_own_tables_are_not_offered(shop):
     done = command("sync", "--db", shop, "--table", "x", "--id", "sku", "--image", "photo")
-    assert done.stderr == "cataloger: error: --table x: the table is not there; there are: products\n"
+    assert done.stderr == "cataloger: error: --table x: the table does not exist; there are: products\n"
 
 
 def test_the_example_shop_runs(empty_url, capfd):

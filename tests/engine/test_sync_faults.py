@@ -373,7 +373,7 @@ def test_the_lease_of_a_machine_that_is_silent_is_taken_over_after_a_minute(shop
     with shop.syncing("at('after_commit', die)") as child:
         child.end()
     shop.execute("UPDATE cataloger_lease SET owner = 'elsewhere|boot|namespace|7|8'")
-    assert "run 1 is working on this source (process 7 on elsewhere, last heard of" in shop.sync(status=1)
+    assert "run 1 is working on this source (process 7 on elsewhere, last heartbeat" in shop.sync(status=1)
     silence(shop, 45)
     shop.sync(status=1)
     silence(shop, 20)
@@ -397,7 +397,7 @@ def test_a_sync_that_was_taken_over_cannot_commit_any_more(shop, reference):
         status, _, err = child.end("\n")
     assert status == 1
     assert error_lines(err) == 1
-    assert "another run has taken this source over" in err
+    assert "another run has taken over this source" in err
     rig.assert_equal(reference, shop, ["failed", "done"])
     assert rig.rows(shop.url, "SELECT COUNT(*) FROM cataloger_result") == [(22,)]
 
@@ -461,8 +461,8 @@ def changed_pictures():
     found = rig.pictures()
     added = {"0-first": found["sombrero"], "sombrero-2": found["bow-tie"], "zzz": found["cut"]}
     changed = {"baseball-cap": found["winter-hat"], "winter-hat": found["baseball-cap"]}
-    gone = ("blue-fedora", "wedding-rings", "tennis-shoe")
-    return {sku: data for sku, data in {**found, **added, **changed}.items() if sku not in gone}
+    removed = ("blue-fedora", "wedding-rings", "tennis-shoe")
+    return {sku: data for sku, data in {**found, **added, **changed}.items() if sku not in removed}
 
 
 def change_products(shop):

@@ -1,4 +1,4 @@
-"""What moved between two runs: answers as they held after each, of images and of products."""
+"""What changed between two runs: answers that were current after each, of images and of products."""
 
 import tracemalloc
 from dataclasses import replace
@@ -38,8 +38,8 @@ def tag(world, *results, model=None, met=None):
         presence = Presence(world.database, world.source, answers.recompute_for_items)
         world.ledger.on_known = presence.see
         list(world.ledger.plan([key_only(key) for key in met]))
-        presence.bring_back(world.run.id)
-        presence.settle(world.run.id)
+        presence.restore_met(world.run.id)
+        presence.remove_missing(world.run.id)
     world.end()
     return world.run.id
 
@@ -214,7 +214,7 @@ def test_a_run_whose_history_has_ended_is_refused(world, make):
     first, second = tag(world, image(make, "a")), tag(world, image(make, "a", "Hat"))
     with world.database.begin() as connection:
         connection.execute(update(RunRow).where(RunRow.id == first).values(pruned=True))
-    with pytest.raises(UsageError, match=f"run {first} cannot be compared: its history was ended by `cataloger runs"):
+    with pytest.raises(UsageError, match=f"run {first} cannot be compared: `cataloger runs prune` has deleted its"):
         list(compare(world.database, first, second))
 
 

@@ -1,4 +1,4 @@
-"""Renamed folders, manifests and image roots are said and not tagged again in silence; moving keeps the results."""
+"""Renamed folders, manifests and image roots are reported and not tagged again silently; moving keeps the results."""
 
 import csv
 import json
@@ -70,10 +70,10 @@ def uris():
 
 def test_a_renamed_folder_is_said_with_the_command_that_keeps_its_results(tagged):
     new = tagged.rename(tagged.with_name("pictures"))
-    said = cataloger("tag", new, status=1)
-    assert f"{new} is new, but looks like {tagged}, which is not there any more: 3 of 3 images" in said
+    output = cataloger("tag", new, status=1)
+    assert f"{new} is new, but looks like {tagged}, which no longer exists: 3 of 3 images" in output
     command = f"cataloger sources move '{tagged}' '{new}'"
-    assert command in said
+    assert command in output
     assert rows("SELECT COUNT(*) FROM cataloger_run") == [(1,)]
     assert cataloger("sources", "move", tagged, new) == f"{URL}: {tagged} is {new} now, with its 3 images"
     assert uris() == sorted(str(new / name) for name in NAMES)
@@ -166,13 +166,13 @@ def test_names_that_are_not_utf8_move_along(tagged):
 
 
 def test_an_unknown_name_is_said_with_the_known_ones(tagged):
-    said = cataloger("sources", "move", "nowhere", tagged.parent, status=2)
-    assert f"there is no source nowhere; there are: {tagged}" in said
+    output = cataloger("sources", "move", "nowhere", tagged.parent, status=2)
+    assert f"there is no source nowhere; there are: {tagged}" in output
 
 
 def test_a_folder_must_be_there_under_its_new_name(tagged):
-    said = cataloger("sources", "move", tagged, "pictures", status=2)
-    assert "pictures is not there: move the folder first, then say so here" in said
+    output = cataloger("sources", "move", tagged, "pictures", status=2)
+    assert "pictures does not exist: move the folder first, then run this command" in output
     assert uris() == sorted(str(tagged / name) for name in NAMES)
 
 
@@ -180,8 +180,8 @@ def test_a_name_that_has_results_of_its_own_is_not_taken(tagged):
     other = tagged.with_name("pictures")
     shutil.copytree(tagged, other)
     tag(other)
-    assert "is a source already, with results of its own" in cataloger("sources", "move", tagged, other, status=2)
-    assert "is a source already" in cataloger("sources", "move", tagged, tagged, status=2)
+    assert "is already a source with results of its own" in cataloger("sources", "move", tagged, other, status=2)
+    assert "is already a source" in cataloger("sources", "move", tagged, tagged, status=2)
 
 
 def test_a_name_without_results_is_taken_though_a_run_has_tried_it(tagged):
@@ -222,12 +222,12 @@ def test_a_renamed_manifest_is_said_and_moved(photos):
     assert tag(manifest)["done"] == 3
     folder = photos.rename(photos.with_name("pictures"))
     new = folder / "products.csv"
-    said = cataloger("tag", new, status=1)
-    assert f"cataloger sources move '{manifest}' '{new}'" in said
+    output = cataloger("tag", new, status=1)
+    assert f"cataloger sources move '{manifest}' '{new}'" in output
     cataloger("sources", "move", manifest, new)
     assert uris() == sorted(str(folder / name) for name in NAMES)
     assert tag(new)["skipped_by_reason"] == {"unchanged": 3}
-    assert "is not there: move the manifest first" in cataloger("sources", "move", new, "none.csv", status=2)
+    assert "does not exist: move the manifest first" in cataloger("sources", "move", new, "none.csv", status=2)
 
 
 # A table
@@ -260,8 +260,8 @@ def sync(root, *arguments, status=0):
         "photo",
     )
     given = () if root is None else ("--image-root", root)
-    said = cataloger("sync", *flags, "--source-name", "shop", *given, "--json", *arguments, status=status)
-    return said if status else json.loads(said)
+    output = cataloger("sync", *flags, "--source-name", "shop", *given, "--json", *arguments, status=status)
+    return output if status else json.loads(output)
 
 
 def moved_without_times(folder):
@@ -274,9 +274,9 @@ def moved_without_times(folder):
 
 def test_an_image_root_with_other_times_is_said_and_nothing_is_tagged(shop):
     new = moved_without_times(shop)
-    said = sync(new, status=1)
-    assert f"--image-root was {shop} in the last run and is {new} now, and 3 of 3 images have another" in said
-    assert "--accept-move to tag them again" in said
+    output = sync(new, status=1)
+    assert f"--image-root was {shop} in the last run and is {new} now, and 3 of 3 images have a different" in output
+    assert "--accept-move to tag them again" in output
     assert rows("SELECT COUNT(*) FROM cataloger_result") == [(3,)]
     assert "--image-root was" in sync(new, "--dry-run", status=1)
     assert sync(new, "--accept-move")["planned_by_reason"] == {"changed": 3}

@@ -1,4 +1,4 @@
-"""Ending history: what holds, and what undoing the kept runs would bring back, is the same before and after."""
+"""Deleting history: what is current, and what undoing the kept runs would restore, is the same before and after."""
 
 import os
 import signal
@@ -48,8 +48,8 @@ def tag(world, *results, model=None, met=None):
         presence = Presence(world.database, world.source, answers.recompute_for_items)
         world.ledger.on_known = presence.see
         list(world.ledger.plan([Item(key=key, uri=key, version="v1") for key in met]))
-        presence.bring_back(world.run.id)
-        presence.settle(world.run.id)
+        presence.restore_met(world.run.id)
+        presence.remove_missing(world.run.id)
     world.end()
     return world.run.id
 
@@ -299,7 +299,7 @@ def progress(count):
         os.kill(os.getpid(), signal.SIGKILL)
 
 prune.PAGE = 2
-prune.prune(open_database(DatabaseURL.parse(sys.argv[1])), 2, Hooks(progress=progress))
+prune.prune_runs(open_database(DatabaseURL.parse(sys.argv[1])), 2, Hooks(progress=progress))
 """
 
 
@@ -310,7 +310,7 @@ def test_a_killed_pruning_changes_nothing_that_holds_and_is_ended_by_the_next(wo
     ended = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert undo_each(world, kept) == before
-    with pytest.raises(UsageError, match="its history was ended by `cataloger runs prune`"):
+    with pytest.raises(UsageError, match="`cataloger runs prune` has deleted its history"):
         undo_run(world.database, nights[0])
     assert prune_runs(world.database, 2).product_results > 0
     assert prune_runs(world.database, 2).product_results == 0

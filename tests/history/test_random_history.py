@@ -1,8 +1,8 @@
 """Random histories: sync, people's edits, other models, undo, kill, prune, in any order, against a small model.
 
-The reference keeps every run's own results and writes in plain Python and works out what holds by going through the
-runs that count. The real program works on a real database; only the model's answers are made up, so that every
-example has others. After each step the shop's table, the views and the runs must agree with the reference.
+The reference keeps every run's own results and writes in plain Python and works out what is current by going
+through the effective runs. The real program works on a real database; only the model's answers are made up, so that
+every example has others. After each step the shop's table, the views and the runs must agree with the reference.
 
 CATALOGER_TEST_EXAMPLES=200 tries more histories, and other ones each time.
 """
@@ -87,7 +87,7 @@ class Photos:
 
 
 class Classifier:
-    """Answers what a photo shows, in the words of its model: its pixels hold the label and the certainty."""
+    """Answers what a photo shows, in the labels of its model: its pixels encode the label and the certainty."""
 
     labels = LABELS
     calibration = Calibration()
@@ -190,7 +190,7 @@ def killed(action, point, times):
 
 @dataclass
 class Past:
-    """A run, as the reference knows it. results: key -> (shows, version). marks: key -> whether it had gone.
+    """A run, as the reference knows it. results: key -> (shows, version). marks: key -> whether it was missing.
 
     writes: the cells that it wrote, as (product, old, new).
     """
@@ -229,28 +229,28 @@ class Reference:
         models = [run.model for _, run in self.counting() if run.model is not None]
         return models[-1] if models else None
 
-    def held(self, key, model):
-        """Return what holds of an image and its newest result, each as (shows, version), or None twice."""
-        holds = newest = None
+    def current(self, key, model):
+        """Return the current result of an image and its newest result, each as (shows, version), or None twice."""
+        current = newest = None
         for _, run in self.counting():
             if run.model != model or key not in run.results:
                 continue
             newest = run.results[key]
-            is_good = holds is not None and holds[0] >= 0
+            is_good = current is not None and current[0] >= 0
             if not (is_good and newest[0] == UNREACHABLE):
-                holds = newest
-        return holds, newest
+                current = newest
+        return current, newest
 
     def is_gone(self, key):
         marks = [run.marks[key] for _, run in self.counting() if key in run.marks]
         return bool(marks) and marks[-1]
 
     def label(self, key, model):
-        """Return what holds of an image that is there: a label, "failed", or None."""
-        holds, _ = self.held(key, model)
-        if holds is None or self.is_gone(key):
+        """Return the current answer of an image in the views: a label, "failed", or None."""
+        current, _ = self.current(key, model)
+        if current is None or self.is_gone(key):
             return None
-        return LABELS[(holds[0] + MODELS[model].shift) % 3] if holds[0] >= 0 else "failed"
+        return LABELS[(current[0] + MODELS[model].shift) % 3] if current[0] >= 0 else "failed"
 
     def product(self, product, model):
         """Return the label with the largest product of the probabilities of all images."""
@@ -268,18 +268,18 @@ class Reference:
         """Return the keys that a run has a reason to do."""
         wanted = []
         for key, (_, version) in sorted(self.photos.items()):
-            _, newest = self.held(key, model)
+            _, newest = self.current(key, model)
             if newest is None or newest[0] == UNREACHABLE or newest[1] != version:
                 wanted.append(key)
         return wanted
 
     def sync(self, number, model, done, is_complete):
         """Record a run that has done these keys."""
-        returned = {key for key in self.photos if key in self.known and self.is_gone(key)}
+        restored = {key for key in self.photos if key in self.known and self.is_gone(key)}
         missing = {key for key in self.known if key not in self.photos and not self.is_gone(key)}
         run = self.runs[number] = Past(model)
         run.results = {key: self.photos[key] for key in done}
-        run.marks = dict.fromkeys(returned if is_complete else returned.intersection(done), False)
+        run.marks = dict.fromkeys(restored if is_complete else restored.intersection(done), False)
         if is_complete:
             run.marks |= dict.fromkeys(missing, True)
         self.known.update(done)
@@ -302,7 +302,7 @@ class Reference:
         return number
 
     def target(self, product, base, *, is_undone):
-        """Return what a cell is to hold, and whether it is the shop's own."""
+        """Return the value that a cell is to get, and whether it is the shop's own."""
         for wrote in reversed(self.cells[product]):
             run = self.runs[wrote.run]
             counts = not is_undone if wrote.run == base else run.undone_by is None and run.undoes is None

@@ -91,7 +91,7 @@ def test_the_database_is_as_if_tagged_with_the_new_calibration(url, photos, stri
     fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
     tagged(fresh, photos, strict)
     same(views(url), views(fresh))
-    assert (report.renewed, report.unchanged, report.left) == (6, 0, 0)
+    assert (report.recomputed, report.unchanged, report.left) == (6, 0, 0)
     assert sum(report.decisions.values()) == 6
 
 
@@ -107,7 +107,7 @@ def test_a_second_time_there_is_nothing_to_do(url, photos, strict):
     run(url, strict)
     before = views(url)
     report = run(url, strict)
-    assert (report.renewed, report.unchanged) == (0, 6)
+    assert (report.recomputed, report.unchanged) == (0, 6)
     assert views(url) == before
 
 
@@ -127,7 +127,7 @@ def test_a_run_that_is_stopped_goes_on_with_the_next(url, photos, strict):
     hooks = Hooks()
     hooks.stop.set()
     assert run(url, strict, hooks).interrupted
-    assert run(url, strict).renewed == 6
+    assert run(url, strict).recomputed == 6
 
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
@@ -154,7 +154,7 @@ def test_results_that_kept_too_little_stay_and_are_counted(url, photos, strict):
     report = run(url, strict)
     with closing(open_database(url)) as database, database.read() as connection:
         failed = connection.scalar(text("SELECT COUNT(*) FROM cataloger_result WHERE id < 3 AND status = 'failed'"))
-    assert (report.renewed, report.left) == (4 + failed, 2 - failed)
+    assert (report.recomputed, report.left) == (4 + failed, 2 - failed)
 
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
@@ -162,5 +162,5 @@ def test_a_calibration_of_other_weights_is_refused(url, photos, strict):
     tagged(url, photos, strict)
     with closing(open_database(url)) as database, database.begin() as connection:
         connection.execute(text("UPDATE cataloger_source SET weights_id = NULL"))
-    with pytest.raises(UsageError, match="a calibration belongs to its weights"):
+    with pytest.raises(UsageError, match="a calibration is only valid for its weights"):
         run(url, strict)

@@ -1,4 +1,4 @@
-"""Undoing runs in the ledger: what holds is the last word of the runs that count, in any order of undoing."""
+"""Undoing runs in the ledger: what is current is the latest record of the effective runs, in any order of undoing."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ class Past:
         return self.world.views()
 
     def tag(self, *results, model=None, scan=None):
-        """Write results in a run of their own. scan: keys that a complete scan meets; what is missing is gone."""
+        """Write results in a run of their own. scan: keys that a complete scan meets; others are missing."""
         world = self.world
         if self.runs:
             before = world.model
@@ -52,8 +52,8 @@ class Past:
         world.sink.write(list(results)) if results else None
         if scan is not None:
             presence = self.look(scan)
-            presence.bring_back(world.run.id)
-            presence.settle(world.run.id)
+            presence.restore_met(world.run.id)
+            presence.remove_missing(world.run.id)
         world.end()
         self.runs.append(world.run.id)
         self.after.append(self.views())
@@ -86,7 +86,7 @@ def labels(past):
 
 
 def state(past):
-    """Return everything that holds, by the ids of its rows."""
+    """Return everything that is current, by the ids of its rows."""
     queries = (
         "SELECT item_id, weights_id, result_id, latest_id FROM cataloger_current ORDER BY item_id, weights_id",
         "SELECT id, gone_run_id FROM cataloger_item ORDER BY id",
@@ -223,7 +223,7 @@ def test_undoing_an_undo_brings_the_run_back_to_the_letter(past, make):
     before = state(past)
     first = past.undo(last)
     second = past.undo(first.run_id)
-    assert (second.undone_id, second.undoes_undo) == (first.run_id, last)
+    assert (second.undone_id, second.reapplied_id) == (first.run_id, last)
     assert past.views() == past.after[2]
     assert state(past) == before
     third = past.undo(second.run_id)
@@ -232,7 +232,7 @@ def test_undoing_an_undo_brings_the_run_back_to_the_letter(past, make):
     assert past.views() == past.after[2]
 
 
-def test_a_run_that_counts_again_can_be_undone_again(past, make):
+def test_a_reapplied_run_can_be_undone_again(past, make):
     past.tag(image(make, "a"))
     last = past.tag(image(make, "a", "Hat"))
     past.undo(past.undo(last).run_id)
@@ -356,7 +356,7 @@ def test_what_a_scan_of_a_folder_within_lost_comes_back(past, make):
     past.tag(image(make, "in/a"), image(make, "b"))
     past.world.begin()
     inside = SourceRef(past.world.source.id, past.world.source.root, "in/")
-    assert Presence(past.world.database, inside).settle(past.world.run.id) == 1
+    assert Presence(past.world.database, inside).remove_missing(past.world.run.id) == 1
     past.world.end()
     assert labels(past) == {"b": "Dress"}
     past.undo(past.world.run.id)
@@ -466,7 +466,7 @@ def test_an_unknown_run_is_said(past):
 def test_other_commands_have_nothing_to_undo(past, command):
     run = open_run(past.world.database, command=command, options={}, device="")
     run.close("done", {})
-    with pytest.raises(UsageError, match=f"run {run.id} is of `cataloger {command}`, which there is nothing to undo"):
+    with pytest.raises(UsageError, match=f"run {run.id} is of `cataloger {command}`, which cannot be undone"):
         past.undo(run.id)
 
 
@@ -476,7 +476,7 @@ def test_a_pruned_run_cannot_be_undone_nor_its_undo(past, make):
     with past.world.database.begin() as connection:
         connection.execute(update(RunRow).where(RunRow.id == run).values(pruned=True))
     for number in (run, undone):
-        with pytest.raises(UsageError, match=f"run {number} cannot be undone: its history was ended by"):
+        with pytest.raises(UsageError, match=f"run {number} cannot be undone: `cataloger runs prune` has deleted"):
             past.undo(number)
 
 
@@ -498,7 +498,7 @@ def test_an_interrupted_undo_goes_on_where_it_was_asked_to_stop(past, make, monk
     report = past.undo(last, hooks=Hooks(stop, lambda *_: stop.set()))
     assert (report.interrupted, report.exit_status, report.images) == (True, 130, 2)
     assert sorted(labels(past).values()) == ["Dress"] * 2 + ["Hat"] * 4
-    again = rf"run {report.run_id} is an undo that did not end; `cataloger runs undo {last}` goes on"
+    again = rf"run {report.run_id} is an undo that did not finish; `cataloger runs undo {last}` resumes it"
     assert find_run(past.world.database, report.run_id).outcome == "interrupted"
     past.undo(last)
     assert past.views() == past.after[1]
@@ -523,7 +523,7 @@ def check():
         os.kill(os.getpid(), signal.SIGKILL)
 
 failpoints.set_action(point, check)
-undo.undo(open_database(DatabaseURL.parse(url)), run)
+undo.undo_run(open_database(DatabaseURL.parse(url)), run)
 """
 
 

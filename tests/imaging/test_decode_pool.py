@@ -21,7 +21,7 @@ from cataloger.errors import CatalogerError
 from cataloger.imaging import decode_pool
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.imaging.preprocess import load
-from cataloger.imaging.shared_memory import HELD, MARK, SharedMemory
+from cataloger.imaging.shared_memory import KEPT_BYTES, MARK, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image, Item
 
@@ -248,7 +248,7 @@ def test_memory_of_an_unusually_large_image_is_given_back(workers_of):
 
 
 def test_memory_that_the_system_does_not_take_back_is_kept():
-    size = HELD + 1
+    size = KEPT_BYTES + 1
     file = os.fdopen(os.memfd_create("sealed", os.MFD_ALLOW_SEALING), "r+b", buffering=0)
     file.truncate(MARK + size)
     with closing(SharedMemory(file, size)) as memory:

@@ -1,4 +1,4 @@
-"""Deleting what is gone from a source: its items, their results and answers, and nothing else."""
+"""Deleting what is missing from a source: its items, their results and answers, and nothing else."""
 
 import json
 import shutil
@@ -40,8 +40,8 @@ def scan(world, make, *keys, prefix=""):
     presence = Presence(world.database, source, answers.recompute_for_items)
     world.ledger.on_known = presence.see
     list(world.ledger.plan(make.item(key) for key in keys))
-    presence.bring_back(world.run.id)
-    presence.settle(world.run.id)
+    presence.restore_met(world.run.id)
+    presence.remove_missing(world.run.id)
     return presence
 
 
@@ -71,7 +71,7 @@ def test_gone_items_are_deleted_with_all_that_was_recorded_of_them(world, make):
             connection.execute(insert(WriteRow).values(row))
     world.begin()
     before = world.views()
-    assert scan(world, make, "a").forget() == 2
+    assert scan(world, make, "a").purge_missing() == 2
     assert keys(world) == ["a"]
     assert counts(world) == {
         **dict.fromkeys(("item", "result", "current", "product_result", "product_current", "write"), 1),
@@ -85,7 +85,7 @@ def test_gone_items_are_deleted_with_all_that_was_recorded_of_them(world, make):
 def test_a_product_that_has_an_image_left_keeps_its_history(world, make):
     world.sink.write([image(make, "a", product="p"), image(make, "b", product="p")])
     world.begin()
-    assert scan(world, make, "a").forget() == 1
+    assert scan(world, make, "a").purge_missing() == 1
     assert world.rows("SELECT v.product_key, v.images FROM cataloger_product_top5 v") == [("p", 1)]
     assert counts(world)["product_result"] == 2
 
@@ -95,7 +95,7 @@ def test_what_went_in_an_earlier_run_is_deleted_too(world, make):
     world.begin()
     scan(world, make, "a")
     world.begin()
-    assert scan(world, make, "a").forget() == 1
+    assert scan(world, make, "a").purge_missing() == 1
     assert keys(world) == ["a"]
 
 
@@ -103,7 +103,7 @@ def test_nothing_gone_is_nothing_deleted(world, make):
     world.sink.write([image(make, "a"), image(make, "b")])
     before = counts(world)
     world.begin()
-    assert scan(world, make, "a", "b").forget() == 0
+    assert scan(world, make, "a", "b").purge_missing() == 0
     assert counts(world) == before
 
 
@@ -114,9 +114,9 @@ def test_a_scan_of_a_folder_within_deletes_nothing_of_another(world, make):
     world.begin()
     scan(world, make, "in/a")
     world.begin()
-    assert scan(world, make, "in/a", prefix="in/").forget() == 1
+    assert scan(world, make, "in/a", prefix="in/").purge_missing() == 1
     assert keys(world) == sorted(set(names) - {"in/b"})
-    assert scan(world, make, prefix="i_/").forget() == 1
+    assert scan(world, make, prefix="i_/").purge_missing() == 1
     assert keys(world) == sorted(set(names) - {"in/b", "i_/f"})
 
 
@@ -124,7 +124,7 @@ def test_many_are_deleted_page_by_page(world, make, monkeypatch):
     monkeypatch.setattr(presences, "ITEMS_PER_DELETION", 2)
     world.sink.write([image(make, str(number), product=f"p{number // 3}") for number in range(9)])
     world.begin()
-    assert scan(world, make, "4").forget() == 8
+    assert scan(world, make, "4").purge_missing() == 8
     assert counts(world) == {
         **dict.fromkeys(TABLES, 1),
         "presence": 0,
@@ -139,7 +139,7 @@ def test_items_of_another_source_with_the_same_product_stay(world, make):
     elsewhere = replace(world.source, id=world.source.id + 1)
     world.begin()
     presence = Presence(world.database, elsewhere)
-    assert (presence.settle(world.run.id), presence.forget()) == (0, 0)
+    assert (presence.remove_missing(world.run.id), presence.purge_missing()) == (0, 0)
     assert counts(world)["product_current"] == 1
 
 
@@ -148,7 +148,7 @@ def test_undoing_runs_after_something_was_deleted_leaves_the_rest_as_ever(world,
     world.begin()
     world.sink.write([image(make, "a", "Hat", product="p")])
     world.begin()
-    scan(world, make, "a").forget()
+    scan(world, make, "a").purge_missing()
     world.end()
     runs = [run for (run,) in world.rows("SELECT id FROM cataloger_run ORDER BY id")]
     undo_run(world.database, runs[2])
@@ -178,9 +178,9 @@ def tag(*arguments, status=0):
 
 def known():
     database = open_database("sqlite:///cataloger.db")
-    ((images, gone),) = [(each.images, each.gone) for each in list_sources(database)]
+    ((images, missing),) = [(each.images, each.missing) for each in list_sources(database)]
     database.close()
-    return images, gone
+    return images, missing
 
 
 def test_what_is_gone_from_a_folder_is_deleted_only_when_that_is_asked_for(photos):

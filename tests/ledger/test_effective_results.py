@@ -1,4 +1,4 @@
-"""What holds, worked out anew from history, is what the runs themselves had made of it."""
+"""What is current, recomputed from history, is the same as what the runs themselves have recorded."""
 
 import random
 

@@ -43,7 +43,7 @@ def test_names_and_parents_may_be_missing(tmp_path):
         ("", "has no column code and label"),
         ("label,code\nHat,\n", "line 2: code is empty"),
         ("label,code\nHat,1\n,2\n", "line 3: label is empty"),
-        ("label,code\nHat,1\nHat,2\n", "holds 'Hat' more than once"),
+        ("label,code\nHat,1\nHat,2\n", "contains 'Hat' more than once"),
         (f"label,code\nHat,{'1' * 256}\n", "line 2: code is longer than 255 characters"),
         (b"label,code\nHat,\xff\n", "is not a CSV file in UTF-8"),
     ],
@@ -71,7 +71,7 @@ def test_every_label_needs_a_category():
 def test_a_category_without_a_label_is_only_told(caplog):
     with caplog.at_level(logging.WARNING):
         require_labels([LabelCode("Hat", "1"), LabelCode("Hut", "2")], ["Hat"], "the map")
-    assert "the map names 'Hut', which the model does not know" in caplog.text
+    assert "the map has codes for 'Hut', which are not labels of the model" in caplog.text
 
 
 def test_a_map_takes_the_place_of_the_one_before(world):

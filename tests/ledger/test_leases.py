@@ -60,7 +60,7 @@ def test_a_dead_process_of_this_machine_is_taken_over_at_once(world):
 def test_another_machine_is_given_a_minute(world):
     elsewhere = "|".join(["elsewhere", *this_process().split("|")[1:]])
     set_lease(world, owner=elsewhere, silent=50)
-    with pytest.raises(LeaseError, match=r"on elsewhere, last heard of 5\d seconds ago"):
+    with pytest.raises(LeaseError, match=r"on elsewhere, last heartbeat 5\d seconds ago"):
         leases.acquire(world.database, world.source.id, world.run.id)
     set_lease(world, owner=elsewhere, silent=61)
     assert leases.acquire(world.database, world.source.id, world.run.id).fence == world.lease.fence + 1
@@ -69,7 +69,7 @@ def test_another_machine_is_given_a_minute(world):
 def test_a_late_owner_cannot_commit(world, make):
     set_lease(world, silent=61)
     leases.acquire(world.database, world.source.id, world.run.id)
-    with pytest.raises(LeaseError, match="taken this source over"):
+    with pytest.raises(LeaseError, match="taken over this source"):
         world.sink.write([make.good("a")])
     assert world.rows("SELECT COUNT(*) FROM cataloger_item") == [(0,)]
 
@@ -85,7 +85,7 @@ def test_a_late_owner_cannot_release_the_lease_of_the_next(world):
 def test_writing_renews_the_lease(world, make):
     set_lease(world, silent=59)
     world.sink.write([make.good("a")])
-    with pytest.raises(LeaseError, match=r"last heard of [01] seconds ago"):
+    with pytest.raises(LeaseError, match=r"last heartbeat [01] seconds ago"):
         leases.acquire(world.database, world.source.id, world.run.id)
 
 

@@ -37,23 +37,23 @@ def test_what_a_scan_has_not_met_is_gone(known, make):
     presence = scan(known, make, "a", "c", "in/d", "inn")
     assert presence.count_missing() == 2
     assert len(shown(known)) == 6
-    assert presence.settle(known.run.id) == 2
+    assert presence.remove_missing(known.run.id) == 2
     assert shown(known) == ["a", "c", "in/d", "inn"]
-    assert presence.settle(known.run.id) == 0
+    assert presence.remove_missing(known.run.id) == 0
 
 
 def test_what_is_met_again_comes_back(known, make):
-    scan(known, make, "a").settle(known.run.id)
+    scan(known, make, "a").remove_missing(known.run.id)
     presence = scan(known, make, "a", "b")
-    assert presence.bring_back(known.run.id) == 1
+    assert presence.restore_met(known.run.id) == 1
     assert shown(known) == ["a", "b"]
-    assert presence.bring_back(known.run.id) == 0
-    assert presence.settle(known.run.id) == 0
+    assert presence.restore_met(known.run.id) == 0
+    assert presence.remove_missing(known.run.id) == 0
 
 
 def test_a_scan_of_a_folder_within_says_nothing_of_the_rest(known, make):
     inside = SourceRef(known.source.id, known.source.root, "in/", known.model.weights_id)
-    assert scan(known, make, "in/d", source=inside).settle(known.run.id) == 1
+    assert scan(known, make, "in/d", source=inside).remove_missing(known.run.id) == 1
     assert shown(known) == ["a", "b", "c", "in/d", "inn"]
 
 
@@ -64,7 +64,7 @@ def test_a_key_that_is_met_twice_counts_once(known, make):
 def test_what_the_run_itself_adds_is_there(known, make):
     presence = scan(known, make, "a", "b", "c", "in/d", "in/e", "inn", "new")
     known.sink.write([make.good("new")])
-    assert presence.settle(known.run.id) == 0
+    assert presence.remove_missing(known.run.id) == 0
     assert "new" in shown(known)
 
 
@@ -73,14 +73,14 @@ def test_items_of_other_sources_stay(known, make):
     other = scan(known, make, source=SourceRef(known.source.id + 1, "/elsewhere"))
     with known.database.begin() as connection:
         connection.execute(insert(ItemRow).values(**row))
-    assert other.settle(known.run.id) == 0
+    assert other.remove_missing(known.run.id) == 0
 
 
 def test_gone_ones_are_found_page_by_page(known, make, monkeypatch):
     monkeypatch.setattr(presences, "ITEMS_PER_READ", 2)
-    assert scan(known, make, "b").settle(known.run.id) == 5
+    assert scan(known, make, "b").remove_missing(known.run.id) == 5
     assert shown(known) == ["b"]
-    assert scan(known, make, "a", "b", "c", "in/d", "in/e", "inn").bring_back(known.run.id) == 5
+    assert scan(known, make, "a", "b", "c", "in/d", "in/e", "inn").restore_met(known.run.id) == 5
     assert len(shown(known)) == 6
 
 
@@ -92,5 +92,5 @@ def test_ids_far_apart_are_told_apart(known):
     presence = Presence(known.database, known.source)
     presence.see(BITS, False)
     presence.see(5 * BITS, False)
-    assert presence.settle(known.run.id) == 6 + 2
+    assert presence.remove_missing(known.run.id) == 6 + 2
     assert known.rows(f"SELECT COUNT(*) FROM cataloger_item WHERE gone_run_id IS NULL AND id >= {BITS - 1}") == [(2,)]

@@ -98,9 +98,9 @@ def test_a_product_whose_only_image_is_damaged_by_now_has_no_answer(world, make)
 def test_a_product_leaves_and_returns_with_its_images(world, make):
     world.sink.write([seen(make, "a", "p"), seen(make, "b", "q", "Hat"), seen(make, "c", "q", "Hat")])
     world.begin()
-    assert settle(world, make, "b").settle(world.run.id) == 2
+    assert settle(world, make, "b").remove_missing(world.run.id) == 2
     assert products(world, "images") == [("q", 1)]
-    assert settle(world, make, "a", "b", "c").bring_back(world.run.id) == 2
+    assert settle(world, make, "a", "b", "c").restore_met(world.run.id) == 2
     assert products(world, "images", "label_1") == [("p", 1, "Dress"), ("q", 2, "Hat")]
 
 
@@ -117,7 +117,7 @@ def test_the_same_product_of_another_source_is_another(world, make):
     world.sink.write([seen(make, "a", "p")])
     elsewhere = SourceRef(world.source.id + 1000, "/elsewhere")
     with world.database.begin() as connection:
-        ProductResults(elsewhere, world.run.id, world.model).renew(connection, ["0" * 64])
+        ProductResults(elsewhere, world.run.id, world.model).recompute(connection, ["0" * 64])
     assert products(world, "images") == [("p", 1)]
 
 
@@ -142,10 +142,10 @@ def test_an_image_that_shows_no_product_has_no_say_from_the_next_run_on(world, m
     world.say("a", "not_product")
     world.say("c", "not_product")
     assert products(world, "images", "label_1") == before
-    renew = ProductResults(world.source, world.begin().run.id, world.model).recompute_reviewed
-    renew(world.database, world.lease)
+    recompute = ProductResults(world.source, world.begin().run.id, world.model).recompute_reviewed
+    recompute(world.database, world.lease)
     assert products(world, "images", "label_1", "run_id") == [("p", 1, "Hat", world.run.id)]
     for key in "ac":
         world.say(key, "withdrawn")
-    renew(world.database, world.lease)
+    recompute(world.database, world.lease)
     assert products(world, "images", "label_1") == before

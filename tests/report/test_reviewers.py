@@ -1,4 +1,4 @@
-"""What a report makes of people's words: they hold, and are told from the model's answers in every section."""
+"""Corrections in a report: they have priority, and are marked in every section."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from sqlalchemy import event, update
 from cataloger.ledger.effective_results import mark_presence
 from cataloger.report.changes import NO_PRODUCT
 from cataloger.report.gather import ReportOptions, gather_report
-from cataloger.report.queries import FROM_VIEW, CurrentAnswers, RunAnswers, Said
+from cataloger.report.queries import FROM_VIEW, CorrectionRef, CurrentAnswers, RunAnswers
 from cataloger.schema.models import ItemRow
 
 
@@ -47,9 +47,14 @@ def test_a_word_is_counted_and_shown_as_such_and_has_no_confidence(world, make):
     assert sum(report.histogram) == 1
     assert [shown.key for shown in report.least] == ["d"]
     (hat,) = next(each.shown for each in report.categories if each.label == "Hat")
-    assert (hat.key, hat.answers[0], hat.said, hat.found) == ("a", ("Hat", 1.0), Said("ann", "Hat"), ("Dress", 0.75))
+    assert (hat.key, hat.answers[0], hat.said, hat.found) == (
+        "a",
+        ("Hat", 1.0),
+        CorrectionRef("ann", "Hat"),
+        ("Dress", 0.75),
+    )
     dresses = next(each.shown for each in report.categories if each.label == "Dress")
-    assert {shown.key: shown.said for shown in dresses} == {"c": Said("bob", "Dress"), "d": None}
+    assert {shown.key: shown.said for shown in dresses} == {"c": CorrectionRef("bob", "Dress"), "d": None}
 
 
 def test_images_that_show_no_product_have_no_decision_to_count(world, make):
@@ -66,10 +71,12 @@ def test_who_has_said_how_much_is_told_and_how_often_the_model_was_right(world, 
     world.say("d", "Dress", author="bob")
     world.say("e", "Dress", author="bob")
     world.say("e", "withdrawn", author="bob")
-    told_of = {each.name: (each.words, each.no_product, each.judged, each.agreed) for each in told(world).authors}
+    told_of = {
+        each.name: (each.corrections, each.no_product, each.judged, each.agreed) for each in told(world).authors
+    }
     assert told_of == {"ann": (3, 1, 2, 1), "bob": (1, 0, 1, 1)}
     everybody = told(world).everybody
-    assert (everybody.words, everybody.no_product, everybody.judged, everybody.agreed) == (4, 1, 3, 2)
+    assert (everybody.corrections, everybody.no_product, everybody.judged, everybody.agreed) == (4, 1, 3, 2)
 
 
 def test_a_word_on_an_image_that_changed_judges_no_answer_and_one_of_an_image_that_is_gone_is_not_counted(
@@ -80,11 +87,11 @@ def test_a_word_on_an_image_that_changed_judges_no_answer_and_one_of_an_image_th
     world.say("b", "Hat")
     world.begin()
     world.sink.write([make.good("a", content="2")])
-    [(gone,)] = world.rows("SELECT i.id FROM cataloger_item i WHERE i.uri = '/photos/b'")
+    [(removed,)] = world.rows("SELECT i.id FROM cataloger_item i WHERE i.uri = '/photos/b'")
     with world.database.begin() as connection:
-        mark_presence(connection, [gone], world.run.id, is_gone=True)
+        mark_presence(connection, [removed], world.run.id, is_gone=True)
     (ann,) = told(world).authors
-    assert (ann.words, ann.judged) == (1, 0)
+    assert (ann.corrections, ann.judged) == (1, 0)
 
 
 def test_what_a_named_run_found_is_not_changed_by_words_but_they_stand_beside_it(world, make):
@@ -95,8 +102,8 @@ def test_what_a_named_run_found_is_not_changed_by_words_but_they_stand_beside_it
     assert (report.no_product, report.said, sum(report.histogram)) == (0, 0, 2)
     (dress,) = report.categories
     assert [(shown.key, shown.answers[0], shown.said) for shown in dress.shown] == [
-        ("a", ("Dress", 0.75), Said("ann", "Hat")),
-        ("b", ("Dress", 0.75), Said("ann", None)),
+        ("a", ("Dress", 0.75), CorrectionRef("ann", "Hat")),
+        ("b", ("Dress", 0.75), CorrectionRef("ann", None)),
     ]
     assert [(each.name, each.judged, each.agreed) for each in report.authors] == [("ann", 1, 0)]
 
@@ -127,9 +134,9 @@ def test_moves_are_those_of_what_holds(moved):
     # What the model moved comes first.
     assert moves.examples[0].difference.key in "cg"
     assert {each.difference.key: each.said for each in moves.examples} == {
-        "b": Said("ann", "Sock"),
+        "b": CorrectionRef("ann", "Sock"),
         "c": None,
-        "d": Said("ann", None),
+        "d": CorrectionRef("ann", None),
         "g": None,
     }
 
@@ -138,9 +145,9 @@ def test_moves_of_a_named_run_are_the_models_with_the_words_beside_them(moved):
     moves = told(moved, run_id=moved.run.id).moves
     assert (moves.counts, moves.by_people, moves.kept) == ({"moved": 3, "same": 4}, 0, 0)
     assert {each.difference.key: each.said for each in moves.examples} == {
-        "a": Said("ann", "Dress"),
+        "a": CorrectionRef("ann", "Dress"),
         "c": None,
-        "f": Said("ann", "Dress"),
+        "f": CorrectionRef("ann", "Dress"),
     }
     assert moves.as_json()["examples"][0].keys() >= {"before", "after", "said"}
 
@@ -168,8 +175,8 @@ def disagreeing(report):
 def test_images_disagree_with_what_holds_of_their_product(world, make, said, expected):
     found = [seen(make, key, "p", confidence=0.98) for key in "ab"]
     world.sink.write([*found, seen(make, "c", "p", "Hat", 0.98), seen(make, "d", "q"), seen(make, "e")])
-    for key, word in said.items():
-        world.say(key, word)
+    for key, label in said.items():
+        world.say(key, label)
     assert disagreeing(told(world)) == expected
     shown = world.rows("SELECT v.product_key, v.key, v.disagrees FROM cataloger_product_images v")
     assert {(product, key) for product, key, disagrees in shown if disagrees} == {
@@ -197,8 +204,8 @@ def test_an_image_that_has_failed_disagrees_with_nobody(world, make):
     world.sink.write([*found, seen(make, "c", "p", "Hat", 0.98)])
     failed = make.bad("c", content="2")
     world.begin().sink.write([replace(failed, item=replace(failed.item, product_key="p"))])
-    for key, word, expected in (("a", "withdrawn", {}), ("c", "Sock", {"p": {"a", "b"}}), ("a", "Dress", {})):
-        world.say(key, word)
+    for key, label, expected in (("a", "withdrawn", {}), ("c", "Sock", {"p": {"a", "b"}}), ("a", "Dress", {})):
+        world.say(key, label)
         assert disagreeing(told(world)) == expected
         shown = world.rows("SELECT v.key FROM cataloger_product_images v WHERE v.status <> 'ok' AND v.disagrees")
         assert shown == []
@@ -208,10 +215,10 @@ def test_a_product_that_people_named_and_its_images_say_so(world, make):
     world.sink.write([seen(make, "a", "p", confidence=0.98), seen(make, "b", "p", confidence=0.98)])
     world.say("b", "Sock")
     (product,) = told(world).products
-    assert (product.label, product.said) == ("Dress", Said("ann", "Sock"))
+    assert (product.label, product.said) == ("Dress", CorrectionRef("ann", "Sock"))
     assert [(image.key, image.label, image.disagrees, image.said) for image in product.images] == [
         ("a", "Dress", True, None),
-        ("b", "Dress", False, Said("ann", "Sock")),
+        ("b", "Dress", False, CorrectionRef("ann", "Sock")),
     ]
 
 
@@ -238,15 +245,15 @@ def test_products_of_a_named_run_are_answered_from_what_it_found_itself(world, m
 
 
 def test_a_product_whose_images_go_while_the_report_is_made_costs_no_report(world, make):
-    """On SQLite the report still sees them; on the other engines they are gone between two of its queries."""
+    """On SQLite the report still sees them; on the other engines they are removed between two of its queries."""
     world.sink.write([seen(make, "a", "p"), seen(make, "b", "p"), seen(make, "c", "p", "Sock")])
     assert disagreeing(told(world)) == {"p": {"c"}}
 
-    engine, gone = world.database.engine, []
+    engine, removed = world.database.engine, []
 
     def go(_connection, _cursor, statement, *_):
-        if "cataloger_product_result" in statement and not gone:
-            gone.append(statement)
+        if "cataloger_product_result" in statement and not removed:
+            removed.append(statement)
             with world.database.begin() as other:
                 other.execute(update(ItemRow).values(gone_run_id=world.run.id))
 
@@ -255,5 +262,5 @@ def test_a_product_whose_images_go_while_the_report_is_made_costs_no_report(worl
         report = told(world)
     finally:
         event.remove(engine, "before_cursor_execute", go)
-    assert gone
+    assert removed
     assert [each.product_key for each in report.products] == (["p"] if engine.dialect.name == "sqlite" else [])

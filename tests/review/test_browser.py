@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-HELD = (
+CURRENT = (
     "SELECT i.key, k.verdict, k.label, k.author FROM cataloger_corrected h "
     "JOIN cataloger_correction k ON k.id = h.correction_id JOIN cataloger_item i ON i.id = h.item_id ORDER BY k.id"
 )
@@ -87,7 +87,7 @@ def test_enter_accepts_and_goes_on(served, page):
     first, label = key_of(page), page.inner_text("#answers li:first-child span")
     page.keyboard.press("Enter")
     saved(page)
-    assert served.rows(HELD) == [(first, "label", label, "anna")]
+    assert served.rows(CURRENT) == [(first, "label", label, "anna")]
     assert key_of(page) != first
     progress = "1 of 21 reviewed, 1 by you; the model agrees with you on 100% of 1"
     expect(page.locator("#progress")).to_contain_text(progress)
@@ -97,7 +97,7 @@ def test_a_number_chooses_a_category(served, page):
     first, label = key_of(page), page.inner_text("#answers li:nth-child(2) span")
     page.keyboard.press("2")
     saved(page)
-    assert served.rows(HELD) == [(first, "label", label, "anna")]
+    assert served.rows(CURRENT) == [(first, "label", label, "anna")]
 
 
 def test_a_category_is_searched_and_picked(served, page):
@@ -109,24 +109,24 @@ def test_a_category_is_searched_and_picked(served, page):
     picked = page.inner_text("#found li[aria-selected=true]")
     page.keyboard.press("Enter")
     saved(page)
-    assert served.rows(HELD) == [(first, "label", picked, "anna")]
+    assert served.rows(CURRENT) == [(first, "label", picked, "anna")]
     expect(page.locator("#found")).to_be_hidden()
     page.keyboard.press("/")
     page.keyboard.type("DRESS")
     page.locator("#found li").first.click()
     saved(page)
-    assert [row[2] for row in served.rows(HELD)] == [picked, "Dress"]
+    assert [row[2] for row in served.rows(CURRENT)] == [picked, "Dress"]
 
 
 def test_categories_that_come_late_are_found_by_what_was_typed_before(page):
-    held = []
-    page.route("**/api/labels/*", lambda route: held.append(route))
+    waiting = []
+    page.route("**/api/labels/*", lambda route: waiting.append(route))
     page.reload()
     expect(page.locator("#answers li")).to_have_count(5)  # before that no key does anything
     page.keyboard.press("/")
     page.keyboard.type("shoe")
-    expect(page.locator("#found li")).to_have_text("the categories are not here yet")
-    held.pop().continue_()
+    expect(page.locator("#found li")).to_have_text("the categories are still loading")
+    waiting.pop().continue_()
     expect(page.locator("#found li")).to_have_count(3)
 
 
@@ -137,23 +137,23 @@ def test_not_a_product_and_skip(served, page):
     page.keyboard.press("n")
     saved(page)
     assert first != second
-    assert served.rows(HELD) == [(second, "not_product", None, "anna")]
+    assert served.rows(CURRENT) == [(second, "not_product", None, "anna")]
 
 
 def test_undo_takes_back_and_restores_the_word_before(served, page):
     first = key_of(page)
     page.keyboard.press("2")
     saved(page)
-    label = served.rows(HELD)[0][2]
+    label = served.rows(CURRENT)[0][2]
     page.locator("#list li").first.click()
     page.keyboard.press("n")
     saved(page)
     page.keyboard.press("u")
     saved(page)
-    assert served.rows(HELD) == [(first, "label", label, "anna")]
+    assert served.rows(CURRENT) == [(first, "label", label, "anna")]
     page.keyboard.press("u")
     saved(page)
-    assert served.rows(HELD) == []
+    assert served.rows(CURRENT) == []
     verdicts = served.rows("SELECT verdict FROM cataloger_correction ORDER BY id")
     assert verdicts == [("label",), ("not_product",), ("label",), ("withdrawn",)]
 
@@ -163,7 +163,7 @@ def test_a_key_held_down_says_one_word(served, page):
         page.keyboard.down("Enter")
     page.keyboard.up("Enter")
     saved(page)
-    assert len(served.rows(HELD)) == 1
+    assert len(served.rows(CURRENT)) == 1
 
 
 def test_everything_works_with_the_mouse_and_a_click_does_not_stay_on_its_button(served, page):
@@ -173,13 +173,13 @@ def test_everything_works_with_the_mouse_and_a_click_does_not_stay_on_its_button
     page.keyboard.press("Enter")
     page.click("#answers li:nth-child(3) button")
     saved(page)
-    found = served.rows(HELD)
+    found = served.rows(CURRENT)
     assert [row[1] for row in found] == ["not_product", "label", "label"]
     assert [row[0] for row in found[:2]] == [first, second]
     page.click("#undo")
     page.click("#skip")
     saved(page)
-    assert len(served.rows(HELD)) == 2
+    assert len(served.rows(CURRENT)) == 2
 
 
 def test_a_selection_is_accepted_each_with_its_own_category(served, page):
@@ -191,10 +191,10 @@ def test_a_selection_is_accepted_each_with_its_own_category(served, page):
     expected = [text.rsplit(" ", 1)[0] for text in chosen]
     page.click("#accept-selected")
     saved(page)
-    assert [row[2] for row in served.rows(HELD)] == expected
+    assert [row[2] for row in served.rows(CURRENT)] == expected
     page.keyboard.press("u")
     saved(page)
-    assert served.rows(HELD) == []
+    assert served.rows(CURRENT) == []
 
 
 def test_a_whole_selection_gets_one_category(served, page):
@@ -204,8 +204,8 @@ def test_a_whole_selection_gets_one_category(served, page):
     expect(page.locator("#found li").first).to_have_text("Dress")
     page.keyboard.press("Enter")
     saved(page)
-    assert {row[2] for row in served.rows(HELD)} == {"Dress"}
-    assert len(served.rows(HELD)) == 21
+    assert {row[2] for row in served.rows(CURRENT)} == {"Dress"}
+    assert len(served.rows(CURRENT)) == 21
     expect(page.locator("#progress")).to_contain_text("21 of 21")
 
 
@@ -215,7 +215,7 @@ def test_filters_stand_in_the_address_and_survive_a_reload(served, page):
     page.fill("[name=below]", "0.7")
     page.select_option("[name=decision]", "accept")
     page.click("#filters form button")
-    expect(page.locator("#end")).to_have_text("That is all.")
+    expect(page.locator("#end")).to_have_text("End of the queue.")
     assert page.url == f"{served.url}/?order=confidence&reviewed=no&decision=accept&category=Hat&below=0.7"
     texts = page.locator("#list .says").all_inner_texts()
     assert texts
@@ -242,7 +242,7 @@ def test_a_picture_that_is_gone_is_explained(served, page):
     served.change("UPDATE cataloger_item SET key = 'gone.png', uri = '/gone.png' WHERE key = 'winter-hat.png'")
     page.reload()
     page.locator("#list li", has=page.locator(".says", has_text="Hat 78%")).click()
-    expect(page.locator("#no-picture")).to_contain_text("No picture:")
+    expect(page.locator("#no-picture")).to_contain_text("No image:")
     page.hover("#answers li:first-child button")
     expect(page.locator("#no-picture")).to_contain_text("No map:")
     assert all("404" in complaint for complaint in page.complaints)
@@ -255,17 +255,17 @@ def test_two_reviewers_at_once_and_the_later_one_decides_with_open_eyes(served, 
     anna.keyboard.press("Enter")
     saved(anna)
     ben.keyboard.press("n")
-    expect(ben.locator("#conflicts p")).to_contain_text(f"{first}: Anna said")
-    assert [row[3] for row in served.rows(HELD)] == ["Anna"]
-    ben.click("#conflicts button:has-text('Mine instead')")
+    expect(ben.locator("#conflicts p")).to_contain_text(f"{first}: Anna chose")
+    assert [row[3] for row in served.rows(CURRENT)] == ["Anna"]
+    ben.click("#conflicts button:has-text('Use mine')")
     saved(ben)
     expect(ben.locator("#conflicts")).to_be_hidden()
-    assert served.rows(HELD) == [(first, "not_product", None, "Ben Ö")]
+    assert served.rows(CURRENT) == [(first, "not_product", None, "Ben Ö")]
     anna.keyboard.press("u")
-    expect(anna.locator("#conflicts p")).to_contain_text("Ben Ö said not a product; you took it back")
-    anna.click("#conflicts button:has-text('Leave it so')")
+    expect(anna.locator("#conflicts p")).to_contain_text("Ben Ö chose not a product; you withdrew it")
+    anna.click("#conflicts button:has-text('Keep theirs')")
     expect(anna.locator("#conflicts")).to_be_hidden()
-    assert served.rows(HELD) == [(first, "not_product", None, "Ben Ö")]
+    assert served.rows(CURRENT) == [(first, "not_product", None, "Ben Ö")]
 
 
 def test_words_wait_for_a_server_that_is_away_and_leaving_warns(catalog, serve, open_page):
@@ -275,7 +275,7 @@ def test_words_wait_for_a_server_that_is_away_and_leaving_warns(catalog, serve, 
         running.stop()
     for key in ("Enter", "2", "n"):
         page.keyboard.press(key)
-    expect(page.locator("#saving")).to_contain_text("3 words are not saved yet, trying again")
+    expect(page.locator("#saving")).to_contain_text("3 corrections are not saved yet, trying again")
     asked = []
     page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
     page.close(run_before_unload=True)
@@ -286,7 +286,7 @@ def test_words_wait_for_a_server_that_is_away_and_leaving_warns(catalog, serve, 
     assert asked == ["beforeunload"]
     with serve(catalog, "--port", port) as running:  # its pages have another token against forgery
         expect(page.locator("#saving")).to_have_text("")
-        assert [row[1] for row in running.rows(HELD)] == ["label", "label", "not_product"]
+        assert [row[1] for row in running.rows(CURRENT)] == ["label", "label", "not_product"]
     assert all("ERR_CONNECTION" in text or "403" in text or "ERR_EMPTY" in text for text in page.complaints)
     page.complaints.clear()
 
@@ -297,7 +297,7 @@ def test_three_thousand_images_scroll_with_little_work(served, open_page):
     assert page.locator("#list li").count() < 400
     for _ in range(900):
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        if page.inner_text("#end") == "That is all.":
+        if page.inner_text("#end") == "End of the queue.":
             break
         page.wait_for_timeout(100)
     assert page.locator("#list li").count() == 21 * 151
@@ -308,7 +308,7 @@ def test_three_thousand_images_scroll_with_little_work(served, open_page):
     page.keyboard.press("Control+a")
     page.keyboard.press("Enter")
     expect(page.locator("#saving")).to_have_text("")
-    assert len(served.rows(HELD)) == 21 * 151
+    assert len(served.rows(CURRENT)) == 21 * 151
 
 
 def test_hostile_names_do_nothing_but_show(served, page):
@@ -329,7 +329,7 @@ def test_text_is_readable_and_nothing_is_wider_than_a_phone(served, open_page, s
     page.keyboard.press("x")
     page.locator("#accept").tap()
     saved(page)
-    assert len(served.rows(HELD)) == 1
+    assert len(served.rows(CURRENT)) == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate(PALE_TEXTS) == []
 

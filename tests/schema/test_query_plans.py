@@ -68,7 +68,10 @@ QUERIES = {
     "record the answers for products": (r"INSERT INTO cataloger_product_result", "uq_cataloger_product_result"),
     "the ids of these answers": (r"SELECT cataloger_product_result\.product_hash", "uq_cataloger_product_result"),
     "point to the answers": (r"INSERT INTO cataloger_product_current", "pk_cataloger_product_current"),
-    "a page of items to look for gone ones": (r"SELECT cataloger_item\.id, cataloger_item\.key", "pk_cataloger_item"),
+    "a page of items to look for missing ones": (
+        r"SELECT cataloger_item\.id, cataloger_item\.key",
+        "pk_cataloger_item",
+    ),
     "remember that items went": (r"INSERT INTO cataloger_presence", "pk_cataloger_presence"),
     "take items out of the views": (r"UPDATE cataloger_item SET gone_run_id", "pk_cataloger_item"),
 }
@@ -120,7 +123,7 @@ def statements_of_a_batch(world, url, make):
     presence = Presence(world.database, world.source)
     for item_id in range(3, ITEMS + 1):
         presence.see(item_id, False)
-    assert presence.settle(world.run.id) == 2
+    assert presence.remove_missing(world.run.id) == 2
     for engine in engines:
         event.remove(engine, "before_cursor_execute", note)
     shop.close()

@@ -11,13 +11,13 @@ from cataloger.ledger import pin_model, register_source
 from cataloger.schema.views import IMAGE_COLUMNS, IMAGE_TOP5
 
 ANSWER = [name for rank in range(1, 6) for name in (f"label_{rank}", f"confidence_{rank}")]
-WORD = ["corrected_by", "corrected_at"]
+CORRECTION = ["corrected_by", "corrected_at"]
 CONTRACT = {
     "cataloger_image_top5": [
         *("source", "key", "uri", "product_key", "status", "error_code", "model", "run_id", "decision"),
         *ANSWER,
         "tagged_at",
-        *WORD,
+        *CORRECTION,
     ],
     "cataloger_image_labels": ["source", "key", "rank", "label", "confidence"],
     "cataloger_product_top5": [
@@ -29,7 +29,7 @@ CONTRACT = {
         "decision",
         *ANSWER,
         "tagged_at",
-        *WORD,
+        *CORRECTION,
     ],
     "cataloger_product_images": [
         *("source", "product_key", "key", "uri", "status", "label", "confidence", "product_label", "disagrees")
@@ -139,8 +139,8 @@ def test_each_source_shows_its_own(world, make):
 def test_images_that_are_gone_leave_the_views(world, make):
     world.sink.write([make.good("a", labels=("Dress",)), make.good("b", labels=("Hat",))])
     with world.database.begin() as connection:
-        gone = text("UPDATE cataloger_item SET gone_run_id = :run WHERE uri = '/photos/a'")
-        connection.execute(gone, {"run": world.run.id})
+        missing = text("UPDATE cataloger_item SET gone_run_id = :run WHERE uri = '/photos/a'")
+        connection.execute(missing, {"run": world.run.id})
     assert look(world, "cataloger_image_top5", "key") == [("b",)]
     assert look(world, "cataloger_image_labels", "key") == [("b",)]
 

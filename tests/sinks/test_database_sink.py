@@ -118,7 +118,7 @@ def test_a_good_result_replaces_the_one_before_and_history_stays(world, make):
     assert results(world, "version_token", "label_1") == [("v1", "Dress"), ("v2", "Sock")]
 
 
-def holds(world):
+def current(world):
     """Return the current and the latest result of the only image: status and version."""
     query = "SELECT r.status, r.version_token FROM cataloger_current c JOIN cataloger_result r ON r.id = c.{}"
     return [world.rows(query.format(pointer))[0] for pointer in ("result_id", "latest_id")]
@@ -130,14 +130,14 @@ def test_a_failure_in_passing_keeps_the_good_result_visible(world, make, code):
     run_id = world.run.id
     world.begin().sink.write([make.bad("a", "v2", code=code, content=None)])
     assert seen(world, "status", "error_code", "label_1", "run_id") == [("ok", None, "Dress", run_id)]
-    assert holds(world) == [("ok", "v1"), ("failed", "v2")]
+    assert current(world) == [("ok", "v1"), ("failed", "v2")]
 
 
 def test_a_failure_on_the_same_bytes_keeps_the_good_result_visible(world, make):
     world.sink.write([make.good("a", "v1", content="1")])
     world.begin().sink.write([make.bad("a", "v2", code="decode.crashed", content="1")])
     assert seen(world, "status", "label_1") == [("ok", "Dress")]
-    assert holds(world) == [("ok", "v1"), ("failed", "v2")]
+    assert current(world) == [("ok", "v1"), ("failed", "v2")]
 
 
 def test_a_failure_on_changed_bytes_replaces_the_good_result(world, make):
@@ -146,7 +146,7 @@ def test_a_failure_on_changed_bytes_replaces_the_good_result(world, make):
     assert seen(world, "status", "error_code", "label_1", "run_id") == [
         ("failed", "decode.truncated", None, world.run.id)
     ]
-    assert holds(world) == [("failed", "v2"), ("failed", "v2")]
+    assert current(world) == [("failed", "v2"), ("failed", "v2")]
 
 
 def test_a_good_result_replaces_a_failure_and_a_failure_a_failure(world, make):

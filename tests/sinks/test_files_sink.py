@@ -251,4 +251,4 @@ def test_a_folder_that_may_not_be_written_is_told_before_the_work(tmp_path):
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     command = [*drop, sys.executable, "-c", CHECK, str(tmp_path / "x.csv")]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert result.stdout == f"--output {tmp_path}/x.csv: its folder may not be written by this user"
+    assert result.stdout == f"--output {tmp_path}/x.csv: this user may not write to its folder"

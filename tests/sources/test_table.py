@@ -74,7 +74,7 @@ def test_a_schema_may_stand_before_the_table(shop):
     assert [item.key for item in source.scan()] == ["7"]
     assert source.root.endswith("/catalog.Goods#photo")
     with pytest.raises(
-        SourceError, match=r"--table catalogue\.Goods: the schema is not there; did you mean catalog\?"
+        SourceError, match=r"--table catalogue\.Goods: the schema does not exist; did you mean catalog\?"
     ):
         shop.source("catalogue.Goods")
 
@@ -230,13 +230,13 @@ def test_a_column_that_happens_to_be_unique_will_do(shop):
 def test_what_is_missing_is_named_with_its_flag(shop):
     plain(shop)
     for arguments, message in (
-        ({"table": "prodcuts"}, "--table prodcuts: the table is not there; did you mean products?"),
-        ({"table": "x"}, "--table x: the table is not there; there are: "),
-        ({"ids": ("idd",)}, "--id idd: the column in products is not there; did you mean id?"),
-        ({"image": "foto"}, "--image foto: the column in products is not there; did you mean photo?"),
-        ({"version_column": "changed"}, "--version-column changed: the column in products is not there; there are"),
-        ({"image_table": "images", "image_fk": ("id",)}, "--image-table images: the table is not there"),
-        ({"image_table": "products", "image_fk": ("sku",)}, "--image-fk sku: the column in products is not there"),
+        ({"table": "prodcuts"}, "--table prodcuts: the table does not exist; did you mean products?"),
+        ({"table": "x"}, "--table x: the table does not exist; there are: "),
+        ({"ids": ("idd",)}, "--id idd: the column in products does not exist; did you mean id?"),
+        ({"image": "foto"}, "--image foto: the column in products does not exist; did you mean photo?"),
+        ({"version_column": "changed"}, "--version-column changed: the column in products does not exist; there are"),
+        ({"image_table": "images", "image_fk": ("id",)}, "--image-table images: the table does not exist"),
+        ({"image_table": "products", "image_fk": ("sku",)}, "--image-fk sku: the column in products does not exist"),
     ):
         with pytest.raises(SourceError) as caught:
             shop.source(**arguments)
@@ -292,7 +292,7 @@ def test_a_table_that_may_not_be_read_is_one_line_of_mariadb(shop):
     assert refused(nosy(shop, f"GRANT SELECT (id) ON {name}.products TO nosy")).endswith(denied)
     # A slip of the pen is taken for what it is.
     message = refused(nosy(shop, f"GRANT SELECT ON {name}.products TO nosy"), table="prodcuts")
-    assert message == "--table prodcuts: the table is not there; did you mean products?"
+    assert message == "--table prodcuts: the table does not exist; did you mean products?"
 
 
 @on("postgresql", "mariadb")

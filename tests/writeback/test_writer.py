@@ -54,7 +54,7 @@ class Shop:
             connection.execute(text(statement), values)
 
     def table(self, columns, *rows, name="products"):
-        """Make the table anew; a row is its values in order."""
+        """Recreate the table; a row is its values in order."""
         self.drop(name)
         self.execute(f"CREATE TABLE {name} ({columns}){'' if self.engine in ('sqlite', 'postgresql') else CHARSET}")
         self.tables.append(name)
@@ -372,12 +372,12 @@ def refused(shop, *pairs, **options):
 @pytest.mark.parametrize(
     ("columns", "field", "message"),
     [
-        ("category VARCHAR(4)", "label_1", "category=label_1: products does not take 'Dress'"),
+        ("category VARCHAR(4)", "label_1", "category=label_1: products does not accept 'Dress'"),
         ("category VARCHAR(20) UNIQUE", "label_1", "category of products is unique"),
         ("category VARCHAR(20) DEFAULT '' NOT NULL", "label_4", "is NOT NULL, but there may be no label_4"),
-        ("category INTEGER", "label_1", "products does not take 'Dress': 'Dress' is no whole number"),
+        ("category INTEGER", "label_1", "products does not accept 'Dress': 'Dress' is not a whole number"),
         ("category VARCHAR(20)", "confidence_1", "needs a column of fractions; category of products is VARCHAR(20)"),
-        ("category VARCHAR(20) CHECK (category <> 'Sock')", "label_1", "products does not take 'Sock'"),
+        ("category VARCHAR(20) CHECK (category <> 'Sock')", "label_1", "products does not accept 'Sock'"),
         ("category VARCHAR(20)", "name_1", "needs a --label-map"),
         ("other VARCHAR(20)", "label_1", "--create-columns adds it"),
     ],
@@ -397,7 +397,7 @@ def test_a_code_that_the_table_of_categories_lacks_is_refused(shop):
     shop.table("code VARCHAR(20) PRIMARY KEY", ("10",), ("20",), name="categories")
     reference = "category VARCHAR(20), FOREIGN KEY (category) REFERENCES categories (code)"
     shop.table(f"sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), {reference}", ("p", "", None))
-    assert "products does not take '30'" in refused(shop, *LABEL, categories=CODES)
+    assert "products does not accept '30'" in refused(shop, *LABEL, categories=CODES)
     shop.execute("INSERT INTO categories VALUES ('30')")
     shop.tag(shop.plan(*LABEL, categories=CODES), shop.seen("p"))
     assert shop.values() == {"p": "10"}
@@ -412,7 +412,7 @@ def test_a_code_that_an_enumeration_lacks_is_refused(shop):
         shop.execute(f"CREATE TYPE code AS {kind}")
         kind = "code"
     shop.table(f"sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), category {kind}", ("p", "", "20"))
-    assert "products does not take '30'" in refused(shop, *LABEL, categories=CODES)
+    assert "products does not accept '30'" in refused(shop, *LABEL, categories=CODES)
     assert shop.values() == {"p": "20"}
 
 
@@ -528,4 +528,4 @@ def test_a_word_that_the_label_map_does_not_know_is_refused_and_costs_no_other(s
     counts = simple.writer(plan).settle(simple.world.database, simple.world.lease)
     assert simple.values() == {"p": "10", "q": "30"}
     assert counts.refused == 1
-    assert counts.reasons == ["p: a person said 'Cape', for which the label map has no code: add a line for it"]
+    assert counts.reasons == ["p: the label map has no code for the correction 'Cape': add a line for it"]

@@ -24,10 +24,12 @@ def bench(
     images: Annotated[
         int,
         typer.Option(
-            "--images", min=1, help="So many of them, evenly spread; where there are fewer, again and again."
+            "--images", min=1, help="Number of images to use, evenly spread; repeated if the folder has fewer."
         ),
     ] = 1000,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of floor and command.")] = 3,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, help="How often to measure the baseline and the command, in turn.")
+    ] = 3,
     model: flags.ModelOption = None,
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
     batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
@@ -37,8 +39,8 @@ def bench(
 ) -> None:
     """Measure how fast this machine tags your own images, and where the time goes.
 
-    The floor is bare decoding plus the bare model, on all processors; `cataloger tag` into a temporary database takes
-    turns with it. Your images and databases are left alone.
+    The baseline is decoding plus the model, and nothing else, on all processors. It is measured in turn with
+    `cataloger tag` into a temporary database. Your images and databases are not changed.
     """
     from cataloger.bench import BenchOptions
     from cataloger.bench import run_bench as measure
@@ -58,20 +60,20 @@ def bench(
 
 
 def print_report(report: "BenchReport", batch_size: int, console: Console) -> None:
-    """Print floor and command, where the processor time goes, and the best way to run the model."""
+    """Print baseline and command, where the processor time goes, and the best way to run the model."""
     console.print(f"{report.model}: {report.images:,} images on {report.processors} processors", markup=False)
     if report.failed:
         console.print(f"{report.failed:,} of them cannot be decoded")
     ratios = sorted(each.achieved for each in report.rounds)
     rounds = report.rounds
     rows = [
-        ("floor", *_medians([each.floor for each in rounds], [each.floor_ms for each in rounds])),
+        ("baseline", *_medians([each.floor for each in rounds], [each.floor_ms for each in rounds])),
         ("cataloger tag", *_medians([each.tag for each in rounds], [each.tag_ms for each in rounds])),
-        ("  without its start", f"{statistics.median(each.tag_running for each in rounds):.1f}", ""),
+        ("  without startup", f"{statistics.median(each.tag_running for each in rounds):.1f}", ""),
     ]
-    console.print(render.table(("", "images/s", "processor ms an image"), rows))
+    console.print(render.table(("", "images/s", "processor ms per image"), rows))
     console.print(
-        f"achieved: {report.achieved:.2f} of the floor (rounds {ratios[0]:.2f} to {ratios[-1]:.2f}); "
+        f"achieved: {report.achieved:.2f} of the baseline (rounds {ratios[0]:.2f} to {ratios[-1]:.2f}); "
         f"processors idle {100 * statistics.median(each.idle for each in rounds):.0f}%"
     )
     names = dict.fromkeys(name for each in rounds for name in (*each.floor_stages, *each.tag_stages))
@@ -82,12 +84,12 @@ def print_report(report: "BenchReport", batch_size: int, console: Console) -> No
         )
         for name in names
     ]
-    console.print(render.table(("processor ms an image", "floor", "cataloger tag"), stages))
+    console.print(render.table(("processor ms per image", "baseline", "cataloger tag"), stages))
     best = report.best
     own = next((each for each in report.settings if each.threads == 1 and each.batch == batch_size), None)
-    line = f"model alone, best: {best.sessions} at once, {best.threads} thread(s) each, batch {best.batch}: "
+    line = f"model alone, best: {best.sessions} sessions, {best.threads} thread(s) per session, batch {best.batch}: "
     line += f"{best.rate:.1f} images/s"
-    console.print(line + (f"; as tag runs it: {own.rate:.1f}" if own else ""))
+    console.print(line + (f"; with the settings of tag: {own.rate:.1f}" if own else ""))
     if own and best.threads == 1 and best.rate > 1.03 * own.rate:
         console.print(f"try --batch-size {best.batch}")
 

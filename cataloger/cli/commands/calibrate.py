@@ -1,4 +1,4 @@
-"""`cataloger calibrate`: confidences and decisions of a model learned anew, without training."""
+"""`cataloger calibrate`: recompute a model's calibration, without training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ Examples:
   cataloger calibrate labels.csv --images photos --model models/shop --output models/shop-98 --target-precision 0.98
   cataloger recalibrate --db sqlite:///catalog.db --model models/shop-98
 
-Use labelled images that the model was not trained on, a hundred or more, like those it will meet.
+Use at least a hundred labelled images that the model was not trained on, similar to those it will tag.
 """
 
 FEW = 100
@@ -37,15 +37,15 @@ def calibrate(
     ] = "default",
     target_precision: flags.TargetPrecisionOption = 0.95,
     split: Annotated[
-        str | None, typer.Option("--split", help="Which rows to learn from. Default: val, or all if there are none.")
+        str | None, typer.Option("--split", help="Rows to calibrate on. Default: val, or all rows if there are none.")
     ] = None,
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Learn a model's temperature, thresholds and what it should abstain from on labelled images; nothing is trained.
+    """Compute a model's temperature, thresholds and rejection of other images from labelled images, without training.
 
-    Every answer is then accepted, to be reviewed, or abstained from; of the accepted, --target-precision are right.
-    The new bundle classifies as before: `cataloger recalibrate` brings a database to it without looking at an image.
+    The decision for an answer is then accept, review or abstain; of the accepted ones, the share --target-precision
+    is right. The network stays the same: `cataloger recalibrate` updates a database without reading an image.
     """
     from cataloger.training.calibration import write_recalibrated
 
@@ -78,8 +78,8 @@ def _print(bundle: "Bundle", coverage: "Coverage", split: str, *, json_output: b
     where = f"on {coverage.images:,} images, in {bundle.precision}"
     console.print(f"temperature {bundle.temperature:.3f}; {where}: {coverage.line()}")
     if coverage.images < FEW:
-        render.stderr_console().print(f"{coverage.images} images are few to learn from: {FEW} or more tell more")
+        render.stderr_console().print(f"{coverage.images} images are few for a calibration: use {FEW} or more")
     render.stderr_console().print(
-        f"wrote {bundle.path}: `cataloger recalibrate --db URL --model {bundle.path}` brings a database to it",
+        f"wrote {bundle.path}: `cataloger recalibrate --db URL --model {bundle.path}` updates a database",
         markup=False,
     )

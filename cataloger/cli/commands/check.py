@@ -1,4 +1,4 @@
-"""`cataloger check`: a gate behind the nightly run."""
+"""`cataloger check`: a quality gate after the nightly run."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ Examples:
   cataloger check --against models/shop --max-category-psi 0.3
   cataloger check --run 13 --against 12 --source /srv/photos --json
 
-The limits can stand in cataloger.toml, in [check]. Exit status 4: something has drifted.
+The limits can be set in cataloger.toml, in [check]. Exit status 4: something has drifted.
 """
 
 
@@ -32,8 +32,8 @@ def check(
         typer.Option(
             "--against",
             metavar="RUN|MODEL",
-            help="Number of a run, DIR or 'default' for a model's validation images, or 'previous': the last run "
-            "before of the same sources with enough images.",
+            help="Number of a run, DIR or 'default' for a model's validation images, or 'previous': the last "
+            "earlier run of the same sources with enough images.",
         ),
     ] = "previous",
     run: Annotated[
@@ -42,7 +42,9 @@ def check(
     source: Annotated[
         str | None,
         typer.Option(
-            "--source", metavar="NAME", help="Only this one of `cataloger sources list`. Default: all of the run."
+            "--source",
+            metavar="NAME",
+            help="Only this source, as `cataloger sources list` names it. Default: all of the run.",
         ),
     ] = None,
     db: flags.DbOption = DEFAULT_DB,
@@ -67,18 +69,18 @@ def check(
         float, typer.Option("--max-review-increase", min=0.0, help="Largest increase of the share of 'review'.")
     ] = DEFAULTS.max_review_increase,
     min_images: Annotated[
-        int, typer.Option("--min-images", min=1, help="Images on each side below which nothing is judged.")
+        int, typer.Option("--min-images", min=1, help="Fewest images on each side for a comparison.")
     ] = DEFAULTS.min_images,
     categories: Annotated[
-        int, typer.Option("--categories", min=0, help="Categories to show, those that moved most first.")
+        int, typer.Option("--categories", min=0, help="Number of categories to show, most changed first.")
     ] = 5,
     json_output: flags.JsonOption = False,
 ) -> None:
     """Compare a run with an earlier one, or with a model's validation images; exit with 4 if something has drifted.
 
-    Category mix and confidences by the population stability index (PSI); shares of failures, abstentions and reviews.
-    Something has drifted if it is above its limit and above what chance explains on so few images, at 99% for all
-    measures together.
+    Compares the category mix and the confidences by the population stability index (PSI), and the shares of failures,
+    abstentions and reviews. A measure has drifted if it is above its limit and above what chance explains for this
+    number of images, at 99% for all measures together.
     """
     from cataloger.drift import CheckOptions
     from cataloger.drift import check_run as compare

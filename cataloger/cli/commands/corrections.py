@@ -1,4 +1,4 @@
-"""`cataloger corrections`: what people say of images, to and from spreadsheets."""
+"""`cataloger corrections`: export to, import from spreadsheets, and list."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ from cataloger.cli import flags, render
 from cataloger.cli.groups import make_group
 from cataloger.cli.run_command import login_name, open_results
 from cataloger.contracts import Decision
-from cataloger.errors import UsageError
+from cataloger.errors import FAILURES_STATUS, UsageError
 from cataloger.options import DEFAULT_DB
 from cataloger.utils import printable
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 
-app = make_group("Corrections, what people say of images: export, import, list.")
+app = make_group("Corrections of people to images: export, import, list.")
 
 EXPORT_EXAMPLES = """\b
 Examples:
-  cataloger corrections export words.csv
+  cataloger corrections export corrections.csv
   cataloger corrections export to-do.csv --predictions --decision review
   cataloger corrections export to-do.csv --predictions --below 0.8
 
@@ -34,12 +34,12 @@ Examples:
   cataloger corrections import to-do.csv --author ann
 
 \b
-A row needs label, and key or uri. Exit status 3: some rows were not taken; each is named with its line.
+A row needs label, and key or uri. Exit status 3: some rows were not imported; each is listed with its line.
 """
 
 SourceOption = Annotated[
     str | None,
-    typer.Option("--source", metavar="NAME", help="Only this one of `cataloger sources list`."),
+    typer.Option("--source", metavar="NAME", help="Only this source, as `cataloger sources list` names it."),
 ]
 
 
@@ -49,25 +49,27 @@ def export_command(
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
     source: SourceOption = None,
-    history: Annotated[bool, typer.Option("--all", help="All that was ever said, not only what holds.")] = False,
+    history: Annotated[
+        bool, typer.Option("--all", help="All corrections ever made, not only the current ones.")
+    ] = False,
     predictions: Annotated[
-        bool, typer.Option("--predictions", help="Every image with what the model says, for people to fill in.")
+        bool, typer.Option("--predictions", help="Every image with the model's answer, for people to correct.")
     ] = False,
     decision: Annotated[
         Decision | None,
-        typer.Option("--decision", help="Of --predictions, only these."),
+        typer.Option("--decision", help="Only predictions with this decision."),
     ] = None,
     below: Annotated[
         float | None,
-        typer.Option("--below", min=0.0, max=1.0, help="Of --predictions, only those of less confidence."),
+        typer.Option("--below", min=0.0, max=1.0, help="Only predictions with a lower confidence."),
     ] = None,
 ) -> None:
-    """Write what people have said, or what there is to say something of, to a CSV file for spreadsheets."""
+    """Write corrections, or the model's answers to be corrected, to a CSV file for spreadsheets."""
     from cataloger.corrections import ExportOptions, export_corrections
 
     if history and predictions:
-        raise UsageError("--all and --predictions exclude each other; give one of them")
-    what: What = "history" if history else "predictions" if predictions else "words"
+        raise UsageError("--all and --predictions cannot be combined; use one of them")
+    what: What = "history" if history else "predictions" if predictions else "current"
     options = ExportOptions(what, source, decision, below)
     with open_results(db, schema) as database:
         count = export_corrections(database, file, options)
@@ -81,16 +83,17 @@ def import_command(
     schema: flags.SchemaOption = None,
     source: SourceOption = None,
     author: Annotated[
-        str | None, typer.Option("--author", metavar="NAME", help="Who says this. Default: the login name.")
+        str | None,
+        typer.Option("--author", metavar="NAME", help="Author of the corrections. Default: the login name."),
     ] = None,
-    new_labels: Annotated[bool, typer.Option("--new-labels", help="Take labels that no model has.")] = False,
+    new_labels: Annotated[bool, typer.Option("--new-labels", help="Accept labels that no model has.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Also where somebody has said something else since the export.")
+        bool, typer.Option("--overwrite", help="Also replace corrections that were made since the export.")
     ] = False,
     dry_run: flags.DryRunOption = False,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Take over what people have said in a CSV file; what cannot be taken is named and costs no other row."""
+    """Import corrections from a CSV file. Rows that cannot be imported are listed; the others are saved."""
     from cataloger.corrections import ImportOptions, import_corrections
 
     options = ImportOptions(login_name() if author is None else author, source, new_labels, overwrite, dry_run)
@@ -101,7 +104,7 @@ def import_command(
     else:
         _print_report(report, dry_run=dry_run)
     if report.problems or report.conflicts:
-        raise typer.Exit(3)
+        raise typer.Exit(FAILURES_STATUS)
 
 
 @app.command("list")
@@ -111,7 +114,7 @@ def list_command(
     source: SourceOption = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Count what people have said: by author, and how often the model had said the same."""
+    """Count corrections by author, and how often the model gave the same answer."""
     from cataloger.corrections import summarize
     from cataloger.ledger import find_source_id
 
@@ -131,18 +134,18 @@ def _print_report(report: "ImportReport", *, dry_run: bool) -> None:
         console.print(f"{more:,} more; --json names up to a thousand")
     numbers = (report.saved, report.same, report.empty, report.conflicts, report.problems)
     first = "would be saved" if dry_run else "saved"
-    columns = (first, "said already", "empty", "conflicts", "problems")
+    columns = (first, "unchanged", "empty", "conflicts", "problems")
     render.stdout_console().print(render.table(columns, [numbers]))
 
 
 def _print_summary(summary: "CorrectionSummary") -> None:
     rows = [_row(each) for each in (*summary.authors, summary.total)]
-    columns = ("author", "words", "not a product", "the model said the same")
+    columns = ("author", "corrections", "not a product", "same as the model")
     console = render.stdout_console()
     console.print(render.table(columns, rows))
-    console.print(f"of {summary.images:,} images; ever said: {summary.ever:,}", markup=False)
+    console.print(f"of {summary.images:,} images; ever made: {summary.ever:,}", markup=False)
 
 
 def _row(each: "AuthorSummary") -> tuple[object, ...]:
     agreed = f"{each.agreed:,} of {each.judged:,}" + (f" ({each.agreed / each.judged:.1%})" if each.judged else "")
-    return (each.author, each.words, each.not_product, agreed)
+    return (each.author, each.corrections, each.not_product, agreed)

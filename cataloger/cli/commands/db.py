@@ -18,7 +18,7 @@ def upgrade(
     schema: flags.SchemaOption = None,
     sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
 ) -> None:
-    """Create the tables and views of cataloger, or bring them to this version; touches nothing else."""
+    """Create the tables and views of cataloger, or upgrade them to this version; other tables are not changed."""
     from cataloger.db import DatabaseURL
     from cataloger.schema import revisions as schemas
 
@@ -38,17 +38,17 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="An older revision, or 'base' for no tables at all.")],
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it: what only newer revisions hold is lost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm: data that only newer revisions have is lost.")] = False,
 ) -> None:
-    """Take the tables back to an older revision, before an older version of cataloger is installed again."""
+    """Convert the tables to an older revision, before an older version of cataloger is installed."""
     from cataloger.db import DatabaseURL
     from cataloger.schema import revisions as schemas
 
     url = DatabaseURL.parse(db)
     if not yes:
         raise UsageError(
-            f"a downgrade of {url.redacted} loses what only newer revisions hold ('base': everything that cataloger "
-            "recorded); add --yes to do it"
+            f"a downgrade of {url.redacted} loses the data that only newer revisions have ('base': all data of "
+            "cataloger); add --yes to confirm"
         )
     before = schemas.current(url, schema=schema)
     schemas.downgrade(url, revision, schema=schema)
@@ -60,7 +60,7 @@ def downgrade(
 def current(
     db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
 ) -> None:
-    """Say which revision the tables have and which one this version needs."""
+    """Show which revision the tables have, and which one this version needs."""
     from cataloger.db import DatabaseURL
     from cataloger.schema import revisions as schemas
 

@@ -9,6 +9,7 @@ import typer
 
 import cataloger
 from cataloger.cli import flags, render
+from cataloger.errors import CatalogerError
 
 RUNTIME = ("onnxruntime", "numpy", "pillow", "sqlalchemy", "alembic", "httpx")
 EXTRAS = {
@@ -21,13 +22,13 @@ EXTRAS = {
 }
 
 Finding = tuple[str, str, bool]
-"""What was looked at, what was found, whether it is in order."""
+"""What was checked, what was found, whether it is all right."""
 
 
 def doctor(json_output: flags.JsonOption = False) -> None:
     """Show what this machine has: versions, extras, processors, GPU support, the shipped model.
 
-    Exit status 1 when something would keep a run from working.
+    Exit status 1 if something would prevent a run.
     """
     findings = [*_machine(), *_packages(), *_onnxruntime(), _model(), _tagging()]
     if json_output:
@@ -36,7 +37,7 @@ def doctor(json_output: flags.JsonOption = False) -> None:
         rows = [("ok" if ok else "PROBLEM", what, found) for what, found, ok in findings]
         render.stdout_console().print(render.table(("", "what", "found"), rows))
     if not all(ok for _, _, ok in findings):
-        raise typer.Exit(1)
+        raise typer.Exit(CatalogerError.exit_code)
 
 
 def _machine() -> Iterator[Finding]:
@@ -59,7 +60,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _onnxruntime() -> Iterator[Finding]:
-    """Both distributions write the same files; whichever came last is broken when the other one goes."""
+    """Both distributions write the same files; uninstalling one breaks the other."""
     cpu, gpu = _version("onnxruntime"), _version("onnxruntime-gpu")
     if cpu and gpu:
         text = "onnxruntime and onnxruntime-gpu overwrite each other: uninstall both, then install one"
@@ -73,7 +74,6 @@ def _onnxruntime() -> Iterator[Finding]:
 
 
 def _model() -> Finding:
-    from cataloger.errors import CatalogerError
     from cataloger.inference import replay_golden
     from cataloger.model import default_bundle_path, read_bundle
 
@@ -87,8 +87,7 @@ def _model() -> Finding:
 
 
 def _tagging() -> Finding:
-    """Say what a run would use that is told nothing."""
-    from cataloger.errors import CatalogerError
+    """Return what a run without options would use."""
     from cataloger.inference import choose_engine
     from cataloger.model import default_bundle_path, read_bundle
     from cataloger.utils import available_cpus

@@ -25,8 +25,8 @@ Examples:
   cataloger evaluate labels.csv --results sqlite:///catalog.db
   cataloger evaluate --corrections --db sqlite:///catalog.db
 
-labels.csv has the columns file (relative to --images) and labels, and if wanted split. Several accepted labels of one
-image are joined by "|". With --results nothing is classified: a result is found by the path of its image, by its
+labels.csv has the columns file (relative to --images) and labels, and optionally split. Several accepted labels of
+one image are joined by "|". With --results nothing is classified: a result is found by the path of its image, by its
 address on the web, or by its key, which is the path below the tagged folder.
 """
 
@@ -43,7 +43,7 @@ def evaluate(
             "--model",
             envvar="CATALOGER_MODEL",
             metavar="DIR|default",
-            help="Model bundle; default: the shipped one. With --results it must be the one that they are of.",
+            help="Model bundle; default: the shipped one. With --results it must be the one that gave them.",
         ),
     ] = None,
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
@@ -53,7 +53,7 @@ def evaluate(
     ] = None,
     corrections: Annotated[
         bool,
-        typer.Option("--corrections", help="Measure the results in --db by what people have said of them."),
+        typer.Option("--corrections", help="Measure the results in --db by the corrections of people."),
     ] = False,
     db: flags.DbOption = DEFAULT_DB,
     source: Annotated[
@@ -61,7 +61,7 @@ def evaluate(
         typer.Option(
             "--source",
             metavar="NAME",
-            help="Of --results or --corrections, only this one of `cataloger sources list`.",
+            help="Only this source of --results or --corrections, as `cataloger sources list` names it.",
         ),
     ] = None,
     schema: flags.SchemaOption = None,
@@ -70,27 +70,32 @@ def evaluate(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Also write report.html, report.json and charts (PNG) there."
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Also write report.html, report.json and charts (PNG) to this folder.",
         ),
     ] = None,
     mistakes: Annotated[
-        int, typer.Option("--mistakes", min=0, help="How many of the most confident mistakes to list.")
+        int, typer.Option("--mistakes", min=0, help="Number of most confident mistakes to list.")
     ] = 50,
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Measure a model, or results in a database, on labelled images; say where it goes wrong.
+    """Measure a model, or results in a database, on labelled images, and show where it is wrong.
 
-    Top-1, top-3, top-5, F1, precision and recall of each class, confusions, calibration, what leaving unsure images
-    out gains, and the most confident mistakes, which may be wrong labels.
+    Top-1, top-3, top-5, F1, precision and recall of each class, confusions, calibration, accuracy without the
+    uncertain images, and the most confident mistakes, which may be wrong labels.
     """
     if corrections:
         if labels is not None or results is not None or output is not None:
-            raise UsageError("--corrections measures what is in --db: leave out LABELS, --results and --output")
+            raise UsageError("--corrections measures the results in --db: leave out LABELS, --results and --output")
         _print_reviewed(db, schema, source, json_output=json_output)
         return
     if labels is None:
-        raise UsageError("name the labelled images, LABELS; or --corrections, to measure by what people have said")
+        raise UsageError(
+            "give the labelled images as LABELS, or --corrections to measure by the corrections of people"
+        )
     from cataloger.training.evaluation import EvaluateOptions, evaluate_bundle
 
     options = EvaluateOptions(labels=labels, split=split, mistakes=mistakes)
@@ -102,11 +107,11 @@ def evaluate(
     with render.progress_bar(enabled=not no_progress) as bar:
         if results is None:
             if source is not None or schema is not None:
-                raise UsageError("--source and --schema belong to --results, the database to measure")
+                raise UsageError("--source and --schema need --results, the database to measure")
             bundle = read_bundle(resolve_bundle_path(model or "default"), check=()).at(precision)
             evaluation = evaluate_bundle(bundle, data, options, begin=counter(bar, "classifying"))
         elif precision != "auto":
-            raise UsageError("--precision is for classifying images; --results measures what is there")
+            raise UsageError("--precision is for classifying images; --results measures stored results")
         else:
             evaluation = _of_results(results, schema, source, model, data, options)
     if output is not None:

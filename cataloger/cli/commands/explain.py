@@ -7,7 +7,7 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.contracts import TOP_K
-from cataloger.errors import OutputError, UsageError
+from cataloger.errors import FAILURES_STATUS, OutputError, UsageError
 from cataloger.model import read_bundle, resolve_bundle_path
 
 if TYPE_CHECKING:
@@ -26,15 +26,17 @@ def explain(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture to draw.")] = Path(
         "explanation.png"
     ),
-    categories: Annotated[int, typer.Option("--categories", min=1, max=TOP_K, help="Maps an image, best first.")] = 3,
+    categories: Annotated[
+        int, typer.Option("--categories", min=1, max=TOP_K, help="Maps per image, best category first.")
+    ] = 3,
     model: flags.ModelOption = None,
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Show why: draw, for the best categories of each image, the places that speak for them.
+    """Show why: draw, for each image and its best categories, which areas speak for them.
 
-    The maps are the network's own scores of its places, whose mean the answer is. They show where evidence was found,
-    not the outline of a thing.
+    A map shows the network's own score of each area; the answer is their mean. It shows where evidence was found,
+    not the outline of an object.
     """
     from cataloger.inference import draw
     from cataloger.inference import explain_images as find
@@ -57,7 +59,7 @@ def explain(
     else:
         _print(explanations, failures, output)
     if failures:
-        raise typer.Exit(3)
+        raise typer.Exit(FAILURES_STATUS)
 
 
 def _print(explanations: "list[Explanation]", failures: "list[Failure]", output: Path) -> None:

@@ -43,13 +43,13 @@ def inspect(
             "--work",
             envvar="CATALOGER_WORK",
             metavar="DIR",
-            help="Where to keep what was seen, problems.csv and, if splits were made, splits.csv.",
+            help="Folder for the cache, problems.csv and, if splits were made, splits.csv.",
         ),
     ] = Path("inspect.work"),
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Look at labelled images before training: counts, splits, and whatever is wrong, by file name."""
+    """Check labelled images before training: counts, splits, and problems by file name."""
     from cataloger.db import DatabaseURL
     from cataloger.options import PreprocessSpec
     from cataloger.training.curation import prepare_data

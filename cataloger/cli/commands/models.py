@@ -1,4 +1,4 @@
-"""`cataloger models`: which models there are, what they are, whether they are whole, which one is better."""
+"""`cataloger models`: list, show, verify, compare and quantize models."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ Examples:
   cataloger models diff default models/shop labels.csv --images photos
   cataloger models diff models/may models/june labels.csv --images photos --split all --json
 
-Models of different categories are compared on the images whose labels both know.
+Models with different categories are compared on the images whose labels both have.
 """
 
 QUANTIZE_EXAMPLES = """\b
@@ -27,7 +27,7 @@ Examples:
   cataloger models quantize models/shop labels.csv --images photos --output models/shop
   cataloger evaluate labels.csv --images photos --model models/shop --precision int8
 
-Use the labels that the model was trained with: int8 is calibrated on their train images and judged on the val ones.
+Use the labels that the model was trained with: int8 is calibrated on the train images and checked on the val images.
 """
 
 ModelArgument = Annotated[str, typer.Argument(metavar="[DIR|default]", help="Directory of a bundle.")]
@@ -62,7 +62,7 @@ def list_models(
 
 @app.command()
 def show(model: ModelArgument = "default", json_output: flags.JsonOption = False) -> None:
-    """Show what a model is: labels, preprocessing, calibration, results."""
+    """Show a model: labels, preprocessing, calibration, results."""
     bundle = read_bundle(resolve_bundle_path(model), check=())
     if json_output:
         render.print_json(bundle.to_json())
@@ -78,7 +78,7 @@ def show(model: ModelArgument = "default", json_output: flags.JsonOption = False
 
 @app.command()
 def verify(model: ModelArgument = "default", json_output: flags.JsonOption = False) -> None:
-    """Check every file of a model against its hash and replay its golden images on this machine."""
+    """Check every file of a model against its hash, and classify its golden images on this machine."""
     from cataloger.inference import replay_golden
 
     bundle = read_bundle(resolve_bundle_path(model))
@@ -101,11 +101,11 @@ def diff(
     labels: flags.LabelsArgument,
     images: data_flags.ImagesOption = None,
     split: flags.SplitOption = None,
-    examples: Annotated[int, typer.Option("--examples", min=0, help="Images to name, of each kind.")] = 20,
+    examples: Annotated[int, typer.Option("--examples", min=0, help="Number of images to list, of each kind.")] = 20,
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Compare two models on labelled images: what got better and worse, and whether it may be chance."""
+    """Compare two models on labelled images: what got better or worse, and whether it may be chance."""
     from cataloger.training.evaluation import EvaluateOptions, choose_split, compare_bundles
 
     options = EvaluateOptions(labels=labels, split=split)
@@ -131,10 +131,10 @@ def quantize(
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Add a model in int8 to a bundle: about twice as fast on a CPU, and refused unless it answers as fp32 does.
+    """Add an int8 model to a bundle: about twice as fast on a CPU, and refused unless its answers match fp32.
 
-    On the val images at least 98% must keep their best label, at most 0.005 of top-1 may be lost, and the calibration
-    error may change by at most 0.005. As many of the most sensitive layers as that needs stay in floating point.
+    At least 98% of the val images must keep their best label, top-1 may fall by at most 0.005, and the calibration
+    error may change by at most 0.005. The most sensitive layers stay in floating point, as many as that needs.
     """
     require_train_extra("`cataloger models quantize`")
     from cataloger.training.export import quantize_bundle as add_int8
@@ -148,10 +148,10 @@ def quantize(
         return
     rows = [(layer, f"{value:.3f}", "fp32" if layer in found.kept else "int8") for layer, value in found.ranked()]
     console = render.stdout_console()
-    console.print(render.table(("layer, most sensitive first", "moves a logit by", "computed in"), rows))
+    console.print(render.table(("layer, most sensitive first", "changes a logit by", "computed in"), rows))
     console.print(found.gate.line(), markup=False)
     fp32, int8 = found.milliseconds
-    console.print(f"{int8:.1f} ms of processor time an image, fp32 {fp32:.1f}")
+    console.print(f"{int8:.1f} ms of processor time per image, fp32 {fp32:.1f}")
     render.stderr_console().print(f"wrote {output}", markup=False)
 
 

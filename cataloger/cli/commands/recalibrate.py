@@ -1,4 +1,4 @@
-"""`cataloger recalibrate`: a database follows a model's new calibration."""
+"""`cataloger recalibrate`: apply a model's new calibration to a database."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -6,6 +6,7 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.cli.run_command import decisions_line, open_results, stop_on_interrupt
+from cataloger.errors import INTERRUPTED_STATUS
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ def recalibrate(
     ] = "default",
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Give all results the confidences and decisions of a model's present calibration; no image is looked at.
+    """Update all results to the confidences and decisions of a model's current calibration; no image is read.
 
-    A run of its own: `cataloger runs diff` shows what moved, `cataloger runs undo` takes it back. Columns that were
-    written back follow with the next `cataloger sync --write`.
+    This is a run: `cataloger runs diff` shows what changed, `cataloger runs undo` reverts it. Columns that were
+    written back are updated by the next `cataloger sync --write`.
     """
     from cataloger.history import recalibrate_results as run_recalibration
     from cataloger.hooks import Hooks
@@ -45,20 +46,20 @@ def recalibrate(
     else:
         _print(report)
     if report.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED_STATUS)
 
 
 def _print(report: "RecalibrationReport") -> None:
     console = render.stdout_console()
-    row = (report.renewed, report.unchanged, report.left)
-    console.print(render.table(("renewed", "already so", "cannot follow"), [row]))
+    row = (report.recomputed, report.unchanged, report.left)
+    console.print(render.table(("recomputed", "unchanged", "cannot be recomputed"), [row]))
     if report.decisions:
         console.print(decisions_line(report.decisions))
     if report.left:
         console.print(
-            f"{report.left:,} results stay as they were: made by an older version, or their image has failed since; "
+            f"{report.left:,} results are not changed: an older version made them, or their image has failed since; "
             "tag them again with --force",
             markup=False,
         )
-    state = "interrupted, run the same command again to go on" if report.interrupted else "ended"
+    state = "interrupted, run the same command again to continue" if report.interrupted else "ended"
     console.print(f"run {report.run_id} {state}; {report.model} on {report.sources} sources", markup=False)

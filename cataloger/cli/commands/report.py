@@ -12,11 +12,11 @@ from cataloger.options import DEFAULT_DB
 
 EXAMPLES = """\b
 Examples:
-  cataloger report                              what holds now, after the latest run: report.html
-  cataloger report --run 12 -o run12.html       what run 12 found itself
+  cataloger report                              the current results, after the latest run: report.html
+  cataloger report --run 12 -o run12.html       only the results of run 12
   cataloger report --json | jq .failures
 
-The page holds everything that it shows: it opens offline, and can be sent by mail.
+The page contains all its images: it opens offline, and can be sent by mail.
 """
 
 
@@ -25,7 +25,7 @@ def report(
     schema: flags.SchemaOption = None,
     run: Annotated[
         int | None,
-        typer.Option("--run", metavar="RUN", help="What this run found. Default: what holds now, after the latest."),
+        typer.Option("--run", metavar="RUN", help="Only the results of this run. Default: all current results."),
     ] = None,
     source: Annotated[
         str | None, typer.Option("--source", metavar="ROOT", help="Only this source, if the run had several.")
@@ -33,32 +33,35 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Page to write. Default: report.html.")
     ] = None,
-    images: Annotated[int, typer.Option("--images", min=0, max=100, help="Thumbnails a category.")] = 12,
+    images: Annotated[int, typer.Option("--images", min=0, max=100, help="Thumbnails per category.")] = 12,
     maps: Annotated[
-        bool, typer.Option("--maps/--no-maps", help="Show where the model finds the categories of unsure images.")
+        bool,
+        typer.Option("--maps/--no-maps", help="Show which areas of uncertain images speak for their categories."),
     ] = True,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="DIR", help="Where the model is that gave the answers, if it has moved."),
+        typer.Option("--model", metavar="DIR", help="Directory of the model that gave the answers, if it was moved."),
     ] = None,
     allow_private: Annotated[
         bool,
         typer.Option(
             "--allow-private",
             envvar="CATALOGER_ALLOW_PRIVATE",
-            help="Download from private and local addresses, too, such as the shop's own.",
+            help="Also download from private and local addresses, such as the shop's own.",
         ),
     ] = False,
     json_output: Annotated[
         bool,
-        typer.Option("--json", envvar="CATALOGER_JSON", help="Print the data; a page only if --output names one."),
+        typer.Option(
+            "--json", envvar="CATALOGER_JSON", help="Print the data as JSON; write a page only with --output."
+        ),
     ] = False,
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Show a run on one page: what ran, categories, confidences, failures, galleries, what moved.
+    """Write an HTML page about a run: settings, categories, confidences, failures, images, changes.
 
-    Its thumbnails are samples: the least confident images first, and some spread over the rest.
+    The thumbnails are samples: the least confident images first, and some of the others.
     """
     render.set_up_logging(verbose=0, quiet=quiet)
     from cataloger.report import PageOptions, ReportOptions, gather_report, write_page
@@ -85,4 +88,6 @@ def report(
     elif not quiet:
         typer.echo(f"run {found.run.id}: {found.tagged:,} of {found.images:,} images have a category; wrote {path}")
         if run is not None and found.run.pruned:
-            typer.echo("its history was ended by `cataloger runs prune`: only what still holds is left", err=True)
+            typer.echo(
+                "its history was deleted by `cataloger runs prune`: only its current results are left", err=True
+            )

@@ -26,24 +26,29 @@ def review(
     schema: flags.SchemaOption = None,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", help="Show this one first, as `cataloger sources list` names it."),
+        typer.Option("--source", metavar="NAME", help="Source to show first, as `cataloger sources list` names it."),
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", envvar="CATALOGER_REVIEW_HOST", help="Address to listen on; others need a token.")
+        str,
+        typer.Option(
+            "--host", envvar="CATALOGER_REVIEW_HOST", help="Address to listen on; any but loopback needs a token."
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free port.")
+    ] = 8765,
     token: Annotated[
         str | None,
         typer.Option(
             "--token",
             envvar="CATALOGER_REVIEW_TOKEN",
-            help="What lets people in. Other addresses than loopback always have one; made up if you give none.",
+            help="Token in the address of the page. Without it, a random one is used if --host is not loopback.",
         ),
     ] = None,
     author: Annotated[
         str | None,
         typer.Option(
-            "--author", help="Who speaks, until a reviewer gives a name in the page. Default: the login name."
+            "--author", help="Author of corrections until a reviewer enters a name. Default: the login name."
         ),
     ] = None,
     model: Annotated[
@@ -52,20 +57,21 @@ def review(
             "--model",
             envvar="CATALOGER_MODEL",
             metavar="DIR|default",
-            help="Bundle for the activation maps. Default: where the one that has tagged the source was.",
+            help="Bundle for the activation maps. Default: the one that tagged the source.",
         ),
     ] = None,
     allow_private: Annotated[
         bool,
-        typer.Option("--allow-private", help="Show pictures from web servers with private addresses too."),
+        typer.Option("--allow-private", help="Also show images from web servers with private addresses."),
     ] = False,
     open_browser: Annotated[
         bool | None, typer.Option("--open/--no-open", help="Open a browser. Default: on a desktop.")
     ] = None,
 ) -> None:
-    """Review answers in a browser: accept or correct them with one key. A person's word goes before the model's.
+    """Review answers in a browser: accept or correct them with one key.
 
-    Serves a local web page until Ctrl-C. Words are kept in the database, with who said them, when, and what of.
+    Serves a local web page until Ctrl-C. Corrections are stored in the database with author and time, and have
+    priority over the model's answers.
     """
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise MissingExtraError("review", "cataloger review")
@@ -77,11 +83,11 @@ def review(
 
         def ready(address: str) -> None:
             typer.echo(address)
-            typer.echo(f"review of {database.name}; Ctrl-C ends it", err=True)
+            typer.echo(f"review of {database.name}; press Ctrl-C to stop", err=True)
             if _is_desktop() if open_browser is None else open_browser:
                 webbrowser.open(address)
 
-        typer.echo(f"reading the results in {database.name}: a second for each hundred thousand", err=True)
+        typer.echo(f"reading the results in {database.name}: about a second per 100,000 images", err=True)
         serve(database, options, ready)
 
 

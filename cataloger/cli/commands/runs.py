@@ -1,4 +1,4 @@
-"""`cataloger runs`: what was done, what moved, and taking it back."""
+"""`cataloger runs`: list, show, compare, undo and prune runs."""
 
 import csv
 import sys
@@ -9,13 +9,16 @@ import typer
 from cataloger.cli import flags, render
 from cataloger.cli.groups import make_group
 from cataloger.cli.run_command import open_results, stop_on_interrupt
+from cataloger.errors import INTERRUPTED_STATUS
 from cataloger.options import DEFAULT_DB
 
 if TYPE_CHECKING:
     from cataloger.history import Difference, DifferenceSummary, Part, UndoReport
     from cataloger.ledger import RunRecord
 
-COUNTS = {"seconds": "waited for, seconds", "failed_first": "the first of each failure"}
+REMOVED = "gone"
+"""Name of this change in JSON and CSV; the table shows a plainer one."""
+COUNTS = {"seconds": "seconds waited for", "failed_first": "first image of each failure"}
 
 app = make_group("Runs: list, show, diff, undo, prune.")
 
@@ -28,24 +31,26 @@ Examples:
 UNDO_EXAMPLES = """\b
 Examples:
   cataloger runs undo 13
-  cataloger runs undo 13 --skip-edited    leave what people have changed since
-  cataloger runs undo 14                  if 14 was an undo: take that back
+  cataloger runs undo 13 --skip-edited    keep cells that people have changed since
+  cataloger runs undo 14                  if 14 was an undo: revert that undo
 
-The next `tag` or `sync` with the same options does again what was undone; change what made it wrong first.
+The next `tag` or `sync` with the same options repeats what was undone; correct its cause first.
 """
 
 RunArgument = Annotated[int, typer.Argument(metavar="RUN", help="Number of the run, from `cataloger runs list`.")]
-ExamplesOption = Annotated[int, typer.Option("--examples", min=0, help="Images and products to name, of each kind.")]
+ExamplesOption = Annotated[
+    int, typer.Option("--examples", min=0, help="Number of images and products to list, of each kind.")
+]
 
 
 @app.command("list")
 def list_command(
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Number of runs, newest first.")] = 20,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """List the latest runs: what they did, with which model, how they ended."""
+    """List the latest runs: command, counts, model, and how they ended."""
     from cataloger.ledger import list_runs
 
     with open_results(db, schema) as database:
@@ -73,7 +78,7 @@ def show(
     schema: flags.SchemaOption = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Show one run: options, counts, what it wrote, what became of it."""
+    """Show one run: options, counts, written columns, and how it ended."""
     from cataloger.ledger import find_run
 
     with open_results(db, schema) as database:
@@ -116,12 +121,12 @@ def diff(
     schema: flags.SchemaOption = None,
     output_format: Annotated[
         Literal["table", "json", "csv"],
-        typer.Option("--format", help="csv has a line for every image and product that moved."),
+        typer.Option("--format", help="csv has a line for every image and product that changed."),
     ] = "table",
     examples: ExamplesOption = 10,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Compare what held after two runs: categories that moved, confidences that changed, churn a category.
+    """Compare the results after two runs: changed categories, changed confidences, changes per category.
 
     Runs of two models are compared on the images that both have tagged.
     """
@@ -152,11 +157,12 @@ def _print_csv(differences: Any) -> None:
 
 def _print_summary(summary: "DifferenceSummary") -> None:
     console = render.stdout_console()
-    names = ("same", "moved", "new", "gone", "failed", "recovered")
+    names = ("same", "moved", "new", REMOVED, "failed", "recovered")
     parts: list[tuple[str, Part]] = [("images", summary.parts["image"]), ("products", summary.parts["product"])]
     parts = [(name, part) for name, part in parts if part.changes]
     rows = [(name, *(part.changes[each] for each in names)) for name, part in parts]
-    console.print(render.table(("", *names), rows or [("nothing", *[0] * len(names))]))
+    titles = ["removed" if name == REMOVED else name for name in names]
+    console.print(render.table(("", *titles), rows or [("nothing", *[0] * len(names))]))
     for name, part in parts:
         if not part.moves:
             continue
@@ -192,13 +198,16 @@ def undo(
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
     skip_edited: Annotated[
-        bool, typer.Option("--skip-edited", help="Leave what people have changed since, and undo the rest.")
+        bool, typer.Option("--skip-edited", help="Keep cells that people have changed since, and undo the rest.")
     ] = False,
     json_output: flags.JsonOption = False,
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Take a run back: views and written columns hold again what they would without it. Interrupted, run it again."""
+    """Undo a run: views and written columns get the values they would have without it.
+
+    After an interruption, run the same command again to continue.
+    """
     render.set_up_logging(verbose=0, quiet=quiet)
     from cataloger.history import undo_run
     from cataloger.hooks import Hooks
@@ -224,35 +233,37 @@ def _print_undo(report: "UndoReport") -> None:
     console = render.stdout_console()
     restored = ", ".join(f"{column} {count:,}" for column, count in report.restored.items()) or "none"
     if report.interrupted:
-        console.print(f"run {report.undone_id} is undone in part; run the same command again to go on")
+        console.print(f"run {report.undone_id} is undone in part; run the same command again to continue")
         return
-    what = "is undone" if report.undoes_undo is None else f"is taken back: run {report.undoes_undo} counts again"
+    what = "is undone" if report.reapplied_id is None else f"is reverted: run {report.reapplied_id} is reapplied"
     console.print(
-        f"run {report.undone_id} {what}; images looked at: {report.images:,}; "
-        f"values put back in the product table: {restored}"
+        f"run {report.undone_id} {what}; images checked: {report.images:,}; "
+        f"values restored in the product table: {restored}"
     )
     if report.edited:
         console.print(
-            f"left as people have changed them: {report.edited:,} values, e.g. of "
+            f"not restored, since people have changed them: {report.edited:,} values, e.g. of "
             f"{', '.join(dict.fromkeys(report.edited_products))}"
         )
     if report.missing:
-        console.print(f"not in the product table any more: {report.missing:,} products")
+        console.print(f"no longer in the product table: {report.missing:,} products")
     if report.refused:
         console.print(f"refused by the table: {report.refused:,}, e.g. {'; '.join(report.reasons)}")
-    console.print(f"to take this back: cataloger runs undo {report.run_id}")
+    console.print(f"to revert this: cataloger runs undo {report.run_id}")
 
 
 @app.command()
 def prune(
-    keep: Annotated[int, typer.Option("--keep", min=1, help="Runs of tag and sync whose history stays whole.")],
+    keep: Annotated[
+        int, typer.Option("--keep", min=1, help="Number of newest runs of tag and sync whose history is kept.")
+    ],
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """End the history of older runs: what nothing needs any more is deleted, and they cannot be undone.
+    """Delete the history of older runs; they cannot be undone afterwards.
 
-    What holds now stays, and so does everything that undoing the newest runs would bring back.
+    The current results are kept, and so is everything that undoing the kept runs needs.
     """
     from cataloger.history import prune_runs
     from cataloger.hooks import Hooks
@@ -263,11 +274,11 @@ def prune(
         render.print_json(report.as_json())
     else:
         typer.echo(
-            f"the history of {report.runs:,} runs has ended; deleted: {report.results:,} results of images, "
+            f"deleted the history of {report.runs:,} runs: {report.results:,} results of images, "
             f"{report.product_results:,} of products, {report.writes:,} writes, "
-            f"{report.presences:,} comings and goings"
+            f"{report.presences:,} changes of presence"
         )
         if report.interrupted:
-            typer.echo("interrupted; run the same command again to go on")
+            typer.echo("interrupted; run the same command again to continue")
     if report.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED_STATUS)

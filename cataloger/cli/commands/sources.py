@@ -1,4 +1,4 @@
-"""`cataloger sources`: what has been tagged, and where it has moved to."""
+"""`cataloger sources`: list what has been tagged, and record a new location."""
 
 from typing import Annotated
 
@@ -24,22 +24,22 @@ def list_command(
     if json_output:
         render.print_json([source.as_json() for source in sources])
         return
-    rows = [(each.kind, each.root, each.images, each.gone, each.model or "") for each in sources]
+    rows = [(each.kind, each.root, each.images, each.missing, each.model or "") for each in sources]
     render.stdout_console().print(
-        render.table(("kind", "source", "images", "gone", "model"), rows or [("none", "", "", "", "")])
+        render.table(("kind", "source", "images", "missing", "model"), rows or [("none", "", "", "", "")])
     )
 
 
 @app.command()
 def move(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="As `cataloger sources list` shows it.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Where it is now.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The source, as `cataloger sources list` shows it.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new location.")],
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
 ) -> None:
-    """Say that a source has moved: a renamed folder or manifest, or the new name of a table; it keeps its results."""
+    """Record that a source was moved: a renamed folder or manifest, or a new table name; it keeps its results."""
     from cataloger.history import relocate_source
 
     with open_results(db, schema) as database:
         items = relocate_source(database, old, new)
-    typer.echo(f"{database.name}: {old} is {new} now, with its {items:,} images")
+    typer.echo(f"{database.name}: {old} is now {new}, with {items:,} images")

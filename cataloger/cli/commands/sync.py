@@ -24,8 +24,8 @@ Examples:
   cataloger sync --db postgresql://shop@db/shop --table products --id sku --image photo --label-map codes.csv \\
                  --write category=label_1 --write category_confidence=confidence_1 --min-confidence 0.8
 
-Run the same command every night: what is unchanged is skipped, and the summary says what was done.
-The text of --where becomes part of the statements as it is: it must come from somebody you trust.
+Run the same command every night: unchanged images are skipped.
+The text of --where is inserted into SQL statements as it is: it must come from somebody you trust.
 """
 
 
@@ -44,15 +44,21 @@ TableOption = Annotated[
 ]
 IdOption = Annotated[
     list[str],
-    typer.Option("--id", envvar="CATALOGER_ID", metavar="COLUMN", help="Identifies a product; may be repeated."),
+    typer.Option(
+        "--id", envvar="CATALOGER_ID", metavar="COLUMN", help="Column that identifies a product; may be repeated."
+    ),
 ]
 ImageOption = Annotated[
     str,
-    typer.Option("--image", envvar="CATALOGER_IMAGE", metavar="COLUMN", help="Holds the path, the URL or the bytes."),
+    typer.Option(
+        "--image", envvar="CATALOGER_IMAGE", metavar="COLUMN", help="Column with the path, the URL or the bytes."
+    ),
 ]
 ImageRootOption = Annotated[
     Path | None,
-    typer.Option("--image-root", envvar="CATALOGER_IMAGE_ROOT", metavar="DIR", help="Where the paths start."),
+    typer.Option(
+        "--image-root", envvar="CATALOGER_IMAGE_ROOT", metavar="DIR", help="Folder that relative paths start at."
+    ),
 ]
 ImageListOption = Annotated[
     str | None,
@@ -60,7 +66,7 @@ ImageListOption = Annotated[
         "--image-list",
         envvar="CATALOGER_IMAGE_LIST",
         metavar="json|SEPARATOR",
-        help="A cell holds several images: as a JSON array, or with this between them.",
+        help="A cell holds several images: as a JSON array, or with this separator.",
     ),
 ]
 ImageTableOption = Annotated[
@@ -69,7 +75,7 @@ ImageTableOption = Annotated[
         "--image-table",
         envvar="CATALOGER_IMAGE_TABLE",
         metavar="NAME",
-        help="Table with a row an image, which then has the column of --image.",
+        help="Table with one row per image; then --image is a column of this table.",
     ),
 ]
 ImageFkOption = Annotated[
@@ -78,7 +84,7 @@ ImageFkOption = Annotated[
         "--image-fk",
         envvar="CATALOGER_IMAGE_FK",
         metavar="COLUMN",
-        help="Of --image-table, names the product; one for each --id.",
+        help="Column of --image-table with the product's id; one for each --id.",
     ),
 ]
 ImageIdOption = Annotated[
@@ -87,7 +93,7 @@ ImageIdOption = Annotated[
         "--image-id",
         envvar="CATALOGER_IMAGE_ID",
         metavar="COLUMN",
-        help="Of --image-table, identifies a row; its primary key if not given.",
+        help="Column of --image-table that identifies a row. Default: its primary key.",
     ),
 ]
 VersionColumnOption = Annotated[
@@ -96,12 +102,14 @@ VersionColumnOption = Annotated[
         "--version-column",
         envvar="CATALOGER_VERSION_COLUMN",
         metavar="COLUMN",
-        help="Changes whenever the image does, e.g. updated_at.",
+        help="Column that changes whenever the image does, e.g. updated_at.",
     ),
 ]
 WhereOption = Annotated[
     str | None,
-    typer.Option("--where", envvar="CATALOGER_WHERE", metavar="SQL", help="Only products for which this holds."),
+    typer.Option(
+        "--where", envvar="CATALOGER_WHERE", metavar="SQL", help="Only products that fulfil this condition."
+    ),
 ]
 LabelMapOption = Annotated[
     Path | None,
@@ -109,7 +117,7 @@ LabelMapOption = Annotated[
         "--label-map",
         envvar="CATALOGER_LABEL_MAP",
         metavar="CSV",
-        help="The shop's own codes: columns label,code and if wanted name,parent.",
+        help="The shop's own codes: a file with columns label, code and optionally name, parent.",
     ),
 ]
 LedgerOption = Annotated[
@@ -127,7 +135,7 @@ SourceNameOption = Annotated[
         "--source-name",
         envvar="CATALOGER_SOURCE_NAME",
         metavar="NAME",
-        help="Name that the results are kept under; without it, made from server, table and column.",
+        help="Name of the source in the results. Default: made from server, table and column.",
     ),
 ]
 WriteOption = Annotated[
@@ -142,7 +150,7 @@ WriteOption = Annotated[
 ]
 OnlyNullOption = Annotated[
     bool,
-    typer.Option("--only-null", envvar="CATALOGER_ONLY_NULL", help="Write only where nothing stands."),
+    typer.Option("--only-null", envvar="CATALOGER_ONLY_NULL", help="Write only into empty (NULL) cells."),
 ]
 MinConfidenceOption = Annotated[
     float | None,
@@ -158,7 +166,7 @@ OnlyDecisionOption = Annotated[
         "--only-decision",
         envvar="CATALOGER_ONLY_DECISION",
         metavar="accept|review|abstain",
-        help="Write only answers so decided; may be repeated. Default: all but review and abstain.",
+        help="Write only answers with this decision; may be repeated. Default: all but review and abstain.",
     ),
 ]
 CreateColumnsOption = Annotated[
@@ -174,7 +182,7 @@ AllowPrivateOption = Annotated[
     typer.Option(
         "--allow-private",
         envvar="CATALOGER_ALLOW_PRIVATE",
-        help="Download from private and local addresses, too, such as the shop's own.",
+        help="Also download from private and local addresses, such as the shop's own.",
     ),
 ]
 PerHostOption = Annotated[
@@ -183,7 +191,9 @@ PerHostOption = Annotated[
 ]
 DownloadTimeoutOption = Annotated[
     float,
-    typer.Option("--download-timeout", envvar="CATALOGER_DOWNLOAD_TIMEOUT", help="Seconds that a download may take."),
+    typer.Option(
+        "--download-timeout", envvar="CATALOGER_DOWNLOAD_TIMEOUT", help="Longest time of a download, in seconds."
+    ),
 ]
 RevalidateOption = Annotated[
     bool,
@@ -240,9 +250,9 @@ def sync(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Tag the images of a SQL product table; the results go to tables of cataloger beside it.
+    """Tag the images of a SQL product table; the results go to cataloger's own tables.
 
-    The product table itself is only read, unless --write names columns. Its images are paths, http(s) URLs or the
+    The product table itself is only read, unless --write names columns. Its images are paths, http(s) URLs or
     bytes.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)

@@ -15,7 +15,7 @@ Examples:
   cataloger tag products.csv --path-column photo --db postgresql://shop@db/catalog
   cataloger tag photos --dry-run
 
-Run the same command again to go on after an interruption, or to tag only what is new or changed.
+Run the same command again to continue after an interruption, or to tag only new and changed images.
 """
 
 

@@ -21,7 +21,7 @@ Examples:
   cataloger train photos --from-corrections --db sqlite:///catalog.db --start models/shop --output models/next
   cataloger tag photos --model models/shop
 
-Run the same command again to go on after an interruption.
+Run the same command again to continue after an interruption.
 
 \b
 {data_flags.SOURCES}
@@ -38,7 +38,7 @@ def train(
         bool,
         typer.Option(
             "--from-corrections",
-            help="Train on what people have said of the images in --db; with DATA on both, to forget less.",
+            help="Train on the corrections in --db; with DATA on both, which keeps more of the old knowledge.",
         ),
     ] = False,
     schema: flags.SchemaOption = None,
@@ -78,12 +78,14 @@ def train(
         ),
     ] = "auto",
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the images at most. Default: the recipe's.")
+        int | None,
+        typer.Option("--epochs", min=1, help="Largest number of passes over the images. Default: the recipe's."),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=2, help="Images a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak of the learning rate.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=2, help="Images per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")] = None,
     patience: Annotated[
-        int | None, typer.Option("--patience", min=1, help="Stop after so many epochs without a better result.")
+        int | None,
+        typer.Option("--patience", min=1, help="Stop after this number of epochs without a better result."),
     ] = None,
     balance: Annotated[
         float | None,
@@ -96,14 +98,14 @@ def train(
     ] = None,
     views: Annotated[
         int | None,
-        typer.Option("--views", min=1, help="quick, paper: cached copies of an image, all but one augmented."),
+        typer.Option("--views", min=1, help="quick, paper: cached copies per image, all but one augmented."),
     ] = None,
     augmentation: Annotated[
         str | None,
         typer.Option(
             "--augmentation",
             metavar="light|strong",
-            help="strong also changes backgrounds, margins and sharpness, for photos of shops never seen.",
+            help="strong also changes backgrounds, margins and sharpness, for photos of unknown shops.",
         ),
     ] = None,
     progressive: Annotated[
@@ -111,7 +113,7 @@ def train(
         typer.Option(
             "--progressive",
             min=0.0,
-            help="full: train this share of the steps, the first ones, on smaller images, in half the time.",
+            help="full: share of the steps, from the start, on smaller images, which take half the time.",
         ),
     ] = None,
     blend: Annotated[
@@ -119,7 +121,7 @@ def train(
         typer.Option(
             "--blend",
             min=0.0,
-            help="Take the weights back towards the start's by this share, which keeps what it knew of other photos.",
+            help="Interpolate the weights towards the start's by this share, which keeps accuracy on other photos.",
         ),
     ] = 0.0,
     target_precision: flags.TargetPrecisionOption = 0.95,
@@ -133,7 +135,7 @@ def train(
 ) -> None:
     """Fine-tune the network on your own categories and export a model bundle.
 
-    The early layers stay as they are and their output is cached, so that minutes are enough on a small machine.
+    The early layers are not changed and their output is cached, so that a small machine needs only minutes.
     """
     require_train_extra("`cataloger train`")
     from cataloger.db import DatabaseURL
@@ -185,11 +187,11 @@ def train(
     with render.progress_bar(enabled=not no_progress) as bar:
         trained = run_training(options, _ProgressListener(bar))
     if trained is None:
-        return  # another process of a distributed run has done it
+        return  # another process of a distributed run writes the results
     _warn_unreadable(trained.failures)
     _print_reports(trained.reports, json_output=json_output)
     if trained.page is not None:
-        render.stderr_console().print(f"wrote {trained.page}: how good it is, for a browser", markup=False)
+        render.stderr_console().print(f"wrote {trained.page}: the evaluation, for a browser", markup=False)
     render.stderr_console().print(f"wrote {output}: use it with `cataloger tag PATH --model {output}`", markup=False)
 
 

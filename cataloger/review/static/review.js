@@ -50,7 +50,7 @@ async function post(path, values) {
     return await send();
   } catch (error) {
     if (error.status !== 403) throw error;
-    csrf = (await request("/api/session")).csrf;  // the server was started anew
+    csrf = (await request("/api/session")).csrf;  // the server was restarted
     return send();
   }
 }
@@ -70,7 +70,7 @@ async function loadMore() {
     following = found.after;
     hasEnded = following === null;
     append(found.rows);
-    $("end").textContent = hasEnded ? (rows.length ? "That is all." : "Nothing here to review.") : "Loading …";
+    $("end").textContent = hasEnded ? (rows.length ? "End of the queue." : "Nothing here to review.") : "Loading …";
   } catch (error) {
     $("end").textContent = "The queue cannot be read, trying again: " + error.message;
     setTimeout(loadMore, 5000);
@@ -103,7 +103,7 @@ function tile(row) {
   made.dataset.item = row.item;
   const thumb = element("div", null, {className: "thumb"});
   const image = element("img", null, {alt: "", loading: "lazy", decoding: "async", fetchPriority: "low", src: "/image/" + row.item + "/240.jpg?" + row.result});
-  image.addEventListener("error", () => { thumb.textContent = "no picture"; });
+  image.addEventListener("error", () => { thumb.textContent = "no image"; });
   thumb.append(image);
   made.append(thumb, element("span", null, {className: "tick", ariaHidden: "true"}), element("span", null, {className: "says"}), element("span", null, {className: "word"}));
   paint(row, made);
@@ -168,8 +168,8 @@ function showAnswers() {
     return item;
   }));
   const by = word && row.word && !("pending" in row) ? " (" + visible(row.word.by) + ")" : "";
-  const outdated = row.word && row.word.outdated && !("pending" in row) ? visible(row.word.by) + " said " + wordText(row.word.verdict, row.word.label) + ", but the image has changed since." : "";
-  $("state").textContent = word ? "Said: " + wordText(word.verdict, word.label) + by : outdated;
+  const outdated = row.word && row.word.outdated && !("pending" in row) ? visible(row.word.by) + " chose " + wordText(row.word.verdict, row.word.label) + ", but the image has changed since." : "";
+  $("state").textContent = word ? "Reviewed: " + wordText(word.verdict, word.label) + by : outdated;
 }
 
 function showMap(rank) {
@@ -177,13 +177,13 @@ function showMap(rank) {
   const row = current, turn = ++pictureTurn, image = $("picture");
   const url = rank ? "/map/" + row.item + "/" + rank + ".png?" + row.result : pictureOf(row);
   $("map").setAttribute("aria-pressed", String(rank > 0));
-  image.alt = rank ? "What speaks for " + visible(row.answers[rank - 1][0]) : "The image " + visible(row.key);
+  image.alt = rank ? "Areas that speak for " + visible(row.answers[rank - 1][0]) : "The image " + visible(row.key);
   image.onload = () => { image.hidden = false; $("no-picture").hidden = true; };
   image.onerror = async () => {
-    let reason = "The picture cannot be shown.";
+    let reason = "The image cannot be shown.";
     try { await request(url); } catch (error) { reason = error.message; }
     if (turn !== pictureTurn) return;
-    $("no-picture").textContent = (rank ? "No map: " : "No picture: ") + reason;
+    $("no-picture").textContent = (rank ? "No map: " : "No image: ") + reason;
     image.hidden = true;
     $("no-picture").hidden = false;
   };
@@ -240,7 +240,7 @@ function undo() {
   if (!last) { say("Nothing to undo"); return; }
   for (const {row, before} of last) put(row, before);
   send();
-  say(last.length > 1 ? last.length + " images taken back" : visible(last[0].row.key) + ": taken back");
+  say(last.length > 1 ? last.length + " images: undone" : visible(last[0].row.key) + ": undone");
   show(last[0].row);
 }
 
@@ -347,7 +347,7 @@ async function wait(error) {
 }
 
 function showSaving(reason) {
-  const many = outbox.length === 1 ? "1 word is" : outbox.length + " words are";
+  const many = outbox.length === 1 ? "1 correction is" : outbox.length + " corrections are";
   $("saving").classList.toggle("waiting", Boolean(reason));
   $("saving").textContent = !outbox.length ? "" : reason ? many + " not saved yet, trying again: " + reason : failures ? $("saving").textContent : "saving …";
 }
@@ -357,20 +357,20 @@ function showConflicts() {
   $("conflicts").hidden = !conflicting.length;
   const focused = $("conflicts").contains(document.activeElement);
   $("conflicts").replaceChildren(...conflicting.map(conflictLine));
-  if (conflicting.length && !focused) say("Somebody else was first with " + conflicting.length + " images");
+  if (conflicting.length && !focused) say("Conflicts with other reviewers: " + conflicting.length + " images");
 }
 
 function conflictLine(row) {
   const line = element("div"), mine = row.conflict, theirs = row.word;
-  const wanted = mine.verdict === "withdrawn" ? "took it back" : "said " + wordText(mine.verdict, mine.label);
-  const stands = mine.isGone ? "the image is gone from the ledger" : theirs ? visible(theirs.by) + " said " + wordText(theirs.verdict, theirs.label) : "somebody has taken the word back";
-  const keep = element("button", mine.isGone ? "All right" : "Leave it so", {type: "button"});
+  const wanted = mine.verdict === "withdrawn" ? "withdrew it" : "chose " + wordText(mine.verdict, mine.label);
+  const stands = mine.isGone ? "the image was removed from the ledger" : theirs ? visible(theirs.by) + " chose " + wordText(theirs.verdict, theirs.label) : "somebody has withdrawn the correction";
+  const keep = element("button", mine.isGone ? "OK" : "Keep theirs", {type: "button"});
   keep.addEventListener("click", () => { delete row.conflict; paint(row); showConflicts(); planProgress(); });
-  const look = element("button", "Look", {type: "button"});
+  const look = element("button", "Show", {type: "button"});
   look.addEventListener("click", () => show(row));
-  line.append(element("img", null, {alt: "", src: "/image/" + row.item + "/240.jpg?" + row.result}), element("p", visible(row.key) + ": " + stands + "; you " + wanted + ". What they said stands."), look, keep);
+  line.append(element("img", null, {alt: "", src: "/image/" + row.item + "/240.jpg?" + row.result}), element("p", visible(row.key) + ": " + stands + "; you " + wanted + ". Their correction is kept."), look, keep);
   if (!mine.isGone) {
-    const insist = element("button", "Mine instead", {type: "button"});
+    const insist = element("button", "Use mine", {type: "button"});
     insist.addEventListener("click", () => {
       const said = mine.verdict === "withdrawn" ? null : {verdict: mine.verdict, label: mine.label};
       undone.push([{row, before: row.word, said}]);
@@ -439,7 +439,7 @@ function showFound(isOpen) {
     option.addEventListener("pointerdown", (event) => { event.preventDefault(); pick(index); });
     return option;
   }));
-  if (isOpen && !finds.length) $("found").append(element("li", current && labels.get(current.source) ? "no such category" : "the categories are not here yet"));
+  if (isOpen && !finds.length) $("found").append(element("li", current && labels.get(current.source) ? "no such category" : "the categories are still loading"));
   const active = isOpen && picked >= 0 ? $("found-" + picked) : null;
   if (active) { $("search").setAttribute("aria-activedescendant", active.id); active.scrollIntoView({block: "nearest"}); }
   else $("search").removeAttribute("aria-activedescendant");
@@ -492,7 +492,7 @@ function clearSelection() {
 
 function showSelection() {
   const many = selected.size;
-  $("selected").textContent = many ? many + " selected: what you say holds for all of them" : "Nothing selected";
+  $("selected").textContent = many ? many + " selected: a correction applies to all of them" : "Nothing selected";
   for (const id of ["accept-selected", "set-selected", "not-selected", "clear-selected"]) $(id).hidden = !many;
 }
 
@@ -534,7 +534,7 @@ function onKey(event) {
   } else {
     const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act || (!current && event.key !== "?")) return;
-    if (event.repeat && !event.key.startsWith("Arrow")) { event.preventDefault(); return; }  // a key held down says one word
+    if (event.repeat && !event.key.startsWith("Arrow")) { event.preventDefault(); return; }  // a key that is kept down counts once
     act();
   }
   event.preventDefault();
