@@ -171,7 +171,7 @@ def test_a_plan_needs_no_tables_of_ours_and_writes_nothing(shop, photos):
 def test_results_may_be_kept_in_another_database(shop, photos, tmp_path):
     by_url.downgrade(shop, "base")
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    report = sync_table(options(shop, photos, others={"ledger_db": ledger}))
+    report = sync_table(options(shop, photos, others={"ledger_db": parsed(ledger)}))
     assert report.run.done == 4
     assert len(answers(ledger)) == 4
     assert by_url.current(shop) is None
@@ -248,7 +248,7 @@ def test_a_named_source_survives_a_move_of_the_database(tmp_path, photos):
         open_database(url).close()
         execute(url, "CREATE TABLE products (sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(200))")
         execute(url, "INSERT INTO products VALUES ('S0', 'sunglasses.png')")
-        results.append(sync_table(options(url, photos, name="catalog", others={"ledger_db": ledger})))
+        results.append(sync_table(options(url, photos, name="catalog", others={"ledger_db": parsed(ledger)})))
     assert [report.run.done for report in results] == [1, 0]
 
 
@@ -256,7 +256,9 @@ def test_a_wrong_address_is_told_at_once(tmp_path):
     start = time.monotonic()
     with pytest.raises(DatabaseError, match="no database server answers there"):
         sync_table(
-            options("postgresql://shop@127.0.0.1:1/shop", others={"ledger_db": f"sqlite:///{tmp_path}/ledger.db"})
+            options(
+                "postgresql://shop@127.0.0.1:1/shop", others={"ledger_db": parsed(f"sqlite:///{tmp_path}/ledger.db")}
+            )
         )
     assert time.monotonic() - start < 60  # half of what a server that was there is waited for
 
