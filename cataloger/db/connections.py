@@ -28,7 +28,7 @@ def make_engine(url: DatabaseURL, *, schema: str | None = None) -> Engine:
         raise UsageError(
             f"--db names the unknown kind of database {parsed.drivername!r}; known are {known}"
         ) from error
-    except ImportError as error:  # psycopg raises it too, where it is there but not the C library that it needs
+    except ImportError as error:  # psycopg raises it too, where it is installed but not the C library that it needs
         driver = parsed.get_driver_name()
         if driver == DRIVERS.get(backend):
             raise MissingExtraError(EXTRAS[backend], f"a {backend} database") from error
@@ -121,5 +121,5 @@ def _set_up_postgresql(connection: Any, schema: str | None) -> None:
 
 
 def quote_schema(schema: str) -> str:
-    """Return a schema's name as it stands in SQL. SQLAlchemy would double each %, which is for its own statements."""
+    """Return a schema's name quoted for SQL. SQLAlchemy would double each %, which is for its own statements."""
     return '"' + schema.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""An open database: short transactions, reads, and patience while it cannot be used."""
+"""An open database: short transactions, reads, and retries while it cannot be used."""
 
 import itertools
 import logging
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 class Database:
     """An open database. Usable from any thread.
 
-    patience: seconds in a row that `run` waits for it while it cannot be used; None: PATIENCE.
+    patience: seconds that `run` keeps retrying while it cannot be used; None: PATIENCE.
     """
 
     def __init__(self, engine: Engine, *, patience: float | None = None) -> None:
@@ -59,10 +59,10 @@ class Database:
             yield connection
 
     def run(self, action: Callable[[Connection], T], *, read_only: bool = False) -> T:
-        """Run an action in a transaction of its own; do it again while the database cannot be used for the moment.
+        """Run an action in a transaction of its own; retry it while the database cannot be used at the moment.
 
-        Lost connections, deadlocks and locks of others are waited for, but not longer than the patience of this
-        object in a row. A commit whose answer was lost may have happened: a writing action must notice that itself.
+        Lost connections, deadlocks and locks of others are transient: the action is retried for at most the patience
+        of this object. A commit whose answer was lost may have happened: a writing action must notice that itself.
         """
         deadline: float | None = None
         for pause in _pauses():
@@ -112,6 +112,6 @@ class Database:
 
 
 def _pauses() -> Iterator[float]:
-    """Yield growing pauses, in seconds; with chance in them, so that two that met do not meet again."""
+    """Yield growing pauses, in seconds; random in part, so that two processes do not retry at the same time again."""
     for attempt in itertools.count():
         yield min(LONGEST_PAUSE, 0.1 * 2**attempt) * random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""What a driver says, as one line that says what to do; parameters and passwords are left out."""
+"""Errors of drivers as one line that says what to do; parameters and passwords are left out."""
 
 import re
 from urllib.parse import quote
@@ -48,7 +48,7 @@ def translate_driver_error(error: Exception, url: DatabaseURL, *, connecting: bo
 
 
 def driver_message(error: Exception, url: DatabaseURL) -> str:
-    """Return what a driver said, in one line without passwords."""
+    """Return the message of a driver, in one line without passwords."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return _clean(str(cause.args[-1] if isinstance(error, DBAPIError) and cause.args else cause), url)
 

@@ -140,7 +140,7 @@ def _is_unlisted(inspector: Inspector, name: TableName, known: Sequence[str]) ->
     try:
         return inspector.has_table(name.name, name.schema)
     except DBAPIError:
-        # MySQL does not say whether a table is there that may not be read: it may as well be a spelling mistake.
+        # MySQL does not say whether a table exists that may not be read: it may as well be a spelling mistake.
         if _near(name.name, known):
             return False
         raise

@@ -298,7 +298,7 @@ def _differences(reference: ComparedSide, now: ComparedSide) -> list[str]:
     for labels, side in ((reference.labels - now.labels, reference), (now.labels - reference.labels, now)):
         if labels:
             more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
-            notes.append(f"only known to the model of {side.title}: {', '.join(sorted(labels)[:NAMED])}{more}")
+            notes.append(f"labels of the model of {side.title} only: {', '.join(sorted(labels)[:NAMED])}{more}")
     return notes
 
 

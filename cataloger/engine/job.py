@@ -41,7 +41,7 @@ class Job:
 
     @property
     def interrupted(self) -> bool:
-        """True when the run was asked to stop and did."""
+        """True when the run has stopped on request."""
         return self.report.run.interrupted
 
     @contextmanager

@@ -41,7 +41,7 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a run is made of. threads: batches classified at once. batch_size: what suits the classifier."""
+    """The parts of a run. threads: batches classified at once. batch_size: the best one for the classifier."""
 
     plan: Callable[[Iterable[Item | Failure]], Iterator[Planned]]
     decode: Decoder
@@ -191,7 +191,7 @@ class _Runner:
             yield from self._wait(futures.popleft())
 
     def record(self, result: Result) -> None:
-        """Keep a result and write when enough have come together; guard against an outage."""
+        """Collect a result and write when there are enough; stop in an outage."""
         if isinstance(result, Failure) and result.is_transient:
             self.transient_failures.append(result)
             if len(self.transient_failures) >= self.options.outage_after:
@@ -205,7 +205,7 @@ class _Runner:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has come together."""
+        """Write the results that are not written yet."""
         results, self.unwritten = self.unwritten, []
         if results:
             with self.report.watch.stage("writing"):
@@ -220,7 +220,7 @@ class _Runner:
         self.flush()
 
     def _clear_outage_window(self) -> None:
-        """Something could be read: the failures before it are no outage."""
+        """Record earlier transient failures: an input could be read, so they are no outage."""
         self.unwritten += self.transient_failures
         self.transient_failures.clear()
 

@@ -1,4 +1,4 @@
-"""One source in one run: looked up once, with its model, and brought to results."""
+"""One source in one run: looked up once, with its model, and processed."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 class JobContext:
     """What the sessions of one job have in common.
 
-    report: to which each adds what it did. default: the bundle that was asked for, or the shipped one. hooks:
+    report: each adds its counts to it. default: the bundle that was asked for, or the shipped one. hooks:
     the progress callback receives the report.
     """
 

@@ -27,7 +27,7 @@ from cataloger.sinks import files
 from cataloger.sources import TableSource, check_folder
 from cataloger.writeback import PossibleAnswers, WriteCheck, WritePlan, check_database, qualified
 
-# Downloads wait for the network most of the time; more of them than processors keep the model busy.
+# Downloads wait for the network most of the time; more of them than processors keep the model working.
 DOWNLOADS = 16
 
 
@@ -52,7 +52,7 @@ class SyncOptions:
     limits: Limits = field(default_factory=Limits)
 
     def job(self) -> JobOptions:
-        """Return what the job needs to know; URLs with their passwords stay out of the record."""
+        """Return what the job needs to know; URLs with their passwords are not recorded."""
         record = asdict(self)
         del record["db"], record["ledger_db"]
         return JobOptions(
@@ -68,7 +68,7 @@ class SyncOptions:
 
 
 def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> JobReport:
-    """Tag what is new or changed in a table. Raises CatalogerError for anything that keeps it from working."""
+    """Tag what is new or changed in a table. Raises CatalogerError if it cannot run."""
     job = Job(options.job(), hooks or Hooks())
     categories = read_label_map(options.label_map) if options.label_map else []
     if options.write.columns:
@@ -142,7 +142,7 @@ def _map_labels(database: Database, session: SourceSession, categories: list[Lab
         if set(categories) != set(known):
             store_label_map(database, ref.id, categories)
     elif known:
-        require_labels(known, labels, f"the label map of {ref.root}; give a new one with --label-map: it")
+        require_labels(known, labels, f"the label map of {ref.root} (replace it with --label-map)")
     return categories or known
 
 

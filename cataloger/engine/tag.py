@@ -36,7 +36,7 @@ class TagOptions:
     limits: Limits = field(default_factory=Limits)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the options as the run's record holds them; the database's URL with its password stays out."""
+        """Return the options as they are recorded; the database's URL with its password is left out."""
         values = asdict(self)
         del values["db"]
         return {**values, "output": str(self.output) if self.output else None}
@@ -56,7 +56,7 @@ class TagOptions:
 
 
 def tag_images(options: TagOptions, hooks: JobHooks | None = None) -> JobReport:
-    """Tag what the paths name. Raises CatalogerError for anything that keeps the whole run from working."""
+    """Tag what the paths name. Raises CatalogerError if the whole run is impossible."""
     targets = resolve_targets(options.paths)
     sources = [_source(target, options) for target in targets]
     if options.output:

@@ -106,7 +106,7 @@ class Part:
             self.moves[before, after] += 1
 
     def churn(self) -> list[dict[str, Any]]:
-        """Return for each category how many it had, lost to others, got from others and has; most churn first."""
+        """Return for each category how many it had, lost to others, gained from others and has; most churn first."""
         left, arrived = Counter[str](), Counter[str]()
         for (before, after), count in self.moves.items():
             left[before] += count

@@ -268,7 +268,7 @@ class _Work:
             self._restore(lease, UndoneCells(source_id, self.chain.base.id, self.chain.is_undone, self.table))
 
     def _moves_pin(self, connection: Connection, source_id: int, used: str) -> bool:
-        """True when the source has another model with the run than without it, however often that is asked."""
+        """True when the source has another model with the run than without it; the same if repeated."""
         query = (
             select(RunSourceRow.run_id, RunSourceRow.weights_id)
             .join(RunRow, RunRow.id == RunSourceRow.run_id)

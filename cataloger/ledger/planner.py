@@ -1,4 +1,4 @@
-"""What is known of the items of a source: which to do, which to skip, and why."""
+"""The plan for the items of a source: which to process, which to skip, and why."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -38,7 +38,7 @@ class Ledger:
 
     def _plan_chunk(self, chunk: list[Item | Failure]) -> list[Planned]:
         # What is in flight is noted before the look-up, and all is decided before anything is yielded: results
-        # are recorded meanwhile, and a key that left `_in_flight` so would not be in what was looked up either.
+        # are recorded meanwhile, and a key that leaves `_in_flight` in between would not be in the look-up either.
         hashes = [key_hash(item_of(subject).key) for subject in chunk]
         taken = {each: self._in_flight[each] for each in hashes if each in self._in_flight}
         known = self._look_up(hashes)

@@ -189,7 +189,7 @@ class ProductResults:
 
 
 def answer_of(row: AnyRow) -> RankedAnswer:
-    """Return what a result of an image says, as far as it was kept."""
+    """Return the answer of a result of an image, as far as it was recorded."""
     pairs = [(getattr(row, f"label_{rank}"), getattr(row, f"confidence_{rank}")) for rank in RANKS]
     known = [(label, confidence) for label, confidence in pairs if label is not None]
     labels, confidences = tuple(label for label, _ in known), tuple(confidence for _, confidence in known)

@@ -21,7 +21,7 @@ class RecordedReport(Protocol):
 
     @property
     def interrupted(self) -> bool:
-        """True when the command was asked to stop and did."""
+        """True when the command has stopped on request."""
         ...
 
     def counts(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def recorded_run(
     except BaseException as error:
         # What goes wrong here, too, must not hide the first error; the next run then closes this one as abandoned.
         with suppress(Exception):
-            # Only our own errors are known to hold no secret.
+            # Only our own errors are certain to contain no secret.
             why = {"error": str(error)} if isinstance(error, CatalogerError) else {}
             run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", _counts(run) | why)
         raise
@@ -114,7 +114,7 @@ def _close_dead(connection: Connection) -> None:
 
 
 def _sanitized(value: Any) -> Any:
-    """Return an option with names of files that are not UTF-8 made writable."""
+    """Return an option with names of files that are not UTF-8 made valid text."""
     if isinstance(value, str):
         return sanitize_text(value)
     if isinstance(value, dict):

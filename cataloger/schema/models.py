@@ -180,7 +180,7 @@ class AnswerColumns:
 
 
 class ResultRow(AnswerColumns, Base):
-    """What one run found out about one image; never changed afterwards."""
+    """The result of one run for one image; never changed afterwards."""
 
     __tablename__ = "cataloger_result"
     __table_args__ = (
@@ -224,7 +224,7 @@ class CurrentRow(Base):
 
 
 class ProductResultRow(AnswerColumns, Base):
-    """What one run says of one product, from all of its images."""
+    """The answer of one run for one product, from all of its images."""
 
     __tablename__ = "cataloger_product_result"
     __table_args__ = (

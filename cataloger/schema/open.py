@@ -54,8 +54,8 @@ def open_results(url: DatabaseURL, *, schema: str | None = None) -> Database:
 def open_source(url: DatabaseURL) -> Database:
     """Open the shop's own database to read from: no tables of ours are needed there, and nothing is created.
 
-    Raises DatabaseError at once, without the patience of `Database.run`: a wrong address is no outage. No transaction
-    is begun: on SQLite it would wait for a lock of others that a reader gets past, or has the patience for.
+    Raises DatabaseError at once, without the retries of `Database.run`: a wrong address is no outage. No transaction
+    is begun: on SQLite it would wait for a lock of others that a reader does not need, or waits for in `run`.
     """
     if url.is_new_sqlite_file():
         raise DatabaseError(f"{url.redacted} does not exist or is empty: there is no table to read")

@@ -1,4 +1,4 @@
-"""The revision of cataloger's tables: which one is there, which one is needed, and the migration between.
+"""The revision of cataloger's tables: the current one, the one that is needed, and the migration between.
 
 Alembic is only loaded for a migration: it would take a sixth of the start of every run.
 """
@@ -66,7 +66,7 @@ def upgrade_with(engine: Engine, *, schema: str | None = None, is_new: bool = Fa
         revision = _revision_in(connection)
         if revision is not None:
             refuse_newer(revision, url)
-        # IF NOT EXISTS would ask for the right to create schemas even where this one is there.
+        # IF NOT EXISTS would ask for the right to create schemas even where this one exists.
         if schema and not inspect(connection).has_schema(schema):
             connection.execute(CreateSchema(schema))
         config = _config()

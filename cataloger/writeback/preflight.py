@@ -62,7 +62,7 @@ def kind_of(name: str) -> str:
 
 
 def check_database(shop: DatabaseURL, ledger: DatabaseURL | None) -> None:
-    """Raise UsageError unless the ledger lies in the database of the products: one transaction must write both."""
+    """Raise UsageError unless the ledger is in the database of the products: one transaction must write both."""
     if ledger is not None and (shop.backend, shop.server) != (ledger.backend, ledger.server):
         raise UsageError(
             "--write needs cataloger's tables in the database of the products, so that one transaction writes both; "

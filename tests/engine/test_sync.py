@@ -256,7 +256,9 @@ def test_a_wrong_address_is_told_at_once(tmp_path):
     start = time.monotonic()
     with pytest.raises(DatabaseError, match="no database server answers there"):
         sync_table(
-            options("postgresql://shop@127.0.0.1:1/shop", others={"ledger_db": f"sqlite:///{tmp_path}/ledger.db"})
+            options(
+                "postgresql://shop@127.0.0.1:1/shop", others={"ledger_db": parsed(f"sqlite:///{tmp_path}/ledger.db")}
+            )
         )
     assert time.monotonic() - start < 60  # half of what a server that was there is waited for
 
