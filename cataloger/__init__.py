@@ -1,5 +1,75 @@
-"""cataloger: batch tagging for fashion catalogs."""
+"""cataloger: batch tagging for fashion catalogs.
+
+What is listed here is the Python API; Names are loaded when they are first asked for, so that
+`import cataloger` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cataloger.api import ProductTable, Progress, sync, tag
+    from cataloger.catalog import Catalog, CatalogResult, open_catalog
+    from cataloger.drift import CheckReport
+    from cataloger.engine import SyncOptions, SyncReport, TagOptions, TagReport
+    from cataloger.errors import CatalogerError
+    from cataloger.history import DifferenceSummary, UndoReport
+    from cataloger.inference import Tagger
+    from cataloger.ledger import RunRecord
+    from cataloger.options import DriftLimits, Limits, RunOptions, WebOptions, WriteOptions
+    from cataloger.records import Failure, Prediction
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+__all__ = [
+    "Catalog",
+    "CatalogResult",
+    "CatalogerError",
+    "CheckReport",
+    "DifferenceSummary",
+    "DriftLimits",
+    "Failure",
+    "Limits",
+    "Prediction",
+    "ProductTable",
+    "Progress",
+    "RunOptions",
+    "RunRecord",
+    "SyncOptions",
+    "SyncReport",
+    "TagOptions",
+    "TagReport",
+    "Tagger",
+    "UndoReport",
+    "WebOptions",
+    "WriteOptions",
+    "__version__",
+    "open_catalog",
+    "sync",
+    "tag",
+]
+
+_HOMES = {
+    "api": ("ProductTable", "Progress", "sync", "tag"),
+    "catalog": ("Catalog", "CatalogResult", "open_catalog"),
+    "drift": ("CheckReport",),
+    "engine": ("SyncOptions", "SyncReport", "TagOptions", "TagReport"),
+    "errors": ("CatalogerError",),
+    "history": ("DifferenceSummary", "UndoReport"),
+    "inference": ("Tagger",),
+    "ledger": ("RunRecord",),
+    "options": ("DriftLimits", "Limits", "RunOptions", "WebOptions", "WriteOptions"),
+    "records": ("Failure", "Prediction"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -55,6 +55,8 @@ ORDER = (
     "cataloger.training.export",
     "cataloger.training.calibration",
     "cataloger.training.fit",
+    "cataloger.catalog",
+    "cataloger.api",
     "cataloger.cli",
     "cataloger.cli.commands",
     "cataloger.__main__",
@@ -269,7 +271,8 @@ def test_public_names_have_docstrings(name):
     tree = house.TREES[name]
     missing = [] if ast.get_docstring(tree) else ["the module"]
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+        is_overload = any(getattr(each, "id", "") == "overload" for each in getattr(node, "decorator_list", ()))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and not is_overload:
             missing += [] if ast.get_docstring(node) else [node.name]
     # Alembic's revisions and environment speak its own protocol.
     assert not missing or name.startswith("cataloger.migrations")

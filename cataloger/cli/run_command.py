@@ -19,22 +19,26 @@ from cataloger.errors import INTERRUPTED_STATUS, OutputError, UsageError
 from cataloger.utils import printable, reuse_buffers, work_in_batch
 
 if TYPE_CHECKING:
+    from cataloger.api import OnProgress, Progress
     from cataloger.db import Database
-    from cataloger.engine import JobHooks, JobReport, RunReport
+    from cataloger.engine import JobReport
 
 
 def watched(
-    work: "Callable[[JobHooks], JobReport]", *, progress: bool, quiet: bool, json: bool, profile: Path | None = None
+    work: "Callable[[OnProgress, threading.Event], JobReport]",
+    *,
+    progress: bool,
+    quiet: bool,
+    json: bool,
+    profile: Path | None = None,
 ) -> None:
     """Run a job, show its progress, print its summary; exit with its status. profile: file of its profile."""
-    from cataloger.hooks import Hooks
-
     if profile and not profile.absolute().parent.is_dir():
         raise UsageError(f"--profile {profile}: there is no folder {profile.absolute().parent}")
     reuse_buffers()
     work_in_batch()
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
-        report = work(Hooks(stop, show))
+        report = work(show, stop)
     try:
         _show_report(report, quiet=quiet, json=json)
     except OSError as error:
@@ -112,15 +116,14 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
 
 @contextmanager
 def _progress(*, enabled: bool) -> Iterator[Any]:
-    """Give a callback that shows a run's report, and its total once known, as a progress bar."""
+    """Give a callback that shows how far a run is as a progress bar."""
     with render.progress_bar(enabled=enabled) as bar:
         task = None if bar.disable else bar.add_task("tagging", total=None, extra="")
 
-        def show(report: "RunReport", total: int | None) -> None:
+        def show(now: "Progress") -> None:
             if task is not None:
-                completed = report.attempted + sum(report.skipped.values())
-                failed = f"{report.failed} failed" if report.failed else ""
-                bar.update(task, completed=completed, total=total, extra=failed)
+                failed = f"{now.failed} failed" if now.failed else ""
+                bar.update(task, completed=now.done + now.failed + now.skipped, total=now.total, extra=failed)
 
         yield show
 

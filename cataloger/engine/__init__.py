@@ -9,7 +9,7 @@ from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
     from cataloger.engine.job import JobHooks
-    from cataloger.engine.job_report import JobReport
+    from cataloger.engine.job_report import JobReport, SyncReport, TagReport
     from cataloger.engine.pipeline import RunReport
     from cataloger.engine.session import JobContext, SourceSession
     from cataloger.engine.sync import SyncOptions, sync_table
@@ -22,7 +22,9 @@ __all__ = [
     "RunReport",
     "SourceSession",
     "SyncOptions",
+    "SyncReport",
     "TagOptions",
+    "TagReport",
     "sync_table",
     "tag_images",
 ]
@@ -32,7 +34,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "job": ["JobHooks"],
-        "job_report": ["JobReport"],
+        "job_report": ["JobReport", "SyncReport", "TagReport"],
         "pipeline": ["RunReport"],
         "session": ["JobContext", "SourceSession"],
         "sync": ["SyncOptions", "sync_table"],

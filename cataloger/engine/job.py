@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
@@ -25,13 +25,19 @@ JobHooks = Hooks[[RunReport, int | None]]
 """The progress callback receives the report, and the number of all inputs once that is known."""
 
 
-class Job:
-    """One command's work. Made before anything is opened, so that a wrong model or device is reported at once."""
+Report = TypeVar("Report", bound=JobReport)
 
-    def __init__(self, options: JobOptions, hooks: JobHooks) -> None:
+
+class Job(Generic[Report]):
+    """One command's work. Made before anything is opened: a wrong model or device is told at once.
+
+    report: the class of its report.
+    """
+
+    def __init__(self, options: JobOptions, hooks: JobHooks, report: type[Report]) -> None:
         self.options = options
         self.hooks = hooks
-        self.report = JobReport(RunReport(), options)
+        self.report = report(RunReport(), options)
         self._started = time.monotonic()
         self._total: int | None = None
         self.engine = choose_engine(options.run.device)
@@ -60,7 +66,7 @@ class Job:
         seconds = self.finished().seconds
         return {**report.run.as_json(), **numbers, **writes, "total_seconds": round(seconds, 3)}
 
-    def finished(self) -> JobReport:
+    def finished(self) -> Report:
         """Return the report with the time that the whole command took."""
         self.report.seconds = time.monotonic() - self._started
         return self.report

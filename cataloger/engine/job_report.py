@@ -1,6 +1,7 @@
 """The options and the report of a job."""
 
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ class JobOptions:
     limits: Limits = field(default_factory=Limits)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class JobReport:
-    """What a command did. seconds: from its start. run_id: None for a dry run.
+    """What a command did, or would do. seconds: from its start. run_id: None for a dry run.
 
     missing: items removed from the views, since their source does not contain them any more; in a dry run, that would
     be removed. restored: items restored to the views. purged: items that were deleted, with all that was recorded of
@@ -78,6 +79,27 @@ class JobReport:
         """Return how many items were removed from the views, restored to them and purged, by their JSON keys."""
         return {"gone": self.missing, "returned": self.restored, "forgotten": self.purged}
 
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name}={value}" for name, value in self._figures())
+        return f"{type(self).__name__}({figures})"
+
+    def _repr_html_(self) -> str:
+        """Return a small table for a notebook: the figures, and the number of each kind of failure."""
+        failures = self.run.failures.most_common()
+        rows = [*self._figures(), *failures, *(("warning", text) for text in self.warnings)]
+        cells = (f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in rows)
+        return f"<table><caption>{type(self).__name__}</caption>{''.join(cells)}</table>"
+
+    def _figures(self) -> list[tuple[str, object]]:
+        """Return what matters most, by name."""
+        run, options = self.run, self.options
+        if options.run.dry_run:
+            return [("dry_run", True), *self.plan().items(), ("db", options.db.redacted)]
+        skipped = sum(run.skipped.values())
+        figures: list[tuple[str, object]] = [("run_id", self.run_id), ("done", run.done), ("failed", run.failed)]
+        figures += [("skipped", skipped), ("seconds", round(self.seconds, 1)), ("db", options.db.redacted)]
+        return [*figures, *([("interrupted", True)] if run.interrupted else [])]
+
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
         return {
@@ -95,3 +117,15 @@ class JobReport:
             "warnings": self.warnings,
             "exit_status": self.exit_status,
         }
+
+
+class TagReport(JobReport):
+    """What `tag` did."""
+
+    __slots__ = ()
+
+
+class SyncReport(JobReport):
+    """What `sync` did."""
+
+    __slots__ = ()

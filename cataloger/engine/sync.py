@@ -9,7 +9,7 @@ from typing import Any
 
 from cataloger.db import Database, DatabaseURL, TableName
 from cataloger.engine.job import Job, JobHooks
-from cataloger.engine.job_report import JobOptions, JobReport
+from cataloger.engine.job_report import JobOptions, SyncReport
 from cataloger.engine.session import SourceSession
 from cataloger.fetch import Downloader, Remote
 from cataloger.hooks import Hooks
@@ -67,9 +67,9 @@ class SyncOptions:
         )
 
 
-def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> JobReport:
+def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> SyncReport:
     """Tag what is new or changed in a table. Raises CatalogerError if it cannot run."""
-    job = Job(options.job(), hooks or Hooks())
+    job = Job(options.job(), hooks or Hooks(), SyncReport)
     categories = read_label_map(options.label_map) if options.label_map else []
     if options.write.columns:
         check_database(options.db, options.ledger_db)
@@ -84,7 +84,7 @@ def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> JobReport
     return job.finished()
 
 
-def _plan(job: Job, shop: Database, options: SyncOptions, categories: list[LabelCode]) -> None:
+def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories: list[LabelCode]) -> None:
     database = open_for_planning(job.options.db, schema=options.schema)
     source = TableSource(shop, options.table)
     _check_folder(options)
@@ -101,7 +101,7 @@ def _plan(job: Job, shop: Database, options: SyncOptions, categories: list[Label
 
 
 def _run(
-    job: Job, database: Database, source: TableSource, options: SyncOptions, categories: list[LabelCode]
+    job: Job[SyncReport], database: Database, source: TableSource, options: SyncOptions, categories: list[LabelCode]
 ) -> None:
     _check_folder(options)
     session = job.session(database, source)
@@ -180,7 +180,7 @@ def _plan_writes(
 
 
 @contextmanager
-def _remote(job: Job, source: TableSource, options: SyncOptions) -> Iterator[Remote]:
+def _remote(job: Job[SyncReport], source: TableSource, options: SyncOptions) -> Iterator[Remote]:
     """Give what reads the bytes that are in no file."""
     with ExitStack() as stack:
         if source.layout.is_blob:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cataloger.db import Database, DatabaseURL
 from cataloger.engine.job import Job, JobHooks
-from cataloger.engine.job_report import JobOptions, JobReport
+from cataloger.engine.job_report import JobOptions, TagReport
 from cataloger.hooks import Hooks
 from cataloger.ledger import require_not_moved
 from cataloger.options import DEFAULT_DB, Limits, RunOptions
@@ -55,13 +55,13 @@ class TagOptions:
         )
 
 
-def tag_images(options: TagOptions, hooks: JobHooks | None = None) -> JobReport:
+def tag_images(options: TagOptions, hooks: JobHooks | None = None) -> TagReport:
     """Tag what the paths name. Raises CatalogerError if the whole run is impossible."""
     targets = resolve_targets(options.paths)
     sources = [_source(target, options) for target in targets]
     if options.output:
         files.check_output(options.output)
-    job = Job(options.job(), hooks or Hooks())
+    job = Job(options.job(), hooks or Hooks(), TagReport)
     if options.run.dry_run:
         _plan(job, sources, options)
         return job.finished()
@@ -72,7 +72,10 @@ def tag_images(options: TagOptions, hooks: JobHooks | None = None) -> JobReport:
 
 
 def _run(
-    job: Job, database: Database, pairs: list[tuple[Target, FolderSource | ManifestSource]], options: TagOptions
+    job: Job[TagReport],
+    database: Database,
+    pairs: list[tuple[Target, FolderSource | ManifestSource]],
+    options: TagOptions,
 ) -> None:
     with job.running(database) as run:
         job.count([source for _, source in pairs])
@@ -93,7 +96,7 @@ def _check_places(
             require_not_moved(database, source)
 
 
-def _plan(job: Job, sources: list[FolderSource | ManifestSource], options: TagOptions) -> None:
+def _plan(job: Job[TagReport], sources: list[FolderSource | ManifestSource], options: TagOptions) -> None:
     database = open_for_planning(options.db, schema=options.schema)
     _check_places(database, sources, options)
     for source in sources:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from cataloger.inference.onnx import OnnxClassifier, golden_key, replay_golden
     from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, RankedAnswer, combine
+    from cataloger.inference.tagger import Tagger
 
 __all__ = [
     "BATCH_SIZES",
@@ -42,6 +43,7 @@ __all__ = [
     "RankedAnswer",
     "Ranking",
     "Scores",
+    "Tagger",
     "activation_map",
     "calibrated_probabilities",
     "choose_engine",
@@ -73,5 +75,6 @@ __getattr__ = lazy_names(
         ],
         "onnx": ["OnnxClassifier", "golden_key", "replay_golden"],
         "product_aggregation": ["DISAGREEMENT", "ProductAnswer", "RankedAnswer", "combine"],
+        "tagger": ["Tagger"],
     },
 )

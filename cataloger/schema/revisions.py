@@ -5,6 +5,7 @@ Alembic is only loaded for a migration: it would take a sixth of the start of ev
 
 import io
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ HEAD = "0009"
 VERSION_TABLE = "cataloger_alembic_version"
 UPGRADE_LOCK = 0x636174616C6F67  # "catalog"
 LOCK_SECONDS = 60
+ALEMBIC = threading.Lock()
+"""Alembic keeps what it works on in module globals: in one process one thread at a time."""
 
 
 def revisions() -> set[str]:
@@ -71,7 +74,8 @@ def upgrade_with(engine: Engine, *, schema: str | None = None, is_new: bool = Fa
             connection.execute(CreateSchema(schema))
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        with ALEMBIC:
+            command.upgrade(config, "head")
 
 
 def downgrade(url: DatabaseURL, revision: str, *, schema: str | None = None) -> None:
@@ -95,7 +99,8 @@ def downgrade(url: DatabaseURL, revision: str, *, schema: str | None = None) -> 
                 raise SchemaError(f"{url.redacted} is at revision {found}, which is older than {revision}")
             config = _config()
             config.attributes["connection"] = connection
-            command.downgrade(config, revision)
+            with ALEMBIC:
+                command.downgrade(config, revision)
             if revision == "base":
                 connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
     finally:
@@ -114,7 +119,8 @@ def upgrade_sql(url: DatabaseURL, *, schema: str | None = None) -> str:
     config = _config()
     config.output_buffer = buffer
     config.attributes["url"] = engine.url
-    command.upgrade(config, "head", sql=True)
+    with ALEMBIC:
+        command.upgrade(config, "head", sql=True)
     return buffer.getvalue()
 
 

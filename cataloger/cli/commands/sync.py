@@ -256,9 +256,9 @@ def sync(
     bytes.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
+    from cataloger import api
     from cataloger.db import DatabaseURL
     from cataloger.engine import SyncOptions
-    from cataloger.engine import sync_table as run_sync
 
     options = SyncOptions(
         db=DatabaseURL.parse(db),
@@ -306,4 +306,10 @@ def sync(
         ),
     )
     show = not (quiet or no_progress)
-    watched(lambda hooks: run_sync(options, hooks), progress=show, quiet=quiet, json=json_output, profile=profile)
+    watched(
+        lambda tell, stop: api.sync(options, on_progress=tell, stop=stop),
+        progress=show,
+        quiet=quiet,
+        json=json_output,
+        profile=profile,
+    )

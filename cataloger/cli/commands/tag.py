@@ -52,9 +52,9 @@ def tag(
     Folders are searched recursively. Unchanged images are skipped, so that a run can be repeated every night.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
+    from cataloger import api
     from cataloger.db import DatabaseURL
     from cataloger.engine import TagOptions
-    from cataloger.engine import tag_images as run_tagging
 
     options = TagOptions(
         paths=tuple(paths),
@@ -80,4 +80,10 @@ def tag(
         ),
     )
     show = not (quiet or no_progress)
-    watched(lambda hooks: run_tagging(options, hooks), progress=show, quiet=quiet, json=json_output, profile=profile)
+    watched(
+        lambda tell, stop: api.tag(options, on_progress=tell, stop=stop),
+        progress=show,
+        quiet=quiet,
+        json=json_output,
+        profile=profile,
+    )

@@ -1,0 +1,58 @@
+"""What a program says of one image, which it names by key or uri."""
+
+from sqlalchemy import select
+
+from cataloger.corrections.item_lookup import Lookup
+from cataloger.corrections.store import CorrectionInput, Outcome, correct, labels_in_use
+from cataloger.db import Database
+from cataloger.errors import EditedError, UsageError
+from cataloger.schema import CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
+
+ATTEMPTS = 5
+
+
+def find_image(database: Database, image: str, source: str | None = None) -> tuple[int, int]:
+    """Return source and item of an image. Raises UsageError unless exactly one is meant."""
+    query = select(SourceRow.id)
+    ids = database.scalars(query if source is None else query.where(SourceRow.root == source))
+    if source is not None and not ids:
+        raise UsageError(f"there is no source {source}; `cataloger sources list` shows them")
+    lookup = Lookup(database, ids)
+    found = lookup.by_key([image]).get(image) or lookup.by_uri([image]).get(image) or []
+    if not found:
+        raise UsageError(f"{image} is no image of {source or database.name}")
+    if len(found) > 1:
+        raise UsageError(f"{image} is in several sources: name one")
+    return found[0]
+
+
+def correct_image(database: Database, source_id: int, word: CorrectionInput, author: str) -> Outcome:
+    """Record a correction whatever holds; `expected` and `result_id` of it are looked up.
+
+    Raises UsageError when the image has been deleted; EditedError when others correct it all the time.
+    """
+    for _ in range(ATTEMPTS):
+        (outcome,) = correct(database, [_as_seen_now(database, source_id, word)], author)
+        if outcome.status == "saved":
+            return outcome
+        if outcome.status == "gone":
+            raise UsageError("the image has been deleted")
+    raise EditedError(f"the image was corrected by {outcome.by} at the same time; try again")
+
+
+def require_known_label(database: Database, source_id: int, label: str) -> None:
+    """Raise UsageError for a label that neither the model of the source nor a person has used."""
+    if label not in labels_in_use(database, source_id):
+        raise UsageError(f"nobody knows the label {label!r} there; with new_label=True it is taken all the same")
+
+
+def _as_seen_now(database: Database, source_id: int, word: CorrectionInput) -> CorrectionInput:
+    holding = select(CurrentCorrectionRow.correction_id).where(CurrentCorrectionRow.item_id == word.item_id)
+    current = (
+        select(CurrentRow.result_id)
+        .join(ItemRow, ItemRow.id == CurrentRow.item_id)
+        .join(SourceRow, (SourceRow.id == ItemRow.source_id) & (SourceRow.weights_id == CurrentRow.weights_id))
+        .where(CurrentRow.item_id == word.item_id, SourceRow.id == source_id)
+    )
+    expected, result_id = database.scalar(holding), database.scalar(current)
+    return CorrectionInput(word.item_id, word.verdict, word.label, expected, result_id, word.note)
