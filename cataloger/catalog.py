@@ -108,7 +108,7 @@ class Catalog:
         return _results(self._database, source)
 
     def diff(self, before: int, after: int, *, examples: int = 10) -> DifferenceSummary:
-        """Compare what held after two runs. examples: images and products to name, of each kind.
+        """Compare the current results after two runs. examples: images and products to name, of each kind.
 
         Raises:
             UsageError: there is no such run, or they have no source in common.

@@ -1,5 +1,7 @@
 """What a program says of one image, which it names by key or uri."""
 
+from dataclasses import replace
+
 from sqlalchemy import select
 
 from cataloger.corrections.item_lookup import Lookup
@@ -26,13 +28,13 @@ def find_image(database: Database, image: str, source: str | None = None) -> tup
     return found[0]
 
 
-def correct_image(database: Database, source_id: int, word: CorrectionInput, author: str) -> Outcome:
+def correct_image(database: Database, source_id: int, correction: CorrectionInput, author: str) -> Outcome:
     """Record a correction whatever holds; `expected` and `result_id` of it are looked up.
 
     Raises UsageError when the image has been deleted; EditedError when others correct it all the time.
     """
     for _ in range(ATTEMPTS):
-        (outcome,) = correct(database, [_as_seen_now(database, source_id, word)], author)
+        (outcome,) = correct(database, [_as_seen_now(database, source_id, correction)], author)
         if outcome.status == "saved":
             return outcome
         if outcome.status == "gone":
@@ -46,13 +48,13 @@ def require_known_label(database: Database, source_id: int, label: str) -> None:
         raise UsageError(f"nobody knows the label {label!r} there; with new_label=True it is taken all the same")
 
 
-def _as_seen_now(database: Database, source_id: int, word: CorrectionInput) -> CorrectionInput:
-    holding = select(CurrentCorrectionRow.correction_id).where(CurrentCorrectionRow.item_id == word.item_id)
+def _as_seen_now(database: Database, source_id: int, correction: CorrectionInput) -> CorrectionInput:
+    holding = select(CurrentCorrectionRow.correction_id).where(CurrentCorrectionRow.item_id == correction.item_id)
     current = (
         select(CurrentRow.result_id)
         .join(ItemRow, ItemRow.id == CurrentRow.item_id)
         .join(SourceRow, (SourceRow.id == ItemRow.source_id) & (SourceRow.weights_id == CurrentRow.weights_id))
-        .where(CurrentRow.item_id == word.item_id, SourceRow.id == source_id)
+        .where(CurrentRow.item_id == correction.item_id, SourceRow.id == source_id)
     )
     expected, result_id = database.scalar(holding), database.scalar(current)
-    return CorrectionInput(word.item_id, word.verdict, word.label, expected, result_id, word.note)
+    return replace(correction, expected=expected, result_id=result_id)
