@@ -193,7 +193,7 @@ def test_a_run_is_undone_and_that_taken_back(catalog):
     text = runs("undo", "2", "--no-progress")
     assert text.startswith("run 2 is undone; images checked: ")
     assert "values restored in the product table: none" in text
-    assert text.endswith("to take this back: cataloger runs undo 3")
+    assert text.endswith("to revert this: cataloger runs undo 3")
     before = labels()
     assert set(before) == {"a.png", "b.png", "c.png"}
     assert before["b.png"] == "T-shirt"
