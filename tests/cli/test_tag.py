@@ -303,7 +303,7 @@ def test_a_pinned_model_that_is_gone_is_an_error_that_offers_both_ways(photos, t
     shutil.rmtree(tmp_path / "mine")
     result = cataloger("tag", "photos")
     assert result.exit_code == 2
-    assert "--model default switches to" in result.stderr
+    assert "--model DIR keeps it if you name its new folder, --model default switches to" in result.stderr
 
 
 def relabel(bundle):
