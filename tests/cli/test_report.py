@@ -165,11 +165,11 @@ def test_every_picture_is_a_jpeg_with_words_for_those_who_do_not_see_it(page, re
 
 def test_people_are_told_from_the_model_and_their_names_are_inert(reviewed):
     text = " ".join(Page(reviewed).text.split())
-    assert "People have spoken of 3 of 20 images; 1 shows no product." in text
-    assert "<b>ann\\u202e says Shoes; the model:" in text
+    assert "People have corrected or confirmed 3 of 20 images; 1 shows no product." in text
+    assert "<b>ann\\u202e: Shoes; the model:" in text
     assert text.count("by hand") == 2
     assert "Corrections moved 3." in text
-    assert "as <b>ann\\u202e says" in text
+    assert "by <b>ann\\u202e" in text
     found = re.search(r"The model was right about (\d) of 2 \((\d+)%\)", text)
     assert found
     assert int(found[2]) == 50 * int(found[1])
@@ -179,7 +179,7 @@ def test_a_page_of_a_named_run_shows_words_beside_what_it_found(reviewed):
     cataloger("report", "--run", 1, "--db", f"sqlite:///{reviewed.parent}/a.db", "--no-maps", "-q")
     text = " ".join(Page(Path("report.html")).text.split())
     assert "marks corrections beside them" in text
-    assert "<b>ann\\u202e says that it shows no product" in text
+    assert "<b>ann\\u202e: no product" in text
     assert "by hand" not in text
 
 
@@ -216,12 +216,12 @@ def test_what_is_no_place_gets_no_link(uri):
 
 
 def test_maps_are_drawn_beside_the_least_confident_and_left_out_if_wanted(examples):
-    maps = [image for image in Page(examples).all("img") if "where the model finds" in image["alt"]]
+    maps = [image for image in Page(examples).all("img") if "areas that speak for" in image["alt"]]
     assert len(maps) == 20
     db = f"sqlite:///{examples.parent}/a.db"
     cataloger("report", "--db", db, "--no-maps", "-q")
     page = Page(Path("report.html"))
-    assert "where the model finds" not in page.text + str(page.all("img"))
+    assert "areas that speak for" not in page.text + str(page.all("img"))
     assert len(page.all("img")) < len(Page(examples).all("img"))
 
 
@@ -232,10 +232,10 @@ def test_a_model_that_is_gone_costs_the_maps_alone_and_can_be_named(tmp_path):
     model.rename(tmp_path / "moved")
     cataloger("report", "--db", db)
     page = Page(Path("report.html"))
-    assert "say where with --model" in page.text
+    assert "give it with --model" in page.text
     assert page.all("img")
     cataloger("report", "--db", db, "--model", "moved")
-    assert "where the model finds Hat" in str(Page(Path("report.html")).all("img"))
+    assert "areas that speak for Hat" in str(Page(Path("report.html")).all("img"))
     assert "no model at nowhere" in cataloger("report", "--db", db, "--model", "nowhere", status=2)
 
 
@@ -261,8 +261,8 @@ def test_servers_that_are_down_are_asked_a_few_times_and_not_for_every_image(tmp
     web.stop()
     cataloger("report", "--db", db, "--allow-private", "-q")
     text = Page(Path("report.html")).text
-    assert "No picture: fetch.connection" in text
-    assert text.count("No picture: fetch.given_up") > 10
+    assert "No image: fetch.connection" in text
+    assert text.count("No image: fetch.given_up") > 10
 
 
 def test_an_image_that_changed_or_went_since_is_said(tmp_path):
@@ -273,7 +273,7 @@ def test_an_image_that_changed_or_went_since_is_said(tmp_path):
     cataloger("report", "-q")
     text = Page(Path("report.html")).text
     assert text.count("The image has changed since it was tagged.") == 2
-    assert text.count("No picture: io.missing") == 2
+    assert text.count("No image: io.missing") == 2
 
 
 def test_the_page_stays_small_whatever_the_pictures(examples, monkeypatch):

@@ -191,9 +191,9 @@ def test_nothing_to_compare_is_said(catalog):
 def test_a_run_is_undone_and_that_taken_back(catalog):
     after = labels()
     text = runs("undo", "2", "--no-progress")
-    assert text.startswith("run 2 is undone; images looked at: ")
-    assert "values put back in the product table: none" in text
-    assert text.endswith("to take this back: cataloger runs undo 3")
+    assert text.startswith("run 2 is undone; images checked: ")
+    assert "values restored in the product table: none" in text
+    assert text.endswith("to revert this: cataloger runs undo 3")
     before = labels()
     assert set(before) == {"a.png", "b.png", "c.png"}
     assert before["b.png"] == "T-shirt"
@@ -240,7 +240,7 @@ def test_pruning_says_what_was_deleted(catalog):
     before = labels()
     text = runs("prune", "--keep", "1")
     assert text == (
-        "the history of 1 runs has ended; deleted: 0 results of images, 0 of products, 0 writes, 0 comings and goings"
+        "deleted the history of 1 runs: 0 results of images, 0 of products, 0 writes, 0 changes of presence"
     )
     invoke("tag", catalog / "products.csv", "--product-column", "sku", "-q", "--force", "--workers", "1")
     report = json_of("prune", "--keep", "1", "--json")

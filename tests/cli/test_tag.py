@@ -213,7 +213,7 @@ def test_the_report_of_a_run_whose_history_was_ended_says_so(photos):
     cataloger("runs", "prune", "--keep", "1")
     told = cataloger("report", "--run", "1", "--no-maps")
     assert "0 of 0 images" in told.stdout
-    assert "`cataloger runs prune` has deleted its history" in told.stderr
+    assert "its history was deleted by `cataloger runs prune`" in told.stderr
     assert cataloger("report", "--no-maps").stderr == ""
 
 
@@ -303,7 +303,7 @@ def test_a_pinned_model_that_is_gone_is_an_error_that_offers_both_ways(photos, t
     shutil.rmtree(tmp_path / "mine")
     result = cataloger("tag", "photos")
     assert result.exit_code == 2
-    assert "--model DIR keeps it, --model default adopts" in result.stderr
+    assert "--model DIR keeps it if you name its new folder, --model default switches to" in result.stderr
 
 
 def relabel(bundle):
