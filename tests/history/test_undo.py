@@ -575,7 +575,7 @@ def test_a_killed_undo_may_be_given_up_by_taking_it_to_its_end_and_back(busy_pas
     past = busy_past
     kill_undo(module_url, past.runs[2], "after_commit", times=1)
     killed = past.world.rows("SELECT MAX(id) FROM cataloger_run")[0][0]
-    with pytest.raises(UsageError, match=f"run {killed} is an undo that did not end; `cataloger runs undo"):
+    with pytest.raises(UsageError, match=f"run {killed} is an undo that did not finish; `cataloger runs undo"):
         past.undo(killed)
     past.undo(past.undo(past.runs[2]).run_id)
     assert past.views() == past.after[3]
