@@ -160,7 +160,7 @@ def test_a_unique_index_that_lets_the_column_repeat_proves_nothing(shop, index):
     shop.run(f"CREATE UNIQUE INDEX odd ON products {index}")
     assert len(shop.keys()) == 2
     shop.run("INSERT INTO products VALUES ('/p/x', 'a', 2)")
-    with pytest.raises(SourceError, match="--id id does not identify a row of products: a is there more than once"):
+    with pytest.raises(SourceError, match="--id id does not identify a row of products: a occurs more than once"):
         shop.source()
 
 
