@@ -116,7 +116,7 @@ def test_a_key_with_nulls_is_refused_also_where_it_is_the_primary_key(shop):
     fill(shop, f"id {TEXT} {kind}", "NULL", "'a'")
     with pytest.raises(SourceError) as caught:
         shop.source()
-    assert str(caught.value) == ("--id id is null in some rows of products: leave them out in a view, or name others")
+    assert str(caught.value) == "--id id is null in some rows of products: use a view without them, or other columns"
 
 
 def test_a_nullable_column_without_nulls_will_do(shop):
