@@ -194,7 +194,7 @@ def test_a_limit_that_is_not_reached_is_no_drift_however_certain_the_change_is()
 def is_beyond_a_limit(*sides):
     """Tell whether any measure is, with few deals: without that none trips, whatever chance does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drift, "DRAWS", drift.CHUNK)
+        patch.setattr(drift, "DRAWS", drift.DRAWS_PER_BATCH)
         return any(abs(each.drift) > each.limit for each in judge(*sides, LIMITS))
 
 

@@ -116,7 +116,7 @@ def test_a_key_with_nulls_is_refused_also_where_it_is_the_primary_key(shop):
     fill(shop, f"id {TEXT} {kind}", "NULL", "'a'")
     with pytest.raises(SourceError) as caught:
         shop.source()
-    assert str(caught.value) == ("--id id is null in some rows of products: leave them out in a view, or name others")
+    assert str(caught.value) == "--id id is null in some rows of products: use a view without them, or other columns"
 
 
 def test_a_nullable_column_without_nulls_will_do(shop):
@@ -160,7 +160,7 @@ def test_a_unique_index_that_lets_the_column_repeat_proves_nothing(shop, index):
     shop.run(f"CREATE UNIQUE INDEX odd ON products {index}")
     assert len(shop.keys()) == 2
     shop.run("INSERT INTO products VALUES ('/p/x', 'a', 2)")
-    with pytest.raises(SourceError, match="--id id does not identify a row of products: a is there more than once"):
+    with pytest.raises(SourceError, match="--id id does not identify a row of products: a occurs more than once"):
         shop.source()
 
 

@@ -101,7 +101,7 @@ def test_blanks_around_an_address_do_not_make_it_a_path_that_shows_its_secrets(s
 @pytest.mark.parametrize("before", ["\ufeff", '"', "a.jpg ", "/in/", "url(", "//"])
 def test_an_address_behind_something_else_is_a_problem_and_no_path(before):
     found = locate(f"{before}https://ann:pw@shop.test/a.jpg?sig=1", ROOT)
-    assert found == ReferenceProblem("source.bad_value", "the value holds a URL, but does not begin with it")
+    assert found == ReferenceProblem("source.bad_value", "the value contains a URL, but does not start with it")
 
 
 @pytest.mark.parametrize("url", ["https://ann:p/w@shop.test/a.jpg", "https://ann:p?w@shop.test/a.jpg", "http://a b/"])
