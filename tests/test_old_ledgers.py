@@ -101,7 +101,7 @@ def test_words_are_exported_and_can_be_taken_back(old_ledger, tmp_path):
         writer.writeheader()
         writer.writerow(tie)
     command = ("corrections", "import", str(path), "--author", "cem")
-    assert "ann says Tie since" in old_ledger.run(*command, status=3)
+    assert "ann set Tie since the export" in old_ledger.run(*command, status=3)
     old_ledger.run(*command, "--overwrite")
     [row] = [row for row in old_ledger.shown("cataloger_image_top5") if row["key"] == "bow-tie.png"]
     assert (row["label_1"], row["corrected_by"]) == ("Sunglasses", None)

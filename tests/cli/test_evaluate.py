@@ -157,7 +157,7 @@ def test_a_split_is_chosen(shop):
         (["a.png,Sunglasses", "b.png,Tshirt"], [], 1, "does not know the label 'Tshirt' (1 images), first at b.png"),
         (["a.png,Hat,val"], ["--split", "test"], 1, "has no row with split 'test'; it has val: choose with --split"),
         (["a.png,Hat,val"], ["--split", "dev"], 2, "--split must be one of train, val, test, all, not 'dev'"),
-        (["a.png,Hat,"], ["--source", "x"], 2, "--source and --schema belong to --results"),
+        (["a.png,Hat,"], ["--source", "x"], 2, "--source and --schema need --results, the database to measure"),
         (["a.png,Hat,"], ["--results", "nonsense"], 2, "is not a database URL"),
         (["a.png,Hat,"], ["--results", "sqlite:///none.db"], 1, "none.db has no results of cataloger"),
         (["gone.png,Hat,"], [], 1, "none of 1 images could be read; gone.png"),
@@ -229,7 +229,7 @@ def test_two_models_are_compared(tmp_path):
     arguments = ("models", "diff", "default", tmp_path / "other", LABELS, "--images", IMAGES)
     output = invoke(*arguments).stdout
     assert f"A: {TITLE}; B: other {TITLE.split()[1]}; 20 labelled images" in output
-    assert "compared on the 38 labels that both know; A alone knows Belt; B alone knows Braces" in output
+    assert "compared on the 38 labels that both have; only A has Belt; only B has Braces" in output
     assert "lost more than five points of recall: Hat" in output
     values = json.loads(invoke(*arguments, "--json", "--examples", "2").stdout)
     assert (values["only_a_count"], values["only_b_count"], len(values["only_a"])) == (5, 0, 2)

@@ -408,8 +408,8 @@ def test_another_address_than_loopback_gets_a_token(catalog, serve):
     [
         (("--token", "short"), 2, "at least 16 characters"),
         (("--source", "/nowhere"), 2, "not tagged yet; known are"),
-        (("--host", "192.0.2.1"), 1, "cannot be listened on"),
-        (("--host", "no.such.host.invalid"), 1, "cannot be listened on"),
+        (("--host", "192.0.2.1"), 1, "192.0.2.1 port 8765 is not available: "),
+        (("--host", "no.such.host.invalid"), 1, "no.such.host.invalid port 8765 is not available: "),
     ],
 )
 def test_what_cannot_be_served_is_said(catalog, arguments, status, text):
@@ -433,8 +433,8 @@ def test_ctrl_c_ends_it_with_status_0_and_without_a_word_of_what_was_asked(catal
         status, errors = running.stop()
     assert status == 0
     assert errors.splitlines() == [
-        f"reading the results in sqlite:///{catalog}: a second for each hundred thousand",
-        f"review of sqlite:///{catalog}; Ctrl-C ends it",
+        f"reading the results in sqlite:///{catalog}: about a second per 100,000 images",
+        f"review of sqlite:///{catalog}; press Ctrl-C to stop",
     ]
 
 
