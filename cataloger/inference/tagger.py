@@ -154,7 +154,9 @@ def _fetched(number: int, image: Any, limits: Limits) -> Fetched | Failure:
         elif hasattr(image, "getbands"):  # Pillow is loaded by whoever passes one of its images
             data = _encoded(image, limits)
         else:
-            raise UsageError(f"image {number} is a {type(image).__name__}; pass a path, bytes or an image of Pillow")
+            raise UsageError(
+                f"image {number} is of type {type(image).__name__}; pass a path, bytes or an image of Pillow"
+            )
     except ImageError as error:
         return Failure(item, error.code, str(error))
     return Fetched(item, data, hashlib.sha256(data).hexdigest())

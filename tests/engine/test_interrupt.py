@@ -293,8 +293,8 @@ def test_an_interrupted_run_writes_what_is_in_flight_and_says_how_to_go_on(numbe
         os.killpg(child.process.pid, number)
         status, out, err = child.end()
     assert status == 130
-    assert "stopping after the images in flight" in err
-    assert "run 1 interrupted, run the same command again to go on" in out
+    assert "stopping after the images in progress" in err
+    assert "run 1 interrupted, run the same command again to continue" in out
     assert storm.outcomes(sqlite_url) == ["interrupted"]
     assert 0 < recorded(sqlite_url) < 200
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == recorded(sqlite_url)
@@ -385,7 +385,7 @@ def test_an_interrupted_run_tells_its_status_although_nobody_reads_its_report(fl
         child.process.stdin.close()
         assert child.process.wait(240) == 130
         assert child.process.stderr.read() == (
-            "\nstopping after the images in flight; press Ctrl-C again to stop at once\n"
+            "\nstopping after the images in progress; press Ctrl-C again to stop at once\n"
         )
     assert storm.outcomes(sqlite_url) == ["interrupted"]
 

@@ -345,8 +345,8 @@ def test_a_manifest_may_name_anything(photos, tmp_path, clean):
 MEASURE = """
 import json, resource, sys
 from cataloger.db.urls import DatabaseURL
-from cataloger.engine.tag import TagOptions, tag
-report = tag(TagOptions((sys.argv[1],), db=DatabaseURL.parse("sqlite:///" + sys.argv[2])))
+from cataloger.engine.tag import TagOptions, tag_images
+report = tag_images(TagOptions((sys.argv[1],), db=DatabaseURL.parse("sqlite:///" + sys.argv[2])))
 usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps([report.run.failures, usage.ru_maxrss // 1024, usage.ru_utime + usage.ru_stime]))
 """
@@ -375,8 +375,8 @@ def test_a_bomb_is_refused_without_being_decoded(photos, tmp_path, clean):
 
 UNREADABLE = """
 from cataloger.db.urls import DatabaseURL
-from cataloger.engine.tag import TagOptions, tag
-print(tag(TagOptions(({photos!r},), db=DatabaseURL.parse("sqlite:///{db}"))).run.failures)
+from cataloger.engine.tag import TagOptions, tag_images
+print(tag_images(TagOptions(({photos!r},), db=DatabaseURL.parse("sqlite:///{db}"))).run.failures)
 """
 
 

@@ -75,7 +75,7 @@ def test_a_renamed_folder_is_said_with_the_command_that_keeps_its_results(tagged
     command = f"cataloger sources move '{tagged}' '{new}'"
     assert command in output
     assert rows("SELECT COUNT(*) FROM cataloger_run") == [(1,)]
-    assert cataloger("sources", "move", tagged, new) == f"{URL}: {tagged} is {new} now, with its 3 images"
+    assert cataloger("sources", "move", tagged, new) == f"{URL}: {tagged} is now {new}, with 3 images"
     assert uris() == sorted(str(new / name) for name in NAMES)
     report = tag(new)
     assert (report["done"], report["skipped_by_reason"], report["gone"]) == (0, {"unchanged": 3}, 0)

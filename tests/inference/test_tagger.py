@@ -119,7 +119,7 @@ def test_a_single_image_is_refused_at_once(tagger, image):
 
 def test_what_is_no_image_is_refused_by_its_number(tagger):
     before = children()
-    with pytest.raises(UsageError, match="image 1 is a int"):
+    with pytest.raises(UsageError, match="image 1 is of type int"):
         list(tagger.predict([HAT, 7]))
     assert children() == before
 

@@ -75,7 +75,9 @@ def _next_row(reader: Any, path: Path) -> list[str] | None:
     try:
         cells: list[str] | None = next(reader, None)
     except csv.Error as error:  # an unclosed quote swallows the rest of the file
-        raise TrainingError(f"{path}:{reader.line_num} is not valid CSV: {error}; is a quote left open?") from error
+        raise TrainingError(
+            f"{path}:{reader.line_num} is not valid CSV: {error}; is a closing quote missing?"
+        ) from error
     return cells
 
 
