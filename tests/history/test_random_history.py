@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from cataloger.db.reflection import TableName
-from cataloger.engine import SourceSession, pipeline
+from cataloger.engine import SourceSession, SyncReport, pipeline
 from cataloger.engine.job import Job
 from cataloger.engine.job_report import JobOptions
 from cataloger.errors import EditedError, UsageError
@@ -109,7 +109,7 @@ class Shop(Job):
     """The real job, with a model of our own."""
 
     def __init__(self, url, model, hooks):
-        super().__init__(JobOptions("sync", {}, parsed(url), model="default", run=RunOptions()), hooks)
+        super().__init__(JobOptions("sync", {}, parsed(url), model="default", run=RunOptions()), hooks, SyncReport)
         self.engine = SimpleNamespace(device="cpu", open=Classifier, batch_size=2)
         self.default = SimpleNamespace(
             **vars(MODELS[model]),
