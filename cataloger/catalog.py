@@ -122,7 +122,7 @@ class Catalog:
         """Take a run back, also what it wrote into the product table.
 
         Args:
-            run_id: number of the run; of an undo, to take that back.
+            run_id: number of the run; of an undo, to undo that.
             skip_edited: leave what people have changed since, and undo the rest.
             stop: set it to end early; undo the same run again to go on.
 

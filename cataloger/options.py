@@ -146,7 +146,7 @@ class TableOptions:
 
     table: of the products, "name" or "schema.name". ids: columns that identify a product. image: column of paths,
     URLs or bytes. image_root: folder of the paths. image_list: "json" or a separator, if a cell holds several.
-    image_table: table with a row an image, which then has `image`, `image_fk` (columns that name the product, in
+    image_table: table with one row per image, which then has `image`, `image_fk` (columns that name the product, in
     the order of `ids`) and `image_ids` (columns that identify the row; its primary key if not given).
     version_column: changes whenever the image does. where: SQL condition on the products, trusted as it is.
     name: of the source; without it, made from database, table and column.

@@ -13,7 +13,7 @@ What goes wrong becomes a `Failure` with one of these codes:
     fetch.scheme             neither http nor https, also in a redirect
     fetch.bad_url            not a URL
     fetch.encoding           the body is compressed, which was not asked for and could be a bomb
-    decode.too_many_bytes    larger than `Limits.max_bytes`, by its header or while it arrives (for good)
+    decode.too_many_bytes    larger than `Limits.max_bytes`, by its header or while it arrives (permanent)
     io.error                 this machine cannot write its temporary file
 
 "Again" means up to `WebOptions.attempts` times in all, after a random part of a wait that doubles each time, or what

@@ -54,7 +54,7 @@ def fetch(
     """Read items ahead, in order; at most `limits.bytes_in_flight` bytes, or one group, wait to be taken.
 
     watch: receives the processor time of reading. Failures among the items pass through. Codes: io.missing,
-    io.permission, io.not_a_file, io.error (transient), decode.too_many_bytes (for good), and those of
+    io.permission, io.not_a_file, io.error (transient), decode.too_many_bytes (permanent), and those of
     `cataloger.fetch.http`.
     """
     remote, watch = remote or Remote(), watch or Stopwatch()

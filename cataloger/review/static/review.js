@@ -222,7 +222,7 @@ function put(row, word) {
   const waiting = outbox.findIndex((each) => each.row === row && !each.isSent);
   if (waiting >= 0) outbox.splice(waiting, 1);
   row.pending = word;
-  const isOutdated = Boolean(word && word.outdated);  // taken back to it, the word still is not about these bytes
+  const isOutdated = Boolean(word && word.outdated);  // undone back to it, the correction still is not about these bytes
   const isAsSent = outbox.some((each) => each.row === row);
   const isNews = isAsSent || (word ? !sameWord(word, row.word) || row.word.outdated !== isOutdated || row.word.by !== author : row.word !== null);
   if (isNews) outbox.push({row, verdict: word ? word.verdict : "withdrawn", label: word ? word.label : null, result: isOutdated ? word.result : row.result, isOutdated, isSent: false});
@@ -266,7 +266,7 @@ function move(steps) {
 
 const columns = () => getComputedStyle($("list")).gridTemplateColumns.split(" ").length;
 
-// The outbox: one request at a time, one word an image in each, so that every word knows which one it follows.
+// The outbox: one request at a time, one correction per image in each, so that every correction knows which one it follows.
 
 async function flush() {
   if (isSending) return;
