@@ -1,10 +1,9 @@
 """cataloger: batch tagging for fashion catalogs.
 
-What is listed here is the Python API; Names are loaded when they are first asked for, so that
+What is listed here is the Python API. Names are loaded when they are first asked for, so that
 `import cataloger` costs next to nothing.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,11 +63,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cataloger.utils import lazy_names  # only now: the import of the package alone is to load nothing
+
+    return lazy_names(__name__, _HOMES)(name)
 
 
 def __dir__() -> list[str]:

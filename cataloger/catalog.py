@@ -2,13 +2,10 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
-
-from sqlalchemy import select
 
 from cataloger.contracts import TOP_K, Verdict
 from cataloger.corrections import CorrectionInput, Outcome, correct_image, find_image, require_known_label
@@ -19,9 +16,8 @@ from cataloger.history import DifferenceSummary, UndoReport, compare, undo_run
 from cataloger.hooks import Hooks
 from cataloger.ledger import RunRecord, list_runs
 from cataloger.options import DriftLimits
-from cataloger.schema import IMAGE_TOP5, open_results
-
-ROWS_PER_FETCH = 1000
+from cataloger.schema import open_results
+from cataloger.sinks import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +101,7 @@ class Catalog:
         Raises:
             DatabaseError: the database cannot be read.
         """
-        return _results(self._database, source)
+        return map(_result, files.current_rows(self._database, files.Selection(source)))
 
     def diff(self, before: int, after: int, *, examples: int = 10) -> DifferenceSummary:
         """Compare the current results after two runs. examples: images and products to name, of each kind.
@@ -196,19 +192,6 @@ class Catalog:
         return check_run(self._database, CheckOptions(str(against), run, source, limits or DriftLimits()))
 
 
-def _results(database: Database, source: str | None) -> Iterator[CatalogResult]:
-    view = IMAGE_TOP5.c
-    query = select(IMAGE_TOP5).order_by(view.source, view.key)
-    if source is not None:
-        query = query.where(view.source == source)
-    with database.read() as connection:
-        rows = connection.execution_options(yield_per=ROWS_PER_FETCH).execute(query)
-        with closing(rows):
-            for row in rows.mappings():
-                if source is None or row["source"] == source:  # = ignores spaces at the end in MySQL
-                    yield _result(dict(row))
-
-
 def _result(row: Mapping[str, Any]) -> CatalogResult:
     ranks = [n for n in range(1, TOP_K + 1) if row[f"label_{n}"] is not None]
     same = ("source", "key", "uri", "product_key", "status", "error_code", "model", "run_id", "decision")
@@ -216,12 +199,7 @@ def _result(row: Mapping[str, Any]) -> CatalogResult:
         **{name: row[name] for name in same},
         labels=tuple(row[f"label_{n}"] for n in ranks),
         confidences=tuple(row[f"confidence_{n}"] for n in ranks),
-        tagged_at=_utc(row["tagged_at"]),
+        tagged_at=row["tagged_at"],
         corrected_by=row["corrected_by"],
-        corrected_at=_utc(row["corrected_at"]),
+        corrected_at=row["corrected_at"],
     )
-
-
-def _utc(value: datetime | str | None) -> datetime | None:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return None if moment is None else moment.replace(tzinfo=UTC)

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,9 +30,9 @@ Rows = Iterable[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which images of a source. prefix: of their keys; keys: only these, None means all."""
+    """Which images of a source, None for all sources. prefix: of their keys; keys: only these, None means all."""
 
-    source: str
+    source: str | None
     prefix: str = ""
     keys: frozenset[str] | None = None
 
@@ -55,7 +56,7 @@ def export(database: Database, selections: Iterable[Selection], path: Path) -> i
 
     The columns are those of the view cataloger_image_top5. Raises OutputError; an existing file is then unchanged.
     """
-    rows = _Counted(row for selection in selections for row in _rows(database, selection))
+    rows = _Counted(row for selection in selections for row in current_rows(database, selection))
     with replacing(path) as temporary:
         WRITERS[path.suffix.lower()](rows, temporary)
     return rows.count
@@ -74,18 +75,31 @@ class _Counted:
             yield row
 
 
-def _rows(database: Database, selection: Selection) -> Iterator[Mapping[str, Any]]:
+def current_rows(database: Database, selection: Selection) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of the view cataloger_image_top5 of some images, by source and key, with times in UTC.
+
+    They are read as they are asked for, in one transaction. Raises DatabaseError.
+    """
     view = IMAGE_TOP5.c
-    query = select(IMAGE_TOP5).where(view.source == selection.source).order_by(view.key)
+    query = select(IMAGE_TOP5)
+    if selection.source is None:
+        query = query.order_by(view.source, view.key)
+    else:
+        query = query.where(view.source == selection.source).order_by(view.key)
     if selection.prefix:
         query = query.where(view.key.startswith(selection.prefix, autoescape=True))
     with database.read() as connection:
         stream = connection.execution_options(yield_per=ROWS_PER_FETCH).execute(query)
-        for row in stream.mappings():
-            # LIKE ignores case in some engines and collations, and = spaces at the end in MySQL.
-            is_wanted = row["source"] == selection.source and row["key"].startswith(selection.prefix)
-            if is_wanted and (selection.keys is None or row["key"] in selection.keys):
-                yield {**row, **{name: _utc(row[name]) for name in TIMES}}
+        with closing(stream):
+            for row in stream.mappings():
+                if _is_selected(row, selection):
+                    yield {**row, **{name: _utc(row[name]) for name in TIMES}}
+
+
+def _is_selected(row: Mapping[Any, Any], selection: Selection) -> bool:
+    """Compare exactly: LIKE ignores case in some engines and collations, and = spaces at the end in MySQL."""
+    is_wanted = selection.source in (None, row["source"]) and row["key"].startswith(selection.prefix)
+    return is_wanted and (selection.keys is None or row["key"] in selection.keys)
 
 
 def _utc(value: datetime | str | None) -> datetime | None:
