@@ -1,7 +1,6 @@
 """The Python API as a notebook, a script and a scheduler use it: what it gives, and that its host stays as it was."""
 
 import asyncio
-import ctypes
 import logging
 import os
 import re
@@ -19,6 +18,7 @@ from sqlalchemy import create_engine, text
 
 import cataloger
 from cataloger.db import DatabaseURL
+from cataloger.utils import malloc
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -194,10 +194,12 @@ def host():
 
 
 def test_the_host_stays_as_it_was(photos, db, monkeypatch):
-    def mallopt(*_arguments):
+    def set_parameters(*_arguments):
         raise AssertionError("the allocator belongs to the host")
 
-    monkeypatch.setattr(ctypes.CDLL, "mallopt", mallopt, raising=False)
+    monkeypatch.setattr(malloc, "_set", set_parameters)
+    with pytest.raises(AssertionError):  # so the command line, which does set them, would be noticed
+        malloc.reuse_buffers()
     before = host()
 
     def work():
