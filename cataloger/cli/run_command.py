@@ -18,6 +18,9 @@ from cataloger.contracts import DECISIONS
 from cataloger.errors import INTERRUPTED_STATUS, OutputError, UsageError
 from cataloger.utils import printable, reuse_buffers, work_in_batch
 
+SHOWN = 10
+"""Reasons that are named one by one."""
+
 if TYPE_CHECKING:
     from cataloger.api import OnProgress, Progress
     from cataloger.db import Database
@@ -134,6 +137,7 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if report.options.run.dry_run:
         rows = [(reason.replace("_", " "), count) for reason, count in report.plan().items()]
         console.print(render.table(("plan", "images"), rows or [("nothing to do", 0)]))
+        _print_left_out(report, console)
         _print_writes(report, console)
         return
     rate = f"{run.attempted / report.seconds:.1f}" if run.attempted and report.seconds else "-"
@@ -149,6 +153,7 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if run.skipped:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in run.skipped.most_common())
         console.print(("skipped: " if run.attempted else "nothing to do: ") + reasons)
+    _print_left_out(report, console)
     if report.missing or report.restored:
         console.print(
             f"removed from the source, no longer in the views: {report.missing}; restored: {report.restored}"
@@ -159,6 +164,8 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if run.failures:
         failures = [(code, count, run.failed_first[code]) for code, count in run.failures.most_common()]
         console.print(render.table(("failure", "images", "first image"), failures))
+        for code, *_ in failures:
+            console.print(f"{code}, first image: {printable(run.failed_why[code])}", markup=False)
         console.print("all failures: `cataloger report`, or the view cataloger_image_top5 where status is 'failed'")
     if run.decisions:
         console.print(decisions_line(run.decisions))
@@ -172,6 +179,14 @@ def decisions_line(decisions: Mapping[str, int]) -> str:
     total = sum(decisions.values())
     parts = ((name, decisions.get(name, 0)) for name in DECISIONS)
     return "decisions: " + ", ".join(f"{name} {count:,} ({100 * count / total:.1f}%)" for name, count in parts)
+
+
+def _print_left_out(report: "JobReport", console: Console) -> None:
+    """Print what the scans met and did not take."""
+    if left_out := report.run.left_out.most_common():
+        shown = ", ".join(f"{count:,} {printable(reason).replace('_', ' ')}" for reason, count in left_out[:SHOWN])
+        more = sum(count for _, count in left_out[SHOWN:])
+        console.print(f"left out: {shown}" + (f", {more:,} others" if more else ""), markup=False)
 
 
 def _print_writes(report: "JobReport", console: Console) -> None:

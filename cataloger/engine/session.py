@@ -122,7 +122,7 @@ class SourceSession:
             ledger = self._ledger(self.known, presence, None)
             self._count_plan(_planner(ledger, remote)(self.source.scan()))
             if self._saw_all:
-                self._report.missing += presence.count_missing()
+                self._report.missing += presence.count_missing(self._stays)
         self._report_scan_problems()
 
     def preview(self, write: WritePlan) -> None:
@@ -192,7 +192,7 @@ class SourceSession:
         """Record which items are restored and, after a complete scan, which are missing."""
         self._report.restored += presence.restore_met(run_id)
         if self._saw_all:
-            self._report.missing += presence.remove_missing(run_id)
+            self._report.missing += presence.remove_missing(run_id, self._stays)
             if self._options.run.forget:
                 self._report.purged += presence.purge_missing()
 
@@ -268,7 +268,12 @@ class SourceSession:
             counter = self._report.run.planned if planned.do else self._report.run.skipped
             counter[planned.reason] += 1
 
+    def _stays(self, key: str) -> bool:
+        """Tell whether a known item that the scan did not meet is not certain to have left."""
+        return not self.source.can_be_missing(key)
+
     def _report_scan_problems(self) -> None:
+        self._report.run.left_out += self.source.left_out
         if self.source.without_image:
             self._report.run.skipped["no_image"] += self.source.without_image
         for problem in self.source.problems:

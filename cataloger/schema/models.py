@@ -67,7 +67,7 @@ class ModelRow(Base):
 
 
 class SourceRow(Base):
-    """A folder, manifest or table. model: the weights that it is pinned to."""
+    """A folder, manifest, table or web host. model: the weights that it is pinned to."""
 
     __tablename__ = "cataloger_source"
     id: Mapped[int] = _key()

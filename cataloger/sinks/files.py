@@ -36,6 +36,10 @@ class Selection:
     prefix: str = ""
     keys: frozenset[str] | None = None
 
+    def contains(self, other: "Selection") -> bool:
+        """Tell whether all that another one selects is in this one."""
+        return self.source == other.source and self.keys is None and other.prefix.startswith(self.prefix)
+
 
 def check_output(path: Path) -> None:
     """Raise UsageError, MissingExtraError or OutputError now and not after hours of work."""

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
         text_of,
     )
     from cataloger.sources.manifest import ManifestSource
-    from cataloger.sources.resolve import Target, resolve_targets
+    from cataloger.sources.resolve import Target, is_address, resolve_targets
     from cataloger.sources.table import TableSource
+    from cataloger.sources.web import WebSource
 
 __all__ = [
     "EXTENSIONS",
@@ -37,8 +38,10 @@ __all__ = [
     "Source",
     "TableSource",
     "Target",
+    "WebSource",
     "change_tokens",
     "check_folder",
+    "is_address",
     "is_same",
     "join_keys",
     "key_of",
@@ -67,7 +70,8 @@ __getattr__ = lazy_names(
             "text_of",
         ],
         "manifest": ["ManifestSource"],
-        "resolve": ["Target", "resolve_targets"],
+        "resolve": ["Target", "is_address", "resolve_targets"],
         "table": ["TableSource"],
+        "web": ["WebSource"],
     },
 )

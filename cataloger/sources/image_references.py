@@ -1,5 +1,6 @@
 """Parse the references to images in a product table: paths and URLs."""
 
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,13 @@ UNKNOWN_SCHEME = "source.scheme"
 WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 # Two characters at least, so that a Windows drive is no scheme. An image that stands in the value itself is long.
 _SCHEME = re.compile(r"(data(?=:)|[a-z][a-z0-9+.-]+(?=://))", re.IGNORECASE)
+# Parameters of a query that do not belong to the identity of an image: signatures of the usual stores, versions.
+_PASSING = re.compile(
+    r"(x-amz-|x-goog-|x-oss-|x-cos-)[a-z-]*=|"
+    r"(signature|sig|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid|ossaccesskeyid|security-token|token|hmac|"
+    r"hdnea|hdnts|se|sp|sv|sr|st|spr|skoid|sktid|skt|ske|sks|skv|v|ver|version|rev|t|ts|timestamp|_)(=|\Z)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,31 @@ def locate(value: object, root: bytes | None) -> Location | ReferenceProblem:
         return ReferenceProblem(UNKNOWN_SCHEME, f"images are read from paths, http and https, not from {scheme[1]}")
     plain = without_query(url)
     return Location(uri=plain, version=change_tokens.of_url(plain), url=url)
+
+
+def has_scheme(value: str) -> bool:
+    """Tell whether a value is, or contains, an address and no path."""
+    return bool(_SCHEME.match(value.strip()) or WEB_ADDRESS.search(value))
+
+
+def key_of_address(location: Location) -> str | ReferenceProblem:
+    """Return the key of an image on the web, for sources that have no other: its address without user info.
+
+    Of the query only a digest is kept, since it may be secret; parameters that sign an address, or tell versions of
+    one image apart, do not count.
+    """
+    if not location.uri.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
+        return ReferenceProblem(BAD_VALUE, "the value is not a valid web address")
+    query = _parameters(location.url or "")
+    named = sorted(part for part in query if not _PASSING.match(part))
+    if not named:
+        return location.uri
+    return f"{location.uri}?{hashlib.sha256('&'.join(named).encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
+
+
+def _parameters(url: str) -> list[str]:
+    query = url.partition("#")[0].partition("?")[2]
+    return [part for part in re.split("[&;]", query) if part]
 
 
 def split_list(value: object, separator: str) -> list[object] | ReferenceProblem:
@@ -109,6 +142,15 @@ def split_key(key: str, parts: int) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         return ()
     return tuple(map(str, values)) if isinstance(values, list) and len(values) == parts else ()
+
+
+def first_part(key: str) -> str:
+    """Return the first of the values that `join_keys` made a key of; the key itself if it is one value."""
+    try:
+        values = json.loads(key)
+    except (ValueError, RecursionError):
+        return key
+    return str(values[0]) if isinstance(values, list) and values else key
 
 
 def _locate_file(value: str, root: bytes | None) -> Location | ReferenceProblem:

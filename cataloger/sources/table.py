@@ -16,6 +16,7 @@ from cataloger.sources.image_references import (
     RELATIVE_PATH,
     Location,
     ReferenceProblem,
+    first_part,
     join_keys,
     locate,
     split_key,
@@ -43,6 +44,8 @@ class TableSource:
         self.database = database
         self.options = options
         self.without_image = 0
+        self.left_out: Counter[str] = Counter()
+        self._unread: set[str] = set()  # products with images that could not be told apart from those before
         self._image_root = None if options.image_root is None else os.path.abspath(os.fsencode(options.image_root))
         try:
             self.layout = database.fetch(inspect_layout, options)
@@ -66,12 +69,23 @@ class TableSource:
 
     @property
     def problems(self) -> list[str]:
-        """None: what cannot be read ends the run."""
-        return []
+        """Say that lists could not be read; each of them is a failure, too."""
+        if not self._unread:
+            return []
+        some = ", ".join(sorted(self._unread)[:3])
+        return [
+            f"the images of {len(self._unread):,} products could not be read, e.g. of {some}; "
+            "those that are known stay in the views"
+        ]
+
+    def can_be_missing(self, key: str) -> bool:
+        """Tell whether a known item has left: one of a product whose list could not be read may still be in it."""
+        return not self._unread or first_part(key) not in self._unread
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield the items, in the order of the keys. Rows added behind the page that was read last are seen."""
         self.without_image = 0
+        self._unread.clear()
         after: tuple[Any, ...] | None = None
         while page := self.database.rows(self._page(after, ROWS_PER_READ)):
             for row in page:
@@ -156,6 +170,7 @@ class TableSource:
     def _listed(self, product: str, cell: object, version: object) -> Iterator[Item | Failure]:
         images = split_list(cell, str(self.options.image_list))
         if isinstance(images, ReferenceProblem):
+            self._unread.add(product)
             yield Failure(Item(product, "", "", product_key=product), images.code, images.message)
             return
         if not images:
@@ -166,6 +181,8 @@ class TableSource:
             # The key names the image and not its place in the list, so that another order changes nothing. Images
             # whose URLs differ in the query alone are told apart by their order.
             name = place.uri if isinstance(place, Location) else f"image {number}"
+            if isinstance(place, ReferenceProblem):
+                self._unread.add(product)
             seen[name] += 1
             key = join_keys([product, name, *([seen[name]] if seen[name] > 1 else [])])
             yield self._subject(key, product, place, version)
