@@ -13,6 +13,7 @@ from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
 from cataloger.sources import change_tokens
 from cataloger.sources.image_references import (
+    BAD_VALUE,
     RELATIVE_PATH,
     Location,
     ReferenceProblem,
@@ -28,6 +29,9 @@ from cataloger.sources.table_layout import inspect_layout
 ROWS_PER_READ = 1000
 SAMPLE = 20
 TWINS = 20
+
+Page = list[tuple[tuple[Any, ...], AnyRow | Failure]]
+"""Rows with the values that they are ordered by."""
 
 
 class TableSource:
@@ -87,10 +91,10 @@ class TableSource:
         self.without_image = 0
         self._unread.clear()
         after: tuple[Any, ...] | None = None
-        while page := self.database.rows(self._page(after, ROWS_PER_READ)):
-            for row in page:
-                yield from self._subjects(row)
-            last = self._key(page[-1])
+        while page := self._read(after, ROWS_PER_READ):
+            for _, row in page:
+                yield from [row] if isinstance(row, Failure) else self._subjects(row)
+            last = page[-1][0]
             if last == after:
                 raise SourceError(f"the rows of {self.layout.name} cannot be paged by {', '.join(self.options.ids)}")
             after = last
@@ -146,6 +150,37 @@ class TableSource:
         # Labels, since a column may be selected twice.
         labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
         return select(*labelled).where(*layout.after(after)).order_by(*layout.keys).limit(size)
+
+    def _read(self, after: tuple[Any, ...] | None, size: int) -> Page:
+        """Return the next rows with their keys; a row that the database cannot give is a failure."""
+        try:
+            return [(self._key(row), row) for row in self.database.rows(self._page(after, size))]
+        except UnavailableError:
+            raise
+        except DatabaseError as error:
+            page = self._read_one_by_one(after, size)
+            if after is None and all(isinstance(row, Failure) for _, row in page):
+                raise error  # no row is to blame
+            return page
+
+    def _read_one_by_one(self, after: tuple[Any, ...] | None, size: int) -> Page:
+        layout = self.layout
+        columns = [column.label(f"c{number}") for number, column in enumerate((*layout.keys, *layout.products))]
+        known = select(*columns).where(*layout.after(after)).order_by(*layout.keys).limit(size)
+        return [pair for row in self.database.rows(known) for pair in self._read_one(row)]
+
+    def _read_one(self, known: AnyRow) -> Page:
+        keys = self._key(known)
+        try:
+            return [(keys, row) for row in self.database.rows(self._page(None, 1).where(self.layout.at([keys])))]
+        except UnavailableError:
+            raise
+        except DatabaseError as error:
+            product = join_keys(known[len(keys) :])
+            self._unread.add(product)
+            key = join_keys([product, *(keys[index] for index in self.layout.own)])
+            text = f"the database cannot give the row: {error}"
+            return [(keys, Failure(Item(key, "", "", product_key=product), BAD_VALUE, text))]
 
     def _key(self, row: AnyRow) -> tuple[Any, ...]:
         return tuple(row[: len(self.layout.keys)])
@@ -203,7 +238,7 @@ class TableSource:
 
     def _check_sample(self) -> None:
         """Try the very statement of the scan, so that --where, privileges and paths are proved before any work."""
-        sample = list(self.database.rows(self._page(None, SAMPLE)))
+        sample = [row for _, row in self._read(None, SAMPLE) if not isinstance(row, Failure)]
         subjects = [subject for row in sample for subject in self._subjects(row)]
         relative = [s for s in subjects if isinstance(s, Failure) and s.code == RELATIVE_PATH]
         if relative and len(relative) == len(subjects):
