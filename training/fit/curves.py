@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cataloger.utils import replacing
+
 COLUMNS = ("epoch", "train_loss", "loss", "top1", "top5", "images_per_second", "waiting")
 
 
@@ -22,7 +24,8 @@ class Curves:
             writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
             writer.writeheader()
             writer.writerows({**record, "epoch": int(record["epoch"])} for record in history)
-        _draw(history, self._folder / "curves.png")
+        with replacing(self._folder / "curves.png") as temporary:
+            _draw(history, temporary)
         if self._events is not None and history:
             for name in COLUMNS[1:]:
                 self._events.add_scalar(name, history[-1][name], int(history[-1]["epoch"]))
