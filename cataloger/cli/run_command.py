@@ -15,8 +15,8 @@ from rich.console import Console
 
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
-from cataloger.errors import INTERRUPTED_STATUS, OutputError, UsageError
-from cataloger.utils import printable, reuse_buffers, work_in_batch
+from cataloger.errors import INTERRUPTED_STATUS, LostOutputError, UsageError
+from cataloger.utils import printable, replacing, reuse_buffers, work_in_batch
 
 SHOWN = 10
 """Reasons that are named one by one."""
@@ -42,15 +42,9 @@ def watched(
     work_in_batch()
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
         report = work(show, stop)
-    try:
-        _show_report(report, quiet=quiet, json=json)
-    except OSError as error:
-        # The reader of a pipe gets the Ctrl-C too and may have exited; the exit status must still be that of the run.
-        if not report.exit_status:
-            raise _output_lost(error) from error
-    finally:
-        if profile:
-            _write_profile(report, profile)
+    _show_report(report, quiet=quiet, json=json)
+    if profile:
+        _write_profile(report, profile)
     if report.exit_status:
         raise typer.Exit(report.exit_status)
 
@@ -65,19 +59,11 @@ def _show_report(report: "JobReport", *, quiet: bool, json: bool) -> None:
             typer.echo(f"cataloger: {printable(line)}", err=True)
 
 
-def _output_lost(error: OSError) -> Exception:
-    """Return what to raise: a reader that has left needs no message."""
-    return error if isinstance(error, BrokenPipeError) else OutputError(render.output_lost(error))
-
-
 def _write_profile(report: "JobReport", path: Path) -> None:
     from cataloger.bench import profile_of
 
-    try:
-        path.write_text(render.as_json(profile_of(report)), encoding="utf-8")
-    except OSError as error:
-        text = f"--profile {path} cannot be written: {error.strerror}; the run itself is complete"
-        raise OutputError(text) from error
+    with replacing(path, failure=LostOutputError, advice="; the run itself is complete") as temporary:
+        temporary.write_text(render.as_json(profile_of(report)), encoding="utf-8")
 
 
 @contextmanager

@@ -110,8 +110,8 @@ def _run(
         job.count([source])
         with _remote(job, source, options) as remote:
             ref = session.process(run, remote, write)
-        if options.output:
-            files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
+    if options.output:
+        files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
 
 
 def _check_folder(options: SyncOptions) -> None:

@@ -93,8 +93,8 @@ def _run(
             selection = files.Selection(ref.root, ref.prefix, _keys(target, source, ref.prefix))
             if not any(other.contains(selection) for other in selections):
                 selections.append(selection)
-        if options.output:
-            files.export(database, selections, options.output)
+    if options.output:  # of a run that has ended: it is complete whether or not there is space for a file
+        files.export(database, selections, options.output)
 
 
 def _keys(target: Target, source: AnySource, prefix: str) -> frozenset[str] | None:

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import select
 
 from cataloger.db import Database
-from cataloger.errors import MissingExtraError, OutputError, UsageError
+from cataloger.errors import LostOutputError, MissingExtraError, OutputError, UsageError
 from cataloger.schema import IMAGE_COLUMNS, IMAGE_TOP5
 from cataloger.utils import replacing
 
@@ -58,10 +58,10 @@ def check_output(path: Path) -> None:
 def export(database: Database, selections: Iterable[Selection], path: Path) -> int:
     """Write the current rows of the selected images, ordered by source and key; return their number.
 
-    The columns are those of the view cataloger_image_top5. Raises OutputError; an existing file is then unchanged.
+    The columns are those of the view cataloger_image_top5. Raises LostOutputError, and an existing file is unchanged.
     """
     rows = _Counted(row for selection in selections for row in current_rows(database, selection))
-    with replacing(path) as temporary:
+    with replacing(path, failure=LostOutputError, advice="; the results are in the database") as temporary:
         WRITERS[path.suffix.lower()](rows, temporary)
     return rows.count
 
