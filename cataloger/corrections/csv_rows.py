@@ -1,6 +1,5 @@
 """Rows of a CSV file with corrections, as spreadsheets write such files."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ COLUMNS = (
     *("source", "key", "uri", "product_key", "verdict", "label"),
     *("predicted", "confidence", "model", "author", "corrected_at", "note"),
 )
-_FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 
 NAMES = ("source", "key", "uri")
 _KNOWN: Mapping[str, Verdict] = {verdict: verdict for verdict in VERDICTS}
@@ -70,8 +68,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, CorrectionFileRow | str | None]
 
 
 def _plain(name: str, cell: str) -> str:
-    """Return a cell without what was added for spreadsheets; names of images may begin and end with blanks."""
-    return unguard(cell if name in NAMES else cell.strip())
+    """Return a cell without blanks around it; names of images may begin and end with some."""
+    return cell if name in NAMES else cell.strip()
 
 
 def _parse_row(line: int, cells: dict[str, str]) -> CorrectionFileRow | str | None:
@@ -89,13 +87,3 @@ def _parse_row(line: int, cells: dict[str, str]) -> CorrectionFileRow | str | No
     if len(label) > MAX_LABEL_LENGTH:
         return f"the label has {len(label)} characters; at most {MAX_LABEL_LENGTH} are allowed"
     return CorrectionFileRow(line, cells, parsed, label if parsed == "label" else None)
-
-
-def guard(cell: str) -> str:
-    """Return a cell that no spreadsheet reads as a formula: with an apostrophe before it if needed."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def unguard(cell: str) -> str:
-    """Undo `guard`."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

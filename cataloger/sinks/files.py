@@ -4,7 +4,6 @@ It is read from the database after a run, so it is complete however often the ru
 under a temporary name and renamed, so it is never half there.
 """
 
-import csv
 import importlib.util
 import json
 import os
@@ -20,6 +19,7 @@ from sqlalchemy import select
 from cataloger.db import Database
 from cataloger.errors import LostOutputError, MissingExtraError, OutputError, UsageError
 from cataloger.schema import IMAGE_COLUMNS, IMAGE_TOP5
+from cataloger.tabular import write_csv
 from cataloger.utils import replacing
 
 ROWS_PER_FETCH = 5000
@@ -119,10 +119,7 @@ def _write_jsonl(rows: Rows, path: Path) -> None:
 
 def _write_csv(rows: Rows, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, IMAGE_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(_with_text(row))
+        write_csv(file, IMAGE_COLUMNS, ([values[name] for name in IMAGE_COLUMNS] for values in map(_with_text, rows)))
 
 
 def _write_parquet(rows: Rows, path: Path) -> None:

@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from cataloger.tabular.formulas import unescape_formula
 from cataloger.tabular.problems import RawRow, RowProblem, encoding_problem
 
 MAX_CELL = 131_072
@@ -116,7 +117,8 @@ class Rows:
         if self._columns and any(cell.strip() for cell in cells[self._columns :]):
             text = f"has {len(cells)} cells, the first line names {self._columns}; quote a cell that contains "
             return RowProblem(number, last, "cells", text + repr(self._delimiter))
-        return RawRow(number, last, tuple(cells[: self._columns] if self._columns else cells))
+        kept = cells[: self._columns] if self._columns else cells
+        return RawRow(number, last, tuple(map(unescape_formula, kept)))
 
 
 def _reason(error: csv.Error, used: list[Line]) -> str:

@@ -19,7 +19,10 @@ class TableFormatError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """A row of a CSV file. line, last: its first and last line, from 1. cells: as written, at most one a column."""
+    """A row of a CSV file. line, last: its first and last line, from 1. cells: at most one a column.
+
+    They are as written, without the apostrophe that `write_csv` puts before what looks like a formula.
+    """
 
     line: int
     last: int
