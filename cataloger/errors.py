@@ -10,6 +10,7 @@
     ├── BundleError                exit 1   a model bundle is missing, damaged or of an unknown format
     ├── DatabaseError              exit 1   the database cannot be reached or used
     │   ├── UnavailableError       exit 1   it cannot be used at the moment: connection lost, lock timeout, deadlock
+    │   ├── ValueRefusedError      exit 1   it cannot hold a value, e.g. as its encoding has no such character
     │   ├── SchemaError            exit 1   its tables are missing, older or newer than this version
     │   └── LeaseError             exit 1   another run works on the same source, or took it over
     ├── EditedError                exit 1   people have changed what would be reverted
@@ -84,6 +85,10 @@ class DatabaseError(CatalogerError):
 
 class UnavailableError(DatabaseError):
     """The database cannot be used at the moment; the very same transaction may succeed later."""
+
+
+class ValueRefusedError(DatabaseError):
+    """The database cannot hold a value, e.g. as its encoding has no such character; others it can."""
 
 
 class SchemaError(DatabaseError):

@@ -146,7 +146,7 @@ def test_tables_and_views_are_described_column_by_column(tmp_path):
     assert {name: sorted(found) for name, found in documented(page, "###")} == columns
 
 
-CODE = re.compile(r"(?:classify|decode|explain|fetch|io|source)\.[a-z_]+")
+CODE = re.compile(r"(?:classify|decode|explain|fetch|io|record|source)\.[a-z_]+")
 
 
 def codes_in_the_code():

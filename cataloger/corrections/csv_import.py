@@ -19,9 +19,9 @@ from sqlalchemy import Connection, select
 from cataloger.contracts import VERDICTS, Verdict
 from cataloger.corrections.csv_rows import CorrectionFileRow, read_rows
 from cataloger.corrections.item_lookup import Lookup
-from cataloger.corrections.store import CorrectionInput, correct, labels_in_use
+from cataloger.corrections.store import CorrectionInput, Outcome, correct, labels_in_use
 from cataloger.db import Database, utc_now
-from cataloger.errors import SourceError, UsageError
+from cataloger.errors import SourceError, UsageError, ValueRefusedError
 from cataloger.ledger import find_source_id
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
 from cataloger.tabular import TableFormatError
@@ -138,8 +138,7 @@ class _Import:
         if self._options.dry_run:
             self._report.saved += len(corrections)
             return
-        outcomes = correct(self._database, list(corrections.values()), self._options.author)
-        for row, outcome in zip(lines.values(), outcomes, strict=True):
+        for row, outcome in self._record(list(zip(lines.values(), corrections.values(), strict=True))):
             if outcome.status == "saved":
                 self._report.saved += 1
             else:
@@ -149,6 +148,21 @@ class _Import:
                     else "the image was removed"
                 )
                 self._report.note(row.line, "conflict", f"{row.place}: {text}")
+
+    def _record(
+        self, pairs: list[tuple[CorrectionFileRow, CorrectionInput]]
+    ) -> list[tuple[CorrectionFileRow, Outcome]]:
+        """Record corrections; one whose text the database cannot hold is a problem of its row."""
+        rows = [row for row, _ in pairs]
+        try:
+            outcomes = correct(self._database, [correction for _, correction in pairs], self._options.author)
+        except ValueRefusedError as error:
+            if len(pairs) > 1:
+                middle = len(pairs) // 2
+                return self._record(pairs[:middle]) + self._record(pairs[middle:])
+            self._report.note(rows[0].line, "problem", f"{rows[0].place}: {error}")
+            return []
+        return list(zip(rows, outcomes, strict=True))
 
     def _identified(self, page: Sequence[CorrectionFileRow]) -> Iterator[tuple[CorrectionFileRow, int]]:
         """Yield the rows that name exactly one image, and its id."""

@@ -6,16 +6,21 @@ from urllib.parse import quote
 from sqlalchemy.exc import DBAPIError
 
 from cataloger.db.urls import DatabaseURL
-from cataloger.errors import DatabaseError, UnavailableError
+from cataloger.errors import DatabaseError, UnavailableError, ValueRefusedError
 
 # Transient errors: SQLSTATEs of PostgreSQL, by their beginning (connection, rollback, shutdown, locks, too many),
 # error numbers of MySQL and MariaDB, and names of SQLite's, by their beginning.
 TRANSIENT_STATES = ("08", "40", "57P", "55P03", "53300")
 TRANSIENT_NUMBERS = frozenset({1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
 TRANSIENT_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED")
+# The same for values that cannot be held: of data (22), above a limit of the program (54); conversions, lengths.
+REFUSED_STATES = ("22", "54")
+REFUSED_NUMBERS = frozenset({1118, 1264, 1300, 1366, 1406, 3988})
+REFUSED_NAMES = ("SQLITE_TOOBIG",)
 
 WRONG_PASSWORD = ("password authentication failed", "access denied for user")
 NO_SERVER = ("connection refused", "could not translate host", "can't connect", "name or service not known")
+ENCODING = "the database, or its table, is not in UTF-8; `cataloger db upgrade` says what it cannot hold"
 ADVICE = {
     "database is locked": "another program has locked it; wait until it has finished or stop it, then run again",
     "readonly database": "this user may not write to the file or its folder",
@@ -28,6 +33,9 @@ ADVICE = {
     "command denied": "grant the privilege, then run again",
     "in statement pooling mode": "the pooler must give a connection for whole transactions (pool_mode = transaction)",
     "unsupported startup parameter": "the pooler refuses this option; leave it out of the URL",
+    "encode character": ENCODING,
+    "has no equivalent in encoding": ENCODING,
+    "incorrect string value": ENCODING,
     "'cryptography' package is required": "install it: pip install cryptography",
 }
 
@@ -45,7 +53,9 @@ def translate_driver_error(error: Exception, url: DatabaseURL, *, connecting: bo
     if any(phrase in lowered for phrase in NO_SERVER):
         return UnavailableError(f"{where}: no database server answers there; check host and port, and that it runs")
     advice = next((advice for phrase, advice in ADVICE.items() if phrase in lowered), None)
-    kind = UnavailableError if is_transient(error) or (connecting and _has_no_state(error)) else DatabaseError
+    kind: type[DatabaseError] = ValueRefusedError if _is_refused(error) else DatabaseError
+    if is_transient(error) or (connecting and _has_no_state(error)):
+        kind = UnavailableError
     return kind(f"{where}: {text}" + (f": {advice}" if advice else ""))
 
 
@@ -59,11 +69,24 @@ def is_transient(error: Exception) -> bool:
     """True for a lost connection, a lock of another transaction, a deadlock or a failed serialization."""
     if not isinstance(error, DBAPIError):
         return False
-    state = getattr(error.orig, "sqlstate", None)
-    number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    name = getattr(error.orig, "sqlite_errorname", "")
-    is_known = str(state or "").startswith(TRANSIENT_STATES) or name.startswith(TRANSIENT_NAMES)
+    state, number, name = _codes(error)
+    is_known = state.startswith(TRANSIENT_STATES) or name.startswith(TRANSIENT_NAMES)
     return error.connection_invalidated or is_known or number in TRANSIENT_NUMBERS
+
+
+def _is_refused(error: Exception) -> bool:
+    """True for a value that the database cannot hold; drivers encode text themselves, too."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, UnicodeEncodeError)
+    state, number, name = _codes(error)
+    is_encoded = isinstance(error.orig, UnicodeEncodeError)
+    return is_encoded or state.startswith(REFUSED_STATES) or name in REFUSED_NAMES or number in REFUSED_NUMBERS
+
+
+def _codes(error: DBAPIError) -> tuple[str, object, str]:
+    """Return the codes of an error: SQLSTATE, number of MySQL, name of SQLite; "" and None for none."""
+    number = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return str(getattr(error.orig, "sqlstate", None) or ""), number, getattr(error.orig, "sqlite_errorname", "")
 
 
 def _has_no_state(error: Exception) -> bool:

@@ -6,7 +6,7 @@ depends on neither databases nor models. Each input ends as one result, a predic
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,8 +27,8 @@ WRITE_EVERY_SECONDS = 2.0
 class Sink(Protocol):
     """Where results go; one call is one transaction."""
 
-    def write(self, results: list[Result]) -> None:
-        """Record results durably, all or none."""
+    def write(self, results: list[Result]) -> Sequence[Result]:
+        """Record results durably, all or none; return them, a failure in the place of one that cannot be recorded."""
         ...
 
 
@@ -214,8 +214,8 @@ class _Runner:
         results, self.unwritten = self.unwritten, []
         if results:
             with self.report.watch.stage("writing"):
-                self.parts.sink.write(results)
-            self._count(results)
+                recorded = self.parts.sink.write(results)
+            self._count(recorded)
         self.written_at = time.monotonic()
         self.hooks.progress(self.report)
 
@@ -238,7 +238,7 @@ class _Runner:
             "Run again when it is available."
         )
 
-    def _count(self, results: list[Result]) -> None:
+    def _count(self, results: Sequence[Result]) -> None:
         for result in results:
             if isinstance(result, Prediction):
                 self.report.done += 1

@@ -16,6 +16,7 @@ from sqlalchemy.schema import CreateSchema
 
 from cataloger.db import BUSY_TIMEOUT, DatabaseURL, connect, make_engine, quote_schema, translate_driver_error
 from cataloger.errors import DatabaseError, SchemaError
+from cataloger.schema.encoding import limits_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -52,6 +53,15 @@ def upgrade(url: DatabaseURL, *, schema: str | None = None) -> None:
     engine = make_engine(url, schema=schema)
     try:
         upgrade_with(engine, schema=schema, is_new=is_new)
+    finally:
+        engine.dispose()
+
+
+def encoding_limits(url: DatabaseURL, *, schema: str | None = None) -> str | None:
+    """Return what a database cannot hold of what is recorded, as one sentence; None if it can hold all text."""
+    engine = make_engine(url, schema=schema)
+    try:
+        return limits_of(engine)
     finally:
         engine.dispose()
 

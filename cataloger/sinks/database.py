@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, select
 
 from cataloger.contracts import TOP_K
 from cataloger.db import Database, sanitize_text, upsert_rows, utc_now
+from cataloger.errors import ValueRefusedError
 from cataloger.ledger import Lease, ProductResults, mark_presence, must_keep_previous, recompute_product_corrections
 from cataloger.records import Failure, Item, Prediction, Result
 from cataloger.schema import CurrentRow, ItemRow, ResultRow, key_hash
@@ -17,6 +18,9 @@ from cataloger.utils import failpoints
 from cataloger.writeback import WriteBack, WriteCounts
 
 TEXT_LIMIT = 500
+REFUSED = "record.refused"
+LONGEST_TEXT = 10_000
+"""Characters of a key or an address that was refused as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class DatabaseSink:
 
     products: answers for products of that run, source and model; they are recomputed with the images. on_recorded:
     receives what has been committed. write_back: writes the answers into the shop's table, too; on_written: receives
-    the counts of that, once committed.
+    the counts of that, once committed. to_text: makes text what the database can hold.
     """
 
     database: Database
@@ -34,9 +38,26 @@ class DatabaseSink:
     on_recorded: Callable[[Sequence[Result]], None] = lambda _: None
     write_back: WriteBack | None = None
     on_written: Callable[[WriteCounts], None] = lambda _: None
+    to_text: Callable[[str], str] = sanitize_text
 
-    def write(self, results: Sequence[Result]) -> None:
-        """Record results, all or none. Raises LeaseError when another run has taken the source over."""
+    def write(self, results: Sequence[Result]) -> Sequence[Result]:
+        """Record results, all or none; return them. Raises LeaseError when another run has taken the source over.
+
+        A result whose text the database cannot hold is recorded as a failure, code record.refused, in plain ASCII.
+        Then the others are recorded in several transactions.
+        """
+        try:
+            self._write(results)
+            return results
+        except ValueRefusedError as error:
+            if len(results) > 1:
+                middle = len(results) // 2
+                return [*self.write(results[:middle]), *self.write(results[middle:])]
+            if self.to_text is _to_ascii:
+                raise
+            return replace(self, to_text=_to_ascii).write([_refused(results[0], error)])
+
+    def _write(self, results: Sequence[Result]) -> None:
         attempts = itertools.count()
 
         def record(connection: Connection) -> WriteCounts:
@@ -88,11 +109,11 @@ class DatabaseSink:
         rows = [
             {
                 "source_id": self._source_id,
-                "key": sanitize_text(item.key),
+                "key": self.to_text(item.key),
                 "key_hash": key_hash(item.key),
-                "product_key": None if item.product_key is None else sanitize_text(item.product_key),
+                "product_key": None if item.product_key is None else self.to_text(item.product_key),
                 "product_hash": None if item.product_key is None else key_hash(item.product_key),
-                "uri": sanitize_text(item.uri),
+                "uri": self.to_text(item.uri),
             }
             for item in items
         ]
@@ -129,10 +150,20 @@ class DatabaseSink:
             "calibration_id": self.products.model.calibration_id,
             "precision": self.products.model.precision,
             "content_hash": result.content_hash,
-            "version_token": result.item.version,
+            "version_token": self.to_text(result.item.version),
             "tagged_at": now,
         }
-        return common | (_failed(result) if isinstance(result, Failure) else _ok(result))
+        return common | (self._failed(result) if isinstance(result, Failure) else _ok(result))
+
+    def _failed(self, failure: Failure) -> dict[str, Any]:
+        ranks = range(1, TOP_K + 1)
+        return {
+            "status": "failed",
+            "error_code": failure.code,
+            "error_text": self.to_text(failure.message)[:TEXT_LIMIT],
+            **dict.fromkeys([f"label_{rank}" for rank in ranks] + [f"confidence_{rank}" for rank in ranks]),
+            **dict.fromkeys(("logits", "log_sum_exp", "scores", "familiarity", "decision", "width", "height")),
+        }
 
     def _move_pointers(
         self, connection: Connection, results: Sequence[Result], item_ids: dict[str, int], new: dict[int, int]
@@ -190,12 +221,13 @@ def _ok(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _failed(failure: Failure) -> dict[str, Any]:
-    ranks = range(1, TOP_K + 1)
-    return {
-        "status": "failed",
-        "error_code": failure.code,
-        "error_text": sanitize_text(failure.message)[:TEXT_LIMIT],
-        **dict.fromkeys([f"label_{rank}" for rank in ranks] + [f"confidence_{rank}" for rank in ranks]),
-        **dict.fromkeys(("logits", "log_sum_exp", "scores", "familiarity", "decision", "width", "height")),
-    }
+def _refused(result: Result, error: ValueRefusedError) -> Failure:
+    """Return what is recorded in the place of a result that the database cannot hold; a failure keeps its code."""
+    if isinstance(result, Failure):
+        return result
+    return Failure(result.item, REFUSED, f"the database cannot hold the result: {error}", result.content_hash)
+
+
+def _to_ascii(text: str) -> str:
+    """Return text that a database of any encoding can hold, and no column is too short for."""
+    return sanitize_text(text).encode("ascii", "backslashreplace").decode()[:LONGEST_TEXT]

@@ -54,6 +54,7 @@ class Sink(list):
 
     def write(self, results):
         self.append(results)
+        return results
 
     @property
     def results(self):
@@ -306,7 +307,7 @@ class Full(Sink):
     def write(self, results):
         if self:
             raise DatabaseError("the disk is full")
-        super().write(results)
+        return super().write(results)
 
 
 def test_an_error_of_the_sink_stops_the_run_and_leaves_no_thread_or_process(folder, classifier, workers_of):
@@ -375,6 +376,7 @@ def test_memory_does_not_grow_with_the_number_of_images(world):
         def write(self, results):
             self.seen += len(results)
             self.used = (*self.used, (self.seen, memory()))
+            return results
 
     world.classifier, world.sink = Brightness(), Forgetful()
     world.run_names(itertools.islice(itertools.cycle(GOOD), 2500))

@@ -5,11 +5,15 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import by_url
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import create_engine, select, text
+from typer.testing import CliRunner
 
+from cataloger.cli.app import app
 from cataloger.errors import DatabaseError
 from cataloger.records import Failure
+from cataloger.schema import revisions
 from cataloger.schema.models import ResultRow
 from cataloger.schema.views import IMAGE_TOP5
 
@@ -225,3 +229,78 @@ def test_keys_that_are_stored_alike_stay_two_images(world, make):
 def test_long_messages_of_failures_are_cut(world, make):
     world.sink.write([make.bad("a", message="\0" + "é\n👗" * 400), Failure(make.item("b"), "io.unreadable", "")])
     assert results(world, "error_text") == [(("é\n👗" * 400)[:500],), ("",)]
+
+
+NARROW = {
+    "postgresql": "CREATE DATABASE narrow ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'",
+    "mariadb": "CREATE DATABASE narrow CHARACTER SET latin1",
+}
+
+
+@pytest.fixture(scope="module", params=["postgresql", "mariadb"])
+def narrow_database(request):
+    """A database that holds Western European text alone; tables of ours that are in utf8mb4 become so."""
+    server = request.getfixturevalue(f"{request.param}_server")
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS narrow"))
+        connection.execute(text(NARROW[request.param]))
+    engine.dispose()
+    url = server.set(drivername=server.get_backend_name(), database="narrow").render_as_string(hide_password=False)
+    by_url.upgrade(url)
+    database = by_url.open_database(url)
+    if request.param == "mariadb":
+        with database.begin() as connection:
+            for table, column, kind in (("item", "uri", "LONGTEXT"), ("result", "label_1", "VARCHAR(255)")):
+                connection.execute(text(f"ALTER TABLE cataloger_{table} MODIFY {column} {kind} CHARACTER SET latin1"))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def narrow(narrow_database, make_world):
+    """A world in that database."""
+    return make_world(narrow_database)
+
+
+def test_text_that_the_database_cannot_hold_is_the_failure_of_its_image(narrow, make):
+    images = [
+        make.good("a.jpg"),
+        make.good("日本.jpg", product_key="p"),
+        make.good("é.jpg", product_key="é"),
+        make.good("b"),
+    ]
+    labels = replace(make.good("c"), labels=("帽子", "Hat"))
+    broken = make.bad("\U0001f600.jpg", message="in 服")
+    recorded = narrow.sink.write([*images, labels, broken])
+    codes = [each.code if isinstance(each, Failure) else None for each in recorded]
+    assert codes == [None, "record.refused", None, None, "record.refused", "decode.truncated"]
+    assert seen(narrow, "key", "error_code") == sorted(
+        [
+            ("a.jpg", None),
+            ("b", None),
+            ("c", "record.refused"),
+            ("é.jpg", None),
+            ("\\u65e5\\u672c.jpg", "record.refused"),
+            ("\\U0001f600.jpg", "decode.truncated"),
+        ]
+    )
+    # It is known by its name: the next run has nothing to do.
+    assert narrow.plan(make.item("日本.jpg", product_key="p"), make.item("a.jpg")) == ["-duplicate", "-duplicate"]
+    narrow.begin()
+    assert narrow.plan(make.item("日本.jpg", product_key="p"), make.item("a.jpg")) == ["-failed_before", "-unchanged"]
+
+
+def test_an_upgrade_says_what_the_database_cannot_hold(narrow_database):
+    url = narrow_database.url
+    found = revisions.encoding_limits(url)
+    assert "record.refused" in found
+    assert ("LATIN1" in found) or ("cataloger_item.uri" in found and "latin1" in found)
+    full = url.parsed.render_as_string(hide_password=False)
+    result = CliRunner().invoke(app, ["db", "upgrade", "--db", full])
+    assert result.exit_code == 0
+    assert found in result.stderr
+
+
+def test_a_database_in_utf8_can_hold_all(database):
+    assert revisions.encoding_limits(database.url) is None

@@ -31,6 +31,8 @@ def upgrade(
     after = schemas.current(url, schema=schema)
     changed = f"from {before or 'no tables'} to {after}" if before != after else f"already at {after}"
     typer.echo(f"{url.redacted}: {changed}")
+    if limits := schemas.encoding_limits(url, schema=schema):
+        typer.echo(f"cataloger: warning: {limits}", err=True)
 
 
 @app.command()
