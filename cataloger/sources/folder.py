@@ -13,8 +13,8 @@ from cataloger.sources import change_tokens
 from cataloger.sources.file_keys import key_of, name_of
 
 SUPPORTED = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif",
-    ".tiff", ".avif", ".avifs",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".jps", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
+    ".tif", ".tiff", ".avif", ".avifs",
 )  # fmt: skip
 # Known images that cannot be decoded; they must be reported as failures and not be ignored.
 UNSUPPORTED = (".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k")
@@ -90,13 +90,21 @@ class FolderSource:
         )
 
     def can_be_missing(self, key: str) -> bool:
-        """Tell whether a known item has left: one that is still there has only been left out of the scan."""
+        """Tell whether a known item has left: one that is still there has only been left out of the scan.
+
+        What lies behind a link that leads nowhere, or cannot be looked at, may be there.
+        """
         name = name_of(key.removeprefix(self.prefix))
-        if not os.path.lexists(os.path.join(self.folder, name)):
-            return True
+        above = [os.path.join(self.folder, name[:end]) for end in range(len(name)) if name[end : end + 1] == b"/"]
+        links = [folder for folder in above if os.path.islink(folder)]
+        try:
+            os.lstat(os.path.join(self.folder, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return all(map(os.path.exists, links))
+        except OSError:
+            return False
         # What lies behind a link to a folder is found under its other name.
-        above = [name[:end] for end in range(len(name)) if name[end : end + 1] == b"/"]
-        return any(os.path.islink(os.path.join(self.folder, folder)) for folder in above)
+        return bool(links)
 
     def _scan(self, folder: bytes, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Item | Failure]:
         for name in self._names(folder, ancestors):
@@ -149,8 +157,10 @@ class FolderSource:
             if entry.is_dir():
                 return "folder" if not entry.is_symlink() or self._may_follow(entry.path) else LINKED_FOLDER
             is_file = entry.is_file() or entry.is_symlink()
-        except OSError:
-            pass  # its type is unknown: if it has an image's name, reading it reports the reason
+        except OSError as error:
+            # Its type is unknown: if it has an image's name, reading it reports the reason; else it may be a folder.
+            if not entry.name.lower().endswith(EXTENSIONS):
+                self.problems.append(f"{key_of(entry.path)} cannot be looked at: {error.strerror}")
         if entry.name.lower().endswith(EXTENSIONS):
             return "file"
         return _extension(entry.name) if is_file else SPECIAL_FILE

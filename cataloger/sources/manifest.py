@@ -180,6 +180,8 @@ class ManifestSource:
             return self._unusable(line, BAD_ROW, "the row has no path", is_read=True)
         if not isinstance(value, str) or "\0" in value:
             return self._unusable(line, BAD_ROW, "the row has no path: what stands there is no text")
+        if product is not None and not isinstance(product, str | int | float):
+            return self._unusable(line, BAD_ROW, "the product is neither a text nor a number")
         place = _locate(value, self.path.parent)
         if isinstance(place, ReferenceProblem):
             return self._unusable(line, place.code, place.message)

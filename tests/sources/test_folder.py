@@ -77,6 +77,10 @@ def test_what_is_still_there_has_not_left(tmp_path):
     assert not [key for key in there if source.can_be_missing(key)]
     # What a link to a folder leads to is found under its own name.
     assert all(map(source.can_be_missing, ["link/c.jpg", "gone.jpg", "sub/gone.jpg", "b.jpg/x.jpg", "%41.jpg"]))
+    # What a link leads to that leads nowhere at the moment, such as a folder of another machine, may be there.
+    os.symlink("/mnt/nowhere/photos", tmp_path / "nas")
+    os.symlink("loop", tmp_path / "loop")
+    assert not [key for key in ("nas/a.jpg", "nas/b/c.jpg", "loop/a.jpg") if source.can_be_missing(key)]
     inner = FolderSource(os.fsencode(tmp_path / "sub"), prefix="sub/")
     assert [inner.can_be_missing(key) for key in ("sub/c.jpg", "sub/d.jpg")] == [False, True]
 

@@ -45,6 +45,14 @@ def test_jsonl_is_read(scan):
     assert [(item.key, item.product_key) for item in items] == [("a.jpg", "5"), ("b.jpg", None)]
 
 
+@pytest.mark.parametrize("product", ["[1]", '{"a": 1}', "[" * 900 + "]" * 900])
+def test_a_product_is_a_text_or_a_number(scan, product):
+    first, second = scan(
+        f'{{"path": "a.jpg", "id": {product}}}\n{{"path": "b.jpg", "id": 5}}\n', "l.jsonl", product_column="id"
+    )
+    assert (first.code, second.product_key) == ("source.bad_row", "5")
+
+
 def test_a_missing_file_is_still_an_item(scan):
     (item,) = scan("path\nnowhere.jpg\n")
     assert isinstance(item, Item)

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 REMOVED = "gone"
 """Name of this change in JSON and CSV; the table shows a plainer one."""
-COUNTS = {"seconds": "seconds waited for", "failed_first": "first image of each failure"}
+COUNTS = {
+    "seconds": "seconds waited for",
+    "failed_first": "first image of each failure",
+    "failed_why": "why that image failed",
+}
 
 app = make_group("Runs: list, show, diff, undo, prune.")
 
