@@ -13,7 +13,7 @@ from cataloger.errors import DatabaseError, UnavailableError, ValueRefusedError
 TRANSIENT_STATES = ("08", "40", "57P", "55P03", "53300")
 TRANSIENT_NUMBERS = frozenset({1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
 TRANSIENT_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED")
-# The same for values that cannot be held: of data (22), above a limit of the program (54); conversions, lengths.
+# The same for values that cannot be stored: of data (22), above a limit of the program (54); conversions, lengths.
 REFUSED_STATES = ("22", "54")
 REFUSED_NUMBERS = frozenset({1118, 1264, 1300, 1366, 1406, 3988})
 REFUSED_NAMES = ("SQLITE_TOOBIG",)

@@ -11,10 +11,11 @@ from sqlalchemy import create_engine, select, text
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
+from cataloger.corrections.csv_import import ImportOptions, import_corrections
 from cataloger.errors import DatabaseError
 from cataloger.records import Failure
 from cataloger.schema import revisions
-from cataloger.schema.models import ResultRow
+from cataloger.schema.models import Base, ResultRow
 from cataloger.schema.views import IMAGE_TOP5
 
 TABLES = ("item", "result", "current")
@@ -251,16 +252,22 @@ def narrow_database(request):
     database = by_url.open_database(url)
     if request.param == "mariadb":
         with database.begin() as connection:
-            for table, column, kind in (("item", "uri", "LONGTEXT"), ("result", "label_1", "VARCHAR(255)")):
-                connection.execute(text(f"ALTER TABLE cataloger_{table} MODIFY {column} {kind} CHARACTER SET latin1"))
+            short, long = "VARCHAR(255) CHARACTER SET latin1", "LONGTEXT CHARACTER SET latin1"
+            narrowed = {("item", "uri"): long, ("result", "label_1"): short}
+            narrowed |= {("correction", "label"): short, ("correction", "note"): long}
+            for (table, column), kind in narrowed.items():
+                connection.execute(text(f"ALTER TABLE cataloger_{table} MODIFY {column} {kind}"))
     yield database
     database.close()
 
 
 @pytest.fixture
 def narrow(narrow_database, make_world):
-    """A world in that database."""
-    return make_world(narrow_database)
+    """A world in that database, which is emptied afterwards."""
+    yield make_world(narrow_database)
+    with narrow_database.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
 
 
 def test_text_that_the_database_cannot_hold_is_the_failure_of_its_image(narrow, make):
@@ -304,3 +311,11 @@ def test_an_upgrade_says_what_the_database_cannot_hold(narrow_database):
 
 def test_a_database_in_utf8_can_hold_all(database):
     assert revisions.encoding_limits(database.url) is None
+
+
+def test_a_correction_that_the_database_cannot_hold_is_the_problem_of_its_row(narrow, make, tmp_path):
+    narrow.sink.write([make.good(name) for name in ("one", "two", "three", "four")])
+    path = tmp_path / "x.csv"
+    path.write_text("key,label,note\none,Hat,\ntwo,帽子,\nthree,Sock,服\nfour,Été,\n")
+    report = import_corrections(narrow.database, path, ImportOptions("ann", new_labels=True))
+    assert (report.saved, [line for line, *_ in report.notes]) == (2, [3, 4])
