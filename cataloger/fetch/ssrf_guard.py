@@ -139,9 +139,8 @@ class CheckedBackend(httpcore.NetworkBackend):
         except (OSError, ValueError) as error:
             raise httpcore.ConnectError(f"the name cannot be resolved: {_reason(error)}") from error
         if private:
-            raise ImageError(
-                "fetch.private_address", f"{host} has the address {private[0]}, which is not a public one"
-            )
+            text = f"{host} has the address {private[0]}, which is not a public one"
+            raise ImageError("fetch.private_address", f"{text}; --allow-private is for your own servers")
         return addresses
 
 
