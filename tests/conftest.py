@@ -16,13 +16,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import by_url
+import forks
 import pytest
+import templates
 from by_url import open_database
 from sqlalchemy import URL, create_engine, make_url, text
 
 from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.db.database import Database
+from cataloger.imaging import decode_pool
 from cataloger.ledger import Ledger, ModelRef, SourceRef, pin_model, register_source
 from cataloger.ledger.leases import Lease, acquire
 from cataloger.ledger.product_results import ProductResults
@@ -42,6 +44,7 @@ NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
 SCHEMAS = Path(__file__).parent.parent / "docs" / "reference" / "schemas"
 numbers = itertools.count()
+start_decoder = decode_pool._start
 
 
 @pytest.fixture
@@ -49,6 +52,23 @@ def at():
     """Have something done whenever a failpoint is reached, until the test ends."""
     yield failpoints.set_action
     failpoints.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_decoders():
+    """Fork the decoding processes of runs in this process: the imports of one take longer than most runs."""
+    if sys.platform != "linux":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode_pool, "_start", forks.start_decoder)
+        yield
+
+
+@pytest.fixture
+def started_decoders(monkeypatch):
+    """Start them as everywhere else, for tests of decoding processes themselves."""
+    monkeypatch.setattr(decode_pool, "_start", start_decoder)
 
 
 @pytest.fixture(autouse=True)
@@ -192,28 +212,43 @@ def mariadb_server():
 def own_database(server_url):
     """Give the URL of a new database of a server, as a user writes it."""
     name = f"shop_{next(numbers)}"
-    engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    plain = server_url.set(drivername=server_url.get_backend_name(), database=name)
-    yield plain.render_as_string(hide_password=False)
+    templates.create(server_url, name)
+    yield templates.url_of(server_url, name)
+
+
+@pytest.fixture(scope="session")
+def make_tables(request, tmp_path_factory):
+    """Return a function: engine, folder -> the URL of a new database with our tables."""
+    servers = {}
+
+    def make_tables(engine, folder):
+        if engine == "sqlite":
+            template = tmp_path_factory.getbasetemp() / "template.db"
+            templates.copy_file(template, folder / "catalog.db")
+            return f"sqlite:///{folder}/catalog.db"
+        if engine not in servers:
+            servers[engine] = templates.Templates(request.getfixturevalue(f"{engine}_server"))
+        return servers[engine].create(f"shop_{next(numbers)}")
+
+    return make_tables
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def empty_url(request, tmp_path):
-    """URL of a database without tables, on each engine."""
-    if request.param == "sqlite":
+    """URL of a database without tables, on each engine; it has some once `url` is asked for."""
+    if "make_tables" in request.fixturenames:
+        yield request.getfixturevalue("make_tables")(request.param, tmp_path)
+    elif request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/catalog.db"
-        return
-    with own_database(request.getfixturevalue(f"{request.param}_server")) as url:
-        yield url
+    else:
+        with own_database(request.getfixturevalue(f"{request.param}_server")) as url:
+            yield url
 
 
 @pytest.fixture
-def url(empty_url):
+def url(empty_url, make_tables):
     """URL of a database with our tables, on each engine."""
-    by_url.upgrade(empty_url)
+    del make_tables
     return empty_url
 
 
@@ -235,16 +270,9 @@ def old_ledger(empty_url, tmp_path, load_old_ledger):
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
-def module_url(request, tmp_path_factory):
+def module_url(request, tmp_path_factory, make_tables):
     """URL of one database with our tables for all tests of a module, on each engine."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('module')}/catalog.db"
-        by_url.upgrade(url)
-        yield url
-        return
-    with own_database(request.getfixturevalue(f"{request.param}_server")) as url:
-        by_url.upgrade(url)
-        yield url
+    return make_tables(request.param, tmp_path_factory.mktemp("module"))
 
 
 @pytest.fixture(scope="module")
@@ -410,7 +438,7 @@ def as_nobody():
 
 
 @pytest.fixture
-def workers_of():
+def workers_of(started_decoders):
     """Return a function: process id -> ids of its decoding processes; a database server may be its child, too."""
 
     def workers_of(pid):

@@ -123,8 +123,7 @@ def sync(url, *flags, status=0):
 
 
 def syncing(url, setup, *flags):
-    code = f"{interrupt.RIGGED}{setup}\nmain()"
-    return interrupt.started(sys.executable, "-c", code, "sync", "--db", url, *FLAGS, *flags)
+    return interrupt.rigged(setup, "sync", "--db", url, *FLAGS, *flags)
 
 
 def rows(url, query):

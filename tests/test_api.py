@@ -193,6 +193,7 @@ def host():
     }
 
 
+@pytest.mark.usefixtures("started_decoders")
 def test_the_host_stays_as_it_was(photos, db, monkeypatch):
     def set_parameters(*_arguments):
         raise AssertionError("the allocator belongs to the host")

@@ -23,6 +23,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import forks
 import pytest
 from by_url import parsed
 from PIL import Image
@@ -95,7 +96,7 @@ def fill_disk():
 class Child:
     """A started program; mark: in the environment of it and of all its children."""
 
-    process: subprocess.Popen
+    process: subprocess.Popen | forks.Program
     mark: str
 
     def end(self, told=None):
@@ -106,13 +107,15 @@ class Child:
 
 
 @contextmanager
-def started(*command):
-    """Start a program as the leader of a group, as a shell does; kill what is left of it at the end of the block."""
+def started(start):
+    """Start a program as the leader of a group, as a shell does; kill what is left of it at the end of the block.
+
+    start: called with the environment.
+    """
     mark = uuid.uuid4().hex
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     environment = os.environ | {storm.MARK: mark}
     environment.pop("PYTHONUNBUFFERED", None)  # what is buffered is written at the end, when it may be too late
-    process = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
+    process = start(environment)
     try:
         yield Child(process, mark)
     finally:
@@ -126,13 +129,20 @@ def started(*command):
 
 def tagging(folder, url, *flags):
     """Start `cataloger tag`."""
-    return started(sys.executable, "-m", "cataloger", "tag", str(folder), "--db", url, *FLAGS, *flags)
+    command = (sys.executable, "-m", "cataloger", "tag", str(folder), "--db", url, *FLAGS, *flags)
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return started(lambda env: subprocess.Popen(command, text=True, env=env, start_new_session=True, **pipes))
 
 
-def rigged(setup, folder, url, *flags):
-    """Start `cataloger tag` after a line of code."""
+def rigged(setup, *arguments):
+    """Start `cataloger` after a line of code, with its imports behind it."""
     code = f"{RIGGED}{setup}\nmain()"
-    return started(sys.executable, "-c", code, "tag", str(folder), "--db", url, *FLAGS, *flags)
+    return started(lambda env: forks.start(code, *arguments, env=env, start_new_session=True))
+
+
+def rigged_tagging(setup, folder, url, *flags):
+    """Start `cataloger tag` after a line of code."""
+    return rigged(setup, "tag", str(folder), "--db", url, *FLAGS, *flags)
 
 
 def tag_again(folder, url, *flags):
@@ -152,7 +162,7 @@ def invoke(folder, url, *flags):
 
 def kill_at(point, folder, url, *flags):
     """Run the command until it kills itself at a point."""
-    with rigged(f"at({point!r}, die)", folder, url, *flags) as child:
+    with rigged_tagging(f"at({point!r}, die)", folder, url, *flags) as child:
         status, _, err = child.end()
     assert status == -signal.SIGKILL, err
 
@@ -256,7 +266,7 @@ def test_runs_killed_at_random_times_are_completed_by_the_next(tmp_path, photos,
     urls = [f"sqlite:///{tmp_path}/{number}.db" for number in range(5)]
 
     def start_and_kill(number):
-        with rigged("", photos, urls[number]) as child:
+        with rigged_tagging("", photos, urls[number]) as child:
             time.sleep(random.Random(SEED + number).uniform(0.3, 3.0))
             child.process.kill()
             child.end()
@@ -273,7 +283,7 @@ def test_runs_killed_at_random_times_are_completed_by_the_next(tmp_path, photos,
 
 
 def test_a_killed_run_that_its_parent_has_not_waited_for_is_dead_all_the_same(sqlite_url, photos, reference):
-    with rigged("at('after_commit', die)", photos, sqlite_url) as child:
+    with rigged_tagging("at('after_commit', die)", photos, sqlite_url) as child:
         os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT)
         assert_completes(photos, sqlite_url, reference)
 
@@ -287,7 +297,7 @@ AS_EVER = "pipeline.WRITE_EVERY_RESULTS, session.BUSY_TIMEOUT, database.PATIENCE
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_writes_what_is_in_flight_and_says_how_to_go_on(number, sqlite_url, many, tmp_path):
     flags = ("--output", str(tmp_path / "out.jsonl"), "--workers", "2")
-    with rigged(AS_EVER, many, sqlite_url, *flags) as child:
+    with rigged_tagging(AS_EVER, many, sqlite_url, *flags) as child:
         wait_until(lambda: recorded(sqlite_url))
         assert len(storm.processes(child.mark)) == 3  # so that it is no wonder when none is left
         os.killpg(child.process.pid, number)
@@ -301,7 +311,7 @@ def test_an_interrupted_run_writes_what_is_in_flight_and_says_how_to_go_on(numbe
 
 
 def test_the_run_after_an_interruption_does_the_rest_alone(sqlite_url, many):
-    with rigged(AS_EVER, many, sqlite_url) as child:
+    with rigged_tagging(AS_EVER, many, sqlite_url) as child:
         wait_until(lambda: recorded(sqlite_url))
         child.process.send_signal(signal.SIGINT)
         assert child.end()[0] == 130
@@ -311,7 +321,7 @@ def test_the_run_after_an_interruption_does_the_rest_alone(sqlite_url, many):
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(sqlite_url, many):
-    with rigged(AS_EVER, many, sqlite_url) as child:
+    with rigged_tagging(AS_EVER, many, sqlite_url) as child:
         wait_until(lambda: recorded(sqlite_url))
         os.killpg(child.process.pid, signal.SIGINT)
         assert child.process.stderr.readline() == "\n"
@@ -343,7 +353,7 @@ def processor_seconds(pid):
 
 def test_a_second_ctrl_c_does_not_wait_for_a_large_batch(sqlite_url, many):
     # When the second batch has been decoded, the first one is being classified.
-    with rigged("at('after_decode', pause)", many, sqlite_url, "--batch-size", "100") as child:
+    with rigged_tagging("at('after_decode', pause)", many, sqlite_url, "--batch-size", "100") as child:
         assert child.process.stdout.readline() == "pausing\n"
         interrupt_twice(child)
         assert_ends_soon(child)
@@ -357,7 +367,7 @@ def interrupt_twice(child):
 
 
 def test_a_second_ctrl_c_is_obeyed_while_the_database_is_locked(sqlite_url, photos, reference):
-    with rigged("at('after_commit', pause)", photos, sqlite_url) as child, locked(sqlite_url, child):
+    with rigged_tagging("at('after_commit', pause)", photos, sqlite_url) as child, locked(sqlite_url, child):
         interrupt_twice(child)
         status, _, err = child.end()
     assert (status, "Traceback" in err) == (130, False)
@@ -365,7 +375,7 @@ def test_a_second_ctrl_c_is_obeyed_while_the_database_is_locked(sqlite_url, phot
 
 
 def test_ctrl_c_stops_a_run_properly_although_nobody_reads_its_messages(sqlite_url, photos):
-    with rigged("at('after_commit', pause)", photos, sqlite_url) as child:
+    with rigged_tagging("at('after_commit', pause)", photos, sqlite_url) as child:
         assert child.process.stdout.readline() == "pausing\n"
         child.process.stderr.close()
         child.process.send_signal(signal.SIGINT)
@@ -378,7 +388,7 @@ def test_ctrl_c_stops_a_run_properly_although_nobody_reads_its_messages(sqlite_u
 
 @pytest.mark.parametrize("flag", ["--no-progress", "--json"])
 def test_an_interrupted_run_tells_its_status_although_nobody_reads_its_report(flag, sqlite_url, photos):
-    with rigged("at('after_commit', pause)", photos, sqlite_url, flag) as child:
+    with rigged_tagging("at('after_commit', pause)", photos, sqlite_url, flag) as child:
         assert child.process.stdout.readline() == "pausing\n"
         child.process.stdout.close()
         child.process.send_signal(signal.SIGINT)
@@ -411,7 +421,7 @@ def test_a_killed_run_leaves_the_output_file_of_before_and_the_next_one_complete
     output = tmp_path / f"out.{extension}"
     output.write_text("of yesterday")
     # Everything has been written to the temporary file when it is brought to the disk.
-    with rigged("os.fsync = lambda _: die()", photos, sqlite_url, "--output", str(output)) as child:
+    with rigged_tagging("os.fsync = lambda _: die()", photos, sqlite_url, "--output", str(output)) as child:
         assert child.end()[0] == -signal.SIGKILL
     assert output.read_text() == "of yesterday"
     assert_completes(photos, sqlite_url, reference, "--output", str(output))
@@ -519,7 +529,7 @@ def mortal_server(postgresql_server):
 
 @pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_a_server_that_dies_during_a_run_loses_nothing(url, mortal_server, photos, reference):
-    with rigged("at('after_commit', pause)", photos, url) as child:
+    with rigged_tagging("at('after_commit', pause)", photos, url) as child:
         assert child.process.stdout.readline() == "pausing\n"
         mortal_server.kill()
         status, _, err = child.end("\n")
@@ -532,7 +542,7 @@ def test_a_server_that_dies_during_a_run_loses_nothing(url, mortal_server, photo
 
 
 def test_a_database_that_stays_locked_is_a_clear_error_and_nothing_is_lost(sqlite_url, photos, reference):
-    with rigged("at('after_commit', pause)", photos, sqlite_url) as child, locked(sqlite_url, child):
+    with rigged_tagging("at('after_commit', pause)", photos, sqlite_url) as child, locked(sqlite_url, child):
         status, _, err = child.end("\n")
     assert status == 1
     assert (
@@ -545,7 +555,7 @@ def test_a_database_that_stays_locked_is_a_clear_error_and_nothing_is_lost(sqlit
 
 
 def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(sqlite_url, photos, reference):
-    with rigged("at('after_commit', fill_disk)", photos, sqlite_url) as child:
+    with rigged_tagging("at('after_commit', fill_disk)", photos, sqlite_url) as child:
         status, _, err = child.end()
     assert status == 1
     assert "the disk is full or failing" in err

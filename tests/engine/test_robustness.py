@@ -421,6 +421,7 @@ def treacherous(data, spec, limits):
 """
 
 
+@pytest.mark.usefixtures("started_decoders")
 def test_pictures_that_crash_or_hang_their_decoder_fail_alone(photos, tmp_path, clean, monkeypatch):
     (tmp_path / "faulty_decoder.py").write_text(LOADER)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))

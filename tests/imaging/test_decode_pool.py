@@ -25,6 +25,8 @@ from cataloger.imaging.shared_memory import KEPT_BYTES, MARK, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image, Item
 
+pytestmark = pytest.mark.usefixtures("started_decoders")
+
 SPEC = PreprocessSpec()
 LIMITS = Limits(decode_timeout=3.0)
 SLOW = 1.0

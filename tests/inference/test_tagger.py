@@ -14,6 +14,8 @@ from cataloger.inference import Tagger
 from cataloger.options import Limits
 from cataloger.records import Failure, Prediction
 
+pytestmark = pytest.mark.usefixtures("started_decoders")
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 HAT, SHIRT, HEELS = (EXAMPLES / f"{name}.png" for name in ("winter-hat", "t-shirt-black", "feet-in-sandals"))
 

@@ -94,10 +94,18 @@ def test_the_tables_are_made_from_nothing(empty_url):
     assert set(describe(empty_url)) == {*TABLES, *VIEWS}
 
 
-def test_upgrading_again_changes_nothing(url):
-    before = describe(url)
-    upgrade(url)
-    assert describe(url) == before
+def test_upgrading_again_changes_nothing(empty_url):
+    upgrade(empty_url)
+    before = describe(empty_url)
+    upgrade(empty_url)
+    assert describe(empty_url) == before
+
+
+def test_the_databases_of_the_tests_are_what_the_migrations_make(empty_url, request, tmp_path_factory):
+    upgrade(empty_url)
+    folder = tmp_path_factory.mktemp("copy")
+    engine = request.node.callspec.params["empty_url"]
+    assert describe(request.getfixturevalue("make_tables")(engine, folder)) == describe(empty_url)
 
 
 def differs(_context, _is, _shall, found, wanted):
@@ -105,8 +113,9 @@ def differs(_context, _is, _shall, found, wanted):
     return False if isinstance(found, mysql.DOUBLE) and repr(wanted) == "Float(precision=53)" else None
 
 
-def test_the_models_are_what_the_migrations_make(url):
-    with engine_of(url) as engine, connect(engine) as connection:
+def test_the_models_are_what_the_migrations_make(empty_url):
+    upgrade(empty_url)
+    with engine_of(empty_url) as engine, connect(engine) as connection:
         context = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE, "compare_type": differs}
         )
