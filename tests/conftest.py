@@ -1,5 +1,6 @@
 """Throw-away database servers, and a world of one source, one model and one run in each of them."""
 
+import fcntl
 import hashlib
 import importlib.util
 import itertools
@@ -473,8 +474,11 @@ def command_line(pid):
 
 @pytest.fixture(scope="session")
 def frozen_parts(tmp_path_factory):
-    """Folder of the frozen layers that were exported, by the digest of their weights."""
-    return tmp_path_factory.mktemp("frozen")
+    """Folder of the frozen layers that were exported, by the digest of their weights; one for all processes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "frozen"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -491,8 +495,11 @@ def one_export(frozen_parts):
             if name.rpartition(".")[0] in frozen:
                 digest.update(name.encode() + values.cpu().numpy().tobytes())
         known = frozen_parts / f"{digest.hexdigest()}.onnx"
-        if not known.exists():
-            write(network, known, size=size)
+        with (frozen_parts / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # others export the same
+            if not known.exists():
+                write(network, path, size=size)
+                shutil.copyfile(path, known)
         shutil.copyfile(known, path)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -5,14 +5,37 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from cataloger.cli.app import app
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-@pytest.mark.slow
-def test_three_categories_of_ones_own(tmp_path, capfd):
+@pytest.fixture
+def finetune(request):
+    """The example, which trains in this process: most tests of training have done the imports and the export before.
+
+    The tutorial of one's own categories runs the same training as a command.
+    """
     pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
-    runpy.run_path(str(EXAMPLES / "finetune" / "run.py"))["main"](tmp_path)
+    request.getfixturevalue("one_export")
+    main = runpy.run_path(str(EXAMPLES / "finetune" / "run.py"))["main"]
+    start = main.__globals__["cataloger"]
+
+    def cataloger(command, *arguments):
+        if command != "train":
+            return start(command, *arguments)
+        result = CliRunner().invoke(app, [command, *map(str, arguments)])
+        assert result.exit_code == 0, result.stderr
+
+    main.__globals__["cataloger"] = cataloger
+    return main
+
+
+@pytest.mark.slow
+def test_three_categories_of_ones_own(finetune, tmp_path, capfd):
+    finetune(tmp_path)
     printed = capfd.readouterr().out
     assert "On the feet     24    6     6" in printed
     with sqlite3.connect(tmp_path / "catalog.db") as connection:
