@@ -17,22 +17,16 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from cataloger.db import DatabaseURL
-from cataloger.engine import (
-    JobHooks,
-    RunReport,
-    SyncOptions,
-    SyncReport,
-    TagOptions,
-    TagReport,
-    sync_table,
-    tag_images,
-)
+from cataloger.engine import JobHooks, RunReport, SyncReport, TagOptions, TagReport, tag_images
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
 from cataloger.options import DEFAULT_DB, RunOptions, TableOptions, WebOptions, WriteOptions
+
+if TYPE_CHECKING:
+    from cataloger.engine import SyncOptions  # with a client of HTTP, which a run over files does without
 
 StrPath = str | os.PathLike[str]
 
@@ -164,7 +158,7 @@ def ProductTable(  # noqa: N802 - it reads as the thing that it describes
 
 @overload
 def sync(
-    options: SyncOptions, *, on_progress: OnProgress | None = None, stop: threading.Event | None = None
+    options: "SyncOptions", *, on_progress: OnProgress | None = None, stop: threading.Event | None = None
 ) -> SyncReport: ...
 @overload
 def sync(
@@ -182,7 +176,7 @@ def sync(
     stop: threading.Event | None = None,
 ) -> SyncReport: ...
 def sync(
-    options: SyncOptions | None = None,
+    options: "SyncOptions | None" = None,
     *,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
@@ -207,6 +201,8 @@ def sync(
     """
     if (options is None) == (not named):
         raise UsageError("sync takes either SyncOptions or db=..., table=... and others by name")
+    from cataloger.engine import sync_table
+
     return sync_table(options or _sync_options(**named), _hooks(on_progress, stop))
 
 
@@ -221,7 +217,9 @@ def _sync_options(
     output: StrPath | None = None,
     web: WebOptions | None = None,
     run: RunOptions | None = None,
-) -> SyncOptions:
+) -> "SyncOptions":
+    from cataloger.engine import SyncOptions
+
     return SyncOptions(
         db=DatabaseURL.parse(db),
         table=table,

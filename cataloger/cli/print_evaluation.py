@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from cataloger.cli import render
 from cataloger.utils import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cataloger.training.evaluation import Comparison, Evaluation, Findings, ModelDiff, OnlyOne, Subject
     from cataloger.training.metrics import MetricsReport, Share
 
@@ -96,7 +96,7 @@ def _value_and_interval(measured: "Share") -> tuple[str, str]:
     return value, interval.strip("()")
 
 
-def _print_classes(console: Console, findings: "Findings") -> None:
+def _print_classes(console: "Console", findings: "Findings") -> None:
     worst = findings.worst_classes()
     taken_for: dict[str, str] = {}
     for each in findings.confusions:
@@ -117,7 +117,7 @@ def _print_classes(console: Console, findings: "Findings") -> None:
         console.print(render.table(("confused", "taken for", "images"), pairs))
 
 
-def _print_confidences(console: Console, findings: "Findings") -> None:
+def _print_confidences(console: "Console", findings: "Findings") -> None:
     rows = [
         (f"at least {point.threshold:.2f}", f"{100 * point.coverage:.1f}%", share(point.accuracy))
         for point in findings.thresholds
@@ -131,7 +131,7 @@ def _print_confidences(console: Console, findings: "Findings") -> None:
         _say(console, f"accepted {share(decided.coverage)}; of these right {share(decided.precision)}")
 
 
-def _print_mistakes(console: Console, findings: "Findings") -> None:
+def _print_mistakes(console: "Console", findings: "Findings") -> None:
     rows = [
         (each.file, " | ".join(each.given), each.predicted, each.confidence, _known(each.given_confidence))
         for each in findings.mistakes[:MISTAKES]
@@ -178,7 +178,7 @@ def _compared(compared: "Comparison") -> list[str]:
     return lines
 
 
-def _print_class_changes(console: Console, difference: "ModelDiff") -> None:
+def _print_class_changes(console: "Console", difference: "ModelDiff") -> None:
     losses = [c for c in difference.classes if c.is_loss]
     moved = [c for c in difference.classes if c.difference and not c.is_loss]
     chosen = [*losses, *(c for c in moved if c.difference < 0), *(c for c in reversed(moved) if c.difference > 0)]
@@ -190,7 +190,7 @@ def _print_class_changes(console: Console, difference: "ModelDiff") -> None:
         console.print(render.table(("recall of", "images", "A", "B", "B - A"), rows))
 
 
-def _print_only(console: Console, name: str, images: "Sequence[OnlyOne]") -> None:
+def _print_only(console: "Console", name: str, images: "Sequence[OnlyOne]") -> None:
     if images:
         rows = [(each.file, " | ".join(each.given), each.a, each.b, each.confidence) for each in images[:MISTAKES]]
         console.print()
@@ -205,6 +205,6 @@ def _known(confidence: float | None) -> str:
     return "-" if confidence is None else f"{confidence:.3f}"
 
 
-def _say(console: Console, text: str) -> None:
+def _say(console: "Console", text: str) -> None:
     """Print a line that holds names: no markup, no control characters."""
     console.print(printable(text), markup=False)

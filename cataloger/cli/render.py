@@ -1,40 +1,37 @@
-"""What a person sees: progress, summaries, tables. Progress and logs go to stderr, data to stdout."""
+"""What a person sees: progress, summaries, tables. Progress and logs go to stderr, data to stdout.
+
+rich is loaded by what draws with it: `--help` and completion in a shell need none of it.
+"""
 
 import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
-
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from cataloger.utils import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+    from rich.text import Text
 
 PIPE_WIDTH = 200
 
 
-def stderr_console() -> Console:
+def stderr_console() -> "Console":
     """Return a console on the current stderr; a new one each time, since tests replace the stream."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def stdout_console() -> Console:
+def stdout_console() -> "Console":
     """Return a console on the current stdout."""
+    from rich.console import Console
+
     # A pipe or a log has no width to wrap lines at.
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
@@ -51,6 +48,8 @@ def print_json(values: Any) -> None:
 
 def set_up_logging(*, verbose: int, quiet: bool) -> None:
     """Send log records to stderr: warnings, with -v information, with -vv everything."""
+    from rich.logging import RichHandler
+
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[0 if quiet else min(verbose, 2)]
     logger = logging.getLogger("cataloger")
     logger.handlers = [RichHandler(console=stderr_console(), show_path=False, show_time=verbose > 0)]
@@ -58,35 +57,19 @@ def set_up_logging(*, verbose: int, quiet: bool) -> None:
     logger.propagate = False
 
 
-class RateColumn(ProgressColumn):
-    """Steps per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f}/s" if speed else "-/s")
-
-
 @contextmanager
-def progress_bar(*, enabled: bool) -> Iterator[Progress]:
+def progress_bar(*, enabled: bool) -> "Iterator[Progress]":
     """Give a progress display on stderr; silent when not enabled or when stderr is not a terminal."""
-    console = stderr_console()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[extra]}"),
-    )
-    with Progress(*columns, console=console, disable=not (enabled and console.is_terminal)) as progress:
+    from cataloger.cli.progress import make_progress
+
+    with make_progress(stderr_console(), enabled=enabled) as progress:
         yield progress
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> "Table":
     """Make a plain table; numbers are aligned right."""
+    from rich.table import Table
+
     rows = [list(row) for row in rows]
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
@@ -97,7 +80,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     return made
 
 
-def _cell(value: object) -> Text:
+def _cell(value: object) -> "Text":
+    from rich.text import Text
+
     if isinstance(value, float):
         return Text(f"{value:,.3f}")
     return Text(f"{value:,}" if isinstance(value, int) else printable(str(value)))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
@@ -22,6 +21,8 @@ SHOWN = 10
 """Reasons that are named one by one."""
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cataloger.api import OnProgress, Progress
     from cataloger.db import Database
     from cataloger.engine import JobReport
@@ -117,7 +118,7 @@ def _progress(*, enabled: bool) -> Iterator[Any]:
         yield show
 
 
-def print_summary(report: "JobReport", console: Console) -> None:
+def print_summary(report: "JobReport", console: "Console") -> None:
     """Print what a run did: counts, rate, where the time went, failures, categories."""
     run = report.run
     if report.options.run.dry_run:
@@ -167,7 +168,7 @@ def decisions_line(decisions: Mapping[str, int]) -> str:
     return "decisions: " + ", ".join(f"{name} {count:,} ({100 * count / total:.1f}%)" for name, count in parts)
 
 
-def _print_left_out(report: "JobReport", console: Console) -> None:
+def _print_left_out(report: "JobReport", console: "Console") -> None:
     """Print what the scans met and did not take."""
     if left_out := report.run.left_out.most_common():
         shown = ", ".join(f"{count:,} {printable(reason).replace('_', ' ')}" for reason, count in left_out[:SHOWN])
@@ -175,7 +176,7 @@ def _print_left_out(report: "JobReport", console: Console) -> None:
         console.print(f"left out: {shown}" + (f", {more:,} others" if more else ""), markup=False)
 
 
-def _print_writes(report: "JobReport", console: Console) -> None:
+def _print_writes(report: "JobReport", console: "Console") -> None:
     """Print what was written back to the product table, or would be, and what was left as it is and why."""
     is_planned = report.options.run.dry_run
     if report.created_columns:

@@ -3,15 +3,19 @@
 Imports nothing of ours.
 """
 
-from cataloger.utils import failpoints, process_identity
-from cataloger.utils.atomic_files import put_folder, replacing
-from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
+from typing import TYPE_CHECKING
+
 from cataloger.utils.lazy import lazy_names
-from cataloger.utils.malloc import keep_freed_memory, reuse_buffers
-from cataloger.utils.templates import Filters, template_environment
-from cataloger.utils.text import printable
-from cataloger.utils.timing import Stopwatch
-from cataloger.utils.urls import without_query
+
+if TYPE_CHECKING:
+    from cataloger.utils import failpoints, process_identity
+    from cataloger.utils.atomic_files import put_folder, replacing
+    from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
+    from cataloger.utils.malloc import keep_freed_memory, reuse_buffers
+    from cataloger.utils.templates import Filters, template_environment
+    from cataloger.utils.text import printable
+    from cataloger.utils.timing import Stopwatch
+    from cataloger.utils.urls import without_query
 
 __all__ = [
     "Filters",
@@ -30,3 +34,16 @@ __all__ = [
     "without_query",
     "work_in_batch",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "atomic_files": ("put_folder", "replacing"),
+        "cpu": ("available_cpus", "keep_numpy_to_one_thread", "work_in_batch"),
+        "malloc": ("keep_freed_memory", "reuse_buffers"),
+        "templates": ("Filters", "template_environment"),
+        "text": ("printable",),
+        "timing": ("Stopwatch",),
+        "urls": ("without_query",),
+    },
+)

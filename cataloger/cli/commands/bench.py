@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from cataloger.cli import flags, render
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cataloger.bench import BenchReport
 
 EXAMPLES = """\b
@@ -59,7 +60,7 @@ def bench(
         print_report(report, options.batch, render.stdout_console())
 
 
-def print_report(report: "BenchReport", batch_size: int, console: Console) -> None:
+def print_report(report: "BenchReport", batch_size: int, console: "Console") -> None:
     """Print baseline and command, where the processor time goes, and the best way to run the model."""
     console.print(f"{report.model}: {report.images:,} images on {report.processors} processors", markup=False)
     if report.failed:
