@@ -234,6 +234,20 @@ def make_tables(request, tmp_path_factory):
     return make_tables
 
 
+@pytest.fixture
+def postgresql_url(postgresql_server):
+    """URL of a new database of PostgreSQL."""
+    with own_database(postgresql_server) as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server):
+    """URL of a new database of MariaDB."""
+    with own_database(mariadb_server) as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def empty_url(request, tmp_path):
     """URL of a database without tables, on each engine; it has some once `url` is asked for."""

@@ -9,17 +9,19 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLA
 
 from cataloger.db.driver_errors import translate_driver_error
 from cataloger.db.sessions import set_up
+from cataloger.db.url_options import driver_arguments
 from cataloger.db.urls import BUSY_TIMEOUT, DRIVERS, EXTRAS, DatabaseURL
 from cataloger.errors import MissingExtraError, UsageError
 
 
 def make_engine(url: DatabaseURL, *, schema: str | None = None) -> Engine:
-    """Make an engine. Raises UsageError for an unknown kind of database, MissingExtraError for its driver."""
+    """Make an engine. Raises UsageError for an unknown kind of database or option, MissingExtraError for a driver."""
     parsed, backend = url.parsed, url.backend
     if schema and backend != "postgresql":
         raise UsageError("--schema is for PostgreSQL; elsewhere name the database in --db")
     try:
-        engine = create_engine(parsed, **_engine_options(backend))
+        arguments = driver_arguments(url)
+        engine = create_engine(parsed, **_engine_options(backend, arguments))
     except NoSuchModuleError as error:
         known = "sqlite, postgresql, mysql, mariadb"
         raise UsageError(
@@ -30,7 +32,7 @@ def make_engine(url: DatabaseURL, *, schema: str | None = None) -> Engine:
         if driver == DRIVERS.get(backend):
             raise MissingExtraError(EXTRAS[backend], f"a {backend} database") from error
         raise UsageError(f"--db needs the driver {driver!r}, which is not installed") from error
-    set_up(engine, schema=schema)
+    set_up(engine, schema=schema, detects_poolers="prepare_threshold" not in arguments)
     return engine
 
 
@@ -68,15 +70,15 @@ def connected(engine: Engine) -> Connection:
         return engine.connect()
     except OperationalError as error:
         raise translate_driver_error(error, DatabaseURL(engine.url), connecting=True) from error
-    except (OSError, UnicodeError, RuntimeError) as error:
-        # pymysql lets these pass: a host name that cannot be one, a login that needs another package.
+    except (SQLAlchemyError, OSError, ValueError, TypeError, RuntimeError) as error:
+        # Drivers let these pass: a host name that cannot be one, a login that needs another package, an odd option.
         raise translate_driver_error(error, DatabaseURL(engine.url)) from error
 
 
-def _engine_options(backend: str) -> dict[str, Any]:
+def _engine_options(backend: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if backend == "sqlite":
-        return {"connect_args": {"timeout": BUSY_TIMEOUT, "check_same_thread": False}}
-    own = {"connect_timeout": 10}
+        return {"connect_args": {"timeout": BUSY_TIMEOUT, "check_same_thread": False, **arguments}}
+    own = {"connect_timeout": 10, **arguments}
     if backend == "postgresql":
         # A server that disappears without closing the connection is noticed after a minute. The encoding is asked for
         # with the connection, which poolers allow, since the driver chooses by it how it reads text.

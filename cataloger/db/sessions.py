@@ -29,10 +29,11 @@ MYSQL_SETTINGS = (
 )
 
 
-def set_up(engine: Engine, *, schema: str | None = None) -> None:
+def set_up(engine: Engine, *, schema: str | None = None, detects_poolers: bool = False) -> None:
     """Have an engine's connections and transactions ask for what we rely on.
 
-    schema: of PostgreSQL, where tables are looked for.
+    schema: of PostgreSQL, where tables are looked for. detects_poolers: through a pooler no statement is prepared on
+    the server; for the driver psycopg.
     """
     name = engine.dialect.name
     if name == "sqlite":
@@ -40,7 +41,7 @@ def set_up(engine: Engine, *, schema: str | None = None) -> None:
         event.listen(engine, "begin", _begin_immediate)
     elif name == "postgresql":
         if engine.dialect.driver == "psycopg":
-            event.listen(engine, "connect", _set_up_psycopg)
+            event.listen(engine, "connect", lambda connection, _: _set_up_psycopg(connection, detects_poolers))
         event.listen(engine, "begin", _PostgresqlBegin(engine, schema))
     else:
         event.listen(engine, "connect", _set_up_mysql)
@@ -72,9 +73,9 @@ class _PostgresqlBegin:
         connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
-def _set_up_psycopg(connection: Any, _record: object) -> None:
+def _set_up_psycopg(connection: Any, detects_poolers: bool) -> None:
     connection.autocommit = True  # the driver begins nothing; `_PostgresqlBegin` does
-    if _is_pooled(connection):
+    if detects_poolers and _is_pooled(connection):
         connection.prepare_threshold = None
 
 

@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 import psycopg
 import pytest
 from by_url import make_engine, open_database, upgrade
-from conftest import own_database
 from sqlalchemy import event, make_url, text
 from sqlalchemy.pool import Pool
 from sync_rig import Shop, pictures
@@ -34,10 +33,9 @@ SCHEMA = 'own "Tags" %'
 
 
 @pytest.fixture
-def direct(postgresql_server):
+def direct(postgresql_url):
     """URL of a new database, without the pooler."""
-    with own_database(postgresql_server) as url:
-        yield url
+    return postgresql_url
 
 
 @pytest.fixture
@@ -107,11 +105,15 @@ def test_no_statement_stays_prepared_in_the_pool(direct, pooled):
     assert differences(found) == []
 
 
-def test_a_direct_connection_prepares_statements(direct):
-    database = Database(make_engine(direct))
+@pytest.mark.parametrize(
+    ("options", "prepared"),
+    [("", True), ("?prepare_threshold=0", True), ("?prepare_threshold=none", False)],
+)
+def test_a_direct_connection_prepares_statements_unless_asked_not_to(direct, options, prepared):
+    database = Database(make_engine(direct + options))
     for _ in range(20):
         database.scalar(text("SELECT :number").bindparams(number=1))
-    assert database.scalars(text("SELECT name FROM pg_prepared_statements"))
+    assert bool(database.scalars(text("SELECT name FROM pg_prepared_statements"))) is prepared
     database.close()
 
 
