@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import forks
+import hypothesis
 import pytest
 import templates
 from by_url import open_database
+from patience import HANGS
 from sqlalchemy import URL, create_engine, make_url, text
 
 from cataloger.corrections.store import CorrectionInput, correct
@@ -40,6 +42,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # The default, one a processor, is not the same everywhere; tests for which the number matters give it.
 os.environ.setdefault("CATALOGER_WORKERS", "1")
+
+# What a test may take is no matter of each of its examples.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
@@ -128,7 +134,7 @@ def server(prepare, serve, url):
 
 def wait_for(process, url, log):
     engine = create_engine(url)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGS
     while time.monotonic() < deadline:
         with suppress(Exception), engine.connect():
             engine.dispose()
@@ -479,11 +485,10 @@ def fits_schema():
 
 def command_line(pid):
     """Return the arguments of a process, waiting for those of one that is just being started."""
-    for _ in range(100):
-        if arguments := Path(f"/proc/{pid}/cmdline").read_bytes():
-            return arguments
+    deadline = time.monotonic() + 10
+    while not (arguments := Path(f"/proc/{pid}/cmdline").read_bytes()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    return b""
+    return arguments  # none of one that has ended and was not waited for
 
 
 @pytest.fixture(scope="session")

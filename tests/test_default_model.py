@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from patience import HANGS
 
 from cataloger.model.bundle import default_bundle_path
 
@@ -16,7 +17,7 @@ SCRIPTS = ROOT / "examples" / "default_model"
 
 def run(script, *arguments):
     command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=HANGS).stdout
 
 
 @pytest.fixture

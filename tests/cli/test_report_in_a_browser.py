@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import HANGS
 
 TESTS = Path(__file__).parents[1]
 
@@ -80,7 +81,7 @@ hostile, examples, reviewed = pages.hostile, pages.examples, pages.reviewed
 def opened(browser, path, **options):
     """Open a page without a network; return it and everything that it complained of or asked for."""
     page = browser.new_context(offline=True, **options).new_page()
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(1000 * HANGS)
     noted = []
     page.on("console", lambda message: noted.append(message.text))
     page.on("pageerror", lambda error: noted.append(str(error)))

@@ -93,10 +93,17 @@ def watch_databases():
     event.listen(Engine, "commit", lambda _: note("commits"))
 
 
-def write_often():
-    """Write after so many results, never because time has passed, so that the number of writes is known."""
-    from cataloger.engine import pipeline
+def leave_the_clock_out():
+    """Write after so many results, never because time has passed, so that the number of writes is known.
 
+    Nor is the lease renewed meanwhile, nor does a slow machine send fewer images together.
+    """
+    from cataloger.engine import pipeline
+    from cataloger.imaging import decode_pool
+    from cataloger.ledger import leases
+
+    decode_pool.FILLING_SECONDS = float("inf")
+    leases.HEARTBEAT_SECONDS = 1e6
     pipeline.WRITE_EVERY_RESULTS = int(os.environ["COUNTED_WRITE_EVERY"])
     pipeline.WRITE_EVERY_SECONDS = float("inf")
 
@@ -110,4 +117,4 @@ else:
     watch_threads()
     watch_model()
     watch_databases()
-    write_often()
+    leave_the_clock_out()

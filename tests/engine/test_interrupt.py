@@ -26,6 +26,7 @@ from pathlib import Path
 import forks
 import pytest
 from by_url import parsed
+from patience import HANGS, wait_until
 from PIL import Image
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
@@ -101,8 +102,8 @@ class Child:
 
     def end(self, told=None):
         """Wait for the end; return exit status, stdout and stderr. No process may be left."""
-        out, err = self.process.communicate(told, timeout=240)
-        assert storm.survivors(self.mark, 60) == []
+        out, err = self.process.communicate(told, timeout=HANGS)
+        assert storm.survivors(self.mark, HANGS) == []
         return self.process.returncode, out, err
 
 
@@ -213,13 +214,6 @@ def recorded(url):
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(make_url(url).database)) as connection:
         return connection.execute("SELECT COUNT(*) FROM cataloger_result").fetchone()[0]
     return 0
-
-
-def wait_until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
 
 
 def assert_completes(folder, url, reference, *flags):
@@ -380,8 +374,8 @@ def test_ctrl_c_stops_a_run_properly_although_nobody_reads_its_messages(sqlite_u
         child.process.stderr.close()
         child.process.send_signal(signal.SIGINT)
         child.process.stdin.close()
-        assert child.process.wait(240) == 130
-        assert storm.survivors(child.mark, 60) == []
+        assert child.process.wait(HANGS) == 130
+        assert storm.survivors(child.mark, HANGS) == []
     assert storm.outcomes(sqlite_url) == ["interrupted"]
     assert len(storm.read_tables(sqlite_url, photos)) == 24
 
@@ -393,7 +387,7 @@ def test_an_interrupted_run_tells_its_status_although_nobody_reads_its_report(fl
         child.process.stdout.close()
         child.process.send_signal(signal.SIGINT)
         child.process.stdin.close()
-        assert child.process.wait(240) == 130
+        assert child.process.wait(HANGS) == 130
         assert child.process.stderr.read() == (
             "\nstopping after the images in progress; press Ctrl-C again to stop at once\n"
         )

@@ -4,13 +4,13 @@ import io
 import itertools
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import wait_until
 from PIL import Image as PillowImage
 
 from cataloger.engine import pipeline
@@ -166,11 +166,7 @@ def is_right(result, alone):
 
 def no_thread_is_left():
     """After an error a batch may still be computed to its end, but no thread waits for more."""
-    deadline = time.monotonic() + 60
-    while any(thread.name.startswith(("fetch", "classify")) for thread in threading.enumerate()):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
+    wait_until(lambda: not any(t.name.startswith(("fetch", "classify")) for t in threading.enumerate()))
     return True
 
 

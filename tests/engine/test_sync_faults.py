@@ -18,6 +18,7 @@ from pathlib import Path
 import by_url
 import pytest
 from by_url import open_database
+from patience import HANGS, wait_until
 from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
@@ -165,7 +166,7 @@ def test_a_server_killed_while_it_commits_leaves_every_result_once(shop, mortal,
     since = b"INSERT INTO cataloger_result"
     proxy = rig.Proxy(shop.url, lambda _: mortal.kill(), since=since, times=1)
     with shop.syncing(rig.PATIENT, url=proxy.url) as child:
-        rig.interrupt.wait_until(lambda: not proxy.left)
+        wait_until(lambda: not proxy.left)
         time.sleep(1)
         revive(mortal)
         status, _, err = child.end()
@@ -194,7 +195,7 @@ def end_connections(url):
 def test_a_sync_whose_connections_are_ended_again_and_again_completes(shop, reference):
     ended = 0
     with shop.syncing(f"{rig.PATIENT}{rig.IN_STEPS}", "--batch-size", "1") as child:
-        rig.interrupt.wait_until(lambda: rig.rows(shop.url, "SELECT id FROM cataloger_run"))
+        wait_until(lambda: rig.rows(shop.url, "SELECT id FROM cataloger_run"))
         while child.process.poll() is None:
             # So often and no oftener: a machine that is slow enough would never get to the end between two of them.
             ended += end_connections(shop.url) if ended < 8 else 0
@@ -281,6 +282,12 @@ DatabaseSink._move_pointers = stop_and_move
 """
 
 
+WAITING = {
+    "postgresql": "SELECT 1 FROM pg_locks WHERE NOT granted",
+    "mysql": "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+}
+
+
 @on("postgresql path", "mariadb path")
 def test_a_sync_that_loses_a_deadlock_does_its_transaction_again(shop, reference):
     shop.sync()
@@ -291,15 +298,16 @@ def test_a_sync_that_loses_a_deadlock_does_its_transaction_again(shop, reference
             # MariaDB ends the transaction that has changed less.
             connection.execute(text("INSERT INTO ballast VALUES (:id)"), [{"id": number} for number in range(2000)])
             connection.execute(text("SELECT * FROM cataloger_current FOR UPDATE"))
+            if connection.dialect.name == "postgresql":
+                # It looks for deadlocks once, so long after a wait has begun; whoever looks and finds one is ended.
+                connection.execute(text("SET deadlock_timeout = '1h'"))
             lease = text("UPDATE cataloger_lease SET heartbeat_at = heartbeat_at")
             waiting = executor.submit(connection.execute, lease)
-            if connection.dialect.name == "postgresql":
-                rig.interrupt.wait_until(lambda: rig.rows(shop.url, "SELECT 1 FROM pg_locks WHERE NOT granted"))
-            time.sleep(2)  # PostgreSQL looks for deadlocks once, a second after a wait has begun
+            wait_until(lambda: rig.rows(shop.url, WAITING[connection.dialect.name]))
             assert not waiting.done()
             child.process.stdin.write("\n")
             child.process.stdin.flush()
-            waiting.result(120)
+            waiting.result(HANGS)
         status, _, err = child.end()
     assert status == 0, err
     assert "deadlock" in err.lower()
@@ -374,9 +382,9 @@ def test_the_lease_of_a_machine_that_is_silent_is_taken_over_after_a_minute(shop
         child.end()
     shop.execute("UPDATE cataloger_lease SET owner = 'elsewhere|boot|namespace|7|8'")
     assert "run 1 is working on this source (process 7 on elsewhere, last heartbeat" in shop.sync(status=1)
-    silence(shop, 45)
+    silence(shop, 30)
     shop.sync(status=1)
-    silence(shop, 20)
+    silence(shop, 35)
     shop.sync()
     rig.assert_equal(reference, shop, ["abandoned", "failed", "failed", "done"])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import by_url
 import pytest
+from patience import HANGS, wait_until
 
 from cataloger.fetch import http as download
 
@@ -88,7 +89,7 @@ def test_bad_images_get_stable_codes_and_the_next_sync_tries_again_what_may_have
     }
     shop.web.answers |= {f"/{sku}": answer for sku, (answer, _) in bad.items()}
     add_urls(shop, {sku: shop.web.url(f"/{sku}") for sku in bad})
-    shop.sync("--download-timeout", "5")
+    shop.sync("--download-timeout", "10")
     found = shop.tables()
     assert {sku: found.pop(sku).error_code for sku in bad} == {sku: code for sku, (_, code) in bad.items()}
     assert rig.storm.differences(reference, found) == []
@@ -152,7 +153,7 @@ def start_again(server):
     """Return the same image server, on the same port, after it was down."""
     again = object.__new__(web.Shop)
     http.server.ThreadingHTTPServer.__init__(again, server.server_address, web.Handler)
-    again.answers, again.seen = server.answers, []
+    again.answers, again.seen, again.stopped = server.answers, [], threading.Event()
     threading.Thread(target=again.serve_forever, args=(0.02,), daemon=True).start()
     return again
 
@@ -179,21 +180,21 @@ def test_ctrl_c_during_downloads_ends_the_run_soon_and_the_next_one_completes(sh
     def hold(answer):
         def send(handler):
             if len(shop.web.seen) > 4:
-                go_on.wait(60)
+                go_on.wait(HANGS)
             answer(handler)
 
         return send
 
     shop.web.answers |= {path: hold(answer) for path, answer in good.items()}
     with shop.syncing() as child:
-        rig.interrupt.wait_until(lambda: len(shop.web.seen) > 10)
+        wait_until(lambda: len(shop.web.seen) > 10)
         child.process.send_signal(signal.SIGINT)
         start = time.monotonic()
         status, _, err = child.end()
         took = time.monotonic() - start
     go_on.set()
     assert status == 130, err
-    assert took < 30  # of the minute that the answers are held back
+    assert took < HANGS / 2  # so long are the answers held back
     assert "Traceback" not in err
     assert {row.error_code for row in shop.tables().values()} <= {None, "decode.truncated", "decode.not_image"}
     shop.web.answers |= good

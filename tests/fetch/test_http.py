@@ -25,6 +25,7 @@ from email.utils import format_datetime
 import httpcore
 import httpx
 import pytest
+from patience import HANGS, wait_until
 
 import cataloger
 from cataloger.errors import UsageError
@@ -70,6 +71,7 @@ class Shop(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers = {"/image": answer(IMAGE)}
         self.seen = []
+        self.stopped = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def url(self, path="/image", *, host="127.0.0.1", scheme="http"):
@@ -79,6 +81,7 @@ class Shop(http.server.ThreadingHTTPServer):
         pass  # the client hung up, which is its right
 
     def stop(self):
+        self.stopped.set()
         self.shutdown()
         self.server_close()
 
@@ -98,13 +101,12 @@ def each(*answers):
 
 
 def drip(head, part, seconds=0.05):
-    """Send `head`, then `part` again and again until the client hangs up or five seconds are over."""
+    """Send `head`, then `part` again and again until the client hangs up or the server is stopped."""
 
     def send(handler):
         handler.wfile.write(head)
-        for _ in range(int(5 / seconds)):
+        while not handler.server.stopped.wait(seconds):
             handler.wfile.write(part)
-            time.sleep(seconds)
         handler.close_connection = True
 
     return send
@@ -451,9 +453,9 @@ def test_a_slow_error_page_ends_in_time(shop, least_seconds):
     shop.answers["/image"] = SLOW["error page"]
 
     def end():
-        assert code(get(shop.url(), timeout=1.5)) == "fetch.http_status"
+        assert code(get(shop.url(), timeout=6.0)) == "fetch.http_status"
 
-    assert least_seconds(end, 4.0) < 4.0
+    assert least_seconds(end, 30.0) < 30.0
 
 
 def test_redirects_share_the_time_of_one_attempt(shop, least_seconds):
@@ -471,7 +473,7 @@ def test_redirects_share_the_time_of_one_attempt(shop, least_seconds):
 
 def test_each_attempt_has_the_whole_time(shop):
     shop.answers["/image"] = each(SLOW["silence"], answer(IMAGE))
-    assert data(get(shop.url(), timeout=3.0, attempts=2)) == IMAGE
+    assert data(get(shop.url(), timeout=10.0, attempts=2)) == IMAGE
 
 
 def test_a_connection_that_is_not_accepted_ends_in_time(least_seconds):
@@ -728,7 +730,7 @@ class Crowd:
         with self.lock:
             self.now += 1
             self.most = max(self.most, self.now)
-        self.together.wait(60)
+        self.together.wait(HANGS)
         time.sleep(0.1)
         with self.lock:
             self.now -= 1
@@ -748,7 +750,7 @@ def test_hosts_do_not_wait_for_each_other(shop):
     both = threading.Barrier(2)
 
     def meet(handler):
-        both.wait(60)
+        both.wait(HANGS)
         answer(IMAGE)(handler)
 
     shop.answers["/image"] = meet
@@ -760,11 +762,11 @@ def test_hosts_do_not_wait_for_each_other(shop):
 
 def test_waiting_for_a_place_does_not_count_as_time_of_the_server(shop):
     def slow(handler):
-        time.sleep(1.0)
+        time.sleep(2.0)
         answer(IMAGE)(handler)
 
     shop.answers["/image"] = slow
-    with Downloader(web(per_host=1, timeout=2.5), Limits()) as downloader, ThreadPoolExecutor(4) as threads:
+    with Downloader(web(per_host=1, timeout=6.0), Limits()) as downloader, ThreadPoolExecutor(4) as threads:
         found = list(threads.map(downloader.get, [item(shop.url())] * 4))
     assert [data(one) for one in found] == [IMAGE] * 4
 
@@ -781,10 +783,8 @@ def stopped_once_asked(shop, downloader, *urls):
     """Stop while the URLs are on their way; return what comes of them and how long that takes from then on."""
     with ThreadPoolExecutor(len(urls)) as threads:
         outcomes = [threads.submit(downloader.get, item(url)) for url in urls]
-        until = time.monotonic() + 60
-        while not shop.seen and time.monotonic() < until:
-            time.sleep(0.01)
-        time.sleep(1.0)  # for what it does with the answer
+        wait_until(lambda: shop.seen)
+        time.sleep(3.0)  # for what it does with the answer
         start = time.monotonic()
         downloader.close()
         return [outcome.result() for outcome in outcomes], time.monotonic() - start
@@ -808,7 +808,7 @@ def test_a_stop_ends_what_is_being_transferred_and_what_waits_for_a_place(shop):
         "fetch.connection",
         "fetch.truncated",
     ]
-    assert seconds < 3  # the drip would go on for longer
+    assert seconds < 30  # of the minute that it may take
     assert len(shop.seen) == 1
 
 
@@ -896,7 +896,7 @@ def test_a_certificate_of_nobody_we_know_is_refused(secure_shop):
 
 
 def test_a_server_that_speaks_no_tls_is_refused(shop):
-    assert code(secure_get(shop, timeout=5)) == "fetch.tls"
+    assert code(secure_get(shop, timeout=60)) == "fetch.tls"
 
 
 @pytest.mark.usefixtures("trusted")
@@ -911,7 +911,7 @@ def test_a_handshake_that_is_cut_off_is_a_broken_connection():
         threading.Thread(target=cut, daemon=True).start()
         backend = CheckedBackend(resolve=names({"shop.test": [PUBLIC]}), tcp=Internet())
         url = f"https://shop.test:{server.getsockname()[1]}/"
-        assert code(get(url, backend=backend, timeout=5)) == "fetch.connection"
+        assert code(get(url, backend=backend, timeout=60)) == "fetch.connection"
 
 
 @pytest.mark.usefixtures("trusted")

@@ -212,7 +212,7 @@ def test_the_time_limit_is_for_all_reads_together():
     network = Network(PUBLIC)
     checked = backend(network, PUBLIC)
     start = time.monotonic()
-    with checked.time_limit(1.5):
+    with checked.time_limit(3.0):
         stream = checked.connect_tcp("shop.test", 80, timeout=60)
         network.ends[0].send(b"a")
         assert stream.read(10, timeout=60) == b"a"
@@ -222,7 +222,7 @@ def test_the_time_limit_is_for_all_reads_together():
             stream.write(b"late", timeout=60)
         with pytest.raises(httpcore.ConnectTimeout):
             checked.connect_tcp("shop.test", 80, timeout=60)
-    assert 1.5 <= time.monotonic() - start < 60
+    assert 3.0 <= time.monotonic() - start < 60
     stream.write(b"the next request has its own limit", timeout=60)
     stream.close()
 

@@ -1,13 +1,12 @@
 """Deleting history: what is current, and what undoing the kept runs would restore, is the same before and after."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 
+import forks
 import pytest
+from patience import HANGS
 from sqlalchemy import insert, update
 
 from cataloger.db.clock import utc_now
@@ -306,9 +305,8 @@ prune.prune_runs(open_database(DatabaseURL.parse(sys.argv[1])), 2, Hooks(progres
 def test_a_killed_pruning_changes_nothing_that_holds_and_is_ended_by_the_next(world, nights, module_url):
     kept = nights[-2:]
     before = undo_each(world, kept)
-    command = [sys.executable, "-c", KILLED, module_url]
-    ended = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False, timeout=60)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    status, _, err = forks.run(KILLED, module_url, timeout=HANGS)
+    assert status == -signal.SIGKILL, err
     assert undo_each(world, kept) == before
     with pytest.raises(UsageError, match="`cataloger runs prune` has deleted its history"):
         undo_run(world.database, nights[0])

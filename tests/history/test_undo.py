@@ -1,13 +1,12 @@
 """Undoing runs in the ledger: what is current is the latest record of the effective runs, in any order of undoing."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 
+import forks
 import pytest
+from patience import HANGS
 from sqlalchemy import select, update
 
 from cataloger.errors import LeaseError, UsageError
@@ -529,9 +528,8 @@ undo.undo_run(open_database(DatabaseURL.parse(url)), run)
 
 def kill_undo(url, run, point, times=2):
     """Undo a run in a child process that kills itself at a point."""
-    arguments = [sys.executable, "-c", KILLED, url, str(run), point, str(times)]
-    ended = subprocess.run(arguments, env=os.environ, capture_output=True, text=True, check=False, timeout=60)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    status, _, err = forks.run(KILLED, url, run, point, times, timeout=HANGS)
+    assert status == -signal.SIGKILL, err
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from patience import wait_until
 from sqlalchemy import text, update
 
 from cataloger.db.clock import utc_now
@@ -85,7 +86,7 @@ def test_a_late_owner_cannot_release_the_lease_of_the_next(world):
 def test_writing_renews_the_lease(world, make):
     set_lease(world, silent=59)
     world.sink.write([make.good("a")])
-    with pytest.raises(LeaseError, match=r"last heartbeat [01] seconds ago"):
+    with pytest.raises(LeaseError, match=r"last heartbeat \d seconds ago"):
         leases.acquire(world.database, world.source.id, world.run.id)
 
 
@@ -98,19 +99,15 @@ def test_a_silent_owner_that_was_not_taken_over_goes_on(world, make):
 def test_the_heartbeat_renews_the_lease_while_nothing_is_written(world, monkeypatch):
     monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
     world.lease.release()
-    renewed = threading.Event()
+
+    def is_renewed():
+        with world.database.begin() as connection:
+            row = connection.execute(LeaseRow.__table__.select()).one()
+            return utc_now(connection) - row.heartbeat_at < timedelta(seconds=25)
+
     with leases.hold_lease(world.database, world.source.id, world.run.id):
         set_lease(world, silent=50)
-        for _ in range(200):
-            [(beat,)] = world.rows("SELECT COUNT(*) FROM cataloger_lease")
-            with world.database.begin() as connection:
-                row = connection.execute(LeaseRow.__table__.select()).one()
-                if utc_now(connection) - row.heartbeat_at < timedelta(seconds=10):
-                    renewed.set()
-                    break
-            renewed.wait(0.05)
-    assert beat == 1
-    assert renewed.is_set()
+        wait_until(is_renewed, "the next heartbeat")
     assert leases.acquire(world.database, world.source.id, world.run.id)
 
 

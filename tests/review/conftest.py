@@ -20,6 +20,7 @@ import httpx
 import pytest
 import uvicorn
 from by_url import open_results
+from patience import HANGS, wait_until
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
@@ -30,8 +31,8 @@ SHARED = importlib.util.spec_from_file_location("shared", Path(__file__).parents
 shared = importlib.util.module_from_spec(SHARED)
 SHARED.loader.exec_module(shared)
 
-PATIENCE = 90_000
-"""Milliseconds that a page has to get there; only a page that never does takes them."""
+PATIENCE = 1000 * HANGS
+"""Milliseconds that a page has to get there."""
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 NASTY = "<img src=x onerror=alert(1)>&quot;\u202e'.png"
 
@@ -57,7 +58,7 @@ class Served:
 
     def client(self, name=None, **options):
         """Return a client that acts as the page does; name: of the reviewer."""
-        client = httpx.Client(base_url=self.url, timeout=60, **options)
+        client = httpx.Client(base_url=self.url, timeout=HANGS, **options)
         found = re.search(r'data-csrf="([^"]+)"', client.get("/").text)
         if found:
             client.headers.update({"X-CSRF-Token": found[1], "Origin": self.url})
@@ -86,15 +87,13 @@ class Served:
 
     def await_images(self, number):
         """Wait until the application has noticed: on a busy machine it reads its ledger again in the background."""
-        until, client = time.monotonic() + 120, self.client()
-        while client.get("/api/progress").json()["images"] < number:
-            assert time.monotonic() < until, "the application never noticed the new images"
-            time.sleep(0.05)
+        client = self.client()
+        wait_until(lambda: client.get("/api/progress").json()["images"] >= number, "the new images", 0.05)
 
     def stop(self):
         """Interrupt it as Ctrl-C does; return its exit status and what it wrote on stderr."""
         self.process.send_signal(signal.SIGINT)
-        _, errors = self.process.communicate(timeout=60)
+        _, errors = self.process.communicate(timeout=HANGS)
         return self.process.returncode, errors
 
 
@@ -139,7 +138,7 @@ def serving_here(path, author):
         patch.setattr(uvicorn, "Server", Noted)
         thread.start()
         try:
-            address = first.result(60)
+            address = first.result(HANGS)
         finally:
             while thread.is_alive() and not servers:
                 time.sleep(0.001)

@@ -1,8 +1,10 @@
 """The review page in a real browser: keys, mouse, two reviewers at once, and a server that goes away."""
 
 import re
+import time
 
 import pytest
+from patience import HANGS
 from playwright.sync_api import expect
 
 CURRENT = (
@@ -28,6 +30,11 @@ UNNAMED = """() =>
         (each) => !each.textContent.trim() && !each.ariaLabel && !(each.labels && each.labels.length),
     ).length
 """
+
+SCROLL_DOWN = """() => {
+    scrollTo(0, document.body.scrollHeight);
+    return document.getElementById("end").innerText;
+}"""
 
 # How many images are laid out at once, and how much scrolling over all of them changes in the document.
 SCROLLED = """() => new Promise((done) => {
@@ -77,6 +84,14 @@ def page(served, open_page):
 def saved(page):
     """Wait until nothing is on its way any more."""
     expect(page.locator("#saving")).to_have_text("")
+
+
+def come_to_pass(page, condition):
+    """Wait for something while the page goes on."""
+    deadline = time.monotonic() + HANGS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        page.wait_for_timeout(100)
 
 
 def key_of(page):
@@ -167,10 +182,7 @@ def test_enter_before_the_categories_have_come_is_taken_back_by_what_is_typed_af
 def test_categories_that_could_not_be_read_are_asked_for_again(page, without_labels):
     search(page, "shoe")
     without_labels.pop().abort()
-    for _ in range(900):
-        if without_labels:
-            break
-        page.wait_for_timeout(100)
+    come_to_pass(page, lambda: without_labels)
     without_labels.pop().continue_()
     expect(page.locator("#found li")).to_have_count(3)
     assert all("ERR_FAILED" in complaint for complaint in page.complaints)
@@ -326,10 +338,7 @@ def test_words_wait_for_a_server_that_is_away_and_leaving_warns(catalog, serve, 
     asked = []
     page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
     page.close(run_before_unload=True)
-    for _ in range(900):
-        if asked:
-            break
-        page.wait_for_timeout(100)
+    come_to_pass(page, lambda: asked)
     assert asked == ["beforeunload"]
     with serve(catalog, "--port", port) as running:  # its pages have another token against forgery
         expect(page.locator("#saving")).to_have_text("")
@@ -342,11 +351,7 @@ def test_more_than_a_thousand_images_scroll_with_little_work(served, open_page):
     served.copy_rows(60)
     page = open_page(served.url)
     assert page.locator("#list li").count() < 400
-    for _ in range(900):
-        page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        if page.inner_text("#end") == "End of the queue.":
-            break
-        page.wait_for_timeout(100)
+    come_to_pass(page, lambda: page.evaluate(SCROLL_DOWN) == "End of the queue.")
     assert page.locator("#list li").count() == 21 * 61
     assert page.evaluate(THUMBNAILS_DRAWN) < 1000
     scrolled = page.evaluate(SCROLLED)

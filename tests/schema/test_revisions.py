@@ -2,11 +2,10 @@
 
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import forks
 import pymysql
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -305,15 +304,16 @@ RACE = """if True:
 
 def race(action, url, runners=2):
     """Let processes do the same at the same time; return what they complain of."""
-    command = [sys.executable, "-c", RACE.format(action=action), url]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(runners)]
+    processes = [forks.start(RACE.format(action=action), url) for _ in range(runners)]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    return [process.communicate()[1] for process in processes]
+    complaints = [process.communicate()[1] for process in processes]
+    for process in processes:
+        process.close()
+    return complaints
 
 
 def test_processes_may_make_the_tables_at_the_same_time(empty_url):
@@ -340,8 +340,7 @@ KILLED = """if True:
 
 def kill_upgrade(url, statements):
     """Let an upgrade die right after a number of statements that make something."""
-    command = [sys.executable, "-c", KILLED, url, str(statements)]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert forks.run(KILLED, url, statements)[0] == -signal.SIGKILL
 
 
 def test_an_upgrade_that_was_killed_half_way_is_finished_by_the_next(empty_url):

@@ -1,11 +1,10 @@
 """The database sink: one transaction a batch, good results that stay visible, text as it was; on every engine."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import by_url
+import forks
 import pytest
 from sqlalchemy import create_engine, select, text
 from typer.testing import CliRunner
@@ -112,7 +111,7 @@ def test_a_process_that_is_killed_before_the_commit_leaves_nothing(world, module
     model = world.model
     identity = (model.weights_id, model.calibration_id, model.name, model.version, model.location, model.labels)
     told = json.dumps([module_url, world.source.id, world.run.id, world.lease.fence, identity])
-    assert subprocess.run([sys.executable, "-c", KILLED, told], check=False).returncode == -9
+    assert forks.run(KILLED, told)[0] == -9
     assert counts(world) == [0, 0, 0]
 
 

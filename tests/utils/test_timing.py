@@ -15,20 +15,26 @@ def burn(seconds):
 
 
 def test_a_stage_inside_another_counts_for_itself_alone():
-    for _ in range(20):
-        watch = Stopwatch()
-        begun = time.monotonic()
-        with watch.stage("outer"):
-            time.sleep(0.05)
-            with watch.stage("inner"):
-                time.sleep(0.1)
-            time.sleep(0.05)
-        took = time.monotonic() - begun
-        # Other processes may come between two looks at the clock, but not each time.
-        if is_same := sum(watch.seconds.values()) == pytest.approx(took, abs=0.005):
-            break
-    assert is_same
-    assert watch.seconds["inner"] >= 0.1
+    watch = Stopwatch()
+    times = [time.monotonic()]
+
+    def look(seconds=0.0):
+        time.sleep(seconds)
+        times.append(time.monotonic())
+
+    with watch.stage("outer"):
+        look()
+        look(0.05)
+        with watch.stage("inner"):
+            look()
+            look(0.1)
+        look()
+        look(0.05)
+    look()
+    # Other processes may come between two looks at the clock: what the stages have is between what we know.
+    begun, outer, inner_begins, inner, inner_ends, after, outer_ends, ended = times
+    assert inner_ends - inner <= watch.seconds["inner"] <= after - inner_begins
+    assert outer_ends - outer <= sum(watch.seconds.values()) <= ended - begun
     assert watch.seconds["outer"] >= 0.1
 
 
@@ -54,17 +60,21 @@ def test_moments_too_short_to_be_measured_count_as_work():
 
 
 def test_what_an_iterator_pulls_from_another_one_is_the_others():
-    watch = Stopwatch()
+    watch, counted = Stopwatch(), []
 
     def slow():
         for number in range(3):
+            begun = time.monotonic()
             time.sleep(0.03)
+            counted.append(time.monotonic() - begun)
             yield number
 
+    begun = time.monotonic()
     with watch.stage("all"):
         assert [2 * n for n in watch.over("doubling", (n for n in watch.over("counting", slow())))] == [0, 2, 4]
-    assert watch.seconds["counting"] >= 0.09
-    assert watch.seconds["doubling"] < 0.03
+    took = time.monotonic() - begun
+    assert watch.seconds["counting"] >= sum(counted) >= 0.09
+    assert watch.seconds["doubling"] <= took - sum(counted)
 
 
 def test_processor_time_of_other_threads_is_added():
@@ -87,6 +97,8 @@ def test_a_stage_that_fails_counts_and_does_not_stay_open():
 
     with pytest.raises(RuntimeError, match="broken"), watch.stage("failing"):
         fail()
+    begun = time.monotonic()
     with watch.stage("next"):
         pass
-    assert watch.seconds["failing"] >= 0.02 > watch.seconds["next"]
+    assert watch.seconds["failing"] >= 0.02
+    assert watch.seconds["next"] <= time.monotonic() - begun
