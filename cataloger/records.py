@@ -102,21 +102,31 @@ class Prediction:
 
 
 TRANSIENT_PREFIXES = ("fetch.", "io.")
+MISSING = ("io.missing", "io.permission", "fetch.not_found")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one input has no prediction. `code` is stable; `message` is for people."""
+    """Why one input has no prediction. `code` is stable; `message` is for people.
+
+    may_be_outage: no answer about this image came at all, so that its host or storage may be out.
+    """
 
     item: Item
     code: str
     message: str
     content_hash: str | None = None
+    may_be_outage: bool = False
 
     @property
     def is_transient(self) -> bool:
         """True when the next run should try again although the bytes are unchanged."""
         return self.code.startswith(TRANSIENT_PREFIXES)
+
+    @property
+    def is_missing(self) -> bool:
+        """True when the image is not where it should be, or not for this user."""
+        return self.code in MISSING
 
 
 Result = Prediction | Failure
@@ -129,12 +139,19 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An input and what to do with it. recorded: version token of its latest result, if that decided."""
+    """An input and what to do with it. recorded: version token of its latest result, if that decided.
+
+    was_there: its bytes were read for its latest result. is_asked: this run has looked, or will look, whether they
+    still are there. is_late: it has failed before, so that it comes after what is new.
+    """
 
     subject: Item | Failure
     do: bool
     reason: Reason
     recorded: str = ""
+    was_there: bool = False
+    is_asked: bool = False
+    is_late: bool = False
 
 
 def item_of(subject: Item | Failure) -> Item:

@@ -53,6 +53,8 @@ MAX_REDIRECTS = 5
 MAX_RETRY_AFTER = 60.0
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
+SILENT_IMAGES = 8
+SILENT_HOSTS = 10_000
 # Unused responses up to this size are read, since that is cheaper than a new connection.
 DRAIN_BYTES = 64_000
 HEADERS = {"User-Agent": f"fashion-cataloger/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -68,6 +70,7 @@ class Downloader:
         self._limits = limits
         self._backend = backend or CheckedBackend(allow_private=web.allow_private)
         self._places = _Places(web.per_host)
+        self._silences = _Silences()
         self._stop = threading.Event()
         self._client = httpx.Client(
             transport=CheckedTransport(self._backend),
@@ -109,7 +112,8 @@ class Downloader:
         try:
             return self._persist(method, item)
         except ImageError as error:
-            return Failure(item, error.code, str(error))
+            is_of_host = isinstance(error, _TransientError) or error.code == "fetch.tls"
+            return Failure(item, error.code, str(error), may_be_outage=is_of_host)
         except OSError as error:  # httpcore's errors are none, so this is the temporary file's
             return Failure(item, "io.error", f"the temporary file cannot be written: {error.strerror}")
         except Exception as error:  # noqa: BLE001 - a library may raise anything, and late; it is about this image
@@ -128,13 +132,15 @@ class Downloader:
     def _persist(self, method: str, item: Item) -> Downloaded:
         assert item.url is not None, "only an item with a URL can be downloaded"
         request = self._request(method, item.url)
-        for attempt in range(1, self._web.attempts + 1):
-            try:
-                return self._attempt(item, request)
-            except _TransientError as error:
-                logger.debug("attempt %d at %s: %s", attempt, without_query(item.url), error)
-                if attempt == self._web.attempts or self._stop.wait(_wait(attempt, error.retry_after)):
-                    raise
+        with self._silences.noted(_place(request.url)) as is_silent:
+            attempts = 1 if is_silent else self._web.attempts
+            for attempt in range(1, attempts + 1):
+                try:
+                    return self._attempt(item, request)
+                except _TransientError as error:
+                    logger.debug("attempt %d at %s: %s", attempt, without_query(item.url), error)
+                    if attempt == attempts or self._stop.wait(_wait(attempt, error.retry_after)):
+                        raise
         raise AssertionError("the last attempt returns or raises")
 
     def _request(self, method: str, url: str) -> httpx.Request:
@@ -258,6 +264,36 @@ class _Places:
     def all_free(self) -> bool:
         with self._changed:
             return not self._taken.total()
+
+
+class _Silences:
+    """Counts for each host the images in a row that brought no answer at all.
+
+    After some of them another attempt at each image is hardly worth its time limit, until there is an answer again.
+    """
+
+    def __init__(self) -> None:
+        self._in_a_row: Counter[str] = Counter()
+
+    @contextmanager
+    def noted(self, host: str) -> Iterator[bool]:
+        """Give whether a host has been silent for some images, and note what becomes of the next one."""
+        try:
+            yield self._in_a_row[host] >= SILENT_IMAGES
+        except _TransientError as error:
+            if error.code in ("fetch.connection", "fetch.timeout"):
+                self._note(host)
+            raise
+        except ImageError:
+            self._in_a_row.pop(host, None)
+            raise
+        else:
+            self._in_a_row.pop(host, None)
+
+    def _note(self, host: str) -> None:
+        if len(self._in_a_row) > SILENT_HOSTS:
+            self._in_a_row.clear()
+        self._in_a_row[host] += 1
 
 
 class _LogFilter(logging.Filter):

@@ -28,6 +28,8 @@ LOOK_AHEAD = 128
 STOP_SECONDS = 0.2  # until a stop is noticed
 GROUPS = {"blob": (32, 8_000_000), "file": (8, 2_000_000)}
 """Kind of item -> how many neighbours, and how many bytes, a thread reads in one go: blobs with one statement."""
+ONE_FILE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.EOVERFLOW, errno.EFBIG)
+"""Errors that speak of one file and not of the storage that it lies in."""
 
 BlobReader = Callable[[Sequence[Item]], dict[str, bytes]]
 Answer = Fetched | Downloaded | Failure
@@ -55,11 +57,12 @@ def fetch(
 
     watch: receives the processor time of reading. Failures among the items pass through. Codes: io.missing,
     io.permission, io.not_a_file, io.error (transient), decode.too_many_bytes (permanent), and those of
-    `cataloger.fetch.http`.
+    `cataloger.fetch.http`. After the last item `remote` can be used again; it is closed if that was not reached.
     """
     remote, watch = remote or Remote(), watch or Stopwatch()
     waiting: deque[_Task] = deque()
     waiting_bytes = ahead = 0
+    is_done = False
     with ThreadPoolExecutor(remote.threads, thread_name_prefix="fetch") as executor:
         try:
             for group in _groups(items, limits):
@@ -75,8 +78,9 @@ def fetch(
                 waiting_bytes, ahead = waiting_bytes + group.size, ahead + count
             while waiting and _arrives(waiting[0].future, remote):
                 yield from _take(waiting.popleft().future)
+            is_done = not waiting
         finally:
-            if remote.web is not None:
+            if remote.web is not None and not is_done:
                 remote.web.close()
             for task in waiting:
                 task.future.add_done_callback(_discard)
@@ -242,4 +246,5 @@ def _failure(item: Item, error: OSError) -> Failure:
         return Failure(item, "io.missing", "the file does not exist")
     if error.errno in (errno.EACCES, errno.EPERM):
         return Failure(item, "io.permission", "the file may not be read by this user")
-    return Failure(item, "io.error", f"the file cannot be read: {error.strerror}")
+    is_storage = error.errno not in ONE_FILE
+    return Failure(item, "io.error", f"the file cannot be read: {error.strerror}", may_be_outage=is_storage)

@@ -1052,3 +1052,41 @@ def test_what_a_library_raises_in_a_way_that_is_not_foreseen_is_a_failure_of_tha
         assert (failure.code, failure.is_transient) == ("fetch.error", True)
         assert failure.message == "the download failed unexpectedly (ZeroDivisionError)"
         assert data(downloader.get(item(shop.url()))) == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("answers", "may_be_outage"),
+    [
+        (answer(b"", 404), False),
+        (answer(b"", 410), False),
+        (answer(b"", 403), False),
+        (answer(b"", 301), False),
+        (answer(b"", 429), True),
+        (answer(b"", 500), True),
+        (hang_up(), True),
+        (hang_up(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc"), True),
+    ],
+)
+def test_only_a_failure_that_says_nothing_of_the_image_may_be_an_outage(shop, answers, may_be_outage):
+    shop.answers["/image"] = answers
+    assert get(shop.url()).may_be_outage is may_be_outage
+
+
+def test_a_name_that_is_unknown_may_be_an_outage_and_an_address_that_is_none_cannot():
+    assert get("http://nowhere.invalid/a.png").may_be_outage
+    assert not get("http://127.0.0.1:99999/a.png").may_be_outage
+    assert not get("http://127.0.0.1/a.png", allow_private=False).may_be_outage
+
+
+def test_a_host_that_was_silent_for_some_images_gets_one_attempt_each_until_it_answers(shop):
+    shop.answers |= {"/silent": hang_up()}
+
+    def requests(downloader, path):
+        before = len(shop.seen)
+        downloader.get(item(shop.url(path)))
+        return len(shop.seen) - before
+
+    with Downloader(web(attempts=2), Limits()) as downloader:
+        assert [requests(downloader, "/silent") for _ in range(10)] == [2] * 8 + [1] * 2
+        assert requests(downloader, "/image") == 1
+        assert requests(downloader, "/silent") == 2
