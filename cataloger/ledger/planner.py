@@ -1,6 +1,7 @@
 """The plan for the items of a source: which to process, which to skip, and why."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, exists, select
@@ -9,7 +10,7 @@ from cataloger.db import Database
 from cataloger.ledger.source_registry import SourceRef
 from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Planned, Reason, Result, item_of
 from cataloger.schema import CHUNK, CurrentRow, ItemRow, ResultRow, key_hash
-from cataloger.sources import is_same
+from cataloger.sources import change_tokens, is_same
 
 
 class Ledger:
@@ -31,19 +32,24 @@ class Ledger:
         self._retry = retry
         self._in_flight: dict[str, str | None] = {}  # hash of the key -> product
 
-    def plan(self, subjects: Iterable[Item | Failure]) -> Iterator[Planned]:
-        """Yield a decision for each input, in order, looking them up in chunks of one short read each."""
-        for chunk in _batched(subjects, CHUNK):
-            yield from self._plan_chunk(chunk)
+    def plan(self, subjects: Iterable[Item | Failure], *, again: bool = False) -> Iterator[Planned]:
+        """Yield a decision for each input, in order, looking them up in chunks of one short read each.
 
-    def _plan_chunk(self, chunk: list[Item | Failure]) -> list[Planned]:
+        again: a second scan of the same run: what it has recorded is a duplicate, and `on_known` is not called.
+        """
+        for chunk in _batched(subjects, CHUNK):
+            yield from self._plan_chunk(chunk, again=again)
+
+    def _plan_chunk(self, chunk: list[Item | Failure], *, again: bool) -> list[Planned]:
         # What is in flight is noted before the look-up, and all is decided before anything is yielded: results
         # are recorded meanwhile, and a key that leaves `_in_flight` in between would not be in the look-up either.
         hashes = [key_hash(item_of(subject).key) for subject in chunk]
         taken = {each: self._in_flight[each] for each in hashes if each in self._in_flight}
         known = self._look_up(hashes)
         plan = []
-        met = {row.key_hash for row in known.values() if self.on_known(row.id, row.gone_run_id is not None)}
+        met = set()
+        if not again:
+            met = {row.key_hash for row in known.values() if self.on_known(row.id, row.gone_run_id is not None)}
         for subject, hashed in zip(chunk, hashes, strict=True):
             product, row = _product_hash(subject), known.get(hashed)
             if hashed in taken:
@@ -67,20 +73,31 @@ class Ledger:
         for result in results:
             self._in_flight.pop(key_hash(result.item.key), None)
 
+    def release(self, subject: Item | Failure) -> None:
+        """Stop tracking an input that was planned and will not be recorded, so that it can be planned again."""
+        self._in_flight.pop(key_hash(item_of(subject).key), None)
+
     def reconsider(self, planned: Planned) -> Planned:
         """Plan an unchanged input after all, because a later check found a change."""
         self._in_flight[key_hash(item_of(planned.subject).key)] = _product_hash(planned.subject)
-        return Planned(planned.subject, True, "changed")
+        return replace(planned, do=True, reason="changed", is_asked=True)
 
     def _decide(self, subject: Item | Failure, row: Row[*tuple[Any, ...]] | None) -> Planned:
         if row is None or row.status is None:
             return Planned(subject, True, "model" if row is not None and row.is_known_elsewhere else "new")
-        if self._force:
-            return Planned(subject, True, "forced")
-        reason = _judge(subject, row)
+        reason = "forced" if self._force else _judge(subject, row)
         if reason == "failed_before" and self._retry:
             reason = "retry"
-        return Planned(subject, reason in ("retry", "changed"), reason, row.version_token)
+        do = reason in ("retry", "changed", "forced")
+        return Planned(
+            subject,
+            do,
+            reason,
+            row.version_token,
+            was_there=row.content_hash is not None,
+            is_asked=do or change_tokens.file_size(item_of(subject).version) is not None,
+            is_late=reason == "retry" or (reason == "forced" and row.status == "failed"),
+        )
 
     def _look_up(self, hashes: list[str]) -> dict[str, Row[*tuple[Any, ...]]]:
         """Return the latest result of each known key, by its hash."""
@@ -95,6 +112,7 @@ class Ledger:
                 ResultRow.error_code,
                 ResultRow.version_token,
                 ResultRow.run_id,
+                ResultRow.content_hash,
                 elsewhere.correlate(ItemRow).label("is_known_elsewhere"),
             )
             .join(

@@ -58,6 +58,15 @@ class Presence:
             self._seen += 1
         return False
 
+    def survey(self, fewest: int) -> Iterator[tuple[str, bool]]:
+        """After a complete scan: yield the key of each item in the views, and whether the scan did not meet it.
+
+        Nothing is yielded when certainly less than `fewest` are missing.
+        """
+        if self._source.prefix or self._count_present() - self._seen >= fewest:
+            for page in self._pages(self._present(), ITEMS_PER_READ):
+                yield from ((row.key, not self._has(row.id)) for row in page if self._is_mine(row.key))
+
     def count_missing(self, keep: Keep = _none) -> int:
         """Count what a complete scan has not met. keep: leaves items out, by their key."""
         return sum(len(ids) for ids in self._missing(keep))
@@ -84,8 +93,7 @@ class Presence:
         """Delete the missing items, and everything that was ever recorded of them; return how many."""
         count = 0
         for page in self._pages(self._of_source() & ItemRow.gone_run_id.is_not(None), ITEMS_PER_DELETION):
-            # SQLite's LIKE ignores case.
-            ids = [row.id for row in page if row.key.startswith(self._source.prefix)]
+            ids = [row.id for row in page if self._is_mine(row.key)]
             self._database.write(self._with_lease, partial(purge_items, source_id=self._source.id, ids=ids))
             count += len(ids)
         return count
@@ -103,12 +111,15 @@ class Presence:
             self.lease.check(connection)
         action(connection)
 
+    def _is_mine(self, key: str) -> bool:
+        # Not in SQL: SQLite's LIKE ignores case.
+        return key.startswith(self._source.prefix)
+
     def _missing(self, keep: Keep) -> Iterator[list[int]]:
         if not self._source.prefix and self._count_present() == self._seen:
             return
         for page in self._pages(self._present(), ITEMS_PER_READ):
-            unmet = (row for row in page if row.key.startswith(self._source.prefix) and not self._has(row.id))
-            ids = [row.id for row in unmet if not keep(row.key)]
+            ids = [row.id for row in page if self._is_mine(row.key) and not self._has(row.id) and not keep(row.key)]
             if ids:
                 yield ids
 
