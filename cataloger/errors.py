@@ -5,7 +5,7 @@
     │   ├── ConfigError            exit 2   cataloger.toml or an environment variable is wrong
     │   └── MissingExtraError      exit 2   an optional dependency is not installed
     ├── SourceError                exit 1   a folder, file or manifest cannot be read as a source
-    ├── OutageError                exit 1   too many transient failures in a row; nothing more is tried
+    ├── OutageError                exit 1   a host or the storage is out, and there was nothing else to do
     ├── ImageError                 exit 1   one image cannot be used; inside a run it becomes a `Failure`
     ├── BundleError                exit 1   a model bundle is missing, damaged or of an unknown format
     ├── DatabaseError              exit 1   the database cannot be reached or used
@@ -59,7 +59,7 @@ class SourceError(CatalogerError):
 
 
 class OutageError(CatalogerError):
-    """Too many transient failures in a row: the storage is down, not the images."""
+    """A host or the storage is out, and there was nothing else to go on with."""
 
 
 class ImageError(CatalogerError):

@@ -230,9 +230,9 @@ class RunOptions:
     precision: of the model's arithmetic; auto is int8 on a CPU where the bundle has such a model, which has passed
     its gate, else fp32. batch_size: images classified together; 0 means as many as suit the device. workers: decoding
     processes; 0 means as many as processors. max_failure_rate: failed share of the items attempted above which the
-    run ends with exit status 3. outage_after: transient failures in a row after which the run stops. forget: delete
-    what was removed from the source and all its records. accept_move: continue although the source looks
-    like one that has moved.
+    run ends with exit status 3. outage_after: images of one host or folder in a row without any answer after which
+    it may be out. forget: delete what was removed from the source and all its records. accept_move: continue although
+    the source looks like one that has moved. accept_missing: take missing files as deleted, however many.
     """
 
     top_k: int = TOP_K
@@ -248,6 +248,7 @@ class RunOptions:
     outage_after: int = 100
     forget: bool = False
     accept_move: bool = False
+    accept_missing: bool = False
 
     def __post_init__(self) -> None:
         _check_choices(self)

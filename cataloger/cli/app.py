@@ -19,8 +19,9 @@ from cataloger.errors import CatalogerError
 from cataloger.utils import keep_numpy_to_one_thread
 
 EXIT_STATUSES = (
-    "Exit status: 0 done; 1 fatal; 2 wrong usage or configuration; 3 done, but more failures than allowed; "
-    "4 a quality gate failed; 5 done, but the output could not be written; 130 interrupted, run again to continue."
+    "Exit status: 0 done; 1 fatal; 2 wrong usage or configuration; 3 done, but not all of it, e.g. more failures "
+    "than allowed; 4 a quality gate failed; 5 done, but the output could not be written; 130 interrupted, run again "
+    "to continue."
 )
 
 

@@ -179,6 +179,14 @@ RevalidateOption = Annotated[
         help="Ask for every unchanged URL whether it still shows the same image (one HEAD request each).",
     ),
 ]
+AcceptMissingOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-missing",
+        envvar="CATALOGER_ACCEPT_MISSING",
+        help="Take missing images as deleted, even when most of a folder or host are missing.",
+    ),
+]
 LabelsArgument = Annotated[
     Path, typer.Argument(metavar="LABELS", help="Labelled images: a manifest, class folders or DeepFashion's lists.")
 ]

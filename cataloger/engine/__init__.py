@@ -10,7 +10,7 @@ from cataloger.utils import lazy_names
 if TYPE_CHECKING:
     from cataloger.engine.job import JobHooks
     from cataloger.engine.job_report import JobReport, SyncReport, TagReport
-    from cataloger.engine.pipeline import RunReport
+    from cataloger.engine.run_report import RunReport
     from cataloger.engine.session import JobContext, SourceSession
     from cataloger.engine.sync import SyncOptions, sync_table
     from cataloger.engine.tag import TagOptions, tag_images
@@ -35,7 +35,7 @@ __getattr__ = lazy_names(
     {
         "job": ["JobHooks"],
         "job_report": ["JobReport", "SyncReport", "TagReport"],
-        "pipeline": ["RunReport"],
+        "run_report": ["RunReport"],
         "session": ["JobContext", "SourceSession"],
         "sync": ["SyncOptions", "sync_table"],
         "tag": ["TagOptions", "tag_images"],

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
-from cataloger.engine.pipeline import RunReport
+from cataloger.engine.run_report import RunReport
 from cataloger.engine.session import JobContext, SourceSession
 from cataloger.errors import CatalogerError
 from cataloger.hooks import Hooks

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db import DatabaseURL
-from cataloger.engine.pipeline import RunReport
+from cataloger.engine.run_report import RunReport
 from cataloger.options import Limits, RunOptions
 from cataloger.writeback import WriteCounts
 
@@ -54,7 +54,7 @@ class JobReport:
 
     @property
     def exit_status(self) -> int:
-        """130 when interrupted, 3 when more failed than allowed or the table refused a value, else 0."""
+        """130 when interrupted, 3 when more failed than allowed, a place was out or a value was refused, else 0."""
         if self.run.interrupted:
             return 130
         return 3 if self.shortfalls() else 0
@@ -67,6 +67,7 @@ class JobReport:
             codes = ", ".join(f"{code} {count:,}" for code, count in run.failures.most_common())
             share = f"{run.failed:,} of {run.attempted:,} images failed"
             lines.append(f"{share}, more than --max-failure-rate {allowed:g} allows: {codes}")
+        lines += [f"{outage}; run again when it is available" for outage in run.outages]
         if writes is not None and writes.refused:
             lines.append(f"the product table refused {writes.refused:,} values: {'; '.join(writes.reasons)}")
         return lines

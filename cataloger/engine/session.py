@@ -8,9 +8,12 @@ from functools import cached_property
 
 from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
-from cataloger.engine.pipeline import Parts, RunReport
-from cataloger.engine.pipeline import run as run_pipeline
-from cataloger.engine.revalidation import revalidate
+from cataloger.engine.losses import Losses
+from cataloger.engine.outages import Outages, Place
+from cataloger.engine.pipeline import Parts, Planner
+from cataloger.engine.revalidation import RevalidatingPlanner
+from cataloger.engine.rounds import run as run_pipeline
+from cataloger.engine.run_report import RunReport
 from cataloger.errors import SourceError, UsageError
 from cataloger.fetch import Remote, fetch
 from cataloger.hooks import Hooks
@@ -120,9 +123,10 @@ class SourceSession:
         else:
             presence = Presence(self._database, self.known)
             ledger = self._ledger(self.known, presence, None)
-            self._count_plan(_planner(ledger, remote)(self.source.scan()))
+            planner = _planner(ledger, remote, Outages(self._options.run.outage_after))
+            self._count_plan(planner.plan(self.source.scan()))
             if self._saw_all:
-                self._report.missing += presence.count_missing(self._stays)
+                self._report.missing += presence.count_missing(self._staying(presence, self.known))
         self._report_scan_problems()
 
     def preview(self, write: WritePlan) -> None:
@@ -171,10 +175,19 @@ class SourceSession:
         write_back = WriteBack(write, ref, run_id, self.model.weights_id) if write else None
         self._report.writes = WriteCounts() if write else None
         sink = DatabaseSink(database, products, lease, ledger.recorded, write_back, self._written)
-        batch_size = self._context.engine.batch_size
-        plan = _planner(ledger, remote)
-        self._go_through(Parts(plan, decode, classifier, sink, threads=available_cpus(), batch_size=batch_size))
-        self._note_presence(presence, run_id)
+        outages = Outages(self._options.run.outage_after)
+        parts = Parts(
+            _planner(ledger, remote, outages),
+            decode,
+            classifier,
+            sink,
+            threads=available_cpus(),
+            batch_size=self._context.engine.batch_size,
+            require_root=self.source.require_root,
+            outages=outages,
+        )
+        self._go_through(parts)
+        self._note_presence(presence, ref, run_id)
         if write_back and not self._is_partial:
             self._settle(write_back.settle(database, lease))
 
@@ -182,19 +195,38 @@ class SourceSession:
         """Run the pipeline over the source. Raises SourceError when there was nothing in it."""
         before = self._seen()
         hooks, report = self._context.hooks, self._report.run
-        run_pipeline(self.source.scan(), parts, self._options.run, hooks=hooks, report=report)
+        run_pipeline(self.source.scan, parts, self._options.run, hooks=hooks, report=report)
         found_nothing = self._seen() == before
         self._report_scan_problems()
         if found_nothing and not self._interrupted:
             raise SourceError(self.source.nothing_found())
 
-    def _note_presence(self, presence: Presence, run_id: int) -> None:
+    def _note_presence(self, presence: Presence, ref: SourceRef, run_id: int) -> None:
         """Record which items are restored and, after a complete scan, which are missing."""
         self._report.restored += presence.restore_met(run_id)
         if self._saw_all:
-            self._report.missing += presence.remove_missing(run_id, self._stays)
+            self._report.missing += presence.remove_missing(run_id, self._staying(presence, ref))
             if self._options.run.forget:
                 self._report.purged += presence.purge_missing()
+
+    def _staying(self, presence: Presence, ref: SourceRef) -> Callable[[str], bool]:
+        """Return what tells whether a known item that the scan did not meet is not certain to have left.
+
+        Folders that are out are reported.
+        """
+
+        def place(key: str) -> Place:
+            return "folder", f"{ref.root}/{key}".rpartition("/")[0]
+
+        losses = Losses()
+        if self.source.kind == "folder" and not self._options.run.accept_missing:
+            for key, is_missing in presence.survey(losses.fewest_missing):
+                losses.know(place(key))
+                if is_missing and self.source.can_be_missing(key):
+                    losses.miss(place(key))
+        losses.conclude()
+        self._report.run.outages += losses.found()
+        return lambda key: losses.covers(place(key)) or not self.source.can_be_missing(key)
 
     def _pin(self, ref: SourceRef, run: Run, device: str) -> None:
         bundle = self.bundle
@@ -268,10 +300,6 @@ class SourceSession:
             counter = self._report.run.planned if planned.do else self._report.run.skipped
             counter[planned.reason] += 1
 
-    def _stays(self, key: str) -> bool:
-        """Tell whether a known item that the scan did not meet is not certain to have left."""
-        return not self.source.can_be_missing(key)
-
     def _report_scan_problems(self) -> None:
         self._report.run.left_out += self.source.left_out
         if self.source.without_image:
@@ -280,8 +308,7 @@ class SourceSession:
             self._warn(problem)
 
 
-def _planner(ledger: Ledger, remote: Remote | None) -> Callable[[Iterable[Item | Failure]], Iterator[Planned]]:
+def _planner(ledger: Ledger, remote: Remote | None, outages: Outages) -> Planner:
     if remote is None or remote.web is None or not remote.revalidate:
-        return ledger.plan
-    step = revalidate(ledger, remote.web, remote.threads)
-    return lambda items: step(ledger.plan(items))
+        return ledger
+    return RevalidatingPlanner(ledger, remote.web, remote.threads, outages)

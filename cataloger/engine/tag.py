@@ -10,6 +10,7 @@ from typing import Any
 from cataloger.db import Database, DatabaseURL
 from cataloger.engine.job import Job, JobHooks
 from cataloger.engine.job_report import JobOptions, TagReport
+from cataloger.errors import OutageError
 from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.ledger import require_not_moved
@@ -87,12 +88,20 @@ def _run(
     with job.running(database) as run:
         job.count([source for _, source in pairs])
         selections: list[files.Selection] = []
+        outages = []
         for target, source in pairs:
+            session = job.session(database, source)
             with _remote(job, source, options) as remote:
-                ref = job.session(database, source).process(run, remote)
+                try:
+                    session.process(run, remote)
+                except OutageError as error:  # the other sources may lie elsewhere
+                    outages.append(error)
+            ref = session.register()
             selection = files.Selection(ref.root, ref.prefix, _keys(target, source, ref.prefix))
             if not any(other.contains(selection) for other in selections):
                 selections.append(selection)
+        if outages:
+            raise outages[0]
     if options.output:  # of a run that has ended: it is complete whether or not there is space for a file
         files.export(database, selections, options.output)
 

@@ -40,6 +40,10 @@ class Source(Protocol):
         """Count the inputs, for a progress bar; None if that is not known before they are read."""
         ...
 
+    def require_root(self) -> None:
+        """Raise SourceError when the folder that the images lie in is not there, or empty."""
+        ...
+
     def nothing_found(self) -> str:
         """Return why a scan found nothing."""
         ...

@@ -82,6 +82,10 @@ class FolderSource:
         """True if a scan has seen the complete source."""
         return self.files is None and not self.problems
 
+    def require_root(self) -> None:
+        """Raise SourceError when the folder is not there any more, or empty."""
+        check_folder(self.folder, may_be_empty=False)
+
     def nothing_found(self) -> str:
         """Return why a scan found no image."""
         return (

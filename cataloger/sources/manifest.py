@@ -106,6 +106,9 @@ class ManifestSource:
             raise SourceError(f"the manifest {self.path} cannot be read: {error.strerror}") from error
         return False
 
+    def require_root(self) -> None:
+        """Do nothing: the paths of a manifest may lead anywhere."""
+
     def nothing_found(self) -> str:
         """Return why a scan found nothing."""
         return f"the manifest {self.path} has no rows"

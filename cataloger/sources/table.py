@@ -12,6 +12,7 @@ from cataloger.errors import DatabaseError, ImageError, SourceError, Unavailable
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
 from cataloger.sources import change_tokens
+from cataloger.sources.folder import check_folder
 from cataloger.sources.image_references import (
     BAD_VALUE,
     RELATIVE_PATH,
@@ -105,6 +106,11 @@ class TableSource:
             return None
         query = select(func.count()).select_from(self.layout.rows).where(*self.layout.after(None))
         return int(self.database.rows(query)[0][0])
+
+    def require_root(self) -> None:
+        """Raise SourceError when --image-root is not there any more, or empty."""
+        if self._image_root is not None:
+            check_folder(self._image_root, may_be_empty=False)
 
     def nothing_found(self) -> str:
         """Return why a scan found nothing."""

@@ -53,6 +53,9 @@ class WebSource:
         """Count the items; for a progress bar."""
         return len(self.addresses)
 
+    def require_root(self) -> None:
+        """Do nothing: there is no folder."""
+
     def nothing_found(self) -> str:
         """Return why a scan found nothing."""
         return f"no image of {self.host} was named"

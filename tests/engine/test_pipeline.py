@@ -14,7 +14,9 @@ from patience import wait_until
 from PIL import Image as PillowImage
 
 from cataloger.engine import pipeline
-from cataloger.engine.pipeline import Parts, RunReport, run
+from cataloger.engine.pipeline import Parts
+from cataloger.engine.rounds import run
+from cataloger.engine.run_report import RunReport
 from cataloger.errors import DatabaseError, OutageError, SourceError
 from cataloger.fetch.prefetch import fetch
 from cataloger.hooks import Hooks
@@ -99,6 +101,19 @@ def classifier():
 GOOD = [f"{path.stem}.jpg" for path in EXAMPLES]
 
 
+class Plan:
+    """Decides by a function, without a database."""
+
+    def __init__(self, decide):
+        self.decide = decide
+
+    def plan(self, subjects, *, again=False):
+        return self.decide(subjects)
+
+    def release(self, subject):
+        pass
+
+
 class World:
     """Runs the pipeline over named files; a name may come more than once, its key tells which one it is."""
 
@@ -116,13 +131,13 @@ class World:
 
     def run(self, items, *, plan=None, **options):
         parts = Parts(
-            plan or (lambda items: (Planned(item, True, "new") for item in items)),
+            Plan(plan or (lambda items: (Planned(item, True, "new") for item in items))),
             lambda items: self.pool.decode(fetch(items, Limits())),
             self.classifier,
             self.sink,
             THREADS,
         )
-        run(items, parts, RunOptions(**options), hooks=self.hooks, report=self.report)
+        run(lambda: items, parts, RunOptions(**options), hooks=self.hooks, report=self.report)
         return self.sink.results
 
     def run_names(self, names, **options):
@@ -262,20 +277,55 @@ def test_a_request_to_stop_finishes_what_has_begun_and_begins_nothing_more(world
     assert no_thread_is_left()
 
 
-def test_storage_that_goes_down_stops_the_run_and_none_of_its_failures_is_recorded(world, alone):
-    with pytest.raises(OutageError, match="10 inputs in a row could not be read"):
-        world.run_names([*GOOD, *GOOD, *[MISSING] * 40, *GOOD], outage_after=10)
-    assert all(is_right(result, alone) and isinstance(result, Prediction) for result in world.sink.results)
-    assert len(set(world.sink.keys)) == len(world.sink.keys) == world.report.done
-    assert world.report.failed == 0
+@pytest.fixture
+def broken(folder):
+    """The name of a file that any read of ends with EIO, as on a broken disk; no other file lies in its folder."""
+    path = folder / "disk" / "broken.jpg"
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to("/proc/self/mem")
+    return "disk/broken.jpg"
+
+
+def test_storage_that_is_down_stops_the_run_and_none_of_its_failures_is_recorded(world, broken):
+    told = (
+        f"the folder {world.folder}/disk is out: 10 inputs in a row could not be read, the last one disk/broken.jpg"
+    )
+    with pytest.raises(OutageError, match=told):
+        world.run_names([broken] * 40, outage_after=10)
+    assert world.sink.results == []
+    assert (world.report.attempted, world.report.skipped) == (0, {"outage": 40})
     assert no_thread_is_left()
 
 
-def test_one_failure_less_than_an_outage_is_recorded(world, alone):
-    names = [*[MISSING] * 9, GOOD[0], *[MISSING] * 9, "empty.jpg", *[MISSING] * 9]
+def test_storage_that_goes_down_keeps_nothing_else_from_being_done(world, alone, broken):
+    results = world.run_names([*GOOD, *[broken] * 40, *GOOD], outage_after=10)
+    assert all(is_right(result, alone) and isinstance(result, Prediction) for result in results)
+    assert sorted(world.sink.keys) == sorted(
+        item.key for item in world.items([*GOOD, *[broken] * 40, *GOOD]) if item.uri != broken
+    )
+    assert [(each.place, each.images) for each in world.report.outages] == [(f"the folder {world.folder}/disk", 40)]
+
+
+def test_broken_files_in_a_folder_that_can_be_read_are_no_outage(world, broken):
+    (world.folder / "disk" / GOOD[0]).write_bytes((world.folder / GOOD[0]).read_bytes())
+    world.run_names([f"disk/{GOOD[0]}", *[broken] * 40], outage_after=10)
+    (world.folder / "disk" / GOOD[0]).unlink()
+    assert (world.report.done, world.report.failures) == (1, {"io.error": 40})
+    assert world.report.outages == []
+
+
+def test_one_failure_less_than_an_outage_is_recorded(world, broken):
+    world.run_names([*[broken] * 9, "empty.jpg"], outage_after=10)
+    assert world.report.failures == {"io.error": 9, "decode.empty": 1}
+
+
+def test_no_number_of_missing_files_is_an_outage(world, alone):
+    names = [*[MISSING] * 30, *GOOD, *[MISSING] * 30]
     results = world.run_names(names, outage_after=10)
     assert len(results) == len(names)
     assert all(is_right(result, alone) for result in results)
+    assert world.report.outages == []
 
 
 def test_missing_files_among_good_ones_are_no_outage_however_large_the_batch(world, alone):

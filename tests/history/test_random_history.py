@@ -87,6 +87,9 @@ class Photos:
     def count(self):
         return None
 
+    def require_root(self):
+        pass
+
     def nothing_found(self):
         return "nothing found"
 

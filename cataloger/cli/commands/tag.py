@@ -48,6 +48,7 @@ def tag(
     retry_failed: flags.RetryFailedOption = False,
     forget: flags.ForgetOption = False,
     accept_move: flags.AcceptMoveOption = False,
+    accept_missing: flags.AcceptMissingOption = False,
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
     profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
@@ -88,6 +89,7 @@ def tag(
             max_failure_rate=max_failure_rate,
             forget=forget,
             accept_move=accept_move,
+            accept_missing=accept_missing,
         ),
     )
     show = not (quiet or no_progress)
