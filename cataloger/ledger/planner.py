@@ -1,6 +1,6 @@
 """The plan for the items of a source: which to process, which to skip, and why."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +46,7 @@ class Ledger:
         hashes = [key_hash(item_of(subject).key) for subject in chunk]
         taken = {each: self._in_flight[each] for each in hashes if each in self._in_flight}
         known = self._look_up(hashes)
+        read_elsewhere = self._read_elsewhere(known.values())
         plan = []
         met = set()
         if not again:
@@ -57,7 +58,7 @@ class Ledger:
             elif row is not None and (hashed in met or self._is_recorded(row)):
                 planned = _duplicate(subject, is_same=product == row.product_hash)
             else:
-                planned = self._decide(subject, row)
+                planned = self._decide(subject, row, read_elsewhere)
             met.add(hashed)
             if planned.do:
                 taken[hashed] = self._in_flight[hashed] = product
@@ -82,9 +83,13 @@ class Ledger:
         self._in_flight[key_hash(item_of(planned.subject).key)] = _product_hash(planned.subject)
         return replace(planned, do=True, reason="changed", is_asked=True)
 
-    def _decide(self, subject: Item | Failure, row: Row[*tuple[Any, ...]] | None) -> Planned:
+    def _decide(
+        self, subject: Item | Failure, row: Row[*tuple[Any, ...]] | None, read_elsewhere: Collection[int]
+    ) -> Planned:
         if row is None or row.status is None:
-            return Planned(subject, True, "model" if row is not None and row.is_known_elsewhere else "new")
+            reason: Reason = "model" if row is not None and row.is_known_elsewhere else "new"
+            was_there = row is not None and row.id in read_elsewhere
+            return Planned(subject, True, reason, was_there=was_there, is_asked=True)
         reason = "forced" if self._force else _judge(subject, row)
         if reason == "failed_before" and self._retry:
             reason = "retry"
@@ -98,6 +103,15 @@ class Ledger:
             is_asked=do or change_tokens.file_size(item_of(subject).version) is not None,
             is_late=reason == "retry" or (reason == "forced" and row.status == "failed"),
         )
+
+    def _read_elsewhere(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> Collection[int]:
+        """Return the ids of the items whose bytes were read for a result of another model only."""
+        ids = [row.id for row in rows if row.status is None and row.is_known_elsewhere]
+        if not ids:
+            return ()
+        was_read = CurrentRow.item_id.in_(ids) & ResultRow.content_hash.is_not(None)
+        query = select(CurrentRow.item_id).join(ResultRow, ResultRow.id == CurrentRow.latest_id).where(was_read)
+        return set(self._database.scalars(query))
 
     def _look_up(self, hashes: list[str]) -> dict[str, Row[*tuple[Any, ...]]]:
         """Return the latest result of each known key, by its hash."""

@@ -27,6 +27,7 @@ from cataloger.errors import OutageError, SourceError
 from cataloger.fetch import http as download
 from cataloger.fetch import prefetch
 from cataloger.imaging.decode_pool import DecodePool
+from cataloger.inference.backend import Engine
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions
@@ -65,10 +66,9 @@ def quick(monkeypatch, machine):
 
     class Quick(Job):
         def session(self, database, source):
-            session = Session(self._context(), database, source)
-            session._context.engine.__class__.open = lambda *_: classifier
-            return session
+            return Session(self._context(), database, source)
 
+    monkeypatch.setattr(Engine, "open", lambda _self, _bundle: classifier)
     monkeypatch.setattr(syncs, "Job", Quick)
     monkeypatch.setattr(tags, "Job", Quick)
     monkeypatch.setattr(download, "FIRST_WAIT", 0.01)
@@ -245,7 +245,7 @@ ORDERS = {
     "everywhere": "d" * 12 + "dgddg" * 2 + "d" * 12,
 }
 KINDS = {name: (*kind, False) for name, kind in FILES.items()} | {n: (*k, True) for n, k in PAGES.items()}
-CASES = [(kind, "everywhere") for kind in KINDS]
+CASES = [(kind, "everywhere") for kind in KINDS if kind not in ("410", "403")]
 CASES += [(kind, order) for kind in ("missing", "500") for order in ("leading", "trailing", "scattered")]
 
 
@@ -358,13 +358,13 @@ def test_old_failures_of_a_host_that_is_there_are_put_off_and_are_no_outage(shop
     monkeypatch.setattr(prefetch, "LOOK_AHEAD", 4)
     host = shop.host()
     dead = {f"{n:02}": shop.page(host, str(n), web.answer(b"", 500)) for n in range(8 * AFTER)}
-    shop.add(dead | {"99": shop.page(host, "99")})
+    shop.add(dead | {"!": shop.page(host, "!")})
     assert shop.sync().run.failures == {"fetch.http_status": 8 * AFTER}
     report = shop.sync()
     assert report.run.outages == []
     assert report.run.skipped["put_off"] >= AFTER
     assert report.run.skipped["put_off"] + report.run.failed == 8 * AFTER
-    assert shop.shown() == dict.fromkeys(dead, "fetch.http_status") | {"99": "ok"}
+    assert shop.shown() == dict.fromkeys(dead, "fetch.http_status") | {"!": "ok"}
 
 
 def fill(shop, folders, number):

@@ -70,6 +70,30 @@ def test_another_model_does_everything_again_and_going_back_nothing(world, make)
     assert world.begin(mine).plan(make.item("a")) == ["-unchanged"]
 
 
+def test_a_plan_says_what_was_there_in_the_last_run_also_for_another_model(world, make):
+    world.sink.write([make.good("a"), make.bad("b"), make.bad("c", "", code="io.missing", content=None)])
+
+    def were_there(ledger):
+        plan = ledger.plan([make.item("a", ""), make.item("b"), make.item("c"), make.item("d")])
+        return [(each.was_there, each.is_late) for each in plan]
+
+    assert were_there(world.begin().ledger) == [(True, False), (True, False), (False, True), (False, False)]
+    assert were_there(world.begin(make.other_model).ledger) == [
+        (True, False),
+        (True, False),
+        (False, False),
+        (False, False),
+    ]
+
+
+def test_a_second_plan_of_a_run_passes_over_what_it_has_recorded(world, make):
+    ledger = world.ledger
+    list(ledger.plan([make.item("a"), make.item("b")]))
+    world.sink.write([make.good("a")])
+    ledger.release(make.item("b"))
+    assert [each.reason for each in ledger.plan([make.item("a"), make.item("b")], again=True)] == ["duplicate", "new"]
+
+
 def test_a_key_is_handed_out_once_a_run_in_flight_or_recorded(world, make):
     ledger = world.ledger
     [first] = ledger.plan([make.item("a")])
