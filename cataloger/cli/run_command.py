@@ -16,7 +16,7 @@ from rich.console import Console
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
 from cataloger.errors import INTERRUPTED_STATUS, OutputError, UsageError
-from cataloger.utils import printable, reuse_buffers, work_in_batch
+from cataloger.utils import printable, reuse_buffers, visible, work_in_batch
 
 if TYPE_CHECKING:
     from cataloger.api import OnProgress, Progress
@@ -157,7 +157,7 @@ def print_summary(report: "JobReport", console: Console) -> None:
         console.print(f"purged with all that was recorded of them (--forget): {report.purged:,}")
     _print_writes(report, console)
     if run.failures:
-        failures = [(code, count, run.failed_first[code]) for code, count in run.failures.most_common()]
+        failures = [(code, count, visible(run.failed_first[code])) for code, count in run.failures.most_common()]
         console.print(render.table(("failure", "images", "first image"), failures))
         console.print("all failures: `cataloger report`, or the view cataloger_image_top5 where status is 'failed'")
     if run.decisions:

@@ -11,19 +11,20 @@ if TYPE_CHECKING:
     from cataloger.sources import change_tokens
     from cataloger.sources.base import Source
     from cataloger.sources.change_tokens import is_same, with_validators
-    from cataloger.sources.file_keys import key_of, name_of
+    from cataloger.sources.file_keys import find_below, key_of, name_of
     from cataloger.sources.folder import EXTENSIONS, FolderSource, check_folder
     from cataloger.sources.image_references import (
         OUTSIDE_ROOT,
         RELATIVE_PATH,
         SCHEMES,
         ReferenceProblem,
+        clean_keys,
         join_keys,
         locate,
         text_of,
     )
     from cataloger.sources.manifest import ManifestSource
-    from cataloger.sources.resolve import Target, resolve_targets
+    from cataloger.sources.resolve import Target, existing_argument, resolve_targets
     from cataloger.sources.table import TableSource
 
 __all__ = [
@@ -39,6 +40,9 @@ __all__ = [
     "Target",
     "change_tokens",
     "check_folder",
+    "clean_keys",
+    "existing_argument",
+    "find_below",
     "is_same",
     "join_keys",
     "key_of",
@@ -55,19 +59,20 @@ __getattr__ = lazy_names(
     {
         "base": ["Source"],
         "change_tokens": ["is_same", "with_validators"],
-        "file_keys": ["key_of", "name_of"],
+        "file_keys": ["find_below", "key_of", "name_of"],
         "folder": ["EXTENSIONS", "FolderSource", "check_folder"],
         "image_references": [
             "OUTSIDE_ROOT",
             "RELATIVE_PATH",
             "ReferenceProblem",
             "SCHEMES",
+            "clean_keys",
             "join_keys",
             "locate",
             "text_of",
         ],
         "manifest": ["ManifestSource"],
-        "resolve": ["Target", "resolve_targets"],
+        "resolve": ["Target", "existing_argument", "resolve_targets"],
         "table": ["TableSource"],
     },
 )

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
-from cataloger.sources.file_keys import key_of
-from cataloger.sources.image_references import WEB_ADDRESS
+from cataloger.sources.file_keys import find_below, key_of
+from cataloger.sources.web_addresses import WEB_ADDRESS
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -122,13 +122,12 @@ class ManifestSource:
         if WEB_ADDRESS.match(value):
             return Failure(unusable, BAD_ROW, "it is a web address; `cataloger sync` downloads those of a table")
         try:
-            name = os.fsencode(value)
+            name, path = find_below(os.fsencode(self.path.parent), value)
         except UnicodeEncodeError:
             return Failure(
                 unusable, BAD_ROW, "the path holds half a surrogate pair, which is not possible in a file name"
             )
         product = row.get(self.product_column) if self.product_column else None
-        path = os.path.join(os.fsencode(self.path.parent), name)
         return Item(
             key=key_of(name),
             uri=key_of(path),
