@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 from cataloger.db import Database, upsert_rows, utc_now
 from cataloger.errors import UsageError
 from cataloger.schema import ItemRow, ModelRow, SourceRow, key_hash
+from cataloger.utils import spellings
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,10 @@ def find_source_id(database: Database, name: str | None) -> int | None:
         return None
     query = select(SourceRow.id, SourceRow.name, SourceRow.root).order_by(SourceRow.id)
     rows = database.rows(query)
-    for row in rows:
-        if name in (row.name, row.root):
-            return int(row.id)
+    for spelling in spellings(name):
+        for row in rows:
+            if spelling in (row.name, row.root):
+                return int(row.id)
     raise UsageError(f"--source {name}: there is no such source; there are: {', '.join(row.name for row in rows)}")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         text_of,
     )
     from cataloger.sources.manifest import ManifestSource
-    from cataloger.sources.resolve import Target, existing_argument, resolve_targets
+    from cataloger.sources.resolve import Target, resolve_targets
     from cataloger.sources.table import TableSource
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "change_tokens",
     "check_folder",
     "clean_keys",
-    "existing_argument",
     "find_below",
     "is_same",
     "join_keys",
@@ -72,7 +71,7 @@ __getattr__ = lazy_names(
             "text_of",
         ],
         "manifest": ["ManifestSource"],
-        "resolve": ["Target", "existing_argument", "resolve_targets"],
+        "resolve": ["Target", "resolve_targets"],
         "table": ["TableSource"],
     },
 )

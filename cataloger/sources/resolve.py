@@ -8,7 +8,7 @@ from pathlib import Path
 from cataloger.errors import SourceError
 from cataloger.sources import manifest
 from cataloger.sources.folder import check_folder
-from cataloger.utils import spellings, visible
+from cataloger.utils import existing_path, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def resolve_targets(paths: Sequence[str]) -> list[Target]:
     folders: list[bytes] = []
     manifests: list[bytes] = []
     files: dict[bytes, list[bytes]] = {}
-    for path in dict.fromkeys(existing_argument(os.fsencode(path)) for path in paths):
+    for path in dict.fromkeys(os.fsencode(existing_path(path)) for path in paths):
         if os.path.isdir(path):
             check_folder(path)
             folders.append(os.path.realpath(path))
@@ -57,19 +57,6 @@ def resolve_targets(paths: Sequence[str]) -> list[Target]:
         ),
         *(Target("manifest", path) for path in dict.fromkeys(manifests)),
     ]
-
-
-def existing_argument(path: bytes) -> bytes:
-    """Return a path of the command line as it is written if there is such a file or folder, else the cleaned one.
-
-    Where there is neither, it is the one that is written.
-    """
-    if os.path.lexists(path):
-        return path
-    for form in spellings(path.decode("utf-8", "surrogateescape")):
-        if os.path.lexists(found := form.encode("utf-8", "surrogateescape")):
-            return found
-    return path
 
 
 def _lies_in(path: bytes, folders: Sequence[bytes]) -> bool:

@@ -6,9 +6,11 @@ its letter (NFC) or follows it (NFD, as macOS writes names). Of paths, a backsla
 for a blank, and a query such as ?v=3 may follow.
 """
 
+import os
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from urllib.parse import unquote
 
 # Blanks of every kind and line breaks; zero width space, marks of direction, U+2060, byte order mark.
@@ -58,6 +60,24 @@ def part_spellings(part: bytes) -> tuple[bytes, ...]:
     """Return the spellings of the name of one file or folder: as it is, composed (NFC) and decomposed (NFD)."""
     text = part.decode("utf-8", "surrogateescape")
     return tuple(form.encode("utf-8", "surrogateescape") for form in _normal_forms(text))
+
+
+def existing_path(path: str) -> str:
+    """Return a path of the command line or configuration as it is written if it exists, else the cleaned one.
+
+    Where there is neither, it is the one that is written. Unlike the paths of data it may be that of a new file.
+    """
+    if os.path.lexists(path):
+        return path
+    texts = [path]
+    with suppress(UnicodeEncodeError):  # in a legacy locale, of a configuration in UTF-8
+        texts.append(os.fsencode(path).decode("utf-8", "surrogateescape"))
+    for text in texts:
+        for form in (*spellings(text), *spellings(text.replace("\\", "/"))):
+            place = os.fsdecode(form.encode("utf-8", "surrogateescape"))
+            if os.path.lexists(place):
+                return place
+    return path
 
 
 def find_label(text: str, known: Collection[str]) -> str | None:
