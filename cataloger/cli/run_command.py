@@ -160,6 +160,11 @@ def print_summary(report: "JobReport", console: Console) -> None:
         failures = [(code, count, visible(run.failed_first[code])) for code, count in run.failures.most_common()]
         console.print(render.table(("failure", "images", "first image"), failures))
         console.print("all failures: `cataloger report`, or the view cataloger_image_top5 where status is 'failed'")
+    if report.uncertain_queries:
+        console.print(
+            f"web addresses whose query may be a part of the image or of a signature: {report.uncertain_queries:,}; "
+            "with another query they are tagged again"
+        )
     if run.decisions:
         console.print(decisions_line(run.decisions))
     if run.categories:

@@ -22,6 +22,7 @@ from cataloger.ledger.source_registry import (
     find_source,
     find_source_id,
     list_sources,
+    note_queries_known,
     register_source,
 )
 from cataloger.ledger.write_target import WriteTarget, record_write_target, write_targets
@@ -57,6 +58,7 @@ __all__ = [
     "mark_presence",
     "model_ref",
     "must_keep_previous",
+    "note_queries_known",
     "pin_model",
     "read_label_map",
     "recompute_product_corrections",

@@ -10,7 +10,7 @@ from cataloger.utils import lazy_names
 if TYPE_CHECKING:
     from cataloger.sources import change_tokens
     from cataloger.sources.base import Source
-    from cataloger.sources.change_tokens import is_same, with_validators
+    from cataloger.sources.change_tokens import is_same, with_query, with_validators
     from cataloger.sources.file_keys import find_below, key_of, name_of
     from cataloger.sources.folder import EXTENSIONS, FolderSource, check_folder
     from cataloger.sources.image_references import (
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         RELATIVE_PATH,
         SCHEMES,
         ReferenceProblem,
-        clean_keys,
+        clean_values,
         join_keys,
         locate,
         text_of,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cataloger.sources.manifest import ManifestSource
     from cataloger.sources.resolve import Target, resolve_targets
     from cataloger.sources.table import TableSource
+    from cataloger.sources.unclean_keys import odd_keys
 
 __all__ = [
     "EXTENSIONS",
@@ -40,15 +41,17 @@ __all__ = [
     "Target",
     "change_tokens",
     "check_folder",
-    "clean_keys",
+    "clean_values",
     "find_below",
     "is_same",
     "join_keys",
     "key_of",
     "locate",
     "name_of",
+    "odd_keys",
     "resolve_targets",
     "text_of",
+    "with_query",
     "with_validators",
 ]
 
@@ -57,7 +60,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "base": ["Source"],
-        "change_tokens": ["is_same", "with_validators"],
+        "change_tokens": ["is_same", "with_query", "with_validators"],
         "file_keys": ["find_below", "key_of", "name_of"],
         "folder": ["EXTENSIONS", "FolderSource", "check_folder"],
         "image_references": [
@@ -65,12 +68,13 @@ __getattr__ = lazy_names(
             "RELATIVE_PATH",
             "ReferenceProblem",
             "SCHEMES",
-            "clean_keys",
+            "clean_values",
             "join_keys",
             "locate",
             "text_of",
         ],
         "manifest": ["ManifestSource"],
+        "unclean_keys": ["odd_keys"],
         "resolve": ["Target", "resolve_targets"],
         "table": ["TableSource"],
     },

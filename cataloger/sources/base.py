@@ -10,7 +10,8 @@ class Source(Protocol):
     """Something that holds images. kind, root: its identity. prefix: before its keys, in a folder of a known source.
 
     is_complete: a whole scan meets everything that the source holds. problems: what the last scan could not see.
-    without_image: rows of the last scan that name none.
+    without_image: rows of the last scan that name none. uncertain_queries: addresses of the last scan whose query may
+    be a part of the image or of a signature.
     """
 
     prefix: str
@@ -25,6 +26,8 @@ class Source(Protocol):
     def problems(self) -> list[str]: ...
     @property
     def without_image(self) -> int: ...
+    @property
+    def uncertain_queries(self) -> int: ...
     def scan(self) -> Iterator[Item | Failure]:
         """Yield every input."""
         ...

@@ -44,6 +44,7 @@ class FolderSource:
 
     kind = "folder"
     without_image = 0
+    uncertain_queries = 0
 
     @property
     def root(self) -> str:

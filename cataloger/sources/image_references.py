@@ -94,9 +94,9 @@ def text_of(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def clean_keys(values: Sequence[Any]) -> list[str]:
-    """Return the values of a key as they are recorded: text without blanks around it, such as those of CHAR."""
-    return [clean_name(text_of(value)) for value in values]
+def clean_values(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the values of a key as they are recorded: text in NFC, without blanks around it like those of CHAR."""
+    return tuple(clean_name(value) if isinstance(value, str) else value for value in values)
 
 
 def join_keys(values: Sequence[Any]) -> str:

@@ -13,8 +13,9 @@ from typing import Any, TextIO
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
-from cataloger.sources.file_keys import find_below, key_of
+from cataloger.sources.file_keys import find_below, key_of, name_bytes
 from cataloger.sources.web_addresses import WEB_ADDRESS
+from cataloger.utils import clean_name
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -38,6 +39,7 @@ class ManifestSource:
 
     kind = "manifest"
     without_image = 0
+    uncertain_queries = 0
     is_complete = True
 
     @property
@@ -128,12 +130,16 @@ class ManifestSource:
                 unusable, BAD_ROW, "the path holds half a surrogate pair, which is not possible in a file name"
             )
         product = row.get(self.product_column) if self.product_column else None
+        written = None if product in (None, "") else str(product)
+        product = None if written is None else clean_name(written)
         return Item(
             key=key_of(name),
             uri=key_of(path),
             version=_version(path),
             path=path,
-            product_key=None if product in (None, "") else str(product),
+            product_key=product,
+            former_key=None if name == name_bytes(value) else key_of(name_bytes(value)),
+            former_product=None if product == written else written,
         )
 
     def _candidates(self) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ class Photos:
     is_complete = True
     problems = ()
     without_image = 0
+    uncertain_queries = 0
 
     def scan(self):
         for key in sorted(self.shown):

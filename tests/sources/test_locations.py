@@ -14,7 +14,7 @@ from cataloger.sources import change_tokens
 from cataloger.sources.image_references import (
     Location,
     ReferenceProblem,
-    clean_keys,
+    clean_values,
     join_keys,
     locate,
     split_list,
@@ -275,4 +275,4 @@ def test_what_is_nowhere_stays_as_it_is_written(photos):
 
 
 def test_the_key_of_a_row_has_no_padding():
-    assert clean_keys(["A-1      ", 5, b"\0 "]) == ["A-1", "5", "0020"]
+    assert clean_values(["A-1      ", 5, b"\0 "]) == ("A-1", 5, b"\0 ")
