@@ -2,8 +2,9 @@
 
 import csv
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select
@@ -12,6 +13,7 @@ from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.schema import LabelMapRow
+from cataloger.utils import find_label
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,15 @@ def read_label_map(path: Path) -> list[LabelCode]:
     if twice := {label for label in labels if labels.count(label) > 1}:
         raise UsageError(f"--label-map {path} contains {_listed(twice)} more than once")
     return categories
+
+
+def spelled_like(categories: Iterable[LabelCode], labels: Sequence[str], origin: str) -> list[LabelCode]:
+    """Return a map with its labels as a model spells them. Raises UsageError for two lines of one label."""
+    spelled = [replace(each, label=find_label(each.label, labels) or each.label) for each in categories]
+    counts = Counter(each.label for each in spelled)
+    if twice := {label for label, count in counts.items() if count > 1}:
+        raise UsageError(f"{origin} contains {_listed(twice)} more than once")
+    return spelled
 
 
 def require_labels(categories: Iterable[LabelCode], labels: Sequence[str], origin: str) -> None:
