@@ -61,6 +61,7 @@ def tag(
     db: str = DEFAULT_DB,
     model: str | None = None,
     output: StrPath | None = None,
+    web: WebOptions | None = None,
     run: RunOptions | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
@@ -71,6 +72,7 @@ def tag(
     db: str = DEFAULT_DB,
     model: str | None = None,
     output: StrPath | None = None,
+    web: WebOptions | None = None,
     run: RunOptions | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
@@ -78,10 +80,12 @@ def tag(
     """Tag images into a database, as `cataloger tag` does.
 
     Args:
-        paths: folders, images and manifests; or all options as one `TagOptions`, then without the next four.
+        paths: folders, images, manifests and web addresses; or all options as one `TagOptions`, then without the next
+            five.
         db: SQLAlchemy URL of the database; a SQLite file is created if it does not exist.
         model: folder of a bundle, or "default"; without it, the one that the source began with.
         output: file of the current results, too: .jsonl, .csv or .parquet.
+        web: how images with web addresses are downloaded.
         run: how the run behaves, e.g. `RunOptions(workers=4, dry_run=True)`.
         on_progress: called with a `Progress` in this thread, some times a second. What it raises ends the run.
         stop: set it, from any thread, to end early. What has been recorded stays; the next run goes on from there.
@@ -94,8 +98,8 @@ def tag(
     """
     hooks = _hooks(on_progress, stop)
     if isinstance(paths, TagOptions):
-        if (db, model, output, run) != (DEFAULT_DB, None, None, None):
-            raise UsageError("with TagOptions, db, model, output and run belong into these")
+        if (db, model, output, web, run) != (DEFAULT_DB, None, None, None, None):
+            raise UsageError("with TagOptions, db, model, output, web and run belong into these")
         return tag_images(paths, hooks)
     each = [paths] if isinstance(paths, str | os.PathLike) else paths
     options = TagOptions(
@@ -103,6 +107,7 @@ def tag(
         db=DatabaseURL.parse(db),
         model=model,
         output=_path(output),
+        web=web or WebOptions(),
         run=run or RunOptions(),
     )
     if not options.paths:

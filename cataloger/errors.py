@@ -14,6 +14,7 @@
     │   └── LeaseError             exit 1   another run works on the same source, or took it over
     ├── EditedError                exit 1   people have changed what would be reverted
     ├── OutputError                exit 1   an output file cannot be written
+    │   └── LostOutputError        exit 5   the same, of work that is done and recorded
     ├── TrainingError              exit 1   labels, images or a checkpoint cannot be trained on
     └── QualityGateError           exit 4   a model or a run fails a gate that it must pass
 
@@ -99,6 +100,12 @@ class EditedError(CatalogerError):
 
 class OutputError(CatalogerError):
     """An output file cannot be written."""
+
+
+class LostOutputError(OutputError):
+    """The work is done and recorded, but what should show it cannot be written: stdout, --output or --profile."""
+
+    exit_code = 5
 
 
 class TrainingError(CatalogerError):

@@ -141,6 +141,27 @@ def postgresql_server():
 
 
 @pytest.fixture(scope="session")
+def pgbouncer(postgresql_server):
+    """URL of that server through PgBouncer, which gives its one connection to another client after each transaction.
+
+    The database `by_statement` is for single statements alone.
+    """
+    program, port, behind = find("pgbouncer"), free_port(), postgresql_server
+
+    def serve(folder):
+        Path(folder, "users").write_text(f'"{behind.username}" "{behind.password}"\n')
+        database = f"host={behind.host} port={behind.port} auth_user={behind.username}"
+        lines = ("[databases]", f"by_statement = {database} dbname=postgres pool_mode=statement", f"* = {database}")
+        lines += ("[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {port}", "unix_socket_dir =")
+        lines += ("auth_type = scram-sha-256", f"auth_file = {folder}/users", "pool_mode = transaction")
+        Path(folder, "ini").write_text("\n".join((*lines, "default_pool_size = 1", "query_wait_timeout = 60", "")))
+        return unprivileged(program, "--quiet", f"{folder}/ini")
+
+    with server(lambda _: ["true"], serve, behind.set(port=port)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def mariadb_server():
     """URL of a MariaDB server's own database."""
     install, mariadbd, port = find("mariadb-install-db"), find("mariadbd"), free_port()

@@ -25,6 +25,7 @@ ORDER = (
     "cataloger.hooks",
     "cataloger.options",
     "cataloger.utils",
+    "cataloger.tabular",
     "cataloger.model",
     "cataloger.imaging",
     "cataloger.db",

@@ -1,27 +1,26 @@
 """The command `cataloger`: its commands, configuration, and the one place where an error becomes an exit status."""
 
 import atexit
+import errno
 import gc
 import logging
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import cataloger
 from cataloger.cli import config as configuration
-from cataloger.cli import render
+from cataloger.cli import streams
 from cataloger.cli.groups import LazyCommands
 from cataloger.errors import CatalogerError
 from cataloger.utils import keep_numpy_to_one_thread
 
 EXIT_STATUSES = (
     "Exit status: 0 done; 1 fatal; 2 wrong usage or configuration; 3 done, but more failures than allowed; "
-    "4 a quality gate failed; 130 interrupted, run again to continue."
+    "4 a quality gate failed; 5 done, but the output could not be written; 130 interrupted, run again to continue."
 )
 
 
@@ -42,6 +41,10 @@ COMMANDS = (
     *("models", "runs", "sources", "corrections", "db", "bench", "doctor"),
 )
 """In the order of the help; each is a module of `cataloger.cli.commands`."""
+
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a disk says that takes no more, wherever that happens: no fault of ours, so that one line says it."""
 
 
 class CommandGroup(TyperGroup):
@@ -71,6 +74,12 @@ class CommandGroup(TyperGroup):
             logging.getLogger("cataloger").debug("the error in full:", exc_info=error)
             typer.echo(f"cataloger: error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            where = f"{error.filename}: " if error.filename else "a file cannot be written: "
+            typer.echo(f"cataloger: error: {where}{error.strerror}", err=True)
+            raise typer.Exit(CatalogerError.exit_code) from error
 
 
 app = typer.Typer(
@@ -134,35 +143,11 @@ def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
 
 def main() -> None:
     """Entry point of the console script."""
-    # File names may contain bytes that no encoding can decode; they must be printable nevertheless.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    stdout = streams.tolerate_lost_output()
     keep_numpy_to_one_thread()
     # Python collects garbage of all modules before it exits: a fifth of a second for nothing.
     atexit.register(gc.freeze)
     try:
         app()
     except SystemExit as end:
-        lost = _flush_or_give_up(sys.stdout)
-        if lost and not end.code and not isinstance(lost, BrokenPipeError):
-            with suppress(OSError):
-                typer.echo(f"cataloger: error: {render.output_lost(lost)}", err=True)
-        _flush_or_give_up(sys.stderr)
-        sys.exit(end.code or (1 if lost else 0))
-
-
-def _flush_or_give_up(stream: TextIO | None) -> OSError | None:
-    """Write what a stream still holds; return the error of one that cannot be written, whose text is then dropped.
-
-    At its end Python would try again, and replace our exit status by 120.
-    """
-    if stream is None or stream.closed:
-        return None
-    try:
-        stream.flush()
-    except OSError as error:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return error
-    return None
+        sys.exit(streams.final_status(stdout, end.code))

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from cataloger.contracts import TOP_K
-from cataloger.options import Device, PrecisionChoice, RunOptions
+from cataloger.options import Device, PrecisionChoice, RunOptions, WebOptions
 
 DEFAULTS = RunOptions()
+WEB = WebOptions()
 
 DbOption = Annotated[
     str,
@@ -150,6 +151,32 @@ AcceptMoveOption = Annotated[
         "--accept-move",
         envvar="CATALOGER_ACCEPT_MOVE",
         help="Continue although this looks like a known source, or image root, that was moved.",
+    ),
+]
+AllowPrivateOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private",
+        envvar="CATALOGER_ALLOW_PRIVATE",
+        help="Also download from private and local addresses, such as the shop's own.",
+    ),
+]
+PerHostOption = Annotated[
+    int,
+    typer.Option("--per-host", envvar="CATALOGER_PER_HOST", min=1, help="Downloads from one host at a time."),
+]
+DownloadTimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--download-timeout", envvar="CATALOGER_DOWNLOAD_TIMEOUT", help="Longest time of a download, in seconds."
+    ),
+]
+RevalidateOption = Annotated[
+    bool,
+    typer.Option(
+        "--revalidate",
+        envvar="CATALOGER_REVALIDATE",
+        help="Ask for every unchanged URL whether it still shows the same image (one HEAD request each).",
     ),
 ]
 LabelsArgument = Annotated[

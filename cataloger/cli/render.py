@@ -1,9 +1,7 @@
 """What a person sees: progress, summaries, tables. Progress and logs go to stderr, data to stdout."""
 
-import errno
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,39 +28,20 @@ from cataloger.utils import printable
 PIPE_WIDTH = 200
 
 
-class _StderrConsole(Console):
-    """Becomes silent when its reader has exited; rich itself would end the program."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-
-
-class _StdoutConsole(Console):
-    """Reports that its reader has exited; rich itself would end the program with status 1."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-
-
 def stderr_console() -> Console:
     """Return a console on the current stderr; a new one each time, since tests replace the stream."""
-    return _StderrConsole(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def stdout_console() -> Console:
-    """Return a console on the current stdout; printing raises BrokenPipeError when its reader has exited."""
+    """Return a console on the current stdout."""
     # A pipe or a log has no width to wrap lines at.
-    return _StdoutConsole(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def as_json(values: Any) -> str:
     """Return JSON for people and programs, with a newline at its end."""
     return json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n"
-
-
-def output_lost(error: OSError) -> str:
-    """Say that stdout cannot be written, and why."""
-    return f"the output cannot be written: {error.strerror}"
 
 
 def print_json(values: Any) -> None:

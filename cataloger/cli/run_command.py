@@ -15,8 +15,11 @@ from rich.console import Console
 
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
-from cataloger.errors import INTERRUPTED_STATUS, OutputError, UsageError
-from cataloger.utils import printable, reuse_buffers, visible, work_in_batch
+from cataloger.errors import INTERRUPTED_STATUS, LostOutputError, UsageError
+from cataloger.utils import printable, replacing, reuse_buffers, visible, work_in_batch
+
+SHOWN = 10
+"""Reasons that are named one by one."""
 
 if TYPE_CHECKING:
     from cataloger.api import OnProgress, Progress
@@ -39,15 +42,9 @@ def watched(
     work_in_batch()
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
         report = work(show, stop)
-    try:
-        _show_report(report, quiet=quiet, json=json)
-    except OSError as error:
-        # The reader of a pipe gets the Ctrl-C too and may have exited; the exit status must still be that of the run.
-        if not report.exit_status:
-            raise _output_lost(error) from error
-    finally:
-        if profile:
-            _write_profile(report, profile)
+    _show_report(report, quiet=quiet, json=json)
+    if profile:
+        _write_profile(report, profile)
     if report.exit_status:
         raise typer.Exit(report.exit_status)
 
@@ -62,19 +59,11 @@ def _show_report(report: "JobReport", *, quiet: bool, json: bool) -> None:
             typer.echo(f"cataloger: {printable(line)}", err=True)
 
 
-def _output_lost(error: OSError) -> Exception:
-    """Return what to raise: a reader that has left needs no message."""
-    return error if isinstance(error, BrokenPipeError) else OutputError(render.output_lost(error))
-
-
 def _write_profile(report: "JobReport", path: Path) -> None:
     from cataloger.bench import profile_of
 
-    try:
-        path.write_text(render.as_json(profile_of(report)), encoding="utf-8")
-    except OSError as error:
-        text = f"--profile {path} cannot be written: {error.strerror}; the run itself is complete"
-        raise OutputError(text) from error
+    with replacing(path, failure=LostOutputError, advice="; the run itself is complete") as temporary:
+        temporary.write_text(render.as_json(profile_of(report)), encoding="utf-8")
 
 
 @contextmanager
@@ -134,6 +123,7 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if report.options.run.dry_run:
         rows = [(reason.replace("_", " "), count) for reason, count in report.plan().items()]
         console.print(render.table(("plan", "images"), rows or [("nothing to do", 0)]))
+        _print_left_out(report, console)
         _print_writes(report, console)
         return
     rate = f"{run.attempted / report.seconds:.1f}" if run.attempted and report.seconds else "-"
@@ -149,6 +139,7 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if run.skipped:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in run.skipped.most_common())
         console.print(("skipped: " if run.attempted else "nothing to do: ") + reasons)
+    _print_left_out(report, console)
     if report.missing or report.restored:
         console.print(
             f"removed from the source, no longer in the views: {report.missing}; restored: {report.restored}"
@@ -159,6 +150,8 @@ def print_summary(report: "JobReport", console: Console) -> None:
     if run.failures:
         failures = [(code, count, visible(run.failed_first[code])) for code, count in run.failures.most_common()]
         console.print(render.table(("failure", "images", "first image"), failures))
+        for code, *_ in failures:
+            console.print(f"{code}, first image: {printable(run.failed_why[code])}", markup=False)
         console.print("all failures: `cataloger report`, or the view cataloger_image_top5 where status is 'failed'")
     if report.uncertain_queries:
         console.print(
@@ -177,6 +170,14 @@ def decisions_line(decisions: Mapping[str, int]) -> str:
     total = sum(decisions.values())
     parts = ((name, decisions.get(name, 0)) for name in DECISIONS)
     return "decisions: " + ", ".join(f"{name} {count:,} ({100 * count / total:.1f}%)" for name, count in parts)
+
+
+def _print_left_out(report: "JobReport", console: Console) -> None:
+    """Print what the scans met and did not take."""
+    if left_out := report.run.left_out.most_common():
+        shown = ", ".join(f"{count:,} {printable(reason).replace('_', ' ')}" for reason, count in left_out[:SHOWN])
+        more = sum(count for _, count in left_out[SHOWN:])
+        console.print(f"left out: {shown}" + (f", {more:,} others" if more else ""), markup=False)
 
 
 def _print_writes(report: "JobReport", console: Console) -> None:

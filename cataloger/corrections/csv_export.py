@@ -1,6 +1,5 @@
 """Corrections as a CSV file for spreadsheets: those that were made, or the model's answers to be corrected."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, select
 
-from cataloger.corrections.csv_rows import COLUMNS, guard
+from cataloger.corrections.csv_rows import COLUMNS
 from cataloger.db import AnyRow, Database, row_pages
 from cataloger.errors import UsageError
 from cataloger.ledger import find_source_id
@@ -23,6 +22,7 @@ from cataloger.schema import (
     select_current,
     with_corrections,
 )
+from cataloger.tabular import write_csv
 from cataloger.utils import replacing
 
 ROWS_PER_READ = 2000
@@ -48,15 +48,10 @@ class ExportOptions:
 
 
 def export_corrections(database: Database, path: Path, options: ExportOptions) -> int:
-    """Write a file in UTF-8 with a byte order mark, which spreadsheets need; return the id_column of rows."""
-    count = 0
+    """Write a file in UTF-8 with a byte order mark, which spreadsheets need; return the number of rows."""
+    rows = ([_text(value) for value in _cells(row)] for row in _rows(database, options))
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file, lineterminator="\r\n")
-        writer.writerow(COLUMNS)
-        for row in _rows(database, options):
-            writer.writerow([guard(_text(value)) for value in _cells(row)])
-            count += 1
-    return count
+        return write_csv(file, COLUMNS, rows, line_end="\r\n")
 
 
 def _rows(database: Database, options: ExportOptions) -> Iterator[AnyRow]:

@@ -4,7 +4,6 @@ A row names an image by `source` and `key`, or by `uri`. Its correction is `labe
 the column `verdict`. Empty rows, and rows equal to the current correction, change nothing.
 """
 
-import csv
 import difflib
 import itertools
 from collections import defaultdict
@@ -25,6 +24,7 @@ from cataloger.db import Database, utc_now
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import find_source_id
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
+from cataloger.tabular import TableFormatError
 from cataloger.utils import clean_label, find_label, spellings, visible
 
 ROWS_PER_READ = 500
@@ -83,18 +83,13 @@ def import_corrections(database: Database, path: Path, options: ImportOptions) -
     report = ImportReport()
     work = _Import(database, options, report)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _noted(read_rows(file, path), report)
-            while page := list(itertools.islice(rows, ROWS_PER_READ)):
-                work.take(page)
+        rows = _noted(read_rows(path), report)
+        while page := list(itertools.islice(rows, ROWS_PER_READ)):
+            work.take(page)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SourceError(
-            f"{path} is not in UTF-8 ({_already(report)}): save it as `CSV UTF-8` and import it again"
-        ) from error
-    except csv.Error as error:
-        raise SourceError(f"{path} is not a CSV file: {error}") from error
+    except TableFormatError as error:
+        raise SourceError(f"{path} {error} ({_already(report)})") from error
     return report
 
 

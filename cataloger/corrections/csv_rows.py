@@ -1,20 +1,17 @@
 """Rows of a CSV file with corrections, as spreadsheets write such files."""
 
-import csv
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
 from cataloger.errors import UsageError
+from cataloger.tabular import RowProblem, TableFormatError, find_column, open_csv
 
 COLUMNS = (
     *("source", "key", "uri", "product_key", "verdict", "label"),
     *("predicted", "confidence", "model", "author", "corrected_at", "note"),
 )
-_FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 
 NAMES = ("source", "key", "uri")
 _KNOWN: Mapping[str, Verdict] = {verdict: verdict for verdict in VERDICTS}
@@ -46,51 +43,33 @@ class CorrectionFileRow:
         return self.verdict, self.label
 
 
-def read_rows(file: TextIO, path: Path) -> Iterator[tuple[int, CorrectionFileRow | str | None]]:
+def read_rows(path: Path) -> Iterator[tuple[int, CorrectionFileRow | str | None]]:
     """Yield the line of each row with its correction, None if it is empty; or a text that says what is wrong.
 
-    Spreadsheets separate by semicolons where a comma is decimal, and may write so in a line before the first one.
-    Raises UsageError for a file without the required columns.
+    Raises OSError, TableFormatError for a file that is no table in UTF-8, UsageError for one without the columns that
+    are needed.
     """
-    first = file.readline()
-    start = 0
-    if first.strip().lower().startswith("sep="):
-        first, start = file.readline(), 1
-    delimiter = max(",;\t", key=first.count)
-    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
-    if "label" not in names or not {"key", "uri"} & set(names):
-        raise UsageError(
-            f"{path}: its first line must name the columns, among them label and key or uri; it has "
-            f"{', '.join(names) or 'nothing'}. `cataloger corrections export --predictions` makes such a file"
-        )
-    for line, cells in _rows(file, delimiter, first=start + 2):
-        if isinstance(cells, str):
-            yield line, cells
-        elif len(cells) > len(names) and any(cells[len(names) :]):
-            yield line, f"it has {len(cells)} cells, the first line names {len(names)} columns"
-        elif any(cells):
-            pairs = zip(names, cells, strict=False)
-            yield line, _parse_row(line, {name: _plain(name, cell) for name, cell in pairs if name in COLUMNS})
-
-
-def _rows(file: TextIO, delimiter: str, first: int) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield the first line of each row (of the first one: `first`), and its cells or what is wrong with it."""
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    while True:
-        line = reader.line_num + first
-        try:
-            yield line, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            last = reader.line_num + first - 1
-            span = f"up to line {last} it" if last > line else "it"
-            yield line, f"{span} cannot be read ({error}); is a quotation mark missing?"
+    with open_csv(path, COLUMNS) as table:
+        places = {name: place for name in COLUMNS if (place := find_column(name, table.names)) is not None}
+        if "label" not in places or not {"key", "uri"} & set(places):
+            present = ", ".join(table.names) or "nothing"
+            raise UsageError(
+                f"{path}: its first line must name the columns, among them label and key or uri; it has {present}. "
+                "`cataloger corrections export --predictions` makes such a file"
+            )
+        for row in table.rows():
+            if isinstance(row, RowProblem):
+                if row.kind == "encoding":
+                    raise TableFormatError(f"has a row that {row.text}: {row.place}")
+                yield row.line, f"the row {row.text}"
+                continue
+            cells = {name: _plain(name, row.cells[place]) for name, place in places.items() if place < len(row.cells)}
+            yield row.line, _parse_row(row.line, cells)
 
 
 def _plain(name: str, cell: str) -> str:
-    """Return a cell without what was added for spreadsheets; names of images may begin and end with blanks."""
-    return unguard(cell if name in NAMES else cell.strip())
+    """Return a cell without blanks around it; names of images may begin and end with some."""
+    return cell if name in NAMES else cell.strip()
 
 
 def _parse_row(line: int, cells: dict[str, str]) -> CorrectionFileRow | str | None:
@@ -108,13 +87,3 @@ def _parse_row(line: int, cells: dict[str, str]) -> CorrectionFileRow | str | No
     if len(label) > MAX_LABEL_LENGTH:
         return f"the label has {len(label)} characters; at most {MAX_LABEL_LENGTH} are allowed"
     return CorrectionFileRow(line, cells, parsed, label if parsed == "label" else None)
-
-
-def guard(cell: str) -> str:
-    """Return a cell that no spreadsheet reads as a formula: with an apostrophe before it if needed."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def unguard(cell: str) -> str:
-    """Undo `guard`."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

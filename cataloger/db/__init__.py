@@ -4,11 +4,13 @@ Does not depend on our tables. Imports only the ground modules.
 """
 
 from cataloger.db.clock import utc_now
-from cataloger.db.connections import connect, connected, make_engine, quote_schema
+from cataloger.db.connections import connect, connected, make_engine
 from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient, translate_driver_error
+from cataloger.db.odd_values import accept_odd_values
 from cataloger.db.paging import row_pages, slices, value_pages
 from cataloger.db.reflection import BINARY_TYPES, TableInfo, TableName, describe
+from cataloger.db.sessions import quote_schema
 from cataloger.db.types import AnyRow, UtcDateTime, digest, exact_name, exact_text, identifier, sanitize_text
 from cataloger.db.upsert import upsert_rows
 from cataloger.db.urls import BUSY_TIMEOUT, DatabaseURL
@@ -22,6 +24,7 @@ __all__ = [
     "TableInfo",
     "TableName",
     "UtcDateTime",
+    "accept_odd_values",
     "connect",
     "connected",
     "describe",

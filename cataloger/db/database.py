@@ -33,8 +33,7 @@ class Database:
     def __init__(self, engine: Engine, *, patience: float | None = None) -> None:
         self.engine = engine
         self._patience = patience
-        options = {"postgresql_readonly": True} if engine.dialect.name == "postgresql" else {}
-        self._reader = engine.execution_options(cataloger_read_only=True, **options)
+        self._reader = engine.execution_options(cataloger_read_only=True)
 
     @property
     def url(self) -> DatabaseURL:

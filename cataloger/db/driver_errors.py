@@ -26,6 +26,8 @@ ADVICE = {
     "disk is full": "make room, then run again",
     "permission denied": "grant the privilege, then run again",
     "command denied": "grant the privilege, then run again",
+    "in statement pooling mode": "the pooler must give a connection for whole transactions (pool_mode = transaction)",
+    "unsupported startup parameter": "the pooler refuses this option; leave it out of the URL",
     "'cryptography' package is required": "install it: pip install cryptography",
 }
 

@@ -56,7 +56,8 @@ class RunReport:
     """What a run did so far; `done` and `failed` count recorded results.
 
     skipped: reason -> items that needed nothing. failures: code -> number. failed_first: code -> where the first of
-    them is. categories: best label -> number.
+    them is. failed_why: code -> what is wrong with that one. left_out: reason -> what a scan met and did not take;
+    extensions begin with a dot. categories: best label -> number.
     decisions: accept, review, abstain -> number; empty if the model does not decide.
     watch: the time of its stages; together they make up the whole run.
     interrupted: stopped by request; everything recorded is complete.
@@ -68,6 +69,8 @@ class RunReport:
     planned: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     failed_first: dict[str, str] = field(default_factory=dict)
+    failed_why: dict[str, str] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
     categories: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -97,6 +100,8 @@ class RunReport:
             "planned_by_reason": dict(self.planned),
             "failures": dict(self.failures.most_common()),
             "failed_first": self.failed_first,
+            "failed_why": self.failed_why,
+            "left_out": dict(self.left_out.most_common()),
             "categories": dict(self.categories.most_common()),
             "decisions": dict(self.decisions.most_common()),
             "seconds": {stage: round(value, 3) for stage, value in self.watch.seconds.items()},
@@ -244,6 +249,7 @@ class _Runner:
                 self.report.failed += 1
                 self.report.failures[result.code] += 1
                 self.report.failed_first.setdefault(result.code, result.item.uri or result.item.key)
+                self.report.failed_why.setdefault(result.code, result.message)
 
     def _next_planned(self, plan: Iterator[Planned]) -> Planned | None:
         with self.report.watch.stage("planning"):

@@ -123,7 +123,7 @@ class SourceSession:
             ledger = self._ledger(self.known, presence, None)
             self._count_plan(_planner(ledger, remote)(self.source.scan()))
             if self._saw_all:
-                self._report.missing += presence.count_missing()
+                self._report.missing += presence.count_missing(self._stays)
         self._report_scan_problems()
 
     def preview(self, write: WritePlan) -> None:
@@ -194,7 +194,7 @@ class SourceSession:
         """Record which items are restored and, after a complete scan, which are missing."""
         self._report.restored += presence.restore_met(run_id)
         if self._saw_all:
-            self._report.missing += presence.remove_missing(run_id)
+            self._report.missing += presence.remove_missing(run_id, self._stays)
             if self.known is not None and self.known.no_query_run_id is not None:
                 self._open().write(note_queries_known, self.known.id)
             if self._options.run.forget:
@@ -272,8 +272,13 @@ class SourceSession:
             counter = self._report.run.planned if planned.do else self._report.run.skipped
             counter[planned.reason] += 1
 
+    def _stays(self, key: str) -> bool:
+        """Tell whether a known item that the scan did not meet is not certain to have left."""
+        return not self.source.can_be_missing(key)
+
     def _report_scan_problems(self) -> None:
         self._report.uncertain_queries += self.source.uncertain_queries
+        self._report.run.left_out += self.source.left_out
         if self.source.without_image:
             self._report.run.skipped["no_image"] += self.source.without_image
         for problem in self.source.problems:

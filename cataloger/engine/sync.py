@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db import Database, DatabaseURL, TableName
+from cataloger.engine.downloads import downloading
 from cataloger.engine.job import Job, JobHooks
 from cataloger.engine.job_report import JobOptions, SyncReport
 from cataloger.engine.session import SourceSession
-from cataloger.fetch import Downloader, Remote
+from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.ledger import (
     LabelCode,
@@ -27,9 +28,6 @@ from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
 from cataloger.sources import TableSource, check_folder
 from cataloger.writeback import PossibleAnswers, WriteCheck, WritePlan, check_database, qualified
-
-# Downloads wait for the network most of the time; more of them than processors keep the model working.
-DOWNLOADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +112,8 @@ def _run(
         job.count([source])
         with _remote(job, source, options) as remote:
             ref = session.process(run, remote, write)
-        if options.output:
-            files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
+    if options.output:
+        files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
 
 
 def _check_folder(options: SyncOptions) -> None:
@@ -189,9 +187,7 @@ def _remote(job: Job[SyncReport], source: TableSource, options: SyncOptions) -> 
         if source.layout.is_blob:
             yield Remote(blobs=source.read_blobs)
         else:
-            web = stack.enter_context(Downloader(options.web, options.limits))
-            stop = job.hooks.stop
-            yield Remote(web=web, threads=DOWNLOADS, revalidate=options.web.revalidate, stop=stop)
+            yield stack.enter_context(downloading(job, options.web))
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

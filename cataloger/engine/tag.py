@@ -1,7 +1,8 @@
-"""Composition root of `cataloger tag`: folders, images and manifests into a database."""
+"""Composition root of `cataloger tag`: folders, images, manifests and web addresses into a database."""
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,24 @@ from typing import Any
 from cataloger.db import Database, DatabaseURL
 from cataloger.engine.job import Job, JobHooks
 from cataloger.engine.job_report import JobOptions, TagReport
+from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.ledger import require_not_moved
-from cataloger.options import DEFAULT_DB, Limits, RunOptions
+from cataloger.options import DEFAULT_DB, Limits, RunOptions, WebOptions
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
-from cataloger.sources import FolderSource, ManifestSource, Target, key_of, resolve_targets
+from cataloger.sources import FolderSource, ManifestSource, Target, WebSource, is_address, key_of, resolve_targets
+from cataloger.utils import without_query
+
+AnySource = FolderSource | ManifestSource | WebSource
 
 
 @dataclass(frozen=True, slots=True)
 class TagOptions:
     """Options of `cataloger tag`; see `JobOptions` for those that are not explained here.
 
-    paths: folders, images and manifests. output: file of the current results, too. path_column, product_column: of
-    the manifests.
+    paths: folders, images, manifests and web addresses. output: file of the current results, too. path_column,
+    product_column: of the manifests. web: how images are downloaded.
     """
 
     paths: tuple[str, ...]
@@ -32,14 +37,16 @@ class TagOptions:
     output: Path | None = None
     path_column: str | None = None
     product_column: str | None = None
+    web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the options as they are recorded; the database's URL with its password is left out."""
+        """Return the options as they are recorded: without the database's URL and the secrets of others."""
         values = asdict(self)
         del values["db"]
-        return {**values, "output": str(self.output) if self.output else None}
+        paths = [without_query(path) if is_address(path) else path for path in self.paths]
+        return {**values, "paths": paths, "output": str(self.output) if self.output else None}
 
     def job(self) -> JobOptions:
         """Return what the job needs to know."""
@@ -74,38 +81,61 @@ def tag_images(options: TagOptions, hooks: JobHooks | None = None) -> TagReport:
 def _run(
     job: Job[TagReport],
     database: Database,
-    pairs: list[tuple[Target, FolderSource | ManifestSource]],
+    pairs: list[tuple[Target, AnySource]],
     options: TagOptions,
 ) -> None:
     with job.running(database) as run:
         job.count([source for _, source in pairs])
-        selections = []
+        selections: list[files.Selection] = []
         for target, source in pairs:
-            ref = job.session(database, source).process(run)
-            names = None if target.files is None else frozenset(ref.prefix + key_of(n) for n in target.files)
-            selections.append(files.Selection(ref.root, ref.prefix, names))
-        if options.output:
-            files.export(database, selections, options.output)
+            with _remote(job, source, options) as remote:
+                ref = job.session(database, source).process(run, remote)
+            selection = files.Selection(ref.root, ref.prefix, _keys(target, source, ref.prefix))
+            if not any(other.contains(selection) for other in selections):
+                selections.append(selection)
+    if options.output:  # of a run that has ended: it is complete whether or not there is space for a file
+        files.export(database, selections, options.output)
 
 
-def _check_places(
-    database: Database | None, sources: list[FolderSource | ManifestSource], options: TagOptions
-) -> None:
+def _keys(target: Target, source: AnySource, prefix: str) -> frozenset[str] | None:
+    """Return the keys of the images that were named one by one; None where a whole source was."""
+    if isinstance(source, WebSource):
+        return source.keys
+    return None if target.files is None else frozenset(prefix + key_of(name) for name in target.files)
+
+
+@contextmanager
+def _remote(job: Job[TagReport], source: AnySource, options: TagOptions) -> Iterator[Remote | None]:
+    """Give what downloads the images of a source, if it has addresses."""
+    if isinstance(source, WebSource) or (isinstance(source, ManifestSource) and source.has_addresses()):
+        from cataloger.engine.downloads import downloading  # it loads the HTTP client, which files do not need
+
+        with downloading(job, options.web) as remote:
+            yield remote
+    else:
+        yield None
+
+
+def _check_places(database: Database | None, sources: list[AnySource], options: TagOptions) -> None:
     if not options.run.accept_move:
         for source in sources:
-            require_not_moved(database, source)
+            if not isinstance(source, WebSource):
+                require_not_moved(database, source)
 
 
-def _plan(job: Job[TagReport], sources: list[FolderSource | ManifestSource], options: TagOptions) -> None:
+def _plan(job: Job[TagReport], sources: list[AnySource], options: TagOptions) -> None:
     database = open_for_planning(options.db, schema=options.schema)
     _check_places(database, sources, options)
     for source in sources:
-        job.session(database, source).plan()
+        with _remote(job, source, options) as remote:
+            job.session(database, source).plan(remote)
     if database:
         database.close()
 
 
-def _source(target: Target, options: TagOptions) -> FolderSource | ManifestSource:
+def _source(target: Target, options: TagOptions) -> AnySource:
+    if target.kind == "web":
+        return WebSource(target.root.decode(), target.addresses)
     if target.kind == "manifest":
         source = ManifestSource(Path(os.fsdecode(target.root)), options.path_column, options.product_column)
         source.check()

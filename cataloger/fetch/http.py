@@ -15,6 +15,7 @@ What goes wrong becomes a `Failure` with one of these codes:
     fetch.encoding           the body is compressed, which was not asked for and could be a bomb; other encodings,
                              such as aws-chunked, none and utf-8, say nothing of its bytes: they are read as they are
     decode.too_many_bytes    larger than `Limits.max_bytes`, by its header or while it arrives (permanent)
+    fetch.error              a library failed in a way that is not foreseen; again in the next run
     io.error                 this machine cannot write its temporary file
 
 "Again" means up to `WebOptions.attempts` times in all, after a random part of a wait that doubles each time, or what
@@ -118,6 +119,9 @@ class Downloader:
             return Failure(item, error.code, str(error))
         except OSError as error:  # httpcore's errors are none, so this is the temporary file's
             return Failure(item, "io.error", f"the temporary file cannot be written: {error.strerror}")
+        except Exception as error:  # noqa: BLE001 - a library may raise anything, and late; it is about this image
+            # Without its message, which may contain the address.
+            return Failure(item, "fetch.error", f"the download failed unexpectedly ({type(error).__name__})")
         finally:
             _silent.here = False
             if self._stop.is_set():
@@ -130,7 +134,7 @@ class Downloader:
 
     def _persist(self, method: str, item: Item) -> Downloaded:
         assert item.url is not None, "only an item with a URL can be downloaded"
-        request = self._client.build_request(method, _parse(item.url))
+        request = self._request(method, item.url)
         for attempt in range(1, self._web.attempts + 1):
             try:
                 return self._attempt(item, request)
@@ -139,6 +143,14 @@ class Downloader:
                 if attempt == self._web.attempts or self._stop.wait(_wait(attempt, error.retry_after)):
                     raise
         raise AssertionError("the last attempt returns or raises")
+
+    def _request(self, method: str, url: str) -> httpx.Request:
+        try:
+            parsed = httpx.URL(url)
+            _check(parsed)
+            return self._client.build_request(method, parsed)
+        except (httpx.InvalidURL, ValueError):  # also what idna raises, only when the host is asked for
+            raise ImageError("fetch.bad_url", "the address is not a valid URL") from None
 
     def _attempt(self, item: Item, request: httpx.Request) -> Downloaded:
         """Follow redirects to the image, `timeout` seconds in all; waiting for a free place does not count."""
@@ -158,7 +170,7 @@ class Downloader:
         """Send one request; return the body, or the request that a redirect leads to."""
         try:
             response = self._client.send(request, stream=True)
-        except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError):
+        except (httpx.RemoteProtocolError, httpx.InvalidURL, ValueError):
             raise ImageError("fetch.redirect", f"{request.url.host} redirects to what is not a URL") from None
         with closing(response):
             if response.is_success and response.status_code != HTTPStatus.PARTIAL_CONTENT:
@@ -272,15 +284,6 @@ _silent = _Silent()
 _SILENCE = _LogFilter()
 
 
-def _parse(url: str) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, UnicodeError):
-        raise ImageError("fetch.bad_url", "the address is not a valid URL") from None
-    _check(parsed)
-    return parsed
-
-
 def _check(url: httpx.URL) -> None:
     if url.scheme and url.scheme not in SCHEMES:
         raise ImageError("fetch.scheme", "only http and https addresses are downloaded")
@@ -289,7 +292,10 @@ def _check(url: httpx.URL) -> None:
 
 
 def _check_redirect(url: httpx.URL, target: httpx.URL) -> None:
-    _check(target)
+    try:
+        _check(target)
+    except ValueError:
+        raise ImageError("fetch.redirect", f"{url.host} redirects to what is not a URL") from None
     if url.scheme == "https" and target.scheme == "http":
         raise ImageError("fetch.redirect", f"the server redirects from https to http: {without_query(str(target))}")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cataloger.errors import ImageError
+from cataloger.errors import DatabaseError, ImageError, UnavailableError
 from cataloger.fetch.download_buffer import BUFFER_BYTES, Downloaded
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
@@ -182,7 +182,14 @@ def _fetch_group(group: list[Item | Failure], limits: Limits, remote: Remote) ->
 def _read_blobs(items: list[Item], limits: Limits, remote: Remote) -> list[Answer]:
     assert remote.blobs is not None, "a source of blobs comes with their reader"
     fitting = [item for item in items if item.blob is not None and item.blob.size <= limits.max_bytes]
-    found = remote.blobs(fitting) if fitting else {}
+    try:
+        found = remote.blobs(fitting) if fitting else {}
+    except UnavailableError:
+        raise
+    except DatabaseError as error:
+        if len(items) == 1:
+            return [Failure(items[0], "io.error", f"the database cannot give the image: {error}")]
+        return [answer for item in items for answer in _read_blobs([item], limits, remote)]
     return [_of_blob(item, found.get(item.key), limits) for item in items]
 
 

@@ -1,9 +1,8 @@
 """The shop's own names for the labels of a model: a CSV file, kept for each source in the database."""
 
-import csv
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,10 @@ from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.schema import LabelMapRow
+from cataloger.tabular import RawRow, RowProblem, TableFormatError, find_column, open_csv
 from cataloger.utils import find_label
+
+COLUMNS = ("label", "code", "name", "parent")
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +33,18 @@ class LabelCode:
 def read_label_map(path: Path) -> list[LabelCode]:
     """Read a CSV file with the columns label and code, and optionally name and parent. Raises UsageError."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := {"label", "code"} - set(reader.fieldnames or ()):
+        with open_csv(path, COLUMNS) as table:
+            places = {name: place for name in COLUMNS if (place := find_column(name, table.names)) is not None}
+            if missing := {"label", "code"} - set(places):
                 raise UsageError(
                     f"--label-map {path} has no column {' and '.join(sorted(missing))}: its first line names the "
                     "columns, label,code and optionally name,parent"
                 )
-            categories = [_category(path, reader.line_num, row) for row in reader]
+            categories = [_category(path, row, places) for row in table.rows()]
     except OSError as error:
         raise UsageError(f"--label-map {path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"--label-map {path} is not a CSV file in UTF-8: {error}") from error
+    except TableFormatError as error:
+        raise UsageError(f"--label-map {path} {error}") from error
     labels = [category.label for category in categories]
     if twice := {label for label in labels if labels.count(label) > 1}:
         raise UsageError(f"--label-map {path} contains {_listed(twice)} more than once")
@@ -92,8 +94,12 @@ def _replace(connection: Connection, source_id: int, rows: list[dict[str, object
     connection.execute(insert(LabelMapRow), rows)
 
 
-def _category(path: Path, line: int, row: dict[str, str | None]) -> LabelCode:
-    values = {name: (row.get(name) or "").strip() for name in ("label", "code", "name", "parent")}
+def _category(path: Path, row: RawRow | RowProblem, places: Mapping[str, int]) -> LabelCode:
+    line = row.line
+    if isinstance(row, RowProblem):
+        raise UsageError(f"--label-map {path}, {row.place}: the row {row.text}")
+    written = {name: row.cells[place].strip() for name, place in places.items() if place < len(row.cells)}
+    values = {name: written.get(name, "") for name in COLUMNS}
     for name in ("label", "code"):
         if not values[name]:
             raise UsageError(f"--label-map {path}, line {line}: {name} is empty")

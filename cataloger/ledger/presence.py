@@ -17,6 +17,12 @@ ITEMS_PER_READ = 5000
 ITEMS_PER_DELETION = 500
 BITS = 1 << 16
 
+Keep = Callable[[str], bool]
+
+
+def _none(_key: str) -> bool:
+    return False
+
 
 class Presence:
     """Which known items a scan has met: one bit per item, so a million of them need a few hundred kilobytes.
@@ -52,14 +58,17 @@ class Presence:
             self._seen += 1
         return False
 
-    def count_missing(self) -> int:
-        """Count what a complete scan has not met."""
-        return sum(len(ids) for ids in self._missing())
+    def count_missing(self, keep: Keep = _none) -> int:
+        """Count what a complete scan has not met. keep: leaves items out, by their key."""
+        return sum(len(ids) for ids in self._missing(keep))
 
-    def remove_missing(self, run_id: int) -> int:
-        """After a complete scan: remove what it did not meet from the views; return how many those were."""
+    def remove_missing(self, run_id: int, keep: Keep = _none) -> int:
+        """After a complete scan: remove what it did not meet from the views; return how many those were.
+
+        keep: leaves items out, by their key.
+        """
         removed = 0
-        for ids in self._missing():
+        for ids in self._missing(keep):
             self._mark(ids, run_id, is_gone=True)
             removed += len(ids)
         return removed
@@ -94,11 +103,12 @@ class Presence:
             self.lease.check(connection)
         action(connection)
 
-    def _missing(self) -> Iterator[list[int]]:
+    def _missing(self, keep: Keep) -> Iterator[list[int]]:
         if not self._source.prefix and self._count_present() == self._seen:
             return
         for page in self._pages(self._present(), ITEMS_PER_READ):
-            ids = [row.id for row in page if row.key.startswith(self._source.prefix) and not self._has(row.id)]
+            unmet = (row for row in page if row.key.startswith(self._source.prefix) and not self._has(row.id))
+            ids = [row.id for row in unmet if not keep(row.key)]
             if ids:
                 yield ids
 

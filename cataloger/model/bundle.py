@@ -12,6 +12,7 @@ Nothing in a bundle is ever unpickled. A bundle is written under a temporary nam
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,10 +21,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cataloger.errors import BundleError, UsageError
+from cataloger.errors import BundleError, OutputError, UsageError
 from cataloger.model.calibration import Calibration
 from cataloger.options import NetworkConfig, Precision, PrecisionChoice, PreprocessSpec
-from cataloger.utils import existing_path
+from cataloger.utils import existing_path, put_folder
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -204,18 +205,24 @@ def check_files(bundle: Bundle, names: tuple[str, ...] = REQUIRED_FILES) -> None
 def new_bundle(target: Path) -> Iterator[Path]:
     """Give a temporary directory to fill; when the block ends it becomes `target`.
 
-    The caller writes REQUIRED_FILES into it and calls `seal`. An existing bundle at `target` is replaced; any
-    other existing directory with something in it raises BundleError, before the work starts.
+    The caller writes REQUIRED_FILES into it and calls `seal`. An existing bundle at `target` is replaced as a whole;
+    any other existing directory with something in it raises BundleError, before the work starts. Raises OutputError,
+    and what is at `target` stays, when a file cannot be written.
     """
     if target.exists() and any(target.iterdir()) and not (target / MANIFEST).is_file():
         raise BundleError(f"{target} exists and is not a model bundle; choose another directory")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        yield folder
-        _swap(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        place = Path(os.path.realpath(target))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+        try:
+            yield folder
+            _publish(folder, place)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise OutputError(f"the bundle {target} cannot be written: {error.strerror or error}{where}") from error
 
 
 def seal(bundle: Bundle) -> Bundle:
@@ -262,17 +269,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return values
 
 
-def _swap(folder: Path, target: Path) -> None:
+def _publish(folder: Path, target: Path) -> None:
     folder.chmod(0o755)  # mkdtemp makes it private
     if not (folder / MANIFEST).is_file():
         raise BundleError(f"the bundle for {target} was not sealed")
-    if target.exists():
-        old = folder.with_name(folder.name + "-old")
-        target.rename(old)
-        folder.rename(target)
-        shutil.rmtree(old)
-    else:
-        folder.rename(target)
+    put_folder(folder, target)
 
 
 def _digest(value: Any) -> str:

@@ -9,13 +9,12 @@ from urllib.parse import quote
 
 from cataloger.contracts import DECISIONS
 from cataloger.db import Database
-from cataloger.errors import OutputError
 from cataloger.report.gather import CatalogReport
 from cataloger.report.images import Picture, Progress, open_maps, pictures_of
 from cataloger.report.queries import BINS
 from cataloger.report.stored_images import Pictures
 from cataloger.sources import name_of
-from cataloger.utils import Filters, printable, template_environment
+from cataloger.utils import Filters, printable, replacing, template_environment
 
 TEMPLATE = "report.html.j2"
 LONGEST = 100  # characters of a name
@@ -52,10 +51,8 @@ def write_page(
         found = pictures_of(pictures, report, maps, progress)
     about_maps = (MAPS if maps else NO_MODEL) if options.maps else ""
     page = render_page(report, found, about_maps=about_maps)
-    try:
-        options.path.write_text(page, encoding="utf-8", errors="backslashreplace", newline="\n")
-    except OSError as error:
-        raise OutputError(f"--output {options.path} cannot be written: {error.strerror}") from error
+    with replacing(options.path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def render_page(report: CatalogReport, pictures: Mapping[int, Picture], *, about_maps: str = "") -> str:

@@ -66,6 +66,9 @@ class Pictures:
         if row is None:
             return Failure(Item(str(item_id), "", ""), UNKNOWN_ITEM, "there is no such image")
         item = Item(row.key, row.uri, "", product_key=row.product_key)
+        if row.kind != "folder" and item.uri.partition("://")[0].lower() in SCHEMES:
+            answer = self._downloader.get(replace(item, url=item.uri))
+            return answer if isinstance(answer, Failure) else answer.read()
         if row.kind == "table":
             return self._of_table(item, row.source_id)
         root = name_of(row.root) if row.kind == "folder" else os.path.dirname(name_of(row.root))
@@ -73,9 +76,6 @@ class Pictures:
 
     def _of_table(self, item: Item, source_id: int) -> Fetched | Failure:
         table = self._table(source_id)
-        if item.uri.partition("://")[0].lower() in SCHEMES:
-            answer = self._downloader.get(replace(item, url=item.uri))
-            return answer if isinstance(answer, Failure) else answer.read()
         if item.uri.startswith("/"):
             root = table.image_root
             return self._file(item, name_of(item.uri), root or b"/", is_free=root is None)

@@ -67,7 +67,7 @@ class ModelRow(Base):
 
 
 class SourceRow(Base):
-    """A folder, manifest or table. model: the weights that it is pinned to.
+    """A folder, manifest, table or web host. model: the weights that it is pinned to.
 
     no_query_run_id: results of this run and of those before may be of web addresses whose query was not noted; null
     once a complete run has gone through the source.

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from cataloger.db import Database, DatabaseURL, connected, make_engine
+from cataloger.db import Database, DatabaseURL, accept_odd_values, connected, make_engine
 from cataloger.errors import DatabaseError, SchemaError
 from cataloger.schema import revisions
 
@@ -60,6 +60,7 @@ def open_source(url: DatabaseURL) -> Database:
     if url.is_new_sqlite_file():
         raise DatabaseError(f"{url.redacted} does not exist or is empty: there is no table to read")
     with _engine(url) as engine:
+        accept_odd_values(engine)
         connected(engine).close()
     return Database(engine)
 

@@ -4,7 +4,6 @@ It is read from the database after a run, so it is complete however often the ru
 under a temporary name and renamed, so it is never half there.
 """
 
-import csv
 import importlib.util
 import json
 import os
@@ -18,8 +17,9 @@ from typing import Any
 from sqlalchemy import select
 
 from cataloger.db import Database
-from cataloger.errors import MissingExtraError, OutputError, UsageError
+from cataloger.errors import LostOutputError, MissingExtraError, OutputError, UsageError
 from cataloger.schema import IMAGE_COLUMNS, IMAGE_TOP5
+from cataloger.tabular import write_csv
 from cataloger.utils import replacing
 
 ROWS_PER_FETCH = 5000
@@ -35,6 +35,10 @@ class Selection:
     source: str | None
     prefix: str = ""
     keys: frozenset[str] | None = None
+
+    def contains(self, other: "Selection") -> bool:
+        """Tell whether all that another one selects is in this one."""
+        return self.source == other.source and self.keys is None and other.prefix.startswith(self.prefix)
 
 
 def check_output(path: Path) -> None:
@@ -54,10 +58,10 @@ def check_output(path: Path) -> None:
 def export(database: Database, selections: Iterable[Selection], path: Path) -> int:
     """Write the current rows of the selected images, ordered by source and key; return their number.
 
-    The columns are those of the view cataloger_image_top5. Raises OutputError; an existing file is then unchanged.
+    The columns are those of the view cataloger_image_top5. Raises LostOutputError, and an existing file is unchanged.
     """
     rows = _Counted(row for selection in selections for row in current_rows(database, selection))
-    with replacing(path) as temporary:
+    with replacing(path, failure=LostOutputError, advice="; the results are in the database") as temporary:
         WRITERS[path.suffix.lower()](rows, temporary)
     return rows.count
 
@@ -115,10 +119,7 @@ def _write_jsonl(rows: Rows, path: Path) -> None:
 
 def _write_csv(rows: Rows, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, IMAGE_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(_with_text(row))
+        write_csv(file, IMAGE_COLUMNS, ([values[name] for name in IMAGE_COLUMNS] for values in map(_with_text, rows)))
 
 
 def _write_parquet(rows: Rows, path: Path) -> None:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
         text_of,
     )
     from cataloger.sources.manifest import ManifestSource
-    from cataloger.sources.resolve import Target, resolve_targets
+    from cataloger.sources.resolve import Target, is_address, resolve_targets
     from cataloger.sources.table import TableSource
     from cataloger.sources.unclean_keys import odd_keys
+    from cataloger.sources.web import WebSource
 
 __all__ = [
     "EXTENSIONS",
@@ -39,10 +40,12 @@ __all__ = [
     "Source",
     "TableSource",
     "Target",
+    "WebSource",
     "change_tokens",
     "check_folder",
     "clean_values",
     "find_below",
+    "is_address",
     "is_same",
     "join_keys",
     "key_of",
@@ -75,7 +78,8 @@ __getattr__ = lazy_names(
         ],
         "manifest": ["ManifestSource"],
         "unclean_keys": ["odd_keys"],
-        "resolve": ["Target", "resolve_targets"],
+        "resolve": ["Target", "is_address", "resolve_targets"],
         "table": ["TableSource"],
+        "web": ["WebSource"],
     },
 )

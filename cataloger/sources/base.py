@@ -1,5 +1,6 @@
 """The interface of a source of images."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -10,8 +11,8 @@ class Source(Protocol):
     """Something that holds images. kind, root: its identity. prefix: before its keys, in a folder of a known source.
 
     is_complete: a whole scan meets everything that the source holds. problems: what the last scan could not see.
-    without_image: rows of the last scan that name none. uncertain_queries: addresses of the last scan whose query may
-    be a part of the image or of a signature.
+    without_image: rows of the last scan that name none. left_out: what the last scan met and did not take, by reason.
+    uncertain_queries: addresses of the last scan whose query may be a part of the image or of a signature.
     """
 
     prefix: str
@@ -28,8 +29,14 @@ class Source(Protocol):
     def without_image(self) -> int: ...
     @property
     def uncertain_queries(self) -> int: ...
+    @property
+    def left_out(self) -> Counter[str]: ...
     def scan(self) -> Iterator[Item | Failure]:
         """Yield every input."""
+        ...
+
+    def can_be_missing(self, key: str) -> bool:
+        """Tell whether a known item that a complete scan did not meet has left; False where that is not certain."""
         ...
 
     def count(self) -> int | None:

@@ -3,21 +3,30 @@
 import itertools
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
-from cataloger.sources.file_keys import key_of
+from cataloger.sources.file_keys import key_of, name_of
 from cataloger.utils import visible
 
 SUPPORTED = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif",
+    ".tiff", ".avif", ".avifs",
 )  # fmt: skip
 # Known images that cannot be decoded; they must be reported as failures and not be ignored.
-UNSUPPORTED = (".heic", ".heif", ".jxl", ".jp2", ".j2k")
+UNSUPPORTED = (".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k")
 EXTENSIONS = tuple(extension.encode() for extension in SUPPORTED + UNSUPPORTED)
+
+HIDDEN, LINKED_FOLDER, SPECIAL_FILE, NO_EXTENSION, OTHER = (
+    "hidden", "linked_folder", "special_file", "no_extension", "other_extension",
+)  # fmt: skip
+"""Why a scan leaves something out, besides an extension such as ".txt"."""
+KNOWN_EXTENSIONS = 100
+LONGEST_EXTENSION = 12
 
 # Names of a directory are sorted in blocks of this many, so that a huge one does not fill the memory.
 BLOCK = 10_000
@@ -28,8 +37,8 @@ class FolderSource:
     """Images below a folder, or only `files` of it.
 
     folder: absolute path as bytes. prefix: put before every key. files: paths as bytes, relative to it; these are
-    taken whatever their extension. After a scan: `ignored` files without an image's extension, `problems` that kept
-    parts from being read.
+    taken whatever their extension. After a scan: `left_out`, what it met and did not take, by reason or extension;
+    `problems` that kept parts from being read.
 
     Hidden files and folders are left out. A link to a file is an item of its own. A link to a folder is followed
     unless that lies inside the folder, where it is found under its own name, or was followed before.
@@ -38,7 +47,7 @@ class FolderSource:
     folder: bytes
     prefix: str = ""
     files: Sequence[bytes] | None = None
-    ignored: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     _followed: set[tuple[int, int]] = field(default_factory=set)
 
@@ -53,7 +62,7 @@ class FolderSource:
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield the items. Raises SourceError when the folder cannot be read at all."""
-        self.ignored = 0
+        self.left_out.clear()
         self.problems.clear()
         self._followed.clear()
         if self.files is not None:
@@ -79,8 +88,17 @@ class FolderSource:
         """Return why a scan found no image."""
         return (
             f"no image found in {os.fsdecode(self.folder)}: looked for {' '.join(SUPPORTED)} in any case, "
-            f"recursively; {self.ignored} other files were ignored"
+            f"recursively; {self.left_out.total()} other files and folders were left out"
         )
+
+    def can_be_missing(self, key: str) -> bool:
+        """Tell whether a known item has left: one that is still there has only been left out of the scan."""
+        name = name_of(key.removeprefix(self.prefix))
+        if not os.path.lexists(os.path.join(self.folder, name)):
+            return True
+        # What lies behind a link to a folder is found under its other name.
+        above = [name[:end] for end in range(len(name)) if name[end : end + 1] == b"/"]
+        return any(os.path.islink(os.path.join(self.folder, folder)) for folder in above)
 
     def _scan(self, folder: bytes, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Item | Failure]:
         for name in self._names(folder, ancestors):
@@ -100,6 +118,8 @@ class FolderSource:
                 if identity not in chain:
                     pending.append(self._entries(entry[0]))
                     chain.append(identity)
+                else:
+                    self.left_out[LINKED_FOLDER] += 1
             else:
                 yield entry[0]
 
@@ -115,17 +135,27 @@ class FolderSource:
 
     def _kind(self, entry: "os.DirEntry[bytes]") -> str | None:
         """Return "folder", "file" or None for what is left out."""
+        reason = self._judge(entry)
+        if reason in ("folder", "file"):
+            return reason
+        is_new = reason not in self.left_out and reason.startswith(".")
+        self.left_out[OTHER if is_new and len(self.left_out) >= KNOWN_EXTENSIONS else reason] += 1
+        return None
+
+    def _judge(self, entry: "os.DirEntry[bytes]") -> str:
+        """Return "folder" or "file" for what counts, else why it does not."""
         if entry.name.startswith(b"."):
-            return None
+            return HIDDEN
+        is_file = True
         try:
             if entry.is_dir():
-                return "folder" if not entry.is_symlink() or self._may_follow(entry.path) else None
+                return "folder" if not entry.is_symlink() or self._may_follow(entry.path) else LINKED_FOLDER
+            is_file = entry.is_file() or entry.is_symlink()
         except OSError:
             pass  # its type is unknown: if it has an image's name, reading it reports the reason
-        if not entry.name.lower().endswith(EXTENSIONS):
-            self.ignored += 1
-            return None
-        return "file"
+        if entry.name.lower().endswith(EXTENSIONS):
+            return "file"
+        return _extension(entry.name) if is_file else SPECIAL_FILE
 
     def _may_follow(self, path: bytes) -> bool:
         target = os.path.realpath(path)
@@ -156,6 +186,21 @@ class FolderSource:
         except OSError:
             return (-1, -1)
         return (status.st_dev, status.st_ino)
+
+
+def is_scanned(name: bytes) -> bool:
+    """Tell whether a scan takes a file: neither it nor a folder above it is hidden, and it is named like an image.
+
+    name: relative to the folder of the scan.
+    """
+    is_hidden = any(part.startswith(b".") for part in name.split(b"/"))
+    return not is_hidden and name.lower().endswith(EXTENSIONS)
+
+
+def _extension(name: bytes) -> str:
+    """Return the extension of a file's name, as it is counted."""
+    extension = key_of(os.path.splitext(name.lower())[1])
+    return extension if 1 < len(extension) <= LONGEST_EXTENSION else NO_EXTENSION
 
 
 def check_folder(root: bytes, *, may_be_empty: bool = True) -> None:

@@ -1,5 +1,6 @@
 """Parse the references to images in a product table: paths and URLs."""
 
+import hashlib
 import json
 import os
 import re
@@ -66,6 +67,25 @@ def locate(value: object, root: bytes | None) -> Location | ReferenceProblem:
     return _locate_url(text)
 
 
+def has_scheme(value: str) -> bool:
+    """Tell whether a value is, or contains, an address and no path."""
+    return bool(_SCHEME.match(value.strip()) or WEB_ADDRESS.search(value))
+
+
+def key_of_address(location: Location) -> str | ReferenceProblem:
+    """Return the key of an image on the web, for sources that have no other: its address without user info.
+
+    Of the query only a digest is kept, since it may be secret; parameters that sign an address, or tell versions of
+    one image apart, do not count.
+    """
+    if not location.uri.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
+        return ReferenceProblem(BAD_VALUE, "the value is not a valid web address")
+    named, _ = query_identity(location.url or "", versions=False)
+    if not named:
+        return location.uri
+    return f"{location.uri}?{hashlib.sha256(named.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
+
+
 def split_list(value: object, separator: str) -> list[object] | ReferenceProblem:
     """Return the images of a cell: a JSON array, or text with a separator. Empty ones are left out.
 
@@ -115,6 +135,15 @@ def split_key(key: str, parts: int) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         return ()
     return tuple(map(str, values)) if isinstance(values, list) and len(values) == parts else ()
+
+
+def first_part(key: str) -> str:
+    """Return the first of the values that `join_keys` made a key of; the key itself if it is one value."""
+    try:
+        values = json.loads(key)
+    except (ValueError, RecursionError):
+        return key
+    return str(values[0]) if isinstance(values, list) and values else key
 
 
 def _locate_without_scheme(value: str, text: str, root: bytes | None) -> Location | ReferenceProblem:

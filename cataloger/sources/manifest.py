@@ -1,45 +1,63 @@
-"""A manifest, CSV or JSONL with a column of paths, as items."""
+"""A manifest, CSV or JSONL with a column of paths or web addresses, as items."""
 
-import csv
-import itertools
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
 from cataloger.sources.file_keys import find_below, key_of, name_bytes
-from cataloger.sources.web_addresses import WEB_ADDRESS
-from cataloger.utils import clean_name
+from cataloger.sources.image_references import Location, ReferenceProblem, has_scheme, key_of_address, locate
+from cataloger.sources.web_addresses import as_address
+from cataloger.tabular import (
+    JsonRow,
+    RowProblem,
+    TableFormatError,
+    find_column,
+    find_key,
+    open_csv,
+    read_json_lines,
+)
+from cataloger.utils import clean_name, strip_invisible
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
-EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
+JSON_EXTENSIONS = (".jsonl", ".ndjson")
+EXTENSIONS = (".csv", ".tsv", *JSON_EXTENSIONS)
 BAD_ROW = "source.bad_row"
 
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of such bytes
+_LINE_KEY = re.compile(r"line \d+")
+# Also as JSON may write it, with escaped slashes, and as people do.
+_ADDRESS = re.compile(rb"https?[:/\\]|/\\?/|www\.", re.IGNORECASE)
+# Any path may look like a host with a path behind it.
+_NO_SCHEME = re.compile(r"https?[:/\\]|//|www\.", re.IGNORECASE)
+_BLOCK = 1 << 20
 
 
 @dataclass(slots=True)
 class ManifestSource:
-    """Rows of a manifest. The key of an item is its path as written.
+    """Rows of a manifest. The key of an item is its path as written, or its address without password and signature.
 
     path_column: without it the first of PATH_COLUMNS that is there. product_column: names the product, if given.
     Relative paths start at the manifest's folder. A row that cannot be used becomes a failure named after its line.
+    `unread`: rows of the last scan that may name any image, since they could not be read; first_unread: the first.
     """
 
     path: Path
     path_column: str | None = None
     product_column: str | None = None
     prefix: str = ""
+    unread: int = 0
+    first_unread: str = ""
+    left_out: Counter[str] = field(default_factory=Counter)
+    uncertain_queries: int = 0
 
     kind = "manifest"
     without_image = 0
-    uncertain_queries = 0
     is_complete = True
 
     @property
@@ -49,17 +67,27 @@ class ManifestSource:
 
     @property
     def problems(self) -> list[str]:
-        """None: rows that cannot be used are failures."""
-        return []
+        """Say that rows could not be read; each of them is a failure, too."""
+        if not self.unread:
+            return []
+        return [
+            f"{self.unread:,} rows of the manifest {self.path} could not be read, the first in {self.first_unread}; "
+            "images that it does not name any more stay in the views until all rows can be read"
+        ]
+
+    def can_be_missing(self, key: str) -> bool:
+        """Tell whether an item that the scan did not meet has left: a row that could not be read may name it."""
+        return not self.unread or _LINE_KEY.fullmatch(key) is not None
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield one item per row. Raises SourceError when the file or its columns cannot be used."""
+        self.unread, self.first_unread, self.uncertain_queries = 0, "", 0
         try:
-            with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                for line, row in self._rows(file):
-                    yield self._subject(line, row)
-        except (OSError, csv.Error) as error:
-            raise SourceError(f"the manifest {self.path} cannot be read: {error}") from error
+            yield from self._json_subjects() if self._is_json else self._csv_subjects()
+        except TableFormatError as error:
+            raise SourceError(f"the manifest {self.path} {error}") from error
+        except OSError as error:
+            raise SourceError(f"the manifest {self.path} cannot be read: {error.strerror}") from error
 
     def check(self) -> None:
         """Raise SourceError if the file, its header or its first row cannot be used; reads no more than that."""
@@ -67,110 +95,144 @@ class ManifestSource:
 
     def count(self) -> int:
         """Count the rows; for a progress bar."""
-        return sum(1 for _ in self.scan())
+        other = ManifestSource(self.path, self.path_column, self.product_column)
+        return sum(1 for _ in other.scan())
+
+    def has_addresses(self) -> bool:
+        """Tell whether there may be web addresses among the paths. Raises SourceError."""
+        try:
+            with self.path.open("rb") as file:
+                end = b""
+                while block := file.read(_BLOCK):
+                    if _ADDRESS.search(end + block):
+                        return True
+                    end = block[-16:]
+        except OSError as error:
+            raise SourceError(f"the manifest {self.path} cannot be read: {error.strerror}") from error
+        return False
 
     def nothing_found(self) -> str:
         """Return why a scan found nothing."""
         return f"the manifest {self.path} has no rows"
 
-    def _rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-        if self.path.suffix.lower() in (".jsonl", ".ndjson"):
-            return self._json_rows(file)
-        return self._csv_rows(file)
+    @property
+    def _is_json(self) -> bool:
+        return self.path.suffix.lower() in JSON_EXTENSIONS
 
-    def _csv_rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-        first = file.readline()
-        if _NOT_UTF8.search(first):
-            raise SourceError(f"the manifest {self.path} cannot be read: it is not UTF-8; save it in UTF-8")
-        file.seek(0)
-        reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
-        header = next(reader, [])
-        self._column(header)
-        while (row := _next_row(reader, header)) is not None:
-            if row:
-                yield reader.line_num, row
-
-    def _json_rows(self, file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
-        is_checked = False
-        for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            row = _json_object(text)
-            if isinstance(row, dict) and not is_checked:
-                self._column(row)
-                is_checked = True
-            yield line, row
-
-    def _column(self, columns: Iterable[str]) -> None:
-        columns = list(columns)
-        wanted = (self.path_column,) if self.path_column else PATH_COLUMNS
-        if not set(wanted) & set(columns):
-            names = " or ".join(repr(name) for name in wanted)
-            raise SourceError(
-                f"the manifest {self.path} has no column {names}; it has {', '.join(columns) or 'none'}. "
-                "Give the column of the paths: --path-column NAME"
-            )
-        if self.product_column and self.product_column not in columns:
-            raise SourceError(f"the manifest {self.path} has no column {self.product_column!r} for the products")
-
-    def _subject(self, line: int, row: Mapping[str, Any] | str) -> Item | Failure:
-        place = f"line {line}"
-        unusable = Item(key=place, uri=f"{self.path}:{line}", version="")
-        if isinstance(row, str):
-            return Failure(unusable, BAD_ROW, row)
-        value = next((row[name] for name in self._candidates() if name in row), None)
-        if not isinstance(value, str) or not value or "\0" in value:
-            return Failure(unusable, BAD_ROW, "the row has no path")
-        if WEB_ADDRESS.match(value):
-            return Failure(unusable, BAD_ROW, "it is a web address; `cataloger sync` downloads those of a table")
-        try:
-            name, path = find_below(os.fsencode(self.path.parent), value)
-        except UnicodeEncodeError:
-            return Failure(
-                unusable, BAD_ROW, "the path holds half a surrogate pair, which is not possible in a file name"
-            )
-        product = row.get(self.product_column) if self.product_column else None
-        written = None if product in (None, "") else str(product)
-        product = None if written is None else clean_name(written)
-        return Item(
-            key=key_of(name),
-            uri=key_of(path),
-            version=_version(path),
-            path=path,
-            product_key=product,
-            former_key=None if name == name_bytes(value) else key_of(name_bytes(value)),
-            former_product=None if product == written else written,
-        )
-
-    def _candidates(self) -> tuple[str, ...]:
+    @property
+    def _wanted(self) -> tuple[str, ...]:
         return (self.path_column,) if self.path_column else PATH_COLUMNS
 
+    def _csv_subjects(self) -> Iterator[Item | Failure]:
+        known = (*self._wanted, *([self.product_column] if self.product_column else []))
+        with open_csv(self.path, known) as table:
+            path, product = self._columns(table.names)
+            for row in table.rows():
+                if isinstance(row, RowProblem):
+                    yield self._unread_row(row)
+                    continue
+                cells = (*row.cells, *[""] * (len(table.names) - len(row.cells)))
+                yield self._subject(row.line, cells[path], None if product is None else cells[product])
 
-def _next_row(reader: Iterator[list[str]], header: list[str]) -> Mapping[str, Any] | str | None:
-    """Return the next row, empty for a blank line; a text that says why it is unusable; None at the end."""
+    def _columns(self, names: Sequence[str]) -> tuple[int, int | None]:
+        """Return the positions of the columns of the path and of the product. Raises SourceError."""
+        found = [position for name in self._wanted if (position := find_column(name, names)) is not None]
+        if not found:
+            self._no_path_column(names)
+        product = find_column(self.product_column, names) if self.product_column else None
+        if self.product_column and product is None:
+            raise SourceError(f"the manifest {self.path} has no column {self.product_column!r} for the products")
+        return found[0], product
+
+    def _json_subjects(self) -> Iterator[Item | Failure]:
+        is_checked = False
+        for row in read_json_lines(self.path):
+            if isinstance(row, RowProblem):
+                yield self._unread_row(row)
+                continue
+            if not is_checked:
+                self._columns(list(row.values))
+                is_checked = True
+            yield self._json_subject(row)
+
+    def _json_subject(self, row: JsonRow) -> Item | Failure:
+        try:
+            path = _value(row.values, self._wanted)
+            product = _value(row.values, (self.product_column,) if self.product_column else ())
+        except TableFormatError as error:
+            return self._unread_row(RowProblem(row.line, row.line, "json", str(error)))
+        return self._subject(row.line, path, product)
+
+    def _no_path_column(self, names: Sequence[str]) -> None:
+        wanted = " or ".join(repr(name) for name in self._wanted)
+        raise SourceError(
+            f"the manifest {self.path} has no column {wanted}; it has {', '.join(names) or 'none'}. "
+            "Give the column of the paths: --path-column NAME"
+        )
+
+    def _unread_row(self, problem: RowProblem) -> Failure:
+        return self._unusable(problem.line, BAD_ROW, f"{problem.place} {problem.text}")
+
+    def _unusable(self, line: int, code: str, text: str, *, is_read: bool = False) -> Failure:
+        """Return the failure of a row, which is named after its line. is_read: it names no image for certain."""
+        if not is_read:
+            self.unread += 1
+            self.first_unread = self.first_unread or f"line {line}"
+        return Failure(Item(key=f"line {line}", uri=f"{self.path}:{line}", version=""), code, text)
+
+    def _subject(self, line: int, value: object, product: object) -> Item | Failure:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return self._unusable(line, BAD_ROW, "the row has no path", is_read=True)
+        if not isinstance(value, str) or "\0" in value:
+            return self._unusable(line, BAD_ROW, "the row has no path: what stands there is no text")
+        place = _locate(value, self.path.parent)
+        if isinstance(place, ReferenceProblem):
+            return self._unusable(line, place.code, place.message)
+        key, location = place
+        self.uncertain_queries += location.is_uncertain
+        written = None if product in (None, "") else str(product)
+        clean = None if written is None else clean_name(written)
+        former = key_of(name_bytes(value)) if location.path is not None else key
+        return Item(
+            key=key,
+            uri=location.uri,
+            version=location.version,
+            path=location.path,
+            url=location.url,
+            product_key=clean,
+            former_key=None if former == key else former,
+            former_product=None if written == clean else written,
+        )
+
+
+def _locate(value: str, folder: Path) -> tuple[str, Location] | ReferenceProblem:
+    """Return key and place of a path or an address. Unlike in a table, a path may lead anywhere."""
+    if has_scheme(value):
+        found = locate(value, None)
+        if isinstance(found, ReferenceProblem):
+            return found
+        key = key_of_address(found)
+        return key if isinstance(key, ReferenceProblem) else (key, found)
     try:
-        cells = next(reader)
-    except StopIteration:
-        return None
-    except csv.Error as error:  # a cell above csv.field_size_limit, which an unclosed quote makes, too
-        return f"the row cannot be read: {error}"
-    if any(map(_NOT_UTF8.search, cells)):
-        return "the row is not UTF-8"
-    return dict(itertools.zip_longest(header, cells)) if cells else {}
+        name, path = find_below(os.fsencode(folder), value)
+    except UnicodeEncodeError:
+        text = "the path holds half a surrogate pair, which is not possible in a file name"
+        return ReferenceProblem(BAD_ROW, text)
+    version = _version(path)
+    text = strip_invisible(value)
+    if not version and _NO_SCHEME.match(text) and (address := as_address(text)) is not None:
+        return _locate(address, folder)
+    return key_of(name), Location(key_of(path), version, path=path)
 
 
-def _json_object(text: str) -> Mapping[str, Any] | str:
-    if _NOT_UTF8.search(text):
-        return "the line is not UTF-8"
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return f"the line is not valid JSON: {error}"
-    return row if isinstance(row, dict) else "the line is not a JSON object"
+def _value(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """Return the value of the first key that is there."""
+    keys = (find_key(name, row) for name in names)
+    return next((row[key] for key in keys if key is not None), None)
 
 
 def _version(path: bytes) -> str:
     try:
         return change_tokens.of_file(os.stat(path))
-    except OSError:
+    except (OSError, ValueError):  # a name that cannot be one; reading it reports the reason
         return ""

@@ -1,40 +1,49 @@
 """Resolve the paths of the command line to sources."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from cataloger.errors import SourceError
 from cataloger.sources import manifest
-from cataloger.sources.folder import check_folder
+from cataloger.sources.folder import check_folder, is_scanned
+from cataloger.sources.web import host_of
+from cataloger.sources.web_addresses import WEB_ADDRESS
 from cataloger.utils import existing_path, visible
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One source to tag. kind: "folder" or "manifest". root: resolved path.
+    """One source to tag. kind: "folder", "manifest" or "web". root: resolved path.
 
-    files: only these of a folder, relative to the root, as bytes; None means everything below it.
+    files: only these of a folder, relative to the root, as bytes; None means everything below it. addresses:
+    of images on the web, with their secrets; root is their host.
     """
 
     kind: str
     root: bytes
     files: tuple[bytes, ...] | None = None
+    addresses: tuple[str, ...] = field(default=(), repr=False)
 
 
 def resolve_targets(paths: Sequence[str]) -> list[Target]:
-    """Sort paths into folders, manifests and single files, which are grouped by their folder.
+    """Sort paths into folders, manifests, single files grouped by their folder, and addresses grouped by their host.
 
-    A path that lies in another named folder is dropped, since that scan finds it. Raises SourceError for what is
-    missing or cannot be listed, before any work.
+    A path that lies in another named folder is dropped if that scan finds it, which it does not if it is hidden or
+    not named like an image. Folders come before those that lie in them. Raises SourceError for what is missing or
+    cannot be listed, before any work.
     """
     if not paths:
         raise SourceError("no path was given: give folders, images or manifests")
     folders: list[bytes] = []
     manifests: list[bytes] = []
     files: dict[bytes, list[bytes]] = {}
-    for path in dict.fromkeys(os.fsencode(existing_path(path)) for path in paths):
+    hosts: dict[str, list[str]] = {}
+    for address in dict.fromkeys(path for path in paths if is_address(path)):
+        hosts.setdefault(host_of(address), []).append(address)
+    for path in dict.fromkeys(os.fsencode(existing_path(path)) for path in paths if not is_address(path)):
         if os.path.isdir(path):
             check_folder(path)
             folders.append(os.path.realpath(path))
@@ -47,17 +56,36 @@ def resolve_targets(paths: Sequence[str]) -> list[Target]:
             folder, name = os.path.split(os.path.abspath(path))
             names = files.setdefault(os.path.realpath(folder), [])
             names += [name] if name not in names else []
-    outermost = [folder for folder in dict.fromkeys(folders) if not _lies_in(folder, folders)]
+    given = list(dict.fromkeys(folders))
+    unique = sorted(given, key=lambda folder: sum(map(partial(_lies_in, folder), given)))
+    scanned = [folder for folder in unique if not _is_found(folder, unique, _is_entered)]
+    named = {
+        folder: kept
+        for folder, names in files.items()
+        if (kept := tuple(n for n in names if not _is_found(os.path.join(folder, n), scanned, is_scanned)))
+    }
     return [
-        *(Target("folder", folder) for folder in outermost),
-        *(
-            Target("folder", folder, tuple(names))
-            for folder, names in files.items()
-            if folder not in outermost and not _lies_in(folder, outermost)
-        ),
+        *(Target("folder", folder) for folder in scanned),
+        *(Target("folder", folder, names) for folder, names in named.items()),
         *(Target("manifest", path) for path in dict.fromkeys(manifests)),
+        *(Target("web", host.encode(), addresses=tuple(each)) for host, each in hosts.items()),
     ]
 
 
-def _lies_in(path: bytes, folders: Sequence[bytes]) -> bool:
-    return any(path != folder and path.startswith(folder.rstrip(b"/") + b"/") for folder in folders)
+def is_address(path: str) -> bool:
+    """Tell whether an argument is a web address and no path."""
+    return WEB_ADDRESS.match(path.strip()) is not None
+
+
+def _is_found(path: bytes, folders: Sequence[bytes], takes: Callable[[bytes], bool]) -> bool:
+    """Tell whether the scan of one of the folders finds a file or folder below it. takes: relative names."""
+    around = (folder for folder in folders if _lies_in(path, folder))
+    return any(takes(path.removeprefix(folder).lstrip(b"/")) for folder in around)
+
+
+def _lies_in(path: bytes, folder: bytes) -> bool:
+    return path != folder and path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def _is_entered(name: bytes) -> bool:
+    return not any(part.startswith(b".") for part in name.split(b"/"))

@@ -14,10 +14,12 @@ from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
 from cataloger.sources import change_tokens
 from cataloger.sources.image_references import (
+    BAD_VALUE,
     RELATIVE_PATH,
     Location,
     ReferenceProblem,
     clean_values,
+    first_part,
     join_keys,
     locate,
     split_key,
@@ -30,6 +32,9 @@ from cataloger.sources.unclean_keys import odd_keys
 ROWS_PER_READ = 1000
 SAMPLE = 20
 TWINS = 20
+
+Page = list[tuple[tuple[Any, ...], AnyRow | Failure]]
+"""Rows with the values that they are ordered by."""
 
 
 class TableSource:
@@ -50,6 +55,9 @@ class TableSource:
         self.uncertain_queries = 0
         self._twins: frozenset[str] = frozenset()
         self._repeated: frozenset[str] | None = None
+        self.left_out: Counter[str] = Counter()
+        self._unread_former: set[str] = set()  # as versions before have recorded them
+        self._unread: set[str] = set()  # products with images that could not be told apart from those before
         self._image_root = None if options.image_root is None else os.path.abspath(os.fsencode(options.image_root))
         try:
             self.layout = database.fetch(inspect_layout, options)
@@ -73,20 +81,32 @@ class TableSource:
 
     @property
     def problems(self) -> list[str]:
-        """None: what cannot be read ends the run."""
-        return []
+        """Say that lists could not be read; each of them is a failure, too."""
+        if not self._unread:
+            return []
+        some = ", ".join(sorted(self._unread)[:3])
+        return [
+            f"the images of {len(self._unread):,} products could not be read, e.g. of {some}; "
+            "those that are known stay in the views"
+        ]
+
+    def can_be_missing(self, key: str) -> bool:
+        """Tell whether a known item has left: one of a product whose list could not be read may still be in it."""
+        return not self._unread or first_part(key) not in (self._unread | self._unread_former)
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield the items, in the order of the keys. Rows added behind the page that was read last are seen."""
         self.without_image = 0
+        self._unread.clear()
+        self._unread_former.clear()
         after: tuple[Any, ...] | None = None
         self.uncertain_queries = 0
         self._repeated = None
-        while page := self.database.rows(self._page(after, ROWS_PER_READ)):
-            self._twins = self._find_twins(page)
-            for row in page:
-                yield from self._subjects(row)
-            last = self._key(page[-1])
+        while page := self._read(after, ROWS_PER_READ):
+            self._twins = self._find_twins([row for _, row in page if not isinstance(row, Failure)])
+            for _, row in page:
+                yield from [row] if isinstance(row, Failure) else self._subjects(row)
+            last = page[-1][0]
             if last == after:
                 raise SourceError(f"the rows of {self.layout.name} cannot be paged by {', '.join(self.options.ids)}")
             after = last
@@ -145,6 +165,36 @@ class TableSource:
         # Labels, since a column may be selected twice.
         labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
         return select(*labelled).where(*layout.after(after)).order_by(*layout.keys).limit(size)
+
+    def _read(self, after: tuple[Any, ...] | None, size: int) -> Page:
+        """Return the next rows with their keys; a row that the database cannot give is a failure."""
+        try:
+            return [(self._key(row), row) for row in self.database.rows(self._page(after, size))]
+        except UnavailableError:
+            raise
+        except DatabaseError as error:
+            page = self._read_one_by_one(after, size)
+            if after is None and all(isinstance(row, Failure) for _, row in page):
+                raise error  # no row is to blame
+            return page
+
+    def _read_one_by_one(self, after: tuple[Any, ...] | None, size: int) -> Page:
+        layout = self.layout
+        columns = [column.label(f"c{number}") for number, column in enumerate((*layout.keys, *layout.products))]
+        known = select(*columns).where(*layout.after(after)).order_by(*layout.keys).limit(size)
+        return [pair for row in self.database.rows(known) for pair in self._read_one(row)]
+
+    def _read_one(self, known: AnyRow) -> Page:
+        keys = self._key(known)
+        try:
+            return [(keys, row) for row in self.database.rows(self._page(None, 1).where(self.layout.at([keys])))]
+        except UnavailableError:
+            raise
+        except DatabaseError as error:
+            names = self._names(known[len(keys) :], keys)
+            self._note_unread(names)
+            text = f"the database cannot give the row: {error}"
+            return [(keys, Failure(names.item("", ""), BAD_VALUE, text))]
 
     def _key(self, row: AnyRow) -> tuple[Any, ...]:
         return tuple(row[: len(self.layout.keys)])
@@ -208,9 +258,14 @@ class TableSource:
                 met.add(hash(key))
         return frozenset(repeated)
 
+    def _note_unread(self, names: "_Names") -> None:
+        self._unread.add(names.product)
+        self._unread_former.add(names.former_product)
+
     def _listed(self, names: "_Names", cell: object, version: object) -> Iterator[Item | Failure]:
         images = split_list(cell, str(self.options.image_list))
         if isinstance(images, ReferenceProblem):
+            self._note_unread(names)
             whole = replace(names, key=names.product, former_key=names.former_product)
             yield Failure(whole.item("", ""), images.code, images.message)
             return
@@ -222,6 +277,8 @@ class TableSource:
             # The key names the image and not its place in the list, so that another order changes nothing. Images
             # whose URLs differ in the query alone are told apart by their order.
             name = place.uri if isinstance(place, Location) else f"image {number}"
+            if isinstance(place, ReferenceProblem):
+                self._note_unread(names)
             seen[name] += 1
             own = [name, *([seen[name]] if seen[name] > 1 else [])]
             key, former = (join_keys([product, *own]) for product in (names.product, names.former_product))
@@ -241,7 +298,7 @@ class TableSource:
 
     def _check_sample(self) -> None:
         """Try the very statement of the scan, so that --where, privileges and paths are proved before any work."""
-        sample = list(self.database.rows(self._page(None, SAMPLE)))
+        sample = [row for _, row in self._read(None, SAMPLE) if not isinstance(row, Failure)]
         subjects = [subject for row in sample for subject in self._subjects(row)]
         relative = [s for s in subjects if isinstance(s, Failure) and s.code == RELATIVE_PATH]
         if relative and len(relative) == len(subjects):

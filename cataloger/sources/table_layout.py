@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    LargeBinary,
     String,
     and_,
     cast,
@@ -91,7 +92,16 @@ def _bound(values: tuple[Any, ...]) -> list[Column]:
     With a type of its own, a value would be cast to that, and PostgreSQL compare another way than it sorts (citext)
     or not at all (an enumeration).
     """
-    return [literal(value, NullType()) for value in values]
+    return [_exact(value) if isinstance(value, str) else literal(value, NullType()) for value in values]
+
+
+def _exact(text: str) -> Column:
+    """Return a text for a statement; one of SQLite that is not UTF-8 goes back as the bytes that it is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return cast(literal(text.encode("utf-8", "surrogateescape"), LargeBinary), String)
+    return literal(text, NullType())
 
 
 def inspect_layout(connection: Connection, options: TableOptions) -> TableLayout:

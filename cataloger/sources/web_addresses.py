@@ -46,6 +46,7 @@ BESIDE_A_SIGNATURE = _names(
     rscl rsct e ex is ts t timestamp time nonce expires_at validfrom validto
     """
 )
+VERSIONS = _names("v ver version versionid rev revision t ts timestamp _")
 PART_OF_IMAGE = _names(
     """
     v ver version versionid rev revision w h width height size sz fit crop q quality format fm dpr id
@@ -81,16 +82,19 @@ def clean_address(url: str) -> str:
     return url[:end].replace("\\", "/") + url[end:]
 
 
-def query_identity(url: str) -> tuple[str, bool]:
+def query_identity(url: str, *, versions: bool = True) -> tuple[str, bool]:
     """Return what the query of an address says of the image, "" for nothing, and whether that is uncertain.
 
-    The order of the parameters and the way in which they are escaped mean nothing.
+    versions: with what tells versions of one image apart, such as `?v=3`. The order of the parameters and the way in
+    which they are escaped mean nothing.
     """
     query = url.partition("#")[0].partition("?")[2].replace("&amp;", "&")
     pairs = [unquote_plus(pair) for pair in query.split("&") if pair]
     names = {_name(pair) for pair in pairs}
     is_signed = any(_is_signature(name) for name in names)
     kept = [pair for pair in pairs if not _is_passing(_name(pair), is_signed=is_signed)]
+    if not versions:
+        kept = [pair for pair in kept if _name(pair) not in VERSIONS]
     return "&".join(sorted(kept)), any(map(_is_uncertain, kept))
 
 

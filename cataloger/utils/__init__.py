@@ -4,7 +4,7 @@ Imports nothing of ours.
 """
 
 from cataloger.utils import failpoints, process_identity
-from cataloger.utils.atomic_files import replacing
+from cataloger.utils.atomic_files import put_folder, replacing
 from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
 from cataloger.utils.lazy import lazy_names
 from cataloger.utils.malloc import keep_freed_memory, reuse_buffers
@@ -43,6 +43,7 @@ __all__ = [
     "path_spellings",
     "printable",
     "process_identity",
+    "put_folder",
     "replacing",
     "reuse_buffers",
     "spellings",

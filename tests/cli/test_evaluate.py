@@ -195,7 +195,19 @@ def test_a_folder_that_cannot_be_written_is_an_error(tagged, tmp_path):
     pytest.importorskip("matplotlib", reason="the extra 'train' is not installed")
     (tmp_path / "taken").write_text("a file")
     result = invoke("evaluate", LABELS, "--results", tagged, "-o", tmp_path / "taken", status=1)
-    assert f"--output {tmp_path / 'taken'} cannot be written" in result.stderr
+    assert f"{tmp_path / 'taken'} cannot be written" in result.stderr
+    assert "calibration error" in result.stdout  # what was measured is not lost with it
+
+
+def test_a_full_disk_leaves_the_old_report_whole(tagged, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra 'train' is not installed")
+    for name in ("report.html", "confusion.png"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "report.json").symlink_to("/dev/full")
+    result = invoke("evaluate", LABELS, "--images", IMAGES, "--results", tagged, "-o", tmp_path, status=1)
+    assert result.stderr.endswith("report.json cannot be written: No space left on device\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion.png", "report.html", "report.json"]
+    assert {(tmp_path / name).read_text() for name in ("report.html", "confusion.png")} == {"old"}
 
 
 def test_decisions_in_the_database_are_measured(tagged, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -118,6 +119,14 @@ def test_a_bad_image_costs_no_other_one(tmp_path):
 def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, name):
     result = CliRunner().invoke(app, ["explain", str(IMAGES / "sunglasses.png"), "-o", str(tmp_path / name)])
     assert "name a .png file in a folder that exists" in result.output + str(result.exception)
+
+
+def test_a_full_disk_leaves_the_old_picture(tmp_path):
+    (tmp_path / "x.png").write_text("old")
+    with full_disk(1000):
+        result = invoke(IMAGES / "blue-fedora.png", "-o", tmp_path / "x.png", status=1)
+    assert result.stderr == f"cataloger: error: {tmp_path}/x.png cannot be written: File too large\n"
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.png", "old")]
 
 
 def test_a_picture_that_cannot_be_written_is_an_error_and_no_traceback(tmp_path):

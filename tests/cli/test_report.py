@@ -302,6 +302,12 @@ def test_a_page_that_cannot_be_written_is_one_line(examples):
     assert "cannot be written" in cataloger("report", "--db", db, "-o", ".", "--no-maps", status=1)
 
 
+def test_a_full_disk_is_one_line(examples, tmp_path):
+    (tmp_path / "page.html").symlink_to("/dev/full")
+    told = cataloger("report", "--db", f"sqlite:///{examples.parent}/a.db", "-o", tmp_path / "page.html", status=1)
+    assert told == f"cataloger: error: {tmp_path}/page.html cannot be written: No space left on device"
+
+
 def test_shares_that_are_neither_none_nor_all_are_not_rounded_to_it():
     assert [percent(value) for value in (0, 0.001, 0.5, 0.999, 1, None)] == [
         "0%",

@@ -161,6 +161,17 @@ def test_what_moved_as_json(catalog):
     assert json_of("diff", "1", "2", "--json", "--examples", "1")["moved"] == found["moved"][:1]
 
 
+def test_no_cell_of_a_csv_is_a_formula(nights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for example in ("a.png", "b.png"):
+        shutil.copy(nights / example, tmp_path / "=cmd|calc.png")
+        Path("products.csv").write_text("sku,path\n-7,=cmd|calc.png\n")
+        tag(tmp_path)
+    lines = invoke("runs", "diff", "1", "2", "--format", "csv").stdout.splitlines()
+    found = {(row["kind"], row["key"]) for row in csv.DictReader(lines)}
+    assert found == {("image", "'=cmd|calc.png"), ("product", "'-7")}
+
+
 def test_what_moved_as_csv(catalog):
     lines = list(csv.DictReader(io.StringIO(invoke("runs", "diff", "1", "2", "--format", "csv").stdout)))
     changes = {(line["kind"], line["key"]): (line["change"], line["product_key"]) for line in lines}

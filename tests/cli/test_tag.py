@@ -272,7 +272,7 @@ def test_a_folder_without_images_is_an_error_that_says_what_was_looked_for(photo
     result = cataloger("tag", "texts")
     assert result.exit_code == 1
     assert "no image found" in result.stderr
-    assert "1 other files were ignored" in result.stderr
+    assert "1 other files and folders were left out" in result.stderr
 
 
 def test_a_database_without_the_tables_names_the_command_that_makes_them(photos):

@@ -1,12 +1,14 @@
 """Downloading from a real server that behaves badly in every way we know, over addresses that are checked."""
 
 import base64
+import errno
 import gzip
 import hashlib
 import http.server
 import itertools
 import logging
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -981,3 +983,95 @@ def test_a_stop_ends_a_transfer_over_tls(secure_shop):
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         WebOptions(**wrong)
+
+
+HOSTILE = (
+    "https://shop:SECRET@xn--127/a.jpg?sig=SECRET",
+    "http://xn--a/SECRET",
+    "http://xn--/SECRET",
+    "http://xn--\u00e9/SECRET",
+    "http://[fe80::1%\ufb01]/SECRET",
+    "http://[fe80::1%25eth0]/SECRET",
+    "http://[::ffff:1.2.3.4.5]/SECRET",
+    "http://\u2488com/SECRET",
+    "http://a\u3002b/SECRET",
+    "http://\u00df.test/SECRET",
+    "http://shop.test:\u0661/SECRET",
+    "http://0x7f.1/SECRET",
+    "http://shop.test\\@evil.test/SECRET",
+    "http://%00/SECRET",
+    "http://%zz/SECRET",
+    "http://a" + ".a" * 500 + "/SECRET",
+    "http://shop.test/" + "SECRET" * 20_000,
+    "http://\u202eshop.test/SECRET",
+    "http://\U0001f600.test/SECRET",
+    "http://-/SECRET",
+    "http://_/SECRET",
+    "http://xn--80ak6aa92e-.com/SECRET",
+)
+
+
+def mutated(count):
+    """Yield addresses with characters exchanged, added and left out."""
+    chance = random.Random(7)
+    parts = [
+        "xn--",
+        "xn--a",
+        "%",
+        "%25",
+        "[",
+        "]",
+        ":",
+        "@",
+        "\\",
+        "\ufb01",
+        "\u00df",
+        "\u3002",
+        "\u0661",
+        "\ud800",
+        " ",
+        "\t",
+        "0x",
+        "::",
+    ]
+    for _ in range(count):
+        url = list(
+            "http://ann:SECRET@[fe80::1%eth0]:80/a.jpg?sig=SECRET"
+            if chance.random() < 0.3
+            else "https://www.shop.test:443/a.jpg?sig=SECRET"
+        )
+        for _ in range(chance.randint(1, 4)):
+            place = chance.randrange(4, len(url))
+            url[place : place + chance.randint(0, 2)] = chance.choice(parts)
+        yield "".join(url)
+
+
+def test_no_address_raises_or_shows_its_secrets():
+    def nowhere(host, port):
+        raise OSError(errno.ENOENT, "nowhere")
+
+    backend = CheckedBackend(resolve=nowhere)
+    with Downloader(web(), Limits(), backend=backend) as downloader:
+        for url in (*HOSTILE, *mutated(1500)):
+            failure = downloader.get(item(url))
+            assert isinstance(failure, Failure), url
+            assert failure.code in ("fetch.bad_url", "fetch.scheme", "fetch.connection"), (url, failure)
+            assert "SECRET" not in failure.message
+            assert downloader.validators(item(url)) == ""
+
+
+@pytest.mark.parametrize("location", ["http://xn--a/x", "http://[fe80::1%\ufb01]/", "//xn--127/", "http://\\xn--/"])
+def test_a_redirect_to_a_host_that_cannot_be_decoded_is_refused(shop, location):
+    shop.answers["/image"] = answer(b"", 302, Location=location.encode().decode("latin-1"))
+    assert code(get(shop.url(), attempts=3)) in ("fetch.redirect", "fetch.bad_url", "fetch.connection")
+
+
+def test_what_a_library_raises_in_a_way_that_is_not_foreseen_is_a_failure_of_that_image(shop, monkeypatch):
+    """Broken where no test of ours has found a way to break it from outside."""
+    with Downloader(web(), Limits()) as downloader:
+        with monkeypatch.context() as patch:
+            patch.setattr(httpx.Response, "iter_raw", lambda _: 1 / 0)
+            failure = downloader.get(item(shop.url("/image?SECRET")))
+        assert (failure.code, failure.is_transient) == ("fetch.error", True)
+        assert failure.message == "the download failed unexpectedly (ZeroDivisionError)"
+        assert data(downloader.get(item(shop.url()))) == IMAGE

@@ -34,6 +34,8 @@ def written(tmp_path, text):
         "\ufefflabel,code,name,parent\r\nHat,12,Hats,Clothing\r\n",
         'parent,name,code,label\nClothing,"Hats",12,Hat',
         "label,code,name,parent,note\n Hat , 12 ,Hats,Clothing,x\n",
+        "sep=;\r\nLabel;CODE;Name;Parent\r\nHat;12;Hats;Clothing\r\n;;;\r\n",
+        "\nname\tcode\tlabel\tparent\nHats\t12\tHat\tClothing\n",
     ],
 )
 def test_a_map_is_read(tmp_path, text):
@@ -53,7 +55,12 @@ def test_names_and_parents_may_be_missing(tmp_path):
         ("label,code\nHat,1\n,2\n", "line 3: label is empty"),
         ("label,code\nHat,1\nHat,2\n", "contains 'Hat' more than once"),
         (f"label,code\nHat,{'1' * 256}\n", "line 2: code is longer than 255 characters"),
-        (b"label,code\nHat,\xff\n", "is not a CSV file in UTF-8"),
+        (b"label,code\nHat,\xff\n", "line 2: the row is not UTF-8"),
+        (b"l\xe4bel,code\nHat,1\n", "codes.csv is not UTF-8"),
+        ('label,code\nHat,"1\nSock,2\n', "line 2: the row begins a cell that does not end"),
+        ("label,code\nHat,1,2\n", "line 2: the row has 3 cells"),
+        ("label,Code,CODE\nHat,1,2\n", "two columns that 'code' could mean"),
+        ("label,label,code\nHat,Hat,2\n", "has the column 'label' twice"),
     ],
 )
 def test_what_is_wrong_with_a_map_is_said(tmp_path, text, message):

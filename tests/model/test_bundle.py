@@ -4,8 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from full_disk import full_disk
 
-from cataloger.errors import BundleError
+from cataloger.errors import BundleError, OutputError
 from cataloger.model.bundle import (
     MANIFEST,
     MODEL,
@@ -71,6 +72,38 @@ def test_an_unfinished_bundle_leaves_the_old_one(bundle):
     with pytest.raises(BundleError, match="not sealed"), new_bundle(bundle.path) as folder:
         (folder / MODEL).write_bytes(b"half")
     assert read_bundle(bundle.path).weights_id == bundle.weights_id
+
+
+def refill(bundle, path, size=100):
+    """Make another bundle at a path, with files of a size."""
+    with new_bundle(path) as folder:
+        for name in REQUIRED_FILES:
+            (folder / name).write_bytes(b"x" * size)
+        return seal(replace(bundle, path=folder))
+
+
+def test_a_full_disk_leaves_the_old_bundle_and_is_one_line(bundle):
+    with full_disk(1000), pytest.raises(OutputError, match="model cannot be written: File too large"):
+        refill(bundle, bundle.path, size=2000)
+    assert read_bundle(bundle.path).weights_id == bundle.weights_id
+    assert [path.name for path in bundle.path.parent.iterdir()] == ["model"]
+
+
+def test_a_bundle_is_replaced_behind_a_link_and_keeps_the_mode_of_its_folder(bundle):
+    link = bundle.path.with_name("latest")
+    link.symlink_to("model")
+    bundle.path.chmod(0o750)
+    sealed = refill(bundle, link)
+    assert link.is_symlink()
+    assert read_bundle(bundle.path).weights_id == sealed.weights_id != bundle.weights_id
+    assert bundle.path.stat().st_mode & 0o777 == 0o750
+    assert sorted(path.name for path in bundle.path.parent.iterdir()) == ["latest", "model"]
+
+
+def test_a_place_for_a_bundle_that_cannot_be_is_one_line(bundle, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=r"the bundle .*file/model cannot be written: "):
+        refill(bundle, tmp_path / "file" / "model")
 
 
 def test_a_folder_with_other_things_is_not_replaced(tmp_path):

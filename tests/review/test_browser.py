@@ -118,16 +118,63 @@ def test_a_category_is_searched_and_picked(served, page):
     assert [row[2] for row in served.rows(CURRENT)] == [picked, "Dress"]
 
 
-def test_categories_that_come_late_are_found_by_what_was_typed_before(page):
+@pytest.fixture
+def without_labels(page):
+    """The page whose categories have not arrived; their request is in the list."""
     waiting = []
     page.route("**/api/labels/*", lambda route: waiting.append(route))
     page.reload()
     expect(page.locator("#answers li")).to_have_count(5)  # before that no key does anything
+    return waiting
+
+
+def search(page, text):
+    """Search for a category before the categories have arrived."""
     page.keyboard.press("/")
-    page.keyboard.type("shoe")
+    page.keyboard.type(text)
     expect(page.locator("#found li")).to_have_text("the categories are still loading")
-    waiting.pop().continue_()
+
+
+def test_categories_that_come_late_are_found_by_what_was_typed_before(page, without_labels):
+    search(page, "shoe")
+    without_labels.pop().continue_()
     expect(page.locator("#found li")).to_have_count(3)
+
+
+def test_enter_before_the_categories_have_come_picks_once_they_have(served, page, without_labels):
+    first = key_of(page)
+    search(page, "dress")
+    page.keyboard.press("Enter")
+    assert key_of(page) == first
+    without_labels.pop().continue_()
+    expect(page.locator("#found")).to_be_hidden()
+    saved(page)
+    assert served.rows(CURRENT) == [(first, "label", "Dress", "anna")]
+
+
+@pytest.mark.parametrize("key", ["x", "Escape"])
+def test_enter_before_the_categories_have_come_is_taken_back_by_what_is_typed_after_it(
+    served, page, without_labels, key
+):
+    search(page, "dress")
+    for each in ("Enter", key, "Backspace" if key == "x" else "/"):
+        page.keyboard.press(each)
+    without_labels.pop().continue_()
+    expect(page.locator("#found li").first).not_to_contain_text("loading")
+    assert served.rows(CURRENT) == []
+
+
+def test_categories_that_could_not_be_read_are_asked_for_again(page, without_labels):
+    search(page, "shoe")
+    without_labels.pop().abort()
+    for _ in range(900):
+        if without_labels:
+            break
+        page.wait_for_timeout(100)
+    without_labels.pop().continue_()
+    expect(page.locator("#found li")).to_have_count(3)
+    assert all("ERR_FAILED" in complaint for complaint in page.complaints)
+    page.complaints.clear()
 
 
 def test_not_a_product_and_skip(served, page):

@@ -40,6 +40,7 @@ def say(page, label):
     else:
         page.keyboard.press("/")
         page.keyboard.type(label)
+        expect(page.locator("#found li").first).to_have_text(label)
         page.keyboard.press("Enter")
 
 

@@ -32,8 +32,53 @@ def test_images_of_any_case_are_found_recursively_and_in_order(tmp_path):
     make(tmp_path, "b.JPG", "a.jpeg", "c/d.PnG", "c/e.webp", "notes.txt", "c/Thumbs.db")
     source = FolderSource(os.fsencode(tmp_path))
     assert [item.key for item in source.scan()] == ["a.jpeg", "b.JPG", "c/d.PnG", "c/e.webp"]
-    assert source.ignored == 2
+    assert source.left_out == {".txt": 1, ".db": 1}
     assert source.is_complete
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path):
+    make(
+        tmp_path,
+        "a.jpg",
+        "x.mpo",
+        ".b.jpg",
+        ".h/c.jpg",
+        "README",
+        "d.TXT",
+        "e.txt",
+        "sub/f.tar.gz",
+        "g.jpg.",
+        "h.jpg ",
+    )
+    make(tmp_path, *(f"{number}.e{number}" for number in range(200)), "long.extension-of-thirty-characters")
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.symlink("nowhere", tmp_path / "dangling")
+    os.symlink("nowhere", tmp_path / "dangling.jpg")
+    os.symlink("sub", tmp_path / "link")
+    os.symlink("..", tmp_path / "sub" / "up")
+    source = FolderSource(os.fsencode(tmp_path))
+    for _ in range(2):
+        assert [subject_key(subject) for subject in source.scan()] == ["a.jpg", "dangling.jpg", "pipe.jpg", "x.mpo"]
+        counts = source.left_out
+        assert (counts["hidden"], counts["linked_folder"], counts["special_file"], counts[".txt"]) == (2, 2, 1, 2)
+        assert counts[".gz"] + counts["other_extension"] + sum(counts[f".e{number}"] for number in range(200)) >= 201
+        assert counts["no_extension"] == 4
+        assert len(counts) < 110
+        assert counts.total() == 2 + 2 + 1 + 2 + 1 + 4 + 1 + 200
+
+
+def test_what_is_still_there_has_not_left(tmp_path):
+    make(tmp_path, ".hidden/a.jpg", "notes.txt", "b.jpg", "sub/c.jpg", "%41.jpg")
+    os.symlink("sub", tmp_path / "link")
+    os.symlink("nowhere", tmp_path / "dangling.jpg")
+    source = FolderSource(os.fsencode(tmp_path))
+    there = [".hidden/a.jpg", "notes.txt", "b.jpg", "sub/c.jpg", "%2541.jpg", "dangling.jpg"]
+    assert not [key for key in there if source.can_be_missing(key)]
+    # What a link to a folder leads to is found under its own name.
+    assert all(map(source.can_be_missing, ["link/c.jpg", "gone.jpg", "sub/gone.jpg", "b.jpg/x.jpg", "%41.jpg"]))
+    inner = FolderSource(os.fsencode(tmp_path / "sub"), prefix="sub/")
+    assert [inner.can_be_missing(key) for key in ("sub/c.jpg", "sub/d.jpg")] == [False, True]
 
 
 def test_two_files_of_one_name_in_two_folders_are_two_items(tmp_path):
@@ -122,7 +167,7 @@ def test_a_folder_without_images_says_what_was_looked_for(tmp_path):
     make(tmp_path, "a.txt", "b.doc")
     source = FolderSource(os.fsencode(tmp_path))
     assert list(source.scan()) == []
-    assert "2 other files were ignored" in source.nothing_found()
+    assert "2 other files and folders were left out" in source.nothing_found()
     assert ".jpg" in source.nothing_found()
 
 

@@ -1,5 +1,6 @@
 """Manifests as sources."""
 
+import json
 import os
 
 import pytest
@@ -58,11 +59,52 @@ def test_rows_that_cannot_be_used_become_failures_named_after_their_line(scan):
         assert (subject.item.key, subject.code) == (line, "source.bad_row")
 
 
-def test_a_web_address_is_a_failure_that_names_the_command_for_it_and_no_password(scan):
-    (subject,) = scan("path\nHTTPS://me:secret@shop.example/a.jpg?signature=x\n")
-    assert (subject.item.key, subject.code) == ("line 2", "source.bad_row")
-    assert "`cataloger sync` downloads" in subject.message
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl"])
+def test_web_addresses_are_items_without_their_secrets(scan, name):
+    addresses = [
+        "HTTPS://me:secret@shop.example/a.jpg?X-Amz-Signature=secret",
+        " https://shop.example/b.jpg?v=3\n",
+        "http://shop.example/image.php?id=7",
+        "http://shop.example/image.php?id=8",
+        "c.jpg",
+    ]
+    if name.endswith("csv"):
+        text = "path\n" + "".join(f'"{address}"\n' for address in addresses)
+    else:
+        text = "".join(json.dumps({"Path": address}).replace("/", "\\/") + "\n" for address in addresses)
+    first, second, third, fourth, file = scan(text, name)
+    assert (first.key, first.uri, first.url) == (
+        "HTTPS://shop.example/a.jpg",
+        "HTTPS://shop.example/a.jpg",
+        addresses[0],
+    )
+    assert second.key == "https://shop.example/b.jpg"
+    assert third.uri == fourth.uri == "http://shop.example/image.php"
+    assert len({third.key, fourth.key, third.uri}) == 3
+    assert (file.url, file.key) == (None, "c.jpg")
+    assert "secret" not in repr([first, second])
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("s3://bucket/a.jpg", "source.scheme"),
+        ("data:image/png;base64,AAAA", "source.scheme"),
+        ("see http://shop.example/a.jpg?secret", "source.bad_value"),
+        ("https://me:pa/ss@shop.example/a.jpg", "source.bad_value"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_a_failure_named_after_its_line(scan, value, code):
+    (subject,) = scan(f'path\n"{value}"\n')
+    assert (subject.item.key, subject.code) == ("line 2", code)
     assert "secret" not in repr(subject)
+
+
+def test_whether_there_are_web_addresses_is_found_without_reading_rows(tmp_path):
+    path = tmp_path / "list.jsonl"
+    for text, expected in (('{"path": "a.jpg"}', False), (" " * (1 << 20) + r'{"path": "HTTP:\/\/x/a.jpg"}', True)):
+        path.write_text(text)
+        assert ManifestSource(path).has_addresses() is expected
 
 
 @pytest.mark.parametrize(
@@ -86,22 +128,57 @@ def test_a_row_that_cannot_be_read_fails_alone(scan, bad, name):
     assert (failure.item.key, failure.code) == (f"line {lines.index(bad) + 1}", "source.bad_row")
 
 
-def test_a_quote_that_is_never_closed_does_not_swallow_the_rows_far_behind_it(scan):
-    lines = ["path", *(f"{number}.jpg" for number in range(30_000))]
-    lines[10] = '"oops.jpg'
+@pytest.mark.parametrize(
+    ("closing", "bad"),
+    [("", ["line 11"]), ('x".jpg', ["line 11"]), ('"x".jpg', ["line 11", "line 15001"])],
+)
+def test_a_stray_quotation_mark_costs_no_row_but_those_it_stands_in(scan, closing, bad):
+    lines = ["path,title", *(f"{number}.jpg,{number}" for number in range(30_000))]
+    lines[10] = '"oops.jpg,9'
+    lines[15_000] = f"{closing},x" if closing else lines[15_000]
     subjects = scan("\n".join(lines))
-    (failure,) = [subject for subject in subjects if isinstance(subject, Failure)]
-    assert failure.code == "source.bad_row"
-    assert subjects[0].key == "0.jpg"
-    assert subjects[-1].key == "29999.jpg"
+    assert [subject.item.key for subject in subjects if isinstance(subject, Failure)] == bad
+    assert len(subjects) == 30_000
+    assert (subjects[0].key, subjects[-1].key) == ("0.jpg", "29999.jpg")
 
 
-def test_short_and_long_rows_are_read_by_their_column_and_blank_ones_left_out(scan):
-    subjects = scan("sku,path\n1\n\n2,a.jpg,more\n")
+def test_rows_that_cannot_be_read_may_name_any_image_and_those_without_one_do_not(tmp_path):
+    path = tmp_path / "list.csv"
+    source = ManifestSource(path)
+    for text, may in (("path,t\na.jpg,1\n,2\n", True), ('path,t\na.jpg,1\n"b.jpg,2\n', False)):
+        path.write_text(text)
+        list(source.scan())
+        assert source.can_be_missing("b.jpg") is may
+        assert source.can_be_missing("line 9")
+        assert bool(source.problems) is not may
+    assert "1 rows of the manifest" in source.problems[0]
+    assert "line 3" in source.problems[0]
+
+
+def test_short_rows_are_read_and_long_ones_named_and_blank_ones_left_out(scan):
+    subjects = scan("sku,path\n1\n\n,\n2,a.jpg,\n3,b,c.jpg\n")
     assert [subject.item.key if isinstance(subject, Failure) else subject.key for subject in subjects] == [
         "line 2",
         "a.jpg",
+        "line 6",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("sep=;\r\nImage;label\r\na.jpg;Jewellery, gold\r\n", {}),
+        ("Title,Image\nx,a.jpg\n", {}),
+        ('"a, b, c";image\nx;a.jpg\n', {}),
+        ("a, b, c;image\nx;a.jpg\n", {}),
+        ("image src\tSKU\na.jpg\t1, 2, 3\n", {"path_column": "Image Src", "product_column": "sku"}),
+        ("Image,image\nwrong.jpg,a.jpg\n", {}),
+        ('\n"Image"\n"a.jpg"\n', {}),
+    ],
+)
+def test_what_windows_tools_write_is_read(scan, text, options):
+    (item,) = scan(text, **options)
+    assert item.key == "a.jpg"
 
 
 def test_a_named_column_is_used(scan):
@@ -117,7 +194,9 @@ def test_a_named_column_is_used(scan):
         ("path\na\n", {"product_column": "sku"}, "no column 'sku'"),
         (b"path,gr\xf6\xdfe\na.jpg,M\n", {}, "is not UTF-8"),
         ("path,size\n".encode("utf-16"), {}, "is not UTF-8"),
-        ("path," + "x" * 200_000 + "\n", {}, "larger than field limit"),
+        ("path," + "x" * 200_000 + "\n", {}, "a first line that cannot be used: it has a cell of more than 131,072"),
+        ("path,title,path\na,b,c\n", {}, "has the column 'path' twice"),
+        ("PATH,Path\na,b\n", {}, "has two columns that 'path' could mean, 'PATH' and 'Path'"),
         ("", {}, "it has none"),
     ],
 )

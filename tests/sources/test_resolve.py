@@ -31,6 +31,49 @@ def test_what_another_named_folder_holds_is_not_scanned_twice(tree):
     assert resolve_targets(paths) == [Target("folder", tree + b"/photos")]
 
 
+def test_what_the_scan_of_another_folder_would_leave_out_is_a_source_of_its_own(tree):
+    for name in (
+        "photos/notes.txt",
+        "photos/.h/x.jpg",
+        "photos/.h/.i/y.jpg",
+        "photos/sub/.z.jpg",
+        "photos/sub/x.mpo",
+    ):
+        path = os.path.join(tree, os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb"):
+            pass
+    files = ["photos/notes.txt", "photos/.h/.i/y.jpg", "photos/sub/.z.jpg", "photos/sub/x.mpo"]
+    assert resolve_targets(["photos/.h", *files, "photos"]) == [
+        Target("folder", tree + b"/photos"),
+        Target("folder", tree + b"/photos/.h"),
+        Target("folder", tree + b"/photos", (b"notes.txt",)),
+        Target("folder", tree + b"/photos/.h/.i", (b"y.jpg",)),
+        Target("folder", tree + b"/photos/sub", (b".z.jpg",)),
+    ]
+
+
+def test_addresses_are_grouped_by_their_host(tree):
+    addresses = [
+        "https://me:secret@Shop.example/a.jpg?sig=1",
+        "https://shop.example/b.jpg",
+        "HTTP://shop.example:81/c",
+    ]
+    shop, other = resolve_targets([*addresses, addresses[0]])
+    assert (shop.kind, shop.root, shop.addresses) == ("web", b"https://shop.example", tuple(addresses[:2]))
+    assert (other.root, other.addresses) == (b"http://shop.example:81", (addresses[2],))
+    assert "secret" not in repr(shop)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://", "https:///secret.jpg", "https://me:sec/ret@host/a", "http://a b/secret"]
+)
+def test_an_address_that_is_none_is_an_error_without_its_secrets(tree, address):
+    with pytest.raises(SourceError, match=r"must look like https://shop.example/a.jpg") as caught:
+        resolve_targets([address])
+    assert "sec" not in str(caught.value)
+
+
 def test_files_of_one_folder_are_one_source(tree):
     (target,) = resolve_targets(["photos/a.jpg", "photos/../photos/a.jpg", "photos/a.jpg"])
     assert target == Target("folder", tree + b"/photos", (b"a.jpg",))

@@ -23,7 +23,8 @@ from sqlalchemy import (
 from sqlalchemy import types as sql
 
 from cataloger.errors import DatabaseError, ImageError, SourceError, UsageError
-from cataloger.options import TableOptions
+from cataloger.fetch import Remote, fetch
+from cataloger.options import Limits, TableOptions
 from cataloger.records import Failure
 from cataloger.sources import table as tables
 from cataloger.sources.image_references import join_keys
@@ -460,11 +461,81 @@ def test_text_in_another_encoding_is_a_name_of_those_bytes_and_ends_no_scan(shop
 
 
 @on("sqlite")
-def test_a_key_in_another_encoding_is_one_line(shop):
-    shop.create("products", Column("id", String(9), primary_key=True), Column("photo", Text))
-    shop.run("INSERT INTO products VALUES (CAST(x'e9' AS TEXT), '/p/x')")
-    with pytest.raises(DatabaseError, match="surrogates not allowed"):
-        shop.keys()
+@pytest.mark.parametrize("size", [1, 2, 1000])
+def test_a_key_in_another_encoding_is_a_key_as_any_other(shop, size, monkeypatch):
+    monkeypatch.setattr(tables, "ROWS_PER_READ", size)
+    shop.create("products", Column("id", String(9), primary_key=True), Column("photo", sql.LargeBinary))
+    for key in ("'a'", "CAST(x'e9' AS TEXT)", "CAST(x'e9e9' AS TEXT)", "CAST(x'f0' AS TEXT)"):
+        shop.run(f"INSERT INTO products VALUES ({key}, x'01')")
+    source = shop.source()
+    items = list(source.scan())
+    assert [item.key for item in items] == ["a", "\udce9", "\udce9\udce9", "\udcf0"]
+    assert list(source.read_blobs(items).values()) == [b"\x01"] * 4
+
+
+@on("postgresql")
+def test_times_that_python_has_no_type_for_are_text(shop):
+    """Infinity, years before 1 and behind 9999, and the end of a day."""
+    columns = "moment TIMESTAMP, zoned TIMESTAMPTZ, day DATE, hour TIME"
+    shop.run("DROP TABLE IF EXISTS products", f"CREATE TABLE products (id INT PRIMARY KEY, photo TEXT, {columns})")
+    rows = [
+        ("2024-01-01", "2024-01-01", "2024-01-01", "10:00"),
+        ("infinity", "-infinity", "infinity", "24:00"),
+        ("0044-03-15 BC", "0044-03-15 BC", "0044-03-15 BC", "10:00"),
+        ("12024-01-01", "12024-01-01", "12024-01-01", "23:59:59.999999"),
+    ]
+    for number, values in enumerate(rows):
+        shop.run(f"INSERT INTO products VALUES ({number}, '/a.jpg', {', '.join(map(repr, values))})")
+    for column in ("moment", "zoned", "day", "hour"):
+        tokens = [item.version for item in shop.source(version_column=column).scan()]
+        assert len(tokens) == 4
+        assert len(set(tokens)) == (4 if column != "hour" else 3)
+        assert tokens == [item.version for item in shop.source(version_column=column).scan()]
+    shop.run("UPDATE products SET zoned = 'infinity' WHERE id = 0", "ALTER TABLE products ADD UNIQUE (moment)")
+    assert len(shop.keys(ids=("moment",))) == 4
+
+
+@on("postgresql")
+@pytest.mark.parametrize("size", [1, 2, 1000])
+def test_a_row_that_the_database_cannot_give_costs_no_other(shop, size, monkeypatch):
+    monkeypatch.setattr(tables, "ROWS_PER_READ", size)
+    shop.run("DROP VIEW IF EXISTS shown")
+    plain(shop, 5)
+    broken = "CASE WHEN id IN (2, 5) THEN (1 / (id - id))::text ELSE photo END"
+    shop.run(f"CREATE VIEW shown AS SELECT id, {broken} AS photo FROM products")
+    try:
+        source = shop.source("shown", image_list="|")
+        found = list(source.scan())
+        assert [subject_of(each).product_key for each in found] == ["1", "2", "3", "4", "5"]
+        assert [(each.item.key, each.code) for each in found if isinstance(each, Failure)] == [
+            ("2", "source.bad_value"),
+            ("5", "source.bad_value"),
+        ]
+        assert "division by zero" in found[1].message
+        assert [source.can_be_missing(f'["{number}", "/p/{number}.jpg"]') for number in (1, 2, 6)] == [
+            True,
+            False,
+            True,
+        ]
+        shop.run("CREATE OR REPLACE VIEW shown AS SELECT id, (1 / (id - id))::text AS photo FROM products")
+        with pytest.raises(DatabaseError, match="division by zero"):
+            shop.source("shown")
+    finally:
+        shop.run("DROP VIEW shown")
+
+
+def test_a_list_that_cannot_be_read_hides_the_images_of_its_product_alone(shop):
+    table = plain(shop, 0)
+    shop.insert(table, [{"id": 1, "photo": '["/a.jpg"]'}, {"id": 2, "photo": "[oops"}, {"id": 3, "photo": "[5]"}])
+    source = shop.source(image_list="json")
+    list(source.scan())
+    keys = ['["1", "/a.jpg"]', '["2", "/a.jpg"]', '["3", "/a.jpg"]', "2", "1"]
+    assert [source.can_be_missing(key) for key in keys] == [True, False, False, False, True]
+    assert "the images of 2 products could not be read, e.g. of 2, 3" in source.problems[0]
+    shop.run("UPDATE products SET photo = '[]'")
+    list(source.scan())
+    assert source.can_be_missing(keys[1])
+    assert source.problems == []
 
 
 @on("sqlite")
@@ -705,3 +776,25 @@ def test_no_secret_is_in_the_name_of_a_source_or_in_an_item(shop):
     assert item.uri == "https://shop.test/a.jpg"
     for secret in ("p@ss", "p%40ss", "shop:"):
         assert secret not in source.root
+
+
+@on("postgresql")
+def test_bytes_that_the_database_cannot_give_cost_no_others(shop):
+    """The length can be told, the bytes cannot: as where a page of the table is damaged."""
+    shop.run(
+        "DROP VIEW IF EXISTS shown",
+        "DROP TABLE IF EXISTS products",
+        "CREATE TABLE products (id INT PRIMARY KEY, photo BYTEA)",
+        "INSERT INTO products SELECT n, decode('0102', 'hex') FROM generate_series(1, 4) n",
+        "CREATE VIEW shown AS SELECT id, photo FROM products",
+    )
+    source = shop.source("shown")
+    items = list(source.scan())
+    broken = "CASE WHEN id = 2 THEN decode((1 / (id - id))::text, 'hex') ELSE photo END"
+    shop.run(f"CREATE OR REPLACE VIEW shown AS SELECT id, {broken} AS photo FROM products")
+    try:
+        found = list(fetch(items, Limits(), Remote(blobs=source.read_blobs)))
+        assert [getattr(each, "data", None) for each in found] == [b"\1\2", None, b"\1\2", b"\1\2"]
+        assert (found[1].code, "division by zero" in found[1].message) == ("io.error", True)
+    finally:
+        shop.run("DROP VIEW shown")

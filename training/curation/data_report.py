@@ -1,6 +1,5 @@
 """What should be known of labelled images before anything is trained on them. Nothing is dropped here."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.errors import TrainingError
+from cataloger.tabular import write_csv
 from cataloger.training.curation.grouping import Groups, find_groups, members_of
 from cataloger.training.curation.inventory import Inventory
 from cataloger.training.data import SPLITS, DataProblem, Example, LabelledImages
-from cataloger.utils import printable
+from cataloger.utils import printable, replacing
 
 FEW = 10
 SHOWN = 3
@@ -140,18 +140,23 @@ def problem_line(kind: str, problems: Sequence[DataProblem]) -> str:
 
 
 def write_problems(report: DataReport, folder: Path) -> Path | None:
-    """Write every problem into a CSV of `folder`; None, and no file, if there is none. Raises TrainingError."""
+    """Write every problem into a CSV of `folder`; None, and no file, if there is none.
+
+    Raises OutputError, and TrainingError for a file of earlier problems that cannot be deleted.
+    """
     path = folder / PROBLEMS_FILE
-    try:
-        if not report.problems:
+    if not report.problems:
+        try:
             path.unlink(missing_ok=True)
-            return None
-        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("kind", "place", "message"))
-            writer.writerows((problem.kind, problem.place, problem.message) for problem in report.problems)
-    except OSError as error:
-        raise TrainingError(f"{path} cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise TrainingError(f"{path} cannot be deleted: {error.strerror}") from error
+        return None
+    rows = ((problem.kind, problem.place, problem.message) for problem in report.problems)
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", errors="backslashreplace", encoding="utf-8", newline="") as file,
+    ):
+        write_csv(file, ("kind", "place", "message"), rows)
     return path
 
 

@@ -1,6 +1,5 @@
 """From a source to labelled images that can be trained on: read, looked at, split, reported."""
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,11 +8,13 @@ from typing import Protocol
 
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
+from cataloger.tabular import write_csv
 from cataloger.training.curation.data_report import DataReport, data_report, write_problems
 from cataloger.training.curation.inventory import Inventory, take_inventory
 from cataloger.training.curation.splitting import make_splits
 from cataloger.training.data import SEPARATOR, DataProblem, LabelledImages, labels_of, read_dataset
 from cataloger.training.options import DataOptions
+from cataloger.utils import replacing
 
 SPLITS_FILE = "splits.csv"
 
@@ -52,7 +53,7 @@ def prepare_data(options: DataOptions, spec: PreprocessSpec, folder: Path, watch
     """Read a source, look at every file, make the splits that are missing, report.
 
     folder: keeps the inventory, problems.csv and, where splits were made, splits.csv, a manifest with these splits.
-    Raises TrainingError, UsageError, DatabaseError or MissingExtraError.
+    Raises TrainingError, OutputError, UsageError, DatabaseError or MissingExtraError.
     """
     dataset = read_dataset(options)
     if len(dataset.labels) < 2:
@@ -82,14 +83,12 @@ def readable_only(dataset: LabelledImages, inventory: Inventory) -> tuple[Labell
 
 def _write(path: Path, dataset: LabelledImages) -> Path:
     """Write a manifest that gives these splits to `cataloger evaluate`, and to people."""
-    try:
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("file", "labels", "split", "product"))
-            for example in dataset.examples:
-                writer.writerow((str(example.path.absolute()), _cell(example.labels), example.split, example.product))
-    except OSError as error:
-        raise TrainingError(f"{path} cannot be written: {error.strerror}") from error
+    rows = ((str(each.path.absolute()), _cell(each.labels), each.split, each.product) for each in dataset.examples)
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        write_csv(file, ("file", "labels", "split", "product"), rows)
     return path
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from cataloger.errors import MissingExtraError, OutputError
 from cataloger.training.evaluation.evaluate import Evaluation
 from cataloger.training.evaluation.findings import Mistake
 from cataloger.training.metrics import Share
-from cataloger.utils import Filters, printable, template_environment
+from cataloger.utils import Filters, printable, replacing, template_environment
 
 PAGE = "report.html"
 TEMPLATE = "report.html.j2"
@@ -38,21 +39,22 @@ def require_page_extra() -> None:
 def write_report(evaluation: Evaluation, folder: Path) -> None:
     """Write report.html, report.json and a PNG of each chart into a folder; files of these names are replaced.
 
-    Raises MissingExtraError, and OutputError where the folder cannot be written to.
+    Raises MissingExtraError, and OutputError where they cannot be written; those that are there then stay.
     """
     require_page_extra()
     from cataloger.training.evaluation.charts import CHARTS, write_png
 
     page = render_page(evaluation)
+    text = json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in CHARTS:
-            write_png(name, evaluation.findings, folder / f"{name}.png")
-        text = json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False)
-        _write(folder / "report.json", text + "\n")
-        _write(folder / PAGE, page)
     except OSError as error:
-        raise OutputError(f"--output {folder} cannot be written: {error.strerror}") from error
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+    with ExitStack() as stack:  # all of them are put in place when all are written
+        for name in CHARTS:
+            write_png(name, evaluation.findings, stack.enter_context(replacing(folder / f"{name}.png")))
+        _write(stack.enter_context(replacing(folder / "report.json")), text)
+        _write(stack.enter_context(replacing(folder / PAGE)), page)
 
 
 def render_page(evaluation: Evaluation) -> str:

@@ -9,7 +9,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxscript import optimizer
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from cataloger.errors import QualityGateError
@@ -29,6 +29,7 @@ from cataloger.model import (
     normalise,
 )
 from cataloger.records import Floats, Pixels
+from cataloger.utils import replacing
 
 PARITY_TOLERANCE = 1e-3
 PARITY_IMAGES = 64
@@ -64,14 +65,15 @@ def round_to_half(network: Network) -> dict[str, Tensor]:
 def write_model_files(network: Network, prototypes: Floats, folder: Path, *, size: int) -> None:
     """Write weights.safetensors and model.onnx of a network; it is rounded to fp16 and set to eval mode."""
     rounded = torch.from_numpy(prototypes.astype(np.float16))
-    save_file({**round_to_half(network), PROTOTYPES: rounded}, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(serialize({**round_to_half(network), PROTOTYPES: rounded}))
     model = _to_onnx(FromPixels(network, rounded.float()), size, [LOGITS, PLACE_SCORES, FAMILIARITY])
     onnx.save(store_as_half(model), folder / MODEL)
 
 
 def write_frozen_part(network: Network, path: Path, *, size: int) -> None:
     """Write the frozen layers as ONNX, uint8 `images` to float `features`, for the feature cache."""
-    onnx.save(_to_onnx(_FrozenFromPixels(network), size, ["features"]), path)
+    with replacing(path) as temporary:
+        onnx.save(_to_onnx(_FrozenFromPixels(network), size, ["features"]), temporary)
 
 
 def write_golden(bundle: Bundle) -> None:

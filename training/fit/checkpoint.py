@@ -4,17 +4,17 @@ The weights, their average and the optimizer's state are tensors; the rest is JS
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 from torch.optim import Optimizer
 
 from cataloger.errors import TrainingError
+from cataloger.utils import replacing
 
 NETWORK = "network"
 AVERAGE = "average"
@@ -40,18 +40,17 @@ class TrainingProgress:
 
 
 def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], progress: TrainingProgress) -> None:
-    """Write tensors by part and name; a crash leaves either the old or the new checkpoint."""
+    """Write tensors by part and name; a crash or OutputError leaves either the old or the new checkpoint."""
     tensors = {
         f"{part}.{name}": value.detach().cpu().contiguous()
         for part, values in parts.items()
         for name, value in values.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata={"progress": json.dumps(asdict(progress))})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    # safetensors' own way into a file has errors of its own, and permissions for nobody else.
+    content = serialize(tensors, metadata={"progress": json.dumps(asdict(progress))})
+    with replacing(path, advice="; the checkpoint before it is still there") as temporary:
+        temporary.write_bytes(content)
 
 
 def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], TrainingProgress]:

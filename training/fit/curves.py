@@ -1,10 +1,12 @@
 """The curves of a training as it goes: a CSV, a picture, and TensorBoard where that is installed."""
 
-import csv
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from cataloger.tabular import write_csv
+from cataloger.utils import replacing
 
 COLUMNS = ("epoch", "train_loss", "loss", "top1", "top5", "images_per_second", "waiting")
 
@@ -18,11 +20,12 @@ class Curves:
 
     def write(self, history: Sequence[dict[str, float]]) -> None:
         """Write the curves of all epochs so far."""
-        with (self._folder / "curves.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows({**record, "epoch": int(record["epoch"])} for record in history)
-        _draw(history, self._folder / "curves.png")
+        rows = ([int(record["epoch"]), *(record.get(name) for name in COLUMNS[1:])] for record in history)
+        path = self._folder / "curves.csv"
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            write_csv(file, COLUMNS, rows)
+        with replacing(self._folder / "curves.png") as temporary:
+            _draw(history, temporary)
         if self._events is not None and history:
             for name in COLUMNS[1:]:
                 self._events.add_scalar(name, history[-1][name], int(history[-1]["epoch"]))

@@ -4,8 +4,10 @@ Decoding and the first layers give the same in every epoch. Keeping it turns hou
 An interrupted cache is resumed, and one of other images, preprocessing or weights is another cache.
 """
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +21,7 @@ from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure, Pixels
 from cataloger.training.data import Example, decode_examples
+from cataloger.utils import replacing
 
 CHUNK = 32
 SAVE_EVERY = 1024
@@ -108,9 +111,8 @@ class _FillState:
     def done(self, count: int) -> None:
         self.values.flush()
         self.state["done"] = count
-        temporary = self.folder / "state.json.tmp"
-        temporary.write_text(json.dumps(self.state), encoding="utf-8")
-        temporary.replace(self.folder / "state.json")
+        with replacing(self.folder / "state.json") as temporary:
+            temporary.write_text(json.dumps(self.state), encoding="utf-8")
 
 
 def _fill(fill: _FillState, examples: Sequence[Example]) -> None:
@@ -142,7 +144,22 @@ def _open(folder: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap[Any, An
             f"the cache of {shape[0]} images needs {needed / 1e9:.1f} GB below {folder.parent}, where "
             f"{free / 1e9:.1f} GB are free; name another folder with --work, or use fewer --views"
         )
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with replacing(path) as temporary:
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape).flush()
+        _reserve(temporary)
+    return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _reserve(path: Path) -> None:
+    """Take the space that a file will fill: writing to mapped memory without it kills the process. Raises OSError."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # file systems that cannot promise space
+                raise
 
 
 def _read_state(folder: Path) -> dict[str, Any]:

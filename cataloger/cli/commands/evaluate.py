@@ -114,15 +114,15 @@ def evaluate(
             raise UsageError("--precision is for classifying images; --results measures stored results")
         else:
             evaluation = _of_results(results, schema, source, model, data, options)
+    if json_output:
+        render.print_json(evaluation.as_json())
+    else:
+        print_evaluation(evaluation)
     if output is not None:
         from cataloger.training.evaluation import write_report
 
         write_report(evaluation, output)
         render.stderr_console().print(f"wrote {output}: open {output / 'report.html'} in a browser", markup=False)
-    if json_output:
-        render.print_json(evaluation.as_json())
-    else:
-        print_evaluation(evaluation)
 
 
 def _print_reviewed(url: str, schema: str | None, source: str | None, *, json_output: bool) -> None:

@@ -7,8 +7,9 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.contracts import TOP_K
-from cataloger.errors import FAILURES_STATUS, OutputError, UsageError
+from cataloger.errors import FAILURES_STATUS, UsageError
 from cataloger.model import read_bundle, resolve_bundle_path
+from cataloger.utils import replacing
 
 if TYPE_CHECKING:
     from cataloger.inference import Explanation
@@ -49,10 +50,8 @@ def explain(
     explanations = [each for each in found if not isinstance(each, Failure)]
     failures = [each for each in found if isinstance(each, Failure)]
     if explanations:
-        try:
-            draw(explanations, categories).save(output)
-        except OSError as error:
-            raise OutputError(f"--output {output} cannot be written: {error.strerror}") from error
+        with replacing(output) as temporary:
+            draw(explanations, categories).save(temporary, "PNG")
     if json_output:
         failed = [{"file": each.item.uri, "error_code": each.code, "error_text": each.message} for each in failures]
         render.print_json([*(each.as_json() for each in explanations), *failed])

@@ -1,6 +1,5 @@
 """`cataloger runs`: list, show, compare, undo and prune runs."""
 
-import csv
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -148,11 +147,11 @@ def diff(
 
 def _print_csv(differences: Any) -> None:
     from cataloger.history import Difference, PastAnswer
+    from cataloger.tabular import write_csv
 
     columns = list(Difference("image", "", "", None, PastAnswer(None, None), None).as_json())
-    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(each.as_json() for each in differences if each.change != "same")
+    rows = (list(each.as_json().values()) for each in differences if each.change != "same")
+    write_csv(sys.stdout, columns, rows)
 
 
 def _print_summary(summary: "DifferenceSummary") -> None:

@@ -9,8 +9,6 @@ from cataloger.cli import flags, render
 from cataloger.cli.run_command import watched
 from cataloger.options import RunOptions, TableOptions, WebOptions, WriteOptions
 
-WEB = WebOptions()
-
 EXAMPLES = """\b
 Examples:
   cataloger sync --db postgresql://shop@db/shop --table products --id sku --image image_url
@@ -177,32 +175,6 @@ CreateColumnsOption = Annotated[
         help="Add columns of --write that the product table does not have.",
     ),
 ]
-AllowPrivateOption = Annotated[
-    bool,
-    typer.Option(
-        "--allow-private",
-        envvar="CATALOGER_ALLOW_PRIVATE",
-        help="Also download from private and local addresses, such as the shop's own.",
-    ),
-]
-PerHostOption = Annotated[
-    int,
-    typer.Option("--per-host", envvar="CATALOGER_PER_HOST", min=1, help="Downloads from one host at a time."),
-]
-DownloadTimeoutOption = Annotated[
-    float,
-    typer.Option(
-        "--download-timeout", envvar="CATALOGER_DOWNLOAD_TIMEOUT", help="Longest time of a download, in seconds."
-    ),
-]
-RevalidateOption = Annotated[
-    bool,
-    typer.Option(
-        "--revalidate",
-        envvar="CATALOGER_REVALIDATE",
-        help="Ask for every unchanged URL whether it still shows the same image (one HEAD request each).",
-    ),
-]
 
 
 def sync(
@@ -228,10 +200,10 @@ def sync(
     schema: flags.SchemaOption = None,
     model: flags.ModelOption = None,
     output: flags.OutputOption = None,
-    allow_private: AllowPrivateOption = False,
-    per_host: PerHostOption = WEB.per_host,
-    download_timeout: DownloadTimeoutOption = WEB.timeout,
-    revalidate: RevalidateOption = False,
+    allow_private: flags.AllowPrivateOption = False,
+    per_host: flags.PerHostOption = flags.WEB.per_host,
+    download_timeout: flags.DownloadTimeoutOption = flags.WEB.timeout,
+    revalidate: flags.RevalidateOption = False,
     top_k: flags.TopKOption = flags.DEFAULTS.top_k,
     batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
     workers: flags.WorkersOption = flags.DEFAULTS.workers,

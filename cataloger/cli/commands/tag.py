@@ -6,13 +6,14 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.cli.run_command import watched
-from cataloger.options import DEFAULT_DB, RunOptions
+from cataloger.options import DEFAULT_DB, RunOptions, WebOptions
 
 EXAMPLES = """\b
 Examples:
   cataloger tag photos
   cataloger tag photos new/dress.jpg --db sqlite:///catalog.db --output catalog.csv
   cataloger tag products.csv --path-column photo --db postgresql://shop@db/catalog
+  cataloger tag feed.csv --path-column "Image Src" --product-column Handle
   cataloger tag photos --dry-run
 
 Run the same command again to continue after an interruption, or to tag only new and changed images.
@@ -21,7 +22,10 @@ Run the same command again to continue after an interruption, or to tag only new
 
 def tag(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Folders, images, or manifests (.csv, .jsonl).")
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="Folders, images, manifests (.csv, .jsonl), or web addresses of images."
+        ),
     ],
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
@@ -29,6 +33,10 @@ def tag(
     output: flags.OutputOption = None,
     path_column: flags.ColumnOption = None,
     product_column: flags.ProductColumnOption = None,
+    allow_private: flags.AllowPrivateOption = False,
+    per_host: flags.PerHostOption = flags.WEB.per_host,
+    download_timeout: flags.DownloadTimeoutOption = flags.WEB.timeout,
+    revalidate: flags.RevalidateOption = False,
     top_k: flags.TopKOption = flags.DEFAULTS.top_k,
     batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
     workers: flags.WorkersOption = flags.DEFAULTS.workers,
@@ -64,6 +72,9 @@ def tag(
         output=output,
         path_column=path_column,
         product_column=product_column,
+        web=WebOptions(
+            allow_private=allow_private, per_host=per_host, timeout=download_timeout, revalidate=revalidate
+        ),
         run=RunOptions(
             top_k=top_k,
             batch_size=batch_size,

@@ -14,6 +14,7 @@ const undone = [];               // what I said, last one last: lists of {row, b
 const labels = new Map();        // source -> its categories
 let csrf = page.csrf, author = page.author, current = null, anchor = null, following = null;
 let isLoading = false, hasEnded = false, isSending = false, failures = 0, batchSize = BATCH, shownMap = 0, pictureTurn = 0, finds = [], picked = -1;
+let picksOnArrival = false;      // Enter was pressed before the categories had arrived
 
 const visible = (text) => String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => "\\u{" + c.codePointAt(0).toString(16) + "}");
 const percent = (share) => (100 * share).toFixed(share < 0.1 ? 1 : 0) + "%";
@@ -415,8 +416,13 @@ async function loadLabels(source) {
     labels.set(source, await request("/api/labels/" + source));
   } catch {
     labels.delete(source);
+    setTimeout(() => { if (current && current.source === source) loadLabels(source); }, 5000);
+    return;
   }
-  if (document.activeElement === $("search")) find();
+  if (document.activeElement !== $("search") || current.source !== source) return;
+  const picks = picksOnArrival;
+  find();
+  if (picks) pick(picked);
 }
 
 const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
@@ -426,6 +432,7 @@ function find() {
   const rank = (label) => { const at = plain(label).indexOf(wanted); return at < 0 ? 2 : at === 0 ? 0 : 1; };
   finds = known.map((label) => [rank(label), label]).filter(([place]) => place < 2).sort((a, b) => a[0] - b[0]).map(([, label]) => label).slice(0, SHOWN_LABELS);
   picked = wanted && finds.length ? 0 : -1;
+  picksOnArrival = false;
   showFound(true);
 }
 
@@ -454,6 +461,7 @@ function pick(index) {
 
 function closeSearch() {
   $("search").value = "";
+  picksOnArrival = false;
   showFound(false);
   if (current) current.element.focus({preventScroll: true});
 }
@@ -463,7 +471,10 @@ function searchKey(event) {
   if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     if (finds.length) picked = (picked + (event.key === "ArrowDown" ? 1 : finds.length - (picked < 0 ? 0 : 1))) % finds.length;
     showFound(true);
-  } else if (event.key === "Enter") pick(picked);
+  } else if (event.key === "Enter") {
+    if (current && labels.get(current.source)) pick(picked);
+    else picksOnArrival = true;
+  }
   else if (event.key === "Escape") closeSearch();
   else return;
   event.preventDefault();
@@ -561,7 +572,7 @@ function start() {
   $("search").addEventListener("keydown", searchKey);
   $("search").addEventListener("input", find);
   $("search").addEventListener("focus", find);
-  $("search").addEventListener("blur", () => showFound(false));
+  $("search").addEventListener("blur", () => { picksOnArrival = false; showFound(false); });
   const actions = {
     accept, "not-product": () => decide("not_product"), skip, undo, map: () => showMap(shownMap ? 0 : 1), help: () => $("keys").showModal(), who: askName,
     "select-all": selectAll, "accept-selected": accept, "not-selected": () => decide("not_product"), "set-selected": () => $("search").focus(), "clear-selected": clearSelection,

@@ -118,6 +118,15 @@ def test_splits_that_are_made_leak_nothing_and_are_written_down(report, tmp_path
     assert again.splits_file is None
 
 
+def test_labels_and_products_that_look_like_formulas_come_back_from_the_splits(report, tmp_path):
+    rows = [(f"{n}.png", n % 30, "=HYPERLINK(1)" if n % 30 < 15 else "-2", "", f"-{n // 2}") for n in range(60)]
+    prepared = report(rows)
+    assert "'=HYPERLINK(1)" in (tmp_path / "work" / "splits.csv").read_text()
+    again = prepare_data(DataOptions(data=prepared.splits_file), PreprocessSpec(), tmp_path / "work", Watcher())
+    assert again.dataset.labels == ("-2", "=HYPERLINK(1)")
+    assert {e.product for e in again.dataset.examples} == {f"-{n}" for n in range(30)}
+
+
 def test_one_group_of_much_of_the_data_is_named(report):
     rows = [(f"g{n}.png", 700 + n, "Hat", "train", "no number") for n in range(25)]
     (message,) = [m for (kind, _), m in found(report([*CLEAN, *rows])).items() if kind == "large_group"]

@@ -120,13 +120,21 @@ def test_a_cell_holds_one_or_several_labels(read, cell, labels):
         (",Hat", "no_image", "labels.csv:4"),
         ("https://shop.example/c.jpg?token=secret,Hat", "no_image", "labels.csv:4"),
         ("c,d.jpg,Hat", "bad_row", "labels.csv:4"),
-        ('c.jpg,"Hat\nd.jpg,Top"', "no_label", "labels.csv:4-5"),
+        ('c.jpg,"Hat', "bad_row", "labels.csv:4"),
+        ('c.jpg,"Ha"t', "bad_row", "labels.csv:4"),
+        ('"c.jpg","\n"', "no_label", "labels.csv:4-5 (c.jpg)"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named_and_costs_no_other(read, row, kind, place):
     data = read(f"image,label\na.jpg,Hat\nb.jpg,Top\n{row}\nz.jpg,Hat\n")
     assert [example.file for example in data.examples] == ["a.jpg", "b.jpg", "z.jpg"]
     assert kinds(data) == [(kind, place)]
+
+
+def test_rows_that_a_stray_quotation_mark_would_swallow_are_read(read):
+    data = read('image,label\na.jpg,Hat\nb.jpg,"Top\nc.jpg,Hat\nd.jpg,Top"\nz.jpg,Hat\n')
+    assert [example.file for example in data.examples] == ["a.jpg", "c.jpg", "z.jpg"]
+    assert kinds(data) == [("bad_row", "labels.csv:3"), ("bad_row", "labels.csv:5")]
 
 
 @pytest.mark.parametrize(
@@ -202,8 +210,8 @@ def test_a_missing_file_is_kept_to_be_reported(read):
         ("image,label,label\na,Hat,Top\n", TrainingError, "the column 'label' twice"),
         ("", TrainingError, "it has none"),
         ("image,label\n", TrainingError, "has no labelled image"),
-        ('image,label\na.jpg,"Hat\nb.jpg,Top\n', TrainingError, "is a closing quote missing"),
-        (ROWS.encode("utf-16"), TrainingError, "is not UTF-8; save the manifest as UTF-8"),
+        ('"image,label\na.jpg,Hat\nb.jpg,Top\n', TrainingError, "is a quotation mark missing"),
+        (ROWS.encode("utf-16"), TrainingError, "is not UTF-8 but UTF-16; save the file as `CSV UTF-8`"),
         ("image,label\na.jpg,Mäntel\n".encode("latin-1"), TrainingError, "labels.csv:2 is not UTF-8"),
     ],
 )

@@ -8,9 +8,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 
-from cataloger.errors import TrainingError, UsageError  # noqa: E402
+from full_disk import full_disk  # noqa: E402
+
+from cataloger.errors import OutputError, TrainingError, UsageError  # noqa: E402
 from cataloger.model.network import Network  # noqa: E402
-from cataloger.options import NetworkConfig  # noqa: E402
+from cataloger.options import NetworkConfig, PreprocessSpec  # noqa: E402
+from cataloger.training.data import Example  # noqa: E402
 from cataloger.training.fit import checkpoint  # noqa: E402
 from cataloger.training.fit import trainer as engine  # noqa: E402
 from cataloger.training.fit.distributed import Place  # noqa: E402
@@ -18,7 +21,7 @@ from cataloger.training.fit.loss import partial_label_loss  # noqa: E402
 from cataloger.training.fit.trainer import Trainer, make_optimizer  # noqa: E402
 from cataloger.training.inputs.augmentation import Augmentation  # noqa: E402
 from cataloger.training.inputs.batches import LabelledFeatures, LabelledPixels  # noqa: E402
-from cataloger.training.inputs.cache import ExampleCache  # noqa: E402
+from cataloger.training.inputs.cache import ExampleCache, cached  # noqa: E402
 from cataloger.training.recipes import RECIPES  # noqa: E402
 
 QUICK = replace(RECIPES["quick"], epochs=3, batch_size=8, ema=0.9)
@@ -133,6 +136,23 @@ def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path):
 def test_training_ends_early_when_nothing_gets_better(tmp_path):
     stuck = replace(QUICK, learning_rate=1e-12, epochs=9, patience=2, ema=0.0)
     assert len(trainer(tmp_path, stuck).run().history) < 9
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
+    progress = checkpoint.TrainingProgress("print", epoch=3)
+    checkpoint.save(tmp_path / "x", {"network": {"a": torch.ones(2)}}, progress)
+    with full_disk(5000), pytest.raises(OutputError, match="x cannot be written: File too large; the checkpoint bef"):
+        checkpoint.save(tmp_path / "x", {"network": {"a": torch.ones(5000)}}, progress)
+    assert checkpoint.load(tmp_path / "x")[1].epoch == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_full_disk_is_told_before_the_cache_is_filled(tmp_path):
+    class Ones:
+        spec, views, shape, dtype, identity = PreprocessSpec(), 1, (1000,), np.uint8, "ones"
+
+    with full_disk(5000), pytest.raises(OutputError, match=r"values\.npy cannot be written: File too large"):
+        cached(tmp_path, [Example("a", tmp_path / "a", ("Hat",), "train")] * 50, Ones(), progress=lambda done: None)
 
 
 def test_a_damaged_checkpoint_says_what_to_do(tmp_path):

@@ -1,0 +1,27 @@
+"""Files of rows, CSV and JSON lines, read strictly: what is unclear is named with its line, and never guessed.
+
+The one reader of manifests, labelled data, corrections and label maps, and the one writer of CSV. Cells come back as
+they were written; what they mean is the business of its users. Imports nothing of ours.
+"""
+
+from cataloger.tabular.columns import find_column, find_key
+from cataloger.tabular.csv_table import CsvTable, open_csv
+from cataloger.tabular.csv_writer import write_csv
+from cataloger.tabular.formulas import escape_formula, unescape_formula
+from cataloger.tabular.json_lines import JsonRow, read_json_lines
+from cataloger.tabular.problems import RawRow, RowProblem, TableFormatError
+
+__all__ = [
+    "CsvTable",
+    "JsonRow",
+    "RawRow",
+    "RowProblem",
+    "TableFormatError",
+    "escape_formula",
+    "find_column",
+    "find_key",
+    "open_csv",
+    "read_json_lines",
+    "unescape_formula",
+    "write_csv",
+]
