@@ -18,6 +18,7 @@ from cataloger.ledger import RunRecord, list_runs
 from cataloger.options import DriftLimits
 from cataloger.schema import open_results
 from cataloger.sinks import files
+from cataloger.utils import clean_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +160,12 @@ class Catalog:
             raise UsageError("a correction is a label, not_product=True or withdrawn=True")
         verdict: Verdict = "label" if label is not None else "not_product" if not_product else "withdrawn"
         source_id, item_id = find_image(self._database, image, source)
+        if label is not None:
+            label = clean_label(label) if new_label else require_known_label(self._database, source_id, label)
         try:
             correction = CorrectionInput(item_id, verdict, label, None, None, note)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        if label is not None and not new_label:
-            require_known_label(self._database, source_id, label)
         return correct_image(self._database, source_id, correction, author)
 
     def check(

@@ -35,6 +35,8 @@ class Item:
     product_key: the product that the image belongs to, if the source knows.
     url: where to download it, with user info and query string; never recorded, never logged. None if it is a file.
     blob: the row that contains the bytes, if they are in the shop's table.
+    former_key, former_product: key and product as versions before recorded them, not cleaned; None where that is
+    the same.
     """
 
     key: str
@@ -44,6 +46,8 @@ class Item:
     product_key: str | None = None
     url: str | None = field(default=None, repr=False)
     blob: Blob | None = None
+    former_key: str | None = None
+    former_product: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,21 @@ class Planned:
     was_there: bool = False
     is_asked: bool = False
     is_late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What is recorded of an unchanged input in a form that is none any more, and is renewed in place.
+
+    item: its present names and token. item_id: of its row. former_product: hash of the product that its row names;
+    None if that is the present one. is_key, is_token: whether its key, and the token of its results, are renewed.
+    """
+
+    item: Item
+    item_id: int
+    former_product: str | None
+    is_key: bool
+    is_token: bool
 
 
 def item_of(subject: Item | Failure) -> Item:

@@ -58,6 +58,11 @@ class CommandGroup(TyperGroup):
         super().__init__(*arguments, **options)
         self.commands = LazyCommands("cataloger.cli.commands", COMMANDS)
 
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        """Clean what comes from outside before anything is read of it: arguments and variables."""
+        configuration.clean_environment()
+        return super().make_context(info_name, configuration.clean_arguments(args), *rest, **extra)
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands without loading them."""
         del ctx

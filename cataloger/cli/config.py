@@ -4,14 +4,17 @@ Keys are flags without the dashes, e.g. `db` or `batch-size`. At the top level t
 the flag; in a table with the name of a command, e.g. [tag], to that command. Unknown keys are errors.
 """
 
+import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cataloger.errors import ConfigError
+from cataloger.utils import clean_setting
 
 CONFIG_NAME = "cataloger.toml"
+PREFIX = "CATALOGER_"
 
 
 def load_config(path: Path | None) -> dict[str, Any]:
@@ -20,11 +23,39 @@ def load_config(path: Path | None) -> dict[str, Any]:
     if path is None and not chosen.is_file():
         return {}
     try:
-        return tomllib.loads(chosen.read_text(encoding="utf-8"))
+        # Editors of Windows begin a file with a byte order mark.
+        return {key: _clean(value) for key, value in tomllib.loads(chosen.read_text(encoding="utf-8-sig")).items()}
     except OSError as error:
         raise ConfigError(f"the configuration {chosen} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{chosen} is not in UTF-8 ({error.reason} at byte {error.start}): save it in UTF-8"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{chosen} is not valid TOML: {error}") from error
+
+
+def clean_environment() -> None:
+    """Take the line breaks of Windows from the ends of our variables, as a file of settings may have left them."""
+    for name, value in os.environ.items():
+        if name.startswith(PREFIX):
+            os.environ[name] = clean_setting(value)
+
+
+def clean_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return arguments without the carriage return that a script written on Windows leaves at the end of its lines.
+
+    One that is the name of a file stays as it is.
+    """
+    return [each if os.path.lexists(each) else each.rstrip("\r") or each for each in arguments]
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _clean(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_clean(each) for each in value]
+    return clean_setting(value) if isinstance(value, str) else value
 
 
 def defaults_for(config: Mapping[str, Any], commands: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

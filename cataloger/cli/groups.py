@@ -1,9 +1,14 @@
 """Groups of commands; not in `app`, so that the modules of commands can import this one."""
 
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from cataloger.utils import existing_path
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -50,6 +55,24 @@ def _command(name: str, module: "ModuleType") -> Any:
     if app is None:
         app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
         app.command(name, epilog=getattr(module, "EXAMPLES", None))(getattr(module, name))
+    for each in app.registered_commands:
+        each.callback = each.callback and _with_clean_paths(each.callback)
     command = typer.main.get_command(app)
     command.name = name
     return command
+
+
+def _with_clean_paths(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command its paths as they are written or, where that does not exist, cleaned."""
+
+    @wraps(function)
+    def call(**values: Any) -> Any:
+        return function(**{name: _clean(value) for name, value in values.items()})
+
+    return call
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_clean(each) for each in value]
+    return Path(existing_path(str(value))) if isinstance(value, Path) else value

@@ -8,7 +8,7 @@ import difflib
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from cataloger.errors import SourceError, UsageError, ValueRefusedError
 from cataloger.ledger import find_source_id
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
 from cataloger.tabular import TableFormatError
+from cataloger.utils import clean_label, find_label, spellings, visible
 
 ROWS_PER_READ = 500
 NAMED = 1000
@@ -127,7 +128,9 @@ class _Import:
 
     def take(self, page: Sequence[CorrectionFileRow]) -> None:
         """Record the corrections of a page of rows."""
-        known = [(row, item_id) for row, item_id in self._identified(page) if self._is_known_label(row)]
+        known = [
+            (self._spelled(row), item_id) for row, item_id in self._identified(page) if self._is_known_label(row)
+        ]
         states = self._database.fetch(_read_states, [item_id for _, item_id in known])
         corrections: dict[int, CorrectionInput] = {}
         lines: dict[int, CorrectionFileRow] = {}
@@ -168,13 +171,13 @@ class _Import:
         """Yield the rows that name exactly one image, and its id."""
         names: dict[str, set[str]] = {"key": set(), "uri": set()}
         for column, name in (row.image for row in page):
-            names[column] |= {name, name.strip()} - {""}
+            names[column].update(filter(None, spellings(name)))
         found = {"key": self._lookup.by_key(names["key"]), "uri": self._lookup.by_uri(names["uri"])}
         for row in page:
             column, name = row.image
-            images = found[column].get(name) or found[column].get(name.strip(), [])
+            images = next(filter(None, map(found[column].get, spellings(name))), [])
             cell = row.cells.get("source", "")
-            source = self._sources.get(cell, self._sources.get(cell.strip()))
+            source = next((self._sources[each] for each in spellings(cell) if each in self._sources), None)
             if source is not None or (cell.strip() and self._source is None):
                 images = [image for image in images if image[0] == source]
             if len(images) == 1:
@@ -186,10 +189,18 @@ class _Import:
                 if images
                 else f"is not an image of {wanted}"
             )
-            self._report.note(row.line, "problem", f"{row.place or 'a row without key and uri'} {reason}")
+            place = visible(row.image[1]) if row.place else "a row without key and uri"
+            self._report.note(row.line, "problem", f"{place} {reason}")
+
+    def _spelled(self, row: CorrectionFileRow) -> CorrectionFileRow:
+        """Return a row with its label as those in use are spelled; a new one is clean."""
+        if row.label is None:
+            return row
+        label = find_label(row.label, self._labels) or clean_label(row.label)
+        return row if label == row.label else replace(row, label=label)
 
     def _is_known_label(self, row: CorrectionFileRow) -> bool:
-        if row.label is None or self._options.new_labels or row.label in self._labels:
+        if row.label is None or self._options.new_labels or find_label(row.label, self._labels) is not None:
             return True
         near = self._nearest(row.label)
         text = f"did you mean {near!r}?" if near else "--new-labels accepts it"

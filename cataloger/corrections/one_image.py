@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from sqlalchemy import select
 
-from cataloger.corrections.item_lookup import Lookup
+from cataloger.corrections.item_lookup import Image, Lookup
 from cataloger.corrections.store import CorrectionInput, Outcome, correct, labels_in_use
 from cataloger.db import Database
 from cataloger.errors import EditedError, UsageError
 from cataloger.schema import CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
+from cataloger.utils import find_label, spellings, visible
 
 ATTEMPTS = 5
 
@@ -16,13 +17,15 @@ ATTEMPTS = 5
 def find_image(database: Database, image: str, source: str | None = None) -> tuple[int, int]:
     """Return source and item of an image. Raises UsageError unless exactly one is meant."""
     query = select(SourceRow.id)
-    ids = database.scalars(query if source is None else query.where(SourceRow.root == source))
+    ids = database.scalars(query if source is None else query.where(SourceRow.root.in_(spellings(source))))
     if source is not None and not ids:
         raise UsageError(f"there is no source {source}; `cataloger sources list` shows them")
     lookup = Lookup(database, ids)
-    found = lookup.by_key([image]).get(image) or lookup.by_uri([image]).get(image) or []
+    names = spellings(image)
+    places = (*map(lookup.by_key(names).get, names), *map(lookup.by_uri(names).get, names))
+    found: list[Image] = next(filter(None, places), [])
     if not found:
-        raise UsageError(f"{image} is no image of {source or database.name}")
+        raise UsageError(f"{visible(image)} is no image of {source or database.name}")
     if len(found) > 1:
         raise UsageError(f"{image} is in several sources: name one")
     return found[0]
@@ -42,10 +45,12 @@ def correct_image(database: Database, source_id: int, correction: CorrectionInpu
     raise EditedError(f"the image was corrected by {outcome.by} at the same time; try again")
 
 
-def require_known_label(database: Database, source_id: int, label: str) -> None:
-    """Raise UsageError for a label that neither the model of the source nor a person has used."""
-    if label not in labels_in_use(database, source_id):
+def require_known_label(database: Database, source_id: int, label: str) -> str:
+    """Return a label as the model of the source or a person has spelled it. Raises UsageError for an unknown one."""
+    known = find_label(label, labels_in_use(database, source_id))
+    if known is None:
         raise UsageError(f"nobody knows the label {label!r} there; with new_label=True it is taken all the same")
+    return known
 
 
 def _as_seen_now(database: Database, source_id: int, correction: CorrectionInput) -> CorrectionInput:

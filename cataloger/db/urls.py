@@ -9,6 +9,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from cataloger.errors import DatabaseError, UsageError
+from cataloger.utils import strip_invisible
 
 BUSY_TIMEOUT = 30.0  # seconds that SQLite waits for the lock of another
 SQLITE_PAGE = 4096  # bytes
@@ -33,7 +34,7 @@ class DatabaseURL:
     def parse(cls, text: str) -> Self:
         """Read a SQLAlchemy URL and choose the driver. Raises UsageError if it is invalid or cannot be used."""
         try:
-            parsed = make_url(text)
+            parsed = make_url(strip_invisible(text))
         except (ArgumentError, ValueError) as error:
             raise UsageError(
                 "--db is not a database URL; write e.g. sqlite:///catalog.db or postgresql://user@host/name"

@@ -38,6 +38,7 @@ class JobReport:
     them. writes: what was written back, or in a dry run, would be as far as answers are known; None if nothing is to
     be. created_columns: of the product table, which were missing. models: that classified, each formatted with its
     precision and device.
+    uncertain_queries: web addresses whose query may be a part of the image or of a signature.
     """
 
     run: RunReport
@@ -51,6 +52,7 @@ class JobReport:
     created_columns: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    uncertain_queries: int = 0
 
     @property
     def exit_status(self) -> int:
@@ -116,6 +118,7 @@ class JobReport:
             "images_per_second": round(self.run.attempted / self.seconds, 2) if self.seconds else None,
             "total_seconds": round(self.seconds, 3),
             "warnings": self.warnings,
+            "uncertain_queries": self.uncertain_queries,
             "exit_status": self.exit_status,
         }
 

@@ -33,13 +33,14 @@ from cataloger.ledger import (
     hold_lease,
     known_model,
     model_ref,
+    note_queries_known,
     pin_model,
     record_write_target,
     register_source,
 )
 from cataloger.model import Bundle
 from cataloger.records import Failure, Image, Item, Planned
-from cataloger.sinks import DatabaseSink
+from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
 from cataloger.utils import available_cpus
 from cataloger.writeback import WriteBack, WriteCounts, WritePlan
@@ -172,6 +173,7 @@ class SourceSession:
         presence = Presence(database, ref, products.recompute_for_items)
         presence.lease = lease
         ledger = self._ledger(ref, presence, run_id)
+        ledger.on_former = ItemRenewer(database, ref.id, lease, products.recompute).renew
         write_back = WriteBack(write, ref, run_id, self.model.weights_id) if write else None
         self._report.writes = WriteCounts() if write else None
         sink = DatabaseSink(database, products, lease, ledger.recorded, write_back, self._written)
@@ -206,6 +208,8 @@ class SourceSession:
         self._report.restored += presence.restore_met(run_id)
         if self._saw_all:
             self._report.missing += presence.remove_missing(run_id, self._staying(presence, ref))
+            if self.known is not None and self.known.no_query_run_id is not None:
+                self._open().write(note_queries_known, self.known.id)
             if self._options.run.forget:
                 self._report.purged += presence.purge_missing()
 
@@ -301,6 +305,7 @@ class SourceSession:
             counter[planned.reason] += 1
 
     def _report_scan_problems(self) -> None:
+        self._report.uncertain_queries += self.source.uncertain_queries
         self._report.run.left_out += self.source.left_out
         if self.source.without_image:
             self._report.run.skipped["no_image"] += self.source.without_image

@@ -20,6 +20,7 @@ from cataloger.ledger import (
     read_label_map,
     require_labels,
     require_same_root,
+    spelled_like,
     store_label_map,
 )
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
@@ -89,6 +90,7 @@ def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories
     session = job.session(database, source)
     _check_root(database, session, options)
     if categories:
+        categories = spelled_like(categories, session.labels, f"--label-map {options.label_map}")
         require_labels(categories, session.labels, f"--label-map {options.label_map}")
     with _remote(job, source, options) as remote:
         session.plan(remote)
@@ -133,6 +135,7 @@ def _map_labels(database: Database, session: SourceSession, categories: list[Lab
     """
     labels = session.labels
     if categories:
+        categories = spelled_like(categories, labels, "--label-map")
         require_labels(categories, labels, "--label-map")
     ref = session.register()
     known = load_label_map(database, ref.id)

@@ -12,7 +12,8 @@ What goes wrong becomes a `Failure` with one of these codes:
     fetch.redirect           more than five redirects, one from https to http, or one to no valid address
     fetch.scheme             neither http nor https, also in a redirect
     fetch.bad_url            not a URL
-    fetch.encoding           the body is compressed, which was not asked for and could be a bomb
+    fetch.encoding           the body is compressed, which was not asked for and could be a bomb; other encodings,
+                             such as aws-chunked, none and utf-8, say nothing of its bytes: they are read as they are
     decode.too_many_bytes    larger than `Limits.max_bytes`, by its header or while it arrives (permanent)
     fetch.error              a library failed in a way that is not foreseen; again in the next run
     io.error                 this machine cannot write its temporary file
@@ -58,6 +59,12 @@ SILENT_HOSTS = 10_000
 # Unused responses up to this size are read, since that is cheaper than a new connection.
 DRAIN_BYTES = 64_000
 HEADERS = {"User-Agent": f"fashion-cataloger/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+
+# Registered content codings, and their other names; "identity" and what servers make up change nothing.
+COMPRESSIONS = (
+    *("br", "brotli", "bzip2", "compress", "dcb", "dcz", "deflate", "exi", "gzip", "lzma"),
+    *("pack200-gzip", "x-bzip2", "x-compress", "x-gzip", "xz", "zstd"),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -183,9 +190,9 @@ class Downloader:
             return response.next_request
 
     def _check_headers(self, response: httpx.Response) -> None:
-        encoding = response.headers.get("content-encoding", "").strip().lower()
-        if encoding not in ("", "identity"):
-            raise ImageError("fetch.encoding", f"the server sent the image compressed ({encoding[:20]!r}), unasked")
+        named = response.headers.get("content-encoding", "").lower().split(",")
+        if compressed := [encoding for encoding in map(str.strip, named) if encoding in COMPRESSIONS]:
+            raise ImageError("fetch.encoding", f"the server sent the image compressed ({compressed[0]!r}), unasked")
         if _length(response) > self._limits.max_bytes:
             raise ImageError.too_many_bytes(self._limits.max_bytes)
 

@@ -16,8 +16,8 @@ from cataloger.errors import DatabaseError, ImageError, UnavailableError
 from cataloger.fetch.download_buffer import BUFFER_BYTES, Downloaded
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
-from cataloger.sources import change_tokens
-from cataloger.utils import Stopwatch
+from cataloger.sources import change_tokens, key_of
+from cataloger.utils import Stopwatch, visible
 
 if TYPE_CHECKING:
     from cataloger.fetch.http import Downloader
@@ -241,9 +241,16 @@ def _read(descriptor: int, size: int, most: int) -> bytes:
         return data + file.read(most - len(data))
 
 
+def _shown(item: Item) -> str:
+    """Return the name of a file, for the end of a message, if it holds what cannot be seen."""
+    name = key_of(item.path or b"")
+    shown = visible(name)
+    return "" if shown == name else f", nor does one of its name when that is cleaned: {shown}"
+
+
 def _failure(item: Item, error: OSError) -> Failure:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return Failure(item, "io.missing", "the file does not exist")
+        return Failure(item, "io.missing", f"the file does not exist{_shown(item)}")
     if error.errno in (errno.EACCES, errno.EPERM):
         return Failure(item, "io.permission", "the file may not be read by this user")
     is_storage = error.errno not in ONE_FILE

@@ -16,6 +16,7 @@ from cataloger.errors import UsageError
 from cataloger.ledger import Lease, hold_lease, recorded_run, root_exists
 from cataloger.schema import ItemRow, LabelMapRow, LeaseRow, RunSourceRow, SourceRow, key_hash, paged_source_id
 from cataloger.sources import key_of
+from cataloger.utils import existing_path, spellings
 
 PAGE = 1000
 
@@ -28,7 +29,7 @@ def relocate_source(database: Database, old: str, new: str) -> int:
     """
     rows = database.rows(select(SourceRow.__table__))
     by_root = {row.root: row for row in rows}
-    found = by_root.get(old) or by_root.get(_resolved(old))
+    found = next(filter(None, map(by_root.get, (*spellings(old), _resolved(old)))), None)
     if found is None:
         listed = ", ".join(sorted(by_root)[:10]) or "none"
         raise UsageError(f"there is no source {old}; there are: {listed}")
@@ -84,4 +85,4 @@ def _items(source_id: int) -> Any:
 
 
 def _resolved(path: str) -> str:
-    return key_of(os.path.realpath(os.fsencode(path)))
+    return key_of(os.path.realpath(os.fsencode(existing_path(path))))

@@ -6,7 +6,14 @@ Imports `schema`, `db`, `inference`, `model`, `sources`, `utils`.
 
 from cataloger.ledger import effective_results
 from cataloger.ledger.effective_results import mark_presence, must_keep_previous
-from cataloger.ledger.label_map import LabelCode, load_label_map, read_label_map, require_labels, store_label_map
+from cataloger.ledger.label_map import (
+    LabelCode,
+    load_label_map,
+    read_label_map,
+    require_labels,
+    spelled_like,
+    store_label_map,
+)
 from cataloger.ledger.leases import Lease, hold_lease, lock_leases
 from cataloger.ledger.model_registry import ModelRef, bundle_of, known_model, model_ref, pin_model
 from cataloger.ledger.move_detection import require_not_moved, require_same_root, root_exists
@@ -22,6 +29,7 @@ from cataloger.ledger.source_registry import (
     find_source,
     find_source_id,
     list_sources,
+    note_queries_known,
     register_source,
 )
 from cataloger.ledger.write_target import WriteTarget, record_write_target, write_targets
@@ -57,6 +65,7 @@ __all__ = [
     "mark_presence",
     "model_ref",
     "must_keep_previous",
+    "note_queries_known",
     "pin_model",
     "read_label_map",
     "recompute_product_corrections",
@@ -67,6 +76,7 @@ __all__ = [
     "require_not_moved",
     "require_same_root",
     "root_exists",
+    "spelled_like",
     "store_label_map",
     "write_targets",
 ]

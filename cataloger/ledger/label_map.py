@@ -1,8 +1,9 @@
 """The shop's own names for the labels of a model: a CSV file, kept for each source in the database."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select
@@ -12,6 +13,7 @@ from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.schema import LabelMapRow
 from cataloger.tabular import RawRow, RowProblem, TableFormatError, find_column, open_csv
+from cataloger.utils import find_label
 
 COLUMNS = ("label", "code", "name", "parent")
 
@@ -47,6 +49,15 @@ def read_label_map(path: Path) -> list[LabelCode]:
     if twice := {label for label in labels if labels.count(label) > 1}:
         raise UsageError(f"--label-map {path} contains {_listed(twice)} more than once")
     return categories
+
+
+def spelled_like(categories: Iterable[LabelCode], labels: Sequence[str], origin: str) -> list[LabelCode]:
+    """Return a map with its labels as a model spells them. Raises UsageError for two lines of one label."""
+    spelled = [replace(each, label=find_label(each.label, labels) or each.label) for each in categories]
+    counts = Counter(each.label for each in spelled)
+    if twice := {label for label, count in counts.items() if count > 1}:
+        raise UsageError(f"{origin} contains {_listed(twice)} more than once")
+    return spelled
 
 
 def require_labels(categories: Iterable[LabelCode], labels: Sequence[str], origin: str) -> None:

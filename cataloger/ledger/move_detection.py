@@ -41,7 +41,8 @@ def require_same_root(database: Database, known: SourceRef, source: Source, imag
     before = table and table.get("image_root")
     if before in (None, image_root):
         return
-    sample = {key_hash(item.key): item.version for item in map(item_of, itertools.islice(source.scan(), SAMPLE))}
+    items = map(item_of, itertools.islice(source.scan(), SAMPLE))
+    sample = {key_hash(key): item.version for item in items for key in (item.key, item.former_key) if key is not None}
     newest = select(func.max(ResultRow.id)).join(ItemRow, ItemRow.id == ResultRow.item_id)
     mine = (ItemRow.source_id == known.id) & ItemRow.key_hash.in_(sample)
     query = select(ItemRow.key_hash, ResultRow.version_token).join(ResultRow, ResultRow.item_id == ItemRow.id)

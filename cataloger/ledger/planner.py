@@ -1,29 +1,30 @@
 """The plan for the items of a source: which to process, which to skip, and why."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Row, exists, select
+from sqlalchemy import exists, select
 
 from cataloger.db import Database
 from cataloger.ledger.source_registry import SourceRef
-from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Planned, Reason, Result, item_of
+from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Planned, Reason, Renewal, Result, item_of
 from cataloger.schema import CHUNK, CurrentRow, ItemRow, ResultRow, key_hash
-from cataloger.sources import change_tokens, is_same
+from cataloger.sources import change_tokens, is_same, with_query
 
 
 class Ledger:
     """Decides about the items of one run over one source; memory does not depend on their number.
 
     on_known: receives the id of every recorded item that the scan meets, and whether it was missing; returns whether
-    the scan had met it before.
+    the scan had met it before. on_former: receives, chunk by chunk and before they are planned, the known items whose
+    names or tokens are recorded in a form of earlier versions; they count as what they are now.
     """
 
     def __init__(
         self, database: Database, source: SourceRef, run_id: int | None, *, weights_id: str, force: bool, retry: bool
     ) -> None:
         self.on_known: Callable[[int, bool], bool] = lambda _id, _is_missing: False
+        self.on_former: Callable[[list[Renewal]], None] = lambda _renewals: None
         self._database = database
         self._source = source
         self._run_id = run_id
@@ -45,12 +46,13 @@ class Ledger:
         # are recorded meanwhile, and a key that leaves `_in_flight` in between would not be in the look-up either.
         hashes = [key_hash(item_of(subject).key) for subject in chunk]
         taken = {each: self._in_flight[each] for each in hashes if each in self._in_flight}
-        known = self._look_up(hashes)
+        known = self._known(chunk, hashes, taken)
         read_elsewhere = self._read_elsewhere(known.values())
         plan = []
         met = set()
         if not again:
-            met = {row.key_hash for row in known.values() if self.on_known(row.id, row.gone_run_id is not None)}
+            met = {hashed for hashed, row in known.items() if self.on_known(row.id, row.is_missing)}
+        self._renew(chunk, hashes, known, met)
         for subject, hashed in zip(chunk, hashes, strict=True):
             product, row = _product_hash(subject), known.get(hashed)
             if hashed in taken:
@@ -65,7 +67,51 @@ class Ledger:
             plan.append(planned)
         return plan
 
-    def _is_recorded(self, row: Row[*tuple[Any, ...]]) -> bool:
+    def _known(
+        self, chunk: Sequence[Item | Failure], hashes: Sequence[str], taken: Collection[str]
+    ) -> dict[str, "_Known"]:
+        """Return what is recorded of inputs, also under a former key, by the hash of their present key."""
+        known = self._look_up(hashes)
+        former = {
+            key_hash(item.former_key): hashed
+            for item, hashed in zip(map(item_of, chunk), hashes, strict=True)
+            if item.former_key is not None and hashed not in known and hashed not in taken
+        }
+        found = self._look_up([each for each in former if each not in hashes]) if former else {}
+        return known | {former[each]: row for each, row in found.items()}
+
+    def _renew(
+        self,
+        chunk: Sequence[Item | Failure],
+        hashes: Sequence[str],
+        known: dict[str, "_Known"],
+        met: Collection[str],
+    ) -> None:
+        """Have former names and tokens renewed, and let `known` hold the present ones."""
+        renewals: dict[str, Renewal] = {}
+        for subject, hashed in zip(chunk, hashes, strict=True):
+            item, row = item_of(subject), known.get(hashed)
+            if row is None or hashed in met or hashed in renewals:
+                continue
+            renewal, known[hashed] = self._renewal(item, hashed, row)
+            if renewal is not None:
+                renewals[hashed] = renewal
+        if renewals:
+            self.on_former(list(renewals.values()))
+
+    def _renewal(self, item: Item, hashed: str, row: "_Known") -> tuple[Renewal | None, "_Known"]:
+        """Return what to renew of a known item, and what is recorded of it then."""
+        product = row.product_hash if _is_former_product(item, row) else None
+        limit = self._source.no_query_run_id
+        is_old = limit is not None and row.run_id is not None and row.run_id <= limit
+        token = with_query(item.version, row.version_token or "") if is_old else None
+        renewal = Renewal(item, row.id, product, is_key=hashed != row.key_hash, is_token=token is not None)
+        if not (renewal.is_key or renewal.is_token or product):
+            return None, row
+        now = replace(row, key_hash=hashed, version_token=token or row.version_token)
+        return renewal, replace(now, product_hash=key_hash(str(item.product_key))) if product else now
+
+    def _is_recorded(self, row: "_Known") -> bool:
         """True when this very run has recorded a result of an item."""
         return row.run_id is not None and bool(row.run_id == self._run_id)
 
@@ -83,9 +129,7 @@ class Ledger:
         self._in_flight[key_hash(item_of(planned.subject).key)] = _product_hash(planned.subject)
         return replace(planned, do=True, reason="changed", is_asked=True)
 
-    def _decide(
-        self, subject: Item | Failure, row: Row[*tuple[Any, ...]] | None, read_elsewhere: Collection[int]
-    ) -> Planned:
+    def _decide(self, subject: Item | Failure, row: "_Known | None", read_elsewhere: Collection[int]) -> Planned:
         if row is None or row.status is None:
             reason: Reason = "model" if row is not None and row.is_known_elsewhere else "new"
             was_there = row is not None and row.id in read_elsewhere
@@ -98,13 +142,13 @@ class Ledger:
             subject,
             do,
             reason,
-            row.version_token,
+            row.version_token or "",
             was_there=row.content_hash is not None,
             is_asked=do or change_tokens.file_size(item_of(subject).version) is not None,
             is_late=reason == "retry" or (reason == "forced" and row.status == "failed"),
         )
 
-    def _read_elsewhere(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> Collection[int]:
+    def _read_elsewhere(self, rows: Iterable["_Known"]) -> Collection[int]:
         """Return the ids of the items whose bytes were read for a result of another model only."""
         ids = [row.id for row in rows if row.status is None and row.is_known_elsewhere]
         if not ids:
@@ -113,7 +157,7 @@ class Ledger:
         query = select(CurrentRow.item_id).join(ResultRow, ResultRow.id == CurrentRow.latest_id).where(was_read)
         return set(self._database.scalars(query))
 
-    def _look_up(self, hashes: list[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+    def _look_up(self, hashes: Collection[str]) -> dict[str, "_Known"]:
         """Return the latest result of each known key, by its hash."""
         elsewhere = exists().where(CurrentRow.item_id == ItemRow.id, CurrentRow.weights_id != self._weights_id)
         query = (
@@ -138,7 +182,33 @@ class Ledger:
             .where(ItemRow.source_id == self._source.id, ItemRow.key_hash.in_(hashes))
         )
         rows = self._database.rows(query)
-        return {row.key_hash: row for row in rows}
+        return {row.key_hash: _Known(**row._mapping) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A recorded item and its latest result; without one its columns are None."""
+
+    key_hash: str
+    id: int
+    gone_run_id: int | None
+    product_hash: str | None
+    status: str | None
+    error_code: str | None
+    version_token: str | None
+    run_id: int | None
+    content_hash: str | None
+    is_known_elsewhere: bool
+
+    @property
+    def is_missing(self) -> bool:
+        """True when it is not in the views."""
+        return self.gone_run_id is not None
+
+
+def _is_former_product(item: Item, row: _Known) -> bool:
+    """True when an item is recorded under the former key of its product."""
+    return item.former_product is not None and row.product_hash == key_hash(item.former_product)
 
 
 def _duplicate(subject: Item | Failure, *, is_same: bool) -> Planned:
@@ -151,20 +221,20 @@ def _product_hash(subject: Item | Failure) -> str | None:
     return None if product is None else key_hash(product)
 
 
-def _judge(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> Reason:
+def _judge(subject: Item | Failure, row: _Known) -> Reason:
     """Compare an input with the latest result of its key."""
     has_failed = row.status == "failed"
-    if has_failed and row.error_code.startswith(TRANSIENT_PREFIXES):
+    if has_failed and str(row.error_code).startswith(TRANSIENT_PREFIXES):
         return "retry"
     if not _is_same(subject, row):
         return "changed"
     return "failed_before" if has_failed else "unchanged"
 
 
-def _is_same(subject: Item | Failure, row: Row[*tuple[Any, ...]]) -> bool:
+def _is_same(subject: Item | Failure, row: _Known) -> bool:
     if isinstance(subject, Failure):
         return bool(row.error_code == subject.code)
-    return is_same(subject.version, row.version_token) and _product_hash(subject) in (None, row.product_hash)
+    return is_same(subject.version, row.version_token or "") and _product_hash(subject) in (None, row.product_hash)
 
 
 def _batched(subjects: Iterable[Item | Failure], size: int) -> Iterator[list[Item | Failure]]:

@@ -3,21 +3,27 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from cataloger.db import Database, upsert_rows, utc_now
 from cataloger.errors import UsageError
 from cataloger.schema import ItemRow, ModelRow, SourceRow, key_hash
+from cataloger.utils import spellings
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRef:
-    """A known source. prefix: before the keys of a folder inside a known one. weights_id: the pinned model."""
+    """A known source. prefix: before the keys of a folder inside a known one. weights_id: the pinned model.
+
+    no_query_run_id: up to this run results of web addresses were recorded without their query; None since a complete
+    run has renewed them.
+    """
 
     id: int
     root: str
     prefix: str = ""
     weights_id: str | None = None
+    no_query_run_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +70,22 @@ def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
     return database.run(register)
 
 
+def note_queries_known(connection: Connection, source_id: int) -> None:
+    """Note that a complete run has gone through a source: every result of it knows the query of its address now."""
+    mine = (SourceRow.id == source_id) & SourceRow.no_query_run_id.is_not(None)
+    connection.execute(update(SourceRow).where(mine).values(no_query_run_id=None))
+
+
 def find_source_id(database: Database, name: str | None) -> int | None:
     """Return the id of a source by its name or root; None for none. Raises UsageError."""
     if name is None:
         return None
     query = select(SourceRow.id, SourceRow.name, SourceRow.root).order_by(SourceRow.id)
     rows = database.rows(query)
-    for row in rows:
-        if name in (row.name, row.root):
-            return int(row.id)
+    for spelling in spellings(name):
+        for row in rows:
+            if spelling in (row.name, row.root):
+                return int(row.id)
     raise UsageError(f"--source {name}: there is no such source; there are: {', '.join(row.name for row in rows)}")
 
 
@@ -82,10 +95,12 @@ def list_sources(database: Database) -> list[SourceRecord]:
 
 
 def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | None:
-    columns = select(SourceRow.id, SourceRow.root, SourceRow.weights_id).where(SourceRow.kind == kind)
+    columns = select(SourceRow.id, SourceRow.root, SourceRow.weights_id, SourceRow.no_query_run_id).where(
+        SourceRow.kind == kind
+    )
     row = connection.execute(columns.where(SourceRow.root_hash == key_hash(root))).one_or_none()
     if row is not None:
-        return SourceRef(row.id, root, "", row.weights_id)
+        return SourceRef(row.id, root, "", row.weights_id, row.no_query_run_id)
     if kind != "folder":
         return None
     parents = [root[:end] or "/" for end in range(len(root)) if root[end] == "/"]
@@ -94,7 +109,7 @@ def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | No
     if not rows:
         return None
     prefix = root.removeprefix(rows[-1].root).lstrip("/") + "/"
-    return SourceRef(rows[-1].id, rows[-1].root, prefix, rows[-1].weights_id)
+    return SourceRef(rows[-1].id, rows[-1].root, prefix, rows[-1].weights_id, rows[-1].no_query_run_id)
 
 
 def _list_sources(connection: Connection) -> list[SourceRecord]:

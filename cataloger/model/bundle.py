@@ -24,7 +24,7 @@ from typing import Any
 from cataloger.errors import BundleError, OutputError, UsageError
 from cataloger.model.calibration import Calibration
 from cataloger.options import NetworkConfig, Precision, PrecisionChoice, PreprocessSpec
-from cataloger.utils import put_folder
+from cataloger.utils import existing_path, put_folder
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -154,7 +154,7 @@ def default_bundle_path() -> Path:
 
 def resolve_bundle_path(model: str) -> Path:
     """Turn the value of --model into a directory: "default" or a path. Raises UsageError."""
-    path = default_bundle_path() if model == "default" else Path(model)
+    path = default_bundle_path() if model == "default" else Path(existing_path(model))
     if not path.is_dir():
         raise UsageError(f"no model at {model}: give the directory of a bundle, or 'default'")
     return path

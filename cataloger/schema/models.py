@@ -67,7 +67,11 @@ class ModelRow(Base):
 
 
 class SourceRow(Base):
-    """A folder, manifest, table or web host. model: the weights that it is pinned to."""
+    """A folder, manifest, table or web host. model: the weights that it is pinned to.
+
+    no_query_run_id: results of this run and of those before may be of web addresses whose query was not noted; null
+    once a complete run has gone through the source.
+    """
 
     __tablename__ = "cataloger_source"
     id: Mapped[int] = _key()
@@ -77,6 +81,7 @@ class SourceRow(Base):
     name: Mapped[str] = mapped_column(exact_text())
     weights_id: Mapped[str | None] = mapped_column(ForeignKey("cataloger_model.weights_id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    no_query_run_id: Mapped[int | None] = mapped_column(identifier())
 
 
 class LabelMapRow(Base):

@@ -2,5 +2,6 @@
 
 from cataloger.sinks import files
 from cataloger.sinks.database import DatabaseSink
+from cataloger.sinks.renewed_items import ItemRenewer
 
-__all__ = ["DatabaseSink", "files"]
+__all__ = ["DatabaseSink", "ItemRenewer", "files"]

@@ -10,14 +10,15 @@ from cataloger.utils import lazy_names
 if TYPE_CHECKING:
     from cataloger.sources import change_tokens
     from cataloger.sources.base import Source
-    from cataloger.sources.change_tokens import is_same, with_validators
-    from cataloger.sources.file_keys import key_of, name_of
+    from cataloger.sources.change_tokens import is_same, with_query, with_validators
+    from cataloger.sources.file_keys import find_below, key_of, name_of
     from cataloger.sources.folder import EXTENSIONS, FolderSource, check_folder
     from cataloger.sources.image_references import (
         OUTSIDE_ROOT,
         RELATIVE_PATH,
         SCHEMES,
         ReferenceProblem,
+        clean_values,
         join_keys,
         locate,
         text_of,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cataloger.sources.manifest import ManifestSource
     from cataloger.sources.resolve import Target, is_address, resolve_targets
     from cataloger.sources.table import TableSource
+    from cataloger.sources.unclean_keys import odd_keys
     from cataloger.sources.web import WebSource
 
 __all__ = [
@@ -41,14 +43,18 @@ __all__ = [
     "WebSource",
     "change_tokens",
     "check_folder",
+    "clean_values",
+    "find_below",
     "is_address",
     "is_same",
     "join_keys",
     "key_of",
     "locate",
     "name_of",
+    "odd_keys",
     "resolve_targets",
     "text_of",
+    "with_query",
     "with_validators",
 ]
 
@@ -57,19 +63,21 @@ __getattr__ = lazy_names(
     __name__,
     {
         "base": ["Source"],
-        "change_tokens": ["is_same", "with_validators"],
-        "file_keys": ["key_of", "name_of"],
+        "change_tokens": ["is_same", "with_query", "with_validators"],
+        "file_keys": ["find_below", "key_of", "name_of"],
         "folder": ["EXTENSIONS", "FolderSource", "check_folder"],
         "image_references": [
             "OUTSIDE_ROOT",
             "RELATIVE_PATH",
             "ReferenceProblem",
             "SCHEMES",
+            "clean_values",
             "join_keys",
             "locate",
             "text_of",
         ],
         "manifest": ["ManifestSource"],
+        "unclean_keys": ["odd_keys"],
         "resolve": ["Target", "is_address", "resolve_targets"],
         "table": ["TableSource"],
         "web": ["WebSource"],

@@ -12,6 +12,7 @@ class Source(Protocol):
 
     is_complete: a whole scan meets everything that the source holds. problems: what the last scan could not see.
     without_image: rows of the last scan that name none. left_out: what the last scan met and did not take, by reason.
+    uncertain_queries: addresses of the last scan whose query may be a part of the image or of a signature.
     """
 
     prefix: str
@@ -26,6 +27,8 @@ class Source(Protocol):
     def problems(self) -> list[str]: ...
     @property
     def without_image(self) -> int: ...
+    @property
+    def uncertain_queries(self) -> int: ...
     @property
     def left_out(self) -> Counter[str]: ...
     def scan(self) -> Iterator[Item | Failure]:

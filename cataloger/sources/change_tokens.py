@@ -2,7 +2,8 @@
 
     1234-1700000000000000000      a file: size in bytes and modification time in nanoseconds
     url:https://shop/a.jpg        a URL without user info and query, which may be secret and change with a signature
-    url:https://shop/a.jpg v:9f.. the same, with a digest of what its server said of the version it sent
+    url:https://shop/a.jpg q:5e.. the same, with a digest of what its query says of the image
+    url:https://shop/a.jpg v:9f.. the same, with a digest of what its server said of the version it sent; behind q:
     column:9f..                   a column of the shop that changes with the image
     sha256:9f..                   the bytes themselves, in a table
 
@@ -12,6 +13,7 @@ The values of columns and the headers of servers are kept as digests: they are l
 import hashlib
 import os
 
+_QUERY = " q:"
 _VALIDATORS = " v:"
 
 
@@ -26,9 +28,10 @@ def file_size(token: str) -> int | None:
     return int(size) if size.isdigit() and time.lstrip("-").isdigit() else None
 
 
-def of_url(plain: str) -> str:
-    """Return the token of a URL whose query has been removed."""
-    return "url:" + plain.replace(" ", "%20")
+def of_url(plain: str, query: str = "") -> str:
+    """Return the token of a URL whose query has been removed. query: what that says of the image; "" for nothing."""
+    token = "url:" + plain.replace(" ", "%20")
+    return token + _QUERY + _digest(query) if query else token
 
 
 def of_column(text: str) -> str:
@@ -44,6 +47,16 @@ def with_validators(token: str, validators: str) -> str:
 def is_same(scanned: str, recorded: str) -> bool:
     """True when an image has not changed as far as the scan can tell; it has not asked any server."""
     return bool(scanned) and scanned in (recorded, recorded.partition(_VALIDATORS)[0])
+
+
+def with_query(scanned: str, recorded: str) -> str | None:
+    """Return a token that was recorded without the query of its URL, with the one of the scan.
+
+    None where the scan knows of no query, or the recorded token is of another image or has one already.
+    """
+    plain, mark, _ = scanned.partition(_QUERY)
+    address, version, validators = recorded.partition(_VALIDATORS)
+    return scanned + version + validators if mark and address == plain else None
 
 
 def _digest(text: str) -> str:

@@ -11,6 +11,7 @@ from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
 from cataloger.sources.file_keys import key_of, name_of
+from cataloger.utils import visible
 
 SUPPORTED = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".jps", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
@@ -52,6 +53,7 @@ class FolderSource:
 
     kind = "folder"
     without_image = 0
+    uncertain_queries = 0
 
     @property
     def root(self) -> str:
@@ -217,7 +219,7 @@ def _extension(name: bytes) -> str:
 
 def check_folder(root: bytes, *, may_be_empty: bool = True) -> None:
     """Raise SourceError unless a folder can be listed. may_be_empty: it is, too, where nothing is mounted."""
-    name = os.fsdecode(root)
+    name = visible(os.fsdecode(root))
     try:
         with os.scandir(root) as entries:
             if not may_be_empty and next(entries, None) is None:

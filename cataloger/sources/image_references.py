@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cataloger.sources import change_tokens
-from cataloger.sources.file_keys import key_of
-from cataloger.utils import without_query
+from cataloger.sources.file_keys import existing_spelling, key_of, name_bytes
+from cataloger.sources.web_addresses import WEB_ADDRESS, as_address, clean_address, query_identity
+from cataloger.utils import clean_name, path_spellings, strip_invisible, without_query
 
 SCHEMES = ("http", "https")
 BAD_VALUE = "source.bad_value"
@@ -20,26 +21,22 @@ RELATIVE_PATH = "source.relative_path"
 OUTSIDE_ROOT = "source.outside_root"
 UNKNOWN_SCHEME = "source.scheme"
 
-WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 # Two characters at least, so that a Windows drive is no scheme. An image that stands in the value itself is long.
 _SCHEME = re.compile(r"(data(?=:)|[a-z][a-z0-9+.-]+(?=://))", re.IGNORECASE)
-# Parameters of a query that do not belong to the identity of an image: signatures of the usual stores, versions.
-_PASSING = re.compile(
-    r"(x-amz-|x-goog-|x-oss-|x-cos-)[a-z-]*=|"
-    r"(signature|sig|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid|ossaccesskeyid|security-token|token|hmac|"
-    r"hdnea|hdnts|se|sp|sv|sr|st|spr|skoid|sktid|skt|ske|sks|skv|v|ver|version|rev|t|ts|timestamp|_)(=|\Z)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where the bytes of an image are. uri: for people, without query and password. version: "" if unknown."""
+    """Where the bytes of an image are. uri: for people, without query and password. version: "" if unknown.
+
+    is_uncertain: whether its query is a part of the image or of a signature.
+    """
 
     uri: str
     version: str
     path: bytes | None = None
     url: str | None = None
+    is_uncertain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +51,20 @@ def locate(value: object, root: bytes | None) -> Location | ReferenceProblem:
     """Read one value as a URL, or as a path below `root` if there is one.
 
     A path with a leading slash starts at the root too, as in the path of a URL, unless it lies in the root as it is.
+    What is no file as it is written is cleaned: see `cataloger.utils.names` and `cataloger.sources.web_addresses`.
     Codes: source.bad_value, source.relative_path, source.outside_root, source.scheme.
     """
     if not isinstance(value, str) or "\0" in value:
         return ReferenceProblem(
             BAD_VALUE, f"the value must be a path or a URL as text, but is {type(value).__name__}"
         )
-    url = value.strip()
-    scheme = _SCHEME.match(url)
-    if scheme is None and WEB_ADDRESS.search(url):
-        # As a path it would be shown with its password and query.
-        return ReferenceProblem(BAD_VALUE, "the value contains a URL, but does not start with it")
+    text = strip_invisible(value)
+    scheme = _SCHEME.match(text)
     if scheme is None:
-        return _locate_file(value, root)
+        return _locate_without_scheme(value, text, root)
     if scheme[1].lower() not in SCHEMES:
         return ReferenceProblem(UNKNOWN_SCHEME, f"images are read from paths, http and https, not from {scheme[1]}")
-    plain = without_query(url)
-    return Location(uri=plain, version=change_tokens.of_url(plain), url=url)
+    return _locate_url(text)
 
 
 def has_scheme(value: str) -> bool:
@@ -86,16 +80,10 @@ def key_of_address(location: Location) -> str | ReferenceProblem:
     """
     if not location.uri.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         return ReferenceProblem(BAD_VALUE, "the value is not a valid web address")
-    query = _parameters(location.url or "")
-    named = sorted(part for part in query if not _PASSING.match(part))
+    named, _ = query_identity(location.url or "", versions=False)
     if not named:
         return location.uri
-    return f"{location.uri}?{hashlib.sha256('&'.join(named).encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
-
-
-def _parameters(url: str) -> list[str]:
-    query = url.partition("#")[0].partition("?")[2]
-    return [part for part in re.split("[&;]", query) if part]
+    return f"{location.uri}?{hashlib.sha256(named.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
 
 
 def split_list(value: object, separator: str) -> list[object] | ReferenceProblem:
@@ -126,6 +114,11 @@ def text_of(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
+def clean_values(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the values of a key as they are recorded: text in NFC, without blanks around it like those of CHAR."""
+    return tuple(clean_name(value) if isinstance(value, str) else value for value in values)
+
+
 def join_keys(values: Sequence[Any]) -> str:
     """Return a key of one or several columns as text: the value itself, or a JSON array of them."""
     if len(values) == 1:
@@ -153,24 +146,62 @@ def first_part(key: str) -> str:
     return str(values[0]) if isinstance(values, list) and values else key
 
 
+def _locate_without_scheme(value: str, text: str, root: bytes | None) -> Location | ReferenceProblem:
+    """Read a value as a path or, if there is no such file, as an address whose scheme is missing or mistyped."""
+    address = as_address(text)
+    if address is None and WEB_ADDRESS.search(text):
+        # As a path it would be shown with its password and query.
+        return ReferenceProblem(BAD_VALUE, "the value contains a URL, but does not start with it")
+    place = _locate_file(value, root)
+    if address is None or (isinstance(place, Location) and place.version) or _has_folder(root, text):
+        return place
+    return _locate_url(address)
+
+
+def _has_folder(root: bytes | None, text: str) -> bool:
+    """True when the first part of a relative path is a folder of the root, and no host."""
+    first = text.partition("/")[0]
+    return root is not None and bool(first) and os.path.isdir(os.path.join(root, name_bytes(first)))
+
+
+def _locate_url(url: str) -> Location:
+    url = clean_address(url)
+    plain = without_query(url)
+    identity, is_uncertain = query_identity(url)
+    return Location(plain, change_tokens.of_url(plain, identity), url=url, is_uncertain=is_uncertain)
+
+
 def _locate_file(value: str, root: bytes | None) -> Location | ReferenceProblem:
+    """Read a value as a path: as it is written, else cleaned, if there is a file of that name; else as written."""
     try:
-        name = os.fsencode(value)
+        written = _place(name_bytes(value), root)
     except UnicodeEncodeError:
         return ReferenceProblem(
             BAD_VALUE, "the path holds half a surrogate pair, which is not possible in a file name"
         )
+    version = _version(written) if isinstance(written, bytes) else ""
+    if not version:
+        for form in path_spellings(value):
+            path = _place(name_bytes(form), root)
+            found = existing_spelling(path) if isinstance(path, bytes) else None
+            if found is not None and (root is None or _is_inside(found, root)):
+                written, version = found, _version(found)
+                break
+    return written if isinstance(written, ReferenceProblem) else Location(key_of(written), version, path=written)
+
+
+def _place(name: bytes, root: bytes | None) -> bytes | ReferenceProblem:
+    """Return the path of a name below the root; a name without root must be a whole path."""
+    path = os.path.normpath(name)
     if root is None:
         if not name.startswith(b"/"):
             return ReferenceProblem(RELATIVE_PATH, "the path is relative: give its folder with --image-root")
-        path = os.path.normpath(name)
-    else:
-        path = os.path.normpath(name)
-        if not _is_inside(path, root):
-            path = os.path.normpath(os.path.join(root, name.lstrip(b"/")))
-        if not _is_inside(path, root):
-            return ReferenceProblem(OUTSIDE_ROOT, "the path leads out of --image-root")
-    return Location(uri=key_of(path), version=_version(path), path=path)
+        return path
+    if not _is_inside(path, root):
+        path = os.path.normpath(os.path.join(root, name.lstrip(b"/")))
+    if not _is_inside(path, root):
+        return ReferenceProblem(OUTSIDE_ROOT, "the path leads out of --image-root")
+    return path
 
 
 def _is_inside(path: bytes, root: bytes) -> bool:

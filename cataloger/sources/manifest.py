@@ -11,8 +11,9 @@ from typing import Any
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
-from cataloger.sources.file_keys import key_of
+from cataloger.sources.file_keys import find_below, key_of, name_bytes
 from cataloger.sources.image_references import Location, ReferenceProblem, has_scheme, key_of_address, locate
+from cataloger.sources.web_addresses import as_address
 from cataloger.tabular import (
     JsonRow,
     RowProblem,
@@ -22,6 +23,7 @@ from cataloger.tabular import (
     open_csv,
     read_json_lines,
 )
+from cataloger.utils import clean_name, strip_invisible
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 JSON_EXTENSIONS = (".jsonl", ".ndjson")
@@ -29,8 +31,10 @@ EXTENSIONS = (".csv", ".tsv", *JSON_EXTENSIONS)
 BAD_ROW = "source.bad_row"
 
 _LINE_KEY = re.compile(r"line \d+")
-# Also as JSON may write it, with escaped slashes.
-_ADDRESS = re.compile(rb"https?:\\?/\\?/", re.IGNORECASE)
+# Also as JSON may write it, with escaped slashes, and as people do.
+_ADDRESS = re.compile(rb"https?[:/\\]|/\\?/|www\.", re.IGNORECASE)
+# Any path may look like a host with a path behind it.
+_NO_SCHEME = re.compile(r"https?[:/\\]|//|www\.", re.IGNORECASE)
 _BLOCK = 1 << 20
 
 
@@ -50,6 +54,7 @@ class ManifestSource:
     unread: int = 0
     first_unread: str = ""
     left_out: Counter[str] = field(default_factory=Counter)
+    uncertain_queries: int = 0
 
     kind = "manifest"
     without_image = 0
@@ -76,7 +81,7 @@ class ManifestSource:
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield one item per row. Raises SourceError when the file or its columns cannot be used."""
-        self.unread, self.first_unread = 0, ""
+        self.unread, self.first_unread, self.uncertain_queries = 0, "", 0
         try:
             yield from self._json_subjects() if self._is_json else self._csv_subjects()
         except TableFormatError as error:
@@ -189,13 +194,19 @@ class ManifestSource:
         if isinstance(place, ReferenceProblem):
             return self._unusable(line, place.code, place.message)
         key, location = place
+        self.uncertain_queries += location.is_uncertain
+        written = None if product in (None, "") else str(product)
+        clean = None if written is None else clean_name(written)
+        former = key_of(name_bytes(value)) if location.path is not None else key
         return Item(
             key=key,
             uri=location.uri,
             version=location.version,
             path=location.path,
             url=location.url,
-            product_key=None if product in (None, "") else str(product),
+            product_key=clean,
+            former_key=None if former == key else former,
+            former_product=None if written == clean else written,
         )
 
 
@@ -208,12 +219,15 @@ def _locate(value: str, folder: Path) -> tuple[str, Location] | ReferenceProblem
         key = key_of_address(found)
         return key if isinstance(key, ReferenceProblem) else (key, found)
     try:
-        name = os.fsencode(value)
+        name, path = find_below(os.fsencode(folder), value)
     except UnicodeEncodeError:
         text = "the path holds half a surrogate pair, which is not possible in a file name"
         return ReferenceProblem(BAD_ROW, text)
-    path = os.path.join(os.fsencode(folder), name)
-    return key_of(name), Location(key_of(path), _version(path), path=path)
+    version = _version(path)
+    text = strip_invisible(value)
+    if not version and _NO_SCHEME.match(text) and (address := as_address(text)) is not None:
+        return _locate(address, folder)
+    return key_of(name), Location(key_of(path), version, path=path)
 
 
 def _value(row: Mapping[str, Any], names: Sequence[str]) -> Any:

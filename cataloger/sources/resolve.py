@@ -9,8 +9,9 @@ from pathlib import Path
 from cataloger.errors import SourceError
 from cataloger.sources import manifest
 from cataloger.sources.folder import check_folder, is_scanned
-from cataloger.sources.image_references import WEB_ADDRESS
 from cataloger.sources.web import host_of
+from cataloger.sources.web_addresses import WEB_ADDRESS
+from cataloger.utils import existing_path, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,12 @@ def resolve_targets(paths: Sequence[str]) -> list[Target]:
     hosts: dict[str, list[str]] = {}
     for address in dict.fromkeys(path for path in paths if is_address(path)):
         hosts.setdefault(host_of(address), []).append(address)
-    for path in dict.fromkeys(os.fsencode(path) for path in paths if not is_address(path)):
+    for path in dict.fromkeys(os.fsencode(existing_path(path)) for path in paths if not is_address(path)):
         if os.path.isdir(path):
             check_folder(path)
             folders.append(os.path.realpath(path))
         elif not os.path.lexists(path):
-            raise SourceError(f"{os.fsdecode(path)} does not exist; is the storage mounted?")
+            raise SourceError(f"{visible(os.fsdecode(path))} does not exist; is the storage mounted?")
         elif Path(os.fsdecode(path)).suffix.lower() in manifest.EXTENSIONS:
             manifests.append(os.path.realpath(path))
         else:

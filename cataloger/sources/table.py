@@ -3,9 +3,10 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Select, case, func, null, select
+from sqlalchemy import Connection, Select, case, func, null, select
 
 from cataloger.db import AnyRow, Database
 from cataloger.errors import DatabaseError, ImageError, SourceError, UnavailableError, UsageError
@@ -18,6 +19,7 @@ from cataloger.sources.image_references import (
     RELATIVE_PATH,
     Location,
     ReferenceProblem,
+    clean_values,
     first_part,
     join_keys,
     locate,
@@ -26,6 +28,7 @@ from cataloger.sources.image_references import (
     text_of,
 )
 from cataloger.sources.table_layout import inspect_layout
+from cataloger.sources.unclean_keys import odd_keys
 
 ROWS_PER_READ = 1000
 SAMPLE = 20
@@ -39,7 +42,8 @@ class TableSource:
     """The images of a product table.
 
     The key of an item is the product's, or a JSON array of it and what tells its images apart. After a scan:
-    `without_image` counts the rows that have none. Raises SourceError at once when the tables cannot be used.
+    `without_image` counts the rows that have none, `uncertain_queries` the addresses whose query may be a signature.
+    Raises SourceError at once when the tables cannot be used.
     """
 
     kind = "table"
@@ -49,7 +53,11 @@ class TableSource:
         self.database = database
         self.options = options
         self.without_image = 0
+        self.uncertain_queries = 0
+        self._twins: frozenset[str] = frozenset()
+        self._repeated: frozenset[str] | None = None
         self.left_out: Counter[str] = Counter()
+        self._unread_former: set[str] = set()  # as versions before have recorded them
         self._unread: set[str] = set()  # products with images that could not be told apart from those before
         self._image_root = None if options.image_root is None else os.path.abspath(os.fsencode(options.image_root))
         try:
@@ -85,14 +93,18 @@ class TableSource:
 
     def can_be_missing(self, key: str) -> bool:
         """Tell whether a known item has left: one of a product whose list could not be read may still be in it."""
-        return not self._unread or first_part(key) not in self._unread
+        return not self._unread or first_part(key) not in (self._unread | self._unread_former)
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield the items, in the order of the keys. Rows added behind the page that was read last are seen."""
         self.without_image = 0
         self._unread.clear()
+        self._unread_former.clear()
         after: tuple[Any, ...] | None = None
+        self.uncertain_queries = 0
+        self._repeated = None
         while page := self._read(after, ROWS_PER_READ):
+            self._twins = self._find_twins([row for _, row in page if not isinstance(row, Failure)])
             for _, row in page:
                 yield from [row] if isinstance(row, Failure) else self._subjects(row)
             last = page[-1][0]
@@ -138,15 +150,18 @@ class TableSource:
         image = case((is_small, layout.image), else_=null())
         for row in self.database.rows(select(*columns, is_small, image).where(named).limit(TWINS)):
             *values, fits, data = row
-            if self._joined(values) == key and fits is not None:  # "A" and "a" are the same to some collations
+            if key in self._joined(values) and fits is not None:  # "A" and "a" are the same to some collations
                 if not fits:
                     raise ImageError.too_many_bytes(max_bytes)
                 return _as_bytes(data)
         return None
 
-    def _joined(self, values: Sequence[Any]) -> str:
-        count = len(self.layout.products)
-        return join_keys([join_keys(values[:count]), *values[count:]])
+    def _joined(self, values: Sequence[Any]) -> tuple[str, str]:
+        """Return the key of a row: as it is recorded, and as versions before did and as one of twins has it."""
+        count, own = len(self.layout.products), [self.layout.padded_keys[index] for index in self.layout.own]
+        product = clean_values(_unpadded(values[:count], self.layout.padded_products))
+        clean = join_keys([join_keys(product), *_unpadded(values[count:], own)])
+        return clean, join_keys([join_keys(values[:count]), *values[count:]])
 
     def _page(self, after: tuple[Any, ...] | None, size: int) -> Select[Any]:
         layout = self.layout
@@ -182,11 +197,10 @@ class TableSource:
         except UnavailableError:
             raise
         except DatabaseError as error:
-            product = join_keys(known[len(keys) :])
-            self._unread.add(product)
-            key = join_keys([product, *(keys[index] for index in self.layout.own)])
+            names = self._names(known[len(keys) :], keys)
+            self._note_unread(names)
             text = f"the database cannot give the row: {error}"
-            return [(keys, Failure(Item(key, "", "", product_key=product), BAD_VALUE, text))]
+            return [(keys, Failure(names.item("", ""), BAD_VALUE, text))]
 
     def _key(self, row: AnyRow) -> tuple[Any, ...]:
         return tuple(row[: len(self.layout.keys)])
@@ -194,25 +208,72 @@ class TableSource:
     def _subjects(self, row: AnyRow) -> Iterator[Item | Failure]:
         keys, start = self._key(row), len(self.layout.keys)
         products, rest = row[start : start + len(self.layout.products)], row[start + len(self.layout.products) :]
-        product = join_keys(products)
         image, version = rest[0], (rest[1] if len(rest) > 1 else None)
-        key = join_keys([product, *(keys[index] for index in self.layout.own)])
+        names = self._names(products, keys)
         if not image and (self.layout.is_blob or image != 0):
             self.without_image += 1
         elif self.layout.is_blob:
             token = "" if version is None else self._token(version)
-            uri = f"{self.layout.name}/{key}"
-            yield Item(key, uri, token, product_key=product, blob=Blob(keys, int(image)))
+            yield names.item(f"{self.layout.name}/{names.key}", token, blob=Blob(keys, int(image)))
         elif self.options.image_list:
-            yield from self._listed(product, image, version)
+            yield from self._listed(names, image, version)
         else:
-            yield self._located(key, product, image, version)
+            yield self._subject(names, locate(image, self._image_root), version)
 
-    def _listed(self, product: str, cell: object, version: object) -> Iterator[Item | Failure]:
+    def _names(self, products: Sequence[Any], keys: Sequence[Any]) -> "_Names":
+        """Return the key of a row and of its product, and what they were before they were cleaned."""
+        former = join_keys(products)
+        values = _unpadded(products, self.layout.padded_products)
+        product = join_keys(values if join_keys(values) in self._twins else clean_values(values))
+        own = _unpadded(keys, self.layout.padded_keys)
+        key = join_keys([product, *(own[index] for index in self.layout.own)])
+        return _Names(key, product, join_keys([former, *(keys[index] for index in self.layout.own)]), former)
+
+    def _find_twins(self, page: Sequence[AnyRow]) -> frozenset[str]:
+        """Return the products of a page that, once clean, would have the key of another product of the table."""
+        start, end = len(self.layout.keys), len(self.layout.keys) + len(self.layout.products)
+        odd: dict[str, tuple[Any, ...]] = {}
+        for row in page:
+            values = _unpadded(row[start:end], self.layout.padded_products)
+            if (clean := clean_values(values)) != values:
+                odd[join_keys(values)] = clean
+        if not odd:
+            return frozenset()
+        if self._repeated is None:
+            self._repeated = self.database.fetch(self._find_repeated)
+        query = select(*self.layout.parents).where(self.layout.of_parents(list(odd.values()))).distinct()
+        try:
+            taken = {join_keys(_unpadded(row, self.layout.padded_products)) for row in self.database.rows(query)}
+        except UnavailableError:
+            raise
+        except DatabaseError:  # what is clean may be no value of the column, e.g. of an enumeration
+            return frozenset(odd)
+        taken |= self._repeated
+        return frozenset(key for key, clean in odd.items() if join_keys(clean) in taken)
+
+    def _find_repeated(self, connection: Connection) -> frozenset[str]:
+        """Return the clean keys that several products of the table would have, each odd as it is written."""
+        met: set[int] = set()
+        repeated = set()
+        for row in odd_keys(connection, self.layout.parents):
+            values = _unpadded(row, self.layout.padded_products)
+            if (clean := clean_values(values)) != values:
+                key = join_keys(clean)
+                if hash(key) in met:
+                    repeated.add(key)
+                met.add(hash(key))
+        return frozenset(repeated)
+
+    def _note_unread(self, names: "_Names") -> None:
+        self._unread.add(names.product)
+        self._unread_former.add(names.former_product)
+
+    def _listed(self, names: "_Names", cell: object, version: object) -> Iterator[Item | Failure]:
         images = split_list(cell, str(self.options.image_list))
         if isinstance(images, ReferenceProblem):
-            self._unread.add(product)
-            yield Failure(Item(product, "", "", product_key=product), images.code, images.message)
+            self._note_unread(names)
+            whole = replace(names, key=names.product, former_key=names.former_product)
+            yield Failure(whole.item("", ""), images.code, images.message)
             return
         if not images:
             self.without_image += 1
@@ -223,19 +284,18 @@ class TableSource:
             # whose URLs differ in the query alone are told apart by their order.
             name = place.uri if isinstance(place, Location) else f"image {number}"
             if isinstance(place, ReferenceProblem):
-                self._unread.add(product)
+                self._note_unread(names)
             seen[name] += 1
-            key = join_keys([product, name, *([seen[name]] if seen[name] > 1 else [])])
-            yield self._subject(key, product, place, version)
+            own = [name, *([seen[name]] if seen[name] > 1 else [])]
+            key, former = (join_keys([product, *own]) for product in (names.product, names.former_product))
+            yield self._subject(replace(names, key=key, former_key=former), place, version)
 
-    def _located(self, key: str, product: str, image: object, version: object) -> Item | Failure:
-        return self._subject(key, product, locate(image, self._image_root), version)
-
-    def _subject(self, key: str, product: str, place: Location | ReferenceProblem, version: object) -> Item | Failure:
+    def _subject(self, names: "_Names", place: Location | ReferenceProblem, version: object) -> Item | Failure:
         if isinstance(place, ReferenceProblem):
-            return Failure(Item(key, "", "", product_key=product), place.code, place.message)
+            return Failure(names.item("", ""), place.code, place.message)
+        self.uncertain_queries += place.is_uncertain and version is None
         token = place.version if version is None else self._token(version)
-        return Item(key, place.uri, token, path=place.path, product_key=product, url=place.url)
+        return names.item(place.uri, token, path=place.path, url=place.url)
 
     def _token(self, version: object) -> str:
         """Return the version token of a version column's value or of a digest."""
@@ -251,6 +311,31 @@ class TableSource:
             raise UsageError(
                 f"{self.options.image} contains relative paths: give the folder that they start at with --image-root"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names of an image and its product, and those that versions before recorded, which were not cleaned."""
+
+    key: str
+    product: str
+    former_key: str
+    former_product: str
+
+    def item(self, uri: str, token: str, **values: Any) -> Item:
+        """Return the item of these names."""
+        former_key = None if self.former_key == self.key else self.former_key
+        former_product = None if self.former_product == self.product else self.former_product
+        values |= {"former_key": former_key, "former_product": former_product}
+        return Item(self.key, uri, token, product_key=self.product, **values)
+
+
+def _unpadded(values: Sequence[Any], padded: Sequence[bool]) -> tuple[Any, ...]:
+    """Return the values of columns without the blanks that their server has filled them up with."""
+    return tuple(
+        value.rstrip(" ") if is_padded and isinstance(value, str) else value
+        for value, is_padded in zip(values, padded, strict=True)
+    )
 
 
 def _as_bytes(data: Any) -> bytes:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    CHAR,
+    NCHAR,
     ColumnElement,
     Connection,
     Float,
@@ -38,7 +40,9 @@ class TableLayout:
     """What to select. rows: the table with one row per image or product. keys: identify a row and order the pages.
 
     products: name the product, columns of the same table. own: positions in `keys` that tell the images of one
-    product apart. digest: SHA-256 of the bytes in hexadecimal, computed by the server; None unless `is_blob`.
+    product apart. parents: the columns of the product table that `products` refers to. padded_keys,
+    padded_products: whether the server fills up each of those columns with blanks. digest: SHA-256 of the bytes in
+    hexadecimal, computed by the server; None unless `is_blob`.
     """
 
     name: TableName
@@ -46,6 +50,9 @@ class TableLayout:
     keys: tuple[Column, ...]
     products: tuple[Column, ...]
     own: tuple[int, ...]
+    parents: tuple[Column, ...]
+    padded_keys: tuple[bool, ...]
+    padded_products: tuple[bool, ...]
     image: Column
     is_blob: bool
     version: Column | None
@@ -65,6 +72,10 @@ class TableLayout:
     def at(self, rows: list[tuple[Any, ...]]) -> Column:
         """Return the condition for certain rows."""
         return or_(false(), *(and_(*map(operator.eq, self.keys, _bound(row))) for row in rows))
+
+    def of_parents(self, products: list[tuple[Any, ...]]) -> Column:
+        """Return the condition for the rows of certain products in the product table."""
+        return or_(false(), *(and_(*map(operator.eq, self.parents, _bound(values))) for values in products))
 
     def named(self, product: tuple[str, ...], own: tuple[str, ...]) -> Column:
         """Return the condition for the row of a key: what names its product, and what tells its images apart."""
@@ -110,7 +121,10 @@ def _of_products(connection: Connection, info: TableInfo, options: TableOptions)
     where = _where(options)
     conditions = (*_not_null(info, rows, options.ids), *([] if where is None else [where]))
     keys = _keys(info, rows, options.ids)
-    return _layout(connection, info, options, rows=rows, keys=keys, products=keys, own=(), conditions=conditions)
+    padded = _padded(connection, info, options.ids)
+    parts: dict[str, Any] = {"rows": rows, "keys": keys, "products": keys, "parents": keys, "own": ()}
+    parts |= {"padded_keys": padded, "padded_products": padded, "conditions": conditions}
+    return _layout(connection, info, options, **parts)
 
 
 def _of_images(connection: Connection, products: TableInfo, options: TableOptions) -> TableLayout:
@@ -134,7 +148,11 @@ def _of_images(connection: Connection, products: TableInfo, options: TableOption
     own = tuple(index for index, name in enumerate(names) if name not in options.image_fk)
     keys = _keys(info, rows, names)
     fk = tuple(rows.c[name] for name in options.image_fk)
-    return _layout(connection, info, options, rows=rows, keys=keys, products=fk, own=own, conditions=conditions)
+    ids = tuple(parent.c[name] for name in options.ids)
+    parts: dict[str, Any] = {"rows": rows, "keys": keys, "products": fk, "parents": ids, "own": own}
+    parts |= {"padded_keys": _padded(connection, info, names), "conditions": conditions}
+    parts |= {"padded_products": _padded(connection, info, options.image_fk)}
+    return _layout(connection, info, options, **parts)
 
 
 def _keys(info: TableInfo, rows: Any, names: Sequence[str]) -> tuple[Column, ...]:
@@ -158,6 +176,12 @@ def _layout(connection: Connection, info: TableInfo, options: TableOptions, **pa
     version = parts["rows"].c[options.version_column] if options.version_column else None
     digest = _digest(connection.dialect.name, image) if is_blob and version is None else None
     return TableLayout(name=info.name, image=image, is_blob=is_blob, version=version, digest=digest, **parts)
+
+
+def _padded(connection: Connection, info: TableInfo, names: Sequence[str]) -> tuple[bool, ...]:
+    """Tell which columns are CHAR, whose blanks at the end mean nothing to their server. SQLite fills none up."""
+    is_filled = connection.dialect.name != "sqlite"
+    return tuple(is_filled and isinstance(info.columns[name], CHAR | NCHAR) for name in names)
 
 
 def _holds_bytes(connection: Connection, rows: Any, image: Column) -> bool:

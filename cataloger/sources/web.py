@@ -25,6 +25,8 @@ class WebSource:
     problems: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
+    uncertain_queries: int = 0
+
     kind = "web"
     without_image = 0
     is_complete = False
@@ -41,8 +43,10 @@ class WebSource:
 
     def scan(self) -> Iterator[Item]:
         """Yield the items."""
+        self.uncertain_queries = 0
         for address in self.addresses:
             key, place = _place(address)
+            self.uncertain_queries += place.is_uncertain
             yield Item(_HOST.sub("", key, count=1).lstrip("/"), place.uri, place.version, url=place.url)
 
     def can_be_missing(self, _key: str) -> bool:

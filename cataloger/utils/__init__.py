@@ -12,25 +12,48 @@ if TYPE_CHECKING:
     from cataloger.utils.atomic_files import put_folder, replacing
     from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
     from cataloger.utils.malloc import keep_freed_memory, reuse_buffers
+    from cataloger.utils.names import (
+        clean_label,
+        clean_name,
+        clean_setting,
+        existing_path,
+        find_label,
+        part_spellings,
+        path_spellings,
+        spellings,
+        strip_invisible,
+        visible,
+    )
     from cataloger.utils.templates import Filters, template_environment
     from cataloger.utils.text import printable
     from cataloger.utils.timing import Stopwatch
-    from cataloger.utils.urls import without_query
+    from cataloger.utils.urls import NOT_A_URL, without_query
 
 __all__ = [
+    "NOT_A_URL",
     "Filters",
     "Stopwatch",
     "available_cpus",
+    "clean_label",
+    "clean_name",
+    "clean_setting",
+    "existing_path",
     "failpoints",
+    "find_label",
     "keep_freed_memory",
     "keep_numpy_to_one_thread",
     "lazy_names",
+    "part_spellings",
+    "path_spellings",
     "printable",
     "process_identity",
     "put_folder",
     "replacing",
     "reuse_buffers",
+    "spellings",
+    "strip_invisible",
     "template_environment",
+    "visible",
     "without_query",
     "work_in_batch",
 ]
@@ -41,9 +64,21 @@ __getattr__ = lazy_names(
         "atomic_files": ("put_folder", "replacing"),
         "cpu": ("available_cpus", "keep_numpy_to_one_thread", "work_in_batch"),
         "malloc": ("keep_freed_memory", "reuse_buffers"),
+        "names": (
+            "clean_label",
+            "clean_name",
+            "clean_setting",
+            "existing_path",
+            "find_label",
+            "part_spellings",
+            "path_spellings",
+            "spellings",
+            "strip_invisible",
+            "visible",
+        ),
         "templates": ("Filters", "template_environment"),
         "text": ("printable",),
         "timing": ("Stopwatch",),
-        "urls": ("without_query",),
+        "urls": ("NOT_A_URL", "without_query"),
     },
 )

@@ -26,7 +26,7 @@ from sqlalchemy.types import NullType
 
 from cataloger.db import BINARY_TYPES, AnyRow, TableInfo
 from cataloger.schema import key_hash
-from cataloger.sources import join_keys
+from cataloger.sources import clean_values, join_keys, odd_keys
 from cataloger.writeback.column_values import Cell
 
 Cells = dict[str, Any]
@@ -49,6 +49,7 @@ class ProductTable:
         self.cells = {cell.name: cell for cell in cells}
         self._where = where
         self._rows = info.clause()
+        self._odd: dict[str, tuple[Any, ...]] | None = None
 
     def read(self, connection: Connection, products: dict[str, str], *, lock: bool) -> dict[str, ProductRow]:
         """Return the rows of products by the hash of their keys; missing ones are left out.
@@ -57,17 +58,45 @@ class ProductTable:
         """
         dialect = connection.dialect.name
         keys = [typed for key in products.values() if (typed := self._typed(key, dialect)) is not None]
-        if not keys:
-            return {}
-        query = self._query().where(self._among(keys), *self._conditions()).order_by(*self._keys())
-        rows = {}
+        rows = self._matching(connection, products, self._among(keys), lock=lock) if keys else {}
+        if len(rows) == len(products):
+            return rows
+        odd = self._odd_rows(connection)
+        if written := [odd[product] for product in products.keys() - rows.keys() if product in odd]:
+            same = or_(*(self._has(values) for values in written))
+            rows |= self._matching(connection, products, same, lock=lock)
+        return rows
+
+    def _matching(
+        self, connection: Connection, products: dict[str, str], condition: ColumnElement[bool], *, lock: bool
+    ) -> dict[str, ProductRow]:
+        """Return those of some products that have a row of a condition, by hash."""
+        query = self._query().where(condition, *self._conditions()).order_by(*self._keys())
+        rows: dict[str, ProductRow] = {}
         for row in connection.execute(query.with_for_update() if lock else query):
             # The server may compare less strictly than we do, e.g. without regard to case.
             each = self._product_row(row)
-            product = key_hash(join_keys(each.ids))
-            if product in products:
-                rows[product] = each
+            # An older version has recorded the key as it is written, and so have we if another one is the same clean.
+            written, clean = (key_hash(join_keys(values)) for values in (each.ids, clean_values(each.ids)))
+            if written in products:
+                rows[written] = each
+            elif clean in products:
+                rows.setdefault(clean, each)
         return rows
+
+    def _odd_rows(self, connection: Connection) -> dict[str, tuple[Any, ...]]:
+        """Return the ids of the rows that a clean key does not find, by its hash; looked for once."""
+        if self._odd is None:
+            columns = self._keys()
+            self._odd = {
+                key_hash(join_keys(clean_values(values))): values for values in odd_keys(connection, columns)
+            }
+        return self._odd
+
+    def _has(self, values: Sequence[Any]) -> ColumnElement[bool]:
+        return and_(
+            *(column == literal(value, NullType()) for column, value in zip(self._keys(), values, strict=True))
+        )
 
     def update(self, connection: Connection, changes: Iterable[tuple[ProductRow, Cells]]) -> None:
         """Set cells of rows; each row may have other columns to set."""
@@ -96,8 +125,7 @@ class ProductTable:
 
     def read_again(self, connection: Connection, row: ProductRow) -> ProductRow | None:
         """Return a row as it is now."""
-        same = [column == literal(value, NullType()) for column, value in zip(self._keys(), row.ids, strict=True)]
-        again = connection.execute(self._query().where(*same)).first()
+        again = connection.execute(self._query().where(self._has(row.ids))).first()
         return None if again is None else self._product_row(again)
 
     def _query(self) -> Select[Any]:

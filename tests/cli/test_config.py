@@ -1,9 +1,15 @@
 """cataloger.toml: precedence, tables, and that nothing unknown passes."""
 
-import pytest
+import os
+import unicodedata
 
-from cataloger.cli.config import defaults_for, load_config
+import pytest
+from typer.testing import CliRunner
+
+from cataloger.cli.app import app
+from cataloger.cli.config import clean_arguments, clean_environment, defaults_for, load_config
 from cataloger.errors import ConfigError
+from cataloger.schema.revisions import HEAD
 
 COMMANDS = {
     "tag": {"db": "db", "batch-size": "batch_size"},
@@ -54,3 +60,45 @@ def test_a_named_file_that_cannot_be_used_is_an_error(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_config(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+def test_a_file_of_windows_is_read_like_any_other(tmp_path, encoding, line_break):
+    path = tmp_path / "other.toml"
+    path.write_bytes(f'db = "sqlite:///Mütze.db\\r\\n"{line_break}[tag]{line_break}batch-size = 4'.encode(encoding))
+    assert load_config(path) == {"db": "sqlite:///Mütze.db", "tag": {"batch-size": 4}}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_a_file_in_another_encoding_is_an_error_that_says_so(tmp_path, encoding):
+    path = tmp_path / "other.toml"
+    path.write_text('db = "Mütze"\n', encoding=encoding)
+    with pytest.raises(ConfigError, match=r"other.toml is not in UTF-8 \(.*\): save it in UTF-8"):
+        load_config(path)
+
+
+def test_line_breaks_of_windows_around_variables_and_arguments_mean_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CATALOGER_DB", "sqlite:///e.db\r")
+    (tmp_path / "Mütze").mkdir()
+    result = CliRunner().invoke(app, ["db", "upgrade\r"])
+    assert (result.exit_code, result.output) == (0, f"sqlite:///e.db: from no tables to {HEAD}\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Mütze", "e.db"]
+    result = CliRunner().invoke(app, ["inspect", f"{unicodedata.normalize('NFD', 'Mütze')} \r"])
+    assert result.output.startswith("cataloger: error: Mütze has no labelled image"), result.output
+
+
+def test_what_exists_and_separators_stay_as_they_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a\r").touch()
+    assert clean_arguments(["a\r", "b\r", "\r", ", ", "\n"]) == ["a\r", "b", "\r", ", ", "\n"]
+    monkeypatch.setenv("CATALOGER_IMAGE_LIST", "\n")
+    monkeypatch.setenv("CATALOGER_WHERE", "a = 1\r\n")
+    monkeypatch.setenv("OTHER", "x\r")
+    clean_environment()
+    assert [os.environ[name] for name in ("CATALOGER_IMAGE_LIST", "CATALOGER_WHERE", "OTHER")] == [
+        "\n",
+        "a = 1",
+        "x\r",
+    ]

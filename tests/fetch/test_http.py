@@ -548,9 +548,32 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_refused(shop):
     assert peak < 10_000_000
 
 
-def test_a_body_that_says_it_is_not_encoded_is_taken(shop):
-    shop.answers["/image"] = answer(IMAGE, Content_Encoding="Identity")
+NO_COMPRESSION = [
+    "Identity",
+    "aws-chunked",
+    "none",
+    "binary",
+    "utf-8",
+    "8bit",
+    "",
+    ",",
+    "aws-chunked, identity",
+    "x-own",
+]
+
+
+@pytest.mark.parametrize("encoding", NO_COMPRESSION)
+def test_a_body_that_is_not_compressed_is_taken_whatever_its_encoding_is_called(shop, encoding):
+    shop.answers["/image"] = answer(IMAGE, Content_Encoding=encoding)
     assert data(get(shop.url())) == IMAGE
+
+
+@pytest.mark.parametrize("encoding", ["br", "Deflate", "x-gzip", "aws-chunked,gzip", "zstd, identity"])
+def test_what_is_compressed_is_refused_by_its_name(shop, encoding):
+    shop.answers["/image"] = answer(IMAGE, Content_Encoding=encoding)
+    failure = get(shop.url())
+    assert failure.code == "fetch.encoding"
+    assert "compressed" in failure.message
 
 
 # Redirects and addresses

@@ -1,11 +1,19 @@
 """The shop's own codes: what a map may look like, and what is wrong with it before any work."""
 
 import logging
+import unicodedata
 
 import pytest
 
 from cataloger.errors import UsageError
-from cataloger.ledger.label_map import LabelCode, load_label_map, read_label_map, require_labels, store_label_map
+from cataloger.ledger.label_map import (
+    LabelCode,
+    load_label_map,
+    read_label_map,
+    require_labels,
+    spelled_like,
+    store_label_map,
+)
 
 
 @pytest.fixture
@@ -73,6 +81,18 @@ def test_every_label_needs_a_category():
         require_labels([LabelCode("label 00", "1")], labels, "the map")
     assert str(caught.value).startswith("the map has no code for 'label 01', 'label 02',")
     assert "and 3 more, which the model can answer" in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_map_has_the_labels_as_the_model_spells_them(form):
+    label, other = (unicodedata.normalize(each, "Mütze") for each in (form, "NFD" if form == "NFC" else "NFC"))
+    for written in (label, other, f"{other} "):
+        assert spelled_like([LabelCode(written, "1"), LabelCode("Coat", "2")], [label, "Hat"], "it") == [
+            LabelCode(label, "1"),
+            LabelCode("Coat", "2"),
+        ]
+    with pytest.raises(UsageError, match=r"it contains .* more than once"):
+        spelled_like([LabelCode(label, "1"), LabelCode(other, "2")], [label], "it")
 
 
 def test_a_category_without_a_label_is_only_told(caplog):

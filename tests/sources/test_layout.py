@@ -39,7 +39,7 @@ def test_words_that_a_collation_takes_for_one_are_paged_with_a_second_column(sho
     for brand, n in words:
         shop.run("INSERT INTO products VALUES ('/p/x', :brand, :n)", brand=brand, n=n)
     keys = paged(shop, size, monkeypatch, ids=("brand", "n"))
-    assert sorted(keys) == sorted(f'["{brand}", "{n}"]' for brand, n in words)
+    assert sorted(keys) == sorted(f'["{brand.strip()}", "{n}"]' for brand, n in words)
 
 
 @on("mariadb")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from cataloger.errors import TrainingError
 from cataloger.sources import EXTENSIONS, key_of
-from cataloger.training.data.columns import SPLIT_NAMES, normal_label
+from cataloger.training.data.columns import SPLIT_NAMES
 from cataloger.training.data.examples import DataProblem, Example
+from cataloger.utils import clean_label
 
 
 def read_class_folders(root: Path) -> tuple[list[Example], list[DataProblem]]:
@@ -44,7 +45,7 @@ class _Reader:
     def read_classes(self, folder: Path, split: str) -> None:
         """Read every class of a split."""
         for child in self.folders(folder, note=True):
-            label, before = normal_label(key_of(os.fsencode(child.name))), len(self.examples)
+            label, before = clean_label(key_of(os.fsencode(child.name))), len(self.examples)
             for path in self.images(child, (os.path.realpath(child),)):
                 self.examples.append(Example(self.name(path), path, (label,), split))
             if len(self.examples) == before:

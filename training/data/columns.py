@@ -8,16 +8,16 @@ import json
 import math
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cataloger.errors import TrainingError, UsageError
-from cataloger.sources import key_of, text_of
+from cataloger.sources import find_below, key_of, text_of
 from cataloger.training.data.examples import SPLITS, DataProblem, Example
 from cataloger.training.options import DataOptions
+from cataloger.utils import clean_label
 
 IMAGE_COLUMNS = ("image", "file", "path", "filename", "image_path")
 LABEL_COLUMNS = ("labels", "label", "category", "class")
@@ -105,11 +105,6 @@ def read_rows(
     return examples, problems
 
 
-def normal_label(text: str) -> str:
-    """Return a label as it is compared: composed Unicode, no blanks around it, single ones within."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
 def labels_of(cell: Any) -> tuple[str, ...]:
     """Return the accepted labels of a cell: a text with "|" between them, a JSON list, a list, or one value.
 
@@ -127,7 +122,7 @@ def labels_of(cell: Any) -> tuple[str, ...]:
         raise ValueError("the label contains a line break; is a closing quote missing?")
     if any(isinstance(value, str) and _NOT_UTF8.search(value) for value in cell):
         raise ValueError("the label is not UTF-8")
-    texts = (normal_label(_text(value)) for value in cell)
+    texts = (clean_label(_text(value)) for value in cell)
     return tuple(dict.fromkeys(text for text in texts if text))
 
 
@@ -151,23 +146,16 @@ def is_empty(cell: Any) -> bool:
 
 
 def file_below(folder: Path, name: str) -> tuple[str, Path] | str:
-    """Find the file that a manifest calls `name`; a backslash is a separator if no file has one in its name."""
-    if "\0" in name or "\n" in name:
+    """Find the file that a manifest calls `name`, as it is written or cleaned: see `cataloger.utils.names`."""
+    if "\0" in name or "\n" in name.strip():
         return "the path contains a line break or a zero byte; is a closing quote missing?"
     if "://" in name:  # not shown: it may contain a password
         return "it is a URL; training reads files: download the images and give their paths"
     try:
-        name.encode("utf-8", "surrogateescape")
+        found, path = find_below(os.fsencode(folder), name)
     except UnicodeEncodeError:
         return "the path contains half a surrogate pair, which is not possible in a file name"
-    written = folder / name
-    if name == name.strip() and "\\" not in name:
-        return key_of(os.fsencode(name)), written
-    others = (name.strip(), name.replace("\\", "/"), name.strip().replace("\\", "/"))
-    for other in (name, *others):
-        if os.path.lexists(folder / other):
-            return key_of(os.fsencode(other)), folder / other
-    return key_of(os.fsencode(name)), written
+    return key_of(found), Path(os.fsdecode(path))
 
 
 def _asked(name: str, present: Sequence[str], flag: str, where: str) -> str:

@@ -13,9 +13,9 @@ from sqlalchemy import select
 from cataloger.db import AnyRow, Database, row_pages
 from cataloger.schema import SEEN, CorrectionRow, ItemRow, open_results, with_corrections, with_seen
 from cataloger.sources import name_of
-from cataloger.training.data.columns import normal_label
 from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions
+from cataloger.utils import clean_label
 
 ROWS_PER_READ = 1000
 
@@ -40,7 +40,7 @@ def read_corrections(options: DataOptions) -> CorrectedExamples:
         latest = _latest(database, problems)
     groups = ("",) * len(options.report_by)
     examples = [
-        Example(row.uri, path, (normal_label(row.label),), "", groups, row.product_key or "")
+        Example(row.uri, path, (clean_label(row.label),), "", groups, row.product_key or "")
         for row, path in latest.values()
         if row.verdict == "label"
     ]

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cataloger.errors import TrainingError
-from cataloger.training.data.columns import file_below, normal_label, split_of
+from cataloger.training.data.columns import file_below, split_of
 from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions
+from cataloger.utils import clean_label
 
 CATEGORIES = "list_category_cloth.txt"
 IMAGES = "list_category_img.txt"
@@ -55,7 +56,7 @@ def read_deepfashion(folder: Path, options: DataOptions) -> tuple[list[str], lis
 
 
 def _categories(path: Path) -> list[str]:
-    names = [normal_label(name) for _, name, _ in _entries(path)]
+    names = [clean_label(name) for _, name, _ in _entries(path)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise TrainingError(f"{path} names the category {repeated[0]!r} twice")
