@@ -99,13 +99,15 @@ class Limits:
     """What one image may cost.
 
     max_pixels: width x height, checked before decoding. max_bytes: encoded size. decode_timeout: seconds.
-    bytes_in_flight: encoded bytes fetched and not yet decoded, over all images together.
+    bytes_in_flight: encoded bytes fetched and not yet decoded, over all images together. max_decode_bytes: memory
+    that decoding may take, of one image, and of all that are decoded at once together.
     """
 
     max_pixels: int = 64_000_000
     max_bytes: int = 64_000_000
     decode_timeout: float = 30.0
     bytes_in_flight: int = 128_000_000
+    max_decode_bytes: int = 500_000_000
 
     def __post_init__(self) -> None:
         for field in fields(self):

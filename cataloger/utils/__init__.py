@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from cataloger.utils.text import printable
     from cataloger.utils.timing import Stopwatch
     from cataloger.utils.urls import without_query
+from cataloger.utils.malloc import keep_freed_memory, limit_memory, reuse_buffers
+from cataloger.utils.templates import Filters, template_environment
+from cataloger.utils.text import printable
+from cataloger.utils.timing import Stopwatch
+from cataloger.utils.urls import without_query
 
 __all__ = [
     "Filters",
@@ -25,6 +30,7 @@ __all__ = [
     "keep_freed_memory",
     "keep_numpy_to_one_thread",
     "lazy_names",
+    "limit_memory",
     "printable",
     "process_identity",
     "put_folder",
