@@ -181,6 +181,7 @@ class DecodePool:
         self._count = workers
         self._workers: list[_Worker] = []
         self._again: deque[_Slot] = deque()  # were with an image that ended their worker
+        self._is_aborted = False
         self._own_budget = budget is None
         self._budget = budget
 
@@ -207,7 +208,15 @@ class DecodePool:
             self._budget.close()
             self._budget = None
 
+    def abort(self) -> None:
+        """End the processes from another thread: what is being decoded raises CatalogerError."""
+        self._is_aborted = True
+        for worker in self._workers:
+            worker.process.kill()
+
     def _new_worker(self) -> _Worker:
+        if self._is_aborted:
+            raise CatalogerError("decoding was ended")
         assert self._budget is not None
         return _Worker(self._config, self._layout, self._budget)
 

@@ -51,8 +51,8 @@ def serve(database: Database, options: ReviewOptions, ready: Callable[[str], Non
     with (
         closing(_listen(options.access.host, options.port)) as listener,
         Pictures(patient, allow_private=options.allow_private) as pictures,
+        Images(patient, pictures, options.model) as images,
     ):
-        images = Images(patient, pictures, options.model)
         app = make_app(Review(patient, Queue(patient), images, options.access, Labels(patient), options.author))
         with _quiet_signals():
             ready(_address(listener, options.access, query))

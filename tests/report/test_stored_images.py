@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.errors import ImageError
-from cataloger.imaging.thumbnails import thumbnail
-from cataloger.options import Limits
+from cataloger.imaging.thumbnails import as_jpeg, load_small
+from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched
 from cataloger.report.stored_images import Pictures
 from cataloger.schema.hashing import key_hash
@@ -49,6 +49,11 @@ def cataloger(*arguments, status=0):
     result = CliRunner().invoke(app, list(map(str, arguments)))
     assert result.exit_code == status, result.output
     return result.stdout
+
+
+def thumbnail(data, longest, limits=None):
+    loaded = load_small(data, PreprocessSpec(size=longest), limits or Limits())
+    return as_jpeg(loaded.pixels, loaded.width, loaded.height, longest)
 
 
 def everything(url="sqlite:///cataloger.db", **options):
