@@ -235,6 +235,7 @@ class RunOptions:
     run ends with exit status 3. outage_after: images of one host or folder in a row without any answer after which
     it may be out. forget: delete what was removed from the source and all its records. accept_move: continue although
     the source looks like one that has moved. accept_missing: take missing files as deleted, however many.
+    follow_links: read also what links lead to that lies outside of the folder or image root.
     """
 
     top_k: int = TOP_K
@@ -251,6 +252,7 @@ class RunOptions:
     forget: bool = False
     accept_move: bool = False
     accept_missing: bool = False
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         _check_choices(self)

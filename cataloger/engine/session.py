@@ -253,7 +253,9 @@ class SourceSession:
         self, pool: DecodePool, remote: Remote | None
     ) -> Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]]:
         watch = self._report.run.watch
-        return lambda items: pool.decode(watch.over("reading", fetch(items, self._options.limits, remote, watch)))
+        within = None if self._options.run.follow_links else self.source.within
+        limits = self._options.limits
+        return lambda items: pool.decode(watch.over("reading", fetch(items, limits, remote, watch, within)))
 
     def _open(self) -> Database:
         """Return the database, which only a plan can do without."""

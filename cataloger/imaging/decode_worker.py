@@ -44,9 +44,9 @@ SLACK = 100_000_000
 PR_SET_PDEATHSIG = 1
 
 Loader = Callable[[bytes, PreprocessSpec, Limits], Loaded]
-Part = tuple[int, int, int] | tuple[str, str]
-"""What an answer says of one image: its width, height and the side of its pixels' square, or the code and text of its
-failure."""
+Part = tuple[int, int] | tuple[int, int, int] | tuple[str, str]
+"""What an answer says of one image: its width and height, and the side of its pixels' square if that is smaller than
+usual, or the code and text of its failure."""
 
 
 def encode_config(loader: str, spec: PreprocessSpec, limits: Limits) -> str:
@@ -101,10 +101,11 @@ def image_of(mark: int) -> int:
     return mark & ~(WAITING | WAITED)
 
 
-def encode_loaded(memory: SharedMemory, start: int, loaded: Loaded) -> Part:
-    """Put the pixels of a decoded image into the memory; return its part of the answer."""
-    memory.put(loaded.pixels.data.cast("B"), start)
-    return loaded.width, loaded.height, loaded.pixels.shape[0]
+def encode_loaded(memory: SharedMemory, layout: MemoryLayout, number: int, loaded: Loaded) -> Part:
+    """Put the pixels of a decoded image into the memory; return its part of the answer. number: in the chunk."""
+    memory.put(loaded.pixels.data.cast("B"), layout.pixels_of(number))
+    side = loaded.pixels.shape[0]
+    return (loaded.width, loaded.height, *(() if side == layout.side else (side,)))
 
 
 def encode_error(error: ImageError) -> Part:
@@ -127,7 +128,10 @@ def _decode_part(memory: SharedMemory, layout: MemoryLayout, number: int, part: 
     match part:
         case [str(code), str(message)]:
             return ImageError(code, message)
-        case [int(width), int(height), int(side)] if 0 < side <= layout.side:
+        case [int(width), int(height), *rest]:
+            side = rest[0] if rest else layout.side
+            if len(rest) > 1 or type(side) is not int or not 0 < side <= layout.side:
+                raise ValueError(f"a decoding process sent {part!r}")
             pixels = np.frombuffer(memory.take(3 * side**2, layout.pixels_of(number)), dtype=np.uint8)
             return Loaded(pixels.reshape(side, side, 3), width, height)
     raise ValueError(f"a decoding process sent {part!r}")
@@ -153,7 +157,7 @@ def main(pipe_descriptor: int, memory_descriptor: int, budget_descriptor: int, c
             parts: list[Part] = []
             for number, data in enumerate(decode_images(memory, pipe.recv_bytes())):
                 try:
-                    parts.append(encode_loaded(memory, layout.pixels_of(number), load(data, spec, limits)))
+                    parts.append(encode_loaded(memory, layout, number, load(data, spec, limits)))
                 except ImageError as error:
                     parts.append(encode_error(error))
             pipe.send_bytes(json.dumps(parts).encode())

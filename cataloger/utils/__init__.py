@@ -11,16 +11,11 @@ if TYPE_CHECKING:
     from cataloger.utils import failpoints, process_identity
     from cataloger.utils.atomic_files import put_folder, replacing
     from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
-    from cataloger.utils.malloc import keep_freed_memory, reuse_buffers
+    from cataloger.utils.malloc import keep_freed_memory, limit_memory, reuse_buffers
     from cataloger.utils.templates import Filters, template_environment
     from cataloger.utils.text import printable
     from cataloger.utils.timing import Stopwatch
     from cataloger.utils.urls import without_query
-from cataloger.utils.malloc import keep_freed_memory, limit_memory, reuse_buffers
-from cataloger.utils.templates import Filters, template_environment
-from cataloger.utils.text import printable
-from cataloger.utils.timing import Stopwatch
-from cataloger.utils.urls import without_query
 
 __all__ = [
     "Filters",
@@ -46,7 +41,7 @@ __getattr__ = lazy_names(
     {
         "atomic_files": ("put_folder", "replacing"),
         "cpu": ("available_cpus", "keep_numpy_to_one_thread", "work_in_batch"),
-        "malloc": ("keep_freed_memory", "reuse_buffers"),
+        "malloc": ("keep_freed_memory", "limit_memory", "reuse_buffers"),
         "templates": ("Filters", "template_environment"),
         "text": ("printable",),
         "timing": ("Stopwatch",),

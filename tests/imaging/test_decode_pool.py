@@ -173,7 +173,7 @@ def test_slow_images_have_their_time_each(tmp_path, pool):
 
 
 @pytest.mark.parametrize(
-    "answer", [b"[1,2", b"1", b"null", b"[[1,2,0]]", b"[[1,2,225]]", b"[[1,2]]", b"[]", b"[" * 100_000]
+    "answer", [b"[1,2", b"1", b"null", b"[[1,2,0]]", b"[[1,2,225]]", b"[[1,2,3,4]]", b"[]", b"[" * 100_000]
 )
 def test_an_answer_that_is_none_is_blamed_on_its_image(pool, answer):
     results = list(pool.decode(fetched(PHOTOS[0], b"nonsense" + answer, PHOTOS[1])))
