@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -151,7 +151,7 @@ class SourceSession:
             lease = stack.enter_context(hold_lease(self._open(), ref.id, run.id))
             # The children start while the model is loaded here.
             pool = stack.enter_context(self._pool(bundle))
-            classifier = self._context.engine.open(bundle)
+            classifier = stack.enter_context(closing(self._context.engine.open(bundle)))
             self._pin(ref, run, classifier.device)
             products = ProductResults(ref, run.id, self.model)
             products.catch_up(self._open(), lease)

@@ -7,8 +7,6 @@ again in every child.
 """
 
 import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -35,6 +33,7 @@ from cataloger.imaging.preprocess import Loaded
 from cataloger.imaging.shared_memory import SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image
+from cataloger.utils import start_child
 
 LOADER = "cataloger.imaging.preprocess:load"
 """What decodes an image in a child process, "module:function"; tests and benchmarks set another one."""
@@ -74,7 +73,8 @@ class _Worker:
                 opened.enter_context(ours)
                 with theirs:
                     inherited = (theirs.fileno(), self.memory.file.fileno(), budget.fileno())
-                    self.process = _start(inherited, config)
+                    arguments = (*map(str, inherited), config)
+                    self.process = start_child("cataloger.imaging.decode_worker", arguments, inherited)
             except OSError as error:
                 raise CatalogerError(f"a decoding process cannot be started: {error.strerror}") from error
             opened.pop_all()
@@ -147,17 +147,6 @@ class _Worker:
         self.process.wait()
         self.pipe.close()
         self.memory.close()
-
-
-def _start(inherited: tuple[int, ...], config: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        # -P: a json.py among the pictures of the current folder must not be imported.
-        [sys.executable, "-P", "-m", "cataloger.imaging.decode_worker", *map(str, inherited), config],
-        pass_fds=inherited,
-        process_group=0,  # so that Ctrl-C cannot reach a child that is still starting
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
 
 
 class DecodePool:

@@ -8,11 +8,9 @@ messages that say what lies there are plain bytes, never pickles, and `encode_*`
 protocol.
 """
 
-import ctypes
 import importlib
 import json
 import os
-import signal
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +26,7 @@ from cataloger.imaging.decode_budget import DecodeBudget
 from cataloger.imaging.preprocess import Loaded
 from cataloger.imaging.shared_memory import KEPT_BYTES, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.utils import limit_memory, reuse_buffers
+from cataloger.utils import die_with_parent, limit_memory, reuse_buffers
 
 READY = b"ready"
 CHUNK = 4
@@ -40,8 +38,6 @@ WAITING, WAITED = 128, 64
 """Are added to the mark while an image waits for memory, which is no time of its decoding, and then until its end."""
 SLACK = 100_000_000
 """Bytes that a process may take beside what decoding may: the encoded image, and its estimate's error."""
-
-PR_SET_PDEATHSIG = 1
 
 Loader = Callable[[bytes, PreprocessSpec, Limits], Loaded]
 Part = tuple[int, int] | tuple[int, int, int] | tuple[str, str]
@@ -139,10 +135,7 @@ def _decode_part(memory: SharedMemory, layout: MemoryLayout, number: int, part: 
 
 def main(pipe_descriptor: int, memory_descriptor: int, budget_descriptor: int, config: str) -> None:
     """Serve images until the pipe closes."""
-    # Ctrl-C goes to the whole group; the parent decides when to stop. A child does not outlive a killed parent.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     reuse_buffers()
     load, spec, limits = _configure(config)
     layout = MemoryLayout.of(spec, limits)

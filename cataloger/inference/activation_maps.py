@@ -7,6 +7,7 @@ attention, the whole image; it does not show the outline of a thing, and it prov
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cataloger.contracts import TOP_K
 from cataloger.fetch import fetch
 from cataloger.imaging import DecodePool
 from cataloger.inference.classifier import Ranking
+from cataloger.inference.isolated import open_classifier
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model import Bundle
 from cataloger.options import Limits
@@ -70,9 +72,13 @@ def explain_images(bundle: Bundle, paths: Iterable[Path]) -> Iterator[Explanatio
     `cataloger.imaging.decode_pool`. Decoding happens in child processes, as in tagging.
     """
     paths = list(paths)
-    classifier, limits = OnnxClassifier(bundle), Limits()
+    limits = Limits()
     items = (Item(str(path), str(path), "", path=os.fsencode(path)) for path in paths)
-    with DecodePool(bundle.preprocess, limits, workers=max(1, min(available_cpus(), len(paths)))) as pool:
+    workers = max(1, min(available_cpus(), len(paths)))
+    with (
+        DecodePool(bundle.preprocess, limits, workers=workers) as pool,
+        closing(open_classifier(bundle)) as classifier,
+    ):
         for image in pool.decode(fetch(items, limits)):
             yield image if isinstance(image, Failure) else explained(bundle, classifier, image)
 

@@ -17,7 +17,7 @@ from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
 from cataloger.errors import BundleError, CatalogerError, ImageError
 from cataloger.imaging import SMALL_LOADER, SharedBudget, SharedDecoder, as_jpeg, fitted
-from cataloger.inference import Explanation, OnnxClassifier, explained, overlaid
+from cataloger.inference import Explanation, OnnxClassifier, explained, open_classifier, overlaid
 from cataloger.model import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image
@@ -153,8 +153,12 @@ class Images:
         with self._explaining:
             model = self._model_of(row.weights_id)
         image = self._decoded(row, model.decoder)
-        with self._explaining:
-            explanation = explained(model.bundle, model.classifier, image)
+        try:
+            with self._explaining:
+                explanation = explained(model.bundle, model.classifier, image)
+        except BundleError as error:
+            self._models.pop(row.weights_id, None)
+            raise ImageError("explain.no_model", f"no map: {error}") from error
         # All at once: a user who looks at one map looks at the others.
         for rank in range(1, TOP_K + 1):
             if (other := getattr(row, f"label_{rank}")) in explanation.labels:
@@ -176,9 +180,10 @@ class Images:
             bundle = read_bundle(resolve_bundle_path(place), check=()).at("auto")
             if bundle.weights_id != weights_id:
                 raise BundleError(f"the model at {place} is not the one that has tagged this image")
-            classifier = OnnxClassifier(bundle, threads=available_cpus())
+            classifier = open_classifier(bundle, threads=available_cpus())
         except CatalogerError as error:
             raise ImageError("explain.no_model", f"no map: {error}") from error
+        self._opened.callback(classifier.close)
         return _Model(bundle, classifier, self._decoder(bundle.preprocess, 1))
 
 
