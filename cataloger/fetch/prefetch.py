@@ -62,8 +62,8 @@ def fetch(
 
     watch: receives the processor time of reading. within: folder that files must lie in, whatever links say; None:
     anywhere. Failures among the items pass through. Codes: io.missing, io.permission, io.not_a_file, io.error
-    (transient), source.outside_root, decode.too_many_bytes (permanent), and those of `cataloger.fetch.http`. After the
-    last item `remote` can be used again; it is closed if that was not reached.
+    (transient), source.outside_root, decode.too_many_bytes (permanent), and those of `cataloger.fetch.http`.
+    After the last item `remote` can be used again; it is closed if that was not reached.
     """
     remote, watch = remote or Remote(), watch or Stopwatch()
     waiting: deque[_Task] = deque()

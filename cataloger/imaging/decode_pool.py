@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cataloger.errors import CatalogerError, ImageError
 from cataloger.imaging.decode_budget import SharedBudget
@@ -34,6 +34,9 @@ from cataloger.imaging.shared_memory import SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image
 from cataloger.utils import start_child
+
+if TYPE_CHECKING:
+    import subprocess
 
 LOADER = "cataloger.imaging.preprocess:load"
 """What decodes an image in a child process, "module:function"; tests and benchmarks set another one."""
@@ -73,8 +76,7 @@ class _Worker:
                 opened.enter_context(ours)
                 with theirs:
                     inherited = (theirs.fileno(), self.memory.file.fileno(), budget.fileno())
-                    arguments = (*map(str, inherited), config)
-                    self.process = start_child("cataloger.imaging.decode_worker", arguments, inherited)
+                    self.process = _start(inherited, config)
             except OSError as error:
                 raise CatalogerError(f"a decoding process cannot be started: {error.strerror}") from error
             opened.pop_all()
@@ -147,6 +149,11 @@ class _Worker:
         self.process.wait()
         self.pipe.close()
         self.memory.close()
+
+
+def _start(inherited: tuple[int, ...], config: str) -> "subprocess.Popen[bytes]":
+    arguments = (*map(str, inherited), config)
+    return start_child("cataloger.imaging.decode_worker", arguments, inherited)
 
 
 class DecodePool:

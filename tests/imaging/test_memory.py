@@ -198,7 +198,7 @@ def hungry(data, spec, limits):
 
 
 @pytest.fixture
-def hungry(tmp_path, monkeypatch):
+def hungry(tmp_path, monkeypatch, started_decoders):
     (tmp_path / "hungry_loader.py").write_text(HUNGRY)
     inherited = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), inherited))))
