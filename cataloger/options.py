@@ -99,13 +99,15 @@ class Limits:
     """What one image may cost.
 
     max_pixels: width x height, checked before decoding. max_bytes: encoded size. decode_timeout: seconds.
-    bytes_in_flight: encoded bytes fetched and not yet decoded, over all images together.
+    bytes_in_flight: encoded bytes fetched and not yet decoded, over all images together. max_decode_bytes: memory
+    that decoding may take, of one image, and of all that are decoded at once together.
     """
 
     max_pixels: int = 64_000_000
     max_bytes: int = 64_000_000
     decode_timeout: float = 30.0
     bytes_in_flight: int = 128_000_000
+    max_decode_bytes: int = 500_000_000
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -233,6 +235,7 @@ class RunOptions:
     run ends with exit status 3. outage_after: images of one host or folder in a row without any answer after which
     it may be out. forget: delete what was removed from the source and all its records. accept_move: continue although
     the source looks like one that has moved. accept_missing: take missing files as deleted, however many.
+    follow_links: read also what links lead to that lies outside of the folder or image root.
     """
 
     top_k: int = TOP_K
@@ -249,6 +252,7 @@ class RunOptions:
     forget: bool = False
     accept_move: bool = False
     accept_missing: bool = False
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         _check_choices(self)

@@ -188,17 +188,17 @@ import os, sys
 from cataloger.imaging.decode_worker import main
 os.setpgid(0, 0)
 del sys.path[0]
-main(3, 4, sys.argv[1])
+main(3, 4, 5, sys.argv[1])
 """
 
 
-def start_decoder(pipe, memory, config):
+def start_decoder(inherited, config):
     """Start a decoding process, as `cataloger.imaging.decode_pool` does."""
     request = {"code": DECODER, "arguments": [config], "environment": dict(os.environ)}
     request |= {"cwd": str(Path.cwd()), "session": False}
     nothing = os.open(os.devnull, os.O_RDWR)
     try:
-        return Program(nursery().fork(request, (nothing, nothing, 2, pipe, memory)))
+        return Program(nursery().fork(request, (nothing, nothing, 2, *inherited)))
     finally:
         os.close(nothing)
 

@@ -187,6 +187,14 @@ AcceptMissingOption = Annotated[
         help="Take missing images as deleted, even when most of a folder or host are missing.",
     ),
 ]
+FollowLinksOption = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links",
+        envvar="CATALOGER_FOLLOW_LINKS",
+        help="Also read symbolic links that lead out of the folder or image root.",
+    ),
+]
 LabelsArgument = Annotated[
     Path, typer.Argument(metavar="LABELS", help="Labelled images: a manifest, class folders or DeepFashion's lists.")
 ]

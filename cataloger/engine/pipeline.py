@@ -7,7 +7,7 @@ on neither databases nor models.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,10 @@ from cataloger.utils import failpoints
 
 WRITE_EVERY_RESULTS = 256
 WRITE_EVERY_SECONDS = 2.0
+STOP_SECONDS = 0.2
+"""Until a stop is noticed while a batch is classified."""
+GRACE_SECONDS = 10.0
+"""That a batch has after a stop; its images are tagged by the next run."""
 
 
 class Sink(Protocol):
@@ -88,6 +92,7 @@ class Pipeline:
         self._batch_size = options.batch_size or parts.batch_size
         self._unwritten: list[Result] = []
         self._written_at = time.monotonic()
+        self._has_given_up = False
 
     def results(self, items: Iterable[Item | Failure], on_image: Callable[[Item], None]) -> Iterator[Result]:
         """Decode and classify; failures come as they are, predictions when their batch is done.
@@ -144,11 +149,22 @@ class Pipeline:
     def _wait(self, future: Future[list[Result]]) -> list[Result]:
         with self.report.watch.stage("classifying"):
             try:
-                return future.result()
+                return future.result() if self._ends(future) else []
             finally:
                 del (
                     future
                 )  # it refers to its error and that to this frame; threads would live until the next collection
+
+    def _ends(self, future: Future[list[Result]]) -> bool:
+        """Wait for a batch; False if it does not end some time after a stop: then nothing is classified any more."""
+        stopped_at: float | None = None
+        while not self._has_given_up and not wait([future], timeout=STOP_SECONDS).done:
+            if self.hooks.stop.is_set():
+                stopped_at = stopped_at or time.monotonic()
+                if time.monotonic() - stopped_at > GRACE_SECONDS:
+                    self._has_given_up = True
+                    self.parts.classifier.close()
+        return not self._has_given_up
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -152,7 +152,7 @@ class SourceSession:
             lease = stack.enter_context(hold_lease(self._open(), ref.id, run.id))
             # The children start while the model is loaded here.
             pool = stack.enter_context(self._pool(bundle))
-            classifier = self._context.engine.open(bundle)
+            classifier = stack.enter_context(closing(self._context.engine.open(bundle)))
             self._pin(ref, run, classifier.device)
             products = ProductResults(ref, run.id, self.model)
             products.catch_up(self._open(), lease)
@@ -257,7 +257,9 @@ class SourceSession:
         self, pool: DecodePool, remote: Remote | None
     ) -> Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]]:
         watch = self._report.run.watch
-        return lambda items: pool.decode(watch.over("reading", fetch(items, self._options.limits, remote, watch)))
+        within = None if self._options.run.follow_links else self.source.within
+        limits = self._options.limits
+        return lambda items: pool.decode(watch.over("reading", fetch(items, limits, remote, watch, within)))
 
     def _open(self) -> Database:
         """Return the database, which only a plan can do without."""

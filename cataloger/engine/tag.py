@@ -149,4 +149,4 @@ def _source(target: Target, options: TagOptions) -> AnySource:
         source = ManifestSource(Path(os.fsdecode(target.root)), options.path_column, options.product_column)
         source.check()
         return source
-    return FolderSource(target.root, files=target.files)
+    return FolderSource(target.root, files=target.files, follow_links=options.run.follow_links)

@@ -13,10 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cataloger.errors import DatabaseError, ImageError, UnavailableError
+from cataloger.fetch.containment import lies_in
 from cataloger.fetch.download_buffer import BUFFER_BYTES, Downloaded
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
-from cataloger.sources import change_tokens, key_of
+from cataloger.sources import OUTSIDE_ROOT, change_tokens, key_of
 from cataloger.utils import Stopwatch, visible
 
 if TYPE_CHECKING:
@@ -51,13 +52,18 @@ class Remote:
 
 
 def fetch(
-    items: Iterable[Item | Failure], limits: Limits, remote: Remote | None = None, watch: Stopwatch | None = None
+    items: Iterable[Item | Failure],
+    limits: Limits,
+    remote: Remote | None = None,
+    watch: Stopwatch | None = None,
+    within: bytes | None = None,
 ) -> Iterator[Fetched | Failure]:
     """Read items ahead, in order; at most `limits.bytes_in_flight` bytes, or one group, wait to be taken.
 
-    watch: receives the processor time of reading. Failures among the items pass through. Codes: io.missing,
-    io.permission, io.not_a_file, io.error (transient), decode.too_many_bytes (permanent), and those of
-    `cataloger.fetch.http`. After the last item `remote` can be used again; it is closed if that was not reached.
+    watch: receives the processor time of reading. within: folder that files must lie in, whatever links say; None:
+    anywhere. Failures among the items pass through. Codes: io.missing, io.permission, io.not_a_file, io.error
+    (transient), source.outside_root, decode.too_many_bytes (permanent), and those of `cataloger.fetch.http`.
+    After the last item `remote` can be used again; it is closed if that was not reached.
     """
     remote, watch = remote or Remote(), watch or Stopwatch()
     waiting: deque[_Task] = deque()
@@ -73,7 +79,7 @@ def fetch(
                     task = waiting.popleft()
                     yield from _take(task.future)
                     waiting_bytes, ahead = waiting_bytes - task.size, ahead - task.items
-                work = partial(_fetch_group, group.items, limits, remote)
+                work = partial(_fetch_group, group.items, limits, remote, within)
                 waiting.append(_Task(executor.submit(watch.apart, "reading", work), group.size, count))
                 waiting_bytes, ahead = waiting_bytes + group.size, ahead + count
             while waiting and _arrives(waiting[0].future, remote):
@@ -171,7 +177,7 @@ def _expected_size(item: Item | Failure, limits: Limits) -> int:
         return 0
 
 
-def _fetch_group(group: list[Item | Failure], limits: Limits, remote: Remote) -> list[Answer]:
+def _fetch_group(group: list[Item | Failure], limits: Limits, remote: Remote, within: bytes | None) -> list[Answer]:
     first = group[0]
     if isinstance(first, Failure):
         return [first]
@@ -180,7 +186,7 @@ def _fetch_group(group: list[Item | Failure], limits: Limits, remote: Remote) ->
     if first.url is not None:
         assert remote.web is not None, "a source of URLs comes with a downloader"
         return [remote.web.get(first)]
-    return [read_file(item, limits) for item in group if isinstance(item, Item)]
+    return [read_file(item, limits, within) for item in group if isinstance(item, Item)]
 
 
 def _read_blobs(items: list[Item], limits: Limits, remote: Remote) -> list[Answer]:
@@ -211,8 +217,8 @@ def _too_large(item: Item, limits: Limits) -> Failure:
     return Failure(item, error.code, str(error))
 
 
-def read_file(item: Item, limits: Limits) -> Fetched | Failure:
-    """Read the file of an item; errors become failures."""
+def read_file(item: Item, limits: Limits, within: bytes | None = None) -> Fetched | Failure:
+    """Read the file of an item; errors become failures. within: see `fetch`."""
     assert item.path is not None, "an item is a file, a URL or a blob"
     try:
         # Non-blocking, so that a pipe with an image's name cannot hold the run up.
@@ -222,6 +228,8 @@ def read_file(item: Item, limits: Limits) -> Fetched | Failure:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 return Failure(item, "io.not_a_file", "it is not a regular file")
+            if within is not None and not lies_in(descriptor, item.path, within):
+                return Failure(item, OUTSIDE_ROOT, "a link leads out of the source's folder; --follow-links reads it")
             data = _read(descriptor, found.st_size, limits.max_bytes + 1)
         finally:
             os.close(descriptor)

@@ -8,18 +8,31 @@ from typing import TYPE_CHECKING
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
+    from cataloger.imaging.decode_budget import SharedBudget
     from cataloger.imaging.decode_pool import DecodePool
     from cataloger.imaging.preprocess import load
-    from cataloger.imaging.thumbnails import as_jpeg, data_uri, fitted, thumbnail
+    from cataloger.imaging.shared_decoder import SharedDecoder
+    from cataloger.imaging.thumbnails import SMALL_LOADER, as_jpeg, data_uri, fitted
 
-__all__ = ["DecodePool", "as_jpeg", "data_uri", "fitted", "load", "thumbnail"]
+__all__ = [
+    "SMALL_LOADER",
+    "DecodePool",
+    "SharedBudget",
+    "SharedDecoder",
+    "as_jpeg",
+    "data_uri",
+    "fitted",
+    "load",
+]
 
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "decode_budget": ["SharedBudget"],
         "decode_pool": ["DecodePool"],
         "preprocess": ["load"],
-        "thumbnails": ["as_jpeg", "data_uri", "fitted", "thumbnail"],
+        "shared_decoder": ["SharedDecoder"],
+        "thumbnails": ["SMALL_LOADER", "as_jpeg", "data_uri", "fitted"],
     },
 )

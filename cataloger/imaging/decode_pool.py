@@ -7,8 +7,6 @@ again in every child.
 """
 
 import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,22 +14,29 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cataloger.errors import CatalogerError, ImageError
+from cataloger.imaging.decode_budget import SharedBudget
 from cataloger.imaging.decode_worker import (
     CHUNK,
     CHUNK_BYTES,
     READY,
+    WAITING,
     MemoryLayout,
     decode_answer,
     encode_config,
     encode_images,
+    image_of,
 )
 from cataloger.imaging.preprocess import Loaded
 from cataloger.imaging.shared_memory import SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image
+from cataloger.utils import start_child
+
+if TYPE_CHECKING:
+    import subprocess
 
 LOADER = "cataloger.imaging.preprocess:load"
 """What decodes an image in a child process, "module:function"; tests and benchmarks set another one."""
@@ -63,14 +68,15 @@ class _Slot:
 class _Worker:
     """A child process and the images it holds; none when it is idle."""
 
-    def __init__(self, config: str, layout: MemoryLayout) -> None:
+    def __init__(self, config: str, layout: MemoryLayout, budget: SharedBudget) -> None:
         with ExitStack() as opened:
             try:
                 self.memory = opened.enter_context(closing(SharedMemory.create(layout.size)))
                 ours, theirs = socket.socketpair()
                 opened.enter_context(ours)
                 with theirs:
-                    self.process = _start(theirs.fileno(), self.memory.file.fileno(), config)
+                    inherited = (theirs.fileno(), self.memory.file.fileno(), budget.fileno())
+                    self.process = _start(inherited, config)
             except OSError as error:
                 raise CatalogerError(f"a decoding process cannot be started: {error.strerror}") from error
             opened.pop_all()
@@ -125,15 +131,16 @@ class _Worker:
         now = time.monotonic()
         if now < self.deadline or self.pipe.poll():  # an answer that was not read yet
             return False
-        if self.memory.mark == self.at:
+        mark = self.memory.mark
+        if mark == self.at and not mark & WAITING:
             return True
-        self.at, self.deadline = self.memory.mark, now + timeout
+        self.at, self.deadline = mark, now + timeout
         return False
 
     def take_back(self, at: int) -> tuple[_Slot, list[_Slot]]:
         """Return the image that it was at, and the others."""
         chunk, self.chunk = self.chunk, []
-        blamed = chunk.pop(min(at, len(chunk) - 1))
+        blamed = chunk.pop(min(image_of(at), len(chunk) - 1))
         return blamed, chunk
 
     def kill(self) -> None:
@@ -144,32 +151,41 @@ class _Worker:
         self.memory.close()
 
 
-def _start(pipe: int, memory: int, config: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        # -P: a json.py among the pictures of the current folder must not be imported.
-        [sys.executable, "-P", "-m", "cataloger.imaging.decode_worker", str(pipe), str(memory), config],
-        pass_fds=(pipe, memory),
-        process_group=0,  # so that Ctrl-C cannot reach a child that is still starting
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
+def _start(inherited: tuple[int, ...], config: str) -> "subprocess.Popen[bytes]":
+    arguments = (*map(str, inherited), config)
+    return start_child("cataloger.imaging.decode_worker", arguments, inherited)
 
 
 class DecodePool:
-    """Decodes in `workers` child processes; a context manager, so that none is left behind."""
+    """Decodes in `workers` child processes; a context manager, so that none is left behind.
 
-    def __init__(self, spec: PreprocessSpec, limits: Limits, *, workers: int) -> None:
+    budget: of the memory that decoding may take, where several pools share it. loader: LOADER if not given.
+    """
+
+    def __init__(
+        self,
+        spec: PreprocessSpec,
+        limits: Limits,
+        *,
+        workers: int,
+        budget: SharedBudget | None = None,
+        loader: str | None = None,
+    ) -> None:
         self._limits = limits
-        self._config = encode_config(LOADER, spec, limits)
+        self._config = encode_config(loader or LOADER, spec, limits)
         self._layout = MemoryLayout.of(spec, limits)
         self._count = workers
         self._workers: list[_Worker] = []
         self._again: deque[_Slot] = deque()  # were with an image that ended their worker
+        self._is_aborted = False
+        self._own_budget = budget is None
+        self._budget = budget
 
     def __enter__(self) -> Self:
+        self._budget = self._budget or SharedBudget()
         try:
             while len(self._workers) < self._count:
-                self._workers.append(_Worker(self._config, self._layout))
+                self._workers.append(self._new_worker())
         except BaseException:
             self._kill_all()
             raise
@@ -184,6 +200,21 @@ class DecodePool:
         for worker in self._workers:
             worker.kill()
         self._workers = []
+        if self._budget is not None and self._own_budget:
+            self._budget.close()
+            self._budget = None
+
+    def abort(self) -> None:
+        """End the processes from another thread: what is being decoded raises CatalogerError."""
+        self._is_aborted = True
+        for worker in self._workers:
+            worker.process.kill()
+
+    def _new_worker(self) -> _Worker:
+        if self._is_aborted:
+            raise CatalogerError("decoding was ended")
+        assert self._budget is not None
+        return _Worker(self._config, self._layout, self._budget)
 
     def decode(self, items: Iterable[Fetched | Failure]) -> Iterator[Image | Failure]:
         """Yield an image or a failure for every input, in order; failures pass through.
@@ -256,7 +287,7 @@ class DecodePool:
 
     def _replace(self, index: int) -> None:
         self._workers[index].kill()
-        self._workers[index] = _Worker(self._config, self._layout)
+        self._workers[index] = self._new_worker()
 
 
 class _Stream:

@@ -38,7 +38,7 @@ class SharedMemory:
     @classmethod
     def create(cls, size: int) -> Self:
         """Make a new one. Raises OSError."""
-        file = _nameless_file()
+        file = nameless_file()
         try:
             file.truncate(MARK + size)
             return cls(file, size)
@@ -68,7 +68,8 @@ class SharedMemory:
         self.file.close()
 
 
-def _nameless_file() -> IO[bytes]:
+def nameless_file() -> IO[bytes]:
+    """Return a file that only its descriptors lead to, in memory where the system has such files. Raises OSError."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("cataloger"), "r+b", buffering=0)
     return tempfile.TemporaryFile()  # closed by `close`

@@ -2,14 +2,18 @@
 
 import base64
 import io
+from dataclasses import replace
 
 from PIL import Image as PillowImage
 
-from cataloger.imaging.preprocess import FORMATS, load
+from cataloger.imaging.preprocess import FORMATS, Loaded, load
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Pixels
 
 QUALITY = 80
+SMALLEST = 8
+SMALL_LOADER = "cataloger.imaging.thumbnails:load_small"
+"""What a `DecodePool` of thumbnails decodes with."""
 
 
 def fitted(width: int, height: int, longest: int, *, enlarges: bool = True) -> tuple[int, int]:
@@ -39,20 +43,15 @@ def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def thumbnail(data: bytes, longest: int, *, limits: Limits | None = None) -> bytes:
-    """Return a small JPEG of an image: upright, on white, without any metadata. Raises ImageError.
-
-    longest: of its sides, pixels; a smaller image keeps its size. It is decoded in this process, with the limits and
-    the formats of tagging: an image that is recorded as ok has been through the same decoder before, in a child.
-    """
-    loaded = load(data, PreprocessSpec(size=_needed(data, longest)), limits or Limits())
-    return as_jpeg(loaded.pixels, loaded.width, loaded.height, longest)
+def load_small(data: bytes, spec: PreprocessSpec, limits: Limits) -> Loaded:
+    """Decode an image to a square of at most `spec.size`; a smaller image is not enlarged. Raises ImageError."""
+    return load(data, replace(spec, size=_needed(data, spec.size)), limits)
 
 
 def _needed(data: bytes, longest: int) -> int:
-    """Return the side of the square to decode to, pixels: a small image need not be enlarged first."""
+    """Return the side of the square to decode to, pixels, at least the least that there is."""
     try:
         with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
-            return min(longest, max(image.size))
+            return max(SMALLEST, min(longest, max(image.size)))
     except Exception:  # noqa: BLE001 - whatever is wrong with it, the decoder reports it better
         return longest

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
         classify,
         log_sum_exp,
     )
-    from cataloger.inference.onnx import OnnxClassifier, golden_key, replay_golden
+    from cataloger.inference.golden import golden_key, replay_golden
+    from cataloger.inference.isolated import open_classifier
+    from cataloger.inference.onnx import OnnxClassifier
     from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, RankedAnswer, combine
     from cataloger.inference.tagger import Tagger
 
@@ -54,6 +56,7 @@ __all__ = [
     "explained",
     "golden_key",
     "log_sum_exp",
+    "open_classifier",
     "overlaid",
     "replay_golden",
 ]
@@ -73,7 +76,9 @@ __getattr__ = lazy_names(
             "classify",
             "log_sum_exp",
         ],
-        "onnx": ["OnnxClassifier", "golden_key", "replay_golden"],
+        "golden": ["golden_key", "replay_golden"],
+        "isolated": ["open_classifier"],
+        "onnx": ["OnnxClassifier"],
         "product_aggregation": ["DISAGREEMENT", "ProductAnswer", "RankedAnswer", "combine"],
         "tagger": ["Tagger"],
     },

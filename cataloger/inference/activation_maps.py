@@ -7,6 +7,7 @@ attention, the whole image; it does not show the outline of a thing, and it prov
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,15 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from cataloger.contracts import TOP_K
-from cataloger.errors import ImageError
 from cataloger.fetch import fetch
-from cataloger.imaging import load
+from cataloger.imaging import DecodePool
 from cataloger.inference.classifier import Ranking
+from cataloger.inference.isolated import open_classifier
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model import Bundle
 from cataloger.options import Limits
-from cataloger.records import Failure, Fetched, Floats, Item, Pixels
-from cataloger.utils import printable
+from cataloger.records import Failure, Floats, Image, Item, Pixels
+from cataloger.utils import available_cpus, printable
 
 STRENGTH = 0.75
 """Share of the colour where a place speaks for a category the most."""
@@ -68,30 +69,32 @@ def explain_images(bundle: Bundle, paths: Iterable[Path]) -> Iterator[Explanatio
     """Classify images and find the places that speak for their best categories, in order.
 
     An image that cannot be used is a Failure; its codes are those of `cataloger.fetch.prefetch` and
-    `cataloger.imaging.preprocess`.
+    `cataloger.imaging.decode_pool`. Decoding happens in child processes, as in tagging.
     """
-    classifier = OnnxClassifier(bundle)
+    paths = list(paths)
+    limits = Limits()
     items = (Item(str(path), str(path), "", path=os.fsencode(path)) for path in paths)
-    for fetched in fetch(items, Limits()):
-        yield fetched if isinstance(fetched, Failure) else explained(bundle, classifier, fetched)
+    workers = max(1, min(available_cpus(), len(paths)))
+    with (
+        DecodePool(bundle.preprocess, limits, workers=workers) as pool,
+        closing(open_classifier(bundle)) as classifier,
+    ):
+        for image in pool.decode(fetch(items, limits)):
+            yield image if isinstance(image, Failure) else explained(bundle, classifier, image)
 
 
-def explained(bundle: Bundle, classifier: OnnxClassifier, fetched: Fetched) -> Explanation | Failure:
-    """Explain one image whose bytes have been read. classifier: of this bundle."""
-    try:
-        loaded = load(fetched.data, bundle.preprocess)
-    except ImageError as error:
-        return Failure(fetched.item, error.code, str(error), fetched.content_hash)
-    scores, (place_scores,) = classifier.scores_and_places(loaded.pixels[None])
+def explained(bundle: Bundle, classifier: OnnxClassifier, image: Image) -> Explanation:
+    """Explain one image. classifier: of this bundle."""
+    scores, (place_scores,) = classifier.scores_and_places(image.pixels[None])
     familiarity = None if scores.familiarity is None else float(scores.familiarity[0])
     answer = Ranking(bundle.labels, bundle.calibration, TOP_K).of(scores.logits[0], familiarity)
-    size = loaded.pixels.shape[0]
+    size = image.pixels.shape[0]
     maps = np.stack([activation_map(place_scores, bundle.labels.index(label), size) for label in answer.labels])
     return Explanation(
-        fetched.item,
-        loaded.pixels,
-        loaded.width,
-        loaded.height,
+        image.item,
+        image.pixels,
+        image.width,
+        image.height,
         answer.labels,
         answer.confidences,
         answer.decision,

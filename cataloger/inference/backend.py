@@ -7,7 +7,8 @@ from typing import Literal
 
 from cataloger.errors import UsageError
 from cataloger.inference.classifier import Classifier
-from cataloger.inference.onnx import OnnxClassifier, has_cuda_provider
+from cataloger.inference.isolated import open_classifier
+from cataloger.inference.onnx import has_cuda_provider
 from cataloger.model import Bundle
 from cataloger.options import Device, PrecisionChoice
 
@@ -48,7 +49,7 @@ class Engine:
             from cataloger.inference.torch import TorchClassifier
 
             return TorchClassifier(bundle, device=self.device)
-        return OnnxClassifier(bundle, device=self.device)
+        return open_classifier(bundle, device=self.device)
 
 
 def choose_engine(device: Device) -> Engine:

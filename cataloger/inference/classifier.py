@@ -56,12 +56,19 @@ class Classifier(Protocol):
         """Classify uint8 N x size x size x 3."""
         ...
 
+    def close(self) -> None:
+        """Free what it holds. Calls that are under way, where they can be ended, raise BundleError."""
+        ...
+
 
 class OfBundle:
     """What classifiers that run a bundle have in common."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+
+    def close(self) -> None:
+        """Nothing has to be freed."""
 
     @property
     def labels(self) -> Sequence[str]:

@@ -1,6 +1,5 @@
 """The default backend: onnxruntime on the CPU, or on a GPU where onnxruntime-gpu is installed."""
 
-import zipfile
 from typing import Literal
 
 import numpy as np
@@ -8,7 +7,7 @@ import onnxruntime
 
 from cataloger.errors import BundleError, UsageError
 from cataloger.inference.classifier import OfBundle, Scores
-from cataloger.model import FAMILIARITY, GOLDEN, INPUT, LOGITS, PLACE_SCORES, REQUIRED_FILES, Bundle, check_files
+from cataloger.model import FAMILIARITY, INPUT, LOGITS, PLACE_SCORES, Bundle
 from cataloger.records import Floats, Pixels
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
@@ -48,7 +47,7 @@ class OnnxClassifier(OfBundle):
 
     def scores(self, pixels: Pixels) -> Scores:
         """Classify uint8 N x size x size x 3."""
-        return _scores(*self._session.run(self._wanted, {INPUT: pixels}))
+        return _scores(*self.run(self._wanted, pixels))
 
     def logits(self, pixels: Pixels) -> Floats:
         """Classify uint8 N x size x size x 3; return float32 N x labels."""
@@ -56,19 +55,27 @@ class OnnxClassifier(OfBundle):
 
     def place_scores(self, pixels: Pixels) -> Floats:
         """Return float32 N x tokens x labels; their mean over the tokens is `logits`."""
-        (scores,) = self._session.run([PLACE_SCORES], {INPUT: pixels})
+        (scores,) = self.run([PLACE_SCORES], pixels)
         return np.asarray(scores, dtype=np.float32)
 
     def scores_and_places(self, pixels: Pixels) -> tuple[Scores, Floats]:
         """Return what `scores` and `place_scores` do, of one run."""
-        places, *others = self._session.run([PLACE_SCORES, *self._wanted], {INPUT: pixels})
+        places, *others = self.run([PLACE_SCORES, *self._wanted], pixels)
         return _scores(*others), np.asarray(places, dtype=np.float32)
+
+    def run(self, names: list[str], pixels: Pixels) -> list[Floats]:
+        """Return outputs of the model, by name, for uint8 N x size x size x 3."""
+        return list(self._session.run(names, {INPUT: pixels}))
+
+    @property
+    def _wanted(self) -> list[str]:
+        return [LOGITS, FAMILIARITY] if FAMILIARITY in self.outputs else [LOGITS]
 
     def _check_shape(self) -> None:
         names = {output.name: output.shape for output in self._session.get_outputs()}
         if LOGITS not in names or names[LOGITS][-1] != len(self._bundle.labels):
             raise BundleError(f"{self._bundle.model_path} does not give one logit for each label")
-        self._wanted = [LOGITS, FAMILIARITY] if FAMILIARITY in names else [LOGITS]
+        self.outputs: tuple[str, ...] = tuple(names)
 
 
 def _scores(logits: Floats, familiarity: Floats | None = None) -> Scores:
@@ -79,29 +86,3 @@ def _scores(logits: Floats, familiarity: Floats | None = None) -> Scores:
 def has_cuda_provider() -> bool:
     """True where the installed onnxruntime was built for GPUs of NVIDIA."""
     return CUDA_PROVIDER in onnxruntime.get_available_providers()
-
-
-def replay_golden(bundle: Bundle) -> float:
-    """Classify the golden images in the bundle's precision; return the largest absolute difference of a logit.
-
-    Raises BundleError when a file differs from its hash or the difference exceeds the bundle's tolerance.
-    """
-    check_files(bundle, (*REQUIRED_FILES, bundle.model_path.name))
-    try:
-        with np.load(bundle.path / GOLDEN, allow_pickle=False) as golden:
-            images, expected = golden["images"], golden[golden_key(bundle)]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{bundle.path / GOLDEN} cannot be read: {error}") from error
-    difference = float(np.abs(OnnxClassifier(bundle).logits(images) - expected).max())
-    if not difference <= bundle.tolerance:
-        raise BundleError(
-            f"{bundle.title} in {bundle.precision} gives other logits than when it was exported: they differ by "
-            f"{difference:.2g}, allowed is {bundle.tolerance:.2g}; this machine or its onnxruntime must not be "
-            "trusted with it"
-        )
-    return difference
-
-
-def golden_key(bundle: Bundle) -> str:
-    """Return the name of the expected logits in golden.npz."""
-    return LOGITS if bundle.precision == "fp32" else f"{LOGITS}_{bundle.precision}"

@@ -98,6 +98,19 @@ def last_table(connection: Connection, source_id: int) -> dict[str, Any] | None:
     return next((options["table"] for options in connection.scalars(query) if options.get("table")), None)
 
 
+def follows_links(connection: Connection, source_id: int) -> bool:
+    """Tell whether the newest run that read a source was to follow links that lead out of its folder."""
+    query = (
+        select(RunRow.options)
+        .join(RunSourceRow, RunSourceRow.run_id == RunRow.id)
+        .where(RunSourceRow.source_id == source_id)
+        .order_by(RunRow.id.desc())
+    )
+    runs = (options.get("run") for options in connection.scalars(query))
+    newest: dict[str, Any] = next((run for run in runs if isinstance(run, dict)), {})
+    return bool(newest.get("follow_links", False))
+
+
 def _records(connection: Connection, query: Select[Any]) -> list[RunRecord]:
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]

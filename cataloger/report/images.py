@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.imaging import DecodePool, as_jpeg, data_uri
-from cataloger.inference import OnnxClassifier, activation_map, overlaid
+from cataloger.inference import OnnxClassifier, activation_map, open_classifier, overlaid
 from cataloger.ledger import bundle_of, known_model
 from cataloger.model import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
@@ -78,7 +78,7 @@ def open_maps(database: Database, report: CatalogReport, model: str | None) -> M
         if shown.item_id is not None and weights[shown.source] == bundle.weights_id
     }
     known = {item: label for item, label in labels.items() if label in bundle.labels}
-    return Maps(bundle, OnnxClassifier(bundle, threads=available_cpus()), known)
+    return Maps(bundle, open_classifier(bundle, threads=available_cpus()), known)
 
 
 def _named(model: str, wanted: Collection[str]) -> Bundle:

@@ -8,14 +8,14 @@ import hashlib
 import os
 import threading
 from dataclasses import fields, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Connection, select
 
 from cataloger.db import AnyRow, Database, make_engine
 from cataloger.errors import CatalogerError, ImageError, UnavailableError
 from cataloger.fetch import Downloader, read_file
-from cataloger.ledger import last_table
+from cataloger.ledger import follows_links, last_table
 from cataloger.options import Limits, TableOptions, WebOptions
 from cataloger.records import Failure, Fetched, Item
 from cataloger.schema import ItemRow, SourceRow
@@ -42,6 +42,7 @@ class Pictures:
         web = WebOptions(allow_private, timeout=TIMEOUT, connect_timeout=CONNECT_TIMEOUT, attempts=ATTEMPTS)
         self._downloader = Downloader(web, self._limits)
         self._tables: dict[int, _Table] = {}
+        self._follows: dict[int, bool] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -58,7 +59,7 @@ class Pictures:
     def read(self, item_id: int) -> Fetched | Failure:
         """Return the bytes of an item. Raises DatabaseError alone: whatever is wrong with the image is a Failure.
 
-        Codes: those of `cataloger.fetch.prefetch` and `cataloger.fetch.http`; source.unknown_item;
+        Codes: those of `cataloger.fetch.prefetch` and `cataloger.fetch.http`; source.unknown_item,
         source.outside_root; source.not_in_database for bytes in a table that this database does not have as the last
         sync described it.
         """
@@ -71,22 +72,30 @@ class Pictures:
             return answer if isinstance(answer, Failure) else answer.read()
         if row.kind == "table":
             return self._of_table(item, row.source_id)
-        root = name_of(row.root) if row.kind == "folder" else os.path.dirname(name_of(row.root))
-        return self._file(item, name_of(row.key), root, is_free=row.kind == "manifest")
+        root = name_of(row.root)
+        if row.kind == "folder":
+            return self._file(item, name_of(row.key), root, self._bounds(row.source_id, root))
+        return self._file(item, name_of(row.key), os.path.dirname(root), _Bounds())
 
     def _of_table(self, item: Item, source_id: int) -> Fetched | Failure:
         table = self._table(source_id)
         if item.uri.startswith("/"):
             root = table.image_root
-            return self._file(item, name_of(item.uri), root or b"/", is_free=root is None)
+            bounds = _Bounds() if root is None else self._bounds(source_id, root)
+            return self._file(item, name_of(item.uri), root or b"/", bounds)
         return self._blob(item, table)
 
-    def _file(self, item: Item, name: bytes, root: bytes, *, is_free: bool) -> Fetched | Failure:
-        """Read a file. is_free: its source may name files anywhere, as a manifest does."""
+    def _bounds(self, source_id: int, root: bytes) -> "_Bounds":
+        """Return where the files of a source may lie: as its newest run has it."""
+        if source_id not in self._follows:
+            self._follows[source_id] = self._database.fetch(follows_links, source_id)
+        return _Bounds(root, None if self._follows[source_id] else root)
+
+    def _file(self, item: Item, name: bytes, root: bytes, bounds: "_Bounds") -> Fetched | Failure:
         path = os.path.normpath(os.path.join(root, name))
-        if not is_free and not path.startswith(root.rstrip(b"/") + b"/"):
+        if bounds.of_path is not None and not path.startswith(bounds.of_path.rstrip(b"/") + b"/"):
             return Failure(item, OUTSIDE_ROOT, "the path leads out of its source")
-        return read_file(replace(item, path=path), self._limits)
+        return read_file(replace(item, path=path), self._limits, bounds.of_file)
 
     def _blob(self, item: Item, table: "_Table") -> Fetched | Failure:
         try:
@@ -106,6 +115,16 @@ class Pictures:
                 recorded = self._database.fetch(last_table, source_id)
                 self._tables[source_id] = _Table(recorded)
             return self._tables[source_id]
+
+
+class _Bounds(NamedTuple):
+    """Folders that a path as it is written, and the file that it leads to, must lie in; None: anywhere.
+
+    A manifest may name files anywhere.
+    """
+
+    of_path: bytes | None = None
+    of_file: bytes | None = None
 
 
 class _Table:

@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -23,6 +22,7 @@ from cataloger.review.image_cache import SIZES, Images, static_files
 from cataloger.review.item_rows import LARGEST_ID, sources
 from cataloger.review.queue import Queue
 from cataloger.review.security import Access, Guard, is_loopback
+from cataloger.review.turns import BusyError, Turns
 from cataloger.utils import printable, template_environment
 
 LARGEST_BODY = 2**20
@@ -30,6 +30,11 @@ NAME_COOKIE = "cataloger_reviewer"
 LONGEST_NAME = 100
 YEAR = 365 * 24 * 3600
 KEPT = "private, max-age=600"
+WRITERS = 4
+"""Posts that are recorded at once: while a lock holds them up, most connections to the database stay for the rest."""
+DRAWERS = 16
+PATIENCE = 20.0
+"""Seconds that a post waits for its turn, or a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,10 @@ def make_app(review: Review) -> ASGIApp:
         Route("/api/words", _corrections, methods=["POST"]),
         Route("/api/name", _name, methods=["POST"]),
     ]
-    handlers: dict[Any, Any] = {CatalogerError: _failed}
+    handlers: dict[Any, Any] = {CatalogerError: _failed, ClientDisconnect: _left}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.state.review = review
+    app.state.writing, app.state.drawing = Turns(WRITERS, PATIENCE), Turns(DRAWERS, PATIENCE)
     app.state.static = static_files()
     app.state.templates = template_environment(__file__)
     return Guard(app, review.access)
@@ -91,9 +97,15 @@ def _json(values: Any, status: int = 200) -> Response:
 def _failed(request: Request, error: CatalogerError) -> Response:
     """Return what failed as plain text; the page shows it."""
     del request
-    statuses = {_TooLargeError: 413, UsageError: 400, DatabaseError: 503, ImageError: 404}
+    statuses = {_TooLargeError: 413, UsageError: 400, DatabaseError: 503, BusyError: 503, ImageError: 404}
     status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
     return PlainTextResponse(printable(str(error)), status)
+
+
+def _left(request: Request, error: ClientDisconnect) -> Response:
+    """Answer a request whose sender has left in its middle: nobody reads it."""
+    del request, error
+    return PlainTextResponse("", 400)
 
 
 def _page(request: Request) -> Response:
@@ -136,19 +148,21 @@ def _static(request: Request) -> Response:
     return Response(found[0], media_type=found[1], headers={"Cache-Control": "no-cache"})
 
 
-def _image(request: Request) -> Response:
+async def _image(request: Request) -> Response:
     size = request.path_params["size"]
     if size not in SIZES:
         return PlainTextResponse(f"Images come with {' or '.join(map(str, SIZES))} pixels.", 404)
-    data = _of(request).images.thumbnail(request.path_params["item"], size)
+    draw = _of(request).images.thumbnail
+    data = await request.app.state.drawing.run(draw, request.path_params["item"], size)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": KEPT})
 
 
-def _map(request: Request) -> Response:
+async def _map(request: Request) -> Response:
     rank = request.path_params["rank"]
     if not 1 <= rank <= 5:
         return PlainTextResponse("There are maps for the categories 1 to 5.", 404)
-    data = _of(request).images.activation_map(request.path_params["item"], rank)
+    draw = _of(request).images.activation_map
+    data = await request.app.state.drawing.run(draw, request.path_params["item"], rank)
     return Response(data, media_type="image/png", headers={"Cache-Control": KEPT})
 
 
@@ -176,9 +190,8 @@ def _labels(request: Request) -> Response:
 async def _corrections(request: Request) -> Response:
     review, author = _of(request), _author(request)
     parsed = corrections.parse(await _body(request))
-    return _json(
-        {"outcomes": await run_in_threadpool(corrections.save, review.database, review.labels, parsed, author)}
-    )
+    save = request.app.state.writing.run
+    return _json({"outcomes": await save(corrections.save, review.database, review.labels, parsed, author)})
 
 
 async def _name(request: Request) -> Response:

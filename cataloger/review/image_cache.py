@@ -2,9 +2,13 @@
 
 import io
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from PIL import Image as PillowImage
 from sqlalchemy import select
@@ -12,10 +16,11 @@ from sqlalchemy import select
 from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
 from cataloger.errors import BundleError, CatalogerError, ImageError
-from cataloger.imaging import fitted, thumbnail
-from cataloger.inference import Explanation, OnnxClassifier, explained, overlaid
+from cataloger.imaging import SMALL_LOADER, SharedBudget, SharedDecoder, as_jpeg, fitted
+from cataloger.inference import Explanation, OnnxClassifier, explained, open_classifier, overlaid
 from cataloger.model import Bundle, read_bundle, resolve_bundle_path
-from cataloger.records import Failure, Fetched
+from cataloger.options import Limits, PreprocessSpec
+from cataloger.records import Failure, Fetched, Image
 from cataloger.report import Pictures
 from cataloger.review.item_rows import find_shown
 from cataloger.schema import ModelRow
@@ -24,8 +29,15 @@ from cataloger.utils import available_cpus
 SIZES = (240, 900)
 MAP_LONGEST = 448
 CACHE_BYTES = 64 * 2**20
-DECODING_AT_ONCE = 4
-"""A picture may take 200 MB while it is decoded."""
+DECODERS = {240: 2, 900: 1}
+"""Processes that draw the pictures of each size."""
+READING_AT_ONCE = 4
+"""Encoded images that are in the memory; one may have 64 MB."""
+LIMITS = Limits(decode_timeout=10.0)
+"""People wait for these pictures: no ordinary one takes a second."""
+REMEMBERED = 60.0
+"""Seconds that a picture which cannot be drawn is not tried again."""
+CHANGED = "source.changed"
 
 
 class ImageCache:
@@ -54,10 +66,10 @@ class ImageCache:
 
 
 class Images:
-    """Draws pictures of images that the queue may show. Safe to use from several threads.
+    """Draws pictures of images that the queue may show, in child processes; a context manager.
 
-    model: a bundle to explain with, where it is not the one that the ledger names. What cannot be drawn is an
-    ImageError, whose message is for people.
+    Safe to use from several threads. model: a bundle to explain with, where it is not the one that the ledger names.
+    What cannot be drawn is an ImageError, whose message is for people.
     """
 
     def __init__(self, database: Database, pictures: Pictures, model: str | None = None) -> None:
@@ -65,14 +77,28 @@ class Images:
         self._pictures = pictures
         self._model = model
         self._cache = ImageCache()
-        self._decoding = threading.BoundedSemaphore(DECODING_AT_ONCE)
+        self._failed: dict[tuple[int, int], tuple[float, ImageError]] = {}
+        self._reading = threading.BoundedSemaphore(READING_AT_ONCE)
         self._explaining = threading.Lock()
-        self._classifiers: dict[str, tuple[Bundle, OnnxClassifier]] = {}
+        self._models: dict[str, _Model] = {}
+        self._opened = ExitStack()
+        self._budget = self._opened.enter_context(SharedBudget())
+        self._small = {size: self._decoder(PreprocessSpec(size=size), DECODERS[size], SMALL_LOADER) for size in SIZES}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def _decoder(self, spec: PreprocessSpec, workers: int, loader: str | None = None) -> SharedDecoder:
+        made = SharedDecoder(spec, LIMITS, workers=workers, budget=self._budget, loader=loader)
+        return self._opened.enter_context(made)
 
     def thumbnail(self, item_id: int, longest: int) -> bytes:
-        """Return an image as JPEG, its longest side at most `size` pixels."""
+        """Return an image as JPEG, its longest side at most `longest` pixels, one of SIZES."""
         row = self._shown(item_id)
-        return self._cached((row.result_id, longest), lambda: self._drawn(item_id, longest))
+        return self._cached((row.result_id, longest), lambda: self._drawn(row, longest))
 
     def activation_map(self, item_id: int, rank: int) -> bytes:
         """Return the places that speak for the category of a rank, 1 to 5, as PNG."""
@@ -83,7 +109,6 @@ class Images:
         return self._cached((row.result_id, -rank), lambda: self._explained(row, label))
 
     def _shown(self, item_id: int) -> AnyRow:
-        # An image that is recorded as ok has been through the decoder before, in a process that it could kill.
         row = find_shown(self._database, item_id)
         if row is None:
             raise ImageError("source.unknown_item", "there is no such image, or it has no answer")
@@ -92,42 +117,62 @@ class Images:
     def _cached(self, key: tuple[int, int], draw: Callable[[], bytes]) -> bytes:
         if (found := self._cache.get(key)) is not None:
             return found
-        drawn = draw()
+        until, error = self._failed.get(key, (0.0, None))
+        if error is not None and time.monotonic() < until:
+            raise error
+        try:
+            drawn = draw()
+        except ImageError as error:
+            if error.code.startswith("decode."):  # a picture that takes its whole time is not asked for again at once
+                self._remember(key, error)
+            raise
         self._cache.put(key, drawn)
         return drawn
 
-    def _drawn(self, item_id: int, longest: int) -> bytes:
-        with self._decoding:
-            return thumbnail(self._read(item_id).data, longest)
+    def _remember(self, key: tuple[int, int], error: ImageError) -> None:
+        now = time.monotonic()
+        self._failed = {other: pair for other, pair in self._failed.items() if pair[0] > now}
+        self._failed[key] = (now + REMEMBERED, error)
 
-    def _read(self, item_id: int) -> Fetched:
-        fetched = self._pictures.read(item_id)
-        if isinstance(fetched, Failure):
-            raise ImageError(fetched.code, fetched.message)
-        return fetched
+    def _drawn(self, row: AnyRow, longest: int) -> bytes:
+        image = self._decoded(row, self._small[longest])
+        return as_jpeg(image.pixels, image.width, image.height, longest)
+
+    def _decoded(self, row: AnyRow, decoder: SharedDecoder) -> Image:
+        """Read and decode an image. Raises ImageError, also where it is not the one that was tagged."""
+        with self._reading:
+            fetched = self._pictures.read(row.id)
+            if isinstance(fetched, Fetched) and row.content_hash not in (None, fetched.content_hash):
+                raise ImageError(CHANGED, "the image has changed since it was tagged: tag it again")
+            answer = fetched if isinstance(fetched, Failure) else decoder.decode(fetched)
+        if isinstance(answer, Failure):
+            raise ImageError(answer.code, answer.message)
+        return answer
 
     def _explained(self, row: AnyRow, label: str) -> bytes:
-        fetched = self._read(row.id)
         with self._explaining:
-            explanation = explained(*self._model_of(row.weights_id), fetched)
-        if isinstance(explanation, Failure):
-            raise ImageError(explanation.code, explanation.message)
+            model = self._model_of(row.weights_id)
+        image = self._decoded(row, model.decoder)
+        try:
+            with self._explaining:
+                explanation = explained(model.bundle, model.classifier, image)
+        except BundleError as error:
+            self._models.pop(row.weights_id, None)
+            raise ImageError("explain.no_model", f"no map: {error}") from error
         # All at once: a user who looks at one map looks at the others.
         for rank in range(1, TOP_K + 1):
             if (other := getattr(row, f"label_{rank}")) in explanation.labels:
                 self._cache.put((row.result_id, -rank), _as_png(explanation, other))
         if label not in explanation.labels:
-            raise ImageError(
-                "explain.changed", f"the model no longer names {label} for this image: its bytes have changed"
-            )
+            raise ImageError("explain.changed", f"the model no longer names {label} for this image")
         return _as_png(explanation, label)
 
-    def _model_of(self, weights_id: str) -> tuple[Bundle, OnnxClassifier]:
-        if weights_id not in self._classifiers:
-            self._classifiers[weights_id] = self._load(weights_id)
-        return self._classifiers[weights_id]
+    def _model_of(self, weights_id: str) -> "_Model":
+        if weights_id not in self._models:
+            self._models[weights_id] = self._load(weights_id)
+        return self._models[weights_id]
 
-    def _load(self, weights_id: str) -> tuple[Bundle, OnnxClassifier]:
+    def _load(self, weights_id: str) -> "_Model":
         with self._database.read() as connection:
             location = connection.scalar(select(ModelRow.location).where(ModelRow.weights_id == weights_id))
         place = self._model or str(location)
@@ -135,9 +180,20 @@ class Images:
             bundle = read_bundle(resolve_bundle_path(place), check=()).at("auto")
             if bundle.weights_id != weights_id:
                 raise BundleError(f"the model at {place} is not the one that has tagged this image")
-            return bundle, OnnxClassifier(bundle, threads=available_cpus())
+            classifier = open_classifier(bundle, threads=available_cpus())
         except CatalogerError as error:
             raise ImageError("explain.no_model", f"no map: {error}") from error
+        self._opened.callback(classifier.close)
+        return _Model(bundle, classifier, self._decoder(bundle.preprocess, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What draws the maps of a model, and what decodes the images as it saw them."""
+
+    bundle: Bundle
+    classifier: OnnxClassifier
+    decoder: SharedDecoder
 
 
 def _as_png(explanation: Explanation, label: str) -> bytes:

@@ -159,10 +159,11 @@ class Snapshot:
         counts = np.bincount(self.states[fits], minlength=AGREED + 1)
         return Counts(*(int(counts[state:].sum()) for state in (OPEN, REVIEWED, NAMED, AGREED)))
 
-    def refresh(self, connection: Connection, item_ids: Sequence[int]) -> None:
-        """Reload the corrections of some images; images not in this snapshot are left out."""
-        query = shown(ItemRow.id, *CORRECTION_COLUMNS).where(ItemRow.id.in_(item_ids))
-        rows = connection.execute(query).all()
+    def refresh(self, rows: Sequence[AnyRow]) -> None:
+        """Take the corrections of some images over, as `read_corrections` returns them.
+
+        Images that are not in this snapshot are left out.
+        """
         if not rows or not len(self.items):
             return
         items, *columns = zip(*rows, strict=True)
@@ -180,6 +181,12 @@ COLUMNS = (
     *(ResultRow.run_id, ResultRow.confidence_1, ResultRow.label_1, ResultRow.decision),
     *CORRECTION_COLUMNS,
 )
+
+
+def read_corrections(connection: Connection, item_ids: Sequence[int]) -> Sequence[AnyRow]:
+    """Return what is current of the corrections of some images."""
+    query = shown(ItemRow.id, *CORRECTION_COLUMNS).where(ItemRow.id.in_(item_ids))
+    return connection.execute(query).all()
 
 
 def _pages(database: Database) -> Iterator[Sequence[AnyRow]]:

@@ -57,7 +57,9 @@ def find_shown(database: Database, item_id: int) -> AnyRow | None:
     """Return the row of one image that may be shown, with the columns of the queue; None if there is none."""
     if item_id > LARGEST_ID:  # no engine has a number for it
         return None
-    query = shown(*ITEM_COLUMNS, *RESULT_COLUMNS, SourceRow.weights_id).where(ItemRow.id == item_id)
+    query = shown(*ITEM_COLUMNS, *RESULT_COLUMNS, ResultRow.content_hash, SourceRow.weights_id).where(
+        ItemRow.id == item_id
+    )
     with database.read() as connection:
         return connection.execute(query).one_or_none()
 

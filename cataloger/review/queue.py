@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
-from cataloger.db import Database, slices
+from cataloger.db import AnyRow, Database, slices
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.review.filters import Filters
-from cataloger.review.item_index import Snapshot
+from cataloger.review.item_index import Snapshot, read_corrections
 from cataloger.review.item_rows import LARGEST_ID, read_rows
 from cataloger.schema import CorrectionRow, ResultRow, RunRow, SourceRow
 
@@ -22,6 +22,8 @@ OVERLAP = 1000
 """Number of newest corrections that are read again: they may be committed in another order than numbered."""
 QUICK = 0.05
 """Seconds that a reviewer may wait for the ledger to be read again."""
+CATCHING_UP = 1.0
+"""Seconds that a reviewer waits for another's request that reads what is new; then what is known has to do."""
 PAUSE = 10
 """Pause before a large ledger is read again, as a multiple of the time that reading takes."""
 
@@ -76,6 +78,7 @@ class Queue:
         self._database = database
         self._lock = threading.Lock()
         self._reading = threading.Lock()
+        self._catching_up = threading.Lock()
         self._state = self._read()
 
     def page(self, filters: Filters, after: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
@@ -85,8 +88,8 @@ class Queue:
         """
         cursor = None if after is None else _cursor(after, filters.order)
         sources = self._sources(filters)
+        snapshot = self._catch_up().snapshot
         with self._lock:
-            snapshot = self._current()
             found = snapshot.after(filters, sources, cursor, IMAGES_PER_PAGE)
             is_full = len(found) == IMAGES_PER_PAGE
             following = json.dumps(snapshot.place(filters.order, found[-1])) if is_full else None
@@ -95,8 +98,9 @@ class Queue:
     def progress(self, filters: Filters, author: str) -> ReviewProgress:
         """Count over all images of a queue, reviewed or not."""
         sources = self._sources(filters)
+        snapshot = self._catch_up().snapshot
         with self._lock:
-            everybody, me = self._current().count(filters, sources, author)
+            everybody, me = snapshot.count(filters, sources, author)
         return ReviewProgress(*everybody, *me[1:])
 
     def _sources(self, filters: Filters) -> list[int] | None:
@@ -106,23 +110,40 @@ class Queue:
         with self._database.read() as connection:
             return list(connection.scalars(query))
 
-    def _current(self) -> Snapshot:
-        """Return the current snapshot; of a large ledger during a run an older one, with all corrections since."""
+    def _catch_up(self) -> LedgerState:
+        """Return what is known, with what is new: of a large ledger during a run only the corrections.
+
+        One request at a time asks the database, without the lock on what is known: it may be slow, or locked itself.
+        """
+        if not self._catching_up.acquire(timeout=CATCHING_UP):
+            return self._state
+        try:
+            return self._read_new()
+        finally:
+            self._catching_up.release()
+
+    def _read_new(self) -> LedgerState:
         with self._database.read() as connection:
             is_old = _stamp(connection) != self._state.stamp
         if is_old and self._state.snapshot.seconds < QUICK:
-            self._state = self._read()
-        elif is_old and time.monotonic() > self._state.due and self._reading.acquire(blocking=False):
+            self._replace(self._read())
+            is_old = False
+        state = self._state
+        if is_old and time.monotonic() > state.due and self._reading.acquire(blocking=False):
             threading.Thread(target=self._read_aside, daemon=True).start()
         with self._database.read() as connection:
-            _read_new_corrections(connection, self._state)
-        return self._state.snapshot
+            found, rows = _new_corrections(connection, state)
+        with self._lock:
+            _take_over(state, found, rows)
+        return state
+
+    def _replace(self, state: LedgerState) -> None:
+        with self._lock:
+            self._state = state
 
     def _read_aside(self) -> None:
         try:
-            state = self._read()
-            with self._lock:
-                self._state = state
+            self._replace(self._read())
         except CatalogerError as error:
             logger.warning("the queue is not updated: %s", error)
         finally:
@@ -142,12 +163,17 @@ def _stamp(connection: Connection) -> Stamp:
     return (connection.scalar(select(func.max(ResultRow.id))), *connection.execute(runs).one())
 
 
-def _read_new_corrections(connection: Connection, state: LedgerState) -> None:
-    """Refresh the snapshot with the corrections since the last call."""
+def _new_corrections(connection: Connection, state: LedgerState) -> tuple[dict[int, int], list[AnyRow]]:
+    """Return the corrections since the last call with their items, and what is current of these items."""
     query = select(CorrectionRow.id, CorrectionRow.item_id).where(CorrectionRow.id > state.newest - OVERLAP)
     found = {row.id: row.item_id for row in connection.execute(query) if row.id not in state.recent}
-    for items in slices(list(dict.fromkeys(found.values())), REFRESHED_AT_ONCE):
-        state.snapshot.refresh(connection, items)
+    pages = slices(list(dict.fromkeys(found.values())), REFRESHED_AT_ONCE)
+    return found, [row for items in pages for row in read_corrections(connection, items)]
+
+
+def _take_over(state: LedgerState, found: dict[int, int], rows: list[AnyRow]) -> None:
+    """Refresh the snapshot with what `_new_corrections` has found."""
+    state.snapshot.refresh(rows)
     state.newest = max(state.newest, *found, 0)
     state.recent = {number for number in state.recent.union(found) if number > state.newest - OVERLAP}
 

@@ -14,6 +14,7 @@ from cataloger.db import Database
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.report import Pictures
 from cataloger.review.app import Review, make_app
+from cataloger.review.connections import BACKLOG, BoundedProtocol, no_repetitions
 from cataloger.review.corrections import Labels
 from cataloger.review.filters import Filters
 from cataloger.review.image_cache import Images
@@ -51,18 +52,23 @@ def serve(database: Database, options: ReviewOptions, ready: Callable[[str], Non
     with (
         closing(_listen(options.access.host, options.port)) as listener,
         Pictures(patient, allow_private=options.allow_private) as pictures,
+        Images(patient, pictures, options.model) as images,
     ):
-        images = Images(patient, pictures, options.model)
         app = make_app(Review(patient, Queue(patient), images, options.access, Labels(patient), options.author))
-        with _quiet_signals():
+        configuration = _configuration(app)  # which sets the logging up
+        with _quiet_signals(), no_repetitions():
             ready(_address(listener, options.access, query))
-            uvicorn.Server(_configuration(app)).run(sockets=[listener])
+            uvicorn.Server(configuration).run(sockets=[listener])
 
 
 def _configuration(app: ASGIApp) -> uvicorn.Config:
     # An access log would hold tokens and names of products.
     return uvicorn.Config(
         app,
+        loop="asyncio",  # whose way of accepting connections the bounds rely on
+        http=BoundedProtocol,
+        ws="none",
+        backlog=BACKLOG,
         lifespan="off",
         access_log=False,
         log_level="warning",

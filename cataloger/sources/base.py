@@ -11,6 +11,7 @@ class Source(Protocol):
     """Something that holds images. kind, root: its identity. prefix: before its keys, in a folder of a known source.
 
     is_complete: a whole scan meets everything that the source holds. problems: what the last scan could not see.
+    within: folder that its files must lie in, whatever links say; None: anywhere.
     without_image: rows of the last scan that name none. left_out: what the last scan met and did not take, by reason.
     uncertain_queries: addresses of the last scan whose query may be a part of the image or of a signature.
     """
@@ -25,6 +26,8 @@ class Source(Protocol):
     def is_complete(self) -> bool: ...
     @property
     def problems(self) -> list[str]: ...
+    @property
+    def within(self) -> bytes | None: ...
     @property
     def without_image(self) -> int: ...
     @property

@@ -21,8 +21,8 @@ SUPPORTED = (
 UNSUPPORTED = (".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k")
 EXTENSIONS = tuple(extension.encode() for extension in SUPPORTED + UNSUPPORTED)
 
-HIDDEN, LINKED_FOLDER, SPECIAL_FILE, NO_EXTENSION, OTHER = (
-    "hidden", "linked_folder", "special_file", "no_extension", "other_extension",
+HIDDEN, LINKED_FOLDER, LINK_OUTSIDE, SPECIAL_FILE, NO_EXTENSION, OTHER = (
+    "hidden", "linked_folder", "link_outside", "special_file", "no_extension", "other_extension",
 )  # fmt: skip
 """Why a scan leaves something out, besides an extension such as ".txt"."""
 KNOWN_EXTENSIONS = 100
@@ -40,13 +40,15 @@ class FolderSource:
     taken whatever their extension. After a scan: `left_out`, what it met and did not take, by reason or extension;
     `problems` that kept parts from being read.
 
-    Hidden files and folders are left out. A link to a file is an item of its own. A link to a folder is followed
-    unless that lies inside the folder, where it is found under its own name, or was followed before.
+    Hidden files and folders are left out, and links that lead out of the folder unless `follow_links`. A link to a
+    file is an item of its own. A link to a folder is followed unless that lies inside the folder, where it is found
+    under its own name, or was followed before.
     """
 
     folder: bytes
     prefix: str = ""
     files: Sequence[bytes] | None = None
+    follow_links: bool = False
     left_out: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     _followed: set[tuple[int, int]] = field(default_factory=set)
@@ -76,8 +78,13 @@ class FolderSource:
         """Count the items without opening any of them; for a progress bar."""
         if self.files is not None:
             return len(self.files)
-        counter = FolderSource(self.folder)
+        counter = FolderSource(self.folder, follow_links=self.follow_links)
         return sum(1 for _ in counter._names(b"", (self._identity(self.folder),)))
+
+    @property
+    def within(self) -> bytes | None:
+        """The folder; files that were named themselves may be links to anywhere."""
+        return self.folder if self.files is None and not self.follow_links else None
 
     @property
     def is_complete(self) -> bool:
@@ -110,7 +117,7 @@ class FolderSource:
         except OSError:
             return False
         # What lies behind a link to a folder is found under its other name.
-        return bool(links)
+        return any(self.follow_links or not self._leads_out(path) for path in links)
 
     def _scan(self, folder: bytes, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Item | Failure]:
         for name in self._names(folder, ancestors):
@@ -160,9 +167,14 @@ class FolderSource:
             return HIDDEN
         is_file = True
         try:
+            is_outside = entry.is_symlink() and not self.follow_links and self._leads_out(entry.path)
             if entry.is_dir():
+                if is_outside:
+                    return LINK_OUTSIDE
                 return "folder" if not entry.is_symlink() or self._may_follow(entry.path) else LINKED_FOLDER
             is_file = entry.is_file() or entry.is_symlink()
+            if is_outside and entry.is_file() and entry.name.lower().endswith(EXTENSIONS):
+                return LINK_OUTSIDE
         except OSError as error:
             # Its type is unknown: if it has an image's name, reading it reports the reason; else it may be a folder.
             if not entry.name.lower().endswith(EXTENSIONS):
@@ -170,6 +182,10 @@ class FolderSource:
         if entry.name.lower().endswith(EXTENSIONS):
             return "file"
         return _extension(entry.name) if is_file else SPECIAL_FILE
+
+    def _leads_out(self, path: bytes) -> bool:
+        root, target = os.path.realpath(self.folder), os.path.realpath(path)
+        return target != root and not target.startswith(root.rstrip(b"/") + b"/")
 
     def _may_follow(self, path: bytes) -> bool:
         target = os.path.realpath(path)

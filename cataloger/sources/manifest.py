@@ -58,6 +58,7 @@ class ManifestSource:
 
     kind = "manifest"
     without_image = 0
+    within = None
     is_complete = True
 
     @property

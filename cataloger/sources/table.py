@@ -76,6 +76,11 @@ class TableSource:
         return f"{self.database.url.server}/{self.layout.name}#{self.options.image}"
 
     @property
+    def within(self) -> bytes | None:
+        """The folder of the paths, if there is one."""
+        return self._image_root
+
+    @property
     def is_complete(self) -> bool:
         """True if a scan sees the complete source."""
         return self.options.where is None

@@ -10,8 +10,9 @@ from cataloger.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from cataloger.utils import failpoints, process_identity
     from cataloger.utils.atomic_files import put_folder, replacing
+    from cataloger.utils.child_processes import die_with_parent, start_child
     from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
-    from cataloger.utils.malloc import keep_freed_memory, reuse_buffers
+    from cataloger.utils.malloc import keep_freed_memory, limit_memory, reuse_buffers
     from cataloger.utils.names import (
         clean_label,
         clean_name,
@@ -37,12 +38,14 @@ __all__ = [
     "clean_label",
     "clean_name",
     "clean_setting",
+    "die_with_parent",
     "existing_path",
     "failpoints",
     "find_label",
     "keep_freed_memory",
     "keep_numpy_to_one_thread",
     "lazy_names",
+    "limit_memory",
     "part_spellings",
     "path_spellings",
     "printable",
@@ -51,6 +54,7 @@ __all__ = [
     "replacing",
     "reuse_buffers",
     "spellings",
+    "start_child",
     "strip_invisible",
     "template_environment",
     "visible",
@@ -62,8 +66,9 @@ __getattr__ = lazy_names(
     __name__,
     {
         "atomic_files": ("put_folder", "replacing"),
+        "child_processes": ("die_with_parent", "start_child"),
         "cpu": ("available_cpus", "keep_numpy_to_one_thread", "work_in_batch"),
-        "malloc": ("keep_freed_memory", "reuse_buffers"),
+        "malloc": ("keep_freed_memory", "limit_memory", "reuse_buffers"),
         "names": (
             "clean_label",
             "clean_name",

@@ -1,6 +1,12 @@
-"""How the C library treats memory that is freed: fresh pages cost time, since the kernel fills each with zeros."""
+"""How the C library treats memory that is freed: fresh pages cost time, since the kernel fills each with zeros.
+
+And how much of it a process may take at all.
+"""
 
 import ctypes
+import re
+import resource
+from pathlib import Path
 
 # Parameters of mallopt in glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
@@ -27,6 +33,24 @@ def reuse_buffers() -> bool:
     sixth of the decoding of large photos. At most 32 MiB of unused buffers are kept; larger ones are freed at once.
     """
     return _set(((M_MMAP_THRESHOLD, BUFFER), (M_TRIM_THRESHOLD, FREE)))
+
+
+def limit_memory(more: int) -> bool:
+    """Let this process take only so many bytes more than now, from now on; return whether the system can.
+
+    What goes beyond raises MemoryError, or whatever a library makes of it. Files that are mapped do not count.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        taken = re.search(r"^VmData:\s*(\d+) kB", status, re.MULTILINE)
+        most = int(taken[1]) * 1024 + more if taken else 0
+        _, ceiling = resource.getrlimit(resource.RLIMIT_DATA)
+        if not taken or (ceiling != resource.RLIM_INFINITY and ceiling < most):
+            return False  # not Linux, or there is a stricter limit
+        resource.setrlimit(resource.RLIMIT_DATA, (most, ceiling))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _set(parameters: tuple[tuple[int, int], ...]) -> bool:

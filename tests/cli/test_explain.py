@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -121,9 +122,16 @@ def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, name):
     assert "name a .png file in a folder that exists" in result.output + str(result.exception)
 
 
-def test_a_full_disk_leaves_the_old_picture(tmp_path):
+def test_a_full_disk_leaves_the_old_picture(tmp_path, monkeypatch):
     (tmp_path / "x.png").write_text("old")
-    with full_disk(1000):
+    with ExitStack() as stack:
+
+        def draw_and_fill(*arguments):  # before, the limit would be one for the memory that decoders share, too
+            sheet = draw(*arguments)
+            stack.enter_context(full_disk(1000))
+            return sheet
+
+        monkeypatch.setattr("cataloger.inference.draw", draw_and_fill)
         result = invoke(IMAGES / "blue-fedora.png", "-o", tmp_path / "x.png", status=1)
     assert result.stderr == f"cataloger: error: {tmp_path}/x.png cannot be written: File too large\n"
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.png", "old")]

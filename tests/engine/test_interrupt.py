@@ -216,11 +216,11 @@ def recorded(url):
     return 0
 
 
-def assert_completes(folder, url, reference, *flags):
-    """Run the same command again: the tables are equal, and the killed run is closed as abandoned."""
+def assert_completes(folder, url, reference, *flags, killed="abandoned"):
+    """Run the same command again: the tables are equal, and the killed run ended as said."""
     invoke(folder, url, *flags)
     assert storm.differences(reference, storm.read_tables(url, folder)) == []
-    assert storm.outcomes(url) == ["abandoned", "done"]
+    assert storm.outcomes(url) == [killed, "done"]
 
 
 @contextmanager
@@ -418,7 +418,8 @@ def test_a_killed_run_leaves_the_output_file_of_before_and_the_next_one_complete
     with rigged_tagging("os.fsync = lambda _: die()", photos, sqlite_url, "--output", str(output)) as child:
         assert child.end()[0] == -signal.SIGKILL
     assert output.read_text() == "of yesterday"
-    assert_completes(photos, sqlite_url, reference, "--output", str(output))
+    # The file is written when all results are recorded and the run has ended.
+    assert_completes(photos, sqlite_url, reference, "--output", str(output), killed="done")
     assert read_output(output) == {key: row.labels[0] for key, row in reference.items()}
 
 

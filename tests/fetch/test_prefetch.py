@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from cataloger.fetch import containment
 from cataloger.fetch.prefetch import Remote, fetch
 from cataloger.options import Limits
 from cataloger.records import Failure, Fetched, Item
@@ -130,3 +131,54 @@ def test_reading_ahead_is_bounded_by_bytes_even_while_nobody_takes(tmp_path):
         path.unlink()
     already_read = sum(isinstance(found, Fetched) for found in stream)
     assert already_read <= 6  # four within the limit, and what the two threads are just reading
+
+
+def opened(path, within):
+    (found,) = fetched(path, within=os.fsencode(within))
+    return found.code if isinstance(found, Failure) else found.data
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A folder with a file, a file outside, and links of every kind to both."""
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "rooted").mkdir()
+    (root / "sub" / "a.jpg").write_bytes(b"inside")
+    for outside in ("secret.jpg", "rooted/secret.jpg"):
+        (tmp_path / outside).write_bytes(b"outside")
+    (root / "in.jpg").symlink_to("sub/a.jpg")
+    (root / "out.jpg").symlink_to("../secret.jpg")
+    (root / "absolute.jpg").symlink_to(tmp_path / "secret.jpg")
+    (root / "twice.jpg").symlink_to("out.jpg")
+    (root / "folder").symlink_to("..")
+    (root / "sibling").symlink_to("../rooted")
+    (tmp_path / "alias").symlink_to("root")
+    return tmp_path
+
+
+@pytest.mark.parametrize("root", ["root", "alias", "root/", "root/../root"])
+def test_what_is_opened_lies_in_the_folder_whatever_its_path_says(linked, root):
+    for inside in ("sub/a.jpg", "in.jpg", "folder/root/in.jpg", "folder/alias/sub/a.jpg"):
+        assert opened(linked / root / inside, linked / root) == b"inside", inside
+    outside = ("out.jpg", "absolute.jpg", "twice.jpg", "folder/secret.jpg", "sibling/secret.jpg", "../secret.jpg")
+    for name in outside:
+        assert opened(linked / root / name, linked / root) == "source.outside_root", name
+        assert opened(linked / root / name, linked) == b"outside", name
+
+
+def test_where_the_system_does_not_name_open_files_the_path_is_resolved(linked, monkeypatch):
+    monkeypatch.setattr(containment.os.path, "lexists", lambda _: False)
+    assert opened(linked / "root" / "in.jpg", linked / "root") == b"inside"
+    assert opened(linked / "root" / "twice.jpg", linked / "root") == "source.outside_root"
+
+
+def test_a_file_that_is_exchanged_after_it_was_opened_is_judged_as_it_was_opened(linked):
+    path = linked / "root" / "out.jpg"
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        path.unlink()
+        path.write_bytes(b"innocent")
+        assert not containment.lies_in(descriptor, os.fsencode(path), os.fsencode(linked / "root"))
+    finally:
+        os.close(descriptor)

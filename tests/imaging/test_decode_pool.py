@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from PIL import Image as PillowImage
 
 from cataloger.errors import CatalogerError
 from cataloger.imaging import decode_pool
+from cataloger.imaging.decode_budget import SharedBudget
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.imaging.preprocess import load
+from cataloger.imaging.shared_decoder import SharedDecoder
 from cataloger.imaging.shared_memory import KEPT_BYTES, MARK, SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image, Item
@@ -169,7 +172,9 @@ def test_slow_images_have_their_time_each(tmp_path, pool):
     assert all(isinstance(result, Image) for result in pool.decode(fetched(*slow)))
 
 
-@pytest.mark.parametrize("answer", [b"[1,2", b"1", b"null", b"[[1,2,3]]", b"[]", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "answer", [b"[1,2", b"1", b"null", b"[[1,2,0]]", b"[[1,2,225]]", b"[[1,2,3,4]]", b"[]", b"[" * 100_000]
+)
 def test_an_answer_that_is_none_is_blamed_on_its_image(pool, answer):
     results = list(pool.decode(fetched(PHOTOS[0], b"nonsense" + answer, PHOTOS[1])))
     assert results[1].code == "decode.crashed"
@@ -279,6 +284,7 @@ def test_a_decoder_that_cannot_be_imported_is_a_clear_error(monkeypatch):
 CRAMPED = """
 import os, resource
 from pathlib import Path
+from cataloger.imaging.decode_budget import SharedBudget
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.errors import CatalogerError
 from cataloger.options import Limits, PreprocessSpec
@@ -367,6 +373,7 @@ def test_no_child_outlives_the_pool(workers_of):
 
 PARENT = """
 import sys, time
+from cataloger.imaging.decode_budget import SharedBudget
 from cataloger.imaging.decode_pool import DecodePool
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Fetched, Item
@@ -408,3 +415,42 @@ def test_workers_import_only_what_decoding_needs():
     program = f"import sys, cataloger.imaging.decode_worker; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.fixture
+def shared(pool):
+    """Decodes single images in two processes that can be told to misbehave."""
+    limits = Limits(decode_timeout=1.0)
+    with SharedBudget() as budget, SharedDecoder(SPEC, limits, workers=2, budget=budget) as shared:
+        yield shared
+
+
+def test_several_threads_get_their_own_images(shared):
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(shared.decode, fetched(*PHOTOS, b"abort", HTML)))
+    assert all(is_alone(result, data) for result, data in zip(results, PHOTOS, strict=False))
+    assert [result.code for result in results[12:]] == ["decode.crashed", "decode.not_image"]
+
+
+def test_a_picture_that_hangs_costs_no_other_one(shared):
+    hanging, photo = fetched(b"sleep", PHOTOS[0])
+    with ThreadPoolExecutor(2) as threads:
+        slow = threads.submit(shared.decode, hanging)
+        assert is_alone(shared.decode(photo), PHOTOS[0])
+        assert slow.result().code == "decode.timeout"
+
+
+def test_closing_does_not_wait_for_a_picture_that_hangs(pool):
+    with ThreadPoolExecutor(1) as threads, SharedBudget() as budget:
+        shared = SharedDecoder(SPEC, Limits(decode_timeout=600.0), workers=1, budget=budget)
+        (hanging,) = fetched(b"sleep")
+        slow = threads.submit(shared.decode, hanging)
+        while not shared._started or not shared._started[0]._workers or not shared._started[0]._workers[0].chunk:
+            time.sleep(0.01)
+        (child,) = (worker.process.pid for worker in shared._started[0]._workers)
+        shared.close()
+        with pytest.raises(CatalogerError):
+            slow.result()
+        assert not Path(f"/proc/{child}").exists()
+        with pytest.raises(CatalogerError):
+            shared.decode(hanging)

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -16,8 +17,8 @@ from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.errors import ImageError
-from cataloger.imaging.thumbnails import thumbnail
-from cataloger.options import Limits
+from cataloger.imaging.thumbnails import as_jpeg, load_small
+from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched
 from cataloger.report.stored_images import Pictures
 from cataloger.schema.hashing import key_hash
@@ -49,6 +50,11 @@ def cataloger(*arguments, status=0):
     result = CliRunner().invoke(app, list(map(str, arguments)))
     assert result.exit_code == status, result.output
     return result.stdout
+
+
+def thumbnail(data, longest, limits=None):
+    loaded = load_small(data, PreprocessSpec(size=longest), limits or Limits())
+    return as_jpeg(loaded.pixels, loaded.width, loaded.height, longest)
 
 
 def everything(url="sqlite:///cataloger.db", **options):
@@ -124,6 +130,53 @@ def test_nothing_outside_of_a_folder_is_read(tmp_path):
     ):
         assert refused(key, f"{tmp_path}/secret.png") == "source.outside_root", key
     assert refused("", "") == "source.outside_root"
+
+
+def test_links_are_followed_as_the_newest_run_has_it_and_exchanged_files_not_at_all(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for place in ("photos/a.png", "photos/b.png", "secret.png"):
+        (tmp_path / place).write_bytes(HAT)
+    (tmp_path / "photos/link.png").symlink_to("../secret.png")
+    cataloger("tag", "photos", "-q")
+    assert set(everything()) == {"a.png", "b.png"}
+    (tmp_path / "photos/b.png").unlink()
+    (tmp_path / "photos/b.png").symlink_to("../secret.png")
+    assert everything()["b.png"].code == "source.outside_root"
+    cataloger("tag", "photos", "-q", "--follow-links")
+    assert {key: answer.data for key, answer in everything().items()} == dict.fromkeys(
+        ("a.png", "b.png", "link.png"), HAT
+    )
+    cataloger("tag", "photos", "-q")
+    found = everything()
+    assert [found[key].code for key in ("b.png", "link.png")] == ["source.outside_root"] * 2
+    with closing(sqlite3.connect("cataloger.db")) as connection:  # what is left out has not left
+        rows = connection.execute("SELECT key FROM cataloger_image_top5 WHERE status = 'ok'").fetchall()
+    assert len(rows) == 3
+
+
+def test_a_table_whose_paths_are_links_out_of_the_image_root(tmp_path):
+    (tmp_path / "root/vendor").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "root/ok.png").write_bytes(HAT)
+    (tmp_path / "outside/private.png").write_bytes(HAT)
+    (tmp_path / "root/vendor/link.png").symlink_to("../../outside/private.png")
+    (tmp_path / "root/vendor/dir").symlink_to("../../outside")
+    with closing(sqlite3.connect("shop.db")) as shop, shop:
+        shop.execute("CREATE TABLE p (sku TEXT PRIMARY KEY, img TEXT)")
+        paths = ("ok.png", "vendor/link.png", "vendor/dir/private.png", "../outside/private.png")
+        shop.executemany("INSERT INTO p VALUES (?, ?)", [(f"{n}", path) for n, path in enumerate(paths)])
+    arguments = ("sync", "--db", "sqlite:///shop.db", "--table", "p", "--id", "sku", "--image", "img", "-q")
+    arguments += ("--image-root", tmp_path / "root", "--max-failure-rate", "1")
+    cataloger("db", "upgrade", "--db", "sqlite:///shop.db")
+    cataloger(*arguments)
+    outside = ["source.outside_root"] * 3
+    view = "SELECT error_code FROM cataloger_image_top5 ORDER BY key"
+    with closing(sqlite3.connect("shop.db")) as shop:
+        assert [code for (code,) in shop.execute(view)] == [None, *outside]
+        cataloger(*arguments, "--follow-links", "--retry-failed")
+        assert [code for (code,) in shop.execute(view)] == [None, None, None, outside[0]]
+    found = everything("sqlite:///shop.db")
+    assert [found[key].data for key in ("0", "1", "2")] == [HAT] * 3
 
 
 def test_what_is_gone_is_no_file_or_too_large_is_a_failure(tmp_path):

@@ -3,8 +3,11 @@
 import io
 import re
 import socket
+import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import httpx
 import pytest
@@ -12,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
+from cataloger.review import connections
 
 
 def queue(client, **filters):
@@ -269,6 +273,22 @@ def test_a_file_that_became_html_after_tagging_is_not_served(tagged, steady):
     assert "<" not in answer.text
 
 
+def test_another_picture_under_the_name_of_one_that_was_tagged_is_not_shown(tagged, steady):
+    item, path = steady.rows("SELECT id, uri FROM cataloger_item WHERE key = 'earring.png'")[0]
+    other = (tagged / "photos" / "sombrero.png").read_bytes()
+    with open(path, "rb") as file:
+        before = file.read()
+    try:
+        with open(path, "wb") as file:
+            file.write(other)
+        answers = [steady.client().get(f"/{way}") for way in (f"image/{item}/240.jpg", f"map/{item}/1.png")]
+    finally:
+        with open(path, "wb") as file:
+            file.write(before)
+    assert [(answer.status_code, "has changed since" in answer.text) for answer in answers] == [(404, True)] * 2
+    assert steady.client().get(f"/image/{item}/240.jpg").status_code == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -454,3 +474,74 @@ def test_a_database_that_is_away_is_said_plainly_and_comes_back(served, word):
     assert client.get("/api/queue").status_code == 503
     served.change("ALTER TABLE cataloger_elsewhere RENAME TO cataloger_corrected")
     assert say(client, word(row))[0]["status"] == "saved"
+
+
+def half_a_request(served, text="GET / HTTP/1.1\r\nHost: 127"):
+    connection = socket.create_connection(served.authority.split(":"), timeout=60)
+    connection.sendall(text.encode())
+    return connection
+
+
+def is_closed(connection):
+    """Wait for the end of a connection."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    finally:
+        connection.close()
+
+
+def test_half_requests_keep_nobody_out_and_fill_no_log(catalog, serve):
+    with serve(catalog) as running:
+        attack = [half_a_request(running) for _ in range(2 * connections.MOST_CONNECTIONS)]
+        assert running.client().get("/api/queue").status_code == 200
+        # Those that were evicted need not wait for the time limit.
+        assert all(map(is_closed, attack[: connections.MOST_CONNECTIONS - 10]))
+        for connection in attack:
+            connection.close()
+        status, errors = running.stop()
+    lines = [line for line in errors.splitlines() if "closed" in line]
+    assert (status, len(lines)) == (0, 1), errors
+
+
+@pytest.mark.parametrize("text", ["", "GET / HT", "GET / HTTP/1.1\r\nHost: {}\r\nX: ", "POST"])
+def test_a_request_that_does_not_come_is_not_waited_for(served, monkeypatch, caplog, text):
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.3)
+    if text == "POST":  # its body never comes
+        client = served.client()
+        headers = {"Content-Length": "100", "Host": served.authority, **client.headers}
+        cookies = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if name.lower() != "connection")
+        text = f"POST /api/words HTTP/1.1\r\n{cookies}\r\n{{{{"
+    assert is_closed(half_a_request(served, text.format(served.authority)))
+    assert {record.name for record in caplog.records} <= {connections.__name__}  # no traceback of a request
+    assert served.client().get("/api/queue").status_code == 200
+
+
+def test_a_request_that_comes_in_pieces_is_answered(served):
+    with half_a_request(served) as connection:
+        rest = served.authority.removeprefix("127")
+        connection.sendall(f"{rest}\r\nConnection: close\r\n\r\n".encode())
+        assert b" 200 " in connection.recv(1000)
+
+
+def test_posts_that_wait_for_a_lock_keep_no_reader_waiting(served, word):
+    client = served.client()
+    rows = queue(client)
+    with ThreadPoolExecutor(45) as threads, closing(sqlite3.connect(served.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        words = [word(rows[number % len(rows)], verdict="not_product") for number in range(45)]
+        posts = [threads.submit(client.post, "/api/words", json={"words": [each]}) for each in words]
+        wait_until(lambda: any(post.running() for post in posts))
+        for path in ("/", "/api/queue", "/api/progress", f"/image/{rows[0]['item']}/240.jpg"):
+            assert served.client().get(path).status_code == 200
+        assert not any(post.done() for post in posts)
+        other.rollback()
+        assert {post.result().status_code for post in posts} == {200}
+
+
+def wait_until(is_so):
+    until = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)

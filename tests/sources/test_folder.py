@@ -131,7 +131,33 @@ def test_two_folders_outside_that_link_to_each_other_end(tmp_path):
     (tmp_path / "root" / "x").symlink_to(tmp_path / "x")
     (tmp_path / "x" / "y").symlink_to(tmp_path / "y")
     (tmp_path / "y" / "x").symlink_to(tmp_path / "x")
-    assert keys(tmp_path / "root") == ["1.jpg", "x/2.jpg", "x/y/3.jpg"]
+    assert keys(tmp_path / "root", follow_links=True) == ["1.jpg", "x/2.jpg", "x/y/3.jpg"]
+
+
+def test_links_that_lead_out_are_left_out_and_counted_and_nothing_behind_them_leaves(tmp_path):
+    make(tmp_path, "root/1.jpg", "root/sub/2.jpg", "rooted/3.jpg", "out/4.jpg", "out/5.txt")
+    root = tmp_path / "root"
+    (root / "folder").symlink_to("../out")
+    (root / "sibling").symlink_to(tmp_path / "rooted")  # its name begins like that of the root
+    (root / "file.jpg").symlink_to(tmp_path / "out" / "4.jpg")
+    (root / "inside.jpg").symlink_to("sub/2.jpg")
+    (root / "text.txt").symlink_to("../out/5.txt")
+    source = FolderSource(os.fsencode(root))
+    assert [item.key for item in source.scan()] == ["1.jpg", "inside.jpg", "sub/2.jpg"]
+    assert source.left_out == {"link_outside": 3, ".txt": 1}
+    assert source.is_complete
+    assert source.count() == 3
+    known = ["folder/4.jpg", "sibling/3.jpg", "file.jpg"]
+    assert not [key for key in known if source.can_be_missing(key)]
+    everything = FolderSource(os.fsencode(root), follow_links=True)
+    assert {item.key for item in everything.scan()} == {"1.jpg", "inside.jpg", "sub/2.jpg", *known}
+    assert all(everything.can_be_missing(key) for key in ("folder/9.jpg", "sibling/9.jpg"))
+
+
+def test_a_root_that_is_a_link_itself_is_as_good_as_what_it_leads_to(tmp_path):
+    make(tmp_path, "real/1.jpg", "real/sub/2.jpg")
+    (tmp_path / "link").symlink_to("real")
+    assert keys(tmp_path / "link") == ["1.jpg", "sub/2.jpg"]
 
 
 def test_a_link_to_an_image_is_an_item_and_a_dangling_one_too(tmp_path):

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cataloger.errors import TrainingError
-from cataloger.inference import OnnxClassifier, Scores
+from cataloger.inference import OnnxClassifier, Scores, open_classifier
 from cataloger.model import Bundle
 from cataloger.records import Failure, Floats, Image
 from cataloger.training.data import Example, accepted_matrix, decode_examples
@@ -66,11 +67,23 @@ def _score(
     bundles: Sequence[Bundle], examples: Sequence[Example], progress: Callable[[int], None]
 ) -> list[ScoredImages]:
     """Classify with bundles of the same preprocessing; an image without finite scores from all is a failure."""
-    classifiers = [OnnxClassifier(bundle, threads=available_cpus()) for bundle in bundles]
+    with ExitStack() as opened:
+        classifiers = [
+            opened.enter_context(closing(open_classifier(bundle, threads=available_cpus()))) for bundle in bundles
+        ]
+        return _score_with(classifiers, bundles[0], examples, progress)
+
+
+def _score_with(
+    classifiers: Sequence[OnnxClassifier],
+    bundle: Bundle,
+    examples: Sequence[Example],
+    progress: Callable[[int], None],
+) -> list[ScoredImages]:
     failures: list[str] = []
     kept: list[Example] = []
     found: list[list[Scores]] = []
-    for done, batch in _batches(bundles[0], examples, failures):
+    for done, batch in _batches(bundle, examples, failures):
         pixels = np.stack([image.pixels for image in batch])
         scores = [classifier.scores(pixels) for classifier in classifiers]
         good = np.logical_and.reduce([np.isfinite(each.logits).all(axis=1) for each in scores])

@@ -216,6 +216,7 @@ def sync(
     forget: flags.ForgetOption = False,
     accept_move: flags.AcceptMoveOption = False,
     accept_missing: flags.AcceptMissingOption = False,
+    follow_links: flags.FollowLinksOption = False,
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
     profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
@@ -277,6 +278,7 @@ def sync(
             forget=forget,
             accept_move=accept_move,
             accept_missing=accept_missing,
+            follow_links=follow_links,
         ),
     )
     show = not (quiet or no_progress)

@@ -49,6 +49,7 @@ def tag(
     forget: flags.ForgetOption = False,
     accept_move: flags.AcceptMoveOption = False,
     accept_missing: flags.AcceptMissingOption = False,
+    follow_links: flags.FollowLinksOption = False,
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
     profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
@@ -90,6 +91,7 @@ def tag(
             forget=forget,
             accept_move=accept_move,
             accept_missing=accept_missing,
+            follow_links=follow_links,
         ),
     )
     show = not (quiet or no_progress)

@@ -1,0 +1,37 @@
+"""Whether a model still gives the answers that it gave when it was exported."""
+
+import zipfile
+from contextlib import closing
+
+import numpy as np
+
+from cataloger.errors import BundleError
+from cataloger.inference.isolated import open_classifier
+from cataloger.model import GOLDEN, LOGITS, REQUIRED_FILES, Bundle, check_files
+
+
+def replay_golden(bundle: Bundle) -> float:
+    """Classify the golden images in the bundle's precision; return the largest absolute difference of a logit.
+
+    Raises BundleError when a file differs from its hash or the difference exceeds the bundle's tolerance.
+    """
+    check_files(bundle, (*REQUIRED_FILES, bundle.model_path.name))
+    try:
+        with np.load(bundle.path / GOLDEN, allow_pickle=False) as golden:
+            images, expected = golden["images"], golden[golden_key(bundle)]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{bundle.path / GOLDEN} cannot be read: {error}") from error
+    with closing(open_classifier(bundle)) as classifier:
+        difference = float(np.abs(classifier.logits(images) - expected).max())
+    if not difference <= bundle.tolerance:
+        raise BundleError(
+            f"{bundle.title} in {bundle.precision} gives other logits than when it was exported: they differ by "
+            f"{difference:.2g}, allowed is {bundle.tolerance:.2g}; this machine or its onnxruntime must not be "
+            "trusted with it"
+        )
+    return difference
+
+
+def golden_key(bundle: Bundle) -> str:
+    """Return the name of the expected logits in golden.npz."""
+    return LOGITS if bundle.precision == "fp32" else f"{LOGITS}_{bundle.precision}"

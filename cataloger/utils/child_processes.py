@@ -1,0 +1,46 @@
+"""Child processes that end with this one, however it ends."""
+
+import ctypes
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+PR_SET_PDEATHSIG = 1
+
+
+def start_child(module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> "subprocess.Popen[bytes]":
+    """Start a module of ours that calls `die_with_parent`. descriptors: that it inherits. Raises OSError.
+
+    Linux takes the end of the thread that started a child for the end of its parent, so that no thread that may end
+    before the process does starts one.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return _start(module, arguments, descriptors)
+    return _starter().submit(_start, module, arguments, descriptors).result()
+
+
+@cache
+def _starter() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="start-children")
+
+
+def _start(module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        # -P: a json.py among the pictures of the current folder must not be imported.
+        [sys.executable, "-P", "-m", module, *arguments],
+        pass_fds=descriptors,
+        process_group=0,  # so that Ctrl-C cannot reach a child that is still starting
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def die_with_parent() -> None:
+    """Leave Ctrl-C to the parent, which decides when to stop, and do not outlive it when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
