@@ -70,7 +70,7 @@ class SourceRow(Base):
     """A folder, manifest, table or web host. model: the weights that it is pinned to.
 
     no_query_run_id: results of this run and of those before may be of web addresses whose query was not noted; null
-    once a complete run has gone through the source.
+    once a complete run has been through the source.
     """
 
     __tablename__ = "cataloger_source"
