@@ -2,7 +2,7 @@
 
 from alembic import context
 
-VERSION_TABLE = "cataloger_alembic_version"
+from cataloger.migrations.statements import VERSION_TABLE, mend_tables
 
 
 def run() -> None:
@@ -12,6 +12,7 @@ def run() -> None:
         url = attributes["url"]
         context.configure(dialect_name=url.get_dialect().name, literal_binds=True, version_table=VERSION_TABLE)
     else:
+        mend_tables(attributes["connection"])
         context.configure(connection=attributes["connection"], version_table=VERSION_TABLE)
     with context.begin_transaction():
         context.run_migrations()

@@ -5,15 +5,49 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import context, op
+from alembic.ddl.mysql import MySQLImpl
 
-OPTIONS = {"engine": "InnoDB", "charset": "utf8mb4"}
+VERSION_TABLE = "cataloger_alembic_version"
+# Whatever the server's defaults are: in other formats of rows neither indexes nor rows of ours have room.
+OPTIONS = {"engine": "InnoDB", "charset": "utf8mb4", "row_format": "DYNAMIC"}
+# SQLAlchemy takes the options by the name in the URL: mysql://, or mariadb://.
+TABLE_OPTIONS = {f"{kind}_{key}": value for kind in ("mysql", "mariadb") for key, value in OPTIONS.items()}
+OTHER_TABLES = """
+SELECT table_name FROM information_schema.tables
+WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' AND table_name LIKE 'cataloger|_%' ESCAPE '|'
+AND (engine <> 'InnoDB' OR row_format IN ('Compact', 'Redundant')) ORDER BY table_name
+"""
+
+
+class OwnMySQL(MySQLImpl):
+    """MySQL to alembic, except that the table of our revision gets our options; other programs' tables do not."""
+
+    __dialect__ = "mysql"
+
+    def version_table_impl(self, **options: Any) -> sa.Table:
+        """Return the table of the revision."""
+        found = super().version_table_impl(**options)
+        if found.name == VERSION_TABLE:
+            found.dialect_kwargs.update(TABLE_OPTIONS)
+        return found
+
+
+class OwnMariaDB(OwnMySQL):
+    """The same for MariaDB."""
+
+    __dialect__ = "mariadb"
+
+
+def mend_tables(connection: sa.Connection) -> None:
+    """Give tables of MySQL our engine and format of rows: an upgrade may have begun before we named them."""
+    if connection.dialect.name in ("mysql", "mariadb"):
+        for name in connection.scalars(sa.text(OTHER_TABLES)).all():
+            connection.execute(sa.text(f"ALTER TABLE {name} ENGINE = InnoDB, ROW_FORMAT = DYNAMIC"))
 
 
 def create_table(name: str, *parts: Any) -> None:
     """Create a table unless it is there."""
-    # SQLAlchemy takes the options by the name in the URL: mysql://, or mariadb://.
-    options = {f"{kind}_{key}": value for kind in ("mysql", "mariadb") for key, value in OPTIONS.items()}
-    op.create_table(name, *parts, if_not_exists=True, **options)
+    op.create_table(name, *parts, if_not_exists=True, **TABLE_OPTIONS)
 
 
 def create_index(table: str, columns: list[str]) -> None:

@@ -48,8 +48,10 @@ class Base(DeclarativeBase):
     __table_args__: Any = {  # noqa: RUF012 (SQLAlchemy reads it so)
         "mysql_engine": "InnoDB",
         "mysql_charset": "utf8mb4",
+        "mysql_row_format": "DYNAMIC",
         "mariadb_engine": "InnoDB",
         "mariadb_charset": "utf8mb4",
+        "mariadb_row_format": "DYNAMIC",
     }
 
 

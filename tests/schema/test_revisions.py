@@ -232,16 +232,70 @@ def test_a_schema_that_is_there_needs_no_right_to_make_schemas(postgresql_url):
     assert current(guest, schema="tags") == HEAD
 
 
+@pytest.fixture
+def old_defaults(mariadb_server):
+    """Set a MariaDB server up as one that was upgraded from 5.x."""
+    yield from globally(mariadb_server, default_storage_engine="MyISAM", innodb_default_row_format="compact")
+
+
+def globally(server_url, **settings):
+    engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        before = {name: connection.scalar(text(f"SELECT @@GLOBAL.{name}")) for name in settings}
+        for name, value in settings.items():
+            connection.execute(text(f"SET GLOBAL {name} = :value"), {"value": value})
+        yield
+        for name, value in before.items():
+            connection.execute(text(f"SET GLOBAL {name} = :value"), {"value": value})
+    engine.dispose()
+
+
+def forms(url):
+    """Return the different engines, formats of rows and character sets of our tables."""
+    return execute(
+        url,
+        "SELECT DISTINCT engine, row_format, table_collation LIKE 'utf8mb4%' FROM information_schema.tables "
+        "WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'",
+    )
+
+
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"])
-def test_the_tables_hold_every_character_whatever_the_database_is_set_to(latin1_url, kind):
+def test_the_tables_hold_every_character_whatever_the_server_is_set_to(old_defaults, latin1_url, kind):
     url = make_url(latin1_url).set(drivername=kind).render_as_string(hide_password=False)
     upgrade(url)
-    options = execute(
-        url,
-        "SELECT DISTINCT engine, table_collation LIKE 'utf8mb4%' FROM information_schema.tables "
-        f"WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' AND table_name <> '{VERSION_TABLE}'",
-    )
-    assert options == [("InnoDB", 1)]
+    assert forms(url) == [("InnoDB", "Dynamic", 1)]
+
+
+def test_an_upgrade_that_a_limit_of_the_server_has_ended_goes_on(mariadb_url):
+    """As older versions left it: tables in formats that the next steps cannot work with."""
+    kill_upgrade(mariadb_url, 14)
+    made = [name for name in describe(mariadb_url) if name != VERSION_TABLE]
+    assert len(made) > 9
+    execute(mariadb_url, *(f"ALTER TABLE {name} ROW_FORMAT = COMPACT" for name in made))
+    execute(mariadb_url, f"ALTER TABLE {VERSION_TABLE} ENGINE = MyISAM")
+    upgrade(mariadb_url)
+    assert forms(mariadb_url) == [("InnoDB", "Dynamic", 1)]
+    assert current(mariadb_url) == HEAD
+
+
+def test_a_table_of_the_shop_keeps_its_form(mariadb_url):
+    execute(mariadb_url, "CREATE TABLE catalogers (id INTEGER) ENGINE = MyISAM")
+    upgrade(mariadb_url)
+    assert ("MyISAM",) in {form[:1] for form in forms(mariadb_url)}
+
+
+@pytest.mark.long
+def test_an_upgrade_goes_on_after_each_of_its_statements(mariadb_url):
+    """Ended right after each statement that makes something, one after the other."""
+    statements, status = 0, -signal.SIGKILL
+    while status:
+        statements += 1
+        drop_everything(mariadb_url)
+        status = status_of_upgrade(mariadb_url, statements)
+        upgrade(mariadb_url)
+        assert forms(mariadb_url) == [("InnoDB", "Dynamic", 1)]
+        assert current(mariadb_url) == HEAD
+    assert statements > 40
 
 
 SHOP = (
@@ -340,7 +394,12 @@ KILLED = """if True:
 
 def kill_upgrade(url, statements):
     """Let an upgrade die right after a number of statements that make something."""
-    assert forks.run(KILLED, url, statements)[0] == -signal.SIGKILL
+    assert status_of_upgrade(url, statements) == -signal.SIGKILL
+
+
+def status_of_upgrade(url, statements):
+    """Return the exit status of an upgrade that dies after so many statements, if it has so many."""
+    return forks.run(KILLED, url, statements)[0]
 
 
 def test_an_upgrade_that_was_killed_half_way_is_finished_by_the_next(empty_url):
