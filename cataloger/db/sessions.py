@@ -14,14 +14,22 @@ from sqlalchemy import Connection, Engine, event
 
 LOCK_TIMEOUT = 30  # seconds that a statement waits for another's lock
 
-# The driver reads dates in ISO alone, whatever their order; the shop's floats must come back bit for bit.
-POSTGRESQL_SETTINGS = (f"lock_timeout = '{LOCK_TIMEOUT}s'", "datestyle = 'ISO'", "extra_float_digits = 1")
+# The driver reads dates in ISO alone, whatever their order; the shop's floats must come back bit for bit; SQLAlchemy
+# knows types by their bare names.
+POSTGRESQL_SETTINGS = (
+    f"lock_timeout = '{LOCK_TIMEOUT}s'",
+    "datestyle = 'ISO'",
+    "extra_float_digits = 1",
+    "quote_all_identifiers = off",
+)
 
 # Without a strict mode MySQL cuts off what does not fit; the other two change values as they are read or written.
-# The rest of the shop's modes stays, since a condition of --where may be written for them.
+# The rest of the shop's modes stays, since a condition of --where may be written for them. (An empty text in place of
+# the two would itself be null where it is.)
+STRICT = "'STRICT_TRANS_TABLES'"
 MYSQL_MODE = (
-    "REPLACE(REPLACE(CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'), 'PAD_CHAR_TO_FULL_LENGTH', ''), "
-    "'EMPTY_STRING_IS_NULL', '')"
+    f"REPLACE(REPLACE(CONCAT_WS(',', @@sql_mode, {STRICT}), 'PAD_CHAR_TO_FULL_LENGTH', {STRICT}), "
+    f"'EMPTY_STRING_IS_NULL', {STRICT})"
 )
 MYSQL_SETTINGS = (
     f"SET SESSION lock_wait_timeout = {LOCK_TIMEOUT}, innodb_lock_wait_timeout = {LOCK_TIMEOUT}, "
