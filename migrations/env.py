@@ -15,6 +15,8 @@ def run() -> None:
         mend_tables(attributes["connection"])
         context.configure(connection=attributes["connection"], version_table=VERSION_TABLE)
     with context.begin_transaction():
+        if first := attributes.get("first"):
+            context.get_context().impl.static_output(first)
         context.run_migrations()
 
 

@@ -123,10 +123,13 @@ def upgrade_sql(url: DatabaseURL, *, schema: str | None = None) -> str:
 
     engine = make_engine(url, schema=schema)
     buffer = io.StringIO()
+    config = _config()
     if schema:
         quoted = quote_schema(schema)
-        buffer.write(f"CREATE SCHEMA IF NOT EXISTS {quoted};\n\nSET search_path TO {quoted};\n\n")
-    config = _config()
+        buffer.write(f"CREATE SCHEMA IF NOT EXISTS {quoted};\n\n")
+        config.attributes["first"] = (
+            f"SET LOCAL search_path TO {quoted};"  # for the transaction that the others are in
+        )
     config.output_buffer = buffer
     config.attributes["url"] = engine.url
     with ALEMBIC:

@@ -209,7 +209,9 @@ made = []
 
 @pytest.mark.parametrize("schema", ["tags", 'odd "Name" %'])
 def test_the_printed_statements_make_the_schema_too(postgresql_url, schema):
-    run_script(postgresql_url, upgrade_sql(postgresql_url, schema=schema))
+    script = upgrade_sql(postgresql_url, schema=schema)
+    assert script.index("BEGIN;") < script.index("SET LOCAL search_path") < script.index("CREATE TABLE")
+    run_script(postgresql_url, script)
     printed = describe(postgresql_url, schema=schema)
     assert current(postgresql_url, schema=schema) == HEAD
     quoted = '"' + schema.replace('"', '""') + '"'
