@@ -188,8 +188,10 @@ class TableOptions:
 class WriteOptions:
     """What to write back into columns of the product table.
 
-    columns: pairs of a column and one of WRITE_FIELDS. only_null: fill only what is empty. min_confidence: of the
-    best category. only_decision: write only answers so decided; if none is given, all but review and abstain.
+    columns: pairs of a column and one of WRITE_FIELDS. A value of the shop is left as it is, unless the cell is empty
+    or has the column's default. only_if: values, as text, that may be replaced, too. overwrite: replace all of them.
+    only_null: fill only what is NULL, or has a value of only_if. min_confidence: of the best category.
+    only_decision: write only answers so decided; if none is given, all but review and abstain.
     create_columns: add those that are missing.
     """
 
@@ -198,6 +200,8 @@ class WriteOptions:
     min_confidence: float | None = None
     only_decision: tuple[str, ...] = ()
     create_columns: bool = False
+    only_if: tuple[str, ...] = ()
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         names = [column for column, _ in self.columns]
@@ -212,8 +216,13 @@ class WriteOptions:
         _require(least is None or 0.0 <= least <= 1.0, f"--min-confidence must be between 0 and 1, not {least}")
         is_more = self.only_null or least is not None or bool(self.only_decision) or self.create_columns
         _require(
-            bool(self.columns) or not is_more,
-            "--only-null, --min-confidence, --only-decision and --create-columns need --write",
+            bool(self.columns) or not (is_more or self.only_if or self.overwrite),
+            "--only-null, --only-if, --overwrite, --min-confidence, --only-decision and --create-columns "
+            "need --write",
+        )
+        _require(
+            not (self.overwrite and (self.only_null or self.only_if)),
+            "--overwrite replaces every value; it excludes --only-null and --only-if",
         )
 
     @classmethod

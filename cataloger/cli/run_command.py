@@ -191,6 +191,13 @@ def _print_writes(report: "JobReport", console: "Console") -> None:
         return
     written = ", ".join(f"{column} {count:,}" for column, count in counts.written.items()) or "nothing"
     console.print(f"{'would be written, as far as answers are known' if is_planned else 'written back'}: {written}")
+    if counts.replaced:
+        console.print(f"{'would replace' if is_planned else 'replaced'} values of the shop: {counts.replaced:,}")
+    if counts.kept:
+        console.print(
+            f"not written, since the shop has a value there: {counts.kept:,} values; --overwrite replaces all, "
+            "--only-if those that you name"
+        )
     if counts.edited:
         examples = ", ".join(dict.fromkeys(counts.edited_products))
         console.print(f"not written, since people have changed them: {counts.edited:,} values, e.g. of {examples}")

@@ -3,8 +3,8 @@
 import difflib
 import re
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import BINARY, VARBINARY, ColumnClause, Connection, LargeBinary, TableClause, column, inspect, table
@@ -18,6 +18,9 @@ from cataloger.errors import SourceError, UsageError
 # A name is bare, without dots and quotes, or in double quotes, in which "" means one.
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".\s][^".]*?))\s*(?:\.|$)')
 
+
+# A text or a number in parentheses or without, in PostgreSQL with the type that it is cast to.
+_CONSTANT = re.compile(r"\(*(?:'((?:[^']|'')*)'|(-?\d+(?:\.\d+)?))\)*(?:::[\w\s\".()]+)?\)*\Z")
 
 BINARY_TYPES = (LargeBinary, BINARY, VARBINARY, mysql.TINYBLOB, mysql.MEDIUMBLOB, mysql.LONGBLOB)
 
@@ -51,7 +54,8 @@ class TableName:
 class TableInfo:
     """A table as the database describes it. columns: name -> type. uniques: sets that do not repeat, nulls aside.
 
-    computed: columns that the database fills itself. is_view: it is a view, not a table.
+    computed: columns that the database fills itself. is_view: it is a view, not a table. defaults: of columns, as
+    text, where that is a constant.
     """
 
     name: TableName
@@ -61,6 +65,7 @@ class TableInfo:
     uniques: tuple[frozenset[str], ...]
     computed: frozenset[str] = frozenset()
     is_view: bool = False
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
     def clause(self, alias: str | None = None) -> Any:
         """Return the table for use in a statement; every identifier is quoted as it is."""
@@ -113,7 +118,16 @@ def _describe(inspector: Inspector, name: TableName, flag: str) -> TableInfo:
         tuple(frozenset(names) for names in uniques if None not in names),
         frozenset(str(each["name"]) for each in columns if each.get("computed") or _is_always(each.get("identity"))),
         table in inspector.get_view_names(schema),
+        {str(each["name"]): value for each in columns if (value := _constant(each.get("default"))) is not None},
     )
+
+
+def _constant(default: Any) -> str | None:
+    """Return the value of a column's default; None if it has none, NULL, or an expression."""
+    found = _CONSTANT.match(default) if isinstance(default, str) else None
+    if found is None:
+        return None
+    return found[1].replace("''", "'") if found[1] is not None else str(found[2])
 
 
 def _is_always(identity: Any) -> bool:

@@ -296,7 +296,7 @@ class SourceSession:
         """Replace the counts at the end of a run by those of all rows, not only of some batches."""
         before = self._report.writes or WriteCounts()
         self._report.writes = counts
-        counts.add(WriteCounts(before.written))
+        counts.add(WriteCounts(before.written, replaced=before.replaced))
 
     def _seen(self) -> int:
         return self._report.run.attempted + sum(self._report.run.skipped.values())

@@ -86,6 +86,18 @@ class Cell:
             return float(f"{single:.7g}") if self.dialect == "postgresql" else single
         return value
 
+    def means(self, value: Any, text: str) -> bool:
+        """True when a value that was read is the one that a person wrote as text: 2.50 is 2.5."""
+        if value is None:
+            return False
+        shown = str(value).rstrip(" ") if isinstance(self.type, sqltypes.CHAR) else str(value)
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            return shown == text
+        try:
+            return Decimal(shown) == Decimal(text)
+        except InvalidOperation:
+            return False
+
     def is_same(self, one: Any, other: Any) -> bool:
         """True when two values mean the same to the shop; both as they are read."""
         if self.kind == "json" and isinstance(one, str) and isinstance(other, str):

@@ -1,6 +1,6 @@
 """What was written into the product table, cell by cell, so that edits of people are recognized, and for undo."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,23 +8,27 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from cataloger.db import AnyRow, DatabaseURL, driver_message, is_transient, sanitize_text, utc_now
-from cataloger.schema import WriteRow
+from cataloger.schema import RunRow, WriteRow
 from cataloger.writeback.column_values import UnwritableError, keep
 from cataloger.writeback.product_table import Cells, ProductRow, ProductTable
 
 EXAMPLES = 5
+RUNS_PER_STATEMENT = 500
 
 
 @dataclass(slots=True)
 class WriteCounts:
     """How the writing of cells ended. written: by column. edited: changed by people since we wrote them, and left so.
 
-    not_null: had a value before us, under --only-null. refused: by the database itself, e.g. a trigger.
+    replaced: of those that were written, had a value of the shop. kept: have one that may not be replaced. not_null:
+    the same, under --only-null. refused: by the database itself, e.g. a trigger.
     edited_products: some examples. reasons: why cells were refused, some examples.
     """
 
     written: dict[str, int] = field(default_factory=dict)
     edited: int = 0
+    replaced: int = 0
+    kept: int = 0
     not_null: int = 0
     refused: int = 0
     edited_products: list[str] = field(default_factory=list)
@@ -35,6 +39,8 @@ class WriteCounts:
         for column, count in other.written.items():
             self.written[column] = self.written.get(column, 0) + count
         self.edited += other.edited
+        self.replaced += other.replaced
+        self.kept += other.kept
         self.not_null += other.not_null
         self.refused += other.refused
         self.edited_products = (self.edited_products + other.edited_products)[:EXAMPLES]
@@ -46,6 +52,8 @@ class WriteCounts:
             "written": self.written,
             "edited": self.edited,
             "edited_products": self.edited_products,
+            "replaced": self.replaced,
+            "kept": self.kept,
             "not_null": self.not_null,
             "refused": self.refused,
             "reasons": self.reasons,
@@ -88,6 +96,35 @@ def last_writes(connection: Connection, source_id: int, products: Sequence[str])
     for row in connection.execute(select(*columns).where(mine).order_by(WriteRow.id)):
         found.setdefault(row.product_hash, {})[row.column_name] = row
     return found
+
+
+def columns_of_older_runs(connection: Connection, source_id: int, columns: Iterable[str]) -> frozenset[str]:
+    """Return those of some columns that runs of older versions have written to, which replaced every value.
+
+    The options that a run has recorded tell it: those versions had no --overwrite.
+    """
+    runs: dict[str, list[int]] = {}
+    query = select(RunRow.id, RunRow.options).where(RunRow.command == "sync")
+    for row in connection.execute(query):
+        options = row.options.get("write") or {}
+        if "overwrite" not in options:
+            for column, _ in options.get("columns") or ():
+                runs.setdefault(column, []).append(row.id)
+    wrote = select(WriteRow.id).where(WriteRow.source_id == source_id, WriteRow.restores.is_(False)).limit(1)
+    return frozenset(
+        column
+        for column in columns
+        if any(
+            connection.scalar(wrote.where(WriteRow.column_name == column, WriteRow.run_id.in_(some))) is not None
+            for some in _batched(runs.get(column, []))
+        )
+    )
+
+
+def _batched(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield ids in groups that fit into one statement."""
+    for start in range(0, len(ids), RUNS_PER_STATEMENT):
+        yield ids[start : start + RUNS_PER_STATEMENT]
 
 
 def write_cells(

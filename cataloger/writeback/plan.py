@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cataloger.contracts import TOP_K
@@ -15,11 +15,24 @@ from cataloger.writeback.product_table import Cells, ProductTable
 
 @dataclass(frozen=True, slots=True)
 class WritePlan:
-    """What to write where, checked. categories: the shop's own, by label; empty without a label map."""
+    """What to write where, checked. categories: the shop's own, by label; empty without a label map.
+
+    defaults: of columns, as text.
+    """
 
     table: ProductTable
     options: WriteOptions
     categories: Mapping[str, LabelCode]
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+    def may_replace(self, column: str, value: Any) -> bool:
+        """True for a value of the shop that an answer may replace, in a column that is written for the first time."""
+        if self.options.overwrite or value is None:
+            return True
+        cell, texts = self.table.cells[column], list(self.options.only_if)
+        if not self.options.only_null:
+            texts += ["", *(text for name, text in self.defaults.items() if name == column)]
+        return any(cell.means(value, text) for text in texts)
 
     def values(self, row: AnyRow) -> Cells | None:
         """Return the value of an answer for each column; None if it is not to be written. Raises UnwritableError."""

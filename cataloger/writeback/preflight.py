@@ -1,5 +1,6 @@
 """What write-back needs, checked before any work: one database, a table with transactions, columns that fit."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ FITS = {
     "confidence": ("float", "decimal", "any"),
     "top5_json": ("json", "text", "any"),
 }
+_NEW_NAME = re.compile(r"[^\W\d][\w -]*")
+"""Of a column that may be added: whoever writes a dot or quotes means a column of another table."""
+
 NEEDS = {"confidence": "a column of fractions", "top5_json": "a column of JSON or of text"}
 
 
@@ -93,7 +97,7 @@ class WriteCheck:
         for cell, (_, name) in zip(cells, self.options.columns, strict=True):
             self._check_column(cell, name, answers)
         self.database.write(self._try, products, answers)
-        return WritePlan(products, self.options, answers.categories)
+        return WritePlan(products, self.options, answers.categories, self.info.defaults)
 
     def check_table(self, answers: PossibleAnswers) -> None:
         """Raise UsageError for a table that cannot be written to, or a missing column that may not be created."""
@@ -115,6 +119,12 @@ class WriteCheck:
             if kind_of(name) in ("name", "parent") and not answers.categories:
                 raise UsageError(
                     f"--write {column}={name} needs a --label-map, which has the shop's {kind_of(name)}s"
+                )
+        for column in self.missing:
+            if not _NEW_NAME.fullmatch(column):
+                raise UsageError(
+                    f"--write {column}={dict(self.options.columns)[column]}: only columns of {self.name} can be "
+                    f"written; it has no column {column!r}, and a new one gets a name of letters, digits and _"
                 )
         if self.missing and not self.options.create_columns:
             try:

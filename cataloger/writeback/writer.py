@@ -1,7 +1,8 @@
 """Answers into columns of the shop's own table, in the transaction that records them.
 
 A value that a person changed after we wrote it is never overwritten: `cataloger_write` keeps what we wrote, as the
-database read it back, and a cell with another value is left unchanged.
+database read it back, and a cell with another value is left unchanged. One that the shop had before is replaced only
+where it says nothing, or where the options allow it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,14 @@ from cataloger.db import AnyRow, Database
 from cataloger.ledger import Lease, SourceRef
 from cataloger.schema import CurrentProductCorrectionRow, ProductCurrentRow, ProductResultRow
 from cataloger.writeback.column_values import UnwritableError, restore
-from cataloger.writeback.journal import CellChange, Journal, WriteCounts, last_writes, write_cells
+from cataloger.writeback.journal import (
+    CellChange,
+    Journal,
+    WriteCounts,
+    columns_of_older_runs,
+    last_writes,
+    write_cells,
+)
 from cataloger.writeback.plan import WritePlan
 from cataloger.writeback.product_table import Cells, ProductRow
 
@@ -30,6 +38,7 @@ class WriteBack:
         self._source = source
         self._run_id = run_id
         self._weights_id = weights_id
+        self._replaced_freely: frozenset[str] | None = None
 
     def write(self, connection: Connection, products: Collection[str]) -> WriteCounts:
         """Bring the rows of products, by hash, up to their answers, in the caller's transaction."""
@@ -102,6 +111,8 @@ class WriteBack:
         if not wanted:
             return []
         rows = self._plan.table.read(connection, {each: key for each, (key, _) in wanted.items()}, lock=lock)
+        if self._replaced_freely is None:
+            self._replaced_freely = columns_of_older_runs(connection, self._source.id, self._plan.table.cells)
         last = last_writes(connection, self._source.id, list(rows))
         changes = []
         for product_hash, row in rows.items():
@@ -135,8 +146,18 @@ class WriteBack:
                 continue
             if ours is not None and not cell.is_same(present, restore(ours.new_value)):
                 counts.add(WriteCounts(edited=1, edited_products=[key]))
-            elif self._plan.options.only_null and present is not None and (ours is None or ours.restores):
-                counts.not_null += 1
-            else:
-                new[column] = value
+                continue
+            is_shops = present is not None and (ours is None or ours.restores)
+            if is_shops and not self._may_replace(column, present):
+                if self._plan.options.only_null:
+                    counts.not_null += 1
+                else:
+                    counts.kept += 1
+                continue
+            counts.replaced += is_shops
+            new[column] = value
         return new
+
+    def _may_replace(self, column: str, value: Any) -> bool:
+        is_free = self._replaced_freely is not None and column in self._replaced_freely
+        return (is_free and not self._plan.options.only_null) or self._plan.may_replace(column, value)

@@ -369,7 +369,7 @@ class History(RuleBasedStateMachine):
         only_null=st.booleans(), values=st.lists(st.sampled_from([None, "Hat", "own"]), min_size=4, max_size=4)
     )
     def start(self, only_null, values):
-        self.options = WriteOptions((("category", "label_1"),), only_null=only_null)
+        self.options = WriteOptions((("category", "label_1"),), only_null=only_null, overwrite=not only_null)
         self.reference = Reference(only_null)
         self.version = 0
         with self.database.begin() as connection:

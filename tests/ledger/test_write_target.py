@@ -44,7 +44,9 @@ def write(database):
     """Tag the product and write its category; return the run."""
     table = TableOptions(table="products", ids=("sku",), image="photo")
     url = database.engine.url.render_as_string()
-    return sync_table(SyncOptions(parsed(url), table, write=WriteOptions.parse(["category=label_1"]))).run_id
+    return sync_table(
+        SyncOptions(parsed(url), table, write=WriteOptions.parse(["category=label_1"], overwrite=True))
+    ).run_id
 
 
 def options_of(database, run_id):

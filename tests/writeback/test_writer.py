@@ -68,7 +68,9 @@ class Shop:
         self.execute(f"DROP TABLE IF EXISTS {name}")
 
     def check(self, *pairs, table="products", ids=("sku",), categories=None, top_k=5, where=None, **options):
-        write = WriteOptions.parse(pairs, **options)
+        # Most tests look at what is written; what may be replaced has tests of its own, which say so.
+        may_replace = not {"only_null", "only_if", "overwrite"} & set(options)
+        write = WriteOptions.parse(pairs, **{"overwrite": may_replace, **options})
         found = TableOptions(table, ids, "photo", where=where)
         check = WriteCheck(self.world.database, TableName.parse(table), found, write)
         answers = PossibleAnswers(LABELS, categories or {}, top_k)
@@ -162,6 +164,92 @@ def test_only_null_fills_what_is_empty_and_renews_its_own(simple):
     simple.world.begin()
     simple.tag(plan, simple.seen("q", "Hat"))
     assert simple.values()["q"] == "Hat"
+
+
+def test_a_first_write_back_leaves_what_the_shop_has(shop):
+    columns = "sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), category VARCHAR(20) DEFAULT 'it''s new'"
+    values = {"p": "Curated", "q": None, "r": "", "s": "it's new", "t": "misc", "u": "2"}
+    shop.table(columns, *((sku, "", value) for sku, value in values.items()))
+    results = [shop.seen(sku) for sku in values]
+    counts = shop.tag(shop.plan(*LABEL, overwrite=False), *results)
+    assert shop.values() == {**dict.fromkeys(values, "Dress"), "p": "Curated", "t": "misc", "u": "2"}
+    assert (counts.written, counts.replaced, counts.kept) == ({"category": 3}, 2, 3)
+    shop.world.begin()
+    again = shop.writer(shop.plan(*LABEL, only_if=("misc", "2"))).preview(shop.world.database)
+    assert (again.written, again.replaced, again.kept) == ({"category": 2}, 2, 1)
+    shop.tag(shop.plan(*LABEL, only_if=("misc", "2")), *results)
+    assert shop.values() == {**dict.fromkeys(values, "Dress"), "p": "Curated"}
+    shop.world.begin()
+    shop.tag(shop.plan(*LABEL, overwrite=True), *results)
+    assert shop.values() == dict.fromkeys(values, "Dress")
+    assert sorted(old or "" for old, _ in shop.writes()) == ["", "", "2", "Curated", "it's new", "misc"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "others"),
+    [("INTEGER NOT NULL DEFAULT 2", 2, [3, 20]), ("NUMERIC(6,2) DEFAULT 2.50", "2.50", ["2.51", "25"])],
+)
+def test_a_default_and_named_values_are_compared_as_numbers(shop, kind, default, others):
+    codes = {label: replace(CODES[label], code="10") for label in LABELS}
+    field = "category=label_1" if kind.startswith("INTEGER") else "category=confidence_1"
+    shop.table(f"sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), category {kind}", ("p", "", default))
+    for number, value in enumerate(others):
+        shop.execute(f"INSERT INTO products VALUES ('q{number}', '', {value})")
+    results = [shop.seen("p"), shop.seen("q0"), shop.seen("q1")]
+    counts = shop.tag(shop.plan(field, overwrite=False, categories=codes), *results)
+    assert (counts.written, counts.replaced, counts.kept) == ({"category": 1}, 1, 2)
+    shop.world.begin()
+    counts = shop.tag(shop.plan(field, only_if=(f"{others[1]}.0",), categories=codes), *results)
+    assert (counts.written, counts.kept) == ({"category": 1}, 1)
+
+
+def test_only_null_may_name_values_and_does_not_take_the_default(shop):
+    columns = "sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), category VARCHAR(20) DEFAULT 'new'"
+    shop.table(columns, ("p", "", "new"), ("q", "", None), ("r", "", "misc"), ("s", "", ""))
+    plan = shop.plan(*LABEL, only_null=True, only_if=("misc",))
+    counts = shop.tag(plan, *map(shop.seen, "pqrs"))
+    assert shop.values() == {"p": "new", "q": "Dress", "r": "Dress", "s": ""}
+    assert (counts.replaced, counts.not_null, counts.kept) == (1, 2, 0)
+
+
+def test_a_column_that_an_older_version_has_written_to_goes_on_as_before(simple):
+    simple.tag(simple.plan(*LABEL, overwrite=False), simple.seen("q"))
+    run = simple.world.run.id
+    simple.world.begin()
+    assert simple.tag(simple.plan(*LABEL, overwrite=False), simple.seen("p")).kept == 1
+    older = json.dumps({"write": {"columns": [["category", "label_1"]], "only_null": False}})
+    simple.execute(f"UPDATE cataloger_run SET command = 'sync', options = :older WHERE id = {run}", older=older)
+    simple.world.begin()
+    assert simple.tag(simple.plan(*LABEL, overwrite=False), simple.seen("p")).replaced == 1
+    assert simple.values() == {"p": "Dress", "q": "Dress"}
+
+
+def test_what_an_undo_has_restored_is_the_shops_again(simple):
+    simple.tag(simple.plan(*LABEL, overwrite=True), simple.seen("p"))
+    simple.execute("UPDATE products SET category = 'old' WHERE sku = 'p'")
+    simple.execute("UPDATE cataloger_write SET new_value = old_value, restores = (1 = 1)")
+    simple.world.begin()
+    assert simple.tag(simple.plan(*LABEL, overwrite=False), simple.seen("p")).kept == 1
+    assert simple.values()["p"] == "old"
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["product_category.category_id", "products.category", '"other"."x"', "[a]", "a'b", "x; --", "9lives", "`x`"],
+)
+def test_only_columns_of_the_table_can_be_written(simple, target):
+    with pytest.raises(UsageError, match="only columns of products can be written") as caught:
+        simple.check(f"{target}=label_1", create_columns=True)
+    assert caught.value.exit_code == 2
+    with pytest.raises(UsageError, match="only columns of products can be written"):
+        simple.check(f"{target}=label_1")
+    assert set(simple.world.rows("SELECT * FROM products WHERE sku = 'q'")) == {("q", "", None)}
+
+
+def test_a_column_whose_name_has_a_dot_can_be_written(shop):
+    quote = '"' if shop.engine in ("sqlite", "postgresql") else "`"
+    shop.table(f"sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), {quote}a.b{quote} VARCHAR(20)", ("p", "", None))
+    assert shop.tag(shop.plan("a.b=label_1"), shop.seen("p")).written == {"a.b": 1}
 
 
 def test_only_confident_answers_are_written_if_asked(simple):

@@ -150,6 +150,23 @@ OnlyNullOption = Annotated[
     bool,
     typer.Option("--only-null", envvar="CATALOGER_ONLY_NULL", help="Write only into empty (NULL) cells."),
 ]
+OnlyIfOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only-if",
+        envvar="CATALOGER_ONLY_IF",
+        metavar="VALUE,...",
+        help="Also replace these values of the shop, e.g. 2,uncategorised; may be repeated.",
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        envvar="CATALOGER_OVERWRITE",
+        help="Replace every value of the shop. Default: only in empty cells and those with the column's default.",
+    ),
+]
 MinConfidenceOption = Annotated[
     float | None,
     typer.Option(
@@ -192,6 +209,8 @@ def sync(
     label_map: LabelMapOption = None,
     write: WriteOption = None,
     only_null: OnlyNullOption = False,
+    only_if: OnlyIfOption = None,
+    overwrite: OverwriteOption = False,
     min_confidence: MinConfidenceOption = None,
     only_decision: OnlyDecisionOption = None,
     create_columns: CreateColumnsOption = False,
@@ -244,6 +263,8 @@ def sync(
         write=WriteOptions.parse(
             write or (),
             only_null=only_null,
+            only_if=tuple(value.strip() for text in only_if or () for value in text.split(",")),
+            overwrite=overwrite,
             min_confidence=min_confidence,
             only_decision=tuple(only_decision or ()),
             create_columns=create_columns,
