@@ -237,7 +237,13 @@ class SourceSession:
         name = f"{bundle.title} in {bundle.precision} on {device}"
         if name not in self._report.models:
             self._report.models.append(name)
-        if pin_model(self._open(), ref, self.model, run.id):
+        is_trial = self._options.run.limit is not None
+        if is_trial and ref.weights_id not in (None, self.model.weights_id):
+            self._warn(
+                f"--limit makes this a trial: the views of {ref.root} go on with the model that they show; "
+                f"without --limit, {bundle.title} tags every image again and takes its place"
+            )
+        if pin_model(self._open(), ref, self.model, run.id, is_trial=is_trial):
             self._warn(
                 f"older results of {ref.root} are of another calibration of {bundle.title}: "
                 f"`cataloger recalibrate` recomputes them with the current one"

@@ -5,7 +5,8 @@ models that sources are pinned to are kept by run; which run was undone is kept 
 recomputed from them, so that runs can be undone in any order, and undoing an undo needs nothing of its own.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
@@ -73,6 +74,11 @@ def mark_presence(connection: Connection, item_ids: Collection[int], run_id: int
     recompute_product_corrections_of(connection, item_ids)
 
 
+def is_trial(options: Mapping[str, Any]) -> bool:
+    """True for the recorded options of a run that was to go through a part of its sources only."""
+    return (options.get("run") or {}).get("limit") is not None
+
+
 def recompute_presence(connection: Connection, item_ids: Collection[int]) -> None:
     """Recompute whether items are in the views: as the last effective run that changed it left them."""
     query = (
@@ -91,22 +97,34 @@ def recompute_presence(connection: Connection, item_ids: Collection[int]) -> Non
     recompute_product_corrections_of(connection, item_ids)
 
 
-def pin(connection: Connection, source_id: int, run_id: int, weights_id: str) -> None:
-    """Make a model the one that a source's views show, and record which run did."""
+def pin(connection: Connection, source_id: int, run_id: int, weights_id: str, *, is_trial: bool = False) -> None:
+    """Make a model the one that a source's views show, and record which run did.
+
+    is_trial: a run of a part of the source, which is recorded, and leaves a source the model that it has.
+    """
     row = {"run_id": run_id, "source_id": source_id, "weights_id": weights_id}
     upsert_rows(connection, RunSourceRow, [row], keys=["run_id", "source_id"], update=["weights_id"])
-    connection.execute(update(SourceRow).where(SourceRow.id == source_id).values(weights_id=weights_id))
+    mine = SourceRow.id == source_id
+    if is_trial:
+        mine &= SourceRow.weights_id.is_(None)
+    connection.execute(update(SourceRow).where(mine).values(weights_id=weights_id))
 
 
 def recompute_pin(connection: Connection, source_id: int) -> str | None:
-    """Pin a source to the model of the last effective run; return its weights, None if there is no such run."""
+    """Pin a source to the model of the last effective run; return its weights, None if there is no such run.
+
+    A trial, a run with --limit, counts only where there is no other: the first one.
+    """
     query = (
-        select(RunSourceRow.weights_id)
+        select(RunSourceRow.weights_id, RunRow.options)
         .join(RunRow, RunRow.id == RunSourceRow.run_id)
         .where(RunSourceRow.source_id == source_id, is_effective())
         .order_by(RunSourceRow.run_id.desc())
-        .limit(1)
     )
-    weights_id = connection.scalar(query)
+    weights_id = None
+    for row in connection.execute(query):
+        weights_id = row.weights_id
+        if not is_trial(row.options):
+            break
     connection.execute(update(SourceRow).where(SourceRow.id == source_id).values(weights_id=weights_id))
     return weights_id

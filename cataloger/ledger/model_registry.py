@@ -27,12 +27,18 @@ class ModelRef:
 
 
 def pin_model(
-    database: Database, source: SourceRef, model: ModelRef, run_id: int, *, recalibrates: bool = False
+    database: Database,
+    source: SourceRef,
+    model: ModelRef,
+    run_id: int,
+    *,
+    recalibrates: bool = False,
+    is_trial: bool = False,
 ) -> bool:
     """Make a model the one that a source's views show.
 
-    recalibrates: its calibration becomes that of all results. Returns True when the older results are of
-    another calibration.
+    recalibrates: its calibration becomes that of all results. is_trial: a source keeps the model that it has. Returns
+    True when the older results are of another calibration.
     """
     updated = ["location", "calibration_id"] if recalibrates else ["location"]
 
@@ -47,7 +53,7 @@ def pin_model(
             "first_used_at": utc_now(connection),
         }
         upsert_rows(connection, ModelRow, [row], keys=["weights_id"], update=updated)
-        pin(connection, source.id, run_id, model.weights_id)
+        pin(connection, source.id, run_id, model.weights_id, is_trial=is_trial)
         known = select(ModelRow.calibration_id).where(ModelRow.weights_id == model.weights_id)
         return connection.scalar(known) != model.calibration_id
 

@@ -296,6 +296,20 @@ def test_a_source_goes_on_with_the_model_that_it_began_with(photos, tmp_path):
     assert back["skipped_by_reason"] == {"unchanged": 3}
 
 
+def test_a_trial_with_a_limit_does_not_take_a_source_over(photos, tmp_path):
+    shutil.copytree(default_bundle_path(), tmp_path / "mine")
+    relabel(tmp_path / "mine")
+    cataloger("tag", "photos", "-q", "--limit", "1")
+    cataloger("tag", "photos", "-q")
+    trial = json.loads(cataloger("tag", "photos", "--json", "--model", "mine", "--limit", "2").stdout)
+    assert (trial["done"], len(trial["warnings"])) == (2, 1)
+    assert "--limit makes this a trial" in trial["warnings"][0]
+    assert rows("SELECT COUNT(*) FROM cataloger_image_top5 WHERE label_1 LIKE 'X%'") == [(0,)]
+    assert json.loads(cataloger("tag", "photos", "--json").stdout)["skipped_by_reason"] == {"unchanged": 3}
+    cataloger("runs", "undo", "2")
+    assert rows("SELECT COUNT(*) FROM cataloger_image_top5 WHERE label_1 LIKE 'X%'") == [(0,)]
+
+
 def test_a_pinned_model_that_is_gone_is_an_error_that_offers_both_ways(photos, tmp_path):
     shutil.copytree(default_bundle_path(), tmp_path / "mine")
     relabel(tmp_path / "mine")
