@@ -32,6 +32,7 @@ from cataloger.ledger import (
     find_source,
     hold_lease,
     known_model,
+    last_options,
     model_ref,
     note_queries_known,
     pin_model,
@@ -288,7 +289,16 @@ class SourceSession:
     @property
     def _saw_all(self) -> bool:
         """True when what was not met is really missing."""
-        return self.source.is_complete and not self._is_partial
+        return not self._is_partial and (self.source.is_complete or self._goes_on_as_before)
+
+    @cached_property
+    def _goes_on_as_before(self) -> bool:
+        """True for a part of a table that is the one of the last run: what has left it, has left the source."""
+        part = self._options.record.get("table")
+        if part is None or self._database is None or self.known is None:
+            return False
+        last = last_options(self._database, self.known.id)
+        return last is not None and (last.get("table") or {}).get("where") == part.get("where")
 
     def _warn(self, text: str) -> None:
         self._report.warnings.append(text)

@@ -21,7 +21,15 @@ from cataloger.ledger.planner import Ledger
 from cataloger.ledger.presence import Presence
 from cataloger.ledger.product_corrections import recompute_product_corrections
 from cataloger.ledger.product_results import ANSWER, ProductResults, answer_of
-from cataloger.ledger.run_queries import TAGGING, RunRecord, find_run, follows_links, last_table, list_runs
+from cataloger.ledger.run_queries import (
+    TAGGING,
+    RunRecord,
+    find_run,
+    follows_links,
+    last_options,
+    last_table,
+    list_runs,
+)
 from cataloger.ledger.runs import Run, close_abandoned, recorded_run
 from cataloger.ledger.source_registry import (
     SourceRecord,
@@ -58,6 +66,7 @@ __all__ = [
     "follows_links",
     "hold_lease",
     "known_model",
+    "last_options",
     "last_table",
     "list_runs",
     "list_sources",

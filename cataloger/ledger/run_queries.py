@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from cataloger.db import Database
 from cataloger.errors import UsageError
+from cataloger.ledger.effective_results import is_trial
 from cataloger.ledger.write_target import WriteTarget, write_targets
 from cataloger.schema import ModelRow, RunRow, RunSourceRow, SourceRow, WriteRow
 
@@ -109,6 +110,18 @@ def follows_links(connection: Connection, source_id: int) -> bool:
     runs = (options.get("run") for options in connection.scalars(query))
     newest: dict[str, Any] = next((run for run in runs if isinstance(run, dict)), {})
     return bool(newest.get("follow_links", False))
+
+
+def last_options(database: Database, source_id: int) -> dict[str, Any] | None:
+    """Return the options of the newest run over a source that was done and no trial; None if there is none."""
+    query = (
+        select(RunRow.options)
+        .join(RunSourceRow, RunSourceRow.run_id == RunRow.id)
+        .where(RunSourceRow.source_id == source_id, RunRow.outcome == "done", RunRow.command.in_(TAGGING))
+        .order_by(RunRow.id.desc())
+    )
+    found = (row.options for row in database.rows(query))
+    return next((options for options in found if not is_trial(options)), None)
 
 
 def _records(connection: Connection, query: Select[Any]) -> list[RunRecord]:

@@ -136,6 +136,22 @@ def test_what_is_gone_leaves_the_views_and_comes_back(shop, photos):
     assert (report.run.attempted, report.restored, set(answers(shop))) == (0, 1, {"S0", "S1", "S3"})
 
 
+def test_what_the_same_condition_leaves_out_or_nobody_has_leaves_the_views(shop, photos):
+    execute(shop, "ALTER TABLE products ADD active INTEGER DEFAULT 1")
+    active = options(shop, photos, where="active = 1")
+    sync_table(active)
+    execute(shop, "DELETE FROM products WHERE sku = 'S0'")
+    execute(shop, "UPDATE products SET active = 0 WHERE sku = 'S1'")
+    assert sync_table(options(shop, photos, where="sku = 'S3'")).missing == 0
+    assert sync_table(active).missing == 0  # the look at one product came between
+    assert sync_table(options(shop, photos, where="active = 1", run={"dry_run": True})).plan()["gone"] == 2
+    report = sync_table(active)
+    assert (report.missing, set(answers(shop))) == (2, {"S2", "S3"})
+    execute(shop, "UPDATE products SET active = 1 WHERE sku = 'S1'")
+    report = sync_table(active)
+    assert (report.run.attempted, report.restored, set(answers(shop))) == (0, 1, {"S1", "S2", "S3"})
+
+
 @pytest.mark.parametrize("part", [{"where": "sku < 'S2'"}, {"run": {"limit": 1}}])
 def test_a_look_at_a_part_makes_nothing_gone(shop, photos, part):
     sync_table(options(shop, photos))
