@@ -130,6 +130,20 @@ def test_the_output_file_holds_what_the_view_holds(photos, extension):
     assert [(r["key"], r["label_1"], float(r["confidence_1"])) for r in read(f"out.{extension}")] == expected
 
 
+def test_keys_and_products_that_look_like_formulas_come_back_from_a_csv(photos):
+    names = {"=cmd|calc.png": "=1+1", "-2.png": "-7", "+1.png": "+49", "@x.png": "@a", "'=y.png": "'-1"}
+    for name in names:
+        shutil.copy(photos / "sunglasses.png", name)
+    lines = [json.dumps({"path": name, "sku": sku}) for name, sku in names.items()]
+    Path("first.jsonl").write_text("\n".join(lines))
+    cataloger("tag", "first.jsonl", "--product-column", "sku", "-q", "-o", "out.csv")
+    flags = ("--path-column", "key", "--product-column", "product_key", "--db", "sqlite:///again.db")
+    assert cataloger("tag", "out.csv", "-q", *flags).exit_code == 0
+    again = rows("SELECT key, product_key FROM cataloger_image_top5", "again.db")
+    assert dict(again) == names
+    assert {row["key"][0] for row in read("out.csv")} == {"'"}
+
+
 def read(name):
     if name.endswith("parquet"):
         from pyarrow import parquet
