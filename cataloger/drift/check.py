@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, select
 
 from cataloger.db import AnyRow, Database
 from cataloger.drift.statistics import ANSWERS, CELLS, EDGES, CategoryShift, Measure, Profile, categories, judge
@@ -141,7 +141,9 @@ def _run_to_check(database: Database, options: CheckOptions) -> RunRecord:
     query = _finished().order_by(RunRow.id.desc()).limit(1)
     if options.source is not None:
         query = query.where(RunRow.id.in_(_runs_of(_is_source(options.source))))
-    newest = database.scalar(query)
+    newest = database.scalar(query.where(_found_something()))
+    if newest is None:  # no run has: the newest one says that there is nothing to compare
+        newest = database.scalar(query)
     if newest is None:
         where = f" of {options.source}" if options.source is not None else ""
         raise UsageError(
@@ -197,8 +199,8 @@ def _reference_run(
 
 
 def _previous(connection: Connection, run_id: int, sources: Collection[int], options: CheckOptions) -> int | None:
-    """Return the newest earlier run of all these sources with enough images to judge by, else the newest one."""
-    query = _finished().where(RunRow.id < run_id).order_by(RunRow.id.desc())
+    """Return the newest earlier run of all these sources with enough images to judge by, else the newest with any."""
+    query = _finished().where(RunRow.id < run_id, _found_something()).order_by(RunRow.id.desc())
     for source_id in sources:
         query = query.where(RunRow.id.in_(_runs_of(RunSourceRow.source_id == source_id)))
     candidates = connection.scalars(query).all()
@@ -231,7 +233,8 @@ def _newer(database: Database, run: RunRecord, sources: Collection[int]) -> list
         .limit(1)
     )
     rows = database.rows(query)
-    return [f"run {row.id} is newer, but {row.outcome or 'still running'}; it was not compared" for row in rows]
+    states = [(row.id, "tagged nothing" if row.outcome == "done" else row.outcome or "still running") for row in rows]
+    return [f"run {newer} is newer, but {state}; it was not compared" for newer, state in states]
 
 
 def _side(database: Database, run: RunRecord, sources: Collection[int]) -> ComparedSide:
@@ -309,6 +312,11 @@ def _finished() -> Select[int]:
         RunRow.undone_by_id.is_(None),
         RunRow.pruned.is_(False),
     )
+
+
+def _found_something() -> ColumnElement[bool]:
+    """Return the condition that a run has results of its own: a night without news says nothing about drift."""
+    return exists().where(ResultRow.run_id == RunRow.id)
 
 
 def _runs_of(condition: ColumnElement[bool]) -> Select[int]:

@@ -133,6 +133,20 @@ def test_the_first_night_has_nothing_to_compare_with(world, make):
     assert "nothing to compare with yet" in report.verdict
 
 
+def test_a_night_without_news_is_not_compared(world, make):
+    before = night(world, make, USUAL)
+    world.begin()
+    world.end()
+    now = night(world, make, OTHERS)
+    world.begin()
+    world.end()
+    idle = world.run.id
+    report = compare(world)
+    assert runs_of(report) == (now, before)
+    assert report.drifted
+    assert f"run {idle} is newer, but tagged nothing; it was not compared" in report.notes
+
+
 def test_runs_that_were_undone_count_neither_as_newest_nor_as_before(world, make):
     first, second, third = (night(world, make, labels) for labels in (USUAL, OTHERS, USUAL))
     undo_run(world.database, second)

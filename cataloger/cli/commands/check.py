@@ -37,7 +37,7 @@ def check(
         ),
     ] = "previous",
     run: Annotated[
-        int | None, typer.Option("--run", metavar="RUN", help="Run to check. Default: the newest finished one.")
+        int | None, typer.Option("--run", metavar="RUN", help="Run to check. Default: the newest that tagged images.")
     ] = None,
     source: Annotated[
         str | None,
