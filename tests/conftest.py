@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import importlib.util
-import itertools
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ import templates
 from by_url import open_database
 from patience import HANGS
 from sqlalchemy import URL, create_engine, make_url, text
+from templates import new_name, own_database
 
 from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.db.database import Database
@@ -50,7 +50,6 @@ hypothesis.settings.load_profile("patient")
 NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
 SCHEMAS = Path(__file__).parent.parent / "docs" / "reference" / "schemas"
-numbers = itertools.count()
 start_decoder = decode_pool._start
 
 
@@ -215,14 +214,6 @@ def mariadb_server():
         yield running
 
 
-@contextmanager
-def own_database(server_url):
-    """Give the URL of a new database of a server, as a user writes it."""
-    name = f"shop_{next(numbers)}"
-    templates.create(server_url, name)
-    yield templates.url_of(server_url, name)
-
-
 @pytest.fixture(scope="session")
 def make_tables(request, tmp_path_factory):
     """Return a function: engine, folder -> the URL of a new database with our tables."""
@@ -235,7 +226,7 @@ def make_tables(request, tmp_path_factory):
             return f"sqlite:///{folder}/catalog.db"
         if engine not in servers:
             servers[engine] = templates.Templates(request.getfixturevalue(f"{engine}_server"))
-        return servers[engine].create(f"shop_{next(numbers)}")
+        return servers[engine].create(new_name())
 
     return make_tables
 

@@ -1,6 +1,8 @@
 """Databases with our tables, copied from one that the migrations have made: they take longer than most tests."""
 
+import itertools
 import shutil
+from contextlib import contextmanager
 
 import by_url
 import pymysql
@@ -10,6 +12,20 @@ from sqlalchemy import create_engine, text
 from cataloger.db.connections import connect
 
 NAME = "cataloger_template"
+numbers = itertools.count()
+
+
+def new_name():
+    """Return a name for a database that none has in this process."""
+    return f"shop_{next(numbers)}"
+
+
+@contextmanager
+def own_database(server_url):
+    """Give the URL of a new database of a server, as a user writes it."""
+    name = new_name()
+    create(server_url, name)
+    yield url_of(server_url, name)
 
 
 def copy_file(template, path):

@@ -957,11 +957,11 @@ def test_a_redirect_from_http_to_https_is_followed(secure_shop, shop):
 def test_a_stop_ends_a_transfer_over_tls(secure_shop):
     secure_shop.answers["/image"] = SLOW["body"]
     backend = CheckedBackend(resolve=names({"shop.test": [PUBLIC]}), tcp=Internet())
-    downloader = Downloader(web(), Limits(), backend=backend)
+    downloader = Downloader(web(timeout=60), Limits(), backend=backend)
     url = secure_shop.url(host="shop.test", scheme="https")
     (failure,), seconds = stopped_once_asked(secure_shop, downloader, url)
     assert (failure.code, len(secure_shop.seen)) == ("fetch.truncated", 1)
-    assert seconds < 3  # the drip would go on for longer
+    assert seconds < 30  # of the minute that it may take
 
 
 # Options
