@@ -335,11 +335,12 @@ def few_pages(url):
     """Code that leaves a SQLite file one page to grow: enough for some results and not for all."""
     limit = rig.rows(url, "PRAGMA page_count")[0][0] + 1
     return f"""
-set_up = session._set_up_sqlite
+from cataloger.db import sessions
+set_up = sessions._set_up_sqlite
 def set_up_and_limit(connection, record):
     set_up(connection, record)
     connection.execute("PRAGMA max_page_count = {limit}")
-session._set_up_sqlite = set_up_and_limit
+sessions._set_up_sqlite = set_up_and_limit
 """
 
 
