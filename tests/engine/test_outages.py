@@ -103,7 +103,7 @@ class Shop:
         """Let a host answer that was stopped, on the same port; return it."""
         again = object.__new__(web.Shop)
         http.server.ThreadingHTTPServer.__init__(again, host.server_address, web.Handler)
-        again.answers, again.seen = host.answers, []
+        again.answers, again.seen, again.stopped = host.answers, [], threading.Event()
         threading.Thread(target=again.serve_forever, args=(0.02,), daemon=True).start()
         self.hosts.append(again)
         return again
