@@ -18,7 +18,7 @@ import numpy as np
 from cataloger.errors import BundleError
 from cataloger.inference.classify_worker import decode_answer, encode_request
 from cataloger.inference.onnx import OnnxClassifier
-from cataloger.model import Bundle, default_bundle_path
+from cataloger.model import MANIFEST, Bundle, default_bundle_path
 from cataloger.records import Floats, Pixels
 from cataloger.utils import available_cpus, printable, start_child
 
@@ -34,8 +34,12 @@ LONGEST_REASON = 500
 
 
 def open_classifier(bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> OnnxClassifier:
-    """Load a bundle's ONNX model, in a process of its own unless it is the one that we ship. See `OnnxClassifier`."""
-    kind = OnnxClassifier if bundle.path == default_bundle_path() else IsolatedClassifier
+    """Load a bundle's ONNX model, in a process of its own unless it is ours. See `OnnxClassifier`.
+
+    Ours are the bundle that we ship, and one that this process is making: a draft, which has no manifest yet.
+    """
+    is_ours = bundle.path == default_bundle_path() or not (bundle.path / MANIFEST).exists()
+    kind = OnnxClassifier if is_ours else IsolatedClassifier
     return kind(bundle, device=device, threads=threads)
 
 
