@@ -1,5 +1,6 @@
 """Options of a training run; the defaults are here and in the recipes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,8 @@ class TrainOptions:
     blend: how far the trained weights are moved back towards the start's; see
     `cataloger.training.fit.weight_interpolation`.
     notes: Markdown file put into the model card. target_precision: share of the accepted answers that should be
-    right.
+    right. balance_by: columns by which the training images are drawn. select_by: the validation images that choose
+    the best epoch; None for all.
     """
 
     data: "DataOptions"
@@ -36,6 +38,8 @@ class TrainOptions:
     blend: float = 0.0
     notes: Path | None = None
     target_precision: float = 0.95
+    balance_by: tuple["ColumnShares", ...] = ()
+    select_by: "ColumnValues | None" = None
 
     def __post_init__(self) -> None:
         if not (self.name and self.version):
@@ -47,6 +51,69 @@ class TrainOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnShares:
+    """A column by which training images are drawn, as `--balance-by` names it.
+
+    shares: of each value, relative to the others; empty: each value in proportion to the square root of its number of
+    images, so that a large shop counts for more than a small one, and not for all.
+    """
+
+    column: str
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        shares = ",".join(f"{value}:{share:g}" for value, share in self.shares.items())
+        return f"{self.column}={shares}" if shares else self.column
+
+    @classmethod
+    def parse(cls, text: str) -> "ColumnShares":
+        """Read COLUMN or COLUMN=VALUE:SHARE,VALUE:SHARE. Raises UsageError."""
+        column, equals, rest = text.partition("=")
+        if not column.strip():
+            raise UsageError(f"--balance-by {text}: name a column, or COLUMN=VALUE:SHARE,VALUE:SHARE")
+        if not equals:
+            return cls(column.strip())
+        shares: dict[str, float] = {}
+        for part in rest.split(","):
+            value, _, share = part.rpartition(":")
+            value = value.strip()
+            if not value or value in shares:
+                raise UsageError(f"--balance-by {text}: write each value once, as VALUE:SHARE")
+            shares[value] = _positive(share, text)
+        return cls(column.strip(), shares)
+
+
+def _positive(text: str, given: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (number > 0 and math.isfinite(number)):
+        raise UsageError(f"--balance-by {given}: the share {text.strip()!r} must be a number above 0")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnValues:
+    """Images with one of some values in a column, as `--select-by` names them."""
+
+    column: str
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.column}={','.join(self.values)}"
+
+    @classmethod
+    def parse(cls, text: str) -> "ColumnValues":
+        """Read COLUMN=VALUE or COLUMN=VALUE,VALUE. Raises UsageError."""
+        column, _, rest = text.partition("=")
+        values = tuple(dict.fromkeys(value.strip() for value in rest.split(",") if value.strip()))
+        if not (column.strip() and values):
+            raise UsageError(f"--select-by {text}: write COLUMN=VALUE, or COLUMN=VALUE,VALUE")
+        return cls(column.strip(), values)
+
+
+@dataclass(frozen=True, slots=True)
 class DataOptions:
     """Where labelled images come from, and how they are split; see `cataloger.training.data.read`.
 
@@ -54,8 +121,8 @@ class DataOptions:
     paths start at. db, query: database and one SELECT, in place of `data`. *_column: names in a manifest or
     query; None takes the first that is there of the usual names (`cataloger.training.data.columns`), "" none.
     report_by: columns whose values are kept with each image. shares: of train, val and test, where splits are
-    made. seed: of these splits. corrections: take the corrections in the database `db`
-    (and `schema`), with `data` mixed in if it is given.
+    made. seed: of these splits. traits: further columns that are kept, for `ColumnShares` and `ColumnValues`.
+    corrections: take the corrections in the database `db` (and `schema`), with `data` mixed in if it is given.
     """
 
     data: Path | None = None
@@ -71,6 +138,7 @@ class DataOptions:
     seed: int = 0
     corrections: bool = False
     schema: str | None = None
+    traits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks = {

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cataloger.training.data.pixels import decode_examples
     from cataloger.training.data.read import read_dataset
     from cataloger.training.data.thumbnails import draw_thumbnails
+    from cataloger.training.data.traits import check_shares, rows_with, values_of
 
 __all__ = [
     "SEPARATOR",
@@ -21,10 +22,13 @@ __all__ = [
     "Example",
     "LabelledImages",
     "accepted_matrix",
+    "check_shares",
     "decode_examples",
     "draw_thumbnails",
     "labels_of",
     "read_dataset",
+    "rows_with",
+    "values_of",
 ]
 
 
@@ -36,5 +40,6 @@ __getattr__ = lazy_names(
         "pixels": ["decode_examples"],
         "read": ["read_dataset"],
         "thumbnails": ["draw_thumbnails"],
+        "traits": ["check_shares", "rows_with", "values_of"],
     },
 )

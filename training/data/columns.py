@@ -51,11 +51,12 @@ class Columns:
     split: str = ""
     product: str = ""
     groups: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
 
     @property
     def all(self) -> list[str]:
         """Every column that is read, once."""
-        named = (self.image, self.label, self.split, self.product, *self.groups)
+        named = (self.image, self.label, self.split, self.product, *self.groups, *self.traits)
         return list(dict.fromkeys(name for name in named if name))
 
 
@@ -84,6 +85,7 @@ def find_columns(present: Sequence[str], options: DataOptions, where: str) -> Co
         split=choose("--split-column", options.split_column, SPLIT_COLUMNS, needed=False),
         product=choose("--product-column", options.product_column, PRODUCT_COLUMNS, needed=False),
         groups=tuple(_asked(name, present, "--report-by", where) for name in options.report_by),
+        traits=tuple(_asked(name, present, "--balance-by or --select-by", where) for name in options.traits),
     )
 
 
@@ -193,7 +195,8 @@ def _example(place: str, row: Mapping[str, Any], columns: Columns, find: Finder)
     if not labels:
         return DataProblem("no_label", f"{place} ({found[0]})", f"the column {columns.label} is empty")
     groups = tuple(_text(row.get(name)) for name in columns.groups)
-    return Example(found[0], found[1], labels, split, groups, product)
+    traits = tuple(_text(row.get(name)) for name in columns.traits)
+    return Example(found[0], found[1], labels, split, groups, product, traits)
 
 
 def _text(cell: Any) -> str:

@@ -39,8 +39,9 @@ def read_corrections(options: DataOptions) -> CorrectedExamples:
     with closing(open_results(options.db, schema=options.schema)) as database:
         latest = _latest(database, problems)
     groups = ("",) * len(options.report_by)
+    traits = ("",) * len(options.traits)
     examples = [
-        Example(row.uri, path, (clean_label(row.label),), "", groups, row.product_key or "")
+        Example(row.uri, path, (clean_label(row.label),), "", groups, row.product_key or "", traits)
         for row, path in latest.values()
         if row.verdict == "label"
     ]

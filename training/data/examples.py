@@ -32,6 +32,7 @@ class Example:
     """One labelled image. labels: the accepted ones; any of them is right. groups: its `report_by` values.
 
     split: train, val, test or, before splits are made, "". product: what it shows; "" if the source does not say.
+    traits: its values of the columns that images are balanced or chosen by (`DataOptions.traits`), in their order.
     """
 
     file: str
@@ -40,6 +41,7 @@ class Example:
     split: str
     groups: tuple[str, ...] = ()
     product: str = ""
+    traits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

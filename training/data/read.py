@@ -62,6 +62,7 @@ def _refuse_flags(options: DataOptions, *, images: bool) -> None:
     flags = {
         "--images": images and options.images,
         "--report-by": options.report_by,
+        "--balance-by or --select-by": options.traits,
         "--image-column": options.image_column,
         "--label-column": options.label_column,
         "--split-column": options.split_column,

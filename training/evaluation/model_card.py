@@ -3,6 +3,7 @@
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from cataloger.errors import TrainingError
 from cataloger.model import CARD, Bundle
@@ -44,7 +45,8 @@ MOST_CONFUSIONS = 15
 PARTS = {True: "the early layers stay unchanged, the rest is trained", False: "all layers are trained"}
 LISTED_OPTIONS = (
     "optimizer", "schedule", "learning_rate", "weight_decay", "epochs", "batch_size", "views", "crop",
-    "augmentation", "progressive", "label_smoothing", "ema", "balance", "blend",
+    "augmentation", "progressive", "label_smoothing", "ema", "balance", "balance_by", "select_by",
+    "blend",
 )  # fmt: skip
 
 
@@ -71,12 +73,17 @@ def write_card(bundle: Bundle, findings: Findings | None, *, decisions: str, not
         what=PARTS[recipe["frozen"]],
         images=" / ".join(f"{count:,}" for count in provenance["data"]["images"].values()),
         seed=provenance["seed"],
-        options=", ".join(f"{name.replace('_', ' ')} {recipe[name]}" for name in LISTED_OPTIONS),
+        options=", ".join(_option(name, recipe[name]) for name in LISTED_OPTIONS if recipe[name] != []),
         decisions=decisions,
         results=markdown_tables(findings.reports) if findings else "No row of the labels had split test.",
         confusions=_confusions(findings) if findings else "",
     )
     (bundle.path / CARD).write_text(card, encoding="utf-8")
+
+
+def _option(name: str, value: Any) -> str:
+    shown = " and ".join(value) if isinstance(value, list) else value
+    return f"{name.replace('_', ' ')} {shown}"
 
 
 def _confusions(findings: Findings) -> str:

@@ -131,10 +131,12 @@ def _gate_images(val: Sequence[Example], spec: PreprocessSpec) -> Pixels:
 
 def _provenance(job: TrainingJob) -> dict[str, Any]:
     parameters, trainable = count_parameters(job.network)
+    options = job.options
+    recipe = {**asdict(job.recipe), "blend": options.blend, "balance_by": [str(each) for each in options.balance_by]}
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cataloger": cataloger.__version__,
-        "recipe": {**asdict(job.recipe), "blend": job.options.blend},
+        "recipe": {**recipe, "select_by": str(options.select_by) if options.select_by else "all"},
         "device": job.trainer.place.device.type,
         "start": {"name": job.start.name, "sha256": job.start.sha256},
         "data": {

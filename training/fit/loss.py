@@ -5,7 +5,12 @@ from torch import Tensor
 
 
 def partial_label_loss(logits: Tensor, accepted: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    """Return the mean of -log(summed probability of the accepted labels).
+    """Return the mean over images of `partial_label_losses`."""
+    return partial_label_losses(logits, accepted, smoothing=smoothing).mean()
+
+
+def partial_label_losses(logits: Tensor, accepted: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Return -log(summed probability of the accepted labels) of each image: N.
 
     With one accepted label it is the categorical cross-entropy. smoothing: share of the target that is spread evenly
     over all labels (Szegedy et al., arXiv:1512.00567). logits: N x labels; accepted: bool N x labels.
@@ -15,4 +20,4 @@ def partial_label_loss(logits: Tensor, accepted: Tensor, *, smoothing: float = 0
     loss = total - right
     if smoothing > 0.0:
         loss = (1.0 - smoothing) * loss + smoothing * (total - logits.mean(dim=1))
-    return loss.mean()
+    return loss

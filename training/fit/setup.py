@@ -11,7 +11,7 @@ import torch
 from cataloger.model import Network
 from cataloger.options import NetworkConfig
 from cataloger.training.curation import Watcher, prepare_data
-from cataloger.training.data import LabelledImages, accepted_matrix
+from cataloger.training.data import LabelledImages, accepted_matrix, check_shares, rows_with, values_of
 from cataloger.training.export import onnx
 from cataloger.training.fit.curves import Curves
 from cataloger.training.fit.distributed import Place
@@ -20,12 +20,15 @@ from cataloger.training.fit.trainer import Trainer
 from cataloger.training.fit.weight_interpolation import check_blend
 from cataloger.training.inputs import (
     Augmentation,
+    BalancedColumn,
     ExampleCache,
     FeatureExtractor,
+    Indices,
     Inputs,
     LabelledFeatures,
     LabelledPixels,
     PixelExtractor,
+    Weights,
     cached,
     draw_weights,
 )
@@ -126,7 +129,7 @@ class _Setup:
 def _trainer(setup: _Setup) -> Trainer:
     setup.options.work.mkdir(parents=True, exist_ok=True)
     train, val = _inputs(setup)
-    weights = draw_weights(train.accepted[train.cache.readable].numpy(), setup.recipe.balance)
+    weights = _draw_weights(setup, train)
     setup.network.to(setup.place.device).to(memory_format=torch.channels_last)
     return Trainer(
         network=setup.network,
@@ -140,7 +143,30 @@ def _trainer(setup: _Setup) -> Trainer:
         place=setup.place,
         on_step=_show_epochs(setup.listener),
         on_epoch=_on_epoch(setup),
+        choosing=_choosing(setup, val),
     )
+
+
+def _draw_weights(setup: _Setup, train: Inputs) -> Weights | None:
+    """Return how often each readable training image is drawn. Raises UsageError for shares of other values."""
+    rows = train.cache.readable
+    examples = setup.data.split("train")
+    columns = []
+    for asked in setup.options.balance_by:
+        values = values_of([examples[row] for row in rows], setup.options.data, asked.column)
+        check_shares(asked, values)
+        columns.append(BalancedColumn(values, asked.shares))
+    return draw_weights(train.accepted[rows].numpy(), setup.recipe.balance, columns)
+
+
+def _choosing(setup: _Setup, val: Inputs) -> Indices | None:
+    """Return the rows of val that choose the best epoch, None for all. Raises UsageError when there are none."""
+    asked = setup.options.select_by
+    if asked is None:
+        return None
+    examples = setup.data.split("val")
+    values = values_of([examples[row] for row in val.cache.readable], setup.options.data, asked.column)
+    return val.cache.readable[rows_with(asked, values)]
 
 
 def _inputs(setup: _Setup) -> tuple[Inputs, Inputs]:
@@ -216,17 +242,20 @@ def _show_epochs(listener: Listener) -> Callable[[int, int], None]:
 
 
 def _epoch_line(record: dict[str, float]) -> str:
+    chosen = "" if record["chosen_top1"] == record["top1"] else f", of the chosen ones {record['chosen_top1']:.4f}"
     return (
         f"epoch {record['epoch']:.0f}: training loss {record['train_loss']:.4f}, validation loss "
-        f"{record['loss']:.4f}, top-1 {record['top1']:.4f}, top-5 {record['top5']:.4f}; "
+        f"{record['loss']:.4f}, top-1 {record['top1']:.4f}{chosen}, top-5 {record['top5']:.4f}; "
         f"{record['images_per_second']:.1f} images/s, {record['waiting']:.0%} of the time waiting for images"
     )
 
 
 def _fingerprint(setup: _Setup) -> str:
     """Digest of what decides the weights; a checkpoint with another one is not resumed."""
+    traits = [[asdict(each) for each in setup.options.balance_by], [e.traits for e in setup.data.examples]]
+    selected = asdict(setup.options.select_by) if setup.options.select_by else None
     decisive = [
         asdict(setup.recipe), setup.options.seed, setup.data.fingerprint, asdict(setup.network.config),
-        setup.start.sha256, setup.place.device.type, setup.place.processes,
+        setup.start.sha256, setup.place.device.type, setup.place.processes, traits, selected,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()

@@ -17,7 +17,7 @@ from cataloger.training.fit import checkpoint
 from cataloger.training.fit.checkpoint import TrainingProgress
 from cataloger.training.fit.distributed import Place
 from cataloger.training.fit.ema import Average
-from cataloger.training.fit.loss import partial_label_loss
+from cataloger.training.fit.loss import partial_label_loss, partial_label_losses
 from cataloger.training.fit.mixed_precision import mixed_precision
 from cataloger.training.fit.schedule import learning_rate
 from cataloger.training.fit.throughput import Throughput
@@ -31,7 +31,9 @@ SMALLER = 5 / 7
 """Size of the images of the first steps where a recipe is progressive, as a share of the network's size."""
 STRIDE = 32
 """Pixels between the places of the last feature map; the convolutions want a multiple of it."""
-RECORDED = ("epoch", "train_loss", "loss", "top1", "top5", "images_per_second", "waiting")
+RECORDED = (
+    "epoch", "train_loss", "loss", "top1", "top5", "chosen_loss", "chosen_top1", "images_per_second", "waiting",
+)  # fmt: skip
 
 
 class TrainedPart(nn.Module):
@@ -83,7 +85,8 @@ class Trainer:
 
     work: folder of the checkpoints. fingerprint: what the run was started with; a checkpoint of another run is left
     alone. on_step: receives the steps done of an epoch, and their total. on_epoch: receives the records of all epochs
-    so far. In each process of a distributed run there is one.
+    so far. choosing: rows of val by which the best epoch is chosen; None for all. In each process of a distributed
+    run there is one.
     """
 
     network: Network
@@ -97,6 +100,7 @@ class Trainer:
     place: Place
     on_step: Callable[[int, int], None] = lambda _done, _total: None
     on_epoch: Callable[[Sequence[dict[str, float]]], None] = lambda _history: None
+    choosing: Indices | None = None
 
     @property
     def last(self) -> Path:
@@ -178,7 +182,7 @@ class Trainer:
         """Validate in the first process, and let all take the same way from there."""
         measured = self._record(state) if self.place.is_first else {}
         record = {name: self.place.same(measured.get(name, 0.0)) for name in RECORDED}
-        result = (record["top1"], -record["loss"])
+        result = (record["chosen_top1"], -record["chosen_loss"])
         is_best = result > state.progress.best
         state.progress = replace(
             state.progress,
@@ -199,7 +203,8 @@ class Trainer:
         raw = {name: value.clone() for name, value in self.network.state_dict().items()} if state.average else {}
         if state.average is not None:
             self.network.load_state_dict(state.average.values)
-        measured = validate(TrainedPart(self.network, frozen=self.recipe.frozen), self.val, self.place.device)
+        part = TrainedPart(self.network, frozen=self.recipe.frozen)
+        measured = validate(part, self.val, self.place.device, self.choosing)
         if raw:
             self.network.load_state_dict(raw)
         loss = float(state.loss) / max(1, state.progress.step)
@@ -261,20 +266,28 @@ class _State:
         return state
 
 
-def validate(part: TrainedPart, val: Inputs, device: torch.device) -> dict[str, float]:
-    """Return loss, top1 and top5 of the validation images; any accepted label is right."""
+def validate(
+    part: TrainedPart, val: Inputs, device: torch.device, choosing: Indices | None = None
+) -> dict[str, float]:
+    """Return loss, top1 and top5 of the validation images; any accepted label is right.
+
+    chosen_loss and chosen_top1 are those of the readable rows in `choosing`; of all where it is None.
+    """
     part.eval()
     rows = val.cache.readable
     plan = np.array_split(rows, -(-len(rows) // VALIDATION_BATCH))
-    loss, hits1, hits5 = 0.0, 0, 0
+    results = []
     with torch.inference_mode():
         for inputs, accepted in val.batches(plan, epoch=None):
             logits = part(to_network(inputs, device)).float().cpu()
-            loss += float(partial_label_loss(logits, accepted)) * len(accepted)
             right = accepted.gather(1, logits.topk(min(5, logits.shape[1]), dim=1).indices)
-            hits1 += int(right[:, 0].sum())
-            hits5 += int(right.any(dim=1).sum())
-    return {"loss": loss / len(rows), "top1": hits1 / len(rows), "top5": hits5 / len(rows)}
+            losses = partial_label_losses(logits, accepted).double()
+            results.append(torch.stack([losses, right[:, 0].double(), right.any(dim=1).double()]))
+    of_each = torch.cat(results, dim=1)
+    chosen = of_each if choosing is None else of_each[:, torch.from_numpy(np.isin(rows, choosing))]
+    loss, top1, top5 = of_each.mean(dim=1).tolist()
+    chosen_loss, chosen_top1, _ = chosen.mean(dim=1).tolist()
+    return {"loss": loss, "top1": top1, "top5": top5, "chosen_loss": chosen_loss, "chosen_top1": chosen_top1}
 
 
 def pooled_features(trainer: Trainer, most: int) -> Floats:

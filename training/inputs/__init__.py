@@ -12,10 +12,19 @@ if TYPE_CHECKING:
     from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels, to_network
     from cataloger.training.inputs.cache import ExampleCache, cached
     from cataloger.training.inputs.cached_values import FeatureExtractor, PixelExtractor
-    from cataloger.training.inputs.sampling import Indices, Weights, draw_weights, epoch_batches, sample, share_of
+    from cataloger.training.inputs.sampling import (
+        BalancedColumn,
+        Indices,
+        Weights,
+        draw_weights,
+        epoch_batches,
+        sample,
+        share_of,
+    )
 
 __all__ = [
     "Augmentation",
+    "BalancedColumn",
     "ExampleCache",
     "FeatureExtractor",
     "Indices",
@@ -40,6 +49,14 @@ __getattr__ = lazy_names(
         "batches": ["Inputs", "LabelledFeatures", "LabelledPixels", "to_network"],
         "cache": ["ExampleCache", "cached"],
         "cached_values": ["FeatureExtractor", "PixelExtractor"],
-        "sampling": ["Indices", "Weights", "draw_weights", "epoch_batches", "sample", "share_of"],
+        "sampling": [
+            "BalancedColumn",
+            "Indices",
+            "Weights",
+            "draw_weights",
+            "epoch_batches",
+            "sample",
+            "share_of",
+        ],
     },
 )

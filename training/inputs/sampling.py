@@ -1,6 +1,7 @@
 """Which images an epoch shows, and in which order: a function of seed and epoch alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +12,54 @@ Indices = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float64]
 
 
-def draw_weights(accepted: npt.NDArray[np.bool_], balance: float) -> Weights | None:
+FITTING_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class BalancedColumn:
+    """A column by which images are drawn. values: of each image.
+
+    shares: of each value, relative to the others; empty: the square root of its number of images.
+    """
+
+    values: Sequence[str]
+    shares: Mapping[str, float]
+
+    def totals(self) -> tuple[Indices, Weights]:
+        """Return (number of the value of each image, share of all draws of each value)."""
+        names, numbers, counts = np.unique(np.array(self.values, object), return_inverse=True, return_counts=True)
+        wanted = [self.shares[name] for name in names] if self.shares else np.sqrt(counts)
+        return numbers, np.asarray(wanted, np.float64) / np.sum(wanted)
+
+
+def draw_weights(
+    accepted: npt.NDArray[np.bool_], balance: float, columns: Sequence[BalancedColumn] = ()
+) -> Weights | None:
     """Return how often each image is drawn, relative to the others; None for all alike.
 
     An image of a category with n images weighs n ** -balance. Where several labels are accepted, each counts for
-    its share, and the image gets the mean of their weights. accepted: bool N x labels.
+    its share, and the image gets the mean of their weights. accepted: bool N x labels. columns: categories are
+    balanced within each value of the first column, so that no source is drawn for one category alone; then the
+    weights are fitted until each value of each column has its share (iterative proportional fitting).
     """
-    if balance == 0.0:
+    if balance == 0.0 and not columns:
         return None
+    fitted = [column.totals() for column in columns]
+    first = fitted[0][0] if fitted else np.zeros(len(accepted), np.int64)
+    weights = np.ones(len(accepted))
+    for number in np.unique(first):
+        weights[first == number] = _category_weights(accepted[first == number], balance)
+    for _ in range(FITTING_ROUNDS if len(fitted) > 1 else 1):
+        for numbers, shares in fitted:
+            weights *= (shares / np.bincount(numbers, weights))[numbers]
+    weights /= weights.mean()
+    return weights
+
+
+def _category_weights(accepted: npt.NDArray[np.bool_], balance: float) -> Weights:
     shares = accepted / accepted.sum(axis=1, keepdims=True)
     counts = np.maximum(shares.sum(axis=0), 1.0)
     weights: Weights = (shares * counts**-balance).sum(axis=1)
-    weights /= weights.mean()
     return weights
 
 

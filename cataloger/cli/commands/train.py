@@ -96,6 +96,23 @@ def train(
             help="0: images as they are; 1: all categories equally often.",
         ),
     ] = None,
+    balance_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--balance-by",
+            metavar="COLUMN[=VALUE:SHARE,..]",
+            help="Draw training images by a column: each value by the square root of its images, or by the shares"
+            " given. May be repeated.",
+        ),
+    ] = None,
+    select_by: Annotated[
+        str | None,
+        typer.Option(
+            "--select-by",
+            metavar="COLUMN=VALUE[,..]",
+            help="Choose the best epoch by the validation images with this value, e.g. source=shops.",
+        ),
+    ] = None,
     views: Annotated[
         int | None,
         typer.Option("--views", min=1, help="quick, paper: cached copies per image, all but one augmented."),
@@ -140,8 +157,11 @@ def train(
     require_train_extra("`cataloger train`")
     from cataloger.db import DatabaseURL
     from cataloger.training.fit import train_model as run_training
-    from cataloger.training.options import DataOptions, TrainOptions
+    from cataloger.training.options import ColumnShares, ColumnValues, DataOptions, TrainOptions
 
+    balanced = tuple(ColumnShares.parse(text) for text in balance_by or ())
+    selected = None if select_by is None else ColumnValues.parse(select_by)
+    traits = [each.column for each in balanced] + ([selected.column] if selected else [])
     options = TrainOptions(
         data=DataOptions(
             data=data,
@@ -157,6 +177,7 @@ def train(
             seed=seed,
             corrections=from_corrections,
             schema=schema,
+            traits=tuple(dict.fromkeys(traits)),
         ),
         output=output,
         work=work or output.with_name(output.name + ".work"),
@@ -183,6 +204,8 @@ def train(
         blend=blend,
         notes=notes,
         target_precision=target_precision,
+        balance_by=balanced,
+        select_by=selected,
     )
     with render.progress_bar(enabled=not no_progress) as bar:
         trained = run_training(options, _ProgressListener(bar))

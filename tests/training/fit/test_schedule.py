@@ -7,7 +7,7 @@ import pytest
 
 from cataloger.errors import UsageError
 from cataloger.training.fit.schedule import learning_rate
-from cataloger.training.inputs.sampling import draw_weights, epoch_batches, share_of
+from cataloger.training.inputs.sampling import BalancedColumn, draw_weights, epoch_batches, share_of
 from cataloger.training.recipes import RECIPES, choose_recipe
 
 QUICK = replace(RECIPES["quick"], learning_rate=1.0, warmup=0.1, batch_size=8)
@@ -50,6 +50,36 @@ def test_rare_categories_are_drawn_more_often(balance, rare):
 
 def test_without_balance_all_images_are_alike():
     assert draw_weights(np.eye(3, dtype=bool), 0.0) is None
+
+
+def drawn_shares(weights, values):
+    return {value: weights[np.array(values) == value].sum() / weights.sum() for value in set(values)}
+
+
+def test_a_column_without_shares_draws_by_the_square_root_of_the_number_of_images():
+    shops = ["large"] * 90 + ["small"] * 10
+    weights = draw_weights(np.ones((100, 1), dtype=bool), 0.0, [BalancedColumn(shops, {})])
+    assert drawn_shares(weights, shops) == pytest.approx({"large": 0.75, "small": 0.25})
+
+
+def test_shares_of_one_column_and_roots_of_another_hold_together():
+    sources = ["shops"] * 50 + ["home"] * 50
+    shops = ["a"] * 36 + ["b"] * 9 + ["c"] * 5 + ["-"] * 50
+    columns = [BalancedColumn(sources, {"shops": 3, "home": 1}), BalancedColumn(shops, {})]
+    weights = draw_weights(np.ones((100, 1), dtype=bool), 0.0, columns)
+    of_shops = drawn_shares(weights[:50], shops[:50])
+    assert of_shops["a"] / of_shops["b"] == pytest.approx(2.0)
+    sources_drawn = draw_weights(np.ones((100, 1), dtype=bool), 0.0, columns[:1])
+    assert drawn_shares(sources_drawn, sources) == pytest.approx({"shops": 0.75, "home": 0.25})
+
+
+def test_categories_are_balanced_within_each_value_of_the_first_column():
+    sources = ["shops"] * 40 + ["home"] * 40
+    accepted = np.zeros((80, 2), dtype=bool)
+    accepted[:30, 0] = accepted[30:40, 1] = accepted[40:50, 0] = accepted[50:, 1] = True
+    weights = draw_weights(accepted, 1.0, [BalancedColumn(sources, {"shops": 1, "home": 1})])
+    cells = [weights[:30].sum(), weights[30:40].sum(), weights[40:50].sum(), weights[50:].sum()]
+    assert np.array(cells) / 80 == pytest.approx([0.25] * 4)
 
 
 def test_processes_share_each_batch_and_take_equally_many():

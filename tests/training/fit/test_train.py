@@ -46,14 +46,15 @@ def shop(tmp_path_factory):
     random = np.random.default_rng(5)
     with (folder / "labels.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "labels", "split", "kind"])
+        writer.writerow(["file", "labels", "split", "kind", "shop"])
         for number in range(90):
             label, shape = list(SHAPES.items())[number % 3]
             draw(shape, random).save(folder / "photos" / f"{number}.png")
             split = "train" if number < 60 else "val" if number < 75 else "test"
-            writer.writerow([f"{number}.png", label if number % 10 else f"{label}|Bar", split, "even"])
+            shop = "large" if number % 4 else "small"
+            writer.writerow([f"{number}.png", label if number % 10 else f"{label}|Bar", split, "even", shop])
         (folder / "photos" / "broken.png").write_bytes(b"not a picture")
-        writer.writerow(["broken.png", "Bar", "train", "even"])
+        writer.writerow(["broken.png", "Bar", "train", "even", "large"])
     return folder
 
 
@@ -138,9 +139,11 @@ def test_a_bundle_is_a_start_for_another(trained, shop, tmp_path):
     lay_features(shop, tmp_path / "next")
     start = ["train", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "next"]
     start += ["--start", shop / "model", "--recipe", "quick", "--epochs", 1, "--no-progress"]
+    start += ["--balance-by", "shop=large:2,small:1", "--select-by", "shop=small"]
     result = CliRunner().invoke(app, [str(argument) for argument in start])
     assert result.exit_code == 0, result.stderr
-    assert Path(tmp_path / "next" / "bundle.json").is_file()
+    card = Path(tmp_path / "next" / "MODEL_CARD.md").read_text()
+    assert "balance by shop=large:2,small:1, select by shop=small" in card
 
 
 def test_a_gate_that_fails_exits_with_4_and_leaves_no_bundle(trained, shop, tmp_path, monkeypatch):
@@ -165,6 +168,9 @@ def test_a_gate_that_fails_exits_with_4_and_leaves_no_bundle(trained, shop, tmp_
         ("labels.csv", ["--epochs", "0"], 2, "--epochs"),
         ("labels.csv", ["--shares", "80,20"], 2, "--shares 80,20: write three numbers"),
         ("labels.csv", ["--label-column", "kategorie"], 2, "--label-column kategorie: "),
+        ("labels.csv", ["--balance-by", "shop=small:1"], 2, "the training images have large, small there"),
+        ("labels.csv", ["--select-by", "shop=strange"], 2, "no validation image has strange there"),
+        ("photos", ["--select-by", "shop=small"], 2, "is for a manifest or a query"),
     ],
 )
 def test_what_cannot_work_is_one_clear_error(shop, tmp_path, data, arguments, status, message):

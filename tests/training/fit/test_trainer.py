@@ -107,6 +107,20 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path, recipe):
     assert progress.best[0] > 1 / 3 or not recipe.frozen
 
 
+def test_the_chosen_validation_images_choose_the_best_epoch(tmp_path):
+    made = trainer(tmp_path, replace(QUICK, learning_rate=3e-3, patience=9))
+    chosen = replace(made, choosing=np.array([0, 3, 6]))
+    progress = chosen.run()
+    part = engine.TrainedPart(chosen.network, frozen=True)
+    measured = engine.validate(part, chosen.val, CPU.device, chosen.choosing)
+    assert progress.best[0] == max(record["chosen_top1"] for record in progress.history)
+    with torch.inference_mode():
+        [(inputs, accepted)] = chosen.val.batches([np.array([0, 3, 6])], epoch=None)
+        expected = torch.nn.functional.cross_entropy(part(inputs), accepted.int().argmax(dim=1))
+    assert measured["chosen_loss"] == pytest.approx(float(expected), rel=1e-4)
+    assert measured["chosen_loss"] != measured["loss"]
+
+
 RESUMED = [QUICK, FULL, replace(FULL, progressive=0.5), replace(RECIPES["paper"], epochs=2, batch_size=8)]
 
 
