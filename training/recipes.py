@@ -29,7 +29,11 @@ class Recipe:
     before training ends. balance: 0 takes the images as they are, 1 draws every category equally often; between them
     an image of a category with n images is drawn in proportion to n ** -balance. progressive: share of all steps,
     the first ones, that see images of 5/7 of the size (160 pixels for 224) and take half the time; only where all
-    layers are trained.
+    layers are trained. plain_epochs: the last ones, with light augmentation and without mixup, so that training ends
+    on images like those that will be classified. mixup: parameter of the Beta distribution by which two images of a
+    batch and their losses are mixed (Zhang et al., arXiv:1710.09412), 0 for none. average_last: share of the steps,
+    the last ones, whose weights are averaged, all alike, in place of the moving average (Izmailov et al.,
+    arXiv:1803.05407); 0 for none.
     """
 
     name: RecipeName
@@ -51,6 +55,14 @@ class Recipe:
     patience: int = 5
     balance: float = 0.0
     progressive: float = 0.0
+    plain_epochs: int = 0
+    mixup: float = 0.0
+    average_last: float = 0.0
+
+    @property
+    def first_plain_epoch(self) -> int:
+        """Number of the first epoch with light augmentation, counted from 0."""
+        return self.epochs - self.plain_epochs
 
     def __post_init__(self) -> None:
         checks = {
@@ -66,6 +78,10 @@ class Recipe:
             "--progressive needs all layers trained; add --recipe full": not (self.frozen and self.progressive),
             "--label-smoothing must be at least 0 and below 1": 0.0 <= self.label_smoothing < 1.0,
             "--ema must be at least 0 and below 1": 0.0 <= self.ema < 1.0,
+            "--plain-epochs must be between 0 and the number of epochs": 0 <= self.plain_epochs <= self.epochs,
+            "--plain-epochs needs all layers trained; add --recipe full": not (self.frozen and self.plain_epochs),
+            "--mixup must not be negative": self.mixup >= 0.0,
+            "--average-last must be at least 0 and at most 1": 0.0 <= self.average_last <= 1.0,
             "--warmup must be at least 0 and below 1": 0.0 <= self.warmup < 1.0,
         }
         for message, is_valid in checks.items():

@@ -45,8 +45,8 @@ MOST_CONFUSIONS = 15
 PARTS = {True: "the early layers stay unchanged, the rest is trained", False: "all layers are trained"}
 LISTED_OPTIONS = (
     "optimizer", "schedule", "learning_rate", "weight_decay", "epochs", "batch_size", "views", "crop",
-    "augmentation", "progressive", "label_smoothing", "ema", "balance", "balance_by", "select_by",
-    "blend",
+    "augmentation", "progressive", "plain_epochs", "mixup", "label_smoothing", "ema", "average_last", "balance",
+    "balance_by", "select_by", "blend",
 )  # fmt: skip
 
 

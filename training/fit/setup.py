@@ -33,10 +33,12 @@ from cataloger.training.inputs import (
     draw_weights,
 )
 from cataloger.training.options import TrainOptions
-from cataloger.training.recipes import Recipe, choose_recipe
+from cataloger.training.recipes import Recipe, Strength, choose_recipe
 from cataloger.utils import available_cpus
 
 MOST_WORKERS = 16
+AUGMENTATION_VERSION = 2
+"""Rises when augmentation draws other views for the same seed; features cached before are computed again."""
 
 
 class Listener(Watcher, Protocol):
@@ -185,31 +187,35 @@ def _features(setup: _Setup) -> tuple[Inputs, Inputs]:
     if setup.place.is_first:
         setup.network.freeze()
         onnx.write_frozen_part(setup.network, path, size=spec.size)
-    augmentation = _augmentation(setup)
+    augmentation = _augmentation(setup, recipe.augmentation)
+    decisive = f"{seed} {recipe.crop} {recipe.augmentation} {AUGMENTATION_VERSION}"
 
     def inputs(split: str, views: int) -> Inputs:
-        extractor = FeatureExtractor(spec, path, augmentation, views, f"{seed} {recipe.crop} {recipe.augmentation}")
+        extractor = FeatureExtractor(spec, path, augmentation, views, decisive)
         return LabelledFeatures(*_cached(setup, split, extractor), seed)
 
     return inputs("train", recipe.views), inputs("val", 1)
 
 
 def _pixels(setup: _Setup) -> tuple[Inputs, Inputs]:
-    augmentation = _augmentation(setup)
+    late = _augmentation(setup, "light") if setup.recipe.plain_epochs else None
     # Without a GPU the steps take all processors, and other processes would only disturb them.
     share = available_cpus() // setup.place.processes - 1
     workers = min(MOST_WORKERS, max(1, share)) if setup.place.device.type == "cuda" else 0
 
     def inputs(split: str) -> Inputs:
         cache, accepted = _cached(setup, split, PixelExtractor(setup.start.spec))
-        return LabelledPixels(cache, accepted, augmentation, workers)
+        augmentation = _augmentation(setup, setup.recipe.augmentation, cache)
+        return LabelledPixels(cache, accepted, augmentation, workers, late, setup.recipe.first_plain_epoch)
 
     return inputs("train"), inputs("val")
 
 
-def _augmentation(setup: _Setup) -> Augmentation:
-    recipe = setup.recipe
-    return Augmentation(setup.start.spec.size, setup.options.seed, crop=recipe.crop, strength=recipe.augmentation)
+def _augmentation(setup: _Setup, strength: Strength, photos: ExampleCache | None = None) -> Augmentation:
+    """Make an augmentation; of `photos`, the images in a cache of pixels, it takes backgrounds."""
+    size, seed = setup.start.spec.size, setup.options.seed
+    backdrops = None if photos is None else photos.values[:, 0]
+    return Augmentation(size, seed, crop=setup.recipe.crop, strength=strength, photos=backdrops)
 
 
 def _cached(

@@ -121,6 +121,13 @@ class Trainer:
         self.network.load_state_dict(parts[checkpoint.NETWORK])
         return state.progress
 
+    def make_average(self) -> Average | None:
+        """Begin the average of the weights that the recipe asks for; None for none."""
+        if self.recipe.average_last:
+            steps = self.recipe.epochs * len(self._plan(0))
+            return Average(self.network, None, skipped=round(steps * (1.0 - self.recipe.average_last)))
+        return Average(self.network, self.recipe.ema) if self.recipe.ema else None
+
     def _is_over(self, progress: TrainingProgress) -> bool:
         is_early = progress.since_best >= self.recipe.patience
         return progress.epoch >= self.recipe.epochs or is_early
@@ -138,7 +145,7 @@ class Trainer:
             torch.manual_seed((self.seed * 1_000_003 + step) * 64 + self.place.rank)
             # Added up where the network is: reading it each step would make a GPU wait.
             is_small = step < self.recipe.progressive * self.recipe.epochs * len(plan)
-            state.loss += self._step(state, self._images(inputs, is_small=is_small), accepted)
+            state.loss += self._step(state, *self._mixed(self._images(inputs, is_small=is_small), accepted, state))
             state.progress = replace(state.progress, step=state.progress.step + 1)
             self.on_step(state.progress.step, len(plan))
             if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -165,12 +172,22 @@ class Trainer:
         smaller = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
         return smaller.contiguous(memory_format=torch.channels_last)
 
-    def _step(self, state: "_State", images: Tensor, accepted: Tensor) -> Tensor:
+    def _mixed(self, images: Tensor, accepted: Tensor, state: "_State") -> tuple[Tensor, list[tuple[Tensor, float]]]:
+        """Mix the images of a batch in pairs (mixup); return them, and the labels with the share of each."""
+        right = accepted.to(self.place.device, non_blocking=True)
+        if not self.recipe.mixup or state.progress.epoch >= self.recipe.first_plain_epoch:
+            return images, [(right, 1.0)]
+        share = float(torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample())
+        partner = torch.randperm(len(images)).to(images.device)
+        return images.lerp(images[partner], 1.0 - share), [(right, share), (right[partner], 1.0 - share)]
+
+    def _step(self, state: "_State", images: Tensor, targets: Sequence[tuple[Tensor, float]]) -> Tensor:
         state.optimizer.zero_grad(set_to_none=True)
         with mixed_precision(self.place.device):
-            logits = state.part(images)
-        right = accepted.to(self.place.device, non_blocking=True)
-        loss = partial_label_loss(logits.float(), right, smoothing=self.recipe.label_smoothing)
+            logits = state.part(images).float()
+        smoothing = self.recipe.label_smoothing
+        losses = [share * partial_label_loss(logits, right, smoothing=smoothing) for right, share in targets]
+        loss = torch.stack(losses).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
         state.optimizer.step()
@@ -257,10 +274,9 @@ class _State:
             network.load_state_dict(found[0][checkpoint.NETWORK])
             checkpoint.load_optimizer(state.optimizer, found[0][checkpoint.OPTIMIZER])
             state.progress = found[1]
-        if recipe.ema > 0.0:
-            state.average = Average(network, recipe.ema)
-            if state.progress.averaged and found is not None:
-                state.average.load(found[0][checkpoint.AVERAGE], state.progress.averaged)
+        state.average = trainer.make_average()
+        if state.average is not None and state.progress.averaged and found is not None:
+            state.average.load(found[0][checkpoint.AVERAGE], state.progress.averaged)
         if trainer.place.processes > 1:
             state.part = DistributedDataParallel(state.part)
         return state

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from cataloger.records import Pixels
-from cataloger.training.inputs.transforms import Blur, Margins, NewBackground, WhiteBalance
+from cataloger.training.inputs.transforms import Blur, FigureCut, Margins, NewBackground, WhiteBalance
 from cataloger.training.recipes import Strength
 
 
@@ -14,12 +14,15 @@ class Augmentation:
 
     Works on the pixels that `preprocess.load` returns, so that no second way of decoding exists.
     crop: smallest share of the area that a view shows. strength: "light" crops, flips and changes colours; "strong"
-    also changes backgrounds, margins and sharpness and hides patches, for photos of shops never seen.
+    also changes framing, backgrounds, margins and sharpness and hides patches, for photos of shops never seen.
+    photos: N x size x size x 3, uint8, of whose corners "strong" makes backgrounds; None for none.
     """
 
-    def __init__(self, size: int, seed: int, *, crop: float = 0.5, strength: Strength = "light") -> None:
+    def __init__(
+        self, size: int, seed: int, *, crop: float = 0.5, strength: Strength = "light", photos: Pixels | None = None
+    ) -> None:
         self._seed = seed
-        steps = _light(size, crop) if strength == "light" else _strong(size, crop)
+        steps = _light(size, crop) if strength == "light" else _strong(size, crop, photos)
         self._transform = v2.Compose(steps)
 
     def view(self, pixels: Pixels, *, image: int, view: int) -> Pixels:
@@ -41,10 +44,11 @@ def _light(size: int, crop: float) -> list[nn.Module]:
     ]
 
 
-def _strong(size: int, crop: float) -> list[nn.Module]:
+def _strong(size: int, crop: float, photos: Pixels | None) -> list[nn.Module]:
     """Background before crop, so that it is cropped too; sharpness late, so that it applies to all that was drawn."""
     return [
-        NewBackground(0.3),
+        NewBackground(0.4, photos),
+        FigureCut(0.3),
         Margins(0.25),
         v2.RandomResizedCrop(size, scale=(crop, 1.0), ratio=(0.6667, 1.5), antialias=True),
         v2.RandomHorizontalFlip(),

@@ -57,23 +57,30 @@ class LabelledFeatures:
 class LabelledPixels:
     """Cached pixels, augmented again in each epoch: float32 N x 3 x size x size in [-1, 1].
 
-    workers: processes that augment; 0 does it in between the steps.
+    workers: processes that augment; 0 does it in between the steps. late: the augmentation of epoch `late_from`,
+    counted from 0, and of all behind it; None for the same one.
     """
 
     cache: ExampleCache
     accepted: Tensor
     augmentation: Augmentation
     workers: int = 0
+    late: Augmentation | None = None
+    late_from: int = 0
 
     def batches(self, plan: Sequence[Indices], *, epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         loader = DataLoader(
-            _AugmentedViews(self.cache, self.augmentation, epoch),
+            _AugmentedViews(self.cache, self._augmentation(epoch), epoch),
             batch_sampler=[[(int(row), place) for place, row in enumerate(rows)] for rows in plan],
             num_workers=self.workers,
             pin_memory=self.workers > 0 and torch.cuda.is_available(),
         )
         for rows, (_, pixels) in zip(plan, loader, strict=True):
             yield pixels, self.accepted[torch.from_numpy(rows)]
+
+    def _augmentation(self, epoch: int | None) -> Augmentation:
+        is_late = self.late is not None and epoch is not None and epoch >= self.late_from
+        return self.late if self.late is not None and is_late else self.augmentation
 
 
 class _AugmentedViews(Dataset[tuple[int, Tensor]]):

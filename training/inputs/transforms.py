@@ -1,12 +1,15 @@
-"""Transforms that give a catalog photo the look of another shop's: background, margins, sharpness.
+"""Transforms that give a catalog photo the look of another shop's: framing, background, margins, sharpness.
 
 Each works on uint8 3 x height x width, as the transforms of torchvision do, keeps that size, and draws from torch's
 random numbers.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from cataloger.records import Pixels
 
 NEARLY_WHITE = 238
 WHITE_BORDER = 0.6
@@ -15,12 +18,35 @@ COARSEST, FINEST = 2, 24
 """Cells along a side of a made-up background: two are a gradient, many are clutter."""
 
 
-class NewBackground(nn.Module):
-    """Put photos that stand on white in front of something else: a colour, a gradient or blurred patches."""
+class FigureCut(nn.Module):
+    """Show a part of the height, and of the width at least as large a share, stretched to the size of the image.
 
-    def __init__(self, probability: float) -> None:
+    Shops cut people at the knee, the waist or the chin; where the cut lies must say nothing of the category.
+    """
+
+    def __init__(self, probability: float, smallest: float = 0.4) -> None:
         super().__init__()
         self.probability = probability
+        self.smallest = smallest
+
+    def forward(self, image: Tensor) -> Tensor:
+        if not _happens(self.probability):
+            return image
+        share = _between(self.smallest, 1.0)
+        rows, columns = _part(image.shape[1], share), _part(image.shape[2], _between(share, 1.0))
+        return _resized(image[:, rows, columns], *image.shape[1:])
+
+
+class NewBackground(nn.Module):
+    """Put photos that stand on white in front of something else: a colour, a gradient, blurred patches, a photo.
+
+    photos: N x height x width x 3, uint8, of whose corners half of the backgrounds are made; None for none.
+    """
+
+    def __init__(self, probability: float, photos: Pixels | None = None) -> None:
+        super().__init__()
+        self.probability = probability
+        self.photos = photos
 
     def forward(self, image: Tensor) -> Tensor:
         if not _happens(self.probability):
@@ -29,9 +55,15 @@ class NewBackground(nn.Module):
         if _border(background).float().mean() < WHITE_BORDER:
             return image
         # A soft edge, so that the network cannot learn the cut.
-        share = F.avg_pool2d(background[None, None].float(), 3, 1, 1)[0]
-        mixed = image.float() * (1 - share) + _made_up(image.shape[1], image.shape[2]) * share
+        share = F.avg_pool2d(background[None, None].float(), 3, 1, 1, count_include_pad=False)[0]
+        mixed = image.float() * (1 - share) + self._background(*image.shape[1:]) * share
         return mixed.round().to(torch.uint8)
+
+    def _background(self, height: int, width: int) -> Tensor:
+        if self.photos is None or _happens(0.5):
+            return _made_up(height, width)
+        photo = self.photos[int(torch.randint(len(self.photos), ()))]
+        return _corner(torch.from_numpy(np.array(photo)).permute(2, 0, 1), height, width)
 
 
 class Margins(nn.Module):
@@ -101,6 +133,23 @@ def _made_up(height: int, width: int) -> Tensor:
     patches = torch.rand(3, 1, 1) * 255 + (torch.rand(3, cells, cells) - 0.5) * contrast
     smooth = F.interpolate(patches[None], (height, width), mode="bilinear", align_corners=False)[0]
     return smooth.clamp(0, 255)
+
+
+def _corner(photo: Tensor, height: int, width: int) -> Tensor:
+    """Enlarge a corner of a photo: floor, wall or street, and little of what the photo shows."""
+    sides = [int(side * _between(0.2, 0.4)) + 1 for side in photo.shape[1:]]
+    rows, columns = (
+        slice(side) if _happens(0.5) else slice(whole - side, whole)
+        for side, whole in zip(sides, photo.shape[1:], strict=True)
+    )
+    return _resized(photo[:, rows, columns], height, width).float()
+
+
+def _part(side: int, share: float) -> slice:
+    """Return a random part of a side, in pixels."""
+    length = max(1, int(side * share))
+    start = int(_between(0, side - length + 1))
+    return slice(start, start + length)
 
 
 def _border(mask: Tensor) -> Tensor:

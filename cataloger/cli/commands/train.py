@@ -133,6 +133,29 @@ def train(
             help="full: share of the steps, from the start, on smaller images, which take half the time.",
         ),
     ] = None,
+    plain_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--plain-epochs",
+            min=0,
+            help="full: number of the last epochs with light augmentation and without --mixup.",
+        ),
+    ] = None,
+    mixup: Annotated[
+        float | None,
+        typer.Option(
+            "--mixup", min=0.0, help="Mix pairs of images and their labels; 0.2 is usual, 0 mixes none. Default: 0."
+        ),
+    ] = None,
+    average_last: Annotated[
+        float | None,
+        typer.Option(
+            "--average-last",
+            min=0.0,
+            max=1.0,
+            help="Average the weights of this share of the steps, the last ones, in place of a moving average.",
+        ),
+    ] = None,
     blend: Annotated[
         float,
         typer.Option(
@@ -196,6 +219,9 @@ def train(
                 "views": views,
                 "augmentation": augmentation,
                 "progressive": progressive,
+                "plain_epochs": plain_epochs,
+                "mixup": mixup,
+                "average_last": average_last,
             }.items()
             if value is not None
         },

@@ -1,6 +1,7 @@
 """The loss, the schedule, checkpoints, and that a resumed run equals an undisturbed one."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from cataloger.training.data import Example  # noqa: E402
 from cataloger.training.fit import checkpoint  # noqa: E402
 from cataloger.training.fit import trainer as engine  # noqa: E402
 from cataloger.training.fit.distributed import Place  # noqa: E402
+from cataloger.training.fit.ema import Average  # noqa: E402
 from cataloger.training.fit.loss import partial_label_loss  # noqa: E402
 from cataloger.training.fit.trainer import Trainer, make_optimizer  # noqa: E402
 from cataloger.training.inputs.augmentation import Augmentation  # noqa: E402
@@ -121,7 +123,56 @@ def test_the_chosen_validation_images_choose_the_best_epoch(tmp_path):
     assert measured["chosen_loss"] != measured["loss"]
 
 
-RESUMED = [QUICK, FULL, replace(FULL, progressive=0.5), replace(RECIPES["paper"], epochs=2, batch_size=8)]
+def test_the_last_third_of_the_steps_is_averaged():
+    network = torch.nn.Linear(1, 1, bias=False)
+    average = Average(network, None, skipped=4)
+    for value in range(1, 7):
+        torch.nn.init.constant_(network.weight, value)
+        average.update(network)
+        if value == 4:
+            assert float(average.values["weight"]) == 4
+    assert float(average.values["weight"]) == pytest.approx(5.5)
+
+
+def test_the_recipe_says_what_is_averaged(tmp_path):
+    assert trainer(tmp_path, replace(QUICK, average_last=1 / 3)).make_average().skipped == 6
+    assert trainer(tmp_path, replace(QUICK, ema=0.0)).make_average() is None
+
+
+def test_mixup_mixes_images_with_their_labels(tmp_path):
+    made = trainer(tmp_path, replace(FULL, mixup=0.4, plain_epochs=1))
+    images, accepted = torch.rand(6, 3, 8, 8), torch.eye(6, dtype=torch.bool)
+    state = SimpleNamespace(progress=checkpoint.TrainingProgress("print"))
+    torch.manual_seed(3)
+    mixed, [(own, share), (other, rest)] = made._mixed(images, accepted, state)
+    assert share + rest == pytest.approx(1.0)
+    partner = other.int().argmax(dim=1)
+    torch.testing.assert_close(mixed, share * images + rest * images[partner])
+    assert own.equal(accepted)
+    state.progress = checkpoint.TrainingProgress("print", epoch=1)
+    assert made._mixed(images, accepted, state)[0] is images
+
+
+def test_the_last_epochs_are_augmented_lightly(tmp_path):
+    strong, light = Augmentation(64, 0, strength="strong"), Augmentation(64, 0)
+    inputs = replace(pixels(8), augmentation=strong, late=light, late_from=2)
+    plan = [np.arange(8)]
+
+    def shown(inputs, epoch):
+        return next(iter(inputs.batches(plan, epoch=epoch)))[0]
+
+    assert torch.equal(shown(inputs, 1), shown(replace(inputs, late=None), 1))
+    assert torch.equal(shown(inputs, 2), shown(replace(inputs, augmentation=light), 2))
+    assert not torch.equal(shown(inputs, 2), shown(replace(inputs, late=None), 2))
+
+
+RESUMED = [
+    QUICK,
+    FULL,
+    replace(FULL, progressive=0.5),
+    replace(FULL, mixup=0.4, average_last=0.5),
+    replace(RECIPES["paper"], epochs=2, batch_size=8),
+]
 
 
 @pytest.mark.parametrize("recipe", RESUMED)

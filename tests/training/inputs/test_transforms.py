@@ -5,7 +5,14 @@ import torch
 from torch import Tensor, nn
 
 from cataloger.training.inputs.augmentation import Augmentation
-from cataloger.training.inputs.transforms import Blur, Margins, NewBackground, WhiteBalance, reached_from_border
+from cataloger.training.inputs.transforms import (
+    Blur,
+    FigureCut,
+    Margins,
+    NewBackground,
+    WhiteBalance,
+    reached_from_border,
+)
 
 
 def garment_on_white(size: int = 64) -> Tensor:
@@ -41,6 +48,25 @@ def test_reached_from_border_stops_at_what_is_no_background() -> None:
     assert int(reached.sum()) == 16
 
 
+def test_backgrounds_are_made_of_the_corners_of_other_photos() -> None:
+    photos = torch.zeros(3, 64, 64, 3, dtype=torch.uint8)
+    photos[:, 20:44, 20:44] = 250  # what the photo shows; its corners are black
+    transform = NewBackground(1.0, photos.numpy())
+    backgrounds = [transform(garment_on_white())[:, 0, 0] for _ in range(24)]
+    black = sum(bool((background == 0).all()) for background in backgrounds)
+    assert 4 <= black <= 20
+
+
+def test_a_cut_figure_shows_a_part_of_the_height() -> None:
+    rows = torch.arange(64, dtype=torch.uint8)[None, :, None].repeat(3, 1, 64)
+    shown = [FigureCut(1.0)(rows).float() for _ in range(40)]
+    spans = [float(image.max() - image.min() + 1) / 64 for image in shown]
+    assert all(image.shape == rows.shape for image in shown)
+    assert min(spans) == pytest.approx(0.4, abs=0.1)
+    assert max(spans) > 0.8
+    assert len({float(image.min()) for image in shown}) > 10
+
+
 def test_margins_show_all_of_the_image_smaller() -> None:
     image = torch.full((3, 64, 64), 10, dtype=torch.uint8)
     shrunk = Margins(1.0)(image)
@@ -63,7 +89,9 @@ def test_white_balance_changes_colours_by_no_more_than_told() -> None:
     assert len(changed.unique()) > 1
 
 
-@pytest.mark.parametrize("transform", [NewBackground(0.0), Margins(0.0), Blur(0.0)], ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize(
+    "transform", [NewBackground(0.0), FigureCut(0.0), Margins(0.0), Blur(0.0)], ids=lambda t: type(t).__name__
+)
 def test_what_does_not_happen_changes_nothing(transform: nn.Module) -> None:
     image = garment_on_white()
     assert torch.equal(transform(image), image)
