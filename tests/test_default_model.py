@@ -54,6 +54,63 @@ def test_the_published_split_keeps_its_names_and_parts(data):
     assert [(row["labels"], row["split"]) for row in rows] == [("Caps", "train")] * 3 + [("Caps", "test")]
 
 
+@pytest.fixture
+def four_sources(tmp_path):
+    """Photos of a catalog, of people, of shops and of streets, with the tables that describe them."""
+
+    def write(name, columns, *rows):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerows([columns, *rows])
+
+    columns = ("file", "labels", "split", "source", "resolution", "article_type", "group")
+    polos = [(f"polo{n}.jpg", "T-shirt", "train", "fpi", "224", "Tshirts", n) for n in range(2)]
+    shoes = [(f"shoe{n}.jpg", "Casual shoes", "train", "fpi", "60x80", "Casual Shoes", n) for n in range(60)]
+    write(
+        "labels.csv",
+        columns,
+        *polos,
+        *shoes,
+        ("sharp.jpg", "Casual shoes", "train", "fpi", "224", "Casual Shoes", 1),
+        ("test.jpg", "Jacket", "test", "fpi", "224", "Blazers", 1),
+        ("small.jpg", "Jacket", "test", "fpi", "60x80", "Blazers", 1),
+        ("hoodie.jpg", "Sweatshirt", "train", "cc0", "224", "Hoodie", "p1"),
+        ("worn.jpg", "Sweatshirt", "test", "cc0", "224", "Hoodie", "p2"),
+    )
+    titles = {
+        "polo0.jpg": "Men Blue Polo T-shirt",
+        "polo1.jpg": "U.S. Polo Assn. Men T-shirt",
+        "sharp.jpg": "Men Boots",
+    }
+    write("products.csv", ("image", "title"), *titles.items())
+    write(
+        "shops.csv",
+        ("file", "labels", "split", "source", "group"),
+        ("a.webp", "Suit|Blazer|Tracksuit", "train", "shops", "s1"),
+        ("b.webp", "Suit|Tracksuit", "val", "shops", "s2"),
+        ("c.webp", "Waistcoat", "val", "shops", "s2"),
+        ("d.webp", "Coat", "train", "street", "t1"),
+        ("e.webp", "Coat", "val", "street", "t2"),
+        ("f.webp", "", "train", "not_clothing", "s1"),
+    )
+    return tmp_path
+
+
+def test_the_mix_gives_old_photos_the_new_categories_and_leaves_tests_alone(four_sources):
+    printed = run("mix.py", four_sources, four_sources / "mix.csv", "--most", 40)
+    rows = {Path(row["file"]).name: row for row in read(four_sources / "mix.csv")}
+    labels = {name: row["labels"] for name, row in rows.items()}
+    assert (labels["polo0.jpg"], labels["polo1.jpg"]) == ("Polo shirt", "T-shirt")
+    assert (labels["sharp.jpg"], labels["hoodie.jpg"]) == ("Boots", "Hoodie")
+    assert (labels["test.jpg"], labels["worn.jpg"]) == ("Jacket", "Sweatshirt")
+    assert (labels["a.webp"], labels["b.webp"]) == ("Blazer|Track pants", "Blazer")
+    assert not {"c.webp", "e.webp", "f.webp", "small.jpg"} & set(labels)
+    shoes = Counter(found for name, found in labels.items() if name.startswith("shoe"))
+    assert sum(shoes.values()) == 39
+    assert min(shoes["Casual shoes"], shoes["Casual shoes|Boots"]) > 9
+    assert "val   shops             1" in printed
+
+
 def test_the_shipped_models_name_no_path_of_the_machine_that_made_them():
     for path in default_bundle_path().glob("*.onnx"):
         content = path.read_bytes()
