@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cataloger.inference.onnx import OnnxClassifier
     from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, RankedAnswer, combine
     from cataloger.inference.tagger import Tagger
+    from cataloger.inference.torch import load_folded
 
 __all__ = [
     "BATCH_SIZES",
@@ -55,6 +56,7 @@ __all__ = [
     "explain_images",
     "explained",
     "golden_key",
+    "load_folded",
     "log_sum_exp",
     "open_classifier",
     "overlaid",
@@ -81,5 +83,6 @@ __getattr__ = lazy_names(
         "onnx": ["OnnxClassifier"],
         "product_aggregation": ["DISAGREEMENT", "ProductAnswer", "RankedAnswer", "combine"],
         "tagger": ["Tagger"],
+        "torch": ["load_folded"],
     },
 )

@@ -39,7 +39,8 @@ class TorchClassifier(OfBundle):
         super().__init__(bundle)
         self._device = torch.device(device)
         self._size = bundle.preprocess.size
-        self._model = _load(bundle, DTYPES[bundle.precision]).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = load_folded(bundle, DTYPES[bundle.precision])
+        self._model = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
         if self._device.type == "cuda":
             for _ in range(SLOTS):
@@ -107,8 +108,11 @@ class _Slot:
         return Scores(logits.numpy(), familiarity.numpy())
 
 
-def _load(bundle: Bundle, dtype: torch.dtype) -> nn.Module:
-    """Read the weights, fold each batch norm into its convolution."""
+def load_folded(bundle: Bundle, dtype: torch.dtype) -> FromPixels:
+    """Return a bundle's network in eval mode, each batch norm folded into its convolution.
+
+    Raises BundleError where the weights cannot be read or do not fit.
+    """
     try:
         tensors = {name: tensor.float() for name, tensor in load_file(bundle.path / WEIGHTS).items()}
         prototypes = tensors.pop(PROTOTYPES)

@@ -25,7 +25,7 @@ from cataloger.model import CARD, GOLDEN, INPUT, MODEL_INT8, Bundle, check_files
 from cataloger.records import Failure, Floats, Pixels
 from cataloger.training.data import Example, LabelledImages, decode_examples
 from cataloger.training.evaluation import ScoredImages, markdown_figures, scoring, with_section
-from cataloger.training.export.onnx import store_as_half
+from cataloger.training.export.onnx import store_as_half, write_network
 
 LEAST_AGREEMENT = 0.98
 LARGEST_LOSS = 0.005
@@ -77,7 +77,8 @@ class Gate:
 class QuantizedModel:
     """What came out. kept: layers in fp32. moved: mean absolute change of a logit by layer, when it alone is in int8.
 
-    milliseconds: processor time per image on one thread, in fp32 and in int8.
+    milliseconds: processor time per image on one thread, in fp32 and in int8. trained: whether it was trained with
+    simulated integers.
     """
 
     bundle: Bundle
@@ -85,6 +86,7 @@ class QuantizedModel:
     moved: dict[str, float]
     gate: Gate
     milliseconds: tuple[float, float]
+    trained: bool = False
 
     def ranked(self) -> list[tuple[str, float]]:
         """Return `moved`, the most sensitive layer first."""
@@ -93,18 +95,25 @@ class QuantizedModel:
     def facts(self) -> dict[str, Any]:
         """Return the figures for provenance and JSON."""
         ranked = dict(self.ranked())
-        return {"kept": self.kept, "moved": ranked, "gate": asdict(self.gate), "milliseconds": self.milliseconds}
+        return {
+            "kept": self.kept,
+            "moved": ranked,
+            "gate": asdict(self.gate),
+            "milliseconds": self.milliseconds,
+            "trained": self.trained,
+        }
 
 
 Note = Callable[[str], None]
 
 
 def quantize_bundle(
-    bundle: Bundle, data: LabelledImages, output: Path, *, note: Note = lambda _: None
+    bundle: Bundle, data: LabelledImages, output: Path, *, train: bool = False, note: Note = lambda _: None
 ) -> QuantizedModel:
     """Write a copy of a bundle with a model in int8, calibrated on training and judged on validation images.
 
-    output: may be the bundle's own directory. note: receives the progress. Raises TrainingError where there are no
+    output: may be the bundle's own directory. train: train it with simulated integers first. note: receives the
+    progress. Raises TrainingError where there are no
     such images, and QualityGateError, with nothing written, where no tried model passes the gate.
     """
     check_files(bundle)
@@ -113,13 +122,14 @@ def quantize_bundle(
         for file in bundle.files:
             shutil.copyfile(bundle.path / file, folder / file)
         draft = replace(bundle, path=folder)
-        quantizer = _Quantizer.prepared(bundle, Path(name), calibration)
+        model = _trained(bundle, data, calibration, Path(name), note) if train else bundle.model_path
+        quantizer = _Quantizer.prepared(model, Path(name), calibration)
         note(f"calibrated on {len(calibration)} training images; {len(quantizer.layers)} layers")
         moved = quantizer.sensitivity(draft, calibration[:SENSITIVITY_IMAGES])
         kept, gate = _fewest_kept(draft, quantizer, moved, val, note)
         milliseconds = _paces(draft, calibration[:TIMED_IMAGES])
         _add_golden(draft)
-        quantized = QuantizedModel(draft, kept, moved, gate, milliseconds)
+        quantized = QuantizedModel(draft, kept, moved, gate, milliseconds, train)
         card = (folder / CARD).read_text(encoding="utf-8")
         text = section(quantized) + _test_figures(draft, data.split("test"), note)
         (folder / CARD).write_text(with_section(card, SECTION, text), encoding="utf-8")
@@ -128,12 +138,30 @@ def quantize_bundle(
     return replace(quantized, bundle=replace(sealed, path=output))
 
 
+def _trained(bundle: Bundle, data: LabelledImages, calibration: Pixels, folder: Path, note: Note) -> Path:
+    """Train a copy of the network with simulated integers; return its model in fp32, which is made into integers."""
+    from cataloger.training.export.quantization_aware import train_for_int8
+
+    model = train_for_int8(bundle, data.split("train"), calibration, progress=_noted_tenths(note))
+    write_network(model, folder / "trained.onnx", size=bundle.preprocess.size)
+    return folder / "trained.onnx"
+
+
+def _noted_tenths(note: Note) -> Callable[[int, int], None]:
+    def progress(done: int, steps: int) -> None:
+        if done * 10 // steps > (done - 1) * 10 // steps:
+            note(f"training with simulated integers: {done * 100 // steps}%")
+
+    return progress
+
+
 def section(quantized: QuantizedModel) -> str:
     """Return what the model card says of the model in int8."""
     fp32, int8 = quantized.milliseconds
     moves = ", ".join(f"{layer} {value:.2f}" for layer, value in quantized.ranked()[:LISTED_LAYERS])
     text = (
         f"`{MODEL_INT8}`: static, weights of seven bits with one scale per channel, activations of eight. "
+        f"{'It was trained with simulated integers to answer as fp32 does. ' if quantized.trained else ''}"
         f"Against fp32: {quantized.gate.line()}. "
         f"An image takes {int8:.1f} ms of processor time where fp32 takes {fp32:.1f} (one thread). "
         f"In floating point stay: {', '.join(quantized.kept) or 'none'}. A layer that alone is in int8 "
@@ -193,10 +221,10 @@ class _Quantizer:
     calibration: Pixels
 
     @classmethod
-    def prepared(cls, bundle: Bundle, folder: Path, calibration: Pixels) -> "_Quantizer":
-        """Fold batch norms and constants, and find the layers."""
+    def prepared(cls, model: Path, folder: Path, calibration: Pixels) -> "_Quantizer":
+        """Fold batch norms and constants of a model in fp32, and find the layers."""
         path = folder / "float.onnx"
-        quant_pre_process(str(bundle.model_path), str(path), skip_symbolic_shape=True)
+        quant_pre_process(str(model), str(path), skip_symbolic_shape=True)
         graph = onnx.load(path).graph
         layers = tuple(_layers(graph))
         quantized = {node for layer in layers for node in layer.nodes}

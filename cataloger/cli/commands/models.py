@@ -25,6 +25,7 @@ Models with different categories are compared on the images whose labels both ha
 QUANTIZE_EXAMPLES = """\b
 Examples:
   cataloger models quantize models/shop labels.csv --images photos --output models/shop
+  cataloger models quantize models/shop labels.csv --images photos --output models/shop --train
   cataloger evaluate labels.csv --images photos --model models/shop --precision int8
 
 Use the labels that the model was trained with: int8 is calibrated on the train images and checked on the val images.
@@ -127,6 +128,13 @@ def quantize(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of MODEL.")
     ],
     images: data_flags.ImagesOption = None,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train",
+            help="Train the network with simulated integers first, so that more layers can be in int8, often all.",
+        ),
+    ] = False,
     report_by: data_flags.ReportByOption = None,
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
@@ -134,7 +142,8 @@ def quantize(
     """Add an int8 model to a bundle: about twice as fast on a CPU, and refused unless its answers match fp32.
 
     At least 98% of the val images must keep their best label, top-1 may fall by at most 0.005, and the calibration
-    error may change by at most 0.005. The most sensitive layers stay in floating point, as many as that needs.
+    error may change by at most 0.005. The most sensitive layers stay in floating point, as many as that needs;
+    --train makes them fewer. The model in fp32 stays as it is.
     """
     require_train_extra("`cataloger models quantize`")
     from cataloger.training.export import quantize_bundle as add_int8
@@ -142,7 +151,7 @@ def quantize(
     bundle = read_bundle(resolve_bundle_path(model))
     data = read_labelled(labels, images, report_by or ())
     with render.progress_bar(enabled=not no_progress) as bar:
-        found = add_int8(bundle, data, output, note=lambda text: bar.console.print(text, markup=False))
+        found = add_int8(bundle, data, output, train=train, note=lambda text: bar.console.print(text, markup=False))
     if json_output:
         render.print_json({"model": found.bundle.title, **found.facts()})
         return

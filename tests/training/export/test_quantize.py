@@ -15,9 +15,11 @@ pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 
 from cataloger.cli.app import app
 from cataloger.errors import BundleError, QualityGateError, TrainingError, UsageError
+from cataloger.inference import load_folded
 from cataloger.inference.onnx import OnnxClassifier, replay_golden
 from cataloger.model.bundle import CARD, GOLDEN, MODEL, MODEL_INT8, default_bundle_path, read_bundle
 from cataloger.training.data.read import read_dataset
+from cataloger.training.export import quantization_aware
 from cataloger.training.export import quantize as module
 from cataloger.training.export.quantize import Gate, quantize_bundle
 from cataloger.training.options import DataOptions
@@ -105,7 +107,7 @@ def test_a_layer_that_is_kept_between_integers_is_really_in_fp32(labelled, tmp_p
     data = read_dataset(DataOptions(data=labelled, images=EXAMPLES / "images"))
     images = module._pixels(bundle, data.split("train"))
     shutil.copyfile(bundle.model_path, tmp_path / MODEL)
-    quantizer = module._Quantizer.prepared(bundle, tmp_path, images)
+    quantizer = module._Quantizer.prepared(bundle.model_path, tmp_path, images)
     expected, moved = OnnxClassifier(bundle).logits(images), []
     for kept in ([], ["block1.depthwise"]):
         quantizer.write(tmp_path / MODEL_INT8, kept=kept)
@@ -113,6 +115,54 @@ def test_a_layer_that_is_kept_between_integers_is_really_in_fp32(labelled, tmp_p
         moved.append(np.abs(OnnxClassifier(int8).logits(images) - expected).mean())
     # Quantized at load, with one scale for all channels, it would move the logits several times as much.
     assert moved[1] < 1.5 * moved[0]
+
+
+@pytest.fixture
+def reading(labelled):
+    """The shipped model, the labels, and the pixels of those to calibrate on."""
+    bundle = read_bundle(default_bundle_path())
+    data = read_dataset(DataOptions(data=labelled, images=EXAMPLES / "images"))
+    return bundle, data, module._pixels(bundle, data.split("train"))
+
+
+def written(bundle, folder, images, model):
+    """Return a bundle whose layers are all in int8, made of a model in fp32."""
+    shutil.copyfile(bundle.model_path, folder / MODEL)
+    module._Quantizer.prepared(model, folder, images).write(folder / MODEL_INT8, kept=[])
+    return replace(bundle, path=folder, precision="int8")
+
+
+def test_what_training_simulates_is_what_int8_computes(reading, tmp_path):
+    import torch
+
+    bundle, _, images = reading
+    int8 = OnnxClassifier(written(bundle, tmp_path, images, bundle.model_path)).logits(images)
+    network = load_folded(bundle, torch.float32)
+    simulation = quantization_aware._Simulation.put_on(network)
+    simulation.calibrate(images)
+    with torch.inference_mode():
+        simulated = network(torch.from_numpy(images))[0].numpy()
+    moved = np.abs(int8 - OnnxClassifier(bundle).logits(images)).mean()
+    assert np.abs(int8 - simulated).mean() < 0.5 * moved
+    simulation.take_off()
+    with torch.inference_mode():
+        plain = network(torch.from_numpy(images))[0].numpy()
+    assert np.abs(plain - OnnxClassifier(bundle).logits(images)).max() < 1e-3
+
+
+def test_training_with_simulated_integers_brings_int8_nearer_to_fp32(reading, tmp_path, monkeypatch):
+    bundle, data, images = reading
+    monkeypatch.setattr(quantization_aware, "BATCH", 5)
+    monkeypatch.setattr(quantization_aware, "MOST_REPEATS", 8)
+    steps = []
+    model = module._trained(bundle, data, images, tmp_path, steps.append)
+    expected, moved = OnnxClassifier(bundle).logits(images), []
+    for name, source in (("as-it-was", bundle.model_path), ("trained", model)):
+        (tmp_path / name).mkdir()
+        int8 = written(bundle, tmp_path / name, images, source)
+        moved.append(np.abs(OnnxClassifier(int8).logits(images) - expected).mean())
+    assert moved[1] < 0.95 * moved[0]
+    assert steps[-1] == "training with simulated integers: 100%"
 
 
 def test_the_card_tells_of_it_once(made, labelled, tmp_path):
