@@ -159,7 +159,7 @@ def along(photos: Path, images: int, url: str | None) -> None:
 
 def run(photos: Path, url: str, batch_size: int, note: Any) -> RunReport:
     """Tag photos with the model that answers at once. note: receives the moment of every write."""
-    backend.OnnxClassifier = AtOnce  # type: ignore[misc]
+    backend.open_classifier = AtOnce  # type: ignore[misc,assignment]
     reuse_buffers()
     done = 0
 

@@ -13,6 +13,7 @@ from cataloger.engine.sync import SyncOptions, sync_table
 from cataloger.history import prune as prunes
 from cataloger.history.prune import prune_runs
 from cataloger.inference import backend as engine
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.ledger import presence as presences
 from cataloger.ledger.deletion import purge_items
 from cataloger.ledger.presence import Presence
@@ -120,7 +121,7 @@ def test_bytes_are_read_by_the_group(shop):
 def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypatch):
     engines, checked_out = [], []
 
-    class Watching(engine.OnnxClassifier):
+    class Watching(OnnxClassifier):
         """Looks at the connections that are in use while it computes, alone, since there is only one batch."""
 
         def scores(self, pixels):
@@ -131,7 +132,7 @@ def test_no_connection_is_held_while_the_model_computes(shop, tmp_path, monkeypa
         engines.append(connections.make_engine(*arguments, **options))
         return engines[-1]
 
-    monkeypatch.setattr(engine, "OnnxClassifier", Watching)
+    monkeypatch.setattr(engine, "open_classifier", Watching)
     monkeypatch.setattr(opening, "make_engine", remembered)
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     source = TableOptions(table="products", ids=("id",), image="photo")
