@@ -82,6 +82,11 @@ def picture(tmp_path_factory):
     return path.read_bytes()
 
 
+def lenient(**run):
+    """Return the options of a run that takes any share of failures, and follows links."""
+    return RunOptions(max_failure_rate=1, follow_links=True, **run)
+
+
 class Shop:
     """A product table `products` in SQLite, a folder `photos` and some hosts."""
 
@@ -140,13 +145,13 @@ class Shop:
             parsed(self.db),
             TableOptions("products", ("sku",), "photo", image_root=self.root, name="shop"),
             web=web_options or WebOptions(allow_private=True, attempts=1, timeout=30),
-            run=RunOptions(max_failure_rate=1, outage_after=run.pop("outage_after", AFTER), **run),
+            run=lenient(outage_after=run.pop("outage_after", AFTER), **run),
         )
         return sync_table(options)
 
     def tag(self, *folders, **run):
         paths = tuple(str(folder) for folder in folders or (self.folder,))
-        return tag_images(TagOptions(paths, parsed(self.db), run=RunOptions(max_failure_rate=1, **run)))
+        return tag_images(TagOptions(paths, parsed(self.db), run=lenient(**run)))
 
     def unmount(self, name):
         """Leave an empty folder where one was; return what mounts it again."""
@@ -197,7 +202,7 @@ def missing_file(shop, _host, name):
 
 
 def unreadable_file(shop, _host, name):
-    """Any read of it ends with EIO, as of a broken disk."""
+    """Any read of it ends with EIO, as of a broken disk. The link leads out of the folder; `lenient` follows it."""
     shop.file_of(name)
     (shop.folder / name).unlink()
     (shop.folder / name).symlink_to("/proc/self/mem")
