@@ -158,6 +158,8 @@ class Catalog:
         """
         if [label is not None, not_product, withdrawn].count(True) != 1:
             raise UsageError("a correction is a label, not_product=True or withdrawn=True")
+        if label is not None and not clean_label(label):
+            raise UsageError("the label is empty; name a category, or say not_product=True or withdrawn=True")
         verdict: Verdict = "label" if label is not None else "not_product" if not_product else "withdrawn"
         source_id, item_id = find_image(self._database, image, source)
         if label is not None:

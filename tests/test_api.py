@@ -162,7 +162,8 @@ def test_a_catalog_is_looked_at_and_corrected(photos, db):
     [
         ("none.png", {"label": "Hat"}, "no image"),
         ("winter-hat.png", {"label": "Hatt"}, "nobody knows"),
-        ("winter-hat.png", {"label": ""}, "label belongs"),
+        ("winter-hat.png", {"label": ""}, "the label is empty"),
+        ("winter-hat.png", {"label": " \n", "new_label": True}, "the label is empty"),
         ("winter-hat.png", {}, "not_product=True"),
         ("winter-hat.png", {"label": "Hat", "withdrawn": True}, "withdrawn=True"),
         ("winter-hat.png", {"label": "Hat", "source": "elsewhere"}, "no source"),
