@@ -26,8 +26,8 @@ class CatalogResult:
     """The current result of one image: a row of the view `cataloger_image_top5`.
 
     labels, confidences: best first, at most five, without the empty ones; a corrected image has its correction first.
-    status: "ok" or "failed". error_code: why it failed. run_id: of the run that tagged it. tagged_at, corrected_at:
-    with the time zone UTC.
+    status: "ok" or "failed". error_code, error_text: why it failed. run_id: of the run that tagged it.
+    tagged_at, corrected_at: with the time zone UTC.
     """
 
     source: str
@@ -44,6 +44,7 @@ class CatalogResult:
     tagged_at: datetime | None
     corrected_by: str | None
     corrected_at: datetime | None
+    error_text: str | None
 
 
 def open_catalog(db: str, *, schema: str | None = None) -> "Catalog":
@@ -205,4 +206,5 @@ def _result(row: Mapping[str, Any]) -> CatalogResult:
         tagged_at=row["tagged_at"],
         corrected_by=row["corrected_by"],
         corrected_at=row["corrected_at"],
+        error_text=row["error_text"],
     )

@@ -18,6 +18,7 @@ IMAGE_COLUMNS = (
     *ANSWER,
     "tagged_at",
     *("corrected_by", "corrected_at"),
+    "error_text",
 )
 
 TYPES: dict[str, TypeEngine[Any]] = {

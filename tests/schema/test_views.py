@@ -18,6 +18,7 @@ CONTRACT = {
         *ANSWER,
         "tagged_at",
         *CORRECTION,
+        "error_text",
     ],
     "cataloger_image_labels": ["source", "key", "rank", "label", "confidence"],
     "cataloger_product_top5": [
@@ -101,8 +102,8 @@ def test_labels_are_one_row_a_rank(world, make):
 
 def test_a_failure_is_a_row_without_labels(world, make):
     world.sink.write([make.bad("a", code="decode.truncated")])
-    assert look(world, "cataloger_image_top5", "key", "status", "error_code", *ANSWER) == [
-        ("a", "failed", "decode.truncated", *[None] * 10)
+    assert look(world, "cataloger_image_top5", "key", "status", "error_code", "error_text", *ANSWER) == [
+        ("a", "failed", "decode.truncated", "cut short", *[None] * 10)
     ]
 
 

@@ -75,6 +75,7 @@ def test_every_format_holds_the_same_values(world, make, tmp_path):
     assert read_csv(tmp_path / "x.csv") == as_text
     assert (lines[0]["key"], lines[0]["product_key"], lines[0]["confidence_1"]) == (ODD, "07", 0.1 + 0.2)
     assert (lines[1]["status"], lines[1]["error_code"], lines[1]["label_1"]) == ("failed", "decode.truncated", None)
+    assert (lines[0]["error_text"], lines[1]["error_text"]) == (None, "cut short")
 
 
 def test_times_are_utc(world, make, tmp_path):
