@@ -124,6 +124,7 @@ def root(
     values = configuration.load_config(config)
     if values:  # their keys are checked against the flags of all commands, which are loaded for that
         context.default_map = configuration.defaults_for(values, _flags(context.command))
+        configuration.check_kinds(values, _switches(context.command))
 
 
 def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
@@ -140,6 +141,20 @@ def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
                 if option.startswith("--") and option != "--help"
             }
     return commands
+
+
+def _switches(group: Any) -> set[str]:
+    """Return the flags without a value, without dashes, of all commands below a group."""
+    found: set[str] = set()
+    for command in group.commands.values():
+        if hasattr(command, "commands"):
+            found |= _switches(command)
+            continue
+        switches = (
+            each for each in command.params if getattr(each, "is_flag", False) or getattr(each, "count", False)
+        )
+        found |= {option.removeprefix("--") for each in switches for option in each.opts}
+    return found
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ the flag; in a table with the name of a command, e.g. [tag], to that command. Un
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ PREFIX = "CATALOGER_"
 def load_config(path: Path | None) -> dict[str, Any]:
     """Read a configuration file; without a path, cataloger.toml of the working directory if there is one."""
     chosen = path or Path(CONFIG_NAME)
-    if path is None and not chosen.is_file():
+    if path is None and not os.path.lexists(chosen):
         return {}
     try:
         # Editors of Windows begin a file with a byte order mark.
@@ -31,8 +31,10 @@ def load_config(path: Path | None) -> dict[str, Any]:
         raise ConfigError(
             f"{chosen} is not in UTF-8 ({error.reason} at byte {error.start}): save it in UTF-8"
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of TOML, and of Python for a number of thousands of digits
         raise ConfigError(f"{chosen} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{chosen} is not valid TOML: its lists or tables are nested too deeply") from error
 
 
 def clean_environment() -> None:
@@ -74,10 +76,33 @@ def defaults_for(config: Mapping[str, Any], commands: Mapping[str, Mapping[str, 
         own = _table(tables, command)
         _refuse_unknown(own, set(flags) | _subcommands(command, commands), f"[{command}] of cataloger.toml")
         values = {**{k: v for k, v in general.items() if k in flags}, **own}
+        for name, value in own.items():
+            if isinstance(value, dict) and name in flags:
+                raise ConfigError(f"[{command}] of cataloger.toml: {name} takes a value, not a table")
         _insert(defaults, command.split(), {flags[k]: v for k, v in values.items() if k in flags})
     for group in {name.split()[0] for name in commands if " " in name}:
-        _refuse_unknown(tables.get(group, {}), _subcommands(group, commands), f"[{group}] of cataloger.toml")
+        own = tables.get(group, {})
+        _refuse_unknown(own, _subcommands(group, commands), f"[{group}] of cataloger.toml")
+        for name, values in own.items():
+            if not isinstance(values, dict):
+                raise ConfigError(f"[{group}] of cataloger.toml: {name} is a command; write a table [{group}.{name}]")
     return defaults
+
+
+def check_kinds(config: Mapping[str, Any], switches: Set[str]) -> None:
+    """Refuse what no flag can be, in all tables: a table in a list, a date, true for a flag that takes a value.
+
+    switches: the flags without a value. Raises ConfigError; what kind of text or number a flag takes, it says itself.
+    """
+    for name, value in config.items():
+        if isinstance(value, dict):
+            check_kinds(value, switches)
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, bool) and name not in switches:
+                raise ConfigError(f"cataloger.toml: {name} takes a value, not {str(each).lower()}")
+            if not isinstance(each, str | int | float):
+                raise ConfigError(f"cataloger.toml: {name} is a text, a number, true or false, or a list of texts")
 
 
 def _table(tables: Mapping[str, Any], command: str) -> Mapping[str, Any]:

@@ -39,6 +39,8 @@ class DatabaseURL:
             raise UsageError(
                 "--db is not a database URL; write e.g. sqlite:///catalog.db or postgresql://user@host/name"
             ) from error
+        if parsed.port is not None and not 0 < parsed.port < 65536:
+            raise UsageError(f"--db has the port {parsed.port}; a port is a number from 1 to 65535")
         backend = parsed.get_backend_name()
         if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
             raise UsageError("--db needs a file, e.g. sqlite:///catalog.db: a database in memory would be lost")

@@ -35,9 +35,11 @@ def test_a_table_wins_over_general_keys():
         ({"tagg": {}}, "unknown table 'tagg'"),
         ({"tag": {"batch_size": 4}}, r"\[tag\] .* unknown key 'batch_size'; known are batch-size, db"),
         ({"doctor": {"db": "x"}}, r"\[doctor\] .* unknown key 'db'"),
+        ({"db": {"upgrade": 5}}, r"\[db\] .*: upgrade is a command; write a table \[db.upgrade\]"),
+        ({"tag": {"db": {"a": 1}}}, r"\[tag\] .*: db takes a value, not a table"),
     ],
 )
-def test_unknown_keys_are_errors(config, message):
+def test_what_is_no_flag_is_an_error(config, message):
     with pytest.raises(ConfigError, match=message):
         defaults_for(config, COMMANDS)
 
@@ -60,6 +62,59 @@ def test_a_named_file_that_cannot_be_used_is_an_error(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "batch-size = true",
+        "db = false",
+        "[sync]\nid = [true]",
+        "[sync]\nid = [['sku']]",
+        "[sync]\nid = {sku = 1}",
+        "[tag]\nmodel = 2026-01-01",
+        "[runs]\ndiff = 5",
+        "[runs.diff]\nformat = []",
+        "force = 'perhaps'",
+        "batch-size = 1.5",
+        "batch-size = " + "9" * 5000,
+        "batch-size = " + "[" * 3000 + "]" * 3000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_value_that_no_flag_can_have_is_wrong_configuration(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cataloger.toml").write_text(text)
+    result = CliRunner().invoke(app, ["runs", "diff", "1", "2"] if "runs" in text else command_of(text))
+    assert result.exit_code == 2, result.output
+    assert result.output.strip().count("\n") <= 3
+    assert not list(tmp_path.glob("*.db"))
+
+
+def command_of(text):
+    """Return the command that a configuration is for, complete but for what it says."""
+    if "[sync]" in text:
+        return ["sync", "--db", "sqlite:///shop.db", "--table", "t", "--image", "photo"]
+    return ["tag", ".", "--dry-run"]
+
+
+@pytest.mark.parametrize("make", ["folder", "loop"])
+def test_a_file_that_is_there_and_cannot_be_read_is_wrong_configuration(tmp_path, monkeypatch, make):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "cataloger.toml"
+    path.mkdir() if make == "folder" else path.symlink_to(path)
+    result = CliRunner().invoke(app, ["runs", "list"])
+    assert (result.exit_code, "cataloger.toml cannot be read" in result.output) == (2, True)
+
+
+def test_switches_are_true_or_false_and_texts_may_look_like_numbers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cataloger.toml").write_text(
+        "force = false\n[tag]\nverbose = 1\nretry-failed = true\n[sync]\nid = [5]\n"
+    )
+    (tmp_path / "photos").mkdir()
+    result = CliRunner().invoke(app, ["tag", "photos", "--dry-run"])
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

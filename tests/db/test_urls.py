@@ -9,6 +9,7 @@ from cataloger.db.urls import DatabaseURL
 from cataloger.engine.job_report import JobOptions
 from cataloger.engine.sync import SyncOptions
 from cataloger.engine.tag import TagOptions
+from cataloger.errors import UsageError
 from cataloger.options import TableOptions
 from cataloger.training.options import DataOptions
 
@@ -60,6 +61,12 @@ def test_urls_of_the_same_parts_are_equal():
 )
 def test_the_server_is_the_same_whoever_connects_and_how(url, server):
     assert DatabaseURL.parse(url).server == server
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999999"])
+def test_a_port_that_cannot_be_is_wrong_usage(port):
+    with pytest.raises(UsageError, match=f"port {port}; a port is a number from 1 to 65535"):
+        DatabaseURL.parse(f"postgresql://shop@db:{port}/catalog")
 
 
 def test_a_url_cannot_be_changed():
