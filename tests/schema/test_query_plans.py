@@ -4,7 +4,7 @@ import re
 
 import pytest
 from by_url import open_source
-from sqlalchemy import event, text
+from sqlalchemy import create_engine, event, text
 
 from cataloger.ledger.presence import Presence
 from cataloger.options import TableOptions
@@ -94,8 +94,10 @@ def large(world, url):
         for name in FILLED:
             connection.execute(text(f"REINDEX TABLE cataloger_{name}"))
     world.begin()
-    with world.database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    engine = create_engine(world.database.engine.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
         connection.execute(text("VACUUM ANALYZE"))
+    engine.dispose()
     return world
 
 
