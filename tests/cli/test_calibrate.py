@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.inference.onnx import replay_golden
+from cataloger.inference import replay_golden
 from cataloger.model.bundle import default_bundle_path, read_bundle
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

@@ -16,7 +16,8 @@ pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 from cataloger.cli.app import app
 from cataloger.errors import BundleError, QualityGateError, TrainingError, UsageError
 from cataloger.inference import load_folded
-from cataloger.inference.onnx import OnnxClassifier, replay_golden
+from cataloger.inference.golden import replay_golden
+from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import CARD, GOLDEN, MODEL, MODEL_INT8, default_bundle_path, read_bundle
 from cataloger.training.data.read import read_dataset
 from cataloger.training.export import quantization_aware

@@ -19,7 +19,7 @@ pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 
 import cataloger
 from cataloger.cli.app import app
-from cataloger.inference.onnx import replay_golden
+from cataloger.inference import replay_golden
 from cataloger.model.bundle import MODEL, WEIGHTS, read_bundle
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_export")]
