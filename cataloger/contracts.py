@@ -6,6 +6,8 @@ TOP_K = 5
 """The largest number of labels of a result."""
 MAX_LABEL_LENGTH = 255
 """Characters of a label, of a code of the shop and of a name of a person."""
+BUNDLE_FORMAT = 1
+"""Of bundle.json; another one is refused."""
 
 Decision = Literal["accept", "review", "abstain"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)

@@ -86,6 +86,10 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         _require(self.classes >= 2, f"a classifier needs at least two classes, not {self.classes}")
+        _require(
+            min(self.width, self.heads, self.hidden) >= 1,
+            f"width, heads and hidden must be at least 1, not {self.width}, {self.heads} and {self.hidden}",
+        )
         _require(self.width % self.heads == 0, f"width {self.width} is not a multiple of {self.heads} heads")
         _require(0.0 <= self.dropout < 1.0, f"dropout must be in [0, 1), not {self.dropout}")
         _require(

@@ -16,7 +16,7 @@ from cataloger.cli import config as configuration
 from cataloger.cli import streams
 from cataloger.cli.groups import LazyCommands
 from cataloger.errors import CatalogerError
-from cataloger.utils import keep_numpy_to_one_thread
+from cataloger.utils import keep_numpy_to_one_thread, one_line
 
 EXIT_STATUSES = (
     "Exit status: 0 done; 1 fatal; 2 wrong usage or configuration; 3 done, but not all of it, e.g. more failures "
@@ -73,7 +73,7 @@ class CommandGroup(TyperGroup):
             return super().invoke(ctx)
         except CatalogerError as error:
             logging.getLogger("cataloger").debug("the error in full:", exc_info=error)
-            typer.echo(f"cataloger: error: {error}", err=True)
+            typer.echo(f"cataloger: error: {one_line(error)}", err=True)
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
             if error.errno not in DISK_ERRORS:

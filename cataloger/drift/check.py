@@ -14,9 +14,9 @@ from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, se
 
 from cataloger.db import AnyRow, Database
 from cataloger.drift.statistics import ANSWERS, CELLS, EDGES, CategoryShift, Measure, Profile, categories, judge
-from cataloger.errors import BundleError, UsageError
+from cataloger.errors import UsageError
 from cataloger.ledger import TAGGING, RunRecord, find_run, known_model
-from cataloger.model import Bundle, read_bundle, resolve_bundle_path
+from cataloger.model import MANIFEST, Bundle, read_bundle, refusal, resolve_bundle_path
 from cataloger.options import DriftLimits
 from cataloger.schema import ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow
 
@@ -126,10 +126,9 @@ def side_of_bundle(bundle: Bundle) -> ComparedSide:
         )
     try:
         profile = Profile.from_json(bundle.provenance[ANSWERS])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(
-            f"{bundle.path}: its record of answers is damaged ({error!r}); calibrate it again"
-        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        remedy = "its record of answers is damaged, calibrate it again"
+        raise refusal(bundle.path / MANIFEST, repr(error), field=f"provenance.{ANSWERS}", remedy=remedy) from error
     identity = bundle.weights_id, bundle.calibration_id
     title = f"the labelled images of {bundle.title}"
     return ComparedSide(title, None, (bundle.title,), frozenset(bundle.labels), profile, frozenset([identity]))

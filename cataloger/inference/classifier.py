@@ -104,6 +104,8 @@ def classify(classifier: Classifier, batch: Batch, *, top_k: int) -> list[Result
     """Classify a batch. An image whose logits are not finite becomes a failure; the others are untouched."""
     scores = classifier.scores(batch.pixels())
     is_finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(scores.logits).all(axis=-1))
+    if scores.familiarity is not None:
+        is_finite &= np.isfinite(scores.familiarity)
     predictions = _predictions(
         [image for image, is_good in zip(batch.images, is_finite, strict=True) if is_good],
         scores.rows(is_finite),

@@ -94,8 +94,10 @@ def _serve(classifier: OnnxClassifier, pipe: Connection) -> None:
             names, pixels = decode_request(pipe.recv_bytes())
             try:
                 answer = encode_answer(classifier.run(names, pixels))
-            except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own, and MemoryError
-                answer = _joined({"error": str(error) or type(error).__name__})
+            except CatalogerError as error:
+                answer = _joined({"error": str(error)})
+            except Exception as error:  # noqa: BLE001 - an answer that is no array of numbers, or takes all memory
+                answer = _joined({"error": str(classifier.refused(f"cannot be run: {error!r}"))})
             pipe.send_bytes(answer)
 
 

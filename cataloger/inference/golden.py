@@ -1,13 +1,12 @@
 """Whether a model still gives the answers that it gave when it was exported."""
 
-import zipfile
 from contextlib import closing
 
 import numpy as np
 
 from cataloger.errors import BundleError
 from cataloger.inference.isolated import open_classifier
-from cataloger.model import GOLDEN, LOGITS, REQUIRED_FILES, Bundle, check_files
+from cataloger.model import IMAGES, LOGITS, REQUIRED_FILES, Bundle, check_files, read_golden
 
 
 def replay_golden(bundle: Bundle) -> float:
@@ -16,11 +15,8 @@ def replay_golden(bundle: Bundle) -> float:
     Raises BundleError when a file differs from its hash or the difference exceeds the bundle's tolerance.
     """
     check_files(bundle, (*REQUIRED_FILES, bundle.model_path.name))
-    try:
-        with np.load(bundle.path / GOLDEN, allow_pickle=False) as golden:
-            images, expected = golden["images"], golden[golden_key(bundle)]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{bundle.path / GOLDEN} cannot be read: {error}") from error
+    golden = read_golden(bundle, golden_key(bundle))
+    images, expected = golden[IMAGES], golden[golden_key(bundle)]
     with closing(open_classifier(bundle)) as classifier:
         difference = float(np.abs(classifier.logits(images) - expected).max())
     if not difference <= bundle.tolerance:

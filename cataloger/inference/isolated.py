@@ -9,6 +9,7 @@ import json
 import queue
 import socket
 import weakref
+from collections.abc import Sequence
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,8 +20,8 @@ from cataloger.errors import BundleError
 from cataloger.inference.classify_worker import decode_answer, encode_request
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model import MANIFEST, Bundle, default_bundle_path
-from cataloger.records import Floats, Pixels
-from cataloger.utils import available_cpus, printable, start_child
+from cataloger.records import Pixels
+from cataloger.utils import available_cpus, one_line, start_child
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,7 +31,7 @@ LOAD_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
 IMAGE_SECONDS = 2.0
 """That classifying a batch may take: so much, and so much more for each image."""
-LONGEST_REASON = 500
+LONGEST_REASON = 900
 
 
 def open_classifier(bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> OnnxClassifier:
@@ -68,7 +69,7 @@ class IsolatedClassifier(OnnxClassifier):
         """End the process; calls that are under way raise BundleError."""
         self._end()
 
-    def run(self, names: list[str], pixels: Pixels) -> list[Floats]:
+    def run(self, names: Sequence[str], pixels: Pixels) -> list[Any]:
         """Return outputs of the model for uint8 N x size x size x 3."""
         pipe = self._idle.get()
         try:
@@ -76,11 +77,11 @@ class IsolatedClassifier(OnnxClassifier):
             outputs = decode_answer(answer)
         except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
             self.close()
-            raise BundleError(f"{self._bundle.model_path} ended the process that ran it") from error
+            raise self.refused("ended the process that ran it") from error
         finally:
             self._idle.put(pipe)
         if isinstance(outputs, str):
-            raise BundleError(f"{self._bundle.model_path} cannot be run: {_short(outputs)}")
+            raise BundleError(one_line(outputs, LONGEST_REASON))
         return [np.asarray(output) for output in outputs]
 
     def _greeting(self, pipe: Connection) -> dict[str, Any]:
@@ -88,10 +89,10 @@ class IsolatedClassifier(OnnxClassifier):
             found: dict[str, Any] = json.loads(self._ask(pipe, b"", LOAD_SECONDS))
         except (EOFError, OSError, ValueError) as error:
             self.close()
-            raise BundleError(f"{self._bundle.model_path} ended the process that loaded it") from error
+            raise self.refused("ended the process that loaded it") from error
         if "error" in found:
             self.close()
-            raise BundleError(_short(found["error"]))
+            raise BundleError(one_line(found["error"], LONGEST_REASON))
         return found
 
     def _ask(self, pipe: Connection, request: bytes, seconds: float) -> bytes:
@@ -100,12 +101,8 @@ class IsolatedClassifier(OnnxClassifier):
         if not pipe.poll(seconds):
             self.close()
             what = "answer" if request else "load"
-            raise BundleError(f"{self._bundle.model_path} took longer than {seconds:g} seconds to {what}; stopped")
+            raise self.refused(f"took longer than {seconds:g} seconds to {what}, and was stopped")
         return pipe.recv_bytes()
-
-
-def _short(reason: str) -> str:
-    return printable(" ".join(reason.split()))[:LONGEST_REASON]
 
 
 def _start(config: str, calls: int) -> "tuple[subprocess.Popen[bytes], list[Connection]]":

@@ -1,45 +1,69 @@
 """The default backend: onnxruntime on the CPU, or on a GPU where onnxruntime-gpu is installed."""
 
-from typing import Literal
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 
 from cataloger.errors import BundleError, UsageError
 from cataloger.inference.classifier import OfBundle, Scores
-from cataloger.model import FAMILIARITY, INPUT, LOGITS, PLACE_SCORES, Bundle
+from cataloger.model import (
+    FAMILIARITY,
+    INPUT,
+    LOGITS,
+    PLACE_SCORES,
+    Bundle,
+    check_onnx,
+    default_bundle_path,
+    refusal,
+)
 from cataloger.records import Floats, Pixels
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
 DISABLED_OPTIMIZERS = ["WeightBiasQuantization"]
 """It would quantize at load, with one scale for all channels, the layers that a model in int8 keeps in fp32."""
+OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError", "AllocateRaw")
+REMEDY = "do not use this model, or get it again; `cataloger models verify` checks it"
 
 
 class OnnxClassifier(OfBundle):
     """Runs a bundle's ONNX model, that of its precision. Safe to call from several threads at once.
 
-    threads: processors that one call uses. device: "cuda" raises UsageError where onnxruntime cannot start it.
+    threads: processors that one call uses. device: "cuda" raises UsageError where onnxruntime cannot start it. Raises
+    BundleError, here or when it classifies, for a model that is not what a bundle says; the shipped one is as trusted
+    as this program. Models of others are run by `cataloger.inference.isolated`, which bounds their time and memory.
     """
 
     def __init__(self, bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> None:
         super().__init__(bundle)
+        if bundle.path != default_bundle_path():
+            check_onnx(bundle.model_path)
         provider = CUDA_PROVIDER if device == "cuda" else CPU_PROVIDER
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it would print is raised as well
         # A spinning thread would take the processor from the decoders while it waits for the next batch.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                str(bundle.model_path), options, providers=[provider], disabled_optimizers=DISABLED_OPTIMIZERS
+                str(bundle.model_path),
+                options,
+                providers=[provider],
+                disabled_optimizers=DISABLED_OPTIMIZERS,
+                enable_fallback=int(device == "cuda"),  # a second try, of which it tells on stdout
             )
         except Exception as error:  # onnxruntime raises classes of its own for every kind of bad file
-            raise BundleError(f"{bundle.model_path} cannot be loaded: {error}") from error
+            raise self.refused(f"cannot be loaded: {error}") from error
         if self._session.get_providers()[0] != provider:
             raise UsageError(f"onnxruntime could not start {provider}; run `cataloger doctor`, or use --device cpu")
-        self._check_shape()
+        try:
+            self._check_shapes()
+        except UnicodeDecodeError as error:
+            raise self.refused(f"has names that are no text: {error}") from error
 
     @property
     def device(self) -> str:
@@ -47,7 +71,7 @@ class OnnxClassifier(OfBundle):
 
     def scores(self, pixels: Pixels) -> Scores:
         """Classify uint8 N x size x size x 3."""
-        return _scores(*self.run(self._wanted, pixels))
+        return self._scores(self.run(self._wanted, pixels), len(pixels))
 
     def logits(self, pixels: Pixels) -> Floats:
         """Classify uint8 N x size x size x 3; return float32 N x labels."""
@@ -55,32 +79,66 @@ class OnnxClassifier(OfBundle):
 
     def place_scores(self, pixels: Pixels) -> Floats:
         """Return float32 N x tokens x labels; their mean over the tokens is `logits`."""
-        (scores,) = self.run([PLACE_SCORES], pixels)
-        return np.asarray(scores, dtype=np.float32)
+        return self._places(self.run([PLACE_SCORES], pixels)[0], len(pixels))
 
     def scores_and_places(self, pixels: Pixels) -> tuple[Scores, Floats]:
         """Return what `scores` and `place_scores` do, of one run."""
         places, *others = self.run([PLACE_SCORES, *self._wanted], pixels)
-        return _scores(*others), np.asarray(places, dtype=np.float32)
+        return self._scores(others, len(pixels)), self._places(places, len(pixels))
 
-    def run(self, names: list[str], pixels: Pixels) -> list[Floats]:
+    def run(self, names: Sequence[str], pixels: Pixels) -> list[Any]:
         """Return outputs of the model, by name, for uint8 N x size x size x 3."""
-        return list(self._session.run(names, {INPUT: pixels}))
+        try:
+            return list(self._session.run(names, {INPUT: pixels}))
+        except Exception as error:  # as above
+            raise self.refused(f"cannot classify {len(pixels)} images: {error}") from error
 
     @property
     def _wanted(self) -> list[str]:
         return [LOGITS, FAMILIARITY] if FAMILIARITY in self.outputs else [LOGITS]
 
-    def _check_shape(self) -> None:
-        names = {output.name: output.shape for output in self._session.get_outputs()}
-        if LOGITS not in names or names[LOGITS][-1] != len(self._bundle.labels):
-            raise BundleError(f"{self._bundle.model_path} does not give one logit for each label")
-        self.outputs: tuple[str, ...] = tuple(names)
+    def _scores(self, outputs: Sequence[Any], count: int) -> Scores:
+        logits = self._array(outputs[0], LOGITS, (count, len(self._bundle.labels)))
+        return Scores(logits, self._array(outputs[1], FAMILIARITY, (count,)) if len(outputs) > 1 else None)
+
+    def _places(self, output: Any, count: int) -> Floats:
+        """Check that places are those of a square map, row by row."""
+        tokens = np.shape(output)[1] if np.ndim(output) == 3 else 0
+        side = max(math.isqrt(tokens), 1)
+        return self._array(output, PLACE_SCORES, (count, side * side, len(self._bundle.labels)))
+
+    def _array(self, output: Any, name: str, shape: tuple[int, ...]) -> Floats:
+        values = np.asarray(output)
+        if values.shape != shape or values.dtype.kind != "f":
+            raise self.refused(f"gives {name} of shape {values.shape} where {shape} is needed")
+        return values.astype(np.float32, copy=False)
+
+    def _check_shapes(self) -> None:
+        """Compare what the model says of itself with the bundle; a dimension without a number may be any."""
+        size, labels = self._bundle.preprocess.size, len(self._bundle.labels)
+        inputs = {each.name: each for each in self._session.get_inputs()}
+        outputs = {each.name: each for each in self._session.get_outputs()}
+        if set(inputs) != {INPUT} or LOGITS not in outputs:
+            raise self.refused(f"must have the input {INPUT} alone and the output {LOGITS}")
+        wanted = {INPUT: (None, size, size, 3), LOGITS: (None, labels)}
+        for name, shape in wanted.items():
+            said = (inputs | outputs)[name].shape
+            if len(said) != len(shape) or not all(map(_may_be, said, shape)):
+                shown = " x ".join(str(length or "N") for length in shape)
+                raise self.refused(f"has {name} of {' x '.join(map(str, said))}, and the bundle says {shown}")
+        if inputs[INPUT].type != "tensor(uint8)" or isinstance(inputs[INPUT].shape[0], int):
+            raise self.refused(f"must take any number of {INPUT} as bytes")
+        self.outputs: tuple[str, ...] = tuple(outputs)
+
+    def refused(self, problem: str) -> BundleError:
+        """Make the error of a model that is not used. problem: a predicate of its file, of whatever length."""
+        if any(sign in problem for sign in OUT_OF_MEMORY):
+            problem = "cannot be used: it needs more memory than any model of this size should"
+        return refusal(self._bundle.model_path, problem, remedy=REMEDY)
 
 
-def _scores(logits: Floats, familiarity: Floats | None = None) -> Scores:
-    known = None if familiarity is None else np.asarray(familiarity, dtype=np.float32)
-    return Scores(np.asarray(logits, dtype=np.float32), known)
+def _may_be(said: Any, wanted: int | None) -> bool:
+    return wanted is None or not isinstance(said, int) or said == wanted
 
 
 def has_cuda_provider() -> bool:

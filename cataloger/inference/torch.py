@@ -11,14 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cataloger.errors import BundleError
 from cataloger.inference.classifier import OfBundle, Scores
-from cataloger.model import PROTOTYPES, WEIGHTS, Bundle, ConvBNReLU6, FromPixels, Network, check_files
+from cataloger.model import (
+    FEATURES,
+    PROTOTYPES,
+    WEIGHTS,
+    Bundle,
+    ConvBNReLU6,
+    FromPixels,
+    Network,
+    check_files,
+    refusal,
+)
 from cataloger.records import Floats, Pixels
 
 BATCHES = (8, 32, 128, 256)
@@ -113,21 +122,37 @@ def load_folded(bundle: Bundle, dtype: torch.dtype) -> FromPixels:
 
     Raises BundleError where the weights cannot be read or do not fit.
     """
+    path = bundle.path / WEIGHTS
     try:
-        tensors = {name: tensor.float() for name, tensor in load_file(bundle.path / WEIGHTS).items()}
+        _check_tensors(bundle)
+        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
         prototypes = tensors.pop(PROTOTYPES)
         network = Network(bundle.network, size=bundle.preprocess.size)
-        missing, unknown = network.load_state_dict(tensors, strict=False)
+        network.load_state_dict(tensors, strict=False)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        raise BundleError(f"the weights of {bundle.path} cannot be used: {error}") from error
-    missing = [name for name in missing if "num_batches" not in name]
-    if missing or unknown:
-        raise BundleError(f"the weights of {bundle.path} do not fit its network, e.g. {(missing + unknown)[0]}")
+        raise refusal(path, f"cannot be used: {error}") from error
     network.eval()
     for module in network.modules():
         if isinstance(module, ConvBNReLU6):
             module.conv, module.bn = fuse_conv_bn_eval(module.conv, module.bn), nn.Identity()  # type: ignore[assignment]
     return FromPixels(network, prototypes).eval().to(dtype)
+
+
+def _check_tensors(bundle: Bundle) -> None:
+    """Compare the shapes in the header of the weights with those of the network, before either takes any memory."""
+    path = bundle.path / WEIGHTS
+    with safe_open(path, framework="pt") as file:
+        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    with torch.device("meta"):
+        own = Network(bundle.network, size=bundle.preprocess.size).state_dict()
+    needed = {name: tuple(tensor.shape) for name, tensor in own.items() if "num_batches" not in name}
+    prototypes = stored.pop(PROTOTYPES, ())
+    if len(prototypes) != 2 or prototypes[1] != FEATURES:
+        raise refusal(path, f"has prototypes of the shape {prototypes}")
+    for name in sorted(needed.keys() | stored.keys()):
+        if needed.get(name) != stored.get(name):
+            shapes = f"the network has {needed.get(name, 'none')}, the file {stored.get(name, 'none')}"
+            raise refusal(path, f"has tensors that do not fit its network, e.g. {name}: {shapes}")
 
 
 def _as_scores(outputs: tuple[Tensor, Tensor, Tensor]) -> Scores:

@@ -1,4 +1,5 @@
-"""Models: the bundle on disk, the calibration of its scores, and the network.
+"""Models: the bundle on disk, whose files are checked before they are used, the calibration of its scores, and the
+network.
 
 Imports only the ground modules; torch only where the network is asked for.
 """
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
         WEIGHTS,
         Bundle,
         check_files,
+        copy_files,
         default_bundle_path,
         new_bundle,
         read_bundle,
         resolve_bundle_path,
         seal,
-        sha256_of,
     )
     from cataloger.model.calibration import Calibration
+    from cataloger.model.golden import IMAGES, read_golden
     from cataloger.model.network import (
         FEATURES,
         PROTOTYPES,
@@ -41,18 +43,25 @@ if TYPE_CHECKING:
         load_head,
         normalise,
     )
+    from cataloger.model.onnx_file import check_onnx
+    from cataloger.model.side_files import CONFIG, LABELS, PREPROCESSOR, check_side_files
+    from cataloger.model.untrusted import refusal, sha256_of, unprintable
 
 __all__ = [
     "CARD",
+    "CONFIG",
     "FAMILIARITY",
     "FEATURES",
     "GOLDEN",
+    "IMAGES",
     "INPUT",
+    "LABELS",
     "LOGITS",
     "MANIFEST",
     "MODEL",
     "MODEL_INT8",
     "PLACE_SCORES",
+    "PREPROCESSOR",
     "PROTOTYPES",
     "REQUIRED_FILES",
     "WEIGHTS",
@@ -62,6 +71,9 @@ __all__ = [
     "FromPixels",
     "Network",
     "check_files",
+    "check_onnx",
+    "check_side_files",
+    "copy_files",
     "count_parameters",
     "default_bundle_path",
     "load_backbone",
@@ -69,9 +81,12 @@ __all__ = [
     "new_bundle",
     "normalise",
     "read_bundle",
+    "read_golden",
+    "refusal",
     "resolve_bundle_path",
     "seal",
     "sha256_of",
+    "unprintable",
 ]
 
 
@@ -92,14 +107,15 @@ __getattr__ = lazy_names(
             "REQUIRED_FILES",
             "WEIGHTS",
             "check_files",
+            "copy_files",
             "default_bundle_path",
             "new_bundle",
             "read_bundle",
             "resolve_bundle_path",
             "seal",
-            "sha256_of",
         ],
         "calibration": ["Calibration"],
+        "golden": ["IMAGES", "read_golden"],
         "network": [
             "ConvBNReLU6",
             "FEATURES",
@@ -111,5 +127,8 @@ __getattr__ = lazy_names(
             "load_head",
             "normalise",
         ],
+        "onnx_file": ["check_onnx"],
+        "side_files": ["CONFIG", "LABELS", "PREPROCESSOR", "check_side_files"],
+        "untrusted": ["refusal", "sha256_of", "unprintable"],
     },
 )

@@ -7,7 +7,8 @@
     golden.npz            images and their logits, replayed by `cataloger models verify`
     MODEL_CARD.md         data, licences, results, known weaknesses
 
-Nothing in a bundle is ever unpickled. A bundle is written under a temporary name and renamed when complete.
+Nothing in a bundle is ever unpickled, and nothing of it is used before it is checked: `cataloger.model.manifest` and
+`cataloger.model.untrusted`. A bundle is written under a temporary name and renamed when complete.
 """
 
 import hashlib
@@ -15,18 +16,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cataloger.contracts import BUNDLE_FORMAT
 from cataloger.errors import BundleError, OutputError, UsageError
 from cataloger.model.calibration import Calibration
+from cataloger.model.untrusted import is_plain_name, opened, refusal, sha256_of
 from cataloger.options import NetworkConfig, Precision, PrecisionChoice, PreprocessSpec
-from cataloger.utils import existing_path, put_folder
+from cataloger.utils import existing_path, printable, put_folder
 
-FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
 MODEL_INT8 = "model.int8.onnx"
@@ -67,13 +70,13 @@ class Bundle:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        manifest = self.path / MANIFEST
         if len(set(self.labels)) != len(self.labels):
-            raise BundleError(f"the labels of {self.path} are not unique; the bundle is damaged, export it again")
+            twice, _ = Counter(self.labels).most_common(1)[0]
+            raise refusal(manifest, f"the labels are not unique: {twice}", field="labels")
         if self.network.classes != len(self.labels):
-            raise BundleError(
-                f"{self.path} has {len(self.labels)} labels for a head of {self.network.classes} classes; "
-                "the bundle is damaged, export it again"
-            )
+            problem = f"{len(self.labels)} labels for a head of {self.network.classes} classes"
+            raise refusal(manifest, problem, field="labels")
 
     @property
     def weights_id(self) -> str:
@@ -93,8 +96,8 @@ class Bundle:
 
     @property
     def title(self) -> str:
-        """Name and version, for people."""
-        return f"{self.name} {self.version}"
+        """Name and version, for people: safe to display."""
+        return printable(f"{self.name} {self.version}")
 
     @property
     def model_path(self) -> Path:
@@ -130,7 +133,7 @@ class Bundle:
     def to_json(self) -> dict[str, Any]:
         """Return what bundle.json holds."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": BUNDLE_FORMAT,
             "name": self.name,
             "version": self.version,
             "weights_id": self.weights_id,
@@ -163,42 +166,61 @@ def resolve_bundle_path(model: str) -> Path:
 def read_bundle(path: Path, *, check: tuple[str, ...] = (MODEL,)) -> Bundle:
     """Read a bundle and compare the SHA-256 of the files named in `check`.
 
-    Raises BundleError: not a bundle, unknown format version, labels that differ from the head, wrong hash.
+    Raises BundleError: not a bundle, unknown format version, a field that is wrong, a file that is not the one named.
     """
-    values = _read_manifest(path)
+    from msgspec.structs import asdict as fields_of  # only here: loading it takes a few milliseconds
+
+    from cataloger.model.manifest import read_manifest
+
+    file = path / MANIFEST
+    if not os.path.exists(file):  # noqa: PTH110 (pathlib raises where a folder may not be read)
+        raise BundleError(f"{printable(str(path))} is not a model bundle: it has no {MANIFEST}")
+    values = read_manifest(file)
     try:
         bundle = Bundle(
             path=path,
-            name=values["name"],
-            version=values["version"],
-            labels=tuple(values["labels"]),
-            preprocess=PreprocessSpec.from_json(values["preprocess"]),
-            network=NetworkConfig(**values["network"]),
-            calibration=Calibration.from_json(values["calibration"]),
-            golden_tolerance=float(values["golden"]["tolerance"]),
-            int8_tolerance=values["golden"].get("tolerance_int8"),
-            files=values["files"],
-            provenance=values["provenance"],
+            name=values.name,
+            version=values.version,
+            labels=values.labels,
+            preprocess=PreprocessSpec(**fields_of(values.preprocess)),
+            network=NetworkConfig(**fields_of(values.network)),
+            calibration=Calibration(**fields_of(values.calibration)),
+            golden_tolerance=values.golden.tolerance,
+            int8_tolerance=values.golden.tolerance_int8,
+            files=values.files,
+            provenance=values.provenance,
         )
-        stored = values["weights_id"], values["calibration_id"]
-    except (KeyError, TypeError, ValueError, UsageError) as error:
-        raise BundleError(f"{path / MANIFEST} is damaged ({error!r}); export the bundle again") from error
+    except UsageError as error:
+        raise refusal(file, f"is wrong: {error}") from error
+    missing = [name for name in REQUIRED_FILES if name not in bundle.files]
+    if missing:
+        raise refusal(file, f"does not name {', '.join(missing)}", field="files")
     check_files(bundle, check)
-    if stored != (bundle.weights_id, bundle.calibration_id):
-        raise BundleError(f"{path / MANIFEST} was edited: its identities do not match; export the bundle again")
+    if values.weights_id != bundle.weights_id:
+        raise refusal(file, "was edited: its identity does not match", field="weights_id")
+    if values.calibration_id != bundle.calibration_id:
+        raise refusal(file, "was edited: its identity does not match", field="calibration_id")
     return bundle
 
 
-def check_files(bundle: Bundle, names: tuple[str, ...] = REQUIRED_FILES) -> None:
+def check_files(bundle: Bundle, names: Iterable[str] = REQUIRED_FILES) -> None:
     """Compare files with the hashes that bundle.json names. Raises BundleError for the first that differs."""
     for name in names:
-        expected = bundle.files.get(name)
-        try:
-            actual = sha256_of(bundle.path / name)
-        except OSError as error:
-            raise BundleError(f"{bundle.path / name} cannot be read: {error.strerror}") from error
-        if actual != expected:
-            raise BundleError(f"{bundle.path / name} is not the file that {MANIFEST} names (SHA-256 differs)")
+        if sha256_of(bundle.path / name) != bundle.files.get(name):
+            raise refusal(bundle.path / name, f"is not the file that {MANIFEST} names (SHA-256 differs)")
+
+
+def copy_files(bundle: Bundle, folder: Path) -> None:
+    """Copy the files of a bundle, each checked, so that nothing else on this machine gets into the copy.
+
+    Raises BundleError for one that differs from its hash.
+    """
+    for name in bundle.files:
+        if not is_plain_name(name):
+            raise refusal(bundle.path / MANIFEST, f"{name!r} is not the name of a file in its folder", field="files")
+        with opened(bundle.path / name) as source, (folder / name).open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+    check_files(replace(bundle, path=folder), bundle.files)
 
 
 @contextmanager
@@ -245,28 +267,6 @@ def seal(bundle: Bundle) -> Bundle:
 def recalibrated(bundle: Bundle, calibration: Calibration) -> Bundle:
     """Return the same bundle with another calibration; weights_id stays, calibration_id changes."""
     return replace(bundle, calibration=calibration)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BundleError(f"{path} is not a model bundle: it has no {MANIFEST}") from error
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path / MANIFEST} cannot be read: {error}") from error
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if version != FORMAT_VERSION:
-        raise BundleError(
-            f"{path} has bundle format {version!r}; this version of cataloger reads format {FORMAT_VERSION}"
-        )
-    assert isinstance(values, dict)
-    return values
 
 
 def _publish(folder: Path, target: Path) -> None:

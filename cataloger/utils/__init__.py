@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         visible,
     )
     from cataloger.utils.templates import Filters, template_environment
-    from cataloger.utils.text import printable
+    from cataloger.utils.text import one_line, printable
     from cataloger.utils.timing import Stopwatch
     from cataloger.utils.urls import NOT_A_URL, without_query
 
@@ -46,6 +46,7 @@ __all__ = [
     "keep_numpy_to_one_thread",
     "lazy_names",
     "limit_memory",
+    "one_line",
     "part_spellings",
     "path_spellings",
     "printable",
@@ -82,7 +83,7 @@ __getattr__ = lazy_names(
             "visible",
         ),
         "templates": ("Filters", "template_environment"),
-        "text": ("printable",),
+        "text": ("one_line", "printable"),
         "timing": ("Stopwatch",),
         "urls": ("NOT_A_URL", "without_query"),
     },

@@ -1,7 +1,6 @@
 """Learning a calibration on validation images: temperature, thresholds, and what looks like nothing known."""
 
 import math
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +14,7 @@ from cataloger.contracts import DECISIONS
 from cataloger.drift import ANSWERS, Profile
 from cataloger.errors import TrainingError
 from cataloger.inference import log_sum_exp
-from cataloger.model import CARD, Bundle, Calibration, check_files, new_bundle, seal
+from cataloger.model import CARD, Bundle, Calibration, check_files, copy_files, new_bundle, seal
 from cataloger.records import Floats
 from cataloger.training.calibration.thresholds import fit_thresholds
 from cataloger.training.data import Example, accepted_matrix
@@ -77,8 +76,7 @@ def write_recalibrated(
     calibrated = calibrate_bundle(bundle, scored, target=target)
     coverage = measure_coverage(calibrated, scored)
     with new_bundle(output) as folder:
-        for name in bundle.files:
-            shutil.copyfile(bundle.path / name, folder / name)
+        copy_files(bundle, folder)
         card = (folder / CARD).read_text(encoding="utf-8")
         section = decisions_section(calibrated, coverage)
         (folder / CARD).write_text(with_section(card, SECTION, section), encoding="utf-8")

@@ -6,11 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cataloger.model import FEATURES, INPUT, LOGITS, MODEL, WEIGHTS, Bundle
-
-LABELS = "labels.txt"
-CONFIG = "config.json"
-PREPROCESSOR = "preprocessor_config.json"
+from cataloger.model import CONFIG, FEATURES, INPUT, LABELS, LOGITS, MODEL, PREPROCESSOR, WEIGHTS, Bundle
 
 # Pillow's numbers of the resampling filters, which Hugging Face's configurations contain.
 RESAMPLE = {"bilinear": 2, "bicubic": 3}

@@ -5,7 +5,6 @@ as others; activations have eight bits. What is most sensitive to that stays in 
 measured how much the logits move when that layer alone is quantized, and as few as the gate allows are kept.
 """
 
-import shutil
 import tempfile
 import textwrap
 import time
@@ -21,7 +20,20 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from cataloger.errors import QualityGateError, TrainingError
 from cataloger.inference import OnnxClassifier, golden_key
-from cataloger.model import CARD, GOLDEN, INPUT, MODEL_INT8, Bundle, check_files, new_bundle, seal
+from cataloger.model import (
+    CARD,
+    GOLDEN,
+    IMAGES,
+    INPUT,
+    LOGITS,
+    MODEL_INT8,
+    Bundle,
+    check_files,
+    copy_files,
+    new_bundle,
+    read_golden,
+    seal,
+)
 from cataloger.records import Failure, Floats, Pixels
 from cataloger.training.data import Example, LabelledImages, decode_examples
 from cataloger.training.evaluation import ScoredImages, markdown_figures, scoring, with_section
@@ -119,8 +131,7 @@ def quantize_bundle(
     check_files(bundle)
     calibration, val = _pixels(bundle, _drawn(data, "train", CALIBRATION_IMAGES)), _drawn(data, "val", None)
     with tempfile.TemporaryDirectory() as name, new_bundle(output) as folder:
-        for file in bundle.files:
-            shutil.copyfile(bundle.path / file, folder / file)
+        copy_files(bundle, folder)
         draft = replace(bundle, path=folder)
         model = _trained(bundle, data, calibration, Path(name), note) if train else bundle.model_path
         quantizer = _Quantizer.prepared(model, Path(name), calibration)
@@ -335,7 +346,6 @@ def _milliseconds(classifier: OnnxClassifier, images: Pixels) -> float:
 
 
 def _add_golden(draft: Bundle) -> None:
-    with np.load(draft.path / GOLDEN, allow_pickle=False) as golden:
-        kept = dict(golden)
+    kept = read_golden(draft, LOGITS)
     int8 = _in_int8(draft)
-    np.savez_compressed(draft.path / GOLDEN, **kept | {golden_key(int8): _logits(int8, kept["images"])})
+    np.savez_compressed(draft.path / GOLDEN, **kept | {golden_key(int8): _logits(int8, kept[IMAGES])})

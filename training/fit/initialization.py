@@ -8,9 +8,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cataloger.errors import TrainingError
+from cataloger.errors import BundleError, TrainingError
 from cataloger.model import WEIGHTS, Network, load_backbone, load_head, read_bundle, sha256_of
 from cataloger.options import PreprocessSpec
+from cataloger.utils import one_line, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ def read_start(path: Path) -> Start:
     file = path / WEIGHTS if bundle else path
     try:
         sha256, tensors = sha256_of(file), load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"the weights of {path} cannot be read: {error}") from error
+    except (OSError, BundleError, SafetensorError) as error:
+        raise TrainingError(f"the weights of {path} cannot be read: {one_line(error)}") from error
     if bundle is None:
         return Start(path.name, sha256, PreprocessSpec(), tensors)
     return Start(bundle.title, sha256, bundle.preprocess, tensors, bundle.labels)
@@ -42,15 +43,15 @@ def load_start(network: Network, start: Start, labels: tuple[str, ...]) -> str:
     tensors = dict(start.tensors)
     try:
         load_backbone(network, tensors)
-    except (KeyError, RuntimeError) as error:
-        raise TrainingError(f"the weights of {start.name} do not fit the network: {error}") from error
+        kept = load_head(network, tensors, known=start.labels, wanted=labels) if start.labels else []
+    except (IndexError, KeyError, RuntimeError) as error:
+        raise TrainingError(f"the weights of {start.name} do not fit the network: {one_line(error, 300)}") from error
     if not start.labels:
         return f"start: convolutions of {start.name}; attention and head are new"
-    kept = load_head(network, tensors, known=start.labels, wanted=labels)
     return f"start: {start.name}; {len(kept)} of {len(labels)} categories are known to it" + (
         f", new: {_named([label for label in labels if label not in kept])}" if len(kept) < len(labels) else ""
     )
 
 
 def _named(labels: list[str]) -> str:
-    return ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
+    return printable(", ".join(labels[:8])) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")

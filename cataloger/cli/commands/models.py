@@ -81,8 +81,11 @@ def show(model: ModelArgument = "default", json_output: flags.JsonOption = False
 def verify(model: ModelArgument = "default", json_output: flags.JsonOption = False) -> None:
     """Check every file of a model against its hash, and classify its golden images on this machine."""
     from cataloger.inference import replay_golden
+    from cataloger.model import check_files, check_side_files
 
     bundle = read_bundle(resolve_bundle_path(model))
+    check_files(bundle, bundle.files)
+    check_side_files(bundle)
     replayed = [(each, replay_golden(each)) for each in map(bundle.at, bundle.precisions)]
     if json_output:
         differences = {each.precision: difference for each, difference in replayed}

@@ -1,0 +1,91 @@
+"""Bundles that anybody may have made: a network of a few nodes, with whatever is wrong written into it on purpose."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from cataloger.model.bundle import CARD, GOLDEN, MANIFEST, MODEL, WEIGHTS, Bundle, new_bundle, read_bundle, seal
+from cataloger.options import NetworkConfig, PreprocessSpec
+
+SIZE, LABELS = 16, ("Hat", "Shirt", "Sock")
+
+
+def constant(name, *values, dtype=np.int64):
+    """Return a tensor that lies in the file."""
+    return numpy_helper.from_array(np.array(values, dtype), name)
+
+
+def model(nodes=(), tensors=(), *, size=SIZE, labels=3, last="mean"):
+    """Return a model that gives for each label the mean of an image, of the value named `last`.
+
+    nodes, tensors: more of them; `pixels` are the image as floats, N x size x size x 3.
+    """
+    own = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+        *nodes,
+        helper.make_node("Unsqueeze", [last, "one"], ["column"]),
+        helper.make_node("Add", ["column", "zeros"], ["logits"]),
+    ]
+    kept = [constant("axes", 1, 2, 3), constant("one", 1), numpy_helper.from_array(np.zeros((1, labels), np.float32))]
+    kept[-1].name = "zeros"
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, 3])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", labels])
+    graph = helper.make_graph(own, "small", [images], [logits], [*kept, *tensors])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def small_bundle(path, made=None, *, labels=LABELS, size=SIZE):
+    """Write a bundle of a model, sealed, and read it. made: its bytes or what `model` returns."""
+    made = model(size=size, labels=len(labels)) if made is None else made
+    draft = Bundle(path, "shop", "3", labels, PreprocessSpec(size=size), NetworkConfig(classes=len(labels)))
+    with new_bundle(path) as folder:
+        (folder / MODEL).write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
+        (folder / WEIGHTS).write_bytes(b"weights")
+        (folder / CARD).write_text("# shop")
+        images = np.zeros((2, size, size, 3), np.uint8)
+        np.savez_compressed(folder / GOLDEN, images=images, logits=np.zeros((2, len(labels)), np.float32))
+        seal(replace(draft, path=folder))
+    return read_bundle(path)
+
+
+def digest(value):
+    """Return the identity of a value, as bundles have it."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def stamped(values):
+    """Return the values of a bundle.json with the identities that fit them, as far as anything fits them."""
+    files, parts = values.get("files"), [values.get(name) for name in ("network", "preprocess", "labels")]
+    if isinstance(files, dict):
+        values["weights_id"] = digest([files.get(WEIGHTS), *parts])
+    values["calibration_id"] = digest(values.get("calibration"))
+    return values
+
+
+def edit(bundle, change, *, stamp=False):
+    """Change the values of a bundle.json in place. stamp: and its identities with them."""
+    path = bundle.path / MANIFEST
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(stamped(values) if stamp else values))
+
+
+def put(bundle, name, data):
+    """Replace a file of a bundle, and its hash and identities."""
+    (bundle.path / name).write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    edit(bundle, lambda values: values["files"].update({name: sha256}), stamp=True)
+
+
+def saved_elsewhere(made, location):
+    """Move the tensors of a model into another file, as ONNX allows."""
+    for tensor in made.graph.initializer:
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+    return made
