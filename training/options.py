@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db import DatabaseURL
 from cataloger.errors import UsageError
+from cataloger.model import unprintable
 from cataloger.options import Device
 
 
@@ -44,6 +46,10 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if not (self.name and self.version):
             raise UsageError("--name and --version must not be empty")
+        for flag, text in (("--name", self.name), ("--version", self.version)):
+            if len(text) > MAX_LABEL_LENGTH or unprintable(text) is not None:
+                limits = f"at most {MAX_LABEL_LENGTH} characters, none of them a control character"
+                raise UsageError(f"{flag} may have {limits}")
         if not 0.5 <= self.target_precision < 1.0:
             raise UsageError(
                 f"--target-precision must be at least 0.5 and below 1, not {self.target_precision}; 0.95 is usual"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from cataloger.cli import render
 from cataloger.cli.print_evaluation import share
+from cataloger.utils import printable
 
 if TYPE_CHECKING:
     from cataloger.training.evaluation import ReviewedAccuracy, Tally
@@ -16,7 +17,7 @@ def print_reviewed(reviewed: "ReviewedAccuracy") -> None:
     """Print shares with their intervals: of all, by decision, by confidence, by category."""
     console, total = render.stdout_console(), reviewed.total
     part = f"{total.reviewed:,} of {total.images:,} images reviewed ({total.reviewed / total.images:.1%})"
-    console.print(f"{reviewed.model} on {', '.join(reviewed.sources)}: {part}", markup=False)
+    console.print(printable(f"{reviewed.model} on {', '.join(reviewed.sources)}: {part}"), markup=False)
     for line in _notes(reviewed):
         console.print(line, markup=False)
     figures = [

@@ -178,6 +178,12 @@ def renamed(made, name, other):
     return made
 
 
+def test_names_that_are_no_text_are_refused(tmp_path, capfd):
+    data = renamed(model(), "logits", "logitz").SerializeToString().replace(b"logitz", b"logit\xff")
+    assert "names that are no text" in refused(OnnxClassifier, small_bundle(tmp_path / "model", data))
+    assert capfd.readouterr() == ("", "")
+
+
 def fixed(made):
     made.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     return made

@@ -5,6 +5,7 @@ SEED is fixed, so that a failure can be repeated; `make test-long` tries more of
 
 import json
 import random
+import resource
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import GOLDEN, MANIFEST, MODEL, read_bundle
 from cataloger.model.golden import read_golden
 from cataloger.model.side_files import check_side_files
+from cataloger.utils import limit_memory
 
 SEED = 20_261_127
 PIXELS = np.zeros((1, SIZE, SIZE, 3), np.uint8)
@@ -96,6 +98,15 @@ def tried(bundle, rounds, mutate, use):
         for path, data in kept.items():
             path.write_bytes(data)
     return found
+
+
+@pytest.fixture(autouse=True)
+def _bounded_memory():
+    """Models run here, a process for each would take minutes; changed sizes may ask for any memory."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    limit_memory(2**30)
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 @pytest.fixture
