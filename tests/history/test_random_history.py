@@ -113,6 +113,9 @@ class Classifier:
             rows.append(np.log(probabilities))
         return Scores(np.array(rows, np.float32))
 
+    def close(self):
+        """Hold nothing that could be given back."""
+
 
 class Shop(Job):
     """The real job, with a model of our own."""
