@@ -15,7 +15,7 @@ import typer
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
 from cataloger.errors import INTERRUPTED_STATUS, LostOutputError, UsageError
-from cataloger.utils import printable, replacing, reuse_buffers, visible, work_in_batch
+from cataloger.utils import printable, replacing, reuse_buffers, shown_key, visible, work_in_batch
 
 SHOWN = 10
 """Reasons that are named one by one."""
@@ -149,7 +149,9 @@ def print_summary(report: "JobReport", console: "Console") -> None:
         console.print(f"purged with all that was recorded of them (--forget): {report.purged:,}")
     _print_writes(report, console)
     if run.failures:
-        failures = [(code, count, visible(run.failed_first[code])) for code, count in run.failures.most_common()]
+        failures = [
+            (code, count, visible(shown_key(run.failed_first[code]))) for code, count in run.failures.most_common()
+        ]
         console.print(render.table(("failure", "images", "first image"), failures))
         for code, *_ in failures:
             console.print(f"{code}, first image: {printable(run.failed_why[code])}", markup=False)

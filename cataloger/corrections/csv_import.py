@@ -25,7 +25,7 @@ from cataloger.errors import SourceError, UsageError, ValueRefusedError
 from cataloger.ledger import find_source_id
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
 from cataloger.tabular import TableFormatError
-from cataloger.utils import clean_label, find_label, spellings, visible
+from cataloger.utils import clean_label, find_label, shown_key, spellings, visible
 
 ROWS_PER_READ = 500
 NAMED = 1000
@@ -189,7 +189,7 @@ class _Import:
                 if images
                 else f"is not an image of {wanted}"
             )
-            place = visible(row.image[1]) if row.place else "a row without key and uri"
+            place = visible(shown_key(row.image[1])) if row.place else "a row without key and uri"
             self._report.note(row.line, "problem", f"{place} {reason}")
 
     def _spelled(self, row: CorrectionFileRow) -> CorrectionFileRow:

@@ -14,7 +14,7 @@ from cataloger.report.images import Picture, Progress, open_maps, pictures_of
 from cataloger.report.queries import BINS
 from cataloger.report.stored_images import Pictures
 from cataloger.sources import name_of
-from cataloger.utils import Filters, printable, replacing, template_environment
+from cataloger.utils import Filters, printable, replacing, shown_key, template_environment
 
 TEMPLATE = "report.html.j2"
 LONGEST = 100  # characters of a name
@@ -58,7 +58,13 @@ def write_page(
 def render_page(report: CatalogReport, pictures: Mapping[int, Picture], *, about_maps: str = "") -> str:
     """Return the page as HTML. pictures: by item."""
     coverage = report.coverage()
-    filters: Filters = {"percent": percent, "shortened": shortened, "link": link, "number": "{:,}".format}
+    filters: Filters = {
+        "percent": percent,
+        "shortened": shortened,
+        "link": link,
+        "as_key": shown_key,
+        "number": "{:,}".format,
+    }
     template = template_environment(__file__, filters).get_template(TEMPLATE)
     return template.render(
         report=report,

@@ -20,6 +20,7 @@ from cataloger.schema import (
     with_corrections,
     with_seen,
 )
+from cataloger.utils import shown_key
 
 LARGEST_ID = 2**53
 
@@ -121,7 +122,9 @@ def _as_json(row: AnyRow) -> dict[str, Any]:
         "source": row.source_id,
         "source_name": row.source,
         "key": row.key,
+        "key_text": shown_key(row.key),
         "product": row.product_key,
+        "product_text": row.product_key and shown_key(row.product_key),
         "decision": row.decision,
         "answers": [[label, share] for label, share in zip(labels, confidences, strict=True) if label is not None],
         "word": _correction(row),

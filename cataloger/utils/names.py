@@ -6,6 +6,7 @@ its letter (NFC) or follows it (NFD, as macOS writes names). Of paths, a backsla
 for a blank, and a query such as ?v=3 may follow.
 """
 
+import json
 import os
 import re
 import unicodedata
@@ -86,6 +87,21 @@ def find_label(text: str, known: Collection[str]) -> str | None:
         return text
     wanted = clean_label(text)
     return wanted if wanted in known else next((label for label in known if clean_label(label) == wanted), None)
+
+
+def shown_key(key: str) -> str:
+    """Return a key, or the place of bytes in a table, for people; one of several columns, a JSON array, as `a/1`."""
+    if not key.startswith("["):
+        table, found, rest = key.partition("/[")  # the place of bytes in a table
+        return f"{table}/{shown_key('[' + rest)}" if found and shown_key("[" + rest) != "[" + rest else key
+    try:
+        parts = json.loads(key)
+    except (ValueError, RecursionError):
+        return key
+    is_ours = isinstance(parts, list) and len(parts) > 1 and all(isinstance(part, str) for part in parts)
+    if not is_ours or json.dumps(parts, ensure_ascii=False) != key:
+        return key  # the name of a file that looks like an array
+    return "/".join(map(shown_key, parts))  # the first part of an image's key may be the key of its product
 
 
 def visible(text: str) -> str:

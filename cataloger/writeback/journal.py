@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cataloger.db import AnyRow, DatabaseURL, driver_message, is_transient, sanitize_text, utc_now
 from cataloger.schema import RunRow, WriteRow
+from cataloger.utils import shown_key
 from cataloger.writeback.column_values import UnwritableError, keep
 from cataloger.writeback.product_table import Cells, ProductRow, ProductTable
 
@@ -205,4 +206,4 @@ def _update(
 
 
 def _refuse(counts: WriteCounts, change: CellChange, reason: str) -> None:
-    counts.add(WriteCounts(refused=1, reasons=[f"{change.product_key}: {reason}"]))
+    counts.add(WriteCounts(refused=1, reasons=[f"{shown_key(change.product_key)}: {reason}"]))

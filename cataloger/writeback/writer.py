@@ -14,6 +14,7 @@ from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
 from cataloger.ledger import Lease, SourceRef
 from cataloger.schema import CurrentProductCorrectionRow, ProductCurrentRow, ProductResultRow
+from cataloger.utils import shown_key
 from cataloger.writeback.column_values import UnwritableError, restore
 from cataloger.writeback.journal import (
     CellChange,
@@ -129,7 +130,7 @@ class WriteBack:
             try:
                 cells = self._plan.values(row)
             except UnwritableError as error:
-                counts.add(WriteCounts(refused=1, reasons=[f"{row.product_key}: {error}"]))
+                counts.add(WriteCounts(refused=1, reasons=[f"{shown_key(row.product_key)}: {error}"]))
                 continue
             if cells:
                 wanted[row.product_hash] = (row.product_key, cells)

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cataloger.utils import clean_label, clean_name, clean_setting, find_label, path_spellings, spellings, visible
+from cataloger.sources import join_keys
+from cataloger.utils import (
+    clean_label,
+    clean_name,
+    clean_setting,
+    find_label,
+    path_spellings,
+    shown_key,
+    spellings,
+    visible,
+)
 
 NFC, NFD = (unicodedata.normalize(form, "Mütze") for form in ("NFC", "NFD"))
 
@@ -79,6 +89,28 @@ def test_of_two_spellings_the_one_that_is_written_is_meant():
 )
 def test_what_cannot_be_seen_is_written_out(name, shown):
     assert visible(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (["a", "1"], "a/1"),
+        (["Mütze", 7, "x/y"], "Mütze/7/x/y"),
+        ([join_keys(["a", 1]), 20], "a/1/20"),
+        (["a"], "a"),
+        ([7], "7"),
+    ],
+)
+def test_a_key_of_several_columns_is_shown_as_people_write_it(values, shown):
+    assert shown_key(join_keys(values)) == shown
+    assert shown_key(f"products/{join_keys(values)}") == f"products/{shown}"
+
+
+@pytest.mark.parametrize(
+    "key", ["photos/a.png", "[", "[1, 2]", '["a"]', '["a","b"]', "[" * 5000, 'x/["a", 1]', "a/[b].png"]
+)
+def test_other_keys_are_shown_as_they_are(key):
+    assert shown_key(key) == key
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from cataloger.cli.groups import make_group
 from cataloger.cli.run_command import open_results, stop_on_interrupt
 from cataloger.errors import INTERRUPTED_STATUS
 from cataloger.options import DEFAULT_DB
+from cataloger.utils import shown_key
 
 if TYPE_CHECKING:
     from cataloger.history import Difference, DifferenceSummary, Part, UndoReport
@@ -184,7 +185,7 @@ def _print_summary(summary: "DifferenceSummary") -> None:
 def _lines(differences: "list[Difference]") -> list[tuple[object, ...]]:
     return [
         (
-            each.key,
+            shown_key(each.key),
             each.kind,
             each.before.label if each.before else "",
             each.before.confidence if each.before else "",

@@ -127,7 +127,7 @@ function paint(row, made = row.element) {
   made.classList.toggle("skipped", Boolean(row.skipped) && !word);
   made.classList.toggle("current", row === current);
   made.setAttribute("aria-selected", String(selected.has(row)));
-  made.setAttribute("aria-label", [visible(row.key), visible(label), percent(share), text].filter(Boolean).join(", "));
+  made.setAttribute("aria-label", [visible(row.key_text), visible(label), percent(share), text].filter(Boolean).join(", "));
 }
 
 // The image that is looked at.
@@ -143,8 +143,8 @@ function show(row, {focus = true} = {}) {
   if (focus) row.element.focus({preventScroll: true});
   if (before && isNarrow.matches) $("work").scrollIntoView({block: "start"});
   else if (before || !isNarrow.matches) row.element.scrollIntoView({block: "nearest"});
-  $("key").textContent = visible(row.key);
-  $("about").textContent = [row.product !== null && "product " + visible(row.product), row.decision, "run " + row.run, "manySources" in page && visible(row.source_name)].filter(Boolean).join(" · ");
+  $("key").textContent = visible(row.key_text);
+  $("about").textContent = [row.product !== null && "product " + visible(row.product_text), row.decision, "run " + row.run, "manySources" in page && visible(row.source_name)].filter(Boolean).join(" · ");
   showMap(0);
   showAnswers();
   loadLabels(row.source);
@@ -178,7 +178,7 @@ function showMap(rank) {
   const row = current, turn = ++pictureTurn, image = $("picture");
   const url = rank ? "/map/" + row.item + "/" + rank + ".png?" + row.result : pictureOf(row);
   $("map").setAttribute("aria-pressed", String(rank > 0));
-  image.alt = rank ? "Areas that speak for " + visible(row.answers[rank - 1][0]) : "The image " + visible(row.key);
+  image.alt = rank ? "Areas that speak for " + visible(row.answers[rank - 1][0]) : "The image " + visible(row.key_text);
   image.onload = () => { image.hidden = false; $("no-picture").hidden = true; };
   image.onerror = async () => {
     let reason = "The image cannot be shown.";
@@ -212,7 +212,7 @@ function record(words) {
   send();
   clearSelection();
   const texts = new Set(words.map(({said}) => wordText(said.verdict, said.label)));
-  say((words.length > 1 ? words.length + " images: " : visible(words[0].row.key) + ": ") + (texts.size > 1 ? "accepted" : [...texts][0]));
+  say((words.length > 1 ? words.length + " images: " : visible(words[0].row.key_text) + ": ") + (texts.size > 1 ? "accepted" : [...texts][0]));
   if (wasBulk && words.length > 1) show(nextOpen(words[words.length - 1].row) || current);
   else goOn();
 }
@@ -241,7 +241,7 @@ function undo() {
   if (!last) { say("Nothing to undo"); return; }
   for (const {row, before} of last) put(row, before);
   send();
-  say(last.length > 1 ? last.length + " images: undone" : visible(last[0].row.key) + ": undone");
+  say(last.length > 1 ? last.length + " images: undone" : visible(last[0].row.key_text) + ": undone");
   show(last[0].row);
 }
 
@@ -338,7 +338,7 @@ function refuse(sent, error) {
   forget(row);
   delete row.pending;
   paint(row);
-  complain(visible(row.key) + " was not saved: " + error.message);
+  complain(visible(row.key_text) + " was not saved: " + error.message);
 }
 
 async function wait(error) {
@@ -369,7 +369,7 @@ function conflictLine(row) {
   keep.addEventListener("click", () => { delete row.conflict; paint(row); showConflicts(); planProgress(); });
   const look = element("button", "Show", {type: "button"});
   look.addEventListener("click", () => show(row));
-  line.append(element("img", null, {alt: "", src: "/image/" + row.item + "/240.jpg?" + row.result}), element("p", visible(row.key) + ": " + stands + "; you " + wanted + ". Their correction is kept."), look, keep);
+  line.append(element("img", null, {alt: "", src: "/image/" + row.item + "/240.jpg?" + row.result}), element("p", visible(row.key_text) + ": " + stands + "; you " + wanted + ". Their correction is kept."), look, keep);
   if (!mine.isGone) {
     const insist = element("button", "Use mine", {type: "button"});
     insist.addEventListener("click", () => {
