@@ -18,39 +18,48 @@ COARSEST, FINEST = 2, 24
 """Cells along a side of a made-up background: two are a gradient, many are clutter."""
 
 
-class FigureCut(nn.Module):
+class Sometimes(nn.Module):
+    """A transform that happens with a probability; otherwise the image stays as it is."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.change(image) if _happens(self.probability) else image
+
+    def change(self, image: Tensor) -> Tensor:
+        """Return the changed image."""
+        raise NotImplementedError
+
+
+class FigureCut(Sometimes):
     """Show a part of the height, and of the width at least as large a share, stretched to the size of the image.
 
     Shops cut people at the knee, the waist or the chin; where the cut lies must say nothing of the category.
     """
 
     def __init__(self, probability: float, smallest: float = 0.4) -> None:
-        super().__init__()
-        self.probability = probability
+        super().__init__(probability)
         self.smallest = smallest
 
-    def forward(self, image: Tensor) -> Tensor:
-        if not _happens(self.probability):
-            return image
+    def change(self, image: Tensor) -> Tensor:
         share = _between(self.smallest, 1.0)
         rows, columns = _part(image.shape[1], share), _part(image.shape[2], _between(share, 1.0))
         return _resized(image[:, rows, columns], *image.shape[1:])
 
 
-class NewBackground(nn.Module):
+class NewBackground(Sometimes):
     """Put photos that stand on white in front of something else: a colour, a gradient, blurred patches, a photo.
 
     photos: N x height x width x 3, uint8, of whose corners half of the backgrounds are made; None for none.
     """
 
     def __init__(self, probability: float, photos: Pixels | None = None) -> None:
-        super().__init__()
-        self.probability = probability
+        super().__init__(probability)
         self.photos = photos
 
-    def forward(self, image: Tensor) -> Tensor:
-        if not _happens(self.probability):
-            return image
+    def change(self, image: Tensor) -> Tensor:
         background = reached_from_border((image >= NEARLY_WHITE).all(dim=0))
         if _border(background).float().mean() < WHITE_BORDER:
             return image
@@ -66,17 +75,14 @@ class NewBackground(nn.Module):
         return _corner(torch.from_numpy(np.array(photo)).permute(2, 0, 1), height, width)
 
 
-class Margins(nn.Module):
+class Margins(Sometimes):
     """Shrink the image by up to a half, its sides unequally, onto a canvas of one colour, mostly a light one."""
 
     def __init__(self, probability: float, smallest: float = 0.5) -> None:
-        super().__init__()
-        self.probability = probability
+        super().__init__(probability)
         self.smallest = smallest
 
-    def forward(self, image: Tensor) -> Tensor:
-        if not _happens(self.probability):
-            return image
+    def change(self, image: Tensor) -> Tensor:
         size = image.shape[1:]
         height, width = (max(1, int(side * _between(self.smallest, 1.0))) for side in size)
         top, left = (int(_between(0, whole - part + 1)) for whole, part in zip(size, (height, width), strict=True))
@@ -86,17 +92,14 @@ class Margins(nn.Module):
         return canvas
 
 
-class Blur(nn.Module):
+class Blur(Sometimes):
     """Take the image down to a few pixels and up again, as thumbnails are, so that blur says nothing of a class."""
 
     def __init__(self, probability: float, fewest: int = 56, most: int = 168) -> None:
-        super().__init__()
-        self.probability = probability
+        super().__init__(probability)
         self.fewest, self.most = fewest, most
 
-    def forward(self, image: Tensor) -> Tensor:
-        if not _happens(self.probability):
-            return image
+    def change(self, image: Tensor) -> Tensor:
         height, width = image.shape[1:]
         share = _between(self.fewest, self.most) / max(height, width)
         small = _resized(image, max(1, int(height * share)), max(1, int(width * share)))
