@@ -75,11 +75,9 @@ class _Simulation:
     def put_on(cls, model: nn.Module) -> "_Simulation":
         simulation = cls(model)
         for module in list(model.modules()):
-            if isinstance(module, ConvBNReLU6):
-                parametrize.register_parametrization(module.conv, "weight", _RoundedWeight())
-                simulation._round(module)
-            elif isinstance(module, nn.Linear):
-                parametrize.register_parametrization(module, "weight", _RoundedWeight())
+            if isinstance(module, ConvBNReLU6 | nn.Linear):
+                weighted = module.conv if isinstance(module, ConvBNReLU6) else module
+                parametrize.register_parametrization(weighted, "weight", _RoundedWeight())
                 simulation._round(module)
         return simulation
 

@@ -38,6 +38,7 @@ from cataloger.records import Failure, Floats, Pixels
 from cataloger.training.data import Example, LabelledImages, decode_examples
 from cataloger.training.evaluation import ScoredImages, markdown_figures, scoring, with_section
 from cataloger.training.export.onnx import store_as_half, write_network
+from cataloger.training.export.quantization_aware import train_for_int8
 
 LEAST_AGREEMENT = 0.98
 LARGEST_LOSS = 0.005
@@ -151,8 +152,6 @@ def quantize_bundle(
 
 def _trained(bundle: Bundle, data: LabelledImages, calibration: Pixels, folder: Path, note: Note) -> Path:
     """Train a copy of the network with simulated integers; return its model in fp32, which is made into integers."""
-    from cataloger.training.export.quantization_aware import train_for_int8
-
     model = train_for_int8(bundle, data.split("train"), calibration, progress=_noted_tenths(note))
     write_network(model, folder / "trained.onnx", size=bundle.preprocess.size)
     return folder / "trained.onnx"
