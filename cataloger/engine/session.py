@@ -209,8 +209,8 @@ class SourceSession:
         self._report.restored += presence.restore_met(run_id)
         if self._saw_all:
             self._report.missing += presence.remove_missing(run_id, self._staying(presence, ref))
-            if self.known is not None and self.known.no_query_run_id is not None:
-                self._open().write(note_queries_known, self.known.id)
+            if ref.no_query_run_id is not None:
+                self._open().write(note_queries_known, ref.id)
             if self._options.run.forget:
                 self._report.purged += presence.purge_missing()
 
