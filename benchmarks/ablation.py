@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cataloger.model.network import FROZEN_BLOCK, Network, TokenAttention, count_parameters
+from cataloger.model.network import Network, TokenAttention, count_parameters
 from cataloger.options import NetworkConfig, PreprocessSpec
 from cataloger.training.data.examples import Example, accepted_matrix
 from cataloger.training.data.read import read_dataset
@@ -47,7 +47,6 @@ from cataloger.utils.cpu import available_cpus
 from cataloger.utils.malloc import keep_freed_memory
 
 FIGURES = ("top1", "top5", "macro_f1")
-GROUPS = ("fpi 224", "fpi 60x80", "cc0 224")
 TIMED_BATCH, TIMED_ROUNDS = 8, 7
 
 
@@ -89,23 +88,6 @@ class DroppedAttention(TokenAttention):
         return attended
 
 
-class EarlierAttention(Network):
-    """Attention among the places of the frozen map, before the last convolutions instead of behind them."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__(replace(config, attention="none"))
-        self.attention = None
-        channels = self._block(FROZEN_BLOCK).pointwise.conv.in_channels
-        self.mix = TokenAttention(replace(config, width=channels), tokens=49)
-        # Its tokens have the width already.
-        self.mix.project = torch.nn.Linear(channels, channels)
-
-    def feature_map(self, features: Tensor) -> Tensor:
-        tokens = features.flatten(2).transpose(1, 2)
-        mixed = self.mix(tokens).transpose(1, 2).reshape(features.shape)
-        return super().feature_map(mixed.contiguous(memory_format=torch.channels_last))
-
-
 def with_attention(kind: type[TokenAttention]) -> Callable[[NetworkConfig], Network]:
     """Return what makes a network with another kind of attention."""
 
@@ -142,7 +124,7 @@ ARMS = (
     Arm("8 heads, attention dropout 0.1", make=with_attention(DroppedAttention)),
     Arm("mean of all places instead", make=with_attention(UniformAttention)),
     Arm("own place instead", make=with_attention(OwnPlaceOnly)),
-    Arm("8 heads before the last convolutions", make=EarlierAttention),
+    Arm("8 heads before the last convolutions", {"attention": "mhsa-early"}),
 )
 
 
@@ -168,6 +150,9 @@ def main() -> None:
     parser.add_argument("--val", type=int, default=1000, help="validation images, drawn at random")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--arm", action="append", dest="arms", choices=[arm.name for arm in ARMS], help="default: all"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(available_cpus())
     keep_freed_memory()
@@ -175,7 +160,7 @@ def main() -> None:
     data = prepare(arguments)
     results = arguments.work / "results.jsonl"
     for seed in range(arguments.seeds):
-        for arm in ARMS:
+        for arm in (arm for arm in ARMS if arm.name in (arguments.arms or [each.name for each in ARMS])):
             if (arm.name, seed) not in {(line["arm"], line["seed"]) for line in read(results)}:
                 line = {"arm": arm.name, "seed": seed, **trained(arm, seed, data, arguments)}
                 with results.open("a", encoding="utf-8") as file:
@@ -230,7 +215,9 @@ def trained(arm: Arm, seed: int, data: Data, arguments: argparse.Namespace) -> d
     seconds = time.monotonic() - begun
     reports = measured(network, data)
     figures = {
-        group: {name: getattr(reports[group], name).value for name in FIGURES} for group in GROUPS if group in reports
+        group: {name: getattr(report, name).value for name in FIGURES}
+        for group, report in reports.items()
+        if group != "all"
     }
     return {"figures": figures, "seconds": round(seconds, 1)}
 
@@ -311,11 +298,12 @@ def figures_text(line: dict[str, Any]) -> str:
 
 def print_table(lines: list[dict[str, Any]], costs: dict[str, Size]) -> None:
     """Print mean and spread (largest minus smallest) of every arm, and what it costs."""
-    print(f"\n| | parameters, M (trained) | multiply-adds, M | images/s | {' | '.join(GROUPS)} |")
-    print("|---" * (4 + len(GROUPS)) + "|")
+    groups = list(dict.fromkeys(group for line in lines for group in line["figures"]))
+    print(f"\n| | parameters, M (trained) | multiply-adds, M | images/s | {' | '.join(groups)} |")
+    print("|---" * (4 + len(groups)) + "|")
     for name, cost in costs.items():
         figures = [line["figures"] for line in lines if line["arm"] == name]
-        cells = (" / ".join(cell([each[group][key] for each in figures]) for key in FIGURES) for group in GROUPS)
+        cells = (" / ".join(cell([each[group][key] for each in figures]) for key in FIGURES) for group in groups)
         parameters = f"{cost.parameters / 1e6:.2f} ({cost.trained / 1e6:.2f})"
         print(f"| {name} | {parameters} | {cost.macs / 1e6:.0f} | {cost.rate:.0f} | {' | '.join(cells)} |")
 

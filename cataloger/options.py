@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args, get_origin
 from cataloger.contracts import DECISIONS, TOP_K
 from cataloger.errors import UsageError
 
-Attention = Literal["none", "mhsa"]
+Attention = Literal["none", "mhsa", "mhsa-early"]
 Head = Literal["single", "double"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "int8", "fp16"]
@@ -70,7 +70,8 @@ class PreprocessSpec:
 class NetworkConfig:
     """Shape of the network; see `cataloger.model.network`.
 
-    classes: number of labels. width: channels of each token in the attention. heads: attention heads.
+    classes: number of labels. attention: none, over the last map ("mhsa"), or over the map in front of the last
+    convolutions ("mhsa-early"). width: channels of each token in the attention. heads: attention heads.
     hidden: channels of the first fully connected layer. positions: learned position of each token.
     """
 

@@ -10,7 +10,7 @@ from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db import DatabaseURL
 from cataloger.errors import UsageError
 from cataloger.model import unprintable
-from cataloger.options import Device
+from cataloger.options import Attention, Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class TrainOptions:
     `cataloger.training.fit.weight_interpolation`.
     notes: Markdown file put into the model card. target_precision: share of the accepted answers that should be
     right. balance_by: columns by which the training images are drawn. select_by: the validation images that choose
-    the best epoch; None for all.
+    the best epoch; None for all. attention: where the network attends; None for where the start does.
     """
 
     data: "DataOptions"
@@ -42,6 +42,7 @@ class TrainOptions:
     target_precision: float = 0.95
     balance_by: tuple["ColumnShares", ...] = ()
     select_by: "ColumnValues | None" = None
+    attention: Attention | None = None
 
     def __post_init__(self) -> None:
         if not (self.name and self.version):

@@ -50,7 +50,7 @@ class NetworkShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     classes: Annotated[int, Meta(ge=2, le=MOST_LABELS)]
-    attention: Literal["none", "mhsa"] = "mhsa"
+    attention: Literal["none", "mhsa", "mhsa-early"] = "mhsa"
     head: Literal["single", "double"] = "double"
     width: Annotated[int, Meta(ge=1, le=8192)] = 512
     heads: Annotated[int, Meta(ge=1, le=1024)] = 8

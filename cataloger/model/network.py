@@ -1,4 +1,4 @@
-"""MobileNet v1 with multi-head self-attention over its last feature map.
+"""MobileNet v1 with multi-head self-attention over one of its last feature maps.
 
 The paper is "Less complex Multi-head Attentive CNN for Landmark-free Clothing Category Classification Using
 MobileNet". The convolutions are those of MobileNet v1 1.0 (Howard et al., arXiv:1704.04861) with TensorFlow's
@@ -6,6 +6,9 @@ SAME padding, so that the published ImageNet weights fit. The 7x7 map becomes 49
 (Vaswani et al., arXiv:1706.03762) mixes them; the first fully connected layer and its activation run on every
 token, and the second, being linear, commutes with the mean over the tokens. Hence the logits are exactly the
 mean of 49 *place scores*, and a class activation map is a reshape of them.
+
+Attention stands behind the last convolutions, as in the paper ("mhsa"), or in front of them ("mhsa-early"), where
+convolutions still follow that make features of what it mixed. Either way the head answers for every place.
 """
 
 import math
@@ -76,10 +79,10 @@ class DepthwiseSeparable(nn.Module):
 class TokenAttention(nn.Module):
     """Project the tokens to `width` channels and let each attend to all: N x T x C -> N x T x width."""
 
-    def __init__(self, config: NetworkConfig, tokens: int) -> None:
+    def __init__(self, config: NetworkConfig, tokens: int, *, inputs: int = FEATURES) -> None:
         super().__init__()
         self.heads = config.heads
-        self.project = nn.Linear(FEATURES, config.width)
+        self.project = nn.Linear(inputs, config.width)
         self.position = nn.Parameter(torch.zeros(tokens, config.width)) if config.positions else None
         self.norm = nn.LayerNorm(config.width)
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
@@ -88,17 +91,40 @@ class TokenAttention(nn.Module):
             nn.init.normal_(self.position, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.project(tokens)
-        if self.position is not None:
-            x = x + _positions(self.position, tokens.shape[1])
+        x = self._projected(tokens)
+        attended: Tensor = x + self._attended(x)
+        return attended
+
+    def _projected(self, tokens: Tensor) -> Tensor:
+        x: Tensor = self.project(tokens)
+        return x if self.position is None else x + _positions(self.position, tokens.shape[1])
+
+    def _attended(self, x: Tensor) -> Tensor:
         query, key, value = (self._split(part) for part in self.query_key_value(self.norm(x)).chunk(3, dim=-1))
         mixed = F.scaled_dot_product_attention(query, key, value)
-        attended: Tensor = x + self.output(mixed.transpose(1, 2).flatten(2))
-        return attended
+        output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return output
 
     def _split(self, x: Tensor) -> Tensor:
         batch, places, _ = x.shape
         return x.reshape(batch, places, self.heads, -1).transpose(1, 2)
+
+
+class MapAttention(TokenAttention):
+    """Add to each place of a map what it attends to: N x C x H x W -> the same shape.
+
+    The last layer starts at zero, so that the convolutions before and behind it start with what they have learned.
+    """
+
+    def __init__(self, config: NetworkConfig, tokens: int, *, inputs: int) -> None:
+        super().__init__(config, tokens, inputs=inputs)
+        self.output = nn.Linear(config.width, inputs)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        attended = self._attended(self._projected(feature_map.flatten(2).transpose(1, 2)))
+        return feature_map + attended.transpose(1, 2).reshape(feature_map.shape)
 
 
 def _positions(learned: Tensor, tokens: int) -> Tensor:
@@ -148,9 +174,8 @@ class Network(nn.Module):
         for number, (outputs, stride) in enumerate(BLOCKS, start=1):
             self.add_module(f"block{number}", DepthwiseSeparable(channels, outputs, stride))
             channels = outputs
-        tokens = (-(-size // 32)) ** 2
-        self.attention = TokenAttention(config, tokens) if config.attention == "mhsa" else None
-        inputs = FEATURES if self.attention is None else config.width
+        self.attention = _attention(config, tokens=(-(-size // 32)) ** 2)
+        inputs = config.width if config.attention == "mhsa" else FEATURES
         self.head = SingleHead(inputs, config) if config.head == "single" else TwoLayerHead(inputs, config)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,15 +196,17 @@ class Network(nn.Module):
 
     def feature_map(self, features: Tensor) -> Tensor:
         """Run the remaining convolutions on the output of `frozen_features`: N x 1024 x 7 x 7."""
+        if isinstance(self.attention, MapAttention):
+            features = self.attention(features)
         x: Tensor = self._block(FROZEN_BLOCK).pointwise(features)
         for number in range(FROZEN_BLOCK + 1, len(BLOCKS) + 1):
             x = self._block(number)(x)
         return x
 
     def read(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
-        """Run attention and head on the last feature map; returns what `forward` returns."""
+        """Run the head on the last feature map, after attention over it; returns what `forward` returns."""
         tokens = feature_map.flatten(2).transpose(1, 2)
-        if self.attention is not None:
+        if self.attention is not None and not isinstance(self.attention, MapAttention):
             tokens = self.attention(tokens)
         place_scores = self.head(tokens)
         return place_scores.mean(dim=1), place_scores
@@ -200,6 +227,17 @@ class Network(nn.Module):
         block = self.get_submodule(f"block{number}")
         assert isinstance(block, DepthwiseSeparable)
         return block
+
+
+def _attention(config: NetworkConfig, *, tokens: int) -> TokenAttention | None:
+    """Create the attention of a network whose last maps have this number of places."""
+    if config.attention == "none":
+        attention = None
+    elif config.attention == "mhsa":
+        attention = TokenAttention(config, tokens)
+    else:
+        attention = MapAttention(config, tokens, inputs=BLOCKS[FROZEN_BLOCK - 2][0])
+    return attention
 
 
 def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -183,3 +183,38 @@ def test_mixed_precision_on_a_cpu_strides_as_full_precision_does(size):
         mixed = block(images).float()
     assert mixed.shape == expected.shape
     assert torch.allclose(mixed, expected, atol=0.1)
+
+
+EARLY = NetworkConfig(classes=5, attention="mhsa-early", width=16, heads=4, hidden=8)
+
+
+def test_attention_in_front_of_the_last_convolutions_begins_as_none(pixels):
+    torch.manual_seed(0)
+    network = Network(EARLY).eval()
+    features = network.frozen_features(normalise(pixels))
+    with torch.inference_mode():
+        attended = network.feature_map(features)
+        network.attention = None
+        assert torch.equal(attended, network.feature_map(features))
+
+
+def test_attention_in_front_of_the_last_convolutions_mixes_places(pixels):
+    torch.manual_seed(0)
+    network = Network(EARLY).eval()
+    torch.nn.init.normal_(network.attention.output.weight)
+    features = network.frozen_features(normalise(pixels)).detach()
+    changed = features.clone()
+    changed[:, :, 0, 0] += 1.0
+    with torch.inference_mode():
+        difference = network.attention(changed) - network.attention(features)
+    assert difference[:, :, 6, 6].abs().max() > 1e-4, "the farthest place hears of it"
+
+
+def test_scores_of_places_stay_exact_with_attention_in_front(pixels):
+    torch.manual_seed(0)
+    network = Network(EARLY).eval()
+    torch.nn.init.normal_(network.attention.output.weight, std=0.1)
+    with torch.inference_mode():
+        logits, place_scores = network(normalise(pixels))
+    assert place_scores.shape == (2, 49, 5)
+    torch.testing.assert_close(logits, place_scores.mean(dim=1))

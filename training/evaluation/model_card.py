@@ -7,16 +7,23 @@ from typing import Any
 
 from cataloger.errors import TrainingError
 from cataloger.model import CARD, Bundle
+from cataloger.options import Attention
 from cataloger.training.evaluation.findings import Findings
 from cataloger.training.evaluation.scoring import _figure, _share
 from cataloger.training.metrics import MetricsReport
 
+ATTENTION: dict[Attention, str] = {
+    "mhsa": "with multi-head self-attention over its last feature map",
+    "mhsa-early": "with multi-head self-attention in front of its last convolutions",
+    "none": "without attention",
+}
+
 TEMPLATE = """\
 # {title}
 
-Classifies a photo of a fashion product into one of {classes} categories. A bundle of cataloger: MobileNet v1 with
-multi-head self-attention over its last feature map, {parameters:,} parameters, {size}x{size} pixels, no landmarks,
-no boxes.
+Classifies a photo of a fashion product into one of {classes} categories. A bundle of cataloger: MobileNet v1
+{attention}, {parameters:,} parameters, {size}x{size} pixels,
+no landmarks, no boxes.
 
 Categories:
 {labels}.
@@ -65,6 +72,7 @@ def write_card(bundle: Bundle, findings: Findings | None, *, decisions: str, not
     card = TEMPLATE.format(
         title=bundle.title,
         classes=len(bundle.labels),
+        attention=ATTENTION[bundle.network.attention],
         parameters=provenance["parameters"],
         size=bundle.preprocess.size,
         labels=textwrap.fill(", ".join(bundle.labels), 116),

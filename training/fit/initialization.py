@@ -1,7 +1,7 @@
 """What a training starts from: the weights of a bundle, or of a backbone alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,19 +10,29 @@ from torch import Tensor
 
 from cataloger.errors import BundleError, TrainingError
 from cataloger.model import WEIGHTS, Network, load_backbone, load_head, read_bundle, sha256_of
-from cataloger.options import PreprocessSpec
+from cataloger.options import Attention, NetworkConfig, PreprocessSpec
 from cataloger.utils import one_line, printable
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Tensors to begin with. spec: preprocessing they were trained with. labels: of their head, if they have one."""
+    """Tensors to begin with.
+
+    spec: preprocessing they were trained with. labels: of their head, if they have one. shape: of the whole network,
+    if they are more than convolutions.
+    """
 
     name: str
     sha256: str
     spec: PreprocessSpec
     tensors: Mapping[str, Tensor]
     labels: tuple[str, ...] = ()
+    shape: NetworkConfig | None = None
+
+    def config(self, attention: Attention | None, *, classes: int) -> NetworkConfig:
+        """Return the shape of a network that starts from this: its own, except for what is asked."""
+        shape = replace(self.shape or NetworkConfig(classes=classes), classes=classes)
+        return shape if attention is None else replace(shape, attention=attention)
 
 
 def read_start(path: Path) -> Start:
@@ -35,7 +45,7 @@ def read_start(path: Path) -> Start:
         raise TrainingError(f"the weights of {path} cannot be read: {one_line(error)}") from error
     if bundle is None:
         return Start(path.name, sha256, PreprocessSpec(), tensors)
-    return Start(bundle.title, sha256, bundle.preprocess, tensors, bundle.labels)
+    return Start(bundle.title, sha256, bundle.preprocess, tensors, bundle.labels, bundle.network)
 
 
 def load_start(network: Network, start: Start, labels: tuple[str, ...]) -> str:
@@ -48,6 +58,8 @@ def load_start(network: Network, start: Start, labels: tuple[str, ...]) -> str:
         raise TrainingError(f"the weights of {start.name} do not fit the network: {one_line(error, 300)}") from error
     if not start.labels:
         return f"start: convolutions of {start.name}; attention and head are new"
+    if not kept and set(start.labels) & set(labels):
+        return f"start: convolutions of {start.name}, whose attention or head has another shape; both are new"
     return f"start: {start.name}; {len(kept)} of {len(labels)} categories are known to it" + (
         f", new: {_named([label for label in labels if label not in kept])}" if len(kept) < len(labels) else ""
     )

@@ -9,7 +9,6 @@ from typing import Protocol
 import torch
 
 from cataloger.model import Network
-from cataloger.options import NetworkConfig
 from cataloger.training.curation import Watcher, prepare_data
 from cataloger.training.data import LabelledImages, accepted_matrix, check_shares, rows_with, values_of
 from cataloger.training.export import onnx
@@ -99,7 +98,7 @@ def prepare(options: TrainOptions, place: Place, listener: Listener) -> Training
     listener.note(reason)
     torch.manual_seed(options.seed)
     torch.set_num_threads(available_cpus())
-    network = Network(NetworkConfig(classes=len(data.labels)), size=start.spec.size)
+    network = Network(start.config(options.attention, classes=len(data.labels)), size=start.spec.size)
     listener.note(load_start(network, start, data.labels))
     trainer = _trainer(_Setup(options, data, start, recipe, network, place, listener))
     return TrainingJob(options, data, start, recipe, trainer, listener)

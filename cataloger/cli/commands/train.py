@@ -8,6 +8,7 @@ import typer
 from cataloger.cli import data_flags, flags, render
 from cataloger.cli.extras import require_train_extra
 from cataloger.model import default_bundle_path, resolve_bundle_path
+from cataloger.options import Attention
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -156,6 +157,13 @@ def train(
             help="Average the weights of this share of the steps, the last ones, in place of a moving average.",
         ),
     ] = None,
+    attention: Annotated[
+        Attention | None,
+        typer.Option(
+            "--attention",
+            help="Attention behind the last convolutions, in front of them, or none. Default: as in --start.",
+        ),
+    ] = None,
     blend: Annotated[
         float,
         typer.Option(
@@ -232,6 +240,7 @@ def train(
         target_precision=target_precision,
         balance_by=balanced,
         select_by=selected,
+        attention=attention,
     )
     with render.progress_bar(enabled=not no_progress) as bar:
         trained = run_training(options, _ProgressListener(bar))

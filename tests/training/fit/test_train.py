@@ -135,6 +135,24 @@ def test_the_bundle_tags_and_is_evaluated(trained, shop, tmp_path):
     assert json.loads(measured.stdout)["groups"]["even"]["top1"] == json.loads(trained.stdout)["even"]["top1"]
 
 
+def test_attention_moves_in_front_of_the_convolutions_and_stays_there(trained, shop, tmp_path):
+    common = ["train", shop / "labels.csv", "--images", shop / "photos", "--recipe", "quick", "--epochs", 1]
+    lay_features(shop, tmp_path / "early")
+    early = [*common, "--start", shop / "model", "--attention", "mhsa-early", "--output", tmp_path / "early"]
+    result = CliRunner().invoke(app, [str(argument) for argument in early])
+    assert result.exit_code == 0, result.stderr
+    assert "attention or head has another shape" in result.stderr
+    assert "in front of its last convolutions" in (tmp_path / "early" / "MODEL_CARD.md").read_text()
+    bundle = read_bundle(tmp_path / "early")
+    assert bundle.network.attention == "mhsa-early"
+    assert replay_golden(bundle) <= bundle.golden_tolerance
+    lay_features(shop, tmp_path / "next")
+    again = [*common, "--start", tmp_path / "early", "--output", tmp_path / "next"]
+    result = CliRunner().invoke(app, [str(argument) for argument in again])
+    assert "3 of 3 categories are known to it" in result.stderr
+    assert read_bundle(tmp_path / "next").network.attention == "mhsa-early"
+
+
 def test_a_bundle_is_a_start_for_another(trained, shop, tmp_path):
     lay_features(shop, tmp_path / "next")
     start = ["train", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "next"]
