@@ -9,9 +9,9 @@ How, and why so, is measured by `benchmarks/product_answer.py` on test images th
    probabilities, normalised: this has the better answers and the better calibrated confidences.
 3. Otherwise nobody can say which images are wrong: the answer stays the mean over all, with its low confidence.
 
-An image that the model abstains from (a size chart, say) is ignored unless all are such, and is marked like one
-that disagrees. The product is accepted when an image is accepted with the product's category and none with another;
-abstained from when all images are; and otherwise to be reviewed.
+An image that the model abstains from (a size chart, say) is ignored unless all are such; it disagrees if it gives the
+product's category less than DISAGREEMENT and prefers another one. The product is accepted when an image is accepted
+with the product's category and none with another; abstained from when all images are; and otherwise to be reviewed.
 
 An image's answer has only its best labels. The rest of its probability is spread evenly over the other labels.
 """
@@ -41,7 +41,7 @@ class RankedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ProductAnswer:
-    """The answer for a product. disagreeing: positions of the images that were left out."""
+    """The answer for a product. disagreeing: positions of the images that show something else, and are left out."""
 
     answer: RankedAnswer
     disagreeing: frozenset[int] = frozenset()
@@ -56,7 +56,10 @@ def combine(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> Produc
     """Combine the answers for the images of a product, at least one. vocabulary: all labels, in the model's order."""
     heard = [index for index, image in enumerate(images) if image.decision != "abstain"] or list(range(len(images)))
     kept, left_out = _combine([images[index] for index in heard], vocabulary)
-    disagreeing = {heard[position] for position in left_out} | (set(range(len(images))) - set(heard))
+    others = set(range(len(images))) - set(heard)
+    disagreeing = {heard[position] for position in left_out} | {
+        index for index in others if _shows_another(images[index], kept.labels[0], vocabulary)
+    }
     decision = _decide([images[index] for index in heard], kept.labels[0])
     return ProductAnswer(replace(kept, decision=decision), frozenset(disagreeing))
 
@@ -88,13 +91,24 @@ def _decide(images: Sequence[RankedAnswer], label: str) -> str | None:
 def _spread(answer: RankedAnswer, vocabulary: Sequence[str]) -> list[float]:
     """Return a probability for every label of the vocabulary."""
     known = dict(zip(answer.labels, answer.confidences, strict=True))
-    others = len(vocabulary) - len(known)
-    rest = max(0.0, 1.0 - sum(known.values())) / others if others else 0.0
+    rest = _rest(answer, vocabulary)
     return [known.get(label, rest) for label in vocabulary]
+
+
+def _rest(answer: RankedAnswer, vocabulary: Sequence[str]) -> float:
+    """Return the probability of each label that an answer does not name."""
+    others = len(vocabulary) - len(answer.labels)
+    return max(0.0, 1.0 - sum(answer.confidences)) / others if others else 0.0
 
 
 def _disagrees(row: Sequence[float], likely: int) -> bool:
     return row[likely] < DISAGREEMENT and max(row) > row[likely]
+
+
+def _shows_another(answer: RankedAnswer, label: str, vocabulary: Sequence[str]) -> bool:
+    """Tell whether an answer gives a label almost no probability and prefers another one."""
+    given = dict(zip(answer.labels, answer.confidences, strict=True)).get(label, _rest(answer, vocabulary))
+    return given < DISAGREEMENT and answer.confidences[0] > given
 
 
 def _geometric_mean(rows: Sequence[Sequence[float]]) -> list[float]:

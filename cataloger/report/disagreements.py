@@ -41,7 +41,6 @@ OF_IMAGE = (
     CorrectionRow.label,
 )
 IN_PART = CorrectionRow.id.is_(None) | (CorrectionRow.verdict != "not_product")
-HAS_ABSTAINED = case((ResultRow.decision == "abstain", 1), else_=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +191,8 @@ def _found(answers: AnswerQueries, origin: Origin, count: int) -> tuple[int, lis
 
 
 def _candidates(answers: AnswerQueries, origin: Origin) -> Select[Any]:
-    """Select the products whose images may disagree: they have other best labels, or the model abstains from some."""
-    abstained = func.sum(HAS_ABSTAINED)
-    differ = or_(
-        func.min(ResultRow.label_1) != func.max(ResultRow.label_1), and_(abstained > 0, abstained < func.count())
-    )
+    """Select the products whose images may disagree: they have other best labels."""
+    differ = func.min(ResultRow.label_1) != func.max(ResultRow.label_1)
     images = _good(answers, origin, ItemRow.product_hash).where(ItemRow.product_hash.is_not(None))
     return images.group_by(ItemRow.product_hash).having(differ)
 

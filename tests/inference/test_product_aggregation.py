@@ -111,8 +111,18 @@ def test_a_product_is_decided_by_its_images(images, label, expected):
     assert (found.answer.labels[0], found.decision) == (label, expected)
 
 
-def test_an_image_that_shows_nothing_known_has_no_say_and_is_marked():
-    chart = judged("Watch", "abstain", 0.99)
-    found = combine([judged("Dress", "accept"), chart], LABELS)
+@pytest.mark.parametrize(
+    ("doubted", "disagrees"),
+    [
+        (judged("Watch", "abstain", 0.99), True),
+        (judged("Dress", "abstain", 0.3), False),
+        (RankedAnswer(("Watch", "Dress"), (0.9, 0.06), "abstain"), False),
+        (RankedAnswer(("Watch", "Tie"), (0.4, 0.2), "abstain"), False),  # 0.08 each for the five others
+    ],
+)
+def test_an_image_that_the_model_abstains_from_has_no_say_and_disagrees_if_it_shows_another_category(
+    doubted, disagrees
+):
+    found = combine([judged("Dress", "accept"), doubted], LABELS)
     assert found.answer.confidences == combine([judged("Dress", "accept")], LABELS).answer.confidences
-    assert found.disagreeing == {1}
+    assert found.disagreeing == ({1} if disagrees else set())

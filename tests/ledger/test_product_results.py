@@ -1,8 +1,10 @@
 """Answers for products in the database: they follow their images, whatever happens to these."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
+from sqlalchemy import text
 
 from cataloger.ledger import SourceRef
 from cataloger.ledger.presence import Presence
@@ -51,6 +53,61 @@ def test_the_wrong_photo_is_left_out_and_shown(world, make):
     # Two images of 0.9, 0.05 and, for the third label, 0.05: their geometric mean is the same.
     assert confidence == pytest.approx(0.9)
     assert disagreeing(world) == [("b", "Hat", "Dress")]
+
+
+def test_the_view_says_why_an_image_was_left_out(world, make):
+    failed = make.bad("f")
+    doubted = [
+        replace(seen(make, "c", "p", confidence=0.3), decision="abstain"),
+        replace(seen(make, "d", "p", "Hat", 0.97), decision="abstain"),
+        replace(failed, item=replace(failed.item, product_key="p")),
+    ]
+    sure = [replace(seen(make, key, "p"), decision="accept") for key in ("a", "b", "e", "g")]
+    other = replace(seen(make, "h", "p", "Hat", 0.97), decision="review")
+    alone = [replace(seen(make, key, "q", confidence=0.3), decision="abstain") for key in ("x", "y")]
+    world.sink.write([*sure, *doubted, other, *alone])
+    expected = {
+        **dict.fromkeys("abegxy", (False, None)),
+        "c": (False, "abstained"),
+        "d": (True, "abstained"),
+        "f": (False, "unknown"),
+        "h": (True, None),
+    }
+    assert heard(world) == expected
+    world.say("e", "not_product")
+    assert heard(world) == expected | {"e": (False, "corrected")}
+    world.say("e", "withdrawn")
+    assert heard(world) == expected
+    # A correction that names a category is heard, whatever the model says of the image.
+    for key in "cdf":
+        world.say(key, "Dress")
+    assert {key: why for key, (_, why) in heard(world).items() if why} == {}
+
+
+def test_marks_of_older_versions_stay_on_images_that_show_another_category_alone(world, make):
+    doubted = [
+        replace(seen(make, "c", "p", confidence=0.3), decision="abstain"),
+        replace(seen(make, "d", "p", "Hat", 0.97), decision="abstain"),
+    ]
+    world.sink.write([replace(seen(make, "a", "p"), decision="accept"), *doubted])
+    expected = heard(world)
+    assert expected["d"] == (True, "abstained")
+    abstained = "SELECT id FROM cataloger_result WHERE decision = 'abstain'"
+    change(world, f"UPDATE cataloger_current SET disagrees = TRUE WHERE result_id IN ({abstained})")
+    assert heard(world) == expected | {"c": (True, "abstained")}
+    change(world, import_module("cataloger.migrations.versions.0012_not_heard").UNMARK)
+    assert heard(world) == expected
+
+
+def change(world, statement):
+    with world.database.begin() as connection:
+        connection.execute(text(statement))
+
+
+def heard(world):
+    """Return key -> (whether it disagrees, why it is not heard) of the images of products."""
+    rows = world.rows("SELECT v.key, v.disagrees, v.not_heard FROM cataloger_product_images v")
+    return {key: (bool(disagrees), why) for key, disagrees, why in rows}
 
 
 def test_an_image_that_no_longer_disagrees_is_not_shown_as_such(world, make):

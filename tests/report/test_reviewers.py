@@ -229,7 +229,7 @@ def test_products_of_a_named_run_are_answered_from_what_it_found_itself(world, m
             *(seen(make, key, "p", confidence=0.98) for key in "ab"),
             seen(make, "c", "p", "Hat", 0.98),
             *(seen(make, key, "q") for key in "de"),
-            replace(seen(make, "f", "r"), decision="abstain"),
+            replace(seen(make, "f", "r", "Hat", 0.98), decision="abstain"),
             replace(seen(make, "g", "r"), decision="accept"),
         ]
     )

@@ -33,7 +33,8 @@ CONTRACT = {
         *CORRECTION,
     ],
     "cataloger_product_images": [
-        *("source", "product_key", "key", "uri", "status", "label", "confidence", "product_label", "disagrees")
+        *("source", "product_key", "key", "uri", "status", "label", "confidence", "product_label", "disagrees"),
+        "not_heard",
     ],
     "cataloger_image_codes": [
         *("source", "key", "uri", "product_key", "rank", "label", "code", "name", "parent", "confidence")
