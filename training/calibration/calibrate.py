@@ -16,7 +16,7 @@ from cataloger.errors import TrainingError
 from cataloger.inference import log_sum_exp
 from cataloger.model import CARD, Bundle, Calibration, check_files, copy_files, new_bundle, seal
 from cataloger.records import Floats
-from cataloger.training.calibration.thresholds import fit_thresholds
+from cataloger.training.calibration.thresholds import Answers, fit_thresholds
 from cataloger.training.data import Example, accepted_matrix
 from cataloger.training.evaluation import ScoredImages, predictions_of, score, with_section
 from cataloger.training.metrics import Share, wilson
@@ -95,16 +95,18 @@ def calibrate_bundle(bundle: Bundle, scored: ScoredImages, *, target: float) -> 
     if scored.familiarity is not None:
         least = float(np.quantile(scored.familiarity, ABSTAINED))
         known = scored.familiarity >= least
-    thresholds = fit_thresholds(
-        found.confidence[known, 0],
-        found.ranked[known, 0],
-        found.hits(accepted)[known, 0],
-        labels=bundle.labels,
-        target=target,
-    )
+    best = Answers(found.confidence[:, 0], found.ranked[:, 0], found.hits(accepted)[:, 0], _groups(scored))
+    thresholds = fit_thresholds(best.rows(known), labels=bundle.labels, target=target)
     calibrated = replace(bundle, calibration=Calibration(calibration.temperature, target, thresholds, least))
     answers = profile_of(calibrated, scored).to_json()
     return replace(calibrated, provenance={**bundle.provenance, ANSWERS: answers})
+
+
+def _groups(scored: ScoredImages) -> npt.NDArray[np.int64]:
+    """Number what the images show, by their products; an image without one stands for itself."""
+    numbers: dict[tuple[str, str], int] = {}
+    names = [("product", each.product) if each.product else ("file", each.file) for each in scored.examples]
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
 
 def profile_of(bundle: Bundle, scored: ScoredImages) -> Profile:
