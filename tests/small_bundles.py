@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import safetensors.numpy
 from onnx import TensorProto, helper, numpy_helper
 
 from cataloger.model.bundle import CARD, GOLDEN, MANIFEST, MODEL, WEIGHTS, Bundle, new_bundle, read_bundle, seal
@@ -18,6 +19,11 @@ def constant(name, *values, dtype=np.int64):
     return numpy_helper.from_array(np.array(values, dtype), name)
 
 
+def head(labels):
+    """Return the one tensor that decides the scores, and that is among the weights."""
+    return np.ones((1, labels), np.float32)
+
+
 def model(nodes=(), tensors=(), *, size=SIZE, labels=3, last="mean"):
     """Return a model that gives for each label the mean of an image, of the value named `last`.
 
@@ -28,27 +34,35 @@ def model(nodes=(), tensors=(), *, size=SIZE, labels=3, last="mean"):
         helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
         *nodes,
         helper.make_node("Unsqueeze", [last, "one"], ["column"]),
-        helper.make_node("Add", ["column", "zeros"], ["logits"]),
+        helper.make_node("MatMul", ["column", "head"], ["logits"]),
     ]
-    kept = [constant("axes", 1, 2, 3), constant("one", 1), numpy_helper.from_array(np.zeros((1, labels), np.float32))]
-    kept[-1].name = "zeros"
+    kept = [constant("axes", 1, 2, 3), constant("one", 1), numpy_helper.from_array(head(labels), "head")]
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, 3])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", labels])
     graph = helper.make_graph(own, "small", [images], [logits], [*kept, *tensors])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
+def small_files(folder, *, labels, size, note=""):
+    """Write the files of a bundle into a folder. note: a text in its weights, which decides their hash."""
+    (folder / MODEL).write_bytes(model(size=size, labels=labels).SerializeToString())
+    (folder / WEIGHTS).write_bytes(safetensors.numpy.save({"head": head(labels)}, metadata={"note": note}))
+    (folder / CARD).write_text("# shop")
+    images = np.zeros((2, size, size, 3), np.uint8)
+    np.savez_compressed(folder / GOLDEN, images=images, logits=np.zeros((2, labels), np.float32))
+
+
 def small_bundle(path, made=None, *, labels=LABELS, size=SIZE):
-    """Write a bundle of a model, sealed, and read it. made: its bytes or what `model` returns."""
-    made = model(size=size, labels=len(labels)) if made is None else made
+    """Write a bundle of a model and read it.
+
+    made: what `model` returns, or bytes, which need not be one; they take the place of a model that can be sealed.
+    """
     draft = Bundle(path, "shop", "3", labels, PreprocessSpec(size=size), NetworkConfig(classes=len(labels)))
     with new_bundle(path) as folder:
-        (folder / MODEL).write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
-        (folder / WEIGHTS).write_bytes(b"weights")
-        (folder / CARD).write_text("# shop")
-        images = np.zeros((2, size, size, 3), np.uint8)
-        np.savez_compressed(folder / GOLDEN, images=images, logits=np.zeros((2, len(labels)), np.float32))
+        small_files(folder, labels=len(labels), size=size)
         seal(replace(draft, path=folder))
+    if made is not None:
+        put(replace(draft, path=path), MODEL, made if isinstance(made, bytes) else made.SerializeToString())
     return read_bundle(path)
 
 

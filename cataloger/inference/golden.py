@@ -6,15 +6,27 @@ import numpy as np
 
 from cataloger.errors import BundleError
 from cataloger.inference.isolated import open_classifier
-from cataloger.model import IMAGES, LOGITS, REQUIRED_FILES, Bundle, check_files, read_golden
+from cataloger.model import (
+    IMAGES,
+    LOGITS,
+    REQUIRED_FILES,
+    Bundle,
+    check_bound,
+    check_files,
+    default_bundle_path,
+    read_golden,
+)
 
 
 def replay_golden(bundle: Bundle) -> float:
     """Classify the golden images in the bundle's precision; return the largest absolute difference of a logit.
 
-    Raises BundleError when a file differs from its hash or the difference exceeds the bundle's tolerance.
+    Raises BundleError when a file differs from its hash, the model is not made of the bundle's weights, or the
+    difference exceeds the bundle's tolerance.
     """
     check_files(bundle, (*REQUIRED_FILES, bundle.model_path.name))
+    if bundle.path == default_bundle_path():  # any other is compared when it is loaded
+        check_bound(bundle)
     golden = read_golden(bundle, golden_key(bundle))
     images, expected = golden[IMAGES], golden[golden_key(bundle)]
     with closing(open_classifier(bundle)) as classifier:

@@ -13,8 +13,10 @@ from cataloger.model import (
     FAMILIARITY,
     INPUT,
     LOGITS,
+    MANIFEST,
     PLACE_SCORES,
     Bundle,
+    check_bound,
     check_onnx,
     default_bundle_path,
     refusal,
@@ -39,7 +41,8 @@ class OnnxClassifier(OfBundle):
 
     def __init__(self, bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> None:
         super().__init__(bundle)
-        if bundle.path != default_bundle_path():
+        is_foreign = bundle.path != default_bundle_path()
+        if is_foreign:
             check_onnx(bundle.model_path)
         provider = CUDA_PROVIDER if device == "cuda" else CPU_PROVIDER
         options = onnxruntime.SessionOptions()
@@ -64,6 +67,8 @@ class OnnxClassifier(OfBundle):
             self._check_shapes()
         except UnicodeDecodeError as error:
             raise self.refused(f"has names that are no text: {error}") from error
+        if is_foreign and (bundle.path / MANIFEST).exists():  # a draft is compared when it is sealed
+            check_bound(bundle)
 
     @property
     def device(self) -> str:

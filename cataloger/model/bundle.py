@@ -41,6 +41,14 @@ MODELS: Mapping[Precision, str] = {"fp32": MODEL, "int8": MODEL_INT8, "fp16": WE
 REQUIRED_FILES = (MODEL, WEIGHTS, GOLDEN, CARD)
 ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
+WITHOUT_WEIGHTS: Mapping[str, tuple[str, ...]] = {
+    "daaa30bcb79a4473a03937e84861de8dff7c1fb4abaeab85173d537d299acf82": (  # fashion-39 0.3
+        "20e49a88f46daf9f4a68274296f0610d8190138087df0e12909ac07e313e20cf",
+        "2c6e3b3140428cc8b7a8e60ba0ada839e870db6acac5fd909df5614e4bf042fc",
+    )
+}
+"""SHA-256 of ONNX files that earlier versions shipped, by weights_id: known to be theirs without their weights."""
+
 INPUT = "images"
 LOGITS = "logits"
 PLACE_SCORES = "place_scores"
@@ -210,6 +218,41 @@ def check_files(bundle: Bundle, names: Iterable[str] = REQUIRED_FILES) -> None:
             raise refusal(bundle.path / name, f"is not the file that {MANIFEST} names (SHA-256 differs)")
 
 
+def check_bound(bundle: Bundle) -> None:
+    """Compare the ONNX file of the bundle's precision with the weights that its identity is made of.
+
+    Where the weights are left out, the file must be one that cataloger has shipped under this identity. Raises
+    BundleError.
+    """
+    from cataloger.model.onnx_file import check_onnx
+    from cataloger.model.weights_binding import check_tensors
+    from cataloger.model.weights_file import read_weights
+
+    if bundle.precision not in ONNX_PRECISIONS:
+        return  # the weights themselves are run
+    weights, path = bundle.path / WEIGHTS, bundle.model_path
+    if has_weights(bundle):
+        tensors = read_weights(weights, sha256=bundle.files[WEIGHTS])
+        check_onnx(path)
+        check_tensors(path, tensors, output=LOGITS, is_int8=bundle.precision == "int8")
+    elif sha256_of(path) not in _shipped_models(bundle.weights_id):
+        remedy = "use the complete bundle; without its weights only a model that cataloger has shipped is used"
+        raise refusal(weights, f"is missing, so nothing says whether {path.name} belongs to it", remedy=remedy)
+
+
+def has_weights(bundle: Bundle) -> bool:
+    """True where its ONNX files can be compared with its weights."""
+    return WEIGHTS in bundle.files and os.path.lexists(bundle.path / WEIGHTS)
+
+
+def _shipped_models(weights_id: str) -> tuple[str, ...]:
+    shipped = read_bundle(default_bundle_path(), check=())
+    own = (
+        tuple(shipped.files[MODELS[each]] for each in shipped.precisions) if shipped.weights_id == weights_id else ()
+    )
+    return (*WITHOUT_WEIGHTS.get(weights_id, ()), *own)
+
+
 def copy_files(bundle: Bundle, folder: Path) -> None:
     """Copy the files of a bundle, each checked, so that nothing else on this machine gets into the copy.
 
@@ -250,7 +293,7 @@ def new_bundle(target: Path) -> Iterator[Path]:
 def seal(bundle: Bundle) -> Bundle:
     """Hash the files of a complete bundle and write its bundle.json last; return it with the hashes.
 
-    Raises BundleError when one of REQUIRED_FILES is missing.
+    Raises BundleError when one of REQUIRED_FILES is missing, or an ONNX file has other tensors than the weights.
     """
     missing = [name for name in REQUIRED_FILES if not (bundle.path / name).is_file()]
     if missing:
@@ -259,6 +302,8 @@ def seal(bundle: Bundle) -> Bundle:
     for name in names:
         (bundle.path / name).chmod(0o644)  # safetensors writes files that nobody else may read
     sealed = replace(bundle, files={name: sha256_of(bundle.path / name) for name in names})
+    for precision in sealed.precisions:
+        check_bound(replace(sealed, precision=precision))
     text = json.dumps(sealed.to_json(), indent=2, ensure_ascii=False)
     (bundle.path / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return sealed

@@ -7,10 +7,35 @@ model needs in memory is known after its first batch. The file is read as protoc
 matter; package `onnx` is not needed for tagging.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from cataloger.model.onnx_graph import (
+    ATTRIBUTE_GRAPH,
+    ATTRIBUTE_GRAPHS,
+    ATTRIBUTE_SPARSE,
+    ATTRIBUTE_TENSOR,
+    ATTRIBUTE_TENSORS,
+    GRAPH_INITIALIZER,
+    GRAPH_INPUT,
+    GRAPH_NODE,
+    GRAPH_SPARSE,
+    MODEL_FUNCTIONS,
+    MODEL_GRAPH,
+    MODEL_TRAINING,
+    NAME,
+    NODE_ATTRIBUTE,
+    NODE_DOMAIN,
+    NODE_INPUT,
+    NODE_OPERATOR,
+    NODE_OUTPUT,
+    TENSOR_DIMS,
+    TENSOR_EXTERNAL,
+    TENSOR_LOCATION,
+    TENSOR_NAME,
+    NotOnnxError,
+    fields,
+    varints,
+)
 from cataloger.model.untrusted import read_file, refusal
 
 DOMAINS = ("", "ai.onnx")
@@ -127,64 +152,35 @@ SHAPE_OPERANDS = {
 
 REMEDY = "do not use this model; `cataloger train` makes one without it"
 
-# Field numbers in onnx.proto.
-MODEL_GRAPH, MODEL_TRAINING, MODEL_FUNCTIONS = 7, 20, 25
-GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_SPARSE = 1, 5, 11, 15
-NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 4, 5, 7
-ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS, ATTRIBUTE_SPARSE = 5, 6, 10, 11, (22, 23)
-TENSOR_DIMS, TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_LOCATION = 1, 8, 13, 14
-NAME = 1
-
-
-class _NotOnnxError(ValueError):
-    """The bytes are no protocol buffer."""
-
-
-class Field(NamedTuple):
-    """A field of a message. value: an integer, or the bytes of text, a message or packed numbers."""
-
-    number: int
-    value: int | memoryview
-
-    def text(self) -> str:
-        """Return the text that it holds."""
-        return bytes(self.message()).decode("utf-8", "replace")
-
-    def message(self) -> memoryview:
-        """Return the bytes that it holds."""
-        if isinstance(self.value, int):
-            raise _NotOnnxError("a number stands where a message should")
-        return self.value
-
 
 def check_onnx(path: Path) -> None:
     """Raise BundleError where an ONNX file contains what no model of ours needs; see the module."""
     data = memoryview(read_file(path))
     try:
         _check_model(path, data)
-    except _NotOnnxError as error:
+    except NotOnnxError as error:
         raise refusal(path, f"is no ONNX model: {error}") from error
 
 
 def _check_model(path: Path, data: memoryview) -> None:
     graphs = []
-    for field in _fields(data):
+    for field in fields(data):
         if field.number == MODEL_GRAPH:
             graphs.append(field.message())
         elif field.number in (MODEL_TRAINING, MODEL_FUNCTIONS):
             raise refusal(path, "contains functions or training steps of its own", remedy=REMEDY)
     if len(graphs) != 1:
-        raise _NotOnnxError("it has no graph, or several")
-    fields = list(_fields(graphs[0]))
+        raise NotOnnxError("it has no graph, or several")
+    parts = list(fields(graphs[0]))
     seen: set[str] = set()
-    for field in fields:
+    for field in parts:
         if field.number == GRAPH_INITIALIZER:
             _check_tensor(path, field.message())
         elif field.number == GRAPH_SPARSE:
             raise refusal(path, "contains sparse tensors", remedy=REMEDY)
         elif field.number == GRAPH_INPUT:
-            seen |= {part.text() for part in _fields(field.message()) if part.number == NAME}
-    for field in fields:
+            seen |= {part.text() for part in fields(field.message()) if part.number == NAME}
+    for field in parts:
         if field.number == GRAPH_NODE:
             _check_node(path, field.message(), seen)
 
@@ -192,7 +188,7 @@ def _check_model(path: Path, data: memoryview) -> None:
 def _check_node(path: Path, node: memoryview, seen: set[str]) -> None:
     """Check one node. seen: names of the values that depend on what an image shows; its results are added."""
     operator, domain, inputs, outputs = "", "", list[str](), list[str]()
-    for field in _fields(node):
+    for field in fields(node):
         if field.number == NODE_INPUT:
             inputs.append(field.text())
         elif field.number == NODE_OUTPUT:
@@ -213,7 +209,7 @@ def _check_node(path: Path, node: memoryview, seen: set[str]) -> None:
 
 
 def _check_attribute(path: Path, attribute: memoryview) -> None:
-    for field in _fields(attribute):
+    for field in fields(attribute):
         if field.number in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
             _check_tensor(path, field.message())
         elif field.number in (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS, *ATTRIBUTE_SPARSE):
@@ -223,11 +219,11 @@ def _check_attribute(path: Path, attribute: memoryview) -> None:
 def _check_tensor(path: Path, tensor: memoryview) -> None:
     """Refuse a tensor that lies in another file, or that says to be larger than this one."""
     name, values, stored = "", 1, len(tensor)
-    for field in _fields(tensor):
+    for field in fields(tensor):
         if field.number == TENSOR_NAME:
             name = field.text()
         elif field.number == TENSOR_DIMS:
-            for length in [field.value] if isinstance(field.value, int) else _varints(field.value):
+            for length in [field.value] if isinstance(field.value, int) else varints(field.value):
                 values *= length
         elif field.number == TENSOR_EXTERNAL or (field.number == TENSOR_LOCATION and field.value != 0):
             raise refusal(
@@ -236,41 +232,3 @@ def _check_tensor(path: Path, tensor: memoryview) -> None:
     # Two values of four bits share a byte; all others take at least one.
     if values > 2 * stored:
         raise refusal(path, f"has a tensor {name!r} that claims {values:,} values in {stored:,} bytes")
-
-
-def _fields(message: memoryview) -> Iterator[Field]:
-    """Yield the fields of a message. Raises _NotOnnxError where its lengths do not fit."""
-    place, end = 0, len(message)
-    while place < end:
-        key, place = _varint(message, place)
-        number, kind = key >> 3, key & 7
-        if kind == 0:
-            value, place = _varint(message, place)
-            yield Field(number, value)
-            continue
-        length, place = _varint(message, place) if kind == 2 else ({1: 8, 5: 4}.get(kind, end + 1), place)
-        if length > end - place:
-            raise _NotOnnxError("it ends within a field")
-        if kind == 2:
-            yield Field(number, message[place : place + length])
-        place += length
-
-
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """Return a number, and the place behind it."""
-    value = shift = 0
-    while place < len(message) and shift < 70:
-        byte = message[place]
-        value |= (byte & 0x7F) << shift
-        place += 1
-        if byte < 0x80:
-            return value, place
-        shift += 7
-    raise _NotOnnxError("it ends within a number, or a number does not end")
-
-
-def _varints(packed: memoryview) -> Iterator[int]:
-    place = 0
-    while place < len(packed):
-        value, place = _varint(packed, place)
-        yield value

@@ -32,15 +32,17 @@ def scalar(name, value, kind=TensorProto.INT64):
 
 
 def hostile(bundle, nodes, result):
-    """Put nodes before a model's logits; `result` names a float that is added to them. It depends on the images."""
+    """Put nodes behind a model's hidden layer, `plain`; `result` names a float that is added to it."""
     path = bundle / "model.onnx"
     model = onnx.load(path)
     graph = model.graph
-    for node in graph.node:
-        for at, name in enumerate(node.output):
-            if name == "logits":
-                node.output[at] = "plain_logits"
-    graph.node.extend([*nodes, helper.make_node("Add", ["plain_logits", result], ["logits"])])
+    [at] = [at for at, node in enumerate(graph.node) if node.op_type == "Relu"]
+    before, hidden, behind = graph.node[:at], graph.node[at], graph.node[at + 1 :]
+    added = helper.make_node("Add", ["plain", result], [hidden.output[0]])
+    hidden.output[0] = "plain"
+    put_together = [*before, hidden, *nodes, added, *behind]
+    del graph.node[:]
+    graph.node.extend(put_together)
     onnx.save(model, path)
     seal_again(bundle)
 
@@ -75,7 +77,7 @@ def looping(bundle):
     nodes = [
         helper.make_node("Constant", [], ["rounds"], value=scalar("rounds", 2**62)),
         helper.make_node("Constant", [], ["begin"], value=scalar("begin", 1, TensorProto.BOOL)),
-        helper.make_node("ReduceMax", ["plain_logits"], ["start"], keepdims=0),
+        helper.make_node("ReduceMax", ["plain"], ["start"], keepdims=0),
         helper.make_node("Loop", ["rounds", "begin", "start"], ["looped"], body=body),
     ]
     hostile(bundle, nodes, "looped")
@@ -87,7 +89,7 @@ def endless(bundle):
     nodes = [
         helper.make_node("Constant", [], ["sides"], value=sides),
         helper.make_node("ConstantOfShape", ["sides"], ["zeros"]),
-        helper.make_node("ReduceMax", ["plain_logits"], ["start"], keepdims=0),
+        helper.make_node("ReduceMax", ["plain"], ["start"], keepdims=0),
         helper.make_node("Add", ["zeros", "start"], ["product_0"]),
         *(helper.make_node("MatMul", [f"product_{at}", "product_0"], [f"product_{at + 1}"]) for at in range(5000)),
         helper.make_node("ReduceMax", ["product_5000"], ["most"], keepdims=0),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from full_disk import full_disk
+from small_bundles import small_files
 
 from cataloger.errors import BundleError, OutputError
 from cataloger.model.bundle import (
@@ -28,8 +29,7 @@ def bundle(tmp_path):
     network = NetworkConfig(classes=2)
     draft = Bundle(path, "shop", "3", ("Hat", "Shirt"), PreprocessSpec(), network, calibration=Calibration(1.5))
     with new_bundle(path) as folder:
-        for name in REQUIRED_FILES:
-            (folder / name).write_bytes(name.encode())
+        small_files(folder, labels=2, size=draft.preprocess.size)
         seal(replace(draft, path=folder))
     return read_bundle(path)
 
@@ -75,16 +75,15 @@ def test_an_unfinished_bundle_leaves_the_old_one(bundle):
 
 
 def refill(bundle, path, size=100):
-    """Make another bundle at a path, with files of a size."""
+    """Make another bundle at a path, with weights of at least a size."""
     with new_bundle(path) as folder:
-        for name in REQUIRED_FILES:
-            (folder / name).write_bytes(b"x" * size)
+        small_files(folder, labels=2, size=bundle.preprocess.size, note="x" * size)
         return seal(replace(bundle, path=folder))
 
 
 def test_a_full_disk_leaves_the_old_bundle_and_is_one_line(bundle):
-    with full_disk(1000), pytest.raises(OutputError, match="model cannot be written: File too large"):
-        refill(bundle, bundle.path, size=2000)
+    with full_disk(2000), pytest.raises(OutputError, match="model cannot be written: File too large"):
+        refill(bundle, bundle.path, size=4000)
     assert read_bundle(bundle.path).weights_id == bundle.weights_id
     assert [path.name for path in bundle.path.parent.iterdir()] == ["model"]
 
