@@ -163,6 +163,9 @@ def sync_and_undo(made):
     undone = made.run("runs-undo", "runs", "undo", "1", "--skip-edited", *SHOP)
     assert undone["restored"] or undone["edited"]
     made.run("runs-list", "runs", "list", *SHOP)
+    name = made.run("sources-list", "sources", "list", *SHOP)[0]["name"]
+    made.run("sources-delete", "sources", "delete", name, "--dry-run", *SHOP)
+    made.run("sources-delete", "sources", "delete", name, "--yes", *SHOP)
 
 
 NAMES = sorted(path.stem for path in SCHEMAS.glob("*.json"))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from cataloger.corrections.item_lookup import Image, Lookup
 from cataloger.corrections.store import CorrectionInput, Outcome, correct, labels_in_use
@@ -17,7 +17,9 @@ ATTEMPTS = 5
 def find_image(database: Database, image: str, source: str | None = None) -> tuple[int, int]:
     """Return source and item of an image. Raises UsageError unless exactly one is meant."""
     query = select(SourceRow.id)
-    ids = database.scalars(query if source is None else query.where(SourceRow.root.in_(spellings(source))))
+    if source is not None:
+        query = query.where(or_(SourceRow.root.in_(spellings(source)), SourceRow.name.in_(spellings(source))))
+    ids = database.scalars(query)
     if source is not None and not ids:
         raise UsageError(f"there is no source {source}; `cataloger sources list` shows them")
     lookup = Lookup(database, ids)

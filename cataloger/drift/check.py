@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, or_, select
 
 from cataloger.db import AnyRow, Database
 from cataloger.drift.statistics import ANSWERS, CELLS, EDGES, CategoryShift, Measure, Profile, categories, judge
@@ -324,4 +324,4 @@ def _runs_of(condition: ColumnElement[bool]) -> Select[int]:
 
 def _is_source(wanted: str) -> ColumnElement[bool]:
     """Return the condition for a source as `cataloger sources list` shows it, or a path to it."""
-    return SourceRow.root.in_([wanted, str(Path(wanted).resolve())])
+    return or_(SourceRow.root.in_([wanted, str(Path(wanted).resolve())]), SourceRow.name == wanted)

@@ -1,15 +1,17 @@
-"""Operations on runs that have ended: compare, undo, prune, recalibrate, move a source.
+"""Operations on runs that have ended and on sources: compare, undo, prune, recalibrate, move, rename, delete.
 
 Imports `ledger` and what lies below it, `sinks`, `writeback`.
 """
 
 from cataloger.history.diff import Difference, DifferenceSummary, Part, PastAnswer, compare
-from cataloger.history.move_source import relocate_source
+from cataloger.history.move_source import relocate_source, rename_source
 from cataloger.history.prune import prune_runs
 from cataloger.history.recalibrate import RecalibrationReport, recalibrate_results
+from cataloger.history.source_deletion import DeletionReport, count_recorded, delete_source
 from cataloger.history.undo import UndoReport, undo_run
 
 __all__ = [
+    "DeletionReport",
     "Difference",
     "DifferenceSummary",
     "Part",
@@ -17,8 +19,11 @@ __all__ = [
     "RecalibrationReport",
     "UndoReport",
     "compare",
+    "count_recorded",
+    "delete_source",
     "prune_runs",
     "recalibrate_results",
     "relocate_source",
+    "rename_source",
     "undo_run",
 ]

@@ -146,7 +146,10 @@ def _chain(database: Database, run_id: int) -> Chain:
     if base.command not in ("tag", "sync", "recalibrate"):
         raise UsageError(f"run {run_id} is of `cataloger {base.command}`, which cannot be undone")
     if any(run.pruned for run in runs):
-        raise UsageError(f"run {run_id} cannot be undone: `cataloger runs prune` has deleted its history")
+        raise UsageError(
+            f"run {run_id} cannot be undone: `cataloger runs prune` has deleted its history, or `cataloger sources "
+            "delete` its source"
+        )
     if target.outcome is None:
         raise UsageError(f"run {run_id} has not ended; stop it first")
     if target.undone_by_id is not None:

@@ -5,6 +5,7 @@ Imports `schema`, `db`, `inference`, `model`, `sources`, `utils`.
 """
 
 from cataloger.ledger import effective_results
+from cataloger.ledger.deletion import purge_items
 from cataloger.ledger.effective_results import mark_presence, must_keep_previous
 from cataloger.ledger.label_map import (
     LabelCode,
@@ -77,6 +78,7 @@ __all__ = [
     "must_keep_previous",
     "note_queries_known",
     "pin_model",
+    "purge_items",
     "read_label_map",
     "recompute_product_corrections",
     "record_write_target",

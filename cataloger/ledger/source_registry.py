@@ -28,10 +28,14 @@ class SourceRef:
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """A known source. model: that its views show. images: in the views. missing: images removed from the views."""
+    """A known source. name: in views and reports; its root unless it was renamed. model: that its views show.
+
+    images: in the views. missing: images removed from the views.
+    """
 
     kind: str
     root: str
+    name: str
     model: str | None
     images: int
     missing: int
@@ -41,6 +45,7 @@ class SourceRecord:
         return {
             "kind": self.kind,
             "root": self.root,
+            "name": self.name,
             "model": self.model,
             "images": self.images,
             "gone": self.missing,
@@ -115,12 +120,14 @@ def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | No
 def _list_sources(connection: Connection) -> list[SourceRecord]:
     counted = select(ItemRow.source_id, func.count().label("items"), func.count(ItemRow.gone_run_id).label("missing"))
     counts = {row.source_id: row for row in connection.execute(counted.group_by(ItemRow.source_id))}
-    query = select(SourceRow.id, SourceRow.kind, SourceRow.root, ModelRow.name, ModelRow.version)
+    source = (SourceRow.id, SourceRow.kind, SourceRow.root, SourceRow.name.label("source_name"))
+    query = select(*source, ModelRow.name, ModelRow.version)
     rows = connection.execute(query.join(ModelRow, isouter=True).order_by(SourceRow.root)).all()
     return [
         SourceRecord(
             row.kind,
             row.root,
+            row.source_name,
             None if row.name is None else f"{row.name} {row.version}",
             counts[row.id].items - counts[row.id].missing if row.id in counts else 0,
             counts[row.id].missing if row.id in counts else 0,

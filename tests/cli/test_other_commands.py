@@ -121,6 +121,8 @@ def test_completion_can_be_shown_for_each_shell(shell):
         ("runs", "prune", "--keep", "3"),
         ("sources", "list"),
         ("sources", "move", "a", "b"),
+        ("sources", "rename", "a", "b"),
+        ("sources", "delete", "a", "--yes"),
         ("recalibrate",),
         ("review", "--no-open"),
         ("db", "downgrade", "base", "--yes"),

@@ -320,6 +320,99 @@ def test_a_table_gets_its_new_name_to_the_letter(shop):
     assert sync(shop, "--source-name", "outlet")["skipped_by_reason"] == {"unchanged": 3}
 
 
+# Another name
+
+CORRECTED = "SELECT source, label_1, corrected_by FROM cataloger_image_top5 WHERE corrected_by IS NOT NULL"
+
+
+def correct(tmp_path, source, key=NAMES[0]):
+    path = tmp_path / "words.csv"
+    path.write_text(f"source,key,label\n{source},{key},Hat\n")
+    cataloger("corrections", "import", path, "--author", "ann")
+
+
+def test_a_folder_keeps_all_that_is_known_of_it_under_another_name(tagged, tmp_path):
+    correct(tmp_path, tagged)
+    output = cataloger("sources", "rename", tagged, "photos of 2024")
+    assert output == f"{URL}: {tagged} is now called photos of 2024, with 3 images"
+    assert rows("SELECT DISTINCT source FROM cataloger_image_top5") == [("photos of 2024",)]
+    assert rows(CORRECTED) == [("photos of 2024", "Hat", "ann")]
+    listed = cataloger("sources", "list")
+    assert str(tagged) in listed
+    assert "photos of 2024" in listed
+    # It stays where it is: later runs go on, commands find it by both, and its first run can be undone.
+    assert tag(tagged)["skipped_by_reason"] == {"unchanged": 3}
+    for name in (tagged, "photos of 2024"):
+        cataloger("corrections", "export", "all.csv", "--source", name)
+        assert len(Path("all.csv").read_text().splitlines()) == 2
+    (tagged / NAMES[0]).unlink()
+    assert tag(tagged)["gone"] == 1
+    cataloger("runs", "undo", "4")
+    assert rows("SELECT outcome FROM cataloger_run WHERE command = 'rename'") == [("done",)]
+    cataloger("sources", "rename", "photos of 2024", tagged)
+    assert rows("SELECT DISTINCT source FROM cataloger_image_top5") == [(str(tagged),)]
+
+
+def test_an_abandoned_folder_gets_another_name_though_it_is_not_there(tagged):
+    shutil.rmtree(tagged)
+    cataloger("sources", "rename", tagged, "old photos")
+    assert rows("SELECT source, uri FROM cataloger_image_top5 ORDER BY uri") == [
+        ("old photos", f"{tagged}/{name}") for name in NAMES
+    ]
+
+
+def test_a_name_of_its_own_outlives_a_move(tagged):
+    cataloger("sources", "rename", tagged, "best")
+    new = tagged.rename(tagged.with_name("pictures"))
+    cataloger("sources", "move", "best", new)
+    assert uris() == sorted(str(new / name) for name in NAMES)
+    assert rows("SELECT DISTINCT source FROM cataloger_image_top5") == [("best",)]
+
+
+def test_a_folder_that_has_the_new_name_on_the_disk_is_moved(tagged):
+    new = tagged.rename(tagged.with_name("pictures"))
+    cataloger("sources", "rename", tagged, "pictures")
+    assert uris() == sorted(str(new / name) for name in NAMES)
+    assert tag(new)["skipped_by_reason"] == {"unchanged": 3}
+
+
+def test_a_table_is_found_by_its_new_name_with_all_that_is_known_of_it(shop, tmp_path):
+    correct(tmp_path, "shop", "0")
+    cataloger("sources", "rename", "shop", "outlet")
+    assert rows(CORRECTED) == [("outlet", "Hat", "ann")]
+    assert sync(shop, "--source-name", "outlet")["skipped_by_reason"] == {"unchanged": 3}
+    assert sync(shop)["done"] == 3  # "shop" is another source now
+    output = cataloger("sources", "rename", "outlet", "shop", status=2)
+    assert "shop is already a source with results of its own" in output
+
+
+def test_names_that_are_taken_empty_or_unknown_are_refused(tagged):
+    other = tagged.with_name("pictures")
+    shutil.copytree(tagged, other)
+    tag(other)
+    cataloger("sources", "rename", other, "best")
+    for name, expected in (
+        ("best", "best is already a source"),
+        (other, "is already a source"),
+        (tagged, "is already a source"),
+        (" ", "the new name of the source is empty"),
+    ):
+        assert expected in cataloger("sources", "rename", tagged, name, status=2)
+    output = cataloger("sources", "rename", "nowhere", "x", status=2)
+    assert f"there is no source nowhere; there are: {tagged}, best" in output
+    assert sorted(rows("SELECT name FROM cataloger_source")) == sorted([("best",), (str(tagged),)])
+
+
+def test_a_source_that_is_being_worked_on_keeps_its_name(tagged):
+    with closing(open_database(URL)) as database:
+        busy = open_run(database, command="tag", options={}, device="cpu")
+        lease = acquire(database, 1, busy.id)
+        with pytest.raises(LeaseError, match=f"run {busy.id} is working on this source"):
+            relocate.rename_source(database, str(tagged), "best")
+        lease.release()
+    assert rows("SELECT name FROM cataloger_source") == [(str(tagged),)]
+
+
 # The list
 
 
@@ -328,8 +421,8 @@ def test_sources_are_listed_with_their_model_and_images(tagged, shop):
     tag(tagged)
     listed = json.loads(cataloger("sources", "list", "--json"))
     model = listed[0].pop("model")
-    assert listed[0] == {"kind": "folder", "root": str(tagged), "images": 2, "gone": 1}
-    assert listed[1] == {"kind": "table", "root": "shop", "model": model, "images": 3, "gone": 0}
+    assert listed[0] == {"kind": "folder", "root": str(tagged), "name": str(tagged), "images": 2, "gone": 1}
+    assert listed[1] == {"kind": "table", "root": "shop", "name": "shop", "model": model, "images": 3, "gone": 0}
     table = cataloger("sources", "list")
     assert all(part in table for part in ("kind", "shop", "folder", model))
 

@@ -461,7 +461,7 @@ def test_an_unknown_run_is_said(past):
         past.undo(987654)
 
 
-@pytest.mark.parametrize("command", ["prune", "move"])
+@pytest.mark.parametrize("command", ["prune", "move", "rename", "delete"])
 def test_other_commands_have_nothing_to_undo(past, command):
     run = open_run(past.world.database, command=command, options={}, device="")
     run.close("done", {})

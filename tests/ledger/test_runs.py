@@ -12,7 +12,7 @@ from cataloger.engine import session
 from cataloger.engine.sync import SyncOptions, sync_table
 from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.errors import SourceError
-from cataloger.history import move_source, prune, recalibrate, undo
+from cataloger.history import move_source, prune, recalibrate, source_deletion, undo
 from cataloger.ledger import model_ref
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.options import TableOptions
@@ -85,6 +85,14 @@ def move(world, url, photos):
     move_source.relocate_source(world.database, "/photos", str(photos))
 
 
+def rename(world, url, photos):
+    move_source.rename_source(world.database, "/photos", "pictures")
+
+
+def delete(world, url, photos):
+    source_deletion.delete_source(world.database, "/photos")
+
+
 COMMANDS = {
     "tag": (session, tag_folder),
     "sync": (session, sync_a_table),
@@ -92,6 +100,8 @@ COMMANDS = {
     "recalibrate": (recalibrate, recalibrate_all),
     "prune": (prune, prune_runs),
     "move": (move_source, move),
+    "rename": (move_source, rename),
+    "delete": (source_deletion, delete),
 }
 
 
