@@ -33,7 +33,7 @@ ImagesOption = Annotated[
 ]
 DatabaseOption = Annotated[
     str | None,
-    typer.Option("--db", envvar="CATALOGER_DB", metavar="URL", help="Database of --query, as a SQLAlchemy URL."),
+    typer.Option("--db", envvar="CATALOGER_DB", metavar="URL", help="Database of --query."),
 ]
 QueryOption = Annotated[
     str | None,

@@ -14,7 +14,11 @@ WEB = WebOptions()
 DbOption = Annotated[
     str,
     typer.Option(
-        "--db", envvar="CATALOGER_DB", metavar="URL", help="Database, as a SQLAlchemy URL.", show_default=True
+        "--db",
+        envvar="CATALOGER_DB",
+        metavar="URL",
+        help="Database, e.g. sqlite:///catalog.db or postgresql://user@host/name.",
+        show_default=True,
     ),
 ]
 SchemaOption = Annotated[
@@ -33,6 +37,12 @@ ModelOption = Annotated[
         envvar="CATALOGER_MODEL",
         metavar="DIR|default",
         help="Model bundle. Default: the model that the source was first tagged with, else 'default'.",
+    ),
+]
+BundleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", envvar="CATALOGER_MODEL", metavar="DIR|default", help="Model bundle. Default: the shipped one."
     ),
 ]
 JsonOption = Annotated[
@@ -142,7 +152,7 @@ ForgetOption = Annotated[
     typer.Option(
         "--forget",
         envvar="CATALOGER_FORGET",
-        help="Purge images that are removed from the source, with everything that was recorded of them.",
+        help="Delete, for good, what is missing from the source, with its results and corrections.",
     ),
 ]
 AcceptMoveOption = Annotated[
@@ -203,7 +213,7 @@ TargetPrecisionOption = Annotated[
     typer.Option(
         "--target-precision",
         envvar="CATALOGER_TARGET_PRECISION",
-        help="Share of the accepted answers that must be right.",
+        help="Share of the accepted results that must be right.",
     ),
 ]
 SplitOption = Annotated[

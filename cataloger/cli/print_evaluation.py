@@ -52,7 +52,7 @@ def about(subject: "Subject") -> list[str]:
     """Return the notes about the figures, and what is missing from them, one line each."""
     lines = list(subject.notes)
     if subject.failures:
-        lines.append(_named(f"left out: {len(subject.failures):,} images without an answer", subject.failures))
+        lines.append(_named(f"left out: {len(subject.failures):,} images that failed", subject.failures))
     if subject.without_result:
         lines.append(
             _named(f"{len(subject.without_result):,} labelled images have no result", subject.without_result)
@@ -174,7 +174,7 @@ def _compared(compared: "Comparison") -> list[str]:
         more = f" and {len(compared.left_out) - NAMED} more labels" if len(compared.left_out) > NAMED else ""
         lines.append(f"left out, images of labels that only one of them has: {counts}{more}")
     if compared.failures:
-        lines.append(_named(f"left out: {len(compared.failures):,} images without an answer", compared.failures))
+        lines.append(_named(f"left out: {len(compared.failures):,} images that failed", compared.failures))
     return lines
 
 

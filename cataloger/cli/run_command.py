@@ -146,7 +146,7 @@ def print_summary(report: "JobReport", console: "Console") -> None:
             f"removed from the source, no longer in the views: {report.missing}; restored: {report.restored}"
         )
     if report.purged:
-        console.print(f"purged with all that was recorded of them (--forget): {report.purged:,}")
+        console.print(f"deleted with all that was recorded of them (--forget): {report.purged:,}")
     _print_writes(report, console)
     if run.failures:
         failures = [
@@ -192,7 +192,7 @@ def _print_writes(report: "JobReport", console: "Console") -> None:
     if counts is None:
         return
     written = ", ".join(f"{column} {count:,}" for column, count in counts.written.items()) or "nothing"
-    console.print(f"{'would be written, as far as answers are known' if is_planned else 'written back'}: {written}")
+    console.print(f"{'would be written, as far as results are known' if is_planned else 'written back'}: {written}")
     if counts.replaced:
         console.print(f"{'would replace' if is_planned else 'replaced'} values of the shop: {counts.replaced:,}")
     if counts.kept:

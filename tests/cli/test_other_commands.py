@@ -100,6 +100,15 @@ def test_help_explains_and_shows_examples(arguments):
     assert expected in result.stdout
 
 
+@pytest.mark.parametrize("group", ["", "corrections", "db", "models", "runs", "sources"])
+def test_a_list_of_commands_says_of_each_what_it_does_in_one_whole_line(group):
+    """A text that does not fit into 80 columns would be cut: the first sentence of a docstring is short."""
+    result = runner.invoke(app, [*group.split(), "--help"], env={"COLUMNS": "80"})
+    listed = result.stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert listed
+    assert [line for line in listed if line.endswith("...") or not line.startswith("  ") or line[2] == " "] == []
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_can_be_shown_for_each_shell(shell):
     code = "from cataloger.cli.app import app; app(prog_name='cataloger')"

@@ -31,17 +31,17 @@ def bench(
     rounds: Annotated[
         int, typer.Option("--rounds", min=1, help="How often to measure the baseline and the command, in turn.")
     ] = 3,
-    model: flags.ModelOption = None,
+    model: flags.BundleOption = None,
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
     batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
     workers: flags.WorkersOption = flags.DEFAULTS.workers,
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Measure how fast this machine tags your own images, and where the time goes.
+    """Measure how fast this machine tags your own images.
 
-    The baseline is decoding plus the model, and nothing else, on all processors. It is measured in turn with
-    `cataloger tag` into a temporary database. Your images and databases are not changed.
+    Also shows where the time goes. The baseline is decoding plus the model, and nothing else, on all processors. It
+    is measured in turn with `cataloger tag` into a temporary database. Your images and databases are not changed.
     """
     from cataloger.bench import BenchOptions
     from cataloger.bench import run_bench as measure

@@ -42,10 +42,11 @@ def calibrate(
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Compute a model's temperature, thresholds and rejection of other images from labelled images, without training.
+    """Fit a model's confidences to your own labelled images.
 
-    The decision for an answer is then accept, review or abstain; of the accepted ones, the share --target-precision
-    is right. The network stays the same: `cataloger recalibrate` updates a database without reading an image.
+    Computes its temperature, its thresholds and its limit for unknown images, without training. The decision for a
+    result is then accept, review or abstain; of the accepted ones, the share --target-precision is right. The
+    network stays the same: `cataloger recalibrate` updates a database without reading an image.
     """
     from cataloger.training.calibration import write_recalibrated
 

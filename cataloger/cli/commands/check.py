@@ -76,11 +76,12 @@ def check(
     ] = 5,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Compare a run with an earlier one, or with a model's validation images; exit with 4 if something has drifted.
+    """Check whether the results of a run have drifted.
 
-    Compares the category mix and the confidences by the population stability index (PSI), and the shares of failures,
-    abstentions and reviews. A measure has drifted if it is above its limit and above what chance explains for this
-    number of images, at 99% for all measures together.
+    Compares it with an earlier run, or with a model's validation images: the category mix and the confidences by
+    the population stability index (PSI), and the shares of failures, abstentions and reviews. A measure has drifted
+    if it is above its limit and above what chance explains for this number of images, at 99% for all measures
+    together.
     """
     from cataloger.drift import CheckOptions
     from cataloger.drift import check_run as compare

@@ -53,7 +53,7 @@ def export_command(
         bool, typer.Option("--all", help="All corrections ever made, not only the current ones.")
     ] = False,
     predictions: Annotated[
-        bool, typer.Option("--predictions", help="Every image with the model's answer, for people to correct.")
+        bool, typer.Option("--predictions", help="Every image with the model's result, for people to correct.")
     ] = False,
     decision: Annotated[
         Decision | None,
@@ -64,7 +64,7 @@ def export_command(
         typer.Option("--below", min=0.0, max=1.0, help="Only predictions with a lower confidence."),
     ] = None,
 ) -> None:
-    """Write corrections, or the model's answers to be corrected, to a CSV file for spreadsheets."""
+    """Write corrections, or results to be corrected, to a CSV file."""
     from cataloger.corrections import ExportOptions, export_corrections
 
     if history and predictions:
@@ -114,7 +114,7 @@ def list_command(
     source: SourceOption = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Count corrections by author, and how often the model gave the same answer."""
+    """Count corrections by author, and those that the model had right."""
     from cataloger.corrections import summarize
     from cataloger.ledger import find_source_id
 

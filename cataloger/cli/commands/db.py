@@ -18,7 +18,10 @@ def upgrade(
     schema: flags.SchemaOption = None,
     sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
 ) -> None:
-    """Create the tables and views of cataloger, or upgrade them to this version; other tables are not changed."""
+    """Create the tables and views of cataloger, or upgrade them.
+
+    Other tables are not changed.
+    """
     from cataloger.db import DatabaseURL
     from cataloger.schema import revisions as schemas
 
@@ -42,7 +45,10 @@ def downgrade(
     schema: flags.SchemaOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Confirm: data that only newer revisions have is lost.")] = False,
 ) -> None:
-    """Convert the tables to an older revision, before an older version of cataloger is installed."""
+    """Convert the tables to an older revision.
+
+    Do so before you install an older version of cataloger.
+    """
     from cataloger.db import DatabaseURL
     from cataloger.schema import revisions as schemas
 
@@ -62,7 +68,7 @@ def downgrade(
 def current(
     db: flags.DbOption = DEFAULT_DB, schema: flags.SchemaOption = None, json_output: flags.JsonOption = False
 ) -> None:
-    """Show which revision the tables have, and which one this version needs."""
+    """Show the revision of the tables, and the one that is needed."""
     from cataloger.db import DatabaseURL
     from cataloger.schema import revisions as schemas
 

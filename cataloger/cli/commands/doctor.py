@@ -26,9 +26,10 @@ Finding = tuple[str, str, bool]
 
 
 def doctor(json_output: flags.JsonOption = False) -> None:
-    """Show what this machine has: versions, extras, processors, GPU support, the shipped model.
+    """Show what this machine has, and whether cataloger can run.
 
-    Exit status 1 if something would prevent a run.
+    Shows versions, extras, processors, GPU support and the shipped model. Exit status 1 if something would prevent
+    a run.
     """
     findings = [*_machine(), *_packages(), *_onnxruntime(), _model(), _tagging()]
     if json_output:

@@ -82,10 +82,10 @@ def evaluate(
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Measure a model, or results in a database, on labelled images, and show where it is wrong.
+    """Measure a model, or results in a database, by labels.
 
-    Top-1, top-3, top-5, F1, precision and recall of each class, confusions, calibration, accuracy without the
-    uncertain images, and the most confident mistakes, which may be wrong labels.
+    Shows where it is wrong: top-1, top-3, top-5, F1, precision and recall of each class, confusions, calibration,
+    accuracy without the uncertain images, and the most confident mistakes, which may be wrong labels.
     """
     if corrections:
         if labels is not None or results is not None or output is not None:

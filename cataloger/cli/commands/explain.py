@@ -23,21 +23,21 @@ Examples:
 
 
 def explain(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Images to explain.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images to explain.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture to draw.")] = Path(
         "explanation.png"
     ),
     categories: Annotated[
         int, typer.Option("--categories", min=1, max=TOP_K, help="Maps per image, best category first.")
     ] = 3,
-    model: flags.ModelOption = None,
+    model: flags.BundleOption = None,
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Show why: draw, for each image and its best categories, which areas speak for them.
+    """Draw which places of an image speak for its categories.
 
-    A map shows the network's own score of each area; the answer is their mean. It shows where evidence was found,
-    not the outline of an object.
+    A map shows the network's own score of each place; the score of the category is their mean. It shows where
+    evidence was found, not the outline of an object.
     """
     from cataloger.inference import draw
     from cataloger.inference import explain_images as find

@@ -49,7 +49,10 @@ def inspect(
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Check labelled images before training: counts, splits, and problems by file name."""
+    """Check labelled images before training.
+
+    Shows how many there are, their splits, and problems by file name.
+    """
     from cataloger.db import DatabaseURL
     from cataloger.options import PreprocessSpec
     from cataloger.training.curation import prepare_data

@@ -38,7 +38,7 @@ ModelArgument = Annotated[str, typer.Argument(metavar="[DIR|default]", help="Dir
 def list_models(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR]...", help="Folders that hold bundles; default: models."),
+        typer.Argument(metavar="DIR", help="Folders that hold bundles; default: models."),
     ] = None,
     json_output: flags.JsonOption = False,
 ) -> None:
@@ -79,7 +79,10 @@ def show(model: ModelArgument = "default", json_output: flags.JsonOption = False
 
 @app.command()
 def verify(model: ModelArgument = "default", json_output: flags.JsonOption = False) -> None:
-    """Check every file of a model against its hash, and classify its golden images on this machine."""
+    """Check the files of a model, and what it computes here.
+
+    Every file is compared with its hash, and the model's golden images are classified on this machine.
+    """
     from cataloger.inference import replay_golden
     from cataloger.model import check_files, check_side_files
 
@@ -109,7 +112,10 @@ def diff(
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Compare two models on labelled images: what got better or worse, and whether it may be chance."""
+    """Compare two models on labelled images.
+
+    Shows what got better or worse, and whether it may be chance.
+    """
     from cataloger.training.evaluation import EvaluateOptions, choose_split, compare_bundles
 
     options = EvaluateOptions(labels=labels, split=split)
@@ -142,11 +148,11 @@ def quantize(
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Add an int8 model to a bundle: about twice as fast on a CPU, and refused unless its answers match fp32.
+    """Add an int8 model to a bundle, about twice as fast on a CPU.
 
-    At least 98% of the val images must keep their best label, top-1 may fall by at most 0.005, and the calibration
-    error may change by at most 0.005. The most sensitive layers stay in floating point, as many as that needs;
-    --train makes them fewer. The model in fp32 stays as it is.
+    It is refused unless its results match fp32. At least 98% of the val images must keep their best label, top-1
+    may fall by at most 0.005, and the calibration error may change by at most 0.005. The most sensitive layers stay
+    in floating point, as many as that needs; --train makes them fewer. The model in fp32 stays as it is.
     """
     require_train_extra("`cataloger models quantize`")
     from cataloger.training.export import quantize_bundle as add_int8

@@ -29,10 +29,11 @@ def recalibrate(
     ] = "default",
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Update all results to the confidences and decisions of a model's current calibration; no image is read.
+    """Bring the results in a database to a model's calibration.
 
-    This is a run: `cataloger runs diff` shows what changed, `cataloger runs undo` reverts it. Columns that were
-    written back are updated by the next `cataloger sync --write`.
+    Confidences and decisions are computed again from the recorded scores; no image is read. This is a run:
+    `cataloger runs diff` shows what changed, `cataloger runs undo` reverts it. Columns that were written back are
+    updated by the next `cataloger sync --write`.
     """
     from cataloger.history import recalibrate_results as run_recalibration
     from cataloger.hooks import Hooks

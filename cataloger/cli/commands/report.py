@@ -40,7 +40,7 @@ def report(
     ] = True,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="DIR", help="Directory of the model that gave the answers, if it was moved."),
+        typer.Option("--model", metavar="DIR", help="Directory of the model that gave the results, if it was moved."),
     ] = None,
     allow_private: Annotated[
         bool,
@@ -59,9 +59,10 @@ def report(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Write an HTML page about a run: settings, categories, confidences, failures, images, changes.
+    """Write an HTML page about a run.
 
-    The thumbnails are samples: the least confident images first, and some of the others.
+    It shows settings, categories, confidences, failures, images and changes. The thumbnails are samples: the least
+    confident images first, and some of the others.
     """
     render.set_up_logging(verbose=0, quiet=quiet)
     from cataloger.report import PageOptions, ReportOptions, gather_report, write_page

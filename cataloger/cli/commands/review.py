@@ -68,10 +68,10 @@ def review(
         bool | None, typer.Option("--open/--no-open", help="Open a browser. Default: on a desktop.")
     ] = None,
 ) -> None:
-    """Review answers in a browser: accept or correct them with one key.
+    """Accept or correct results in a browser, with one key each.
 
     Serves a local web page until Ctrl-C. Corrections are stored in the database with author and time, and have
-    priority over the model's answers.
+    priority over the model's results.
     """
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise MissingExtraError("review", "cataloger review")

@@ -130,9 +130,10 @@ def diff(
     examples: ExamplesOption = 10,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Compare the results after two runs: changed categories, changed confidences, changes per category.
+    """Compare the results after two runs.
 
-    Runs of two models are compared on the images that both have tagged.
+    Shows changed categories, changed confidences and changes per category. Runs of two models are compared on the
+    images that both have tagged.
     """
     from cataloger.history import DifferenceSummary, compare
 
@@ -208,9 +209,10 @@ def undo(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Undo a run: views and written columns get the values they would have without it.
+    """Undo a run, in the views and in written columns.
 
-    After an interruption, run the same command again to continue.
+    They get the values that they would have without it. After an interruption, run the same command again to
+    continue.
     """
     render.set_up_logging(verbose=0, quiet=quiet)
     from cataloger.history import undo_run

@@ -59,7 +59,10 @@ def move(
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
 ) -> None:
-    """Record that a source was moved: a renamed folder or manifest, or a new table name; it keeps its results."""
+    """Record that a source was moved or renamed; it keeps its results.
+
+    A source is a folder, a manifest or a product table.
+    """
     from cataloger.history import relocate_source
 
     with open_results(db, schema) as database:

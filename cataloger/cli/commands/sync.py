@@ -29,7 +29,12 @@ The text of --where is inserted into SQL statements as it is: it must come from 
 
 ShopOption = Annotated[
     str,
-    typer.Option("--db", envvar="CATALOGER_DB", metavar="URL", help="Database of the products, as a SQLAlchemy URL."),
+    typer.Option(
+        "--db",
+        envvar="CATALOGER_DB",
+        metavar="URL",
+        help="Database of the products, e.g. postgresql://user@host/name.",
+    ),
 ]
 TableOption = Annotated[
     str,
@@ -142,7 +147,7 @@ WriteOption = Annotated[
         "--write",
         envvar="CATALOGER_WRITE",
         metavar="COLUMN=FIELD",
-        help="Write an answer into a column of the product table: label_1 .. label_5 (the shop's codes, with a label "
+        help="Write a result into a column of the product table: label_1 .. label_5 (the shop's codes, with a label "
         "map), confidence_1 .. confidence_5, name_1 .., parent_1 .., top5_json or decision. May be repeated.",
     ),
 ]
@@ -172,7 +177,7 @@ MinConfidenceOption = Annotated[
     typer.Option(
         "--min-confidence",
         envvar="CATALOGER_MIN_CONFIDENCE",
-        help="Write only answers whose best category has at least this confidence.",
+        help="Write only results whose best category has at least this confidence.",
     ),
 ]
 OnlyDecisionOption = Annotated[
@@ -181,7 +186,7 @@ OnlyDecisionOption = Annotated[
         "--only-decision",
         envvar="CATALOGER_ONLY_DECISION",
         metavar="accept|review|abstain",
-        help="Write only answers with this decision; may be repeated. Default: all but review and abstain.",
+        help="Write only results with this decision; may be repeated. Default: all but review and abstain.",
     ),
 ]
 CreateColumnsOption = Annotated[
@@ -243,10 +248,10 @@ def sync(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Tag the images of a SQL product table; the results go to cataloger's own tables.
+    """Tag the images of a product table in a SQL database.
 
-    The product table itself is only read, unless --write names columns. Its images are paths, http(s) URLs or
-    bytes.
+    The results go to cataloger's own tables; the product table itself is only read, unless --write names columns.
+    Its images are paths, http(s) URLs or bytes.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
     from cataloger import api

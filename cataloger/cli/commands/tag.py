@@ -23,9 +23,7 @@ Run the same command again to continue after an interruption, or to tag only new
 def tag(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATH...", help="Folders, images, manifests (.csv, .jsonl), or web addresses of images."
-        ),
+        typer.Argument(metavar="PATH", help="Folders, images, manifests (.csv, .jsonl), or web addresses of images."),
     ],
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
@@ -57,9 +55,10 @@ def tag(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Tag images: write the top-5 categories with calibrated confidences to a database.
+    """Tag images of folders, files, manifests and web addresses.
 
-    Folders are searched recursively. Unchanged images are skipped, so that a run can be repeated every night.
+    The five best categories per image, with calibrated confidences, go to a database. Folders are searched
+    recursively. Unchanged images are skipped, so that a run can be repeated every night.
     """
     render.set_up_logging(verbose=verbose, quiet=quiet)
     from cataloger import api

@@ -181,9 +181,10 @@ def train(
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Fine-tune the network on your own categories and export a model bundle.
+    """Train a model on your own categories.
 
-    The early layers are not changed and their output is cached, so that a small machine needs only minutes.
+    Fine-tunes the network and exports a model bundle. With --recipe quick the early layers are not changed and their
+    output is cached, so that a small machine needs only minutes.
     """
     require_train_extra("`cataloger train`")
     from cataloger.db import DatabaseURL
