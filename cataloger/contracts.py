@@ -8,6 +8,8 @@ MAX_LABEL_LENGTH = 255
 """Characters of a label, of a code of the shop and of a name of a person."""
 BUNDLE_FORMAT = 1
 """Of bundle.json; another one is refused."""
+ADAPTED_FORMAT = 2
+"""Of bundle.json with a calibration that changes the order of the labels, which versions before would overlook."""
 
 Decision = Literal["accept", "review", "abstain"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)

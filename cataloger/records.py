@@ -36,7 +36,7 @@ class Item:
     url: where to download it, with user info and query string; never recorded, never logged. None if it is a file.
     blob: the row that contains the bytes, if they are in the shop's table.
     former_key, former_product: key and product as versions before recorded them, not cleaned; None where that is
-    the same.
+    the same. department: of its product, cleaned, where the source has departments.
     """
 
     key: str
@@ -48,6 +48,7 @@ class Item:
     blob: Blob | None = None
     former_key: str | None = None
     former_product: str | None = None
+    department: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

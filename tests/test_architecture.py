@@ -35,6 +35,7 @@ ORDER = (
     "cataloger.sources",
     "cataloger.fetch",
     "cataloger.inference",
+    "cataloger.adaptation",
     "cataloger.ledger",
     "cataloger.writeback",
     "cataloger.sinks",

@@ -62,7 +62,7 @@ class Job(Generic[Report]):
         """Return what is recorded in the run's row, as plain JSON values."""
         report = self.report
         writes = {"write_back": report.writes.as_json()} if report.writes else {}
-        numbers = report.presence_json()
+        numbers = {**report.presence_json(), "recomputed": report.recomputed}
         seconds = self.finished().seconds
         return {**report.run.as_json(), **numbers, **writes, "total_seconds": round(seconds, 3)}
 

@@ -38,7 +38,8 @@ class JobReport:
     them. writes: what was written back, or in a dry run, would be as far as answers are known; None if nothing is to
     be. created_columns: of the product table, which were missing. models: that classified, each formatted with its
     precision and device.
-    uncertain_queries: web addresses whose query may be a part of the image or of a signature.
+    uncertain_queries: web addresses whose query may be a part of the image or of a signature. recomputed: results of
+    images that were not read, but had the scores of another calibration than the source has now.
     """
 
     run: RunReport
@@ -53,6 +54,7 @@ class JobReport:
     models: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     uncertain_queries: int = 0
+    recomputed: int = 0
 
     @property
     def exit_status(self) -> int:
@@ -119,6 +121,7 @@ class JobReport:
             "total_seconds": round(self.seconds, 3),
             "warnings": self.warnings,
             "uncertain_queries": self.uncertain_queries,
+            "recomputed": self.recomputed,
             "exit_status": self.exit_status,
         }
 

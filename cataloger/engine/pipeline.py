@@ -16,6 +16,7 @@ from typing import Protocol
 from cataloger.engine.outages import Outages
 from cataloger.engine.run_report import RunHooks, RunReport
 from cataloger.inference import Classifier, classify
+from cataloger.model import Calibration
 from cataloger.options import RunOptions
 from cataloger.records import Batch, Failure, Image, Item, Planned, Result
 from cataloger.utils import failpoints
@@ -60,7 +61,7 @@ class Parts:
     """The parts of a run. threads: batches classified at once. batch_size: the best one for the classifier.
 
     require_root: raises SourceError when the root of the source is not there any more. outages: what is known of them
-    already.
+    already. calibration_of: how the scores of an image become an answer; None as the classifier's bundle says.
     """
 
     planner: Planner
@@ -71,6 +72,7 @@ class Parts:
     batch_size: int = 8
     require_root: Callable[[], None] = lambda: None
     outages: Outages | None = None
+    calibration_of: Callable[[Item], Calibration] | None = None
 
 
 class Pipeline:
@@ -143,7 +145,8 @@ class Pipeline:
 
     def _submit(self, images: list[Image]) -> Future[list[Result]]:
         batch = Batch(tuple(images))
-        work = partial(classify, self.parts.classifier, batch, top_k=self.options.top_k)
+        parts, top_k = self.parts, self.options.top_k
+        work = partial(classify, parts.classifier, batch, top_k=top_k, calibration_of=parts.calibration_of)
         return self._executor.submit(self.report.watch.apart, "classifying", work)
 
     def _wait(self, future: Future[list[Result]]) -> list[Result]:

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from cataloger.adaptation import LabelSelection
 from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.losses import Losses
@@ -16,6 +17,7 @@ from cataloger.engine.rounds import run as run_pipeline
 from cataloger.engine.run_report import RunReport
 from cataloger.errors import SourceError, UsageError
 from cataloger.fetch import Remote, fetch
+from cataloger.history import OutdatedResults
 from cataloger.hooks import Hooks
 from cataloger.imaging import DecodePool
 from cataloger.inference import Classifier, Engine
@@ -31,15 +33,17 @@ from cataloger.ledger import (
     bundle_of,
     find_source,
     hold_lease,
+    known_calibration,
     known_model,
     last_options,
     model_ref,
     note_queries_known,
+    note_recomputed,
     pin_model,
     record_write_target,
     register_source,
 )
-from cataloger.model import Bundle
+from cataloger.model import Bundle, Calibration
 from cataloger.records import Failure, Image, Item, Planned
 from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
@@ -77,6 +81,8 @@ class SourceSession:
         self._options = context.options
         self._report = context.report
         self._database = database
+        self._is_behind = False
+        self._is_mixed = False
         if database is not None:
             self._know(find_source(database, kind=source.kind, root=source.root))
 
@@ -99,8 +105,22 @@ class SourceSession:
 
     @cached_property
     def model(self) -> ModelRef:
-        """How results are recorded under the bundle."""
-        return model_ref(self.bundle)
+        """How results are recorded: under the bundle, and by the calibration of the source."""
+        base, selection = self._pinned_calibration()
+        keeps = base is not None and (self._options.model is None or (base.is_adapted and not self._is_adapted))
+        bundle = replace(self.bundle, calibration=base) if base is not None and keeps else self.bundle
+        if keeps and self._options.model is None and base != self.bundle.calibration:
+            self._is_behind = not (base is not None and base.is_adapted)
+        return model_ref(bundle, selection)
+
+    @property
+    def _is_adapted(self) -> bool:
+        return self.bundle.calibration.is_adapted
+
+    def _pinned_calibration(self) -> tuple[Calibration | None, LabelSelection]:
+        if self.known is None or self.known.calibration_id is None:
+            return None, LabelSelection()
+        return known_calibration(self._open(), self.known.calibration_id, self.bundle.weights_id)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -138,7 +158,7 @@ class SourceSession:
             self._report.writes = write_back.preview(self._database)
 
     def process(self, run: Run, remote: Remote | None = None, write: WritePlan | None = None) -> SourceRef:
-        """Bring every item of the source to a result.
+        """Bring every item of the source to a result; those of another calibration, `recompute` sees to.
 
         remote: for sources whose bytes are not in files. write: what goes back into the product table.
         """
@@ -179,6 +199,8 @@ class SourceSession:
         self._report.writes = WriteCounts() if write else None
         sink = DatabaseSink(database, products, lease, ledger.recorded, write_back, self._written)
         outages = Outages(self._options.run.outage_after)
+        calibration = self.model.calibration
+        assert calibration is not None
         parts = Parts(
             _planner(ledger, remote, outages),
             decode,
@@ -188,11 +210,37 @@ class SourceSession:
             batch_size=self._context.engine.batch_size,
             require_root=self.source.require_root,
             outages=outages,
+            calibration_of=lambda item: calibration.of(item.department),
         )
         self._go_through(parts)
         self._note_presence(presence, ref, run_id)
         if write_back and not self._is_partial:
+            self._recompute(replace(sink, on_recorded=lambda _: None, write_back=None))
             self._settle(write_back.settle(database, lease))
+
+    def recompute(self, run: Run) -> None:
+        """Recompute, after all images of a run, the results of the source that are of another calibration.
+
+        Only then: an image that has changed has one result in a run, and that is of what it shows now.
+        """
+        if not self._is_mixed or self._is_partial or self.known is None:
+            return
+        database = self._open()
+        with hold_lease(database, self.known.id, run.id) as lease:
+            self._recompute(DatabaseSink(database, ProductResults(self.known, run.id, self.model), lease))
+
+    def _recompute(self, sink: DatabaseSink) -> None:
+        if not self._is_mixed:
+            return
+        outdated = OutdatedResults(sink.database, sink.products.source, self.model, self._options.run.top_k)
+        for predictions in outdated.pages():
+            if self._context.hooks.stop.is_set():
+                self._report.run.interrupted = True
+                return
+            sink.write(predictions)
+            self._report.recomputed += len(predictions)
+        sink.database.write(note_recomputed, sink.products.source.id)
+        self._is_mixed = False
 
     def _go_through(self, parts: Parts) -> None:
         """Run the pipeline over the source. Raises SourceError when there was nothing in it."""
@@ -244,10 +292,11 @@ class SourceSession:
                 f"--limit makes this a trial: the views of {ref.root} go on with the model that they show; "
                 f"without --limit, {bundle.title} tags every image again and takes its place"
             )
-        if pin_model(self._open(), ref, self.model, run.id, is_trial=is_trial):
+        self._is_mixed = pin_model(self._open(), ref, self.model, run.id, is_trial=is_trial)
+        if self._is_behind:
             self._warn(
-                f"older results of {ref.root} are of another calibration of {bundle.title}: "
-                f"`cataloger recalibrate` recomputes them with the current one"
+                f"{bundle.title} has another calibration now than {ref.root}, which keeps its own: "
+                f"`cataloger recalibrate` recomputes its results with the current one"
             )
 
     def _ledger(self, ref: SourceRef, presence: Presence, run_id: int | None) -> Ledger:

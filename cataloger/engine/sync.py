@@ -112,6 +112,7 @@ def _run(
         job.count([source])
         with _remote(job, source, options) as remote:
             ref = session.process(run, remote, write)
+            session.recompute(run)
     if options.output:
         files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
 

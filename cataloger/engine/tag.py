@@ -10,6 +10,7 @@ from typing import Any
 from cataloger.db import Database, DatabaseURL
 from cataloger.engine.job import Job, JobHooks
 from cataloger.engine.job_report import JobOptions, TagReport
+from cataloger.engine.session import SourceSession
 from cataloger.errors import OutageError
 from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
@@ -88,6 +89,7 @@ def _run(
     with job.running(database) as run:
         job.count([source for _, source in pairs])
         selections: list[files.Selection] = []
+        sessions: dict[int, SourceSession] = {}
         outages = []
         for target, source in pairs:
             session = job.session(database, source)
@@ -97,9 +99,12 @@ def _run(
                 except OutageError as error:  # the other sources may lie elsewhere
                     outages.append(error)
             ref = session.register()
+            sessions[ref.id] = session
             selection = files.Selection(ref.root, ref.prefix, _keys(target, source, ref.prefix))
             if not any(other.contains(selection) for other in selections):
                 selections.append(selection)
+        for session in sessions.values():
+            session.recompute(run)
         if outages:
             raise outages[0]
     if options.output:  # of a run that has ended: it is complete whether or not there is space for a file

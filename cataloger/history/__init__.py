@@ -7,6 +7,7 @@ from cataloger.history.diff import Difference, DifferenceSummary, Part, PastAnsw
 from cataloger.history.move_source import relocate_source, rename_source
 from cataloger.history.prune import prune_runs
 from cataloger.history.recalibrate import RecalibrationReport, recalibrate_results
+from cataloger.history.recompute import OutdatedResults
 from cataloger.history.source_deletion import DeletionReport, count_recorded, delete_source
 from cataloger.history.undo import UndoReport, undo_run
 
@@ -14,6 +15,7 @@ __all__ = [
     "DeletionReport",
     "Difference",
     "DifferenceSummary",
+    "OutdatedResults",
     "Part",
     "PastAnswer",
     "RecalibrationReport",

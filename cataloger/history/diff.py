@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from cataloger.db import AnyRow, Database, slices
 from cataloger.errors import UsageError
 from cataloger.inference import combine
-from cataloger.ledger import ANSWER, answer_of, effective_results, known_model
+from cataloger.ledger import ANSWER, answer_of, effective_results, source_model
 from cataloger.schema import ItemPresenceRow, ItemRow, ResultRow, RunRow, RunSourceRow, SourceRow, paged_source_id
 
 IDS_PER_READ = 1000
@@ -242,11 +242,11 @@ def _images(database: Database, source_id: int, root: str, sides: tuple[RunSide,
 
 def _products(database: Database, source_id: int, root: str, sides: tuple[RunSide, RunSide]) -> Iterator[Difference]:
     """Recompute the answers for products: those that a run recorded may depend on one that was undone since."""
-    labels = {side: known_model(database, side.weights_id).labels for side in sides}
+    models = {side: source_model(database, source_id, side.weights_id, until=side.run_id) for side in sides}
     mine = (ItemRow.source_id == source_id) & ItemRow.product_hash.is_not(None)
     hashes = select(ItemRow.product_hash).where(mine).distinct().order_by(ItemRow.product_hash).limit(IDS_PER_READ)
     columns = (
-        select(ItemRow.id, ItemRow.product_hash, ItemRow.product_key)
+        select(ItemRow.id, ItemRow.product_hash, ItemRow.product_key, ItemRow.department)
         .where(mine)
         .order_by(ItemRow.product_hash, ItemRow.id)
     )
@@ -257,7 +257,10 @@ def _products(database: Database, source_id: int, root: str, sides: tuple[RunSid
         for _, group in itertools.groupby(rows, key=lambda row: row.product_hash):
             images = list(group)
             before, after = (
-                _combined([current[row.id] for row in images if row.id in current], labels[side])
+                _combined(
+                    [current[row.id] for row in images if row.id in current],
+                    models[side].labels_of(images[0].department),
+                )
                 for current, side in zip((old, new), sides, strict=True)
             )
             if _is_compared(before, after, sides):

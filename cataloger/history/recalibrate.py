@@ -1,30 +1,37 @@
 """Composition root of `cataloger recalibrate`: confidences and decisions of a model's current calibration.
 
-Nothing is read or classified again: every result keeps all scores of its image. The new results are a run of their
-own, so that they can be compared (`runs diff`) and reverted (`runs undo`) like any other.
+Nothing is read or classified again (`cataloger.history.recompute`). The new results are a run of their own, so that
+they can be compared (`runs diff`) and reverted (`runs undo`) like any other.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import select
 
-from cataloger.contracts import TOP_K
-from cataloger.db import AnyRow, Database, row_pages
+from cataloger.adaptation import LabelSelection
+from cataloger.db import Database
 from cataloger.errors import UsageError
+from cataloger.history.recompute import OutdatedResults
 from cataloger.hooks import Hooks
-from cataloger.inference import STORED, Ranking
-from cataloger.ledger import ModelRef, ProductResults, Run, SourceRef, hold_lease, model_ref, pin_model, recorded_run
+from cataloger.ledger import (
+    ProductResults,
+    Run,
+    SourceRef,
+    find_source_id,
+    hold_lease,
+    known_calibration,
+    model_ref,
+    note_recomputed,
+    pin_model,
+    recorded_run,
+)
 from cataloger.model import Bundle
-from cataloger.records import Item as ItemRecord
 from cataloger.records import Prediction
-from cataloger.schema import CurrentRow, ItemRow, ResultRow, SourceRow, paged_source_id
+from cataloger.schema import SourceRow
 from cataloger.sinks import DatabaseSink
-
-PAGE = 500
 
 RecalibrationHooks = Hooks[[int]]
 """The progress callback receives how many results have been recomputed."""
@@ -35,7 +42,8 @@ class RecalibrationReport:
     """What was done. recomputed: results with new confidences. decisions: of these, accept, review, abstain -> count.
 
     unchanged: results that are of this calibration already. left: results that cannot be recomputed, because an older
-    version that did not keep all scores made them, or because the image has failed to be read since.
+    version that did not keep all scores made them, or because the image has failed to be read since. kept: sources
+    that keep the calibration that was adapted to them.
     """
 
     run_id: int
@@ -44,6 +52,7 @@ class RecalibrationReport:
     recomputed: int = 0
     unchanged: int = 0
     left: int = 0
+    kept: list[str] = field(default_factory=list)
     interrupted: bool = False
     decisions: Counter[str] = field(default_factory=Counter)
 
@@ -56,6 +65,7 @@ class RecalibrationReport:
             "renewed": self.recomputed,
             "unchanged": self.unchanged,
             "left": self.left,
+            "kept": self.kept,
             "interrupted": self.interrupted,
             "decisions": dict(self.decisions),
         }
@@ -66,33 +76,52 @@ class RecalibrationReport:
 
 
 def recalibrate_results(
-    database: Database, bundle: Bundle, hooks: RecalibrationHooks | None = None
+    database: Database, bundle: Bundle, hooks: RecalibrationHooks | None = None, *, source: str | None = None
 ) -> RecalibrationReport:
     """Bring the results of a model to the calibration of a bundle of the same weights; run again to resume.
 
-    Raises UsageError when no source shows results of these weights.
+    source: name or root of the only one that gets it; without it all do that are not adapted. A source keeps the
+    labels that it sells. Raises UsageError when no source shows results of these weights.
     """
-    sources = _sources(database, bundle)
-    options = {"model": bundle.title, "calibration_id": bundle.calibration_id, **bundle.calibration.to_json()}
-    with recorded_run(database, "recalibrate", options) as run:
+    works = _sources(database, bundle, source)
+    values = {name: value for name, value in bundle.calibration.to_json().items() if name != "adaptation"}
+    options = {"model": bundle.title, "calibration_id": bundle.calibration_id, **values}
+    with recorded_run(database, "recalibrate", options | ({"source": source} if source else {})) as run:
         run.report = report = RecalibrationReport(run.id, bundle.title)
-        work = _Work(database, bundle, run, hooks or Hooks(), report)
-        for source in sources:
-            work.recompute(source)
+        report.kept = [each.ref.root for each in works if each.is_kept]
+        work = _Work(database, bundle, run, hooks or Hooks(), report, is_for_all=source is None)
+        for each in works:
+            if not each.is_kept:
+                work.recompute(each)
     return report
 
 
-def _sources(database: Database, bundle: Bundle) -> list[SourceRef]:
-    query = (
-        select(SourceRow.id, SourceRow.root).where(SourceRow.weights_id == bundle.weights_id).order_by(SourceRow.id)
-    )
-    rows = database.rows(query)
+@dataclass(frozen=True, slots=True)
+class _Recalibrated:
+    """A source, and the labels that it sells. is_kept: it keeps the calibration that it is adapted by."""
+
+    ref: SourceRef
+    selection: LabelSelection
+    is_kept: bool
+
+
+def _sources(database: Database, bundle: Bundle, name: str | None) -> list[_Recalibrated]:
+    query = select(SourceRow.__table__).where(SourceRow.weights_id == bundle.weights_id).order_by(SourceRow.id)
+    wanted = find_source_id(database, name)
+    rows = [row for row in database.rows(query) if wanted in (None, row.id)]
     if not rows:
+        where = "no source here" if name is None else f"the source {name}"
         raise UsageError(
-            f"no source here was tagged with the weights of {bundle.title}: a calibration is only valid for its "
-            "weights. Name the model of the results with --model, or tag with this one first"
+            f"{where} was{' not' if name else ''} tagged with the weights of {bundle.title}: a calibration is only "
+            "valid for its weights. Name the model of the results with --model, or tag with this one first"
         )
-    return [SourceRef(row.id, row.root, weights_id=bundle.weights_id) for row in rows]
+    found = []
+    for row in rows:
+        base, selection = known_calibration(database, row.calibration_id, bundle.weights_id)
+        is_adapted = base is not None and base.is_adapted
+        ref = SourceRef(row.id, row.root, weights_id=bundle.weights_id, calibration_id=row.calibration_id)
+        found.append(_Recalibrated(ref, selection, is_kept=name is None and is_adapted))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,78 +131,27 @@ class _Work:
     run: Run
     hooks: RecalibrationHooks
     report: RecalibrationReport
+    is_for_all: bool
 
-    def recompute(self, source: SourceRef) -> None:
+    def recompute(self, each: _Recalibrated) -> None:
         """Recompute the results of one source."""
-        model = model_ref(self.bundle)
+        source, model = each.ref, model_ref(self.bundle, each.selection)
         with hold_lease(self.database, source.id, self.run.id) as lease:
-            pin_model(self.database, source, model, self.run.id, recalibrates=True)
-            self._count(source)
-            products = ProductResults(source, self.run.id, model)
-            sink = DatabaseSink(self.database, products, lease)
-            for page in self._pages(source, model):
+            pin_model(self.database, source, model, self.run.id, recalibrates=self.is_for_all)
+            outdated = OutdatedResults(self.database, source, model)
+            self.report.unchanged += outdated.count_current()
+            self.report.left += outdated.count_left()
+            sink = DatabaseSink(self.database, ProductResults(source, self.run.id, model), lease)
+            for predictions in outdated.pages():
                 if self.hooks.stop.is_set():
                     self.report.interrupted = True
                     return
-                predictions = [self._recomputed(row) for row in page]
                 sink.write(predictions)
                 self._add(predictions)
                 self.hooks.progress(self.report.recomputed)
+            self.database.write(note_recomputed, source.id)
         self.report.sources += 1
 
-    def _pages(self, source: SourceRef, model: ModelRef) -> Iterator[Sequence[AnyRow]]:
-        """Yield results that are to be recomputed, in pages by item."""
-        columns = (
-            ItemRow.id, ItemRow.key, ItemRow.uri, ItemRow.product_key, ResultRow.version_token,
-            ResultRow.content_hash, ResultRow.width, ResultRow.height, ResultRow.log_sum_exp, ResultRow.scores,
-            ResultRow.familiarity,
-        )  # fmt: skip
-        mine = self._of(source) & self._is_recomputable() & (ResultRow.calibration_id != model.calibration_id)
-        return row_pages(self.database, _joined(select(*columns)).where(mine), ItemRow.id, PAGE)
-
-    def _recomputed(self, row: AnyRow) -> Prediction:
-        logits = np.frombuffer(row.scores, STORED)
-        answer = Ranking(self.bundle.labels, self.bundle.calibration, TOP_K).of(logits, row.familiarity)
-        return Prediction(
-            item=ItemRecord(row.key, row.uri, row.version_token, product_key=row.product_key),
-            content_hash=row.content_hash,
-            width=row.width,
-            height=row.height,
-            labels=answer.labels,
-            confidences=answer.confidences,
-            logits=answer.logits,
-            log_sum_exp=row.log_sum_exp,
-            scores=row.scores,
-            familiarity=row.familiarity,
-            decision=answer.decision,
-        )
-
-    def _count(self, source: SourceRef) -> None:
-        """Count the results that are of this calibration already, and those that cannot be recomputed."""
-        old = ResultRow.calibration_id != self.bundle.calibration_id
-        for condition, name in ((~old, "unchanged"), (old & ~self._is_recomputable(), "left")):
-            query = _joined(select(func.count())).where(self._of(source), condition)
-            found = self.database.scalar(query) or 0
-            setattr(self.report, name, getattr(self.report, name) + found)
-
-    def _of(self, source: SourceRef) -> ColumnElement[bool]:
-        shown = (paged_source_id(self.database) == source.id) & ItemRow.gone_run_id.is_(None)
-        return shown & (CurrentRow.weights_id == self.bundle.weights_id) & (ResultRow.status == "ok")
-
-    def _is_recomputable(self) -> ColumnElement[bool]:
-        """A result whose image has failed since stays: recomputing it would hide that failure from the next run."""
-        size = len(self.bundle.labels) * STORED.itemsize
-        kept = func.coalesce(func.length(ResultRow.scores), 0) == size
-        return kept & (CurrentRow.latest_id == CurrentRow.result_id)
-
-    def _add(self, predictions: list[Prediction]) -> None:
+    def _add(self, predictions: Sequence[Prediction]) -> None:
         self.report.recomputed += len(predictions)
         self.report.decisions.update(each.decision for each in predictions if each.decision is not None)
-
-
-def _joined(query: Any) -> Any:
-    return (
-        query.select_from(ItemRow)
-        .join(CurrentRow, CurrentRow.item_id == ItemRow.id)
-        .join(ResultRow, ResultRow.id == CurrentRow.result_id)
-    )

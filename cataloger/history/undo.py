@@ -26,8 +26,8 @@ from cataloger.ledger import (
     close_abandoned,
     effective_results,
     hold_lease,
-    known_model,
     recorded_run,
+    source_model,
     write_targets,
 )
 from cataloger.schema import (
@@ -290,7 +290,7 @@ class _Work:
             return None
         root = select(SourceRow.root).where(SourceRow.id == source_id)
         ref = SourceRef(source_id, str(self.database.scalar(root)))
-        return ProductResults(ref, self.run.id, known_model(self.database, weights_id))
+        return ProductResults(ref, self.run.id, source_model(self.database, source_id, weights_id))
 
     def _recompute(
         self, lease: Lease, items: list[int], used: str, products: ProductResults | None, *, results: bool

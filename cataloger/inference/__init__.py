@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from cataloger.inference.classifier import (
         STORED,
         Classifier,
+        Ranked,
         Ranking,
         Scores,
+        adapted_scores,
         calibrated_probabilities,
         classify,
         log_sum_exp,
+        rank_by,
     )
     from cataloger.inference.golden import golden_key, replay_golden
     from cataloger.inference.isolated import open_classifier
@@ -43,11 +46,13 @@ __all__ = [
     "Explanation",
     "OnnxClassifier",
     "ProductAnswer",
+    "Ranked",
     "RankedAnswer",
     "Ranking",
     "Scores",
     "Tagger",
     "activation_map",
+    "adapted_scores",
     "calibrated_probabilities",
     "choose_engine",
     "classify",
@@ -60,6 +65,7 @@ __all__ = [
     "log_sum_exp",
     "open_classifier",
     "overlaid",
+    "rank_by",
     "replay_golden",
 ]
 
@@ -71,12 +77,15 @@ __getattr__ = lazy_names(
         "backend": ["BATCH_SIZES", "Engine", "choose_engine"],
         "classifier": [
             "Classifier",
+            "Ranked",
             "Ranking",
             "STORED",
             "Scores",
+            "adapted_scores",
             "calibrated_probabilities",
             "classify",
             "log_sum_exp",
+            "rank_by",
         ],
         "golden": ["golden_key", "replay_golden"],
         "isolated": ["open_classifier"],

@@ -1,13 +1,14 @@
 """The interface of classifiers, and how logits become predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cataloger.model import Bundle, Calibration
-from cataloger.records import Batch, Failure, Floats, Image, Pixels, Prediction, Result
+from cataloger.records import Batch, Failure, Floats, Image, Item, Pixels, Prediction, Result
 
 STORED = np.dtype("<f4")
 
@@ -95,22 +96,44 @@ def calibrated_probabilities(logits: Floats, temperature: float) -> Floats:
     return probabilities
 
 
+def adapted_scores(logits: Floats, labels: Sequence[str], calibration: Calibration) -> Floats:
+    """Return what confidences and ranks are made of: mapped scores, -inf for a label that cannot be the answer.
+
+    logits: N x labels, as the model gives them; returned unchanged, and in its own type, without an adaptation.
+    """
+    adaptation, allowed = calibration.adaptation, calibration.allowed
+    if adaptation is not None:
+        logits = logits.astype(np.float64)
+        if adaptation.matrix is not None:
+            logits = logits @ np.array(adaptation.matrix).T
+        logits = logits + np.array(adaptation.bias)
+    if allowed is not None:
+        known = frozenset(allowed)
+        logits = np.where([label in known for label in labels], logits, -np.inf)
+    return logits
+
+
 def rank(logits: Floats, top_k: int) -> npt.NDArray[np.intp]:
     """Return the indices of the `top_k` largest logits along the last axis, best first, ties in label order."""
     return np.argsort(-logits, axis=-1, kind="stable")[..., :top_k]
 
 
-def classify(classifier: Classifier, batch: Batch, *, top_k: int) -> list[Result]:
-    """Classify a batch. An image whose logits are not finite becomes a failure; the others are untouched."""
+def classify(
+    classifier: Classifier, batch: Batch, *, top_k: int, calibration_of: Callable[[Item], Calibration] | None = None
+) -> list[Result]:
+    """Classify a batch. An image whose logits are not finite becomes a failure; the others are untouched.
+
+    calibration_of: for each image; without it that of the classifier.
+    """
     scores = classifier.scores(batch.pixels())
     is_finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(scores.logits).all(axis=-1))
     if scores.familiarity is not None:
         is_finite &= np.isfinite(scores.familiarity)
-    predictions = _predictions(
-        [image for image, is_good in zip(batch.images, is_finite, strict=True) if is_good],
-        scores.rows(is_finite),
-        Ranking(classifier.labels, classifier.calibration, top_k),
-    )
+    images = [image for image, is_good in zip(batch.images, is_finite, strict=True) if is_good]
+    own = classifier.calibration
+    calibrations = [own if calibration_of is None else calibration_of(image.item) for image in images]
+    answers = rank_by(calibrations, scores.rows(is_finite), classifier.labels, top_k)
+    predictions = _predictions(images, scores.rows(is_finite), answers)
     return [
         next(predictions) if is_good else _not_finite(image)
         for image, is_good in zip(batch.images, is_finite, strict=True)
@@ -139,9 +162,14 @@ class Ranking(NamedTuple):
         return self.of_all(Scores(logits[np.newaxis], known))[0]
 
     def of_all(self, scores: Scores) -> list[Ranked]:
-        """Return the best labels for each of N images, which costs a fraction of N times one."""
-        best = rank(scores.logits, self.top_k)
-        probabilities = calibrated_probabilities(scores.logits, self.calibration.temperature)
+        """Return the best labels for each of N images, which costs a fraction of N times one.
+
+        The logits of an answer are those of the model, whatever they go through.
+        """
+        adapted = adapted_scores(scores.logits, self.labels, self.calibration)
+        allowed = self.calibration.allowed
+        best = rank(adapted, self.top_k if allowed is None else min(self.top_k, len(allowed)))
+        probabilities = calibrated_probabilities(adapted, self.calibration.temperature)
         chosen = (np.take_along_axis(values, best, axis=-1).tolist() for values in (probabilities, scores.logits))
         return [self._ranked(*row) for row in zip(best.tolist(), *chosen, scores.familiarities(), strict=True)]
 
@@ -153,10 +181,24 @@ class Ranking(NamedTuple):
         return Ranked(labels, tuple(confidences), tuple(logits), decision)
 
 
-def _predictions(images: Sequence[Image], scores: Scores, ranking: Ranking) -> Iterator[Prediction]:
+def rank_by(calibrations: Sequence[Calibration], scores: Scores, labels: Sequence[str], top_k: int) -> list[Ranked]:
+    """Return the best labels for each of N images, each by a calibration of its own; equal ones at once."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for row, calibration in enumerate(calibrations):
+        groups[id(calibration)].append(row)
+    found: dict[int, Ranked] = {}
+    for rows in groups.values():
+        chosen = np.zeros(len(calibrations), dtype=np.bool_)
+        chosen[rows] = True
+        part = scores if len(groups) == 1 else scores.rows(chosen)
+        found |= zip(rows, Ranking(labels, calibrations[rows[0]], top_k).of_all(part), strict=True)
+    return [found[row] for row in range(len(calibrations))]
+
+
+def _predictions(images: Sequence[Image], scores: Scores, answers: Sequence[Ranked]) -> Iterator[Prediction]:
     sums = log_sum_exp(scores.logits.astype(np.float64)).tolist()
     stored = scores.logits.astype(STORED)
-    rows = zip(images, ranking.of_all(scores), sums, stored, scores.familiarities(), strict=True)
+    rows = zip(images, answers, sums, stored, scores.familiarities(), strict=True)
     for image, answer, log_sum, logits, familiarity in rows:
         yield Prediction(
             item=image.item,

@@ -1,7 +1,7 @@
 """What is recorded of sources, items, models and runs, and what follows from it: what to do, what is current, which
 run may write.
 
-Imports `schema`, `db`, `inference`, `model`, `sources`, `utils`.
+Imports `schema`, `db`, `adaptation`, `inference`, `model`, `sources`, `utils`.
 """
 
 from cataloger.ledger import effective_results
@@ -16,7 +16,16 @@ from cataloger.ledger.label_map import (
     store_label_map,
 )
 from cataloger.ledger.leases import Lease, hold_lease, lock_leases
-from cataloger.ledger.model_registry import ModelRef, bundle_of, known_model, model_ref, pin_model
+from cataloger.ledger.model_registry import (
+    ModelRef,
+    bundle_of,
+    known_calibration,
+    known_model,
+    model_ref,
+    note_recomputed,
+    pin_model,
+    source_model,
+)
 from cataloger.ledger.move_detection import require_not_moved, require_same_root, root_exists
 from cataloger.ledger.planner import Ledger
 from cataloger.ledger.presence import Presence
@@ -66,6 +75,7 @@ __all__ = [
     "find_source_id",
     "follows_links",
     "hold_lease",
+    "known_calibration",
     "known_model",
     "last_options",
     "last_table",
@@ -77,6 +87,7 @@ __all__ = [
     "model_ref",
     "must_keep_previous",
     "note_queries_known",
+    "note_recomputed",
     "pin_model",
     "purge_items",
     "read_label_map",
@@ -88,6 +99,7 @@ __all__ = [
     "require_not_moved",
     "require_same_root",
     "root_exists",
+    "source_model",
     "spelled_like",
     "store_label_map",
     "write_targets",

@@ -8,7 +8,7 @@ recomputed from them, so that runs can be undone in any order, and undoing an un
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
 
 from cataloger.db import AnyRow, upsert_rows
 from cataloger.ledger.product_corrections import recompute_product_corrections_of
@@ -97,23 +97,27 @@ def recompute_presence(connection: Connection, item_ids: Collection[int]) -> Non
     recompute_product_corrections_of(connection, item_ids)
 
 
-def pin(connection: Connection, source_id: int, run_id: int, weights_id: str, *, is_trial: bool = False) -> None:
+def pin(
+    connection: Connection, source_id: int, run_id: int, pinned: Mapping[str, str], *, is_trial: bool = False
+) -> None:
     """Make a model the one that a source's views show, and record which run did.
 
-    is_trial: a run of a part of the source, which is recorded, and leaves a source the model that it has.
+    pinned: weights_id and, where the run gives the source another one, calibration_id. is_trial: a run of a part of
+    the source, which is recorded, and leaves a source the model that it has.
     """
-    row = {"run_id": run_id, "source_id": source_id, "weights_id": weights_id}
-    upsert_rows(connection, RunSourceRow, [row], keys=["run_id", "source_id"], update=["weights_id"])
+    row = {"run_id": run_id, "source_id": source_id, **pinned}
+    upsert_rows(connection, RunSourceRow, [row], keys=["run_id", "source_id"], update=list(pinned))
     mine = SourceRow.id == source_id
     if is_trial:
         mine &= SourceRow.weights_id.is_(None)
-    connection.execute(update(SourceRow).where(mine).values(weights_id=weights_id))
+    connection.execute(update(SourceRow).where(mine).values(pinned))
 
 
 def recompute_pin(connection: Connection, source_id: int) -> str | None:
     """Pin a source to the model of the last effective run; return its weights, None if there is no such run.
 
-    A trial, a run with --limit, counts only where there is no other: the first one.
+    A trial, a run with --limit, counts only where there is no other: the first one. The calibration is that of the
+    last effective run that gave the source one; results of later runs may be of another, which the next run sees to.
     """
     query = (
         select(RunSourceRow.weights_id, RunRow.options)
@@ -126,5 +130,21 @@ def recompute_pin(connection: Connection, source_id: int) -> str | None:
         weights_id = row.weights_id
         if not is_trial(row.options):
             break
-    connection.execute(update(SourceRow).where(SourceRow.id == source_id).values(weights_id=weights_id))
+    mine = SourceRow.id == source_id
+    connection.execute(update(SourceRow).where(mine).values(weights_id=weights_id))
+    calibration_id = connection.scalar(select_calibration_id(source_id))
+    changed = func.coalesce(SourceRow.calibration_id, "") != (calibration_id or "")
+    connection.execute(update(SourceRow).where(mine, changed).values(calibration_id=calibration_id, is_mixed=True))
     return weights_id
+
+
+def select_calibration_id(source_id: int, until: int | None = None) -> Select[Any]:
+    """Select the calibration that the last effective run gave a source. until: the last run that is looked at."""
+    query = (
+        select(RunSourceRow.calibration_id)
+        .join(RunRow, RunRow.id == RunSourceRow.run_id)
+        .where(RunSourceRow.source_id == source_id, RunSourceRow.calibration_id.is_not(None), is_effective())
+        .order_by(RunSourceRow.run_id.desc())
+        .limit(1)
+    )
+    return query if until is None else query.where(RunSourceRow.run_id <= until)

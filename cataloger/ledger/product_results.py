@@ -1,6 +1,6 @@
 """Answers for products in the ledger: recomputed with every change of the images that they come from."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -113,7 +113,14 @@ class ProductResults:
         columns = [getattr(ResultRow, name) for name in ANSWER]
         query = (
             with_corrections(
-                select(ItemRow.product_hash, ItemRow.product_key, ItemRow.id, CurrentRow.disagrees, *columns)
+                select(
+                    ItemRow.product_hash,
+                    ItemRow.product_key,
+                    ItemRow.department,
+                    ItemRow.id,
+                    CurrentRow.disagrees,
+                    *columns,
+                )
                 .join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & self._of_model(CurrentRow))
                 .join(ResultRow, ResultRow.id == CurrentRow.result_id)
             )
@@ -125,8 +132,8 @@ class ProductResults:
         found = connection.execute(query).all()
         return {product: list(rows) for product, rows in groupby(found, key=lambda row: str(row.product_hash))}
 
-    def _combine(self, rows: Iterable[AnyRow]) -> ProductAnswer:
-        return combine([answer_of(row) for row in rows], self.model.labels)
+    def _combine(self, rows: Sequence[AnyRow]) -> ProductAnswer:
+        return combine([answer_of(row) for row in rows], self.model.labels_of(rows[0].department))
 
     def _mark(
         self,

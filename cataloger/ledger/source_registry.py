@@ -16,7 +16,7 @@ class SourceRef:
     """A known source. prefix: before the keys of a folder inside a known one. weights_id: the pinned model.
 
     no_query_run_id: up to this run results of web addresses were recorded without their query; None since a complete
-    run has renewed them.
+    run has renewed them. calibration_id: its own; None where it goes on with that of the model.
     """
 
     id: int
@@ -24,6 +24,7 @@ class SourceRef:
     prefix: str = ""
     weights_id: str | None = None
     no_query_run_id: int | None = None
+    calibration_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,10 @@ def list_sources(database: Database) -> list[SourceRecord]:
 
 
 def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | None:
-    columns = select(SourceRow.id, SourceRow.root, SourceRow.weights_id, SourceRow.no_query_run_id).where(
-        SourceRow.kind == kind
-    )
+    columns = select(SourceRow.__table__).where(SourceRow.kind == kind)
     row = connection.execute(columns.where(SourceRow.root_hash == key_hash(root))).one_or_none()
     if row is not None:
-        return SourceRef(row.id, root, "", row.weights_id, row.no_query_run_id)
+        return SourceRef(row.id, root, "", row.weights_id, row.no_query_run_id, row.calibration_id)
     if kind != "folder":
         return None
     parents = [root[:end] or "/" for end in range(len(root)) if root[end] == "/"]
@@ -114,7 +113,8 @@ def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | No
     if not rows:
         return None
     prefix = root.removeprefix(rows[-1].root).lstrip("/") + "/"
-    return SourceRef(rows[-1].id, rows[-1].root, prefix, rows[-1].weights_id, rows[-1].no_query_run_id)
+    last = rows[-1]
+    return SourceRef(last.id, last.root, prefix, last.weights_id, last.no_query_run_id, last.calibration_id)
 
 
 def _list_sources(connection: Connection) -> list[SourceRecord]:

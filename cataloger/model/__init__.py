@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         resolve_bundle_path,
         seal,
     )
-    from cataloger.model.calibration import Calibration
+    from cataloger.model.calibration import Calibration, ScoreMap
     from cataloger.model.golden import IMAGES, read_golden
     from cataloger.model.network import (
         FEATURES,
@@ -72,6 +72,7 @@ __all__ = [
     "ConvBNReLU6",
     "FromPixels",
     "Network",
+    "ScoreMap",
     "check_bound",
     "check_files",
     "check_onnx",
@@ -120,7 +121,7 @@ __getattr__ = lazy_names(
             "resolve_bundle_path",
             "seal",
         ],
-        "calibration": ["Calibration"],
+        "calibration": ["Calibration", "ScoreMap"],
         "golden": ["IMAGES", "read_golden"],
         "network": [
             "ConvBNReLU6",

@@ -21,14 +21,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cataloger.contracts import BUNDLE_FORMAT
+from cataloger.contracts import ADAPTED_FORMAT, BUNDLE_FORMAT
 from cataloger.errors import BundleError, OutputError, UsageError
-from cataloger.model.calibration import Calibration
+from cataloger.model.calibration import Calibration, ScoreMap
 from cataloger.model.untrusted import is_plain_name, opened, refusal, sha256_of
 from cataloger.options import NetworkConfig, Precision, PrecisionChoice, PreprocessSpec
 from cataloger.utils import existing_path, printable, put_folder
+
+if TYPE_CHECKING:
+    from cataloger.model.manifest import CalibrationValues
 
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
@@ -85,6 +88,7 @@ class Bundle:
         if self.network.classes != len(self.labels):
             problem = f"{len(self.labels)} labels for a head of {self.network.classes} classes"
             raise refusal(manifest, problem, field="labels")
+        self.calibration.require_labels(self.labels)
 
     @property
     def weights_id(self) -> str:
@@ -95,7 +99,7 @@ class Bundle:
     @property
     def calibration_id(self) -> str:
         """Identity of what turns logits into confidences. Hexadecimal."""
-        return _digest(self.calibration.to_json())
+        return self.calibration.calibration_id
 
     @property
     def temperature(self) -> float:
@@ -141,7 +145,7 @@ class Bundle:
     def to_json(self) -> dict[str, Any]:
         """Return what bundle.json holds."""
         return {
-            "format_version": BUNDLE_FORMAT,
+            "format_version": ADAPTED_FORMAT if self.calibration.is_adapted else BUNDLE_FORMAT,
             "name": self.name,
             "version": self.version,
             "weights_id": self.weights_id,
@@ -192,7 +196,7 @@ def read_bundle(path: Path, *, check: tuple[str, ...] = (MODEL,)) -> Bundle:
             labels=values.labels,
             preprocess=PreprocessSpec(**fields_of(values.preprocess)),
             network=NetworkConfig(**fields_of(values.network)),
-            calibration=Calibration(**fields_of(values.calibration)),
+            calibration=_calibration(values.calibration),
             golden_tolerance=values.golden.tolerance,
             int8_tolerance=values.golden.tolerance_int8,
             files=values.files,
@@ -209,6 +213,13 @@ def read_bundle(path: Path, *, check: tuple[str, ...] = (MODEL,)) -> Bundle:
     if values.calibration_id != bundle.calibration_id:
         raise refusal(file, "was edited: its identity does not match", field="calibration_id")
     return bundle
+
+
+def _calibration(values: "CalibrationValues") -> Calibration:
+    from msgspec.structs import asdict as fields_of
+
+    adaptation = None if values.adaptation is None else ScoreMap(**fields_of(values.adaptation))
+    return Calibration(**{**fields_of(values), "adaptation": adaptation})
 
 
 def check_files(bundle: Bundle, names: Iterable[str] = REQUIRED_FILES) -> None:

@@ -1,17 +1,54 @@
 """Calibration: confidences, and the decisions that they allow.
 
-A bundle's calibration is learned on validation images (`cataloger.training.calibration.calibrate`) and decides
-nothing about the order of the labels. It can be exchanged without training, and results in a database follow without
-inference (`cataloger recalibrate`).
+A bundle's calibration is learned on validation images (`cataloger.training.calibration.calibrate`). It decides
+nothing about the order of the labels, unless it is adapted to a shop: then the scores go through a linear map before,
+or labels that the shop does not sell are left out. It can be exchanged without training, and results in a database
+follow without inference (`cataloger recalibrate`).
 """
 
+import hashlib
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cataloger.contracts import Decision
 from cataloger.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreMap:
+    """A linear map of the scores of one image: matrix @ scores + bias.
+
+    kind: what was learned: prior, biases or map. bias: one number for each label, in the order of the scores. matrix:
+    row by row; None for the identity.
+    """
+
+    kind: str
+    bias: tuple[float, ...]
+    matrix: tuple[tuple[float, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        rows = self.matrix or ()
+        if any(not math.isfinite(value) for row in (self.bias, *rows) for value in row):
+            raise UsageError("the adaptation of a calibration holds what is no finite number")
+        if self.matrix is not None and {len(rows), *map(len, rows)} != {len(self.bias)}:
+            raise UsageError(
+                f"the matrix of an adaptation must have {len(self.bias)} rows and columns, as its bias has"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what bundle.json holds."""
+        matrix = {} if self.matrix is None else {"matrix": [list(row) for row in self.matrix]}
+        return {"kind": self.kind, "bias": list(self.bias), **matrix}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_json` returned. Raises KeyError, TypeError, ValueError or UsageError."""
+        matrix = values.get("matrix")
+        rows = None if matrix is None else tuple(tuple(map(float, row)) for row in matrix)
+        return cls(str(values["kind"]), tuple(map(float, values["bias"])), rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +58,45 @@ class Calibration:
     temperature: logits are divided by it before the softmax (Guo et al., arXiv:1706.04599). target_precision: share
     of the accepted answers that must be right; None if there are no decisions. thresholds: the smallest confidence
     at which a label is accepted; a label that is missing is never accepted. least_familiarity: an image below it
-    looks like nothing that the model was trained on; None if the model has no such score.
+    looks like nothing that the model was trained on; None if the model has no such score. adaptation: what the scores
+    of all labels go through first; None if they stay as they are. allowed: the labels that can be the answer, in the
+    model's order; the scores of the others are left out before the softmax. None for all.
     """
 
     temperature: float = 1.0
     target_precision: float | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     least_familiarity: float | None = None
+    adaptation: ScoreMap | None = None
+    allowed: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise UsageError(f"the temperature of a calibration must be positive, not {self.temperature}")
         if self.target_precision is not None and not 0.0 < self.target_precision < 1.0:
             raise UsageError(f"the target precision must be between 0 and 1, not {self.target_precision}")
+        if self.allowed is not None and (len(self.allowed) < 2 or len(set(self.allowed)) < len(self.allowed)):
+            raise UsageError("a calibration needs two or more labels that can be the answer, each named once")
+
+    @property
+    def calibration_id(self) -> str:
+        """Identity of what turns scores into answers: temperature, thresholds, map and labels. Hexadecimal."""
+        text = json.dumps(self.to_json(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def is_adapted(self) -> bool:
+        """True when it can change the order of the labels."""
+        return self.adaptation is not None or self.allowed is not None
+
+    def require_labels(self, labels: Sequence[str]) -> None:
+        """Raise UsageError unless map and allowed labels are those of a model. labels: of the model, in its order."""
+        if self.adaptation is not None and len(self.adaptation.bias) != len(labels):
+            raise UsageError(
+                f"an adaptation of {len(self.adaptation.bias)} labels, where the model has {len(labels)}"
+            )
+        if self.allowed is not None and tuple(each for each in labels if each in self.allowed) != self.allowed:
+            raise UsageError("the labels that can be the answer are none of the model, or not in its order")
 
     def decide(self, label: str, confidence: float, familiarity: float | None) -> Decision | None:
         """Return whether an answer is accepted, to be reviewed, or abstained from.
@@ -55,15 +118,22 @@ class Calibration:
             values |= {"target_precision": self.target_precision, "thresholds": dict(self.thresholds)}
         if self.least_familiarity is not None:
             values["least_familiarity"] = self.least_familiarity
+        if self.adaptation is not None:
+            values["adaptation"] = self.adaptation.to_json()
+        if self.allowed is not None:
+            values["allowed"] = list(self.allowed)
         return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_json` returned. Raises KeyError, TypeError, ValueError or UsageError."""
         target, least = values.get("target_precision"), values.get("least_familiarity")
+        adaptation, allowed = values.get("adaptation"), values.get("allowed")
         return cls(
             temperature=float(values["temperature"]),
             target_precision=None if target is None else float(target),
             thresholds={label: float(value) for label, value in values.get("thresholds", {}).items()},
             least_familiarity=None if least is None else float(least),
+            adaptation=None if adaptation is None else ScoreMap.from_json(adaptation),
+            allowed=None if allowed is None else tuple(map(str, allowed)),
         )

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from cataloger.contracts import BUNDLE_FORMAT, MAX_LABEL_LENGTH
+from cataloger.contracts import ADAPTED_FORMAT, BUNDLE_FORMAT, MAX_LABEL_LENGTH
 from cataloger.model.untrusted import is_plain_name, read_file, refusal, unprintable
 
 LARGEST_MANIFEST = 16 * 2**20
@@ -59,6 +59,14 @@ class NetworkShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dropout: Annotated[int, Meta(ge=0, lt=1)] | Annotated[float, Meta(ge=0, lt=1)] = 0.3
 
 
+class AdaptationValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See `cataloger.model.calibration.ScoreMap`."""
+
+    kind: Literal["prior", "biases", "map"]
+    bias: tuple[Finite, ...]
+    matrix: tuple[tuple[Finite, ...], ...] | None = None
+
+
 class CalibrationValues(msgspec.Struct, frozen=True):
     """See `cataloger.model.calibration.Calibration`, which says the sign of a temperature more plainly."""
 
@@ -66,6 +74,8 @@ class CalibrationValues(msgspec.Struct, frozen=True):
     target_precision: Annotated[float, Meta(gt=0, lt=1)] | None = None
     thresholds: dict[str, Finite] = {}
     least_familiarity: Finite | None = None
+    adaptation: AdaptationValues | None = None
+    allowed: tuple[Label, ...] | None = None
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -78,7 +88,7 @@ class Golden(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """What bundle.json holds. Further keys are allowed, for versions to come, and mean nothing."""
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     name: Name
     version: Name
     weights_id: Sha256
@@ -96,8 +106,8 @@ def read_manifest(path: Path) -> Manifest:
     """Read a bundle.json. Raises BundleError with the field that is wrong."""
     values = parse_json(path)
     version = values.get("format_version")
-    if version != BUNDLE_FORMAT:
-        remedy = f"this version of cataloger reads format {BUNDLE_FORMAT}"
+    if version not in (BUNDLE_FORMAT, ADAPTED_FORMAT):
+        remedy = f"this version of cataloger reads the formats {BUNDLE_FORMAT} and {ADAPTED_FORMAT}"
         raise refusal(path, f"has bundle format {version!r}", remedy=remedy)
     # Versions before this one wrote what training gave them: a loss may have been none.
     if PROVENANCE in values:
@@ -110,6 +120,9 @@ def read_manifest(path: Path) -> Manifest:
     except msgspec.ValidationError as error:
         problem, _, where = str(error).partition(" - at `")
         raise refusal(path, problem, field=where.removesuffix("`").removeprefix("$.")) from error
+    adapted = [name for name in ("adaptation", "allowed") if getattr(manifest.calibration, name) is not None]
+    if adapted and version != ADAPTED_FORMAT:  # a version before this one would read it, and answer otherwise
+        raise refusal(path, f"needs format {ADAPTED_FORMAT}", field=f"calibration.{adapted[0]}")
     _check_texts(path, manifest)
     return manifest
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_,
 from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, value_pages
 from cataloger.inference import DISAGREEMENT, ProductAnswer, combine
-from cataloger.ledger import ANSWER, answer_of, known_model
+from cataloger.ledger import ANSWER, answer_of, source_model
 from cataloger.report.queries import AnswerQueries, CorrectionRef, CurrentAnswers, Origin
 from cataloger.schema import (
     CorrectionRow,
@@ -176,13 +176,13 @@ def _product(connection: Connection, answers: AnswerQueries, origin: Origin, pro
 
 def _found(answers: AnswerQueries, origin: Origin, count: int) -> tuple[int, list[Disagreement]]:
     """Return the disagreements within the results of a run, by aggregating its products again."""
-    labels = known_model(answers.database, origin.weights_id).labels
+    model = source_model(answers.database, origin.id, origin.weights_id)
     total, first = 0, list[Disagreement]()
     for page in value_pages(answers.database, _candidates(answers, origin), ItemRow.product_hash, PRODUCTS_PER_READ):
         found = answers.database.rows(_found_of(answers, origin, page))
         for _, images in groupby(found, key=lambda row: row.product_hash):
             rows = list(images)
-            answer = combine([answer_of(row) for row in rows], labels)
+            answer = combine([answer_of(row) for row in rows], model.labels_of(rows[0].department))
             if answer.disagreeing:
                 total += 1
                 if len(first) < count:
@@ -199,7 +199,8 @@ def _candidates(answers: AnswerQueries, origin: Origin) -> Select[Any]:
 
 def _found_of(answers: AnswerQueries, origin: Origin, products: Sequence[str]) -> Select[Any]:
     columns = [getattr(ResultRow, name) for name in ANSWER]
-    images = _good(answers, origin, *OF_IMAGE, *columns).where(ItemRow.product_hash.in_(products))
+    images = _good(answers, origin, *OF_IMAGE, ItemRow.department, *columns)
+    images = images.where(ItemRow.product_hash.in_(products))
     return images.order_by(ItemRow.product_hash, ItemRow.id)
 
 

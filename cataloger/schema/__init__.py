@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from cataloger.schema.hashing import CHUNK, key_hash
     from cataloger.schema.models import (
+        CalibrationRow,
         CorrectionRow,
         CurrentCorrectionRow,
         CurrentProductCorrectionRow,
@@ -47,6 +48,7 @@ __all__ = [
     "IMAGE_TOP5",
     "IS_UNCHANGED",
     "SEEN",
+    "CalibrationRow",
     "CorrectionRow",
     "CurrentCorrectionRow",
     "CurrentProductCorrectionRow",
@@ -90,6 +92,7 @@ __getattr__ = lazy_names(
         ],
         "hashing": ["CHUNK", "key_hash"],
         "models": [
+            "CalibrationRow",
             "CorrectionRow",
             "CurrentCorrectionRow",
             "CurrentProductCorrectionRow",

@@ -68,9 +68,24 @@ class ModelRow(Base):
     first_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class CalibrationRow(Base):
+    """What a source turned the scores of a model into answers by. calibration: of the bundle.
+
+    selection: the labels that the source sells, and those of its departments, as given; null for all labels.
+    """
+
+    __tablename__ = "cataloger_calibration"
+    calibration_id: Mapped[str] = mapped_column(digest(), primary_key=True)
+    weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"), primary_key=True)
+    calibration: Mapped[dict[str, Any]] = mapped_column(JSON)
+    selection: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
 class SourceRow(Base):
     """A folder, manifest, table or web host. model: the weights that it is pinned to.
 
+    calibration_id: its own calibration; null where it goes on with that of the model. is_mixed: some of its results
+    may be of another one; the next complete run looks, and recomputes them.
     no_query_run_id: results of this run and of those before may be of web addresses whose query was not noted; null
     once a complete run has been through the source.
     """
@@ -84,6 +99,8 @@ class SourceRow(Base):
     weights_id: Mapped[str | None] = mapped_column(ForeignKey("cataloger_model.weights_id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     no_query_run_id: Mapped[int | None] = mapped_column(identifier())
+    calibration_id: Mapped[str | None] = mapped_column(digest())
+    is_mixed: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class LabelMapRow(Base):
@@ -121,12 +138,16 @@ class RunRow(Base):
 
 
 class RunSourceRow(Base):
-    """A source that a run has worked on, and the model that it pinned it to."""
+    """A source that a run has worked on, and the model that it pinned it to.
+
+    calibration_id: that it has given the source; null where the source went on with the one that it had.
+    """
 
     __tablename__ = "cataloger_run_source"
     run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"), primary_key=True, autoincrement=False)
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
     weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"))
+    calibration_id: Mapped[str | None] = mapped_column(digest())
 
 
 class LeaseRow(Base):
@@ -141,7 +162,10 @@ class LeaseRow(Base):
 
 
 class ItemRow(Base):
-    """Identity of one image. gone_run_id: the complete scan that no longer found it; null while it is found."""
+    """Identity of one image. gone_run_id: the complete scan that no longer found it; null while it is found.
+
+    department: of its product in the shop, cleaned; null where the source has no departments.
+    """
 
     __tablename__ = "cataloger_item"
     __table_args__ = (
@@ -157,6 +181,7 @@ class ItemRow(Base):
     uri: Mapped[str] = mapped_column(exact_text())
     gone_run_id: Mapped[int | None] = mapped_column(ForeignKey("cataloger_run.id"))
     product_hash: Mapped[str | None] = mapped_column(digest())
+    department: Mapped[str | None] = mapped_column(exact_name())
 
 
 class ItemPresenceRow(Base):

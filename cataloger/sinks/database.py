@@ -114,6 +114,7 @@ class DatabaseSink:
                 "product_key": None if item.product_key is None else self.to_text(item.product_key),
                 "product_hash": None if item.product_key is None else key_hash(item.product_key),
                 "uri": self.to_text(item.uri),
+                "department": item.department,
             }
             for item in items
         ]
@@ -122,7 +123,7 @@ class DatabaseSink:
             ItemRow,
             rows,
             keys=["source_id", "key_hash"],
-            update=["uri", "product_key", "product_hash"],
+            update=["uri", "product_key", "product_hash", "department"],
         )
         mine = (ItemRow.source_id == self._source_id) & ItemRow.key_hash.in_([row["key_hash"] for row in rows])
         columns = (ItemRow.key_hash, ItemRow.id, ItemRow.gone_run_id)
@@ -147,7 +148,7 @@ class DatabaseSink:
             "item_id": item_id,
             "run_id": self.products.run_id,
             "weights_id": self.products.model.weights_id,
-            "calibration_id": self.products.model.calibration_id,
+            "calibration_id": self.products.model.calibration_id_of(result.item.department),
             "precision": self.products.model.precision,
             "content_hash": result.content_hash,
             "version_token": self.to_text(result.item.version),

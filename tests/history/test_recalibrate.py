@@ -2,34 +2,18 @@
 
 import shutil
 from contextlib import closing
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from by_url import open_database, parsed
+from calibrated import EXAMPLES, STRICT, copy_of, same, views
 from sqlalchemy import text
 
 from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.errors import UsageError
-from cataloger.history import recalibrate as recalibrates
-from cataloger.history import undo
+from cataloger.history import recompute, undo
 from cataloger.history.recalibrate import recalibrate_results
 from cataloger.hooks import Hooks
-from cataloger.model.bundle import CARD, Bundle, default_bundle_path, new_bundle, read_bundle, recalibrated, seal
-from cataloger.model.calibration import Calibration
-
-EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
-STRICT = Calibration(2.5, 0.9, {"Hat": 0.3, "Shirt": 0.5}, least_familiarity=-1.0)
-
-
-def copy_of(bundle: Bundle, target: Path, calibration: Calibration) -> Bundle:
-    """Write the same model with another calibration."""
-    with new_bundle(target) as folder:
-        for name in bundle.files:
-            shutil.copyfile(bundle.path / name, folder / name)
-        (folder / CARD).write_text("another calibration\n")
-        seal(replace(recalibrated(bundle, calibration), path=folder))
-    return read_bundle(target)
+from cataloger.model.bundle import default_bundle_path, read_bundle
 
 
 @pytest.fixture
@@ -56,28 +40,6 @@ def tagged(url, photos, bundle):
         (str(photos / "list.csv"),), db=parsed(url), model=str(bundle.path), product_column="product"
     )
     return tag_images(options)
-
-
-def views(url):
-    """Return what the views show of images and products, but for the numbers of runs and the times."""
-    found = {}
-    with closing(open_database(url)) as database, database.read() as connection:
-        for name in ("image_top5", "product_top5"):
-            rows = connection.execute(text(f"SELECT v.* FROM cataloger_{name} v")).mappings()
-            plain = ({key: row[key] for key in row if key not in ("run_id", "tagged_at", "model")} for row in rows)
-            found[name] = sorted(plain, key=lambda row: str(row.get("key") or row["product_key"]))
-    return found
-
-
-def same(found, expected):
-    """Compare views: labels and decisions are equal, confidences as good as that."""
-    for name, rows in expected.items():
-        assert len(found[name]) == len(rows)
-        for row, wanted in zip(found[name], rows, strict=True):
-            assert row == {
-                key: pytest.approx(value, abs=1e-6) if isinstance(value, float) else value
-                for key, value in wanted.items()
-            }
 
 
 def run(url, bundle, hooks=None):
@@ -132,7 +94,7 @@ def test_a_run_that_is_stopped_goes_on_with_the_next(url, photos, strict):
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
 def test_it_says_how_many_results_are_renewed_so_far(url, photos, strict, monkeypatch):
-    monkeypatch.setattr(recalibrates, "PAGE", 4)
+    monkeypatch.setattr(recompute, "PAGE", 4)
     tagged(url, photos, read_bundle(default_bundle_path()))
     told = []
     run(url, strict, Hooks(progress=told.append))
@@ -140,9 +102,42 @@ def test_it_says_how_many_results_are_renewed_so_far(url, photos, strict, monkey
 
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
-def test_tagging_says_that_older_results_are_of_another_calibration(url, photos, strict):
+def test_a_run_with_another_calibration_recomputes_what_it_finds(url, photos, strict, tmp_path):
     tagged(url, photos, read_bundle(default_bundle_path()))
-    (warning,) = tagged(url, photos, strict).warnings
+    before = views(url)
+    report = tagged(url, photos, strict)
+    assert (report.run.attempted, report.recomputed) == (0, 6)
+    fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
+    tagged(fresh, photos, strict)
+    same(views(url), views(fresh))
+    assert tagged(url, photos, strict).recomputed == 0
+    with closing(open_database(url)) as database:
+        undo.undo_run(database, report.run_id)
+    assert views(url) == before
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_a_changed_image_is_tagged_once_and_the_others_are_recomputed(url, photos, strict, tmp_path):
+    tagged(url, photos, read_bundle(default_bundle_path()))
+    names = [line.partition(",")[0] for line in (photos / "list.csv").read_text().splitlines()[1:]]
+    good = [name for name in names if name != "broken.png"]
+    shutil.copyfile(photos / good[1], photos / good[0])
+    report = tagged(url, photos, strict)
+    assert (report.run.done, report.recomputed) == (1, 5)
+    fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
+    tagged(fresh, photos, strict)
+    same(views(url), views(fresh))
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_a_source_keeps_its_calibration_where_the_bundle_that_is_found_has_another(url, photos, strict):
+    tagged(url, photos, strict)
+    before = views(url)
+    options = TagOptions((str(photos / "list.csv"),), db=parsed(url), product_column="product")
+    report = tag_images(options)  # with the default model, which has these weights
+    assert report.recomputed == 0
+    assert views(url) == before
+    (warning,) = report.warnings
     assert "cataloger recalibrate" in warning
 
 

@@ -120,7 +120,7 @@ def test_a_bundle_without_a_file_is_not_sealed(tmp_path, bundle):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v.update(format_version=2), "bundle format 2"),
+        (lambda v: v.update(format_version=3), "bundle format 3"),
         (lambda v: v["labels"].append("Tie"), "3 labels for a head of 2"),
         (lambda v: v.update(labels=["Hat", "Hat"]), "not unique"),
         (lambda v: v.update(labels=["Shirt", "Hat"]), "was edited"),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cataloger.contracts import DECISIONS
 from cataloger.drift import ANSWERS, Profile
 from cataloger.errors import TrainingError
-from cataloger.inference import log_sum_exp
+from cataloger.inference import adapted_scores, log_sum_exp
 from cataloger.model import CARD, Bundle, Calibration, check_files, copy_files, new_bundle, seal
 from cataloger.records import Floats
 from cataloger.training.calibration.thresholds import Answers, fit_thresholds
@@ -89,7 +89,12 @@ def calibrate_bundle(bundle: Bundle, scored: ScoredImages, *, target: float) -> 
     accepted = accepted_matrix(scored.examples, bundle.labels)
     if len(accepted) < 2:
         raise TrainingError(f"{len(accepted)} labelled images are too few to calibrate on; use a hundred or more")
-    calibration = Calibration(fit_temperature(scored.logits, accepted))
+    # An adapted bundle stays adapted: what is learned here belongs to the scores that its map makes.
+    adapted = Calibration(adaptation=bundle.calibration.adaptation, allowed=bundle.calibration.allowed)
+    scores = adapted_scores(scored.logits, bundle.labels, adapted)
+    usable = np.isfinite(np.where(accepted, scores, -np.inf).max(axis=1))  # not of labels that are left out
+    temperature = fit_temperature(scores[usable], accepted[usable])
+    calibration = replace(adapted, temperature=temperature)
     found = predictions_of(replace(bundle, calibration=calibration), scored)
     least, known = None, np.ones(len(accepted), dtype=np.bool_)
     if scored.familiarity is not None:
@@ -97,7 +102,8 @@ def calibrate_bundle(bundle: Bundle, scored: ScoredImages, *, target: float) -> 
         known = scored.familiarity >= least
     best = Answers(found.confidence[:, 0], found.ranked[:, 0], found.hits(accepted)[:, 0], _groups(scored))
     thresholds = fit_thresholds(best.rows(known), labels=bundle.labels, target=target)
-    calibrated = replace(bundle, calibration=Calibration(calibration.temperature, target, thresholds, least))
+    decides = replace(calibration, target_precision=target, thresholds=thresholds, least_familiarity=least)
+    calibrated = replace(bundle, calibration=decides)
     answers = profile_of(calibrated, scored).to_json()
     return replace(calibrated, provenance={**bundle.provenance, ANSWERS: answers})
 

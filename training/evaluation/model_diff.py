@@ -132,7 +132,7 @@ def compare_bundles(
     scored = score_together((a, b), usable, begin=begin)
     names = tuple(dict.fromkeys((*a.labels, *b.labels)))
     answers = [
-        _renamed(Predictions.of_logits(each.logits, bundle.labels, bundle.temperature), names)
+        _renamed(Predictions.of_scores(each.logits, bundle.labels, bundle.calibration), names)
         for bundle, each in zip((a, b), scored, strict=True)
     ]
     compared = Comparison(

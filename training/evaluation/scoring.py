@@ -111,7 +111,7 @@ def _aligned(scores: Sequence[ScoredImages]) -> list[ScoredImages]:
 
 def predictions_of(bundle: Bundle, scored: ScoredImages) -> Predictions:
     """Return what a bundle says of images that it has scored: ranked labels, confidences, decisions."""
-    found = Predictions.of_logits(scored.logits, bundle.labels, bundle.temperature)
+    found = Predictions.of_scores(scored.logits, bundle.labels, bundle.calibration)
     if bundle.calibration.target_precision is None:
         return found
     known = [None] * len(scored.logits) if scored.familiarity is None else map(float, scored.familiarity)

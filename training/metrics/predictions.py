@@ -7,7 +7,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from cataloger.inference import calibrated_probabilities
+from cataloger.inference import adapted_scores, calibrated_probabilities
+from cataloger.model import Calibration
 from cataloger.records import Floats
 
 Ints = npt.NDArray[np.int64]
@@ -36,6 +37,15 @@ class Predictions:
         ranked = np.argsort(-logits, axis=1, kind="stable")
         confidence = np.take_along_axis(calibrated_probabilities(logits, temperature), ranked, axis=1)
         return cls(tuple(labels), ranked, confidence)
+
+    @classmethod
+    def of_scores(cls, logits: Floats, labels: Sequence[str], calibration: Calibration) -> Self:
+        """Rank the labels that a calibration allows by the scores that it makes of logits (N x labels)."""
+        found = cls.of_logits(adapted_scores(logits, labels, calibration), labels, calibration.temperature)
+        if calibration.allowed is None:
+            return found
+        depth = len(calibration.allowed)
+        return cls(found.labels, found.ranked[:, :depth], found.confidence[:, :depth])
 
     @property
     def depth(self) -> int:
