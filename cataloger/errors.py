@@ -2,6 +2,7 @@
 
     CatalogerError                 exit 1   the root; catch this one
     ├── UsageError                 exit 2   a flag, an argument or a combination of them is wrong
+    │   ├── LabelMapError          exit 2   a label map lacks labels of the model
     │   ├── ConfigError            exit 2   cataloger.toml or an environment variable is wrong
     │   └── MissingExtraError      exit 2   an optional dependency is not installed
     ├── SourceError                exit 1   a folder, file or manifest cannot be read as a source
@@ -20,6 +21,7 @@
     └── QualityGateError           exit 4   a model or a run fails a gate that it must pass
 
 Each message says what failed, where, and what to do next. The command line prints it as one line.
+Only lines to be copied into a file come below it.
 """
 
 FAILURES_STATUS = 3
@@ -29,15 +31,27 @@ INTERRUPTED_STATUS = 130
 
 
 class CatalogerError(Exception):
-    """Root of the tree. `exit_code` is the exit status of the command line."""
+    """Root of the tree. `exit_code` is the exit status of the command line.
+
+    lines: below the message, to be copied into a file as they are.
+    """
 
     exit_code = 1
+    lines: tuple[str, ...] = ()
 
 
 class UsageError(CatalogerError):
     """A flag, an argument or a combination of them is wrong."""
 
     exit_code = 2
+
+
+class LabelMapError(UsageError):
+    """A label map lacks labels of the model; `lines` are what is missing in it, without codes."""
+
+    def __init__(self, message: str, lines: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.lines = lines
 
 
 class ConfigError(UsageError):

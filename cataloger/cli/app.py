@@ -16,7 +16,7 @@ from cataloger.cli import config as configuration
 from cataloger.cli import streams
 from cataloger.cli.groups import LazyCommands
 from cataloger.errors import CatalogerError
-from cataloger.utils import keep_numpy_to_one_thread, one_line
+from cataloger.utils import keep_numpy_to_one_thread, one_line, printable
 
 EXIT_STATUSES = (
     "Exit status: 0 done; 1 fatal; 2 wrong usage or configuration; 3 done, but not all of it, e.g. more failures "
@@ -49,7 +49,8 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class CommandGroup(TyperGroup):
-    """Loads commands when they are called; prints a CatalogerError as one line on stderr and exits with its status.
+    """Loads commands when they are called; prints a CatalogerError as one line on stderr, with what is to be copied
+    below it, and exits with its status.
 
     It is done here and not in `main`, so that tests through CliRunner take the same path as the shell.
     """
@@ -74,6 +75,8 @@ class CommandGroup(TyperGroup):
         except CatalogerError as error:
             logging.getLogger("cataloger").debug("the error in full:", exc_info=error)
             typer.echo(f"cataloger: error: {one_line(error)}", err=True)
+            for line in error.lines:
+                typer.echo(printable(line), err=True)
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
             if error.errno not in DISK_ERRORS:

@@ -1,7 +1,7 @@
 """Composition root of `cataloger sync`: the images of a product table into the ledger beside it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,8 +90,9 @@ def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories
     session = job.session(database, source)
     _check_root(database, session, options)
     if categories:
-        categories = spelled_like(categories, session.labels, f"--label-map {options.label_map}")
-        require_labels(categories, session.labels, f"--label-map {options.label_map}")
+        categories = _complete(categories, session.labels, options.label_map)
+    elif known := _known_labels(database, session):
+        _require_stored(known, session)
     with _remote(job, source, options) as remote:
         session.plan(remote)
     if options.write.columns:
@@ -106,7 +107,7 @@ def _run(
     _check_folder(options)
     session = job.session(database, source)
     _check_root(database, session, options)
-    in_effect = _map_labels(database, session, categories)
+    in_effect = _map_labels(database, session, categories, options.label_map)
     write = _prepare_writes(database, session, source, options, in_effect) if options.write.columns else None
     with job.running(database) as run:
         job.count([source])
@@ -129,23 +130,36 @@ def _check_root(database: Database | None, session: SourceSession, options: Sync
         require_same_root(database, session.known, session.source, str(root))
 
 
-def _map_labels(database: Database, session: SourceSession, categories: list[LabelCode]) -> list[LabelCode]:
+def _complete(categories: list[LabelCode], labels: Sequence[str], path: Path | None) -> list[LabelCode]:
+    """Return the codes of --label-map for labels as the model spells them. Raises UsageError where one has none."""
+    spelled = spelled_like(categories, labels, f"--label-map {path}")
+    require_labels(spelled, labels, f"--label-map {path}", path)
+    return spelled
+
+
+def _map_labels(
+    database: Database, session: SourceSession, categories: list[LabelCode], path: Path | None
+) -> list[LabelCode]:
     """Make sure, before any work, that the source has a code for every label of its model, if it has codes.
 
     Return the codes that it has now.
     """
     labels = session.labels
     if categories:
-        categories = spelled_like(categories, labels, "--label-map")
-        require_labels(categories, labels, "--label-map")
+        categories = _complete(categories, labels, path)
     ref = session.register()
     known = load_label_map(database, ref.id)
     if categories:
         if set(categories) != set(known):
             store_label_map(database, ref.id, categories)
     elif known:
-        require_labels(known, labels, f"the label map of {ref.root} (replace it with --label-map)")
+        _require_stored(known, session)
     return categories or known
+
+
+def _require_stored(known: list[LabelCode], session: SourceSession) -> None:
+    root = session.source.root
+    require_labels(known, session.labels, f"the label map of {root} (replace it with --label-map)")
 
 
 def _known_labels(database: Database | None, session: SourceSession) -> list[LabelCode]:

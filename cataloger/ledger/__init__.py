@@ -9,6 +9,7 @@ from cataloger.ledger.deletion import purge_items
 from cataloger.ledger.effective_results import mark_presence, must_keep_previous
 from cataloger.ledger.label_map import (
     LabelCode,
+    label_map_lines,
     load_label_map,
     read_label_map,
     require_labels,
@@ -77,6 +78,7 @@ __all__ = [
     "hold_lease",
     "known_calibration",
     "known_model",
+    "label_map_lines",
     "last_options",
     "last_table",
     "list_runs",

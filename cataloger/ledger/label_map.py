@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from sqlalchemy import Connection, delete, insert, select
 
 from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db import Database
-from cataloger.errors import UsageError
+from cataloger.errors import LabelMapError, UsageError
 from cataloger.schema import LabelMapRow
-from cataloger.tabular import RawRow, RowProblem, TableFormatError, find_column, open_csv
+from cataloger.tabular import RawRow, RowProblem, TableFormatError, csv_line, find_column, open_csv
 from cataloger.utils import find_label
 
 COLUMNS = ("label", "code", "name", "parent")
@@ -60,15 +60,45 @@ def spelled_like(categories: Iterable[LabelCode], labels: Sequence[str], origin:
     return spelled
 
 
-def require_labels(categories: Iterable[LabelCode], labels: Sequence[str], origin: str) -> None:
-    """Raise UsageError if a label of the model has no category; warn of categories without a label."""
+def require_labels(
+    categories: Iterable[LabelCode], labels: Sequence[str], origin: str, path: Path | None = None
+) -> None:
+    """Raise LabelMapError if a label of the model has no category; warn of categories without a label.
+
+    path: file of the map, if it is one; the missing lines have its columns.
+    """
     mapped = {category.label for category in categories}
     if missing := [label for label in labels if label not in mapped]:
-        raise UsageError(
-            f"{origin} has no code for {_listed(missing)}, which the model can answer: add a line for each"
+        raise LabelMapError(
+            f"{origin} has no code for {_listed(missing)}, which the model can answer: add a line for each, with a "
+            "code of yours in it",
+            tuple(_missing_lines(missing, path)),
         )
     if unknown := mapped.difference(labels):
         logger.warning("%s has codes for %s, which are not labels of the model", origin, _listed(unknown))
+
+
+def label_map_lines(labels: Sequence[str], known: Iterable[LabelCode] = ()) -> list[str]:
+    """Return a label map as lines of CSV with a header: known codes, and lines without a code for other labels."""
+    codes = {each.label: each for each in spelled_like(known, labels, "the label map")}
+    found = [codes.get(label, LabelCode(label, "")) for label in labels]
+    return [",".join(COLUMNS), *(_line(each, COLUMNS, ",") for each in found)]
+
+
+def _missing_lines(labels: Sequence[str], path: Path | None) -> Iterator[str]:
+    columns: Sequence[str] = COLUMNS
+    separator = ","
+    if path is not None:
+        with open_csv(path, COLUMNS) as table:
+            columns, separator = [name.lower() for name in table.names], table.separator
+    for label in labels:
+        yield _line(LabelCode(label, ""), columns, separator)
+
+
+def _line(category: LabelCode, columns: Sequence[str], separator: str) -> str:
+    """Return a line of a label map. columns: of the file; those that are none of COLUMNS stay empty."""
+    cells = [getattr(category, name) or "" if name in COLUMNS else "" for name in columns]
+    return csv_line(cells, separator)
 
 
 def load_label_map(database: Database, source_id: int) -> list[LabelCode]:

@@ -6,7 +6,7 @@ they were written; what they mean is the business of its users. Imports nothing 
 
 from cataloger.tabular.columns import find_column, find_key
 from cataloger.tabular.csv_table import CsvTable, open_csv
-from cataloger.tabular.csv_writer import write_csv
+from cataloger.tabular.csv_writer import csv_line, write_csv
 from cataloger.tabular.formulas import escape_formula, unescape_formula
 from cataloger.tabular.json_lines import JsonRow, read_json_lines
 from cataloger.tabular.problems import RawRow, RowProblem, TableFormatError
@@ -17,6 +17,7 @@ __all__ = [
     "RawRow",
     "RowProblem",
     "TableFormatError",
+    "csv_line",
     "escape_formula",
     "find_column",
     "find_key",

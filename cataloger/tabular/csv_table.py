@@ -24,10 +24,14 @@ _SEPARATOR_LINE = re.compile(r'"?sep=([^\w"\r\n])"?\s*\Z', re.IGNORECASE)
 
 
 class CsvTable:
-    """An open CSV file. names: of its columns, without blanks around them. Rows can be read once."""
+    """An open CSV file. names: of its columns, without blanks around them. separator: of its cells.
 
-    def __init__(self, names: tuple[str, ...], rows: Rows) -> None:
+    Rows can be read once.
+    """
+
+    def __init__(self, names: tuple[str, ...], rows: Rows, separator: str) -> None:
         self.names = names
+        self.separator = separator
         self._rows = rows
 
     def rows(self) -> Iterator[RawRow | RowProblem]:
@@ -51,7 +55,7 @@ def open_csv(path: Path, known: Sequence[str] = ()) -> Iterator[CsvTable]:
             raise TableFormatError(problem)
         separator = stated[1] if stated else _separator(sample, known)
         rows = Rows(itertools.chain(sample, lines), separator)
-        yield CsvTable(_names(rows), rows)
+        yield CsvTable(_names(rows), rows, separator)
 
 
 def _sample(lines: Iterator[Line]) -> list[Line]:

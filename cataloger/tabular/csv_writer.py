@@ -1,6 +1,7 @@
 """The one writer of CSV files (RFC 4180); `open_csv` reads what it writes, cell by cell the same."""
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
@@ -18,6 +19,14 @@ def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]
     for count, row in enumerate(rows, start=1):  # noqa: B007 (it is returned)
         writer.writerow([escape_formula(cell) if isinstance(cell, str) else cell for cell in row])
     return count
+
+
+def csv_line(cells: Sequence[Any], separator: str = ",") -> str:
+    """Return a row as `write_csv` writes it, without the end of its line."""
+    text = io.StringIO()
+    row = [escape_formula(cell) if isinstance(cell, str) else cell for cell in cells]
+    csv.writer(text, delimiter=separator).writerow(row)
+    return text.getvalue().removesuffix("\r\n")
 
 
 class _LineEnds:
