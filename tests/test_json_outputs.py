@@ -123,6 +123,9 @@ def use_models(made):
     made.run("models-list", "models", "list")
     made.run("models-show", "models", "show", "models/own")
     made.run("models-verify", "models", "verify")
+    made.run("models-keep", "models", "keep", "models/own", "models/slim", "--slim")
+    made.run("models-show", "models", "show", "models/slim")
+    made.run("models-verify", "models", "verify", "models/slim")
     made.run("recalibrate", "recalibrate", *CATALOG, "--model", "models/own")
 
 

@@ -35,8 +35,9 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         envvar="CATALOGER_MODEL",
-        metavar="DIR|default",
-        help="Model bundle. Default: the model that the source was first tagged with, else 'default'.",
+        metavar="DIR|NAME@VERSION|default",
+        help="Model bundle: a folder, or one that comes with cataloger (`models list`). Default: the one that the "
+        "source was first tagged with, else 'default'.",
     ),
 ]
 BundleOption = Annotated[

@@ -43,7 +43,7 @@ from cataloger.ledger import (
     record_write_target,
     register_source,
 )
-from cataloger.model import Bundle, Calibration
+from cataloger.model import Bundle, Calibration, shipped_bundle
 from cataloger.records import Failure, Image, Item, Planned
 from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
@@ -95,11 +95,7 @@ class SourceSession:
         pinned = known_model(self._open(), str(known.weights_id))
         bundle = bundle_of(pinned)
         if bundle is None:
-            raise UsageError(
-                f"{known.root} was tagged with {pinned.name} {pinned.version} from {pinned.location}, "
-                f"which no longer exists. Choose a model: --model DIR keeps it if you name its new folder, "
-                f"--model default switches to {default.title} and tags every image again"
-            )
+            raise _missing_model(known.root, pinned, default)
         logger.info("using %s, to which %s is pinned", bundle.title, known.root)
         return self._context.engine.bundle(bundle, self._options.run.precision)
 
@@ -378,6 +374,24 @@ class SourceSession:
             self._report.run.skipped["no_image"] += self.source.without_image
         for problem in self.source.problems:
             self._warn(problem)
+
+
+def _missing_model(root: str, pinned: ModelRef, default: Bundle) -> UsageError:
+    """Make the error of a pinned model that is not found; it says what goes on with it, if anything does."""
+    switch = f"--model default switches to {default.title} and tags every image again"
+    name = f"{pinned.name} {pinned.version}"
+    if pinned.is_of_the_package:
+        return UsageError(
+            f"{root} was tagged with {name}, which came with another version of cataloger and is not part of this "
+            "one. Choose a model: --model DIR goes on with a copy of it, which `cataloger models keep default DIR` "
+            f"of that version makes, {switch}"
+        )
+    same = shipped_bundle(pinned.weights_id)
+    shipped = f"--model {same.reference} goes on with the same weights, which come with cataloger, " if same else ""
+    return UsageError(
+        f"{root} was tagged with {name} from {pinned.location}, which no longer exists. Choose a model: {shipped}"
+        f"--model DIR keeps it if you name its new folder, {switch}"
+    )
 
 
 def _planner(ledger: Ledger, remote: Remote | None, outages: Outages) -> Planner:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         log_sum_exp,
         rank_by,
     )
-    from cataloger.inference.golden import golden_key, replay_golden
+    from cataloger.inference.golden import answers_noise, golden_key, replay_golden
     from cataloger.inference.isolated import open_classifier
     from cataloger.inference.onnx import OnnxClassifier
     from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, RankedAnswer, combine
@@ -53,6 +53,7 @@ __all__ = [
     "Tagger",
     "activation_map",
     "adapted_scores",
+    "answers_noise",
     "calibrated_probabilities",
     "choose_engine",
     "classify",
@@ -87,7 +88,7 @@ __getattr__ = lazy_names(
             "log_sum_exp",
             "rank_by",
         ],
-        "golden": ["golden_key", "replay_golden"],
+        "golden": ["answers_noise", "golden_key", "replay_golden"],
         "isolated": ["open_classifier"],
         "onnx": ["OnnxClassifier"],
         "product_aggregation": ["DISAGREEMENT", "ProductAnswer", "RankedAnswer", "combine"],

@@ -1,6 +1,7 @@
 """Which engine runs a model on which device, and in which precision."""
 
 import importlib.util
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,10 @@ from cataloger.errors import UsageError
 from cataloger.inference.classifier import Classifier
 from cataloger.inference.isolated import open_classifier
 from cataloger.inference.onnx import has_cuda_provider
-from cataloger.model import Bundle
+from cataloger.model import WEIGHTS, Bundle
 from cataloger.options import Device, PrecisionChoice
+
+logger = logging.getLogger(__name__)
 
 NVIDIA = Path("/dev/nvidiactl")
 """Exists if Linux has a GPU of NVIDIA; asking torch would take seconds."""
@@ -34,8 +37,11 @@ class Engine:
         return BATCH_SIZES[self.device]
 
     def bundle(self, bundle: Bundle, precision: PrecisionChoice) -> Bundle:
-        """Choose the precision. On a GPU auto is fp32 in onnxruntime and fp16 in torch, and int8 a UsageError."""
-        if self.device == "cpu":
+        """Choose the precision. On a GPU auto is fp32 in onnxruntime and fp16 in torch, and int8 a UsageError.
+
+        A copy without training weights cannot run in torch; it runs on the CPU.
+        """
+        if self.device == "cpu" or self._lacks(bundle):
             return bundle.at(precision)
         if precision == "int8":
             raise UsageError("--precision int8 is for CPUs; on a GPU leave it out, or use fp32")
@@ -45,11 +51,18 @@ class Engine:
 
     def open(self, bundle: Bundle) -> Classifier:
         """Load a bundle's model in the precision that was chosen for it."""
+        if self._lacks(bundle):
+            logger.warning("%s runs on the CPU: this copy has no weights for torch", bundle.title)
+            return open_classifier(bundle)
         if self.name == "torch":
             from cataloger.inference.torch import TorchClassifier
 
             return TorchClassifier(bundle, device=self.device)
         return open_classifier(bundle, device=self.device)
+
+    def _lacks(self, bundle: Bundle) -> bool:
+        """True for a bundle without what this engine runs."""
+        return self.name == "torch" and WEIGHTS in bundle.left_out
 
 
 def choose_engine(device: Device) -> Engine:

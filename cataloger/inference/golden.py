@@ -21,9 +21,10 @@ from cataloger.model import (
 def replay_golden(bundle: Bundle) -> float:
     """Classify the golden images in the bundle's precision; return the largest absolute difference of a logit.
 
-    Raises BundleError when a file differs from its hash, the model is not made of the bundle's weights, or the
-    difference exceeds the bundle's tolerance.
+    Raises UsageError for a copy that has been kept without them, BundleError when a file differs from its hash, the
+    model is not made of the bundle's weights, or the difference exceeds the bundle's tolerance.
     """
+    bundle.require_training_files("replaying its golden images")
     check_files(bundle, (*REQUIRED_FILES, bundle.model_path.name))
     if bundle.path == default_bundle_path():  # any other is compared when it is loaded
         check_bound(bundle)
@@ -38,6 +39,18 @@ def replay_golden(bundle: Bundle) -> float:
             "trusted with it"
         )
     return difference
+
+
+def answers_noise(bundle: Bundle) -> None:
+    """Let a bundle classify an image of noise in its precision.
+
+    Raises BundleError where no finite scores come of it.
+    """
+    size = bundle.preprocess.size
+    noise = np.random.default_rng(0).integers(256, size=(1, size, size, 3), dtype=np.uint8)
+    with closing(open_classifier(bundle)) as classifier:
+        if not np.isfinite(classifier.logits(noise)).all():
+            raise BundleError(f"{bundle.title} in {bundle.precision} answers noise with scores that are not finite")
 
 
 def golden_key(bundle: Bundle) -> str:

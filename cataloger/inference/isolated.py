@@ -1,6 +1,6 @@
 """Models of others, run in a child process: one that never ends, or takes all memory, can be ended.
 
-An ONNX file is a program. That of the bundle which we ship runs here; any other runs in a process with a limit of
+An ONNX file is a program. Those of the bundles which we ship run here; any other runs in a process with a limit of
 memory, and each of its answers has a limit of time.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from cataloger.errors import BundleError
 from cataloger.inference.classify_worker import decode_answer, encode_request
 from cataloger.inference.onnx import OnnxClassifier
-from cataloger.model import MANIFEST, Bundle, default_bundle_path
+from cataloger.model import MANIFEST, Bundle, is_shipped
 from cataloger.records import Pixels
 from cataloger.utils import available_cpus, one_line, start_child
 
@@ -37,9 +37,9 @@ LONGEST_REASON = 900
 def open_classifier(bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> OnnxClassifier:
     """Load a bundle's ONNX model, in a process of its own unless it is ours. See `OnnxClassifier`.
 
-    Ours are the bundle that we ship, and one that this process is making: a draft, which has no manifest yet.
+    Ours are the bundles that we ship, and one that this process is making: a draft, which has no manifest yet.
     """
-    is_ours = bundle.path == default_bundle_path() or not (bundle.path / MANIFEST).exists()
+    is_ours = is_shipped(bundle.path) or not (bundle.path / MANIFEST).exists()
     kind = OnnxClassifier if is_ours else IsolatedClassifier
     return kind(bundle, device=device, threads=threads)
 

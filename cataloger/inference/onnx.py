@@ -18,7 +18,7 @@ from cataloger.model import (
     Bundle,
     check_bound,
     check_onnx,
-    default_bundle_path,
+    is_shipped,
     refusal,
 )
 from cataloger.records import Floats, Pixels
@@ -35,13 +35,13 @@ class OnnxClassifier(OfBundle):
     """Runs a bundle's ONNX model, that of its precision. Safe to call from several threads at once.
 
     threads: processors that one call uses. device: "cuda" raises UsageError where onnxruntime cannot start it. Raises
-    BundleError, here or when it classifies, for a model that is not what a bundle says; the shipped one is as trusted
+    BundleError, here or when it classifies, for a model that is not what a bundle says; shipped ones are as trusted
     as this program. Models of others are run by `cataloger.inference.isolated`, which bounds their time and memory.
     """
 
     def __init__(self, bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> None:
         super().__init__(bundle)
-        is_foreign = bundle.path != default_bundle_path()
+        is_foreign = not is_shipped(bundle.path)
         if is_foreign:
             check_onnx(bundle.model_path)
         provider = CUDA_PROVIDER if device == "cuda" else CPU_PROVIDER

@@ -10,16 +10,16 @@ from cataloger.db import Database, upsert_rows, utc_now
 from cataloger.errors import CatalogerError
 from cataloger.ledger.effective_results import pin, select_calibration_id
 from cataloger.ledger.source_registry import SourceRef
-from cataloger.model import Bundle, Calibration, default_bundle_path, read_bundle
+from cataloger.model import Bundle, Calibration, location_of, read_bundle, shipped_bundle
 from cataloger.schema import CalibrationRow, ModelRow, SourceRow
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """The model that results are recorded under. precision: of the arithmetic, e.g. "fp32".
+    """The model that results are recorded under. location: "default", NAME@VERSION, or a directory.
 
-    calibration_id: of the bundle. calibration: of the source, with the labels that it sells; None where it has none
-    of its own, or where it is not known.
+    precision: of the arithmetic, e.g. "fp32". calibration_id: of the bundle. calibration: of the source, with the
+    labels that it sells; None where it has none of its own, or where it is not known.
     """
 
     weights_id: str
@@ -43,6 +43,11 @@ class ModelRef:
     def source_calibration_id(self) -> str:
         """Identity of the calibration of the source."""
         return self.calibration_id if self.calibration is None else self.calibration.calibration_id
+
+    @property
+    def is_of_the_package(self) -> bool:
+        """True for one that came with a version of cataloger, this one or another."""
+        return self.location in ("default", f"{self.name}@{self.version}")
 
 
 def pin_model(
@@ -159,9 +164,14 @@ def known_calibration(
 
 
 def bundle_of(model: ModelRef) -> Bundle | None:
-    """Return the bundle of a model that is known; None if it is not at its recorded location."""
+    """Return the bundle of a model that is known; None if it is not at its recorded location.
+
+    One that came with the package is found by its weights: it may be the default of today, or a former one.
+    """
     try:
-        bundle = read_bundle(default_bundle_path() if model.location == "default" else Path(model.location))
+        if model.is_of_the_package:
+            return shipped_bundle(model.weights_id)
+        bundle = read_bundle(Path(model.location))
     except CatalogerError:
         return None
     return bundle if bundle.weights_id == model.weights_id else None
@@ -169,13 +179,12 @@ def bundle_of(model: ModelRef) -> Bundle | None:
 
 def model_ref(bundle: Bundle, selection: LabelSelection | None = None) -> ModelRef:
     """Return how results are recorded under a bundle. selection: the labels that the source sells."""
-    location = "default" if bundle.path == default_bundle_path() else str(bundle.path.absolute())
     return ModelRef(
         bundle.weights_id,
         bundle.calibration_id,
         bundle.name,
         bundle.version,
-        location,
+        location_of(bundle),
         bundle.labels,
         bundle.precision,
         SourceCalibration(bundle.calibration, bundle.labels, selection or LabelSelection()),

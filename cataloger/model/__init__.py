@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         MODEL_INT8,
         PLACE_SCORES,
         REQUIRED_FILES,
+        TRAINING_FILES,
         WEIGHTS,
         Bundle,
         check_bound,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         has_weights,
         new_bundle,
         read_bundle,
-        resolve_bundle_path,
         seal,
     )
     from cataloger.model.calibration import Calibration, ScoreMap
@@ -46,6 +46,14 @@ if TYPE_CHECKING:
         normalise,
     )
     from cataloger.model.onnx_file import check_onnx
+    from cataloger.model.shipped import (
+        is_shipped,
+        keep_bundle,
+        kept_bundle_paths,
+        location_of,
+        resolve_bundle_path,
+        shipped_bundle,
+    )
     from cataloger.model.side_files import CONFIG, LABELS, PREPROCESSOR, check_side_files
     from cataloger.model.untrusted import refusal, sha256_of, unprintable
 
@@ -66,6 +74,7 @@ __all__ = [
     "PREPROCESSOR",
     "PROTOTYPES",
     "REQUIRED_FILES",
+    "TRAINING_FILES",
     "WEIGHTS",
     "Bundle",
     "Calibration",
@@ -81,8 +90,12 @@ __all__ = [
     "count_parameters",
     "default_bundle_path",
     "has_weights",
+    "is_shipped",
+    "keep_bundle",
+    "kept_bundle_paths",
     "load_backbone",
     "load_head",
+    "location_of",
     "new_bundle",
     "normalise",
     "read_bundle",
@@ -91,6 +104,7 @@ __all__ = [
     "resolve_bundle_path",
     "seal",
     "sha256_of",
+    "shipped_bundle",
     "unprintable",
 ]
 
@@ -110,6 +124,7 @@ __getattr__ = lazy_names(
             "MODEL_INT8",
             "PLACE_SCORES",
             "REQUIRED_FILES",
+            "TRAINING_FILES",
             "WEIGHTS",
             "check_bound",
             "check_files",
@@ -118,7 +133,6 @@ __getattr__ = lazy_names(
             "has_weights",
             "new_bundle",
             "read_bundle",
-            "resolve_bundle_path",
             "seal",
         ],
         "calibration": ["Calibration", "ScoreMap"],
@@ -135,6 +149,14 @@ __getattr__ = lazy_names(
             "normalise",
         ],
         "onnx_file": ["check_onnx"],
+        "shipped": [
+            "is_shipped",
+            "keep_bundle",
+            "kept_bundle_paths",
+            "location_of",
+            "resolve_bundle_path",
+            "shipped_bundle",
+        ],
         "side_files": ["CONFIG", "LABELS", "PREPROCESSOR", "check_side_files"],
         "untrusted": ["refusal", "sha256_of", "unprintable"],
     },

@@ -7,6 +7,8 @@
     golden.npz            images and their logits, replayed by `cataloger models verify`
     MODEL_CARD.md         data, licences, results, known weaknesses
 
+A copy that is kept for tagging alone may leave out the weights and the golden images (TRAINING_FILES).
+
 Nothing in a bundle is ever unpickled, and nothing of it is used before it is checked: `cataloger.model.manifest` and
 `cataloger.model.untrusted`. A bundle is written under a temporary name and renamed when complete.
 """
@@ -17,7 +19,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -28,7 +30,7 @@ from cataloger.errors import BundleError, OutputError, UsageError
 from cataloger.model.calibration import Calibration, ScoreMap
 from cataloger.model.untrusted import is_plain_name, opened, refusal, sha256_of
 from cataloger.options import NetworkConfig, Precision, PrecisionChoice, PreprocessSpec
-from cataloger.utils import existing_path, printable, put_folder
+from cataloger.utils import printable, put_folder
 
 if TYPE_CHECKING:
     from cataloger.model.manifest import CalibrationValues
@@ -42,6 +44,8 @@ CARD = "MODEL_CARD.md"
 MODELS: Mapping[Precision, str] = {"fp32": MODEL, "int8": MODEL_INT8, "fp16": WEIGHTS}
 """The file that each precision runs: onnxruntime the first two, torch the last one."""
 REQUIRED_FILES = (MODEL, WEIGHTS, GOLDEN, CARD)
+TRAINING_FILES = (WEIGHTS, GOLDEN)
+"""What training and quantizing start from; a copy for tagging can do without them."""
 ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 WITHOUT_WEIGHTS: Mapping[str, tuple[str, ...]] = {
@@ -62,7 +66,8 @@ FAMILIARITY = "familiarity"
 class Bundle:
     """A bundle that has been read; `read_bundle` and `seal` make them.
 
-    files: SHA-256 (hexadecimal) of each file. calibration: how scores become confidences and decisions.
+    files: SHA-256 (hexadecimal) of each file. left_out: the same of those of TRAINING_FILES that this copy does not
+    have. calibration: how scores become confidences and decisions.
     golden_tolerance, int8_tolerance: largest allowed absolute difference of a logit when the golden images are
     replayed in fp32 and in int8. precision: which of its models is meant; see `at`.
     """
@@ -79,6 +84,7 @@ class Bundle:
     precision: Precision = "fp32"
     files: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         manifest = self.path / MANIFEST
@@ -93,7 +99,8 @@ class Bundle:
     @property
     def weights_id(self) -> str:
         """Identity of what decides the logits: tensors, network, preprocessing, labels. Hexadecimal."""
-        decisive = [self.files[WEIGHTS], asdict(self.network), asdict(self.preprocess), list(self.labels)]
+        weights = self.files.get(WEIGHTS) or self.left_out[WEIGHTS]
+        decisive = [weights, asdict(self.network), asdict(self.preprocess), list(self.labels)]
         return _digest(decisive)
 
     @property
@@ -110,6 +117,11 @@ class Bundle:
     def title(self) -> str:
         """Name and version, for people: safe to display."""
         return printable(f"{self.name} {self.version}")
+
+    @property
+    def reference(self) -> str:
+        """What --model calls it where it ships with the package: NAME@VERSION."""
+        return printable(f"{self.name}@{self.version}")
 
     @property
     def model_path(self) -> Path:
@@ -139,8 +151,19 @@ class Bundle:
                 f"{self.title} has no {precision} model, only {', '.join(self.precisions)}; "
                 "`cataloger models quantize` makes one"
             )
+        if precision == "fp16":
+            self.require_training_files("--precision fp16")
         check_files(self, (MODELS[precision],))
         return replace(self, precision=precision)
+
+    def require_training_files(self, purpose: str) -> None:
+        """Raise UsageError where this copy has been kept without them. purpose: what needs them."""
+        if self.left_out:
+            raise UsageError(
+                f"{purpose} needs {' and '.join(self.left_out)}, which this copy of {self.title} leaves out "
+                f"({printable(str(self.path))}): use the complete bundle, of `cataloger models keep default DIR` by "
+                "the version of cataloger that it came with"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return what bundle.json holds."""
@@ -158,6 +181,7 @@ class Bundle:
             "golden": {"tolerance": self.golden_tolerance}
             | ({} if self.int8_tolerance is None else {"tolerance_int8": self.int8_tolerance}),
             "files": dict(self.files),
+            **({"left_out": dict(self.left_out)} if self.left_out else {}),
             "provenance": dict(self.provenance),
         }
 
@@ -165,14 +189,6 @@ class Bundle:
 def default_bundle_path() -> Path:
     """Return the directory of the bundle that ships with the package."""
     return Path(__file__).parents[1] / "default_model"
-
-
-def resolve_bundle_path(model: str) -> Path:
-    """Turn the value of --model into a directory: "default" or a path. Raises UsageError."""
-    path = default_bundle_path() if model == "default" else Path(existing_path(model))
-    if not path.is_dir():
-        raise UsageError(f"no model at {model}: give the directory of a bundle, or 'default'")
-    return path
 
 
 def read_bundle(path: Path, *, check: tuple[str, ...] = (MODEL,)) -> Bundle:
@@ -201,12 +217,11 @@ def read_bundle(path: Path, *, check: tuple[str, ...] = (MODEL,)) -> Bundle:
             int8_tolerance=values.golden.tolerance_int8,
             files=values.files,
             provenance=values.provenance,
+            left_out=values.left_out,
         )
     except UsageError as error:
         raise refusal(file, f"is wrong: {error}") from error
-    missing = [name for name in REQUIRED_FILES if name not in bundle.files]
-    if missing:
-        raise refusal(file, f"does not name {', '.join(missing)}", field="files")
+    _check_names(bundle)
     check_files(bundle, check)
     if values.weights_id != bundle.weights_id:
         raise refusal(file, "was edited: its identity does not match", field="weights_id")
@@ -222,9 +237,23 @@ def _calibration(values: "CalibrationValues") -> Calibration:
     return Calibration(**{**fields_of(values), "adaptation": adaptation})
 
 
+def _check_names(bundle: Bundle) -> None:
+    """Refuse a bundle that does not name what it needs; TRAINING_FILES it names as there, or as left out."""
+    file = bundle.path / MANIFEST
+    for name in bundle.left_out:
+        if name not in TRAINING_FILES or name in bundle.files:
+            raise refusal(file, f"{name} cannot be left out", field="left_out")
+    missing = [name for name in REQUIRED_FILES if name not in bundle.files and name not in bundle.left_out]
+    if missing:
+        raise refusal(file, f"does not name {', '.join(missing)}", field="files")
+
+
 def check_files(bundle: Bundle, names: Iterable[str] = REQUIRED_FILES) -> None:
-    """Compare files with the hashes that bundle.json names. Raises BundleError for the first that differs."""
-    for name in names:
+    """Compare files with the hashes that bundle.json names. Raises BundleError for the first that differs.
+
+    Those that the bundle leaves out are not looked for.
+    """
+    for name in (name for name in names if name not in bundle.left_out):
         if sha256_of(bundle.path / name) != bundle.files.get(name):
             raise refusal(bundle.path / name, f"is not the file that {MANIFEST} names (SHA-256 differs)")
 
@@ -257,24 +286,25 @@ def has_weights(bundle: Bundle) -> bool:
 
 
 def _shipped_models(weights_id: str) -> tuple[str, ...]:
-    shipped = read_bundle(default_bundle_path(), check=())
-    own = (
-        tuple(shipped.files[MODELS[each]] for each in shipped.precisions) if shipped.weights_id == weights_id else ()
-    )
+    from cataloger.model.shipped import shipped_bundle
+
+    shipped = shipped_bundle(weights_id)
+    own = () if shipped is None else tuple(shipped.files[MODELS[each]] for each in shipped.precisions)
     return (*WITHOUT_WEIGHTS.get(weights_id, ()), *own)
 
 
-def copy_files(bundle: Bundle, folder: Path) -> None:
+def copy_files(bundle: Bundle, folder: Path, *, but: Collection[str] = ()) -> None:
     """Copy the files of a bundle, each checked, so that nothing else on this machine gets into the copy.
 
-    Raises BundleError for one that differs from its hash.
+    but: files that are not copied. Raises BundleError for one that differs from its hash.
     """
-    for name in bundle.files:
+    names = [name for name in bundle.files if name not in but]
+    for name in names:
         if not is_plain_name(name):
             raise refusal(bundle.path / MANIFEST, f"{name!r} is not the name of a file in its folder", field="files")
         with opened(bundle.path / name) as source, (folder / name).open("wb") as copy:
             shutil.copyfileobj(source, copy)
-    check_files(replace(bundle, path=folder), bundle.files)
+    check_files(replace(bundle, path=folder), names)
 
 
 @contextmanager
@@ -304,16 +334,18 @@ def new_bundle(target: Path) -> Iterator[Path]:
 def seal(bundle: Bundle) -> Bundle:
     """Hash the files of a complete bundle and write its bundle.json last; return it with the hashes.
 
-    Raises BundleError when one of REQUIRED_FILES is missing, or an ONNX file has other tensors than the weights.
+    Raises BundleError when one of REQUIRED_FILES is missing and not left out on purpose, or an ONNX file has other
+    tensors than the weights.
     """
-    missing = [name for name in REQUIRED_FILES if not (bundle.path / name).is_file()]
+    left_out = {name: sha256 for name, sha256 in bundle.left_out.items() if not (bundle.path / name).is_file()}
+    missing = [name for name in REQUIRED_FILES if name not in left_out and not (bundle.path / name).is_file()]
     if missing:
         raise BundleError(f"a bundle needs {', '.join(missing)}")
     names = sorted({path.name for path in bundle.path.iterdir()} - {MANIFEST})
     for name in names:
         (bundle.path / name).chmod(0o644)  # safetensors writes files that nobody else may read
-    sealed = replace(bundle, files={name: sha256_of(bundle.path / name) for name in names})
-    for precision in sealed.precisions:
+    sealed = replace(bundle, files={name: sha256_of(bundle.path / name) for name in names}, left_out=left_out)
+    for precision in sealed.precisions if has_weights(sealed) else ():
         check_bound(replace(sealed, precision=precision))
     text = json.dumps(sealed.to_json(), indent=2, ensure_ascii=False)
     (bundle.path / MANIFEST).write_text(text + "\n", encoding="utf-8")

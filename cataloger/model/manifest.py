@@ -100,6 +100,7 @@ class Manifest(msgspec.Struct, frozen=True):
     golden: Golden
     files: Annotated[dict[str, Sha256], Meta(max_length=1000)]
     provenance: dict[str, Any]
+    left_out: Annotated[dict[str, Sha256], Meta(max_length=2)] = {}
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -129,6 +129,7 @@ def quantize_bundle(
     progress. Raises TrainingError where there are no
     such images, and QualityGateError, with nothing written, where no tried model passes the gate.
     """
+    bundle.require_training_files("`cataloger models quantize`")
     check_files(bundle)
     calibration, val = _pixels(bundle, _drawn(data, "train", CALIBRATION_IMAGES)), _drawn(data, "val", None)
     with tempfile.TemporaryDirectory() as name, new_bundle(output) as folder:

@@ -36,8 +36,13 @@ class Start:
 
 
 def read_start(path: Path) -> Start:
-    """Read a bundle, or a safetensors file of convolutions. Raises BundleError or TrainingError."""
+    """Read a bundle, or a safetensors file of convolutions.
+
+    Raises BundleError or TrainingError, and UsageError for a copy that has been kept without its weights.
+    """
     bundle = read_bundle(path, check=(WEIGHTS,)) if path.is_dir() else None
+    if bundle is not None:
+        bundle.require_training_files("--start")
     file = path / WEIGHTS if bundle else path
     try:
         sha256, tensors = sha256_of(file), load_file(file)

@@ -33,7 +33,8 @@ def calibrate(
     ],
     images: data_flags.ImagesOption = None,
     model: Annotated[
-        str, typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|default", help="Model bundle.")
+        str,
+        typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|NAME@VERSION|default", help="Model bundle."),
     ] = "default",
     target_precision: flags.TargetPrecisionOption = 0.95,
     split: Annotated[

@@ -1,4 +1,4 @@
-"""`cataloger models`: list, show, verify, compare and quantize models."""
+"""`cataloger models`: list, show, verify, keep, compare and quantize models."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,14 +10,39 @@ from cataloger.cli.extras import require_train_extra
 from cataloger.cli.groups import make_group
 from cataloger.cli.labelled_data import counter, read_labelled
 from cataloger.cli.print_evaluation import print_model_diff
-from cataloger.model import MANIFEST, Bundle, default_bundle_path, read_bundle, resolve_bundle_path
+from cataloger.model import (
+    MANIFEST,
+    Bundle,
+    default_bundle_path,
+    kept_bundle_paths,
+    location_of,
+    read_bundle,
+    resolve_bundle_path,
+)
 
-app = make_group("Model bundles: list, show, verify, diff, quantize.")
+app = make_group("Model bundles: list, show, verify, labels, keep, diff, quantize.")
+
+KEEP_EXAMPLES = """\b
+Examples:
+  cataloger models keep default models/before-upgrade
+  cataloger sync --db sqlite:///shop.db --table products --id sku --image file --model models/before-upgrade
+
+An upgrade replaces the default model. With a copy, a source can stay with it for as long as you like.
+"""
+
+LABELS_EXAMPLES = """\b
+Examples:
+  cataloger models labels > codes.csv
+  cataloger models labels default --label-map codes.csv > new-codes.csv
+
+Write your own codes into the column code, then give the file to `cataloger sync --label-map`.
+"""
 
 DIFF_EXAMPLES = """\b
 Examples:
   cataloger models diff default models/shop labels.csv --images photos
   cataloger models diff models/may models/june labels.csv --images photos --split all --json
+
 
 Models with different categories are compared on the images whose labels both have.
 """
@@ -31,7 +56,7 @@ Examples:
 Use the labels that the model was trained with: int8 is calibrated on the train images and checked on the val images.
 """
 
-ModelArgument = Annotated[str, typer.Argument(metavar="[DIR|default]", help="Directory of a bundle.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="[DIR|NAME@VERSION|default]", help="Directory of a bundle.")]
 
 
 @app.command("list")
@@ -42,22 +67,14 @@ def list_models(
     ] = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """List the shipped model and those in the given folders."""
-    bundles = [read_bundle(default_bundle_path(), check=())]
+    """List the models that come with cataloger, and those in the given folders."""
+    bundles = [read_bundle(path, check=()) for path in (default_bundle_path(), *kept_bundle_paths())]
     for folder in folders or [Path("models")]:
         bundles += [read_bundle(path.parent, check=()) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
     if json_output:
         render.print_json([_summary(bundle) for bundle in bundles])
         return
-    rows = [
-        (
-            b.title,
-            len(b.labels),
-            b.weights_id[:12],
-            "default" if b.path == default_bundle_path() else str(b.path),
-        )
-        for b in bundles
-    ]
+    rows = [(b.title, len(b.labels), b.weights_id[:12], _place(b)) for b in bundles]
     render.stdout_console().print(render.table(("model", "labels", "weights", "where"), rows))
 
 
@@ -81,24 +98,76 @@ def show(model: ModelArgument = "default", json_output: flags.JsonOption = False
 def verify(model: ModelArgument = "default", json_output: flags.JsonOption = False) -> None:
     """Check the files of a model, and what it computes here.
 
-    Every file is compared with its hash, and the model's golden images are classified on this machine.
+    Every file is compared with its hash, and the model's golden images are classified on this machine. A copy that
+    leaves them out classifies one image of noise: whether its answers are finite is all that can be told.
     """
-    from cataloger.inference import replay_golden
+    from cataloger.inference import answers_noise, replay_golden
     from cataloger.model import check_files, check_side_files
 
     bundle = read_bundle(resolve_bundle_path(model))
     check_files(bundle, bundle.files)
     check_side_files(bundle)
-    replayed = [(each, replay_golden(each)) for each in map(bundle.at, bundle.precisions)]
+    of_precisions = list(map(bundle.at, bundle.precisions))
+    for each in of_precisions if bundle.left_out else ():
+        answers_noise(each)
+    replayed = [] if bundle.left_out else [(each, replay_golden(each)) for each in of_precisions]
     if json_output:
         differences = {each.precision: difference for each, difference in replayed}
-        render.print_json({"model": bundle.title, "verified": True, "largest_difference": differences})
+        left_out = sorted(bundle.left_out)
+        found = {"model": bundle.title, "verified": True, "largest_difference": differences, "left_out": left_out}
+        render.print_json(found)
         return
+    if bundle.left_out:
+        typer.echo(
+            f"{bundle.title}: {len(bundle.files)} files as they were exported, and each model answers; this copy "
+            f"leaves out {', '.join(sorted(bundle.left_out))}, so that its answers cannot be compared"
+        )
     for each, difference in replayed:
         typer.echo(
             f"{bundle.title}: {len(bundle.files)} files as they were exported; the golden images give the same "
             f"logits in {each.precision}: largest difference {difference:.1e}, allowed {each.tolerance:.0e}"
         )
+
+
+@app.command("labels", epilog=LABELS_EXAMPLES)
+def list_labels(
+    model: ModelArgument = "default",
+    label_map: Annotated[
+        Path | None,
+        typer.Option("--label-map", metavar="FILE", help="Take the codes over that this map has already."),
+    ] = None,
+) -> None:
+    """Print a label map for a model as CSV: a line for each of its labels, to be filled in."""
+    from cataloger.ledger import label_map_lines, read_label_map
+
+    bundle = read_bundle(resolve_bundle_path(model), check=())
+    known = read_label_map(label_map) if label_map else []
+    for line in label_map_lines(bundle.labels, known):
+        typer.echo(line)
+
+
+@app.command(epilog=KEEP_EXAMPLES)
+def keep(
+    model: Annotated[str, typer.Argument(metavar="DIR|NAME@VERSION|default", help="Bundle to copy.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="Directory of the copy.")],
+    slim: Annotated[
+        bool,
+        typer.Option(
+            "--slim",
+            help="Leave out training weights and golden images; of models that came with cataloger.",
+        ),
+    ] = False,
+    json_output: flags.JsonOption = False,
+) -> None:
+    """Copy a model, each file checked, so that sources can go on with it when an upgrade replaces the default one."""
+    from cataloger.model import keep_bundle
+
+    kept = keep_bundle(read_bundle(resolve_bundle_path(model)), target, slim=slim)
+    if json_output:
+        found = {"model": kept.title, "path": str(kept.path), "weights_id": kept.weights_id}
+        render.print_json({**found, "left_out": sorted(kept.left_out)})
+    else:
+        typer.echo(f"{kept.title} is kept in {kept.path}: use it with --model {kept.path}")
 
 
 @app.command(epilog=DIFF_EXAMPLES)
@@ -131,7 +200,7 @@ def diff(
 
 @app.command(epilog=QUANTIZE_EXAMPLES)
 def quantize(
-    model: Annotated[str, typer.Argument(metavar="DIR|default", help="Directory of a bundle.")],
+    model: Annotated[str, typer.Argument(metavar="DIR|NAME@VERSION|default", help="Directory of a bundle.")],
     labels: flags.LabelsArgument,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of MODEL.")
@@ -171,6 +240,12 @@ def quantize(
     fp32, int8 = found.milliseconds
     console.print(f"{int8:.1f} ms of processor time per image, fp32 {fp32:.1f}")
     render.stderr_console().print(f"wrote {output}", markup=False)
+
+
+def _place(bundle: Bundle) -> str:
+    """Return what --model calls a bundle."""
+    where = location_of(bundle)
+    return where if where in ("default", bundle.reference) else str(bundle.path)
 
 
 def _summary(bundle: Bundle) -> dict[str, Any]:

@@ -26,7 +26,12 @@ def recalibrate(
     schema: flags.SchemaOption = None,
     model: Annotated[
         str,
-        typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|default", help="Bundle with the calibration."),
+        typer.Option(
+            "--model",
+            envvar="CATALOGER_MODEL",
+            metavar="DIR|NAME@VERSION|default",
+            help="Bundle with the calibration.",
+        ),
     ] = "default",
     source: Annotated[
         str | None,

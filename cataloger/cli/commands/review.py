@@ -56,7 +56,7 @@ def review(
         typer.Option(
             "--model",
             envvar="CATALOGER_MODEL",
-            metavar="DIR|default",
+            metavar="DIR|NAME@VERSION|default",
             help="Bundle for the activation maps. Default: the one that tagged the source.",
         ),
     ] = None,
