@@ -156,6 +156,7 @@ class TableOptions:
     image_table: table with one row per image, which then has `image`, `image_fk` (columns that name the product, in
     the order of `ids`) and `image_ids` (columns that identify the row; its primary key if not given).
     version_column: changes whenever the image does. where: SQL condition on the products, trusted as it is.
+    department_column: of the product table; names the department of a product.
     name: of the source; without it, made from database, table and column.
     """
 
@@ -170,6 +171,7 @@ class TableOptions:
     version_column: str | None = None
     where: str | None = None
     name: str | None = None
+    department_column: str | None = None
 
     def __post_init__(self) -> None:
         _require(bool(self.ids), "--id is needed: the column or columns that identify a product")
@@ -187,6 +189,21 @@ class TableOptions:
             _require(self.image_list is None, "--image-list and --image-table exclude each other")
         else:
             _require(not self.image_fk and not self.image_ids, "--image-fk and --image-id need --image-table")
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionOptions:
+    """What a source sells; what is not given stays as the source has it.
+
+    labels: a file, or labels with commas between them; "all" for every label. exclude_labels: likewise, of those that
+    are left out; "none" for none. departments: file with the labels of each department; "none" ends them.
+    department_column: of the product table, which names a product's department.
+    """
+
+    labels: str | None = None
+    exclude_labels: str | None = None
+    department_column: str | None = None
+    departments: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,7 @@ class Renewal:
 
     item: its present names and token. item_id: of its row. former_product: hash of the product that its row names;
     None if that is the present one. is_key, is_token: whether its key, and the token of its results, are renewed.
+    is_department: its product is in another department now.
     """
 
     item: Item
@@ -172,6 +173,7 @@ class Renewal:
     former_product: str | None
     is_key: bool
     is_token: bool
+    is_department: bool = False
 
 
 def item_of(subject: Item | Failure) -> Item:

@@ -121,6 +121,7 @@ def measure(made):
 def use_models(made):
     made.run("doctor", "doctor")
     made.run("models-list", "models", "list")
+    made.run("models-labels", "models", "labels")
     made.run("models-show", "models", "show", "models/own")
     made.run("models-verify", "models", "verify")
     made.run("models-keep", "models", "keep", "models/own", "models/slim", "--slim")

@@ -8,9 +8,22 @@ from typing import TYPE_CHECKING
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
+    from cataloger.adaptation.selection_files import IGNORE, changed_selection
     from cataloger.adaptation.source_calibration import Departments, LabelSelection, SourceCalibration
 
-__all__ = ["Departments", "LabelSelection", "SourceCalibration"]
+__all__ = [
+    "IGNORE",
+    "Departments",
+    "LabelSelection",
+    "SourceCalibration",
+    "changed_selection",
+]
 
 
-__getattr__ = lazy_names(__name__, {"source_calibration": ["Departments", "LabelSelection", "SourceCalibration"]})
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "selection_files": ["IGNORE", "changed_selection"],
+        "source_calibration": ["Departments", "LabelSelection", "SourceCalibration"],
+    },
+)

@@ -16,14 +16,6 @@ from cataloger.errors import UsageError
 from cataloger.model import Calibration
 from cataloger.utils import find_label
 
-LONGEST_DEPARTMENT = 255
-
-
-def clean_department(value: object) -> str | None:
-    """Return how a department is recorded and compared: without case and doubled blanks; None for an empty one."""
-    text = "" if value is None else " ".join(str(value).split()).casefold()
-    return text[:LONGEST_DEPARTMENT] or None
-
 
 @dataclass(frozen=True, slots=True)
 class Departments:
@@ -114,10 +106,9 @@ class SourceCalibration:
         """Return the identity that results of a department are recorded with."""
         return self._ids.get(department, self._plain_id)
 
-    @property
-    def column(self) -> str | None:
-        """The column of the product table that names the department, if there are departments."""
-        return None if self.selection.departments is None else self.selection.departments.column
+    def check(self) -> None:
+        """Raise UsageError where too few labels are sold in the shop or in a department."""
+        self.of(None)
 
     @property
     def ids_by_department(self) -> Mapping[str | None, str]:

@@ -206,6 +206,24 @@ FollowLinksOption = Annotated[
         help="Also read symbolic links that lead out of the folder or image root.",
     ),
 ]
+SoldLabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        envvar="CATALOGER_LABELS",
+        metavar="FILE|A,B,C",
+        help="The categories that the shop sells; all others can be no answer. Kept with the source; 'all' ends it.",
+    ),
+]
+ExcludeLabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--exclude-labels",
+        envvar="CATALOGER_EXCLUDE_LABELS",
+        metavar="FILE|A,B,C",
+        help="Categories that the shop does not sell. Kept with the source; 'none' ends it.",
+    ),
+]
 LabelsArgument = Annotated[
     Path, typer.Argument(metavar="LABELS", help="Labelled images: a manifest, class folders or DeepFashion's lists.")
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from cataloger.db import DatabaseURL
 from cataloger.engine.run_report import RunReport
-from cataloger.options import Limits, RunOptions
+from cataloger.options import Limits, RunOptions, SelectionOptions
 from cataloger.writeback import WriteCounts
 
 
@@ -17,6 +17,7 @@ class JobOptions:
 
     command, record: the name of the command and its options as the run's row records them, without secrets. db: where
     the results go. model: a bundle's directory, "default", or None for the one that each source is pinned to.
+    selection: what changes of the labels that the sources sell.
     """
 
     command: str
@@ -27,6 +28,7 @@ class JobOptions:
     output: Path | None = None
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
 
 
 @dataclass(slots=True, repr=False)

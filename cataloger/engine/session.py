@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from cataloger.adaptation import LabelSelection
+from cataloger.adaptation import LabelSelection, changed_selection
 from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.losses import Losses
@@ -44,7 +44,7 @@ from cataloger.ledger import (
     register_source,
 )
 from cataloger.model import Bundle, Calibration, shipped_bundle
-from cataloger.records import Failure, Image, Item, Planned
+from cataloger.records import Failure, Image, Item, Planned, Renewal
 from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
 from cataloger.utils import available_cpus
@@ -71,7 +71,8 @@ class JobContext:
 class SourceSession:
     """One source, its model, and what is done with both. database: None when there is none yet.
 
-    known: the row of the source; None until it has one.
+    known: the row of the source; None until it has one. mapped: the labels that its label map has codes for; None for
+    all. It is set before the model is asked for.
     """
 
     def __init__(self, context: JobContext, database: Database | None, source: Source) -> None:
@@ -81,6 +82,7 @@ class SourceSession:
         self._options = context.options
         self._report = context.report
         self._database = database
+        self.mapped: tuple[str, ...] | None = None
         self._is_behind = False
         self._is_mixed = False
         if database is not None:
@@ -107,7 +109,39 @@ class SourceSession:
         bundle = replace(self.bundle, calibration=base) if base is not None and keeps else self.bundle
         if keeps and self._options.model is None and base != self.bundle.calibration:
             self._is_behind = not (base is not None and base.is_adapted)
-        return model_ref(bundle, selection)
+        return model_ref(bundle, replace(self._selection(selection), mapped=self.mapped))
+
+    def _selection(self, known: LabelSelection) -> LabelSelection:
+        return changed_selection(known, self._options.selection, self.labels)
+
+    @property
+    def department_column(self) -> str | None:
+        """The column that names the departments: the one that was asked for, else the one of the source."""
+        departments = self._selection(self._pinned_calibration()[1]).departments
+        return None if departments is None else departments.column
+
+    @property
+    def has_new_model(self) -> bool:
+        """True when the source has shown the answers of another model until now."""
+        return self.known is not None and self.known.weights_id not in (None, self.bundle.weights_id)
+
+    @property
+    def former_labels(self) -> tuple[str, ...]:
+        """Labels of the model whose answers the source has shown until now; none for a new source."""
+        if self.known is None or self.known.weights_id is None:
+            return ()
+        return known_model(self._open(), self.known.weights_id).labels
+
+    @property
+    def sold(self) -> tuple[str, ...]:
+        """The labels that can be the answer in any department."""
+        return self.model.labels_of(None)
+
+    def check_selection(self) -> None:
+        """Raise UsageError, before any work, where too few labels are sold in the shop or in a department."""
+        calibration = self.model.calibration
+        assert calibration is not None
+        calibration.check()
 
     @property
     def _is_adapted(self) -> bool:
@@ -190,7 +224,7 @@ class SourceSession:
         presence = Presence(database, ref, products.recompute_for_items)
         presence.lease = lease
         ledger = self._ledger(ref, presence, run_id)
-        ledger.on_former = ItemRenewer(database, ref.id, lease, products.recompute).renew
+        ledger.on_former = self._renewing(ItemRenewer(database, ref.id, lease, products.recompute))
         write_back = WriteBack(write, ref, run_id, self.model.weights_id) if write else None
         self._report.writes = WriteCounts() if write else None
         sink = DatabaseSink(database, products, lease, ledger.recorded, write_back, self._written)
@@ -213,6 +247,13 @@ class SourceSession:
         if write_back and not self._is_partial:
             self._recompute(replace(sink, on_recorded=lambda _: None, write_back=None))
             self._settle(write_back.settle(database, lease))
+
+    def _renewing(self, renewer: ItemRenewer) -> Callable[[list[Renewal]], None]:
+        def renew(renewals: list[Renewal]) -> None:
+            renewer.renew(renewals)
+            self._is_mixed = self._is_mixed or any(each.is_department for each in renewals)
+
+        return renew
 
     def recompute(self, run: Run) -> None:
         """Recompute, after all images of a run, the results of the source that are of another calibration.

@@ -1,9 +1,9 @@
 """Composition root of `cataloger sync`: the images of a product table into the ledger beside it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from cataloger.hooks import Hooks
 from cataloger.ledger import (
     LabelCode,
     load_label_map,
+    mapped_labels,
     read_label_map,
     require_labels,
     require_same_root,
     spelled_like,
     store_label_map,
+    warn_of_gaps,
 )
-from cataloger.options import Limits, RunOptions, TableOptions, WebOptions, WriteOptions
+from cataloger.options import Limits, RunOptions, SelectionOptions, TableOptions, WebOptions, WriteOptions
 from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
 from cataloger.sources import TableSource, check_folder
@@ -36,6 +38,7 @@ class SyncOptions:
 
     db: of the product table. ledger_db: of cataloger's own tables, if that is another. label_map: CSV file of the
     shop's codes; without it, the one that is recorded for the source. write: columns of the table to write back to.
+    selection: labels that the source sells.
     """
 
     db: DatabaseURL
@@ -49,6 +52,7 @@ class SyncOptions:
     web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
 
     def job(self) -> JobOptions:
         """Return what the job needs to know; URLs with their passwords are not recorded."""
@@ -63,6 +67,7 @@ class SyncOptions:
             output=self.output,
             run=self.run,
             limits=self.limits,
+            selection=self.selection,
         )
 
 
@@ -79,35 +84,31 @@ def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> SyncRepor
             _plan(job, shop, options, categories)
         else:
             with closing(open_database(job.options.db, schema=options.schema)) as database:
-                _run(job, database, TableSource(shop, options.table), options, categories)
+                _run(job, database, shop, options, categories)
     return job.finished()
 
 
 def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories: list[LabelCode]) -> None:
     database = open_for_planning(job.options.db, schema=options.schema)
-    source = TableSource(shop, options.table)
     _check_folder(options)
-    session = job.session(database, source)
+    source, session = _session(job, database, shop, options)
     _check_root(database, session, options)
-    if categories:
-        categories = _complete(categories, session.labels, options.label_map)
-    elif known := _known_labels(database, session):
-        _require_stored(known, session)
+    in_effect = _codes(session, options, categories, _known_labels(database, session))
     with _remote(job, source, options) as remote:
         session.plan(remote)
     if options.write.columns:
-        _plan_writes(database or shop, session, source, options, categories or _known_labels(database, session))
+        _plan_writes(database or shop, session, source, options, in_effect)
     if database:
         database.close()
 
 
 def _run(
-    job: Job[SyncReport], database: Database, source: TableSource, options: SyncOptions, categories: list[LabelCode]
+    job: Job[SyncReport], database: Database, shop: Database, options: SyncOptions, categories: list[LabelCode]
 ) -> None:
     _check_folder(options)
-    session = job.session(database, source)
+    source, session = _session(job, database, shop, options)
     _check_root(database, session, options)
-    in_effect = _map_labels(database, session, categories, options.label_map)
+    in_effect = _map_labels(database, session, options, categories)
     write = _prepare_writes(database, session, source, options, in_effect) if options.write.columns else None
     with job.running(database) as run:
         job.count([source])
@@ -116,6 +117,19 @@ def _run(
             session.recompute(run)
     if options.output:
         files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
+
+
+def _session(
+    job: Job[SyncReport], database: Database | None, shop: Database, options: SyncOptions
+) -> tuple[TableSource, SourceSession]:
+    """Look the source up; it reads the column of the departments that it has, if none is named."""
+    table = replace(options.table, department_column=options.selection.department_column)
+    source = TableSource(shop, table)
+    session = job.session(database, source)
+    if session.department_column != table.department_column:
+        source = TableSource(shop, replace(table, department_column=session.department_column))
+        session = job.session(database, source)
+    return source, session
 
 
 def _check_folder(options: SyncOptions) -> None:
@@ -130,36 +144,38 @@ def _check_root(database: Database | None, session: SourceSession, options: Sync
         require_same_root(database, session.known, session.source, str(root))
 
 
-def _complete(categories: list[LabelCode], labels: Sequence[str], path: Path | None) -> list[LabelCode]:
-    """Return the codes of --label-map for labels as the model spells them. Raises UsageError where one has none."""
-    spelled = spelled_like(categories, labels, f"--label-map {path}")
-    require_labels(spelled, labels, f"--label-map {path}", path)
-    return spelled
-
-
 def _map_labels(
-    database: Database, session: SourceSession, categories: list[LabelCode], path: Path | None
+    database: Database, session: SourceSession, options: SyncOptions, categories: list[LabelCode]
 ) -> list[LabelCode]:
-    """Make sure, before any work, that the source has a code for every label of its model, if it has codes.
-
-    Return the codes that it has now.
-    """
-    labels = session.labels
-    if categories:
-        categories = _complete(categories, labels, path)
+    """Check and store the codes of the source before any work; return those that it has now."""
+    known = _known_labels(database, session)
+    in_effect = _codes(session, options, categories, known)
     ref = session.register()
-    known = load_label_map(database, ref.id)
-    if categories:
-        if set(categories) != set(known):
-            store_label_map(database, ref.id, categories)
-    elif known:
-        _require_stored(known, session)
-    return categories or known
+    if categories and set(in_effect) != set(known):
+        store_label_map(database, ref.id, in_effect)
+    return in_effect
 
 
-def _require_stored(known: list[LabelCode], session: SourceSession) -> None:
-    root = session.source.root
-    require_labels(known, session.labels, f"the label map of {root} (replace it with --label-map)")
+def _codes(
+    session: SourceSession, options: SyncOptions, given: list[LabelCode], known: list[LabelCode]
+) -> list[LabelCode]:
+    """Return the codes of the source, given or known; labels that they leave out can be no answer.
+
+    Raises UsageError where too few are left, and where a new model has labels that the codes say nothing of.
+    """
+    labels, path = session.labels, options.label_map if given else None
+    origin = (
+        f"--label-map {path}" if given else f"the label map of {session.source.root} (replace it with --label-map)"
+    )
+    codes = spelled_like(given or known, labels, origin)
+    if codes and session.has_new_model:
+        former = session.former_labels
+        require_labels(codes, [label for label in labels if label not in former], origin, path)
+    if given:
+        warn_of_gaps(codes, labels, origin)
+    session.mapped = mapped_labels(codes, labels) if codes else None
+    session.check_selection()
+    return [each for each in codes if not each.is_ignored]
 
 
 def _known_labels(database: Database | None, session: SourceSession) -> list[LabelCode]:
@@ -170,7 +186,7 @@ def _check_writes(
     database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[LabelCode]
 ) -> tuple[WriteCheck, PossibleAnswers]:
     name = qualified(source.database, TableName.parse(options.table.table), options.schema)
-    answers = PossibleAnswers(session.labels, {each.label: each for each in categories}, options.run.top_k)
+    answers = PossibleAnswers(session.sold, {each.label: each for each in categories}, options.run.top_k)
     check = WriteCheck(database, name, options.table, options.write)
     check.check_table(answers)
     return check, answers

@@ -15,7 +15,7 @@ from cataloger.errors import OutageError
 from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.ledger import require_not_moved
-from cataloger.options import DEFAULT_DB, Limits, RunOptions, WebOptions
+from cataloger.options import DEFAULT_DB, Limits, RunOptions, SelectionOptions, WebOptions
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
 from cataloger.sources import FolderSource, ManifestSource, Target, WebSource, is_address, key_of, resolve_targets
@@ -29,7 +29,7 @@ class TagOptions:
     """Options of `cataloger tag`; see `JobOptions` for those that are not explained here.
 
     paths: folders, images, manifests and web addresses. output: file of the current results, too. path_column,
-    product_column: of the manifests. web: how images are downloaded.
+    product_column: of the manifests. web: how images are downloaded. selection: labels that the sources sell.
     """
 
     paths: tuple[str, ...]
@@ -42,13 +42,15 @@ class TagOptions:
     web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as they are recorded: without the database's URL and the secrets of others."""
         values = asdict(self)
         del values["db"]
         paths = [without_query(path) if is_address(path) else path for path in self.paths]
-        return {**values, "paths": paths, "output": str(self.output) if self.output else None}
+        selection = {name: value for name, value in values.pop("selection").items() if value is not None}
+        return {**values, "paths": paths, "output": str(self.output) if self.output else None, **selection}
 
     def job(self) -> JobOptions:
         """Return what the job needs to know."""
@@ -61,6 +63,7 @@ class TagOptions:
             output=self.output,
             run=self.run,
             limits=self.limits,
+            selection=self.selection,
         )
 
 
@@ -76,6 +79,9 @@ def tag_images(options: TagOptions, hooks: JobHooks | None = None) -> TagReport:
         return job.finished()
     with closing(open_database(options.db, schema=options.schema)) as database:
         _check_places(database, sources, options)
+        if options.selection != SelectionOptions():
+            for source in sources:
+                job.session(database, source).check_selection()
         _run(job, database, list(zip(targets, sources, strict=True)), options)
     return job.finished()
 

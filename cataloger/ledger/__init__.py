@@ -11,10 +11,12 @@ from cataloger.ledger.label_map import (
     LabelCode,
     label_map_lines,
     load_label_map,
+    mapped_labels,
     read_label_map,
     require_labels,
     spelled_like,
     store_label_map,
+    warn_of_gaps,
 )
 from cataloger.ledger.leases import Lease, hold_lease, lock_leases
 from cataloger.ledger.model_registry import (
@@ -85,6 +87,7 @@ __all__ = [
     "list_sources",
     "load_label_map",
     "lock_leases",
+    "mapped_labels",
     "mark_presence",
     "model_ref",
     "must_keep_previous",
@@ -104,5 +107,6 @@ __all__ = [
     "source_model",
     "spelled_like",
     "store_label_map",
+    "warn_of_gaps",
     "write_targets",
 ]

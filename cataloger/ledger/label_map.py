@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select
 
+from cataloger.adaptation import IGNORE
 from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db import Database
 from cataloger.errors import LabelMapError, UsageError
@@ -22,12 +23,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LabelCode:
-    """The code of the shop for a label. code: its own key. name, parent: for people and trees; None if not given."""
+    """The code of the shop for a label. code: its own key. name, parent: for people and trees; None if not given.
+
+    The code `ignore` says that the shop does not sell what the label means.
+    """
 
     label: str
     code: str
     name: str | None = None
     parent: str | None = None
+
+    @property
+    def is_ignored(self) -> bool:
+        """True for a label that the shop does not sell."""
+        return self.code.casefold() == IGNORE
 
 
 def read_label_map(path: Path) -> list[LabelCode]:
@@ -60,10 +69,17 @@ def spelled_like(categories: Iterable[LabelCode], labels: Sequence[str], origin:
     return spelled
 
 
+def mapped_labels(categories: Sequence[LabelCode], labels: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the labels of a model that a map has a code for; None if that is all of them."""
+    coded = {category.label for category in categories if not category.is_ignored}
+    found = tuple(label for label in labels if label in coded)
+    return None if len(found) == len(labels) else found
+
+
 def require_labels(
     categories: Iterable[LabelCode], labels: Sequence[str], origin: str, path: Path | None = None
 ) -> None:
-    """Raise LabelMapError if a label of the model has no category; warn of categories without a label.
+    """Raise LabelMapError if no line of a map is for one of these labels.
 
     path: file of the map, if it is one; the missing lines have its columns.
     """
@@ -71,10 +87,25 @@ def require_labels(
     if missing := [label for label in labels if label not in mapped]:
         raise LabelMapError(
             f"{origin} has no code for {_listed(missing)}, which the model can answer: add a line for each, with a "
-            "code of yours in it",
+            f"code of yours in it, or with {IGNORE} where you do not sell it",
             tuple(_missing_lines(missing, path)),
         )
-    if unknown := mapped.difference(labels):
+
+
+def warn_of_gaps(categories: Sequence[LabelCode], labels: Sequence[str], origin: str) -> None:
+    """Warn of labels of the model that no line of a map is for, and of codes without a label."""
+    mapped = {category.label for category in categories}
+    if missing := [label for label in labels if label not in mapped]:
+        logger.warning(
+            "%s has no line for %d of the model's %d labels: they are left out, as if not sold. Give them a code, or "
+            "the code %s to say so: %s",
+            origin,
+            len(missing),
+            len(labels),
+            IGNORE,
+            "; ".join(f"{label},{IGNORE}" for label in missing),
+        )
+    if unknown := {each.label for each in categories if not each.is_ignored}.difference(labels):
         logger.warning("%s has codes for %s, which are not labels of the model", origin, _listed(unknown))
 
 
@@ -110,10 +141,11 @@ def load_label_map(database: Database, source_id: int) -> list[LabelCode]:
 
 
 def store_label_map(database: Database, source_id: int, categories: Sequence[LabelCode]) -> None:
-    """Store the map of a source; it replaces any other."""
+    """Store the map of a source, without labels that are ignored; it replaces any other."""
     rows: list[dict[str, object]] = [
         {"source_id": source_id, "label": each.label, "code": each.code, "name": each.name, "parent": each.parent}
         for each in categories
+        if not each.is_ignored
     ]
 
     database.write(_replace, source_id, rows)

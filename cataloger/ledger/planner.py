@@ -105,8 +105,9 @@ class Ledger:
         limit = self._source.no_query_run_id
         is_old = limit is not None and row.run_id is not None and row.run_id <= limit
         token = with_query(item.version, row.version_token or "") if is_old else None
-        renewal = Renewal(item, row.id, product, is_key=hashed != row.key_hash, is_token=token is not None)
-        if not (renewal.is_key or renewal.is_token or product):
+        is_moved = item.department != row.department
+        renewal = Renewal(item, row.id, product, hashed != row.key_hash, token is not None, is_moved)
+        if not (renewal.is_key or renewal.is_token or product or is_moved):
             return None, row
         now = replace(row, key_hash=hashed, version_token=token or row.version_token)
         return renewal, replace(now, product_hash=key_hash(str(item.product_key))) if product else now
@@ -166,6 +167,7 @@ class Ledger:
                 ItemRow.id,
                 ItemRow.gone_run_id,
                 ItemRow.product_hash,
+                ItemRow.department,
                 ResultRow.status,
                 ResultRow.error_code,
                 ResultRow.version_token,
@@ -193,6 +195,7 @@ class _Known:
     id: int
     gone_run_id: int | None
     product_hash: str | None
+    department: str | None
     status: str | None
     error_code: str | None
     version_token: str | None

@@ -114,7 +114,7 @@ class DatabaseSink:
                 "product_key": None if item.product_key is None else self.to_text(item.product_key),
                 "product_hash": None if item.product_key is None else key_hash(item.product_key),
                 "uri": self.to_text(item.uri),
-                "department": item.department,
+                "department": item.department and self.to_text(item.department)[:255],
             }
             for item in items
         ]

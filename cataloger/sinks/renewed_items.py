@@ -1,5 +1,7 @@
 """Known items whose key, product or version token is recorded in a form of earlier versions: renewed in place.
 
+So are items whose product is in another department now.
+
 An item keeps its row, and with it its results, corrections and what was written back; only its names change. It is
 done in the first night that meets an item, a chunk of the plan in one transaction, and repeating it changes nothing:
 a run that is killed in between is continued by the next. A migration could not do it, since neither the query of an
@@ -21,6 +23,7 @@ from cataloger.schema import (
     ProductCurrentRow,
     ProductResultRow,
     ResultRow,
+    SourceRow,
     WriteRow,
     key_hash,
 )
@@ -51,6 +54,7 @@ class ItemRenewer:
         self._rename_items(connection, [each for each in renewals if each.is_key])
         products = {each.former_product: str(each.item.product_key) for each in renewals if each.former_product}
         self._rename_products(connection, products)
+        self._move_to_departments(connection, [each for each in renewals if each.is_department])
         self._renew_tokens(connection, {each.item_id: each.item.version for each in renewals if each.is_token})
 
     def _rename_items(self, connection: Connection, renewals: Sequence[Renewal]) -> None:
@@ -65,6 +69,13 @@ class ItemRenewer:
         ]
         if rows:
             connection.execute(update(ItemRow).where(ItemRow.id == bindparam("b_id")), rows)
+
+    def _move_to_departments(self, connection: Connection, renewals: Sequence[Renewal]) -> None:
+        """Note the departments of items, whose results are then of the labels of another one."""
+        rows = [{"b_id": each.item_id, "department": each.item.department} for each in renewals]
+        if rows:
+            connection.execute(update(ItemRow).where(ItemRow.id == bindparam("b_id")), rows)
+            connection.execute(update(SourceRow).where(SourceRow.id == self.source_id).values(is_mixed=True))
 
     def _rename_products(self, connection: Connection, products: dict[str, str]) -> None:
         """Give products their present keys wherever they are recorded. products: former hash -> key."""

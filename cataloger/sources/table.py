@@ -29,6 +29,7 @@ from cataloger.sources.image_references import (
 )
 from cataloger.sources.table_layout import inspect_layout
 from cataloger.sources.unclean_keys import odd_keys
+from cataloger.utils import clean_department
 
 ROWS_PER_READ = 1000
 SAMPLE = 20
@@ -171,7 +172,7 @@ class TableSource:
     def _page(self, after: tuple[Any, ...] | None, size: int) -> Select[Any]:
         layout = self.layout
         image = [func.length(layout.image)] if layout.is_blob else [layout.image]
-        extra = [column for column in (layout.version, layout.digest) if column is not None]
+        extra = [column for column in (layout.version, layout.digest, layout.department) if column is not None]
         columns = [*layout.keys, *layout.products, *image, *extra]
         # Labels, since a column may be selected twice.
         labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
@@ -213,8 +214,10 @@ class TableSource:
     def _subjects(self, row: AnyRow) -> Iterator[Item | Failure]:
         keys, start = self._key(row), len(self.layout.keys)
         products, rest = row[start : start + len(self.layout.products)], row[start + len(self.layout.products) :]
-        image, version = rest[0], (rest[1] if len(rest) > 1 else None)
         names = self._names(products, keys)
+        if self.layout.department is not None:
+            names, rest = replace(names, department=rest[-1]), rest[:-1]
+        image, version = rest[0], (rest[1] if len(rest) > 1 else None)
         if not image and (self.layout.is_blob or image != 0):
             self.without_image += 1
         elif self.layout.is_blob:
@@ -326,12 +329,14 @@ class _Names:
     product: str
     former_key: str
     former_product: str
+    department: object = None
 
     def item(self, uri: str, token: str, **values: Any) -> Item:
         """Return the item of these names."""
         former_key = None if self.former_key == self.key else self.former_key
         former_product = None if self.former_product == self.product else self.former_product
         values |= {"former_key": former_key, "former_product": former_product}
+        values["department"] = clean_department(self.department)
         return Item(self.key, uri, token, product_key=self.product, **values)
 
 

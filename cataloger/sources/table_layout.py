@@ -42,7 +42,7 @@ class TableLayout:
     products: name the product, columns of the same table. own: positions in `keys` that tell the images of one
     product apart. parents: the columns of the product table that `products` refers to. padded_keys,
     padded_products: whether the server fills up each of those columns with blanks. digest: SHA-256 of the bytes in
-    hexadecimal, computed by the server; None unless `is_blob`.
+    hexadecimal, computed by the server; None unless `is_blob`. department: of the product; None without departments.
     """
 
     name: TableName
@@ -58,6 +58,7 @@ class TableLayout:
     version: Column | None
     digest: Column | None
     conditions: tuple[Column, ...]
+    department: Column | None = None
 
     def after(self, key: tuple[Any, ...] | None) -> list[Column]:
         """Return the conditions that hold for the rows behind a key, in the server's own order."""
@@ -108,6 +109,7 @@ def inspect_layout(connection: Connection, options: TableOptions) -> TableLayout
     """Check tables, columns and keys. Raises SourceError, which names what is missing and its flag."""
     products = describe(connection, TableName.parse(options.table), "--table")
     products.require(options.ids, "--id")
+    products.require([options.department_column] if options.department_column else [], "--department-column")
     _check_identity(connection, products, options.ids, "--id")
     if options.image_table is None:
         return _of_products(connection, products, options)
@@ -124,6 +126,7 @@ def _of_products(connection: Connection, info: TableInfo, options: TableOptions)
     padded = _padded(connection, info, options.ids)
     parts: dict[str, Any] = {"rows": rows, "keys": keys, "products": keys, "parents": keys, "own": ()}
     parts |= {"padded_keys": padded, "padded_products": padded, "conditions": conditions}
+    parts["department"] = rows.c[options.department_column] if options.department_column else None
     return _layout(connection, info, options, **parts)
 
 
@@ -152,6 +155,9 @@ def _of_images(connection: Connection, products: TableInfo, options: TableOption
     parts: dict[str, Any] = {"rows": rows, "keys": keys, "products": fk, "parents": ids, "own": own}
     parts |= {"padded_keys": _padded(connection, info, names), "conditions": conditions}
     parts |= {"padded_products": _padded(connection, info, options.image_fk)}
+    if options.department_column:
+        named = select(parent.c[options.department_column]).where(belongs).correlate(rows)
+        parts["department"] = named.limit(1).scalar_subquery()
     return _layout(connection, info, options, **parts)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
     from cataloger.utils.malloc import keep_freed_memory, limit_memory, reuse_buffers
     from cataloger.utils.names import (
+        clean_department,
         clean_label,
         clean_name,
         clean_setting,
@@ -36,6 +37,7 @@ __all__ = [
     "Filters",
     "Stopwatch",
     "available_cpus",
+    "clean_department",
     "clean_label",
     "clean_name",
     "clean_setting",
@@ -73,6 +75,7 @@ __getattr__ = lazy_names(
         "cpu": ("available_cpus", "keep_numpy_to_one_thread", "work_in_batch"),
         "malloc": ("keep_freed_memory", "limit_memory", "reuse_buffers"),
         "names": (
+            "clean_department",
             "clean_label",
             "clean_name",
             "clean_setting",

@@ -17,6 +17,8 @@ from urllib.parse import unquote
 # Blanks of every kind and line breaks; zero width space, marks of direction, U+2060, byte order mark.
 _AROUND = re.compile(r"\A[\s\u200b\u200e\u200f\u2060\ufeff]+|[\s\u200b\u200e\u200f\u2060\ufeff]+\Z")
 _LINE_BREAKS = "\r\n"
+LONGEST_DEPARTMENT = 255
+"""Characters of a department, as the ledger has room for."""
 
 
 def strip_invisible(text: str) -> str:
@@ -87,6 +89,11 @@ def find_label(text: str, known: Collection[str]) -> str | None:
         return text
     wanted = clean_label(text)
     return wanted if wanted in known else next((label for label in known if clean_label(label) == wanted), None)
+
+
+def clean_department(value: object) -> str | None:
+    """Return how a department is recorded and compared: without case and doubled blanks; None for an empty one."""
+    return (clean_label(str(value)).casefold()[:LONGEST_DEPARTMENT] or None) if value is not None else None
 
 
 def shown_key(key: str) -> str:

@@ -215,10 +215,10 @@ def test_labels_are_shown_in_the_codes_of_the_shop(shop, photos):
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_image_codes") == [(4 * 5,)]
 
 
-def test_a_label_without_a_code_is_an_error_before_any_work(shop, photos, tmp_path):
+def test_codes_for_a_single_label_are_an_error_before_any_work(shop, photos, tmp_path):
     codes = write_map(tmp_path / "codes.csv", ["Hat"])
     for run in ({"dry_run": True}, {}):
-        with pytest.raises(UsageError, match="has no code for 'Backpack', 'Belt'"):
+        with pytest.raises(UsageError, match="the source sells are 'Hat' of the model's 39"):
             sync_table(options(shop, photos, run=run, others={"label_map": codes}))
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_run") == [(0,)]
     assert execute(shop, "SELECT COUNT(*) FROM cataloger_source") == [(0,)]

@@ -9,10 +9,11 @@ from cataloger.errors import UsageError
 from cataloger.ledger.label_map import (
     LabelCode,
     load_label_map,
+    mapped_labels,
     read_label_map,
-    require_labels,
     spelled_like,
     store_label_map,
+    warn_of_gaps,
 )
 
 
@@ -75,12 +76,19 @@ def test_a_map_that_is_not_there_is_said(tmp_path):
         read_label_map(tmp_path / "codes.csv")
 
 
-def test_every_label_needs_a_category():
-    labels = [f"label {number:02}" for number in range(12)]
-    with pytest.raises(UsageError) as caught:
-        require_labels([LabelCode("label 00", "1")], labels, "the map")
-    assert str(caught.value).startswith("the map has no code for 'label 01', 'label 02',")
-    assert "and 3 more, which the model can answer" in str(caught.value)
+def test_a_label_without_a_line_is_left_out_and_said_with_the_line_to_add(caplog):
+    codes, labels = [LabelCode("Hat", "1"), LabelCode("Coat", "Ignore")], ["Hat", "Coat", "Dress"]
+    assert mapped_labels(codes, labels) == ("Hat",)
+    assert mapped_labels([LabelCode(label, "1") for label in labels], labels) is None
+    warn_of_gaps(codes, labels, "the map")
+    (record,) = caplog.records
+    assert "the map has no line for 1 of the model's 3 labels" in record.getMessage()
+    assert record.getMessage().endswith(": Dress,ignore")
+
+
+def test_a_label_that_is_not_sold_says_so_and_is_not_stored(world):
+    store_label_map(world.database, world.source.id, [LabelCode("Hat", "1"), LabelCode("Coat", "ignore")])
+    assert load_label_map(world.database, world.source.id) == [LabelCode("Hat", "1")]
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
@@ -97,7 +105,7 @@ def test_a_map_has_the_labels_as_the_model_spells_them(form):
 
 def test_a_category_without_a_label_is_only_told(caplog):
     with caplog.at_level(logging.WARNING):
-        require_labels([LabelCode("Hat", "1"), LabelCode("Hut", "2")], ["Hat"], "the map")
+        warn_of_gaps([LabelCode("Hat", "1"), LabelCode("Hut", "2")], ["Hat"], "the map")
     assert "the map has codes for 'Hut', which are not labels of the model" in caplog.text
 
 

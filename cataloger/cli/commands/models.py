@@ -35,7 +35,8 @@ Examples:
   cataloger models labels > codes.csv
   cataloger models labels default --label-map codes.csv > new-codes.csv
 
-Write your own codes into the column code, then give the file to `cataloger sync --label-map`.
+Write your own codes into the column code, or `ignore` where the shop does not sell a label; then give the file to
+`cataloger sync --label-map`.
 """
 
 DIFF_EXAMPLES = """\b
@@ -136,11 +137,15 @@ def list_labels(
         Path | None,
         typer.Option("--label-map", metavar="FILE", help="Take the codes over that this map has already."),
     ] = None,
+    json_output: flags.JsonOption = False,
 ) -> None:
     """Print a label map for a model as CSV: a line for each of its labels, to be filled in."""
     from cataloger.ledger import label_map_lines, read_label_map
 
     bundle = read_bundle(resolve_bundle_path(model), check=())
+    if json_output:
+        render.print_json(list(bundle.labels))
+        return
     known = read_label_map(label_map) if label_map else []
     for line in label_map_lines(bundle.labels, known):
         typer.echo(line)

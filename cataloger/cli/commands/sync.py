@@ -7,7 +7,7 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.cli.run_command import watched
-from cataloger.options import RunOptions, TableOptions, WebOptions, WriteOptions
+from cataloger.options import RunOptions, SelectionOptions, TableOptions, WebOptions, WriteOptions
 
 EXAMPLES = """\b
 Examples:
@@ -120,7 +120,26 @@ LabelMapOption = Annotated[
         "--label-map",
         envvar="CATALOGER_LABEL_MAP",
         metavar="CSV",
-        help="The shop's own codes: a file with columns label, code and optionally name, parent.",
+        help="The shop's own codes: a file with columns label, code and optionally name, parent. The code 'ignore' "
+        "says that the shop does not sell a category.",
+    ),
+]
+DepartmentColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--department-column",
+        envvar="CATALOGER_DEPARTMENT_COLUMN",
+        metavar="COLUMN",
+        help="Column of the product table with the department of a product, e.g. men or shoes; see --departments.",
+    ),
+]
+DepartmentsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--departments",
+        envvar="CATALOGER_DEPARTMENTS",
+        metavar="TOML|CSV",
+        help="The categories of each department: a file. Kept with the source; 'none' ends it.",
     ),
 ]
 LedgerOption = Annotated[
@@ -212,6 +231,10 @@ def sync(
     version_column: VersionColumnOption = None,
     where: WhereOption = None,
     label_map: LabelMapOption = None,
+    labels: flags.SoldLabelsOption = None,
+    exclude_labels: flags.ExcludeLabelsOption = None,
+    department_column: DepartmentColumnOption = None,
+    departments: DepartmentsOption = None,
     write: WriteOption = None,
     only_null: OnlyNullOption = False,
     only_if: OnlyIfOption = None,
@@ -265,6 +288,7 @@ def sync(
         model=model,
         output=output,
         label_map=label_map,
+        selection=SelectionOptions(labels, exclude_labels, department_column, departments),
         write=WriteOptions.parse(
             write or (),
             only_null=only_null,

@@ -6,7 +6,7 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.cli.run_command import watched
-from cataloger.options import DEFAULT_DB, RunOptions, WebOptions
+from cataloger.options import DEFAULT_DB, RunOptions, SelectionOptions, WebOptions
 
 EXAMPLES = """\b
 Examples:
@@ -14,6 +14,7 @@ Examples:
   cataloger tag photos new/dress.jpg --db sqlite:///catalog.db --output catalog.csv
   cataloger tag products.csv --path-column photo --db postgresql://shop@db/catalog
   cataloger tag feed.csv --path-column "Image Src" --product-column Handle
+  cataloger tag photos --labels Shirt,Jeans,Skirt,Dress
   cataloger tag photos --dry-run
 
 Run the same command again to continue after an interruption, or to tag only new and changed images.
@@ -31,6 +32,8 @@ def tag(
     output: flags.OutputOption = None,
     path_column: flags.ColumnOption = None,
     product_column: flags.ProductColumnOption = None,
+    labels: flags.SoldLabelsOption = None,
+    exclude_labels: flags.ExcludeLabelsOption = None,
     allow_private: flags.AllowPrivateOption = False,
     per_host: flags.PerHostOption = flags.WEB.per_host,
     download_timeout: flags.DownloadTimeoutOption = flags.WEB.timeout,
@@ -73,6 +76,7 @@ def tag(
         output=output,
         path_column=path_column,
         product_column=product_column,
+        selection=SelectionOptions(labels, exclude_labels),
         web=WebOptions(
             allow_private=allow_private, per_host=per_host, timeout=download_timeout, revalidate=revalidate
         ),
