@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cataloger.cli import render
-from cataloger.utils import printable
+from cataloger.utils import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -140,7 +140,9 @@ def _print_mistakes(console: "Console", findings: "Findings") -> None:
         console.print()
         columns = ("most confident mistakes", "label", "predicted", "confidence", "of the label")
         console.print(render.table(columns, rows))
-        _say(console, f"{findings.mistakes_in_all:,} mistakes in all; the most confident may be wrong labels")
+        _say(
+            console, f"{counted(findings.mistakes_in_all, 'mistake')} in all; the most confident may be wrong labels"
+        )
 
 
 def print_model_diff(difference: "ModelDiff") -> None:

@@ -67,11 +67,12 @@ def progress_bar(*, enabled: bool) -> "Iterator[Progress]":
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> "Table":
-    """Make a plain table; numbers are aligned right."""
+    """Make a plain table; numbers are aligned right. columns: their names; without any name there is no header."""
     from rich.table import Table
 
     rows = [list(row) for row in rows]
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made.show_header = any(columns)
     for index, column in enumerate(columns):
         is_number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         made.add_column(column, justify="right" if is_number else "left", overflow="fold")

@@ -15,7 +15,7 @@ import typer
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
 from cataloger.errors import INTERRUPTED_STATUS, LostOutputError, UsageError
-from cataloger.utils import printable, replacing, reuse_buffers, shown_key, visible, work_in_batch
+from cataloger.utils import counted, printable, replacing, reuse_buffers, shown_key, visible, work_in_batch
 
 SHOWN = 10
 """Reasons that are named one by one."""
@@ -197,14 +197,16 @@ def _print_writes(report: "JobReport", console: "Console") -> None:
         console.print(f"{'would replace' if is_planned else 'replaced'} values of the shop: {counts.replaced:,}")
     if counts.kept:
         console.print(
-            f"not written, since the shop has a value there: {counts.kept:,} values; --overwrite replaces all, "
-            "--only-if those that you name"
+            f"not written, since the shop has a value there: {counted(counts.kept, 'value')}; "
+            "--overwrite replaces all, --only-if those that you name"
         )
     if counts.edited:
         examples = ", ".join(dict.fromkeys(counts.edited_products))
-        console.print(f"not written, since people have changed them: {counts.edited:,} values, e.g. of {examples}")
+        console.print(
+            f"not written, since people have changed them: {counted(counts.edited, 'value')}, e.g. of {examples}"
+        )
     if counts.not_null:
-        console.print(f"not written, since the cell has a value (--only-null): {counts.not_null:,} values")
+        console.print(f"not written, since the cell has a value (--only-null): {counted(counts.not_null, 'value')}")
     if counts.refused:
         console.print(f"refused by the table: {counts.refused:,}, e.g. {'; '.join(counts.reasons)}")
 
@@ -217,10 +219,10 @@ def _time_line(report: "JobReport") -> str:
 
 
 def _closing_line(report: "JobReport") -> str:
-    state = "interrupted, run the same command again to continue;" if report.run.interrupted else "ended"
+    state = "interrupted, run the same command again to continue" if report.run.interrupted else "ended"
     options = report.options
     where = f"results: {options.db.redacted}" + (f" and {options.output}" if options.output else "")
-    return f"run {report.run_id} {state} {where}"
+    return f"run {report.run_id} {state}; {where}"
 
 
 def login_name() -> str:

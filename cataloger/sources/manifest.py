@@ -23,7 +23,7 @@ from cataloger.tabular import (
     open_csv,
     read_json_lines,
 )
-from cataloger.utils import clean_name, strip_invisible
+from cataloger.utils import clean_name, counted, strip_invisible
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 JSON_EXTENSIONS = (".jsonl", ".ndjson")
@@ -72,8 +72,8 @@ class ManifestSource:
         if not self.unread:
             return []
         return [
-            f"{self.unread:,} rows of the manifest {self.path} could not be read, the first in {self.first_unread}; "
-            "images that it does not name any more stay in the views until all rows can be read"
+            f"{counted(self.unread, 'row')} of the manifest {self.path} could not be read, the first in "
+            f"{self.first_unread}; images that it does not name any more stay in the views until all rows can be read"
         ]
 
     def can_be_missing(self, key: str) -> bool:

@@ -29,7 +29,7 @@ from cataloger.sources.image_references import (
 )
 from cataloger.sources.table_layout import inspect_layout
 from cataloger.sources.unclean_keys import odd_keys
-from cataloger.utils import clean_department
+from cataloger.utils import clean_department, counted
 
 ROWS_PER_READ = 1000
 SAMPLE = 20
@@ -93,7 +93,7 @@ class TableSource:
             return []
         some = ", ".join(sorted(self._unread)[:3])
         return [
-            f"the images of {len(self._unread):,} products could not be read, e.g. of {some}; "
+            f"the images of {counted(len(self._unread), 'product')} could not be read, e.g. of {some}; "
             "those that are known stay in the views"
         ]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         visible,
     )
     from cataloger.utils.templates import Filters, template_environment
-    from cataloger.utils.text import one_line, printable
+    from cataloger.utils.text import counted, one_line, printable
     from cataloger.utils.timing import Stopwatch
     from cataloger.utils.urls import NOT_A_URL, without_query
 
@@ -41,6 +41,7 @@ __all__ = [
     "clean_label",
     "clean_name",
     "clean_setting",
+    "counted",
     "die_with_parent",
     "existing_path",
     "failpoints",
@@ -89,7 +90,7 @@ __getattr__ = lazy_names(
             "visible",
         ),
         "templates": ("Filters", "template_environment"),
-        "text": ("one_line", "printable"),
+        "text": ("counted", "one_line", "printable"),
         "timing": ("Stopwatch",),
         "urls": ("NOT_A_URL", "without_query"),
     },

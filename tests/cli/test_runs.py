@@ -118,6 +118,10 @@ def test_a_run_is_shown_with_options_counts_and_times(catalog):
     assert shown["counts"]["done"] == 3
     assert shown["seconds"] > 0
     text = runs("show", "1")
+    assert text.startswith("run 1 command tag ")  # and not an empty header
+    assert "done 3 failed 0 skipped 0 " in text
+    for what_did_not_happen in ("interrupted", "gone", "removed from the source", "restored", "False"):
+        assert what_did_not_happen not in text
     for part in ("command", "option product column", "seconds", "done", "version, device", "source 1"):
         assert part in text.replace("_", " ")
 
@@ -202,14 +206,15 @@ def test_nothing_to_compare_is_said(catalog):
 def test_a_run_is_undone_and_that_taken_back(catalog):
     after = labels()
     text = runs("undo", "2", "--no-progress")
-    assert text.startswith("run 2 is undone; images checked: ")
-    assert "values restored in the product table: none" in text
+    assert text.startswith("run 2 is undone current results")
+    assert "current results recomputed: 3 images" in text
+    assert "product table" not in text
     assert text.endswith("to revert this: cataloger runs undo 3")
     before = labels()
     assert set(before) == {"a.png", "b.png", "c.png"}
     assert before["b.png"] == "T-shirt"
     text = runs("undo", "3", "--no-progress")
-    assert text.startswith("run 3 is reverted: run 2 is reapplied; ")
+    assert text.startswith("run 3 is reverted: run 2 is reapplied current results")
     assert labels() == after
 
 
@@ -251,7 +256,8 @@ def test_pruning_says_what_was_deleted(catalog):
     before = labels()
     text = runs("prune", "--keep", "1")
     assert text == (
-        "deleted the history of 1 runs: 0 results of images, 0 of products, 0 writes, 0 changes of presence"
+        "deleted the history of 1 run: 0 results of images, 0 of products, 0 written values, "
+        "0 notes that an image is missing or restored"
     )
     invoke("tag", catalog / "products.csv", "--product-column", "sku", "-q", "--force", "--workers", "1")
     report = json_of("prune", "--keep", "1", "--json")

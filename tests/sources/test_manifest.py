@@ -159,7 +159,7 @@ def test_rows_that_cannot_be_read_may_name_any_image_and_those_without_one_do_no
         assert source.can_be_missing("b.jpg") is may
         assert source.can_be_missing("line 9")
         assert bool(source.problems) is not may
-    assert "1 rows of the manifest" in source.problems[0]
+    assert "1 row of the manifest" in source.problems[0]
     assert "line 3" in source.problems[0]
 
 

@@ -11,7 +11,7 @@ from cataloger.cli.run_command import login_name, open_results
 from cataloger.contracts import Decision
 from cataloger.errors import FAILURES_STATUS, UsageError
 from cataloger.options import DEFAULT_DB
-from cataloger.utils import printable
+from cataloger.utils import counted, printable
 
 if TYPE_CHECKING:
     from cataloger.corrections import AuthorSummary, CorrectionSummary, ImportReport, What
@@ -73,7 +73,7 @@ def export_command(
     options = ExportOptions(what, source, decision, below)
     with open_results(db, schema) as database:
         count = export_corrections(database, file, options)
-    render.stderr_console().print(f"wrote {file}: {count:,} rows", markup=False)
+    render.stderr_console().print(f"wrote {file}: {counted(count, 'row')}", markup=False)
 
 
 @app.command("import", epilog=IMPORT_EXAMPLES)
@@ -143,7 +143,8 @@ def _print_summary(summary: "CorrectionSummary") -> None:
     columns = ("author", "corrections", "not a product", "same as the model")
     console = render.stdout_console()
     console.print(render.table(columns, rows))
-    console.print(f"of {summary.images:,} images; ever made: {summary.ever:,}", markup=False)
+    console.print(f"images in all: {summary.images:,}")
+    console.print(f"corrections ever made, replaced and withdrawn ones included: {summary.ever:,}")
 
 
 def _row(each: "AuthorSummary") -> tuple[object, ...]:

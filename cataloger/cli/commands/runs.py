@@ -10,7 +10,7 @@ from cataloger.cli.groups import make_group
 from cataloger.cli.run_command import open_results, stop_on_interrupt
 from cataloger.errors import INTERRUPTED_STATUS
 from cataloger.options import DEFAULT_DB
-from cataloger.utils import shown_key
+from cataloger.utils import counted, shown_key
 
 if TYPE_CHECKING:
     from cataloger.history import Difference, DifferenceSummary, Part, UndoReport
@@ -20,9 +20,17 @@ REMOVED = "gone"
 """Name of this change in JSON and CSV; the table shows a plainer one."""
 COUNTS = {
     "seconds": "seconds waited for",
+    "total_seconds": "seconds with startup",
     "failed_first": "first image of each failure",
     "failed_why": "why that image failed",
+    "gone": "removed from the source",
+    "returned": "restored",
+    "forgotten": "deleted (--forget)",
+    "write_back": "written back",
 }
+"""What the table calls a key of the counts, where that is another name."""
+ALWAYS = ("done", "failed", "skipped")
+"""Counts that the table shows also when they are 0."""
 
 app = make_group("Runs: list, show, diff, undo, prune.")
 
@@ -99,15 +107,24 @@ def show(
         ("version, device", f"{record.version}, {record.device}"),
         *((f"source {number}", f"{root} ({model})") for number, (root, model) in enumerate(record.sources, start=1)),
         *((f"written to {column}", count) for column, count in record.written.items()),
-        *((COUNTS.get(name, name.replace("_", " ")), text) for name, text in _filled(record.counts)),
+        *((name, record.counts[name]) for name in ALWAYS if name in record.counts),
+        *((COUNTS.get(name, name.replace("_", " ")), text) for name, text in _happened(record.counts)),
         *((f"option {name}", text) for name, text in _filled(record.options)),
     ]
     render.stdout_console().print(render.table(("", ""), rows))
 
 
+def _happened(counts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the counts that are not 0, as text; without those that are shown always."""
+    rest = {name: value for name, value in counts.items() if value != 0 and name not in ALWAYS}
+    if isinstance(rest.get("write_back"), dict):
+        rest["write_back"] = dict(_happened(rest["write_back"]))
+    return _filled(rest)
+
+
 def _filled(values: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what is set, as text."""
-    filled = {name: value for name, value in values.items() if value not in ({}, [], None, "")}
+    """Return what is set, as text; without flags that were not given."""
+    filled = {name: value for name, value in values.items() if value is not False and value not in ({}, [], None, "")}
     return [(name, _plain(value)) for name, value in filled.items()]
 
 
@@ -237,22 +254,23 @@ def undo(
 
 def _print_undo(report: "UndoReport") -> None:
     console = render.stdout_console()
-    restored = ", ".join(f"{column} {count:,}" for column, count in report.restored.items()) or "none"
     if report.interrupted:
         console.print(f"run {report.undone_id} is undone in part; run the same command again to continue")
         return
     what = "is undone" if report.reapplied_id is None else f"is reverted: run {report.reapplied_id} is reapplied"
-    console.print(
-        f"run {report.undone_id} {what}; images checked: {report.images:,}; "
-        f"values restored in the product table: {restored}"
-    )
+    console.print(f"run {report.undone_id} {what}")
+    if report.images:
+        console.print(f"current results recomputed: {counted(report.images, 'image')}")
+    if report.restored:
+        restored = ", ".join(f"{column} {count:,}" for column, count in report.restored.items())
+        console.print(f"values restored in the product table: {restored}")
     if report.edited:
         console.print(
-            f"not restored, since people have changed them: {report.edited:,} values, e.g. of "
+            f"not restored, since people have changed them: {counted(report.edited, 'value')}, e.g. of "
             f"{', '.join(dict.fromkeys(report.edited_products))}"
         )
     if report.missing:
-        console.print(f"no longer in the product table: {report.missing:,} products")
+        console.print(f"no longer in the product table: {counted(report.missing, 'product')}")
     if report.refused:
         console.print(f"refused by the table: {report.refused:,}, e.g. {'; '.join(report.reasons)}")
     console.print(f"to revert this: cataloger runs undo {report.run_id}")
@@ -280,9 +298,9 @@ def prune(
         render.print_json(report.as_json())
     else:
         typer.echo(
-            f"deleted the history of {report.runs:,} runs: {report.results:,} results of images, "
-            f"{report.product_results:,} of products, {report.writes:,} writes, "
-            f"{report.presences:,} changes of presence"
+            f"deleted the history of {counted(report.runs, 'run')}: {counted(report.results, 'result')} of images, "
+            f"{report.product_results:,} of products, {counted(report.writes, 'written value')}, "
+            f"{counted(report.presences, 'note')} that an image is missing or restored"
         )
         if report.interrupted:
             typer.echo("interrupted; run the same command again to continue")

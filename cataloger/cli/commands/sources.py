@@ -9,6 +9,7 @@ from cataloger.cli.groups import make_group
 from cataloger.cli.run_command import open_results, stop_on_interrupt
 from cataloger.errors import INTERRUPTED_STATUS, UsageError
 from cataloger.options import DEFAULT_DB
+from cataloger.utils import counted
 
 if TYPE_CHECKING:
     from cataloger.history import DeletionReport
@@ -67,7 +68,7 @@ def move(
 
     with open_results(db, schema) as database:
         items = relocate_source(database, old, new)
-    typer.echo(f"{database.name}: {old} is now {new}, with {items:,} images")
+    typer.echo(f"{database.name}: {old} is now {new}, with {counted(items, 'image')}")
 
 
 @app.command(epilog=RENAME_EXAMPLES)
