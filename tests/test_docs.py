@@ -1,9 +1,10 @@
 """README, the pages of the site and `--help` say what is there: every command, flag, table, code and figure.
 
 A block of commands that can run is marked: `<!-- run -->` on the line before it. All such blocks of a page run one
-after the other in one shell, in a temporary folder that holds `examples/`, as a reader would type them; what the page
-shows of their output must be in it, whatever the numbers. `<!-- run: status 3 -->` says how the last command of a
-block ends. `<!-- file: NAME -->` before a block writes it into a file.
+after the other in one shell, in a temporary folder that holds `examples/`, as a reader would type them. Where a page
+shows the output of a command, it shows all of it, whatever the numbers; or parts of it, if "(Parts of the output.)"
+follows the block. `<!-- run: status 3 -->` says how the last command of a block ends. `<!-- file: NAME -->` before a
+block writes it into a file.
 """
 
 import ast
@@ -35,6 +36,7 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for
 PAGES = dict(sorted(PAGES.items())) | {"README.md": README}
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 MARKED = re.compile(r"^<!-- (run|file)(?:: ([^>]*?))? -->\n+```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PARTS = "(Parts of the output"
 ENDS_A_COMMAND = ("|", "||", "&&", ";", ">", ">>", "<")
 BUNDLE = json.loads((ROOT / "cataloger" / "default_model" / "bundle.json").read_text())
 
@@ -266,6 +268,14 @@ def test_the_links_of_the_readme_lead_somewhere():
             ]
 
 
+def test_the_files_that_developers_are_sent_to_exist():
+    table = (ROOT / "DEVELOPERS.md").read_text().partition("## Where to look")[2]
+    paths = re.findall(r"`([a-z_/]+(?:\.py|/))`", table)
+    assert len(paths) > 20
+    missing = [path for path in paths if not any((folder / path).exists() for folder in (ROOT, ROOT / "cataloger"))]
+    assert not missing
+
+
 def test_the_changelog_names_the_version_or_unreleased():
     assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
 
@@ -306,6 +316,7 @@ def test_the_commands_of_a_page_do_what_it_shows(page, tmp_path):
         ("<!-- run -->\n```console\n$ false\n$ echo Hat\nHat\n```\n", "false"),
         ("<!-- run: status 3 -->\n```console\n$ true\n```\n", "true"),
         ("<!-- run -->\n```console\n$ exit 0\n$ echo Hat\nHat\n```\n", "exit"),
+        ("<!-- run -->\n```console\n$ printf 'Hat 5\\nScarf 5\\n'\nHat 5\n```\n", "Scarf"),
     ],
 )
 def test_a_page_that_shows_something_else_is_found(block, why, tmp_path):
@@ -316,15 +327,23 @@ def test_a_page_that_shows_something_else_is_found(block, why, tmp_path):
 def run_page(text, folder):
     """Run the marked blocks of a page in a folder with the examples, and compare with what it shows."""
     shutil.copytree(ROOT / "examples", folder / "examples")
-    steps = [step for kind, note, block in MARKED.findall(text) for step in steps_of(kind, note, block)]
-    command = ["bash", "-c", "\n".join(shell for shell, _, _ in steps)]
+    steps = [
+        (*step, text[block.end() :].lstrip().startswith(PARTS))
+        for block in MARKED.finditer(text)
+        for step in steps_of(*block.groups())
+    ]
+    command = ["bash", "-c", "\n".join(shell for shell, *_ in steps)]
     done = subprocess.run(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     parts = re.split(r"^== (\d+)\n", done.stdout.decode(errors="replace"), flags=re.MULTILINE)
     outputs, statuses = parts[0::2], [int(status) for status in parts[1::2]]
-    for (shell, expected, status), output, ended in zip(steps, outputs, [*statuses, None], strict=False):
+    for (shell, expected, status, are_parts), output, ended in zip(steps, outputs, [*statuses, None], strict=False):
         assert ended == status, f"{shell}\n{output}"
-        missing = [line for line in expected if masked(line) not in map(masked, output.splitlines())]
+        printed = output.splitlines()
+        missing = [line for line in expected if masked(line) not in map(masked, printed)]
         assert not missing, f"{shell}\nprinted\n{output}\nnot\n{missing}"
+        if expected and not are_parts:
+            hidden = [line for line in printed if line.strip() and masked(line) not in map(masked, expected)]
+            assert not hidden, f"{shell}\nprinted also, which the page does not show\n{hidden}"
     assert len(statuses) == len(steps)
 
 
