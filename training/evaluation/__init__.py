@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     )
     from cataloger.training.evaluation.findings import Findings, assess
     from cataloger.training.evaluation.html_report import PAGE, require_page_extra, write_report
-    from cataloger.training.evaluation.model_card import markdown_figures, markdown_tables, with_section, write_card
+    from cataloger.training.evaluation.model_card import (
+        FIGURES,
+        figures_row,
+        markdown_figures,
+        with_section,
+        write_card,
+    )
     from cataloger.training.evaluation.model_diff import Comparison, ModelDiff, OnlyOne, compare_bundles
     from cataloger.training.evaluation.reviewed_accuracy import FEW, ReviewedAccuracy, Tally, read_reviewed
     from cataloger.training.evaluation.scoring import ScoredImages, predictions_of, reports_json, score
 
 __all__ = [
     "FEW",
+    "FIGURES",
     "PAGE",
     "Comparison",
     "EvaluateOptions",
@@ -44,8 +51,8 @@ __all__ = [
     "evaluate_bundle",
     "evaluate_results",
     "evaluation_of",
+    "figures_row",
     "markdown_figures",
-    "markdown_tables",
     "predictions_of",
     "read_reviewed",
     "reports_json",
@@ -72,7 +79,7 @@ __getattr__ = lazy_names(
         ],
         "findings": ["Findings", "assess"],
         "html_report": ["PAGE", "require_page_extra", "write_report"],
-        "model_card": ["markdown_figures", "markdown_tables", "with_section", "write_card"],
+        "model_card": ["FIGURES", "figures_row", "markdown_figures", "with_section", "write_card"],
         "model_diff": ["Comparison", "ModelDiff", "OnlyOne", "compare_bundles"],
         "reviewed_accuracy": ["FEW", "ReviewedAccuracy", "Tally", "read_reviewed"],
         "scoring": ["ScoredImages", "predictions_of", "reports_json", "score"],

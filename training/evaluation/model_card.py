@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ with at least 20 of them. By chance: the ECE to expect of perfect confidences on
 {confusions}"""
 
 MOST_CONFUSIONS = 15
+FIGURES = ("test images", "number", "top-1", "top-5", "macro F1 (classes)", "ECE, 15 bins", "by chance")
+"""Names of the main figures of a report."""
 
 PARTS = {True: "the early layers stay unchanged, the rest is trained", False: "all layers are trained"}
 LISTED_OPTIONS = (
@@ -114,25 +117,39 @@ def with_section(card: str, title: str, text: str) -> str:
 
 def markdown_tables(reports: dict[str, MetricsReport]) -> str:
     """Return the reports as Markdown: a table of the main figures, then the recall of each class."""
-    return f"{markdown_figures(reports)}\n\n{_markdown_recall(reports)}"
+    parts = (markdown_figures(reports), _markdown_recall(reports))
+    return "\n\n".join(part for part in parts if part)
 
 
 def markdown_figures(reports: dict[str, MetricsReport]) -> str:
     """Return the main figures of the reports as a Markdown table."""
-    lines = [
-        "| test images | number | top-1 | top-5 | macro F1 (classes) | ECE, 15 bins | by chance |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {r.images} | {_share(r.top1)} | {_share(r.top5)} "
-        f"| {_share(r.macro_f1)} ({r.classes}) | {_share(r.ece)} | {_figure(r.ece_by_chance)} |"
-        for name, r in reports.items()
-    ]
+    lines = [_markdown_row(FIGURES), "|---" * len(FIGURES) + "|"]
+    lines += [_markdown_row(figures_row(name, report)) for name, report in reports.items()]
     return "\n".join(lines)
 
 
+def figures_row(name: str, report: MetricsReport) -> tuple[str, ...]:
+    """Return the main figures of a report as text, in the order of FIGURES. name: of the test images."""
+    return (
+        name,
+        str(report.images),
+        _share(report.top1),
+        _share(report.top5),
+        f"{_share(report.macro_f1)} ({report.classes})",
+        _share(report.ece),
+        _figure(report.ece_by_chance),
+    )
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def _markdown_recall(reports: dict[str, MetricsReport]) -> str:
+    """Return the recall of each class as a Markdown table; no text where no class has images enough."""
     labels = sorted({label for r in reports.values() for label in r.recall})
+    if not labels:
+        return ""
     lines = ["| recall | " + " | ".join(reports) + " |", "|---" * (len(reports) + 1) + "|"]
     for label in labels:
         cells = (_share(r.recall[label]) if label in r.recall else "" for r in reports.values())

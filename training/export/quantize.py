@@ -193,7 +193,10 @@ def _test_figures(draft: Bundle, test: Sequence[Example], note: Note) -> str:
 def _drawn(data: LabelledImages, split: str, most: int | None) -> list[Example]:
     examples = data.split(split)
     if not examples:
-        raise TrainingError(f"no row has split {split}: int8 is calibrated on train and judged on val images")
+        raise TrainingError(
+            f"no row has split {split}: int8 is calibrated on train and judged on val images; give labels with a "
+            "column of splits, such as splits.csv in the work folder of the training"
+        )
     rows = np.random.default_rng(0).permutation(len(examples))[:most]
     return [examples[row] for row in np.sort(rows)]
 

@@ -289,9 +289,10 @@ def _warn_unreadable(failures: tuple[str, ...]) -> None:
 
 
 def _print_reports(reports: "dict[str, MetricsReport]", *, json_output: bool) -> None:
-    from cataloger.training.evaluation import markdown_tables, reports_json
+    from cataloger.training.evaluation import FIGURES, figures_row, reports_json
 
     if json_output:
         render.print_json(reports_json(reports))
     elif reports:
-        typer.echo(markdown_tables(reports))
+        rows = [figures_row(name, report) for name, report in reports.items()]
+        render.stdout_console().print(render.table(FIGURES, rows))
