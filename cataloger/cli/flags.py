@@ -50,7 +50,7 @@ JsonOption = Annotated[
     bool, typer.Option("--json", envvar="CATALOGER_JSON", help="Print the result as JSON on stdout.")
 ]
 VerboseOption = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="Log more to stderr; -vv: everything.")
+    int, typer.Option("--verbose", "-v", count=True, help="Name each image that fails, on stderr; -vv: each image.")
 ]
 QuietOption = Annotated[
     bool,

@@ -4,6 +4,7 @@ Iterator to iterator, so memory does not depend on the number of items. The part
 on neither databases nor models.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,9 @@ from cataloger.inference import Classifier, classify
 from cataloger.model import Calibration
 from cataloger.options import RunOptions
 from cataloger.records import Batch, Failure, Image, Item, Planned, Result
-from cataloger.utils import failpoints
+from cataloger.utils import failpoints, printable, visible
+
+logger = logging.getLogger(__name__)
 
 WRITE_EVERY_RESULTS = 256
 WRITE_EVERY_SECONDS = 2.0
@@ -136,6 +139,7 @@ class Pipeline:
             with self.report.watch.stage("writing"):
                 recorded = self.parts.sink.write(results)
             self.report.count(recorded)
+            _log(recorded)
         self._written_at = time.monotonic()
         self.hooks.progress(self.report)
 
@@ -180,3 +184,15 @@ def classifying(threads: int) -> Iterator[ThreadPoolExecutor]:
         executor.shutdown(wait=False, cancel_futures=True)
         raise
     executor.shutdown()
+
+
+def _log(recorded: Sequence[Result]) -> None:
+    """Say, with -v, which images failed and why; with -vv also what each of the others shows."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    for result in recorded:
+        where = visible(result.item.uri or result.item.key)
+        if isinstance(result, Failure):
+            logger.info("failed: %s: %s: %s", where, result.code, printable(result.message))
+        else:
+            logger.debug("%s: %s %.2f", where, result.labels[0], result.confidences[0])

@@ -183,6 +183,14 @@ def test_a_manifest_names_images_and_products(photos):
     assert found == [("photos/sunglasses.png", "A1"), ("photos/winter-hat.png", "B2")]
 
 
+@pytest.mark.parametrize(("flag", "names_all"), [("-v", False), ("-vv", True)])
+def test_verbose_names_images_that_fail_and_twice_verbose_all(photos, flag, names_all):
+    (photos / "page.jpg").write_text("<html>")
+    text = " ".join(cataloger("tag", "photos", flag).stderr.split())
+    assert f"failed: {photos / 'page.jpg'}: decode.not_image: " in text
+    assert (f"{photos / 'winter-hat.png'}: Hat 0.7" in text) == names_all
+
+
 def test_damaged_files_are_recorded_and_too_many_exit_with_3(photos):
     (photos / "page.jpg").write_text("<html>not found</html>")
     (photos / "empty.jpg").write_bytes(b"")
