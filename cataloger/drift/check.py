@@ -72,7 +72,9 @@ class CheckReport:
     def verdict(self) -> str:
         """The result in one line."""
         if self.reference is None:
-            return f"{self.now.title}: nothing to compare with yet, the same sources have no earlier effective run"
+            return (
+                f"{self.now.title}: nothing to compare with yet: no earlier run of the same sources has tagged images"
+            )
         pair = f"{self.now.title} against {self.reference.title}"
         if self.drifted:
             return f"{pair}: drifted: {'; '.join(measure.reason for measure in self.drifted)}"
@@ -300,7 +302,7 @@ def _differences(reference: ComparedSide, now: ComparedSide) -> list[str]:
     for labels, side in ((reference.labels - now.labels, reference), (now.labels - reference.labels, now)):
         if labels:
             more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
-            notes.append(f"labels of the model of {side.title} only: {', '.join(sorted(labels)[:NAMED])}{more}")
+            notes.append(f"categories that only {side.title} can have: {', '.join(sorted(labels)[:NAMED])}{more}")
     return notes
 
 
