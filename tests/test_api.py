@@ -85,6 +85,8 @@ def test_a_report_shows_as_an_escaped_table(photos, db):
     report.warnings.append("<script>")
     html = report._repr_html_()
     assert "<th>decode.not_image</th><td>1</td>" in html
+    decided = [int(n) for n in re.findall(r"<th>(?:accept|review|abstain)</th><td>(\d+)</td>", html)]
+    assert (len(decided), sum(decided)) == (3, 3)
     assert "&lt;script&gt;" in html
     assert "<script>" not in html
     assert repr(report).startswith("TagReport(run_id=1, done=3, failed=1, skipped=0")

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from cataloger.contracts import DECISIONS
 from cataloger.db import DatabaseURL
 from cataloger.engine.run_report import RunReport
 from cataloger.options import Limits, RunOptions, SelectionOptions
@@ -91,9 +92,11 @@ class JobReport:
         return f"{type(self).__name__}({figures})"
 
     def _repr_html_(self) -> str:
-        """Return a small table for a notebook: the figures, and the number of each kind of failure."""
-        failures = self.run.failures.most_common()
-        rows = [*self._figures(), *failures, *(("warning", text) for text in self.warnings)]
+        """Return a small table for a notebook: the figures, the decisions, and the number of each kind of failure."""
+        run = self.run
+        decisions = [(name, run.decisions[name]) for name in DECISIONS if run.decisions]
+        warnings = (("warning", text) for text in self.warnings)
+        rows = [*self._figures(), *decisions, *run.failures.most_common(), *warnings]
         cells = (f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in rows)
         return f"<table><caption>{type(self).__name__}</caption>{''.join(cells)}</table>"
 
