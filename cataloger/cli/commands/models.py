@@ -20,7 +20,7 @@ from cataloger.model import (
     resolve_bundle_path,
 )
 
-app = make_group("Model bundles: list, show, verify, labels, keep, diff, quantize.")
+app = make_group("Models: list, show, verify, labels, keep, diff, quantize.")
 
 KEEP_EXAMPLES = """\b
 Examples:
@@ -68,7 +68,7 @@ def list_models(
     ] = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """List the models that come with cataloger, and those in the given folders."""
+    """List the models of cataloger, and those in the given folders."""
     bundles = [read_bundle(path, check=()) for path in (default_bundle_path(), *kept_bundle_paths())]
     for folder in folders or [Path("models")]:
         bundles += [read_bundle(path.parent, check=()) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
@@ -139,7 +139,10 @@ def list_labels(
     ] = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Print a label map for a model as CSV: a line for each of its labels, to be filled in."""
+    """Print a label map for a model as CSV, to be filled in.
+
+    It has a line for each label of the model.
+    """
     from cataloger.ledger import label_map_lines, read_label_map
 
     bundle = read_bundle(resolve_bundle_path(model), check=())
@@ -164,7 +167,10 @@ def keep(
     ] = False,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Copy a model, each file checked, so that sources can go on with it when an upgrade replaces the default one."""
+    """Copy a model, so that sources can go on with it.
+
+    An upgrade may replace the default model. Each file is checked.
+    """
     from cataloger.model import keep_bundle
 
     kept = keep_bundle(read_bundle(resolve_bundle_path(model)), target, slim=slim)

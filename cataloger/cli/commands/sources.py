@@ -78,7 +78,7 @@ def rename(
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
 ) -> None:
-    """Give a source another name; it keeps its results, corrections and history.
+    """Give a source another name; it keeps all that is recorded of it.
 
     A folder or manifest stays where it is, and later runs over it go on. Later runs over a table find it by its new
     name: --source-name NEW of `cataloger sync`.
@@ -99,9 +99,9 @@ def delete(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be deleted; delete nothing.")] = False,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Delete a source with its results, corrections and history; neither its images nor the product table.
+    """Delete a source with its results, corrections and history.
 
-    After an interruption, run the same command again to continue.
+    Neither its images nor the product table are touched. After an interruption, run the same command again to continue.
     """
     from cataloger.history import count_recorded, delete_source
     from cataloger.hooks import Hooks
