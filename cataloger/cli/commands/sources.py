@@ -101,7 +101,7 @@ def delete(
 ) -> None:
     """Delete a source with its results, corrections and history.
 
-    Neither its images nor the product table are touched. After an interruption, run the same command again to continue.
+    Neither its images nor the product table are touched. After an interruption, the same command continues.
     """
     from cataloger.history import count_recorded, delete_source
     from cataloger.hooks import Hooks
