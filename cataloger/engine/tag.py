@@ -18,7 +18,7 @@ from cataloger.ledger import require_not_moved
 from cataloger.options import DEFAULT_DB, Limits, RunOptions, SelectionOptions, WebOptions
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
-from cataloger.sources import FolderSource, ManifestSource, Target, WebSource, is_address, key_of, resolve_targets
+from cataloger.sources import FolderSource, ManifestSource, Target, WebSource, find_address, key_of, resolve_targets
 from cataloger.utils import without_query
 
 AnySource = FolderSource | ManifestSource | WebSource
@@ -48,7 +48,8 @@ class TagOptions:
         """Return the options as they are recorded: without the database's URL and the secrets of others."""
         values = asdict(self)
         del values["db"]
-        paths = [without_query(path) if is_address(path) else path for path in self.paths]
+        addresses = map(find_address, self.paths)
+        paths = [without_query(found) if found else path for found, path in zip(addresses, self.paths, strict=True)]
         selection = {name: value for name, value in values.pop("selection").items() if value is not None}
         return {**values, "paths": paths, "output": str(self.output) if self.output else None, **selection}
 

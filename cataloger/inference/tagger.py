@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,13 +17,13 @@ from cataloger.inference.classifier import Classifier, classify
 from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.options import Device, Limits, PrecisionChoice
 from cataloger.records import Batch, Failure, Fetched, Image, Item, Prediction, Result
+from cataloger.sources import address_of, has_scheme
 from cataloger.utils import available_cpus, without_query
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
 PNG_MODES = ("1", "I;16", "L", "LA", "P", "RGB", "RGBA")
-WEB_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 class Tagger:
@@ -138,11 +137,13 @@ def _read_path(image: "str | os.PathLike[str]", limits: Limits) -> Fetched | Fai
     path = os.fsencode(image)
     text = os.fsdecode(path)
     item = Item(key=text, uri=text, version="", path=path)
-    if isinstance(image, str) and WEB_ADDRESS.match(image):
-        message = "a web address is not downloaded here: pass the bytes of the image, or use `cataloger sync`"
-        return Failure(Item(without_query(text), without_query(text), ""), "source.scheme", message)
     if b"\0" in path:
         return Failure(item, "io.missing", "no file has a name with a null character")
+    address = address_of(text, os.fsencode(os.curdir)) if isinstance(image, str) else None
+    if address is not None or (isinstance(image, str) and has_scheme(text)):
+        message = "a web address is not downloaded here: pass the bytes of the image, or use `cataloger tag`"
+        name = without_query(address or text)
+        return Failure(Item(name, name, ""), "source.scheme", message)
     return read_file(item, limits)
 
 

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
         RELATIVE_PATH,
         SCHEMES,
         ReferenceProblem,
+        address_of,
         clean_values,
+        has_scheme,
         join_keys,
         locate,
         text_of,
     )
     from cataloger.sources.manifest import ManifestSource
-    from cataloger.sources.resolve import Target, is_address, resolve_targets
+    from cataloger.sources.resolve import Target, find_address, resolve_targets
     from cataloger.sources.table import TableSource
     from cataloger.sources.unclean_keys import odd_keys
     from cataloger.sources.web import WebSource
@@ -41,11 +43,13 @@ __all__ = [
     "TableSource",
     "Target",
     "WebSource",
+    "address_of",
     "change_tokens",
     "check_folder",
     "clean_values",
+    "find_address",
     "find_below",
-    "is_address",
+    "has_scheme",
     "is_same",
     "join_keys",
     "key_of",
@@ -71,14 +75,16 @@ __getattr__ = lazy_names(
             "RELATIVE_PATH",
             "ReferenceProblem",
             "SCHEMES",
+            "address_of",
             "clean_values",
+            "has_scheme",
             "join_keys",
             "locate",
             "text_of",
         ],
         "manifest": ["ManifestSource"],
         "unclean_keys": ["odd_keys"],
-        "resolve": ["Target", "is_address", "resolve_targets"],
+        "resolve": ["Target", "find_address", "resolve_targets"],
         "table": ["TableSource"],
         "web": ["WebSource"],
     },

@@ -97,9 +97,11 @@ class FolderSource:
 
     def nothing_found(self) -> str:
         """Return why a scan found no image."""
+        left_out = self.left_out.total()
+        others = f"; {left_out:,} other files and folders were left out" if left_out else ""
         return (
             f"no image found in {os.fsdecode(self.folder)}: looked for {' '.join(SUPPORTED)} in any case, "
-            f"recursively; {self.left_out.total()} other files and folders were left out"
+            f"recursively{others}"
         )
 
     def can_be_missing(self, key: str) -> bool:

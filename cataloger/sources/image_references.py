@@ -68,8 +68,23 @@ def locate(value: object, root: bytes | None) -> Location | ReferenceProblem:
 
 
 def has_scheme(value: str) -> bool:
-    """Tell whether a value is, or contains, an address and no path."""
-    return bool(_SCHEME.match(value.strip()) or WEB_ADDRESS.search(value))
+    """Tell whether a value is, or contains, an address of any kind and no path."""
+    return bool(_SCHEME.match(strip_invisible(value)) or WEB_ADDRESS.search(value))
+
+
+def address_of(value: str, folder: bytes) -> str | None:
+    """Return a path or web address as an address with its scheme; None for a path and for other schemes.
+
+    Where the scheme is missing or mistyped, a file of that name comes first, and a folder named like the host.
+    Relative paths start at `folder`.
+    """
+    text = strip_invisible(value)
+    if WEB_ADDRESS.match(text):
+        return text
+    address = None if has_scheme(value) else as_address(text)
+    if address is None or _has_folder(folder, text) or os.path.lexists(os.path.join(folder, name_bytes(value))):
+        return None
+    return address
 
 
 def key_of_address(location: Location) -> str | ReferenceProblem:

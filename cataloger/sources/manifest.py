@@ -12,8 +12,14 @@ from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
 from cataloger.sources.file_keys import find_below, key_of, name_bytes
-from cataloger.sources.image_references import Location, ReferenceProblem, has_scheme, key_of_address, locate
-from cataloger.sources.web_addresses import as_address
+from cataloger.sources.image_references import (
+    Location,
+    ReferenceProblem,
+    address_of,
+    has_scheme,
+    key_of_address,
+    locate,
+)
 from cataloger.tabular import (
     JsonRow,
     RowProblem,
@@ -23,7 +29,7 @@ from cataloger.tabular import (
     open_csv,
     read_json_lines,
 )
-from cataloger.utils import clean_name, counted, strip_invisible
+from cataloger.utils import clean_name, counted
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 JSON_EXTENSIONS = (".jsonl", ".ndjson")
@@ -31,10 +37,10 @@ EXTENSIONS = (".csv", ".tsv", *JSON_EXTENSIONS)
 BAD_ROW = "source.bad_row"
 
 _LINE_KEY = re.compile(r"line \d+")
-# Also as JSON may write it, with escaped slashes, and as people do.
-_ADDRESS = re.compile(rb"https?[:/\\]|/\\?/|www\.", re.IGNORECASE)
-# Any path may look like a host with a path behind it.
-_NO_SCHEME = re.compile(r"https?[:/\\]|//|www\.", re.IGNORECASE)
+# Also as JSON may write it, with escaped slashes, and as people do: what may be a host, and a slash behind it.
+_ADDRESS = re.compile(
+    rb"""https?[:/\\]|/\\?/|[^\s.,;"'/\\]\.[^\s.,;"'/\\]+\\?/|localhost(:\d+)?\\?/|\](:\d+)?\\?/""", re.IGNORECASE
+)
 _BLOCK = 1 << 20
 
 
@@ -187,10 +193,13 @@ class ManifestSource:
     def _subject(self, line: int, value: object, product: object) -> Item | Failure:
         if value is None or (isinstance(value, str) and not value.strip()):
             return self._unusable(line, BAD_ROW, "the row has no path", is_read=True)
-        if not isinstance(value, str) or "\0" in value:
-            return self._unusable(line, BAD_ROW, "the row has no path: what stands there is no text")
         if product is not None and not isinstance(product, str | int | float):
             return self._unusable(line, BAD_ROW, "the product is neither a text nor a number")
+        return self._named(line, value, product)
+
+    def _named(self, line: int, value: object, product: str | float | None) -> Item | Failure:
+        if not isinstance(value, str) or "\0" in value:
+            return self._unusable(line, BAD_ROW, "the row has no path: what stands there is no text")
         place = _locate(value, self.path.parent)
         if isinstance(place, ReferenceProblem):
             return self._unusable(line, place.code, place.message)
@@ -225,8 +234,7 @@ def _locate(value: str, folder: Path) -> tuple[str, Location] | ReferenceProblem
         text = "the path holds half a surrogate pair, which is not possible in a file name"
         return ReferenceProblem(BAD_ROW, text)
     version = _version(path)
-    text = strip_invisible(value)
-    if not version and _NO_SCHEME.match(text) and (address := as_address(text)) is not None:
+    if not version and (address := address_of(value, os.fsencode(folder))) is not None:
         return _locate(address, folder)
     return key_of(name), Location(key_of(path), version, path=path)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cataloger.errors import SourceError
+from cataloger.errors import SourceError, UsageError
 from cataloger.sources import manifest
 from cataloger.sources.folder import check_folder, is_scanned
+from cataloger.sources.image_references import address_of, has_scheme
 from cataloger.sources.web import host_of
-from cataloger.sources.web_addresses import WEB_ADDRESS
-from cataloger.utils import existing_path, visible
+from cataloger.utils import existing_path, visible, without_query
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,16 @@ def resolve_targets(paths: Sequence[str]) -> list[Target]:
     manifests: list[bytes] = []
     files: dict[bytes, list[bytes]] = {}
     hosts: dict[str, list[str]] = {}
-    for address in dict.fromkeys(path for path in paths if is_address(path)):
+    addresses = {path: find_address(path) for path in paths}
+    for address in dict.fromkeys(filter(None, addresses.values())):
         hosts.setdefault(host_of(address), []).append(address)
-    for path in dict.fromkeys(os.fsencode(existing_path(path)) for path in paths if not is_address(path)):
+    for path in dict.fromkeys(os.fsencode(existing_path(path)) for path in paths if addresses[path] is None):
         if os.path.isdir(path):
             check_folder(path)
             folders.append(os.path.realpath(path))
         elif not os.path.lexists(path):
+            if has_scheme(os.fsdecode(path)):
+                raise UsageError(f"{without_query(os.fsdecode(path))}: images are read from paths, http and https")
             raise SourceError(f"{visible(os.fsdecode(path))} does not exist; is the storage mounted?")
         elif Path(os.fsdecode(path)).suffix.lower() in manifest.EXTENSIONS:
             manifests.append(os.path.realpath(path))
@@ -72,9 +75,9 @@ def resolve_targets(paths: Sequence[str]) -> list[Target]:
     ]
 
 
-def is_address(path: str) -> bool:
-    """Tell whether an argument is a web address and no path."""
-    return WEB_ADDRESS.match(path.strip()) is not None
+def find_address(path: str) -> str | None:
+    """Return an argument that is a web address, with its scheme; None for a path."""
+    return None if os.path.lexists(existing_path(path)) else address_of(path, os.fsencode(os.curdir))
 
 
 def _is_found(path: bytes, folders: Sequence[bytes], takes: Callable[[bytes], bool]) -> bool:

@@ -185,6 +185,8 @@ def test_addresses_are_arguments(server, photos):
         options = str(connection.execute("SELECT options FROM cataloger_run").fetchall())
     assert roots == [("folder", str(photos)), ("web", server)]
     assert "secret" not in options
+    without_scheme = address.removeprefix("http://")
+    assert tag(without_scheme, "--allow-private", "--dry-run")["skipped_by_reason"] == {"unchanged": 1}
     # The same name on another host is another image, and no sign of a move.
     other = address.replace("127.0.0.1", "localhost")
     assert tag(other, "--allow-private")["done"] == 1

@@ -63,7 +63,7 @@ def test_what_cannot_be_used_is_a_value_and_stands_where_it_belongs(tagger, tmp_
     (tmp_path / "cut.png").write_bytes(HAT.read_bytes()[:700])
     images = [
         tmp_path / "none.png", HAT, tmp_path, tmp_path / "cut.png", b"", b"<html>", "https://me:pw@shop.example/a.png?k=1",
-        SHIRT, "a\0b.png", Image.new("RGB", (0, 5)),
+        SHIRT, "a\0b.png", Image.new("RGB", (0, 5)), "shop.com/a.png", "s3://bucket/a.png",
     ]  # fmt: skip
     results = list(tagger.predict(images))
     codes = [result.code if isinstance(result, Failure) else "ok" for result in results]
@@ -73,7 +73,8 @@ def test_what_cannot_be_used_is_a_value_and_stands_where_it_belongs(tagger, tmp_
     ]
     assert codes[8] == "io.missing"
     assert codes[9].startswith("decode.")
-    assert "cataloger sync" in results[6].message
+    assert codes[10:] == ["source.scheme", "source.scheme"]
+    assert "cataloger tag" in results[6].message
     assert results[6].item.uri == "https://shop.example/a.png"
 
 

@@ -201,6 +201,12 @@ def test_a_folder_without_images_says_what_was_looked_for(tmp_path):
     assert ".jpg" in source.nothing_found()
 
 
+def test_a_folder_without_anything_says_nothing_of_what_was_left_out(tmp_path):
+    source = FolderSource(os.fsencode(tmp_path))
+    assert list(source.scan()) == []
+    assert source.nothing_found().endswith("in any case, recursively")
+
+
 def test_a_missing_root_is_an_error(tmp_path):
     with pytest.raises(SourceError, match="does not exist"):
         keys(tmp_path / "none")

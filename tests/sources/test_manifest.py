@@ -108,9 +108,44 @@ def test_an_address_that_cannot_be_used_is_a_failure_named_after_its_line(scan, 
     assert "secret" not in repr(subject)
 
 
+@pytest.mark.parametrize(
+    ("value", "uri"),
+    [
+        ("shop.com/a.jpg", "https://shop.com/a.jpg"),
+        ("cdn.shop.example:8080/a.jpg", "http://cdn.shop.example:8080/a.jpg"),
+        ("//cdn.shop.museum/a.jpg", "https://cdn.shop.museum/a.jpg"),
+        ("127.0.0.1:81/a.jpg", "http://127.0.0.1:81/a.jpg"),
+        ("localhost:81/a.jpg", "http://localhost:81/a.jpg"),
+        ("[::1]:81/a.jpg", "http://[::1]:81/a.jpg"),
+    ],
+)
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl"])
+def test_an_address_without_its_scheme_is_one_unless_there_is_a_file_or_folder_of_its_name(
+    scan, tmp_path, value, uri, name
+):
+    text = f"path\n{value}\n" if name == "list.csv" else json.dumps({"path": value}).replace("/", "\\/")
+    (subject,) = scan(text, name)
+    assert (subject.uri, subject.path) == (uri, None)
+    assert ManifestSource(tmp_path / name).has_addresses()
+    if not value.startswith("//"):
+        (tmp_path / value.partition("/")[0]).mkdir()
+        (subject,) = scan(text, name)
+        assert (subject.url, subject.key) == (None, value)
+
+
+@pytest.mark.parametrize("value", ["photos.old/a.jpg", "a.jpg", "2024.11/shop.com/a.jpg", "../pictures/a.jpg"])
+def test_a_path_that_is_not_there_is_no_address(scan, value):
+    (subject,) = scan(f"path\n{value}\n")
+    assert (subject.url, subject.key) == (None, value)
+
+
 def test_whether_there_are_web_addresses_is_found_without_reading_rows(tmp_path):
     path = tmp_path / "list.jsonl"
-    for text, expected in (('{"path": "a.jpg"}', False), (" " * (1 << 20) + r'{"path": "HTTP:\/\/x/a.jpg"}', True)):
+    for text, expected in (
+        ('{"path": "a.jpg"}', False),
+        ('{"path": "../photos/a.jpg", "price": 1.5}', False),
+        (" " * (1 << 20) + r'{"path": "HTTP:\/\/x/a.jpg"}', True),
+    ):
         path.write_text(text)
         assert ManifestSource(path).has_addresses() is expected
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from cataloger.errors import SourceError
+from cataloger.errors import SourceError, UsageError
 from cataloger.sources.resolve import Target, resolve_targets
 
 
@@ -63,6 +63,31 @@ def test_addresses_are_grouped_by_their_host(tree):
     assert (shop.kind, shop.root, shop.addresses) == ("web", b"https://shop.example", tuple(addresses[:2]))
     assert (other.root, other.addresses) == (b"http://shop.example:81", (addresses[2],))
     assert "secret" not in repr(shop)
+
+
+def test_an_address_without_its_scheme_is_one_unless_there_is_a_file_or_folder_of_its_name(tree):
+    given = ["shop.com/a.jpg?sig=1", "//cdn.shop.museum/a.jpg", "shop.com/b.jpg", "127.0.0.1:81/a.jpg"]
+    assert [(target.root, target.addresses) for target in resolve_targets(given)] == [
+        (b"https://shop.com", ("https://shop.com/a.jpg?sig=1", "https://shop.com/b.jpg")),
+        (b"https://cdn.shop.museum", ("https://cdn.shop.museum/a.jpg",)),
+        (b"http://127.0.0.1:81", ("http://127.0.0.1:81/a.jpg",)),
+    ]
+    os.makedirs(tree + b"/shop.com")
+    with pytest.raises(SourceError, match=r"shop.com/a.jpg\?sig=1 does not exist; is the storage mounted"):
+        resolve_targets(given)
+    with open(tree + b"/shop.com/a.jpg", "wb"):
+        pass
+    (target,) = resolve_targets(["shop.com/a.jpg"])
+    assert (target.kind, target.files) == ("folder", (b"a.jpg",))
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/a.jpg", "ftp://me:secret@shop.example/a.jpg?secret", "file:///a.jpg"]
+)
+def test_an_address_of_another_kind_is_a_wrong_argument(tree, address):
+    with pytest.raises(UsageError, match="images are read from paths, http and https") as caught:
+        resolve_targets([address])
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
