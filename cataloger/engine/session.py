@@ -8,6 +8,7 @@ from functools import cached_property
 
 from cataloger.adaptation import LabelSelection, changed_selection
 from cataloger.db import Database
+from cataloger.engine.column_check import check_column
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place
@@ -180,6 +181,16 @@ class SourceSession:
             if self._saw_all:
                 self._report.missing += presence.count_missing(self._staying(presence, self.known))
         self._report_scan_problems()
+        self._try_sample(remote)
+
+    def _try_sample(self, remote: Remote | None) -> None:
+        """Open a few images of a column. Raises UsageError when it holds none."""
+        if (sample := self.source.sample) is None or not sample.drawn or self._interrupted:
+            return
+        with self._pool(self.bundle) as pool:
+            warning = check_column(sample, self._decoder(pool, remote))
+        if warning:
+            self._warn(warning)
 
     def preview(self, write: WritePlan) -> None:
         """Count what the current answers would change in the product table."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cataloger.sources import change_tokens
     from cataloger.sources.base import Source
     from cataloger.sources.change_tokens import is_same, with_query, with_validators
+    from cataloger.sources.column_sample import ColumnSample, Sampled
     from cataloger.sources.file_keys import find_below, key_of, name_of
     from cataloger.sources.folder import EXTENSIONS, FolderSource, check_folder
     from cataloger.sources.image_references import (
@@ -36,9 +37,11 @@ __all__ = [
     "OUTSIDE_ROOT",
     "RELATIVE_PATH",
     "SCHEMES",
+    "ColumnSample",
     "FolderSource",
     "ManifestSource",
     "ReferenceProblem",
+    "Sampled",
     "Source",
     "TableSource",
     "Target",
@@ -67,6 +70,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "base": ["Source"],
+        "column_sample": ["ColumnSample", "Sampled"],
         "change_tokens": ["is_same", "with_query", "with_validators"],
         "file_keys": ["find_below", "key_of", "name_of"],
         "folder": ["EXTENSIONS", "FolderSource", "check_folder"],

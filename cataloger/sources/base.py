@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from cataloger.records import Failure, Item
+from cataloger.sources.column_sample import ColumnSample
 
 
 class Source(Protocol):
@@ -13,6 +14,7 @@ class Source(Protocol):
     is_complete: a whole scan meets everything that the source holds. problems: what the last scan could not see.
     within: folder that its files must lie in, whatever links say; None: anywhere.
     without_image: rows of the last scan that name none. left_out: what the last scan met and did not take, by reason.
+    sample: of the last scan, where a column names the images.
     uncertain_queries: addresses of the last scan whose query may be a part of the image or of a signature.
     """
 
@@ -32,6 +34,8 @@ class Source(Protocol):
     def without_image(self) -> int: ...
     @property
     def uncertain_queries(self) -> int: ...
+    @property
+    def sample(self) -> ColumnSample | None: ...
     @property
     def left_out(self) -> Counter[str]: ...
     def scan(self) -> Iterator[Item | Failure]:

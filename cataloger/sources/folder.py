@@ -55,6 +55,7 @@ class FolderSource:
 
     kind = "folder"
     without_image = 0
+    sample = None
     uncertain_queries = 0
 
     @property

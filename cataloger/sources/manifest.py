@@ -11,6 +11,7 @@ from typing import Any
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
+from cataloger.sources.column_sample import ColumnSample
 from cataloger.sources.file_keys import find_below, key_of, name_bytes
 from cataloger.sources.image_references import (
     Location,
@@ -61,6 +62,7 @@ class ManifestSource:
     first_unread: str = ""
     left_out: Counter[str] = field(default_factory=Counter)
     uncertain_queries: int = 0
+    sample: ColumnSample = field(default_factory=lambda: ColumnSample("the column of the paths"))
 
     kind = "manifest"
     without_image = 0
@@ -89,6 +91,7 @@ class ManifestSource:
     def scan(self) -> Iterator[Item | Failure]:
         """Yield one item per row. Raises SourceError when the file or its columns cannot be used."""
         self.unread, self.first_unread, self.uncertain_queries = 0, "", 0
+        self.sample.begin()
         try:
             yield from self._json_subjects() if self._is_json else self._csv_subjects()
         except TableFormatError as error:
@@ -149,6 +152,7 @@ class ManifestSource:
         found = [position for name in self._wanted if (position := find_column(name, names)) is not None]
         if not found:
             self._no_path_column(names)
+        self.sample.column = f"the column {names[found[0]]!r} of the manifest {self.path}"
         product = find_column(self.product_column, names) if self.product_column else None
         if self.product_column and product is None:
             raise SourceError(f"the manifest {self.path} has no column {self.product_column!r} for the products")
@@ -195,7 +199,9 @@ class ManifestSource:
             return self._unusable(line, BAD_ROW, "the row has no path", is_read=True)
         if product is not None and not isinstance(product, str | int | float):
             return self._unusable(line, BAD_ROW, "the product is neither a text nor a number")
-        return self._named(line, value, product)
+        subject = self._named(line, value, product)
+        self.sample.see(value, subject)
+        return subject
 
     def _named(self, line: int, value: object, product: str | float | None) -> Item | Failure:
         if not isinstance(value, str) or "\0" in value:

@@ -13,6 +13,7 @@ from cataloger.errors import DatabaseError, ImageError, SourceError, Unavailable
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
 from cataloger.sources import change_tokens
+from cataloger.sources.column_sample import ColumnSample
 from cataloger.sources.folder import check_folder
 from cataloger.sources.image_references import (
     BAD_VALUE,
@@ -58,6 +59,7 @@ class TableSource:
         self._twins: frozenset[str] = frozenset()
         self._repeated: frozenset[str] | None = None
         self.left_out: Counter[str] = Counter()
+        self.sample = ColumnSample(f"--image {options.image}")
         self._unread_former: set[str] = set()  # as versions before have recorded them
         self._unread: set[str] = set()  # products with images that could not be told apart from those before
         self._image_root = None if options.image_root is None else os.path.abspath(os.fsencode(options.image_root))
@@ -104,6 +106,7 @@ class TableSource:
     def scan(self) -> Iterator[Item | Failure]:
         """Yield the items, in the order of the keys. Rows added behind the page that was read last are seen."""
         self.without_image = 0
+        self.sample.begin()
         self._unread.clear()
         self._unread_former.clear()
         after: tuple[Any, ...] | None = None
@@ -222,11 +225,13 @@ class TableSource:
             self.without_image += 1
         elif self.layout.is_blob:
             token = "" if version is None else self._token(version)
-            yield names.item(f"{self.layout.name}/{names.key}", token, blob=Blob(keys, int(image)))
+            item = names.item(f"{self.layout.name}/{names.key}", token, blob=Blob(keys, int(image)))
+            self.sample.see(None, item)
+            yield item
         elif self.options.image_list:
             yield from self._listed(names, image, version)
         else:
-            yield self._subject(names, locate(image, self._image_root), version)
+            yield self._subject(names, image, locate(image, self._image_root), version)
 
     def _names(self, products: Sequence[Any], keys: Sequence[Any]) -> "_Names":
         """Return the key of a row and of its product, and what they were before they were cleaned."""
@@ -281,7 +286,9 @@ class TableSource:
         if isinstance(images, ReferenceProblem):
             self._note_unread(names)
             whole = replace(names, key=names.product, former_key=names.former_product)
-            yield Failure(whole.item("", ""), images.code, images.message)
+            failure = Failure(whole.item("", ""), images.code, images.message)
+            self.sample.see(cell, failure)
+            yield failure
             return
         if not images:
             self.without_image += 1
@@ -296,14 +303,20 @@ class TableSource:
             seen[name] += 1
             own = [name, *([seen[name]] if seen[name] > 1 else [])]
             key, former = (join_keys([product, *own]) for product in (names.product, names.former_product))
-            yield self._subject(replace(names, key=key, former_key=former), place, version)
+            yield self._subject(replace(names, key=key, former_key=former), image, place, version)
 
-    def _subject(self, names: "_Names", place: Location | ReferenceProblem, version: object) -> Item | Failure:
+    def _subject(
+        self, names: "_Names", value: object, place: Location | ReferenceProblem, version: object
+    ) -> Item | Failure:
+        subject: Item | Failure
         if isinstance(place, ReferenceProblem):
-            return Failure(names.item("", ""), place.code, place.message)
+            subject = Failure(names.item("", ""), place.code, place.message)
+            self.sample.see(value, subject)
+            return subject
         self.uncertain_queries += place.is_uncertain and version is None
-        token = place.version if version is None else self._token(version)
-        return names.item(place.uri, token, path=place.path, url=place.url)
+        subject = names.item(place.uri, place.version, path=place.path, url=place.url)
+        self.sample.see(value, subject)  # whose version tells whether there is a file
+        return subject if version is None else replace(subject, version=self._token(version))
 
     def _token(self, version: object) -> str:
         """Return the version token of a version column's value or of a digest."""
@@ -314,8 +327,12 @@ class TableSource:
         """Try the very statement of the scan, so that --where, privileges and paths are proved before any work."""
         sample = [row for _, row in self._read(None, SAMPLE) if not isinstance(row, Failure)]
         subjects = [subject for row in sample for subject in self._subjects(row)]
-        relative = [s for s in subjects if isinstance(s, Failure) and s.code == RELATIVE_PATH]
-        if relative and len(relative) == len(subjects):
+        failures = [subject for subject in subjects if isinstance(subject, Failure)]
+        if not failures or len(failures) < len(subjects):
+            return
+        if all(each.verdict() == "no" for each in self.sample.drawn):
+            raise UsageError(self.sample.complaint(self.sample.drawn))
+        if all(failure.code == RELATIVE_PATH for failure in failures):
             raise UsageError(
                 f"{self.options.image} contains relative paths: give the folder that they start at with --image-root"
             )

@@ -29,6 +29,7 @@ class WebSource:
 
     kind = "web"
     without_image = 0
+    sample = None
     within = None
     is_complete = False
 

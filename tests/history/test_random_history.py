@@ -75,6 +75,7 @@ class Photos:
     is_complete = True
     problems = ()
     without_image = 0
+    sample = None
     uncertain_queries = 0
     left_out: Counter = field(default_factory=Counter)
 
