@@ -4,7 +4,8 @@
     ├── UsageError                 exit 2   a flag, an argument or a combination of them is wrong
     │   ├── LabelMapError          exit 2   a label map lacks labels of the model
     │   ├── ConfigError            exit 2   cataloger.toml or an environment variable is wrong
-    │   └── MissingExtraError      exit 2   an optional dependency is not installed
+    │   ├── MissingExtraError      exit 2   an optional dependency is not installed
+    │   └── WrongSourceError       exit 2   flags describe a source that is not so; a SourceError, too
     ├── SourceError                exit 1   a folder, file or manifest cannot be read as a source
     ├── OutageError                exit 1   a host or the storage is out, and there was nothing else to do
     ├── ImageError                 exit 1   one image cannot be used; inside a run it becomes a `Failure`
@@ -70,6 +71,10 @@ class MissingExtraError(UsageError):
 
 class SourceError(CatalogerError):
     """A folder, file or manifest cannot be read as a source."""
+
+
+class WrongSourceError(UsageError, SourceError):
+    """Flags describe a source that is not so, e.g. by a table, column or condition that it does not have."""
 
 
 class OutageError(CatalogerError):

@@ -176,6 +176,9 @@ class TableOptions:
     def __post_init__(self) -> None:
         _require(bool(self.ids), "--id is needed: the column or columns that identify a product")
         _require(len(set(self.ids)) == len(self.ids), "--id names a column twice")
+        _require(
+            self.where is None or self.where.strip() != "", "--where is a condition in SQL, e.g. --where 'active = 1'"
+        )
         _require(self.image_list != "", "--image-list is json or a separator, e.g. --image-list '|'")
         _require(
             self.name is None or (self.name.strip() != "" and not self.name.startswith("/")),

@@ -37,8 +37,8 @@ def watched(
     profile: Path | None = None,
 ) -> None:
     """Run a job, show its progress, print its summary; exit with its status. profile: file of its profile."""
-    if profile and not profile.absolute().parent.is_dir():
-        raise UsageError(f"--profile {profile}: there is no folder {profile.absolute().parent}")
+    if profile:
+        require_file(profile, "--profile")
     reuse_buffers()
     work_in_batch()
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
@@ -48,6 +48,20 @@ def watched(
         _write_profile(report, profile)
     if report.exit_status:
         raise typer.Exit(report.exit_status)
+
+
+def require_file(path: Path, flag: str) -> None:
+    """Raise UsageError for a file to write that has no folder, or is one."""
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{flag} {path}: there is no folder {path.absolute().parent}")
+    if path.is_dir():
+        raise UsageError(f"{flag} {path} is a folder; name a file in it")
+
+
+def require_folder(path: Path | None, flag: str) -> None:
+    """Raise UsageError for a folder to write that is a file."""
+    if path is not None and path.exists() and not path.is_dir():
+        raise UsageError(f"{flag} {path} is a file; name a folder")
 
 
 def _show_report(report: "JobReport", *, quiet: bool, json: bool) -> None:

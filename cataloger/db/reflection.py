@@ -13,7 +13,7 @@ from sqlalchemy.engine import Inspector
 from sqlalchemy.exc import DBAPIError, SAWarning
 from sqlalchemy.sql import quoted_name
 
-from cataloger.errors import SourceError, UsageError
+from cataloger.errors import UsageError, WrongSourceError
 
 # A name is bare, without dots and quotes, or in double quotes, in which "" means one.
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".\s][^".]*?))\s*(?:\.|$)')
@@ -75,11 +75,11 @@ class TableInfo:
         return clause.alias(alias) if alias else clause
 
     def require(self, names: Iterable[str], flag: str) -> None:
-        """Raise SourceError unless all columns exist; the message suggests the nearest one."""
+        """Raise WrongSourceError unless all columns exist; the message suggests the nearest one."""
         for name in names:
             if name not in self.columns:
                 missing = _missing(f"the column in {self.name}", name, list(self.columns))
-                raise SourceError(f"{flag} {name}: {missing}")
+                raise WrongSourceError(f"{flag} {name}: {missing}")
 
     def is_binary(self, name: str) -> bool:
         """True for a column of bytes."""
@@ -91,7 +91,7 @@ class TableInfo:
 
 
 def describe(connection: Connection, name: TableName, flag: str) -> TableInfo:
-    """Look a table or view up. Raises SourceError with the nearest names when it is not there."""
+    """Look a table or view up. Raises WrongSourceError with the nearest names when it is not there."""
     with warnings.catch_warnings():
         # Types of extensions and indexes over expressions: SQLAlchemy does not support them, we do not need them.
         warnings.simplefilter("ignore", SAWarning)
@@ -135,16 +135,16 @@ def _is_always(identity: Any) -> bool:
 
 
 def _find(inspector: Inspector, name: TableName, flag: str) -> None:
-    """Raise SourceError unless there is such a table or view."""
+    """Raise WrongSourceError unless there is such a table or view."""
     schema = name.schema
     if schema and schema not in inspector.get_schema_names():
-        raise SourceError(f"{flag} {name}: {_missing('the schema', schema, inspector.get_schema_names())}")
+        raise WrongSourceError(f"{flag} {name}: {_missing('the schema', schema, inspector.get_schema_names())}")
     known = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
     if inspector.dialect.name == "postgresql":
         known += inspector.get_materialized_view_names(schema)
     if name.name not in known and not _is_unlisted(inspector, name, known):
         shops = [each for each in known if not each.startswith("cataloger_")]
-        raise SourceError(f"{flag} {name}: {_missing('the table', name.name, shops)}")
+        raise WrongSourceError(f"{flag} {name}: {_missing('the table', name.name, shops)}")
 
 
 def _is_unlisted(inspector: Inspector, name: TableName, known: Sequence[str]) -> bool:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from cataloger.errors import UsageError
+from cataloger.errors import WrongSourceError
 from cataloger.records import Failure, Image, Item
 from cataloger.sources import ColumnSample, Sampled
 
@@ -15,15 +15,16 @@ Decode = Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]]
 
 
 def check_column(sample: ColumnSample, decode: Decode) -> str | None:
-    """Return a warning where none of a sample could be opened. Raises UsageError where none of it can be an image.
+    """Return a warning where none of a sample could be opened.
 
-    One that is damaged is an image, one that is missing may be. One opened file alone does not condemn its column.
+    Raises WrongSourceError where none of it can be an image. One that is damaged is an image, one that is missing may
+    be. One opened file alone does not condemn its column.
     """
     wrong = [each for each in sample.drawn if each.verdict() == "no"]
     found = dict(_opened([each for each in sample.drawn if each.verdict() != "no"], decode))
     strange = [each for each in sample.drawn if found.get(each.item.key) == NOT_AN_IMAGE]
     if len(wrong) + len(strange) == len(sample.drawn) and (wrong or len(strange) > 1):
-        raise UsageError(sample.complaint([*wrong, *strange]))
+        raise WrongSourceError(sample.complaint([*wrong, *strange]))
     codes = Counter(code for code in found.values() if code is not None)
     if found and codes.total() == len(found) and all(code.startswith(UNREAD) for code in codes):
         counted = ", ".join(f"{code} {count:,}" for code, count in codes.most_common())

@@ -184,7 +184,7 @@ class SourceSession:
         self._try_sample(remote)
 
     def _try_sample(self, remote: Remote | None) -> None:
-        """Open a few images of a column. Raises UsageError when it holds none."""
+        """Open a few images of a column. Raises WrongSourceError when it holds none."""
         if (sample := self.source.sample) is None or not sample.drawn or self._interrupted:
             return
         with self._pool(self.bundle) as pool:

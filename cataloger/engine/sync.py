@@ -12,6 +12,7 @@ from cataloger.engine.downloads import downloading
 from cataloger.engine.job import Job, JobHooks
 from cataloger.engine.job_report import JobOptions, SyncReport
 from cataloger.engine.session import SourceSession
+from cataloger.errors import UsageError
 from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.ledger import (
@@ -135,6 +136,8 @@ def _session(
 def _check_folder(options: SyncOptions) -> None:
     root = options.table.image_root
     if root is not None:
+        if root.exists() and not root.is_dir():
+            raise UsageError(f"--image-root {root} is not a folder")
         check_folder(os.fsencode(root), may_be_empty=False)
 
 

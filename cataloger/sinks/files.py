@@ -48,9 +48,9 @@ def check_output(path: Path) -> None:
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise MissingExtraError("parquet", "writing Parquet")
     if path.is_dir():
-        raise OutputError(f"--output {path} is a folder; name a file in it")
+        raise UsageError(f"--output {path} is a folder; name a file in it")
     if not path.absolute().parent.is_dir():
-        raise OutputError(f"--output {path}: its folder does not exist; make it first")
+        raise UsageError(f"--output {path}: its folder does not exist; make it first")
     if not os.access(path.absolute().parent, os.W_OK):
         raise OutputError(f"--output {path}: this user may not write to its folder")
 

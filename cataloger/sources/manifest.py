@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cataloger.errors import SourceError
+from cataloger.errors import SourceError, WrongSourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
 from cataloger.sources.column_sample import ColumnSample
@@ -155,7 +155,7 @@ class ManifestSource:
         self.sample.column = f"the column {names[found[0]]!r} of the manifest {self.path}"
         product = find_column(self.product_column, names) if self.product_column else None
         if self.product_column and product is None:
-            raise SourceError(f"the manifest {self.path} has no column {self.product_column!r} for the products")
+            raise WrongSourceError(f"the manifest {self.path} has no column {self.product_column!r} for the products")
         return found[0], product
 
     def _json_subjects(self) -> Iterator[Item | Failure]:
@@ -179,7 +179,8 @@ class ManifestSource:
 
     def _no_path_column(self, names: Sequence[str]) -> None:
         wanted = " or ".join(repr(name) for name in self._wanted)
-        raise SourceError(
+        error = WrongSourceError if self.path_column else SourceError
+        raise error(
             f"the manifest {self.path} has no column {wanted}; it has {', '.join(names) or 'none'}. "
             "Give the column of the paths: --path-column NAME"
         )

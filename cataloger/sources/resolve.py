@@ -32,11 +32,13 @@ def resolve_targets(paths: Sequence[str]) -> list[Target]:
     """Sort paths into folders, manifests, single files grouped by their folder, and addresses grouped by their host.
 
     A path that lies in another named folder is dropped if that scan finds it, which it does not if it is hidden or
-    not named like an image. Folders come before those that lie in them. Raises SourceError for what is missing or
-    cannot be listed, before any work.
+    not named like an image. Folders come before those that lie in them. Raises UsageError for what is no path, and
+    SourceError for what is missing or cannot be listed, before any work.
     """
     if not paths:
-        raise SourceError("no path was given: give folders, images or manifests")
+        raise UsageError("no path was given: give folders, images or manifests")
+    if any(not path.strip() for path in paths):
+        raise UsageError("an empty path was given: give folders, images or manifests")
     folders: list[bytes] = []
     manifests: list[bytes] = []
     files: dict[bytes, list[bytes]] = {}

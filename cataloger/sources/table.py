@@ -9,7 +9,15 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, func, null, select
 
 from cataloger.db import AnyRow, Database
-from cataloger.errors import DatabaseError, ImageError, SourceError, UnavailableError, UsageError
+from cataloger.errors import (
+    CatalogerError,
+    DatabaseError,
+    ImageError,
+    SourceError,
+    UnavailableError,
+    UsageError,
+    WrongSourceError,
+)
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
 from cataloger.sources import change_tokens
@@ -67,9 +75,9 @@ class TableSource:
             self.layout = database.fetch(inspect_layout, options)
             self._check_sample()
         except DatabaseError as error:
-            if options.where is None or isinstance(error, UnavailableError):
+            if options.where is None or isinstance(error, UnavailableError) or not self._is_readable_without_where():
                 raise
-            raise DatabaseError(f"{error}; the cause may be --where {options.where!r}") from error
+            raise WrongSourceError(f"--where {options.where!r}: {error}") from error
 
     @property
     def root(self) -> str:
@@ -323,6 +331,16 @@ class TableSource:
         text = text_of(version)
         return change_tokens.of_column(text) if self.layout.digest is None else f"sha256:{text}"
 
+    def _is_readable_without_where(self) -> bool:
+        """Tell whether the condition alone is the cause of an error."""
+        try:
+            TableSource(self.database, replace(self.options, where=None))
+        except UsageError:
+            return True  # the rows were read
+        except CatalogerError:
+            return False
+        return True
+
     def _check_sample(self) -> None:
         """Try the very statement of the scan, so that --where, privileges and paths are proved before any work."""
         sample = [row for _, row in self._read(None, SAMPLE) if not isinstance(row, Failure)]
@@ -330,9 +348,12 @@ class TableSource:
         failures = [subject for subject in subjects if isinstance(subject, Failure)]
         if not failures or len(failures) < len(subjects):
             return
-        if all(each.verdict() == "no" for each in self.sample.drawn):
-            raise UsageError(self.sample.complaint(self.sample.drawn))
-        if all(failure.code == RELATIVE_PATH for failure in failures):
+        drawn, is_relative = self.sample.drawn, all(failure.code == RELATIVE_PATH for failure in failures)
+        # Texts of another kind may be faults of these rows alone.
+        is_certain = is_relative or not any(isinstance(each.value, str) for each in drawn)
+        if is_certain and all(each.verdict() == "no" for each in drawn):
+            raise WrongSourceError(self.sample.complaint(drawn))
+        if is_relative:
             raise UsageError(
                 f"{self.options.image} contains relative paths: give the folder that they start at with --image-root"
             )

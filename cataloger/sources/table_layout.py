@@ -29,7 +29,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import NullType
 
 from cataloger.db import TableInfo, TableName, describe
-from cataloger.errors import SourceError
+from cataloger.errors import WrongSourceError
 from cataloger.options import TableOptions
 
 Column = ColumnElement[Any]
@@ -106,7 +106,7 @@ def _exact(text: str) -> Column:
 
 
 def inspect_layout(connection: Connection, options: TableOptions) -> TableLayout:
-    """Check tables, columns and keys. Raises SourceError, which names what is missing and its flag."""
+    """Check tables, columns and keys. Raises WrongSourceError, which names what is missing and its flag."""
     products = describe(connection, TableName.parse(options.table), "--table")
     products.require(options.ids, "--id")
     products.require([options.department_column] if options.department_column else [], "--department-column")
@@ -137,7 +137,9 @@ def _of_images(connection: Connection, products: TableInfo, options: TableOption
     _check_columns(info, options)
     names = options.image_ids or info.primary_key
     if not names:
-        raise SourceError(f"{info.name} has no primary key: name the columns that identify a row with --image-id")
+        raise WrongSourceError(
+            f"{info.name} has no primary key: name the columns that identify a row with --image-id"
+        )
     _check_identity(connection, info, names, "--image-id")
     rows = info.clause("cataloger_images")
     parent = products.clause()
@@ -178,7 +180,7 @@ def _layout(connection: Connection, info: TableInfo, options: TableOptions, **pa
     image = parts["rows"].c[options.image]
     is_blob = info.is_binary(options.image) or _holds_bytes(connection, parts["rows"], image)
     if is_blob and options.image_list:
-        raise SourceError(f"--image {options.image} holds bytes; --image-list is for text and arrays")
+        raise WrongSourceError(f"--image {options.image} holds bytes; --image-list is for text and arrays")
     version = parts["rows"].c[options.version_column] if options.version_column else None
     digest = _digest(connection.dialect.name, image) if is_blob and version is None else None
     return TableLayout(name=info.name, image=image, is_blob=is_blob, version=version, digest=digest, **parts)
@@ -205,16 +207,16 @@ def _check_columns(info: TableInfo, options: TableOptions) -> None:
 
 
 def _check_identity(connection: Connection, info: TableInfo, names: tuple[str, ...], flag: str) -> None:
-    """Raise SourceError unless the columns are unique and not null; look, where the database does not say so."""
+    """Raise WrongSourceError unless the columns are unique and not null; look, where the database does not say so."""
     for name in names:
         if isinstance(info.columns[name], Float):
-            raise SourceError(f"{flag} {name} is a floating-point number, which cannot identify a row exactly")
+            raise WrongSourceError(f"{flag} {name} is a floating-point number, which cannot identify a row exactly")
     rows = info.clause()
     shown = ", ".join(names)
     nullable = [rows.c[name].is_(None) for name in names if name not in info.not_null]
     if nullable and connection.execute(select(1).where(or_(*nullable)).limit(1)).first():
         advice = "use a view without them, or other columns"
-        raise SourceError(f"{flag} {shown} is null in some rows of {info.name}: {advice}")
+        raise WrongSourceError(f"{flag} {shown} is null in some rows of {info.name}: {advice}")
     if info.is_unique(names):
         return
     columns = [rows.c[name] for name in names]
@@ -222,7 +224,9 @@ def _check_identity(connection: Connection, info: TableInfo, names: tuple[str, .
     row = connection.execute(twice).first()
     if row is not None:
         values = ", ".join(str(value) for value in row)
-        raise SourceError(f"{flag} {shown} does not identify a row of {info.name}: {values} occurs more than once")
+        raise WrongSourceError(
+            f"{flag} {shown} does not identify a row of {info.name}: {values} occurs more than once"
+        )
 
 
 def _where(options: TableOptions) -> Column | None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cataloger.errors import SourceError
+from cataloger.errors import UsageError
 from cataloger.records import Item
 from cataloger.sources.image_references import Location, key_of_address, locate
 
@@ -68,11 +68,11 @@ class WebSource:
 
 
 def host_of(address: str) -> str:
-    """Return scheme, name and port of an address. Raises SourceError, without the address, which may be secret."""
+    """Return scheme, name and port of an address. Raises UsageError, without the address, which may be secret."""
     _, place = _place(address)
     found = _HOST.match(place.uri)
     if found is None or not found[2]:
-        raise SourceError("an address among the paths names no host; it must look like https://shop.example/a.jpg")
+        raise UsageError("an address among the paths names no host; it must look like https://shop.example/a.jpg")
     return found[0].lower()
 
 
@@ -80,7 +80,7 @@ def _place(address: str) -> tuple[str, Location]:
     place = locate(address, None)
     key = key_of_address(place) if isinstance(place, Location) else place
     if not isinstance(place, Location) or not isinstance(key, str):
-        raise SourceError(
+        raise UsageError(
             "an address among the paths is not a valid one; it must look like https://shop.example/a.jpg"
         )
     return key, place

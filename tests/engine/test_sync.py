@@ -321,7 +321,7 @@ def test_the_flags_may_stand_in_the_configuration(tmp_path, photos):
 
 def test_a_wrong_name_is_one_line_that_offers_the_right_one(shop):
     done = command("sync", "--db", shop, "--table", "product", "--id", "sku", "--image", "photo")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "cataloger: error: --table product: the table does not exist; did you mean products?\n"
 
 

@@ -220,13 +220,13 @@ def test_an_unknown_extension_is_a_wrong_usage(tmp_path, name):
 
 
 def test_a_folder_that_does_not_exist_is_told_before_the_work(tmp_path):
-    with pytest.raises(OutputError, match="its folder does not exist; make it first"):
+    with pytest.raises(UsageError, match="its folder does not exist; make it first"):
         check_output(tmp_path / "none" / "x.csv")
 
 
 def test_a_folder_in_place_of_the_file_is_told_before_the_work(tmp_path):
     (tmp_path / "x.csv").mkdir()
-    with pytest.raises(OutputError, match="is a folder; name a file in it"):
+    with pytest.raises(UsageError, match="is a folder; name a file in it"):
         check_output(tmp_path / "x.csv")
 
 

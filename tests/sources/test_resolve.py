@@ -94,7 +94,7 @@ def test_an_address_of_another_kind_is_a_wrong_argument(tree, address):
     "address", ["https://", "https:///secret.jpg", "https://me:sec/ret@host/a", "http://a b/secret"]
 )
 def test_an_address_that_is_none_is_an_error_without_its_secrets(tree, address):
-    with pytest.raises(SourceError, match=r"must look like https://shop.example/a.jpg") as caught:
+    with pytest.raises(UsageError, match=r"must look like https://shop.example/a.jpg") as caught:
         resolve_targets([address])
     assert "sec" not in str(caught.value)
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import types as sql
 
-from cataloger.errors import DatabaseError, ImageError, SourceError, UsageError
+from cataloger.errors import DatabaseError, ImageError, SourceError, UsageError, WrongSourceError
 from cataloger.fetch import Remote, fetch
 from cataloger.options import Limits, TableOptions
 from cataloger.records import Failure
@@ -319,7 +319,7 @@ def test_a_function_in_the_condition_that_may_not_be_used_is_one_line(shop):
 
 def test_a_condition_that_the_database_refuses_is_shown(shop):
     plain(shop)
-    with pytest.raises(DatabaseError, match=r"active.*; the cause may be --where 'active = 1'"):
+    with pytest.raises(WrongSourceError, match=r"^--where 'active = 1': .*active"):
         shop.source(where="active = 1")
 
 

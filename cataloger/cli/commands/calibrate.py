@@ -7,6 +7,7 @@ import typer
 
 from cataloger.cli import data_flags, flags, render
 from cataloger.cli.labelled_data import counter, read_labelled
+from cataloger.cli.run_command import require_folder
 from cataloger.errors import TrainingError
 from cataloger.model import read_bundle, resolve_bundle_path
 
@@ -49,6 +50,7 @@ def calibrate(
     result is then accept, review or abstain; of the accepted ones, the share --target-precision is right. The
     network stays the same: `cataloger recalibrate` updates a database without reading an image.
     """
+    require_folder(output, "--output")
     from cataloger.training.calibration import write_recalibrated
 
     bundle = read_bundle(resolve_bundle_path(model))

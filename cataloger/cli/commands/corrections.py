@@ -7,7 +7,7 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.cli.groups import make_group
-from cataloger.cli.run_command import login_name, open_results
+from cataloger.cli.run_command import login_name, open_results, require_file
 from cataloger.contracts import Decision
 from cataloger.errors import FAILURES_STATUS, UsageError
 from cataloger.options import DEFAULT_DB
@@ -69,6 +69,7 @@ def export_command(
 
     if history and predictions:
         raise UsageError("--all and --predictions cannot be combined; use one of them")
+    require_file(file, "FILE.csv")
     what: What = "history" if history else "predictions" if predictions else "current"
     options = ExportOptions(what, source, decision, below)
     with open_results(db, schema) as database:

@@ -8,7 +8,7 @@ import typer
 from cataloger.cli import data_flags, flags, render
 from cataloger.cli.labelled_data import counter, read_labelled
 from cataloger.cli.print_evaluation import print_evaluation
-from cataloger.cli.run_command import open_results
+from cataloger.cli.run_command import open_results, require_folder
 from cataloger.errors import UsageError
 from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.options import DEFAULT_DB
@@ -88,14 +88,18 @@ def evaluate(
     accuracy without the uncertain images, and the most confident mistakes, which may be wrong labels.
     """
     if corrections:
-        if labels is not None or results is not None or output is not None:
-            raise UsageError("--corrections measures the results in --db: leave out LABELS, --results and --output")
+        if report_by or any(each is not None for each in (labels, results, output, split)):
+            raise UsageError(
+                "--corrections measures the results in --db: leave out LABELS, --results, --output, --split and "
+                "--report-by"
+            )
         _print_reviewed(db, schema, source, json_output=json_output)
         return
     if labels is None:
         raise UsageError(
             "give the labelled images as LABELS, or --corrections to measure by the corrections of people"
         )
+    require_folder(output, "--output")
     from cataloger.training.evaluation import EvaluateOptions, evaluate_bundle
 
     options = EvaluateOptions(labels=labels, split=split, mistakes=mistakes)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cataloger.cli import flags, render
+from cataloger.cli.run_command import require_file
 from cataloger.contracts import TOP_K
 from cataloger.errors import FAILURES_STATUS, UsageError
 from cataloger.model import read_bundle, resolve_bundle_path
@@ -43,8 +44,9 @@ def explain(
     from cataloger.inference import explain_images as find
     from cataloger.records import Failure
 
-    if output.suffix.lower() != ".png" or not output.absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: name a .png file in a folder that exists")
+    if output.suffix.lower() != ".png":
+        raise UsageError(f"--output {output}: name a .png file")
+    require_file(output, "--output")
     bundle = read_bundle(resolve_bundle_path(model or "default"), check=()).at(precision)
     found = list(find(bundle, images))
     explanations = [each for each in found if not isinstance(each, Failure)]

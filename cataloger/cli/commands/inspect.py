@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cataloger.cli import data_flags, flags, render
+from cataloger.cli.run_command import require_folder
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -53,6 +54,7 @@ def inspect(
 
     Shows how many there are, their splits, and problems by file name.
     """
+    require_folder(work, "--work")
     from cataloger.db import DatabaseURL
     from cataloger.options import PreprocessSpec
     from cataloger.training.curation import prepare_data

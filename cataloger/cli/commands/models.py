@@ -10,6 +10,7 @@ from cataloger.cli.extras import require_train_extra
 from cataloger.cli.groups import make_group
 from cataloger.cli.labelled_data import counter, read_labelled
 from cataloger.cli.print_evaluation import print_model_diff
+from cataloger.cli.run_command import require_folder
 from cataloger.model import (
     MANIFEST,
     Bundle,
@@ -235,6 +236,7 @@ def quantize(
     in floating point, as many as that needs; --train makes them fewer. The model in fp32 stays as it is.
     """
     require_train_extra("`cataloger models quantize`")
+    require_folder(output, "--output")
     from cataloger.training.export import quantize_bundle as add_int8
 
     bundle = read_bundle(resolve_bundle_path(model))

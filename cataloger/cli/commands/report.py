@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from cataloger.cli import flags, render
-from cataloger.cli.run_command import open_results
-from cataloger.errors import UsageError
+from cataloger.cli.run_command import open_results, require_file
 from cataloger.options import DEFAULT_DB
 
 EXAMPLES = """\b
@@ -69,8 +68,8 @@ def report(
 
     options = ReportOptions(run, source, images)
     path = output or (None if json_output else Path("report.html"))
-    if path and not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {path}: there is no folder {path.absolute().parent}")
+    if path:
+        require_file(path, "--output")
     progress_bar = render.progress_bar(enabled=not (quiet or no_progress))
     with open_results(db, schema) as database, progress_bar as bar:
         task = bar.add_task("counting", total=None, extra="")

@@ -8,7 +8,7 @@ import typer
 from cataloger.cli import flags, render
 from cataloger.cli.groups import make_group
 from cataloger.cli.run_command import open_results, stop_on_interrupt
-from cataloger.errors import INTERRUPTED_STATUS
+from cataloger.errors import INTERRUPTED_STATUS, UsageError
 from cataloger.options import DEFAULT_DB
 from cataloger.utils import counted, shown_key
 
@@ -154,9 +154,11 @@ def diff(
     """
     from cataloger.history import DifferenceSummary, compare
 
+    if json_output and output_format == "csv":
+        raise UsageError("--json and --format csv exclude each other: leave one of them out")
     with open_results(db, schema) as database:
         differences = compare(database, before, after)
-        if output_format == "csv" and not json_output:
+        if output_format == "csv":
             _print_csv(differences)
             return
         summary = DifferenceSummary(examples)

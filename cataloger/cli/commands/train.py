@@ -7,6 +7,7 @@ import typer
 
 from cataloger.cli import data_flags, flags, render
 from cataloger.cli.extras import require_train_extra
+from cataloger.cli.run_command import require_folder
 from cataloger.model import default_bundle_path, resolve_bundle_path
 from cataloger.options import Attention
 
@@ -187,6 +188,8 @@ def train(
     output is cached, so that a small machine needs only minutes.
     """
     require_train_extra("`cataloger train`")
+    require_folder(output, "--output")
+    require_folder(work, "--work")
     from cataloger.db import DatabaseURL
     from cataloger.training.fit import train_model as run_training
     from cataloger.training.options import ColumnShares, ColumnValues, DataOptions, TrainOptions
