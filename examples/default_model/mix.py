@@ -13,6 +13,8 @@ does not vanish. Rows of test keep what their archive says of them.
 
 val are the shops kept for it and nothing else, since the model is chosen and calibrated for shops that it has not
 seen. Of the catalog photos at most --most of each old category are taken, sharp ones first.
+
+--no-products adds the list that no_products.py writes: images without a label, for `cataloger train --no-product ''`.
 """
 
 import argparse
@@ -93,10 +95,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--most", type=int, default=200, help="catalog photos of an old category at most")
+    parser.add_argument("--no-products", type=Path, help="list of images that show no product")
     options = parser.parse_args()
     titles = {row["image"]: row["title"].lower() for row in _read(options.data / "products.csv")}
     old = _read(options.data / "labels.csv")
     rows = [*catalog_photos(old, titles, options.most), *people_photos(old), *shop_photos(options.data)]
+    if options.no_products:
+        rows += _read(options.no_products)
     with options.out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
         writer.writeheader()
