@@ -92,6 +92,7 @@ def four_sources(tmp_path):
         ("d.webp", "Coat", "train", "street", "t1"),
         ("e.webp", "Coat", "val", "street", "t2"),
         ("f.webp", "", "train", "not_clothing", "s1"),
+        ("g.webp", "Suit|Blazer|Kurta|Tracksuit", "test", "shops", "s3"),
     )
     return tmp_path
 
@@ -109,6 +110,22 @@ def test_the_mix_gives_old_photos_the_new_categories_and_leaves_tests_alone(four
     assert sum(shoes.values()) == 39
     assert min(shoes["Casual shoes"], shoes["Casual shoes|Boots"]) > 9
     assert "val   shops             1" in printed
+
+
+def test_the_test_sets_have_the_labels_of_their_archives(four_sources):
+    printed = run("test_sets.py", four_sources, four_sources / "sets")
+    found = {path.stem: read(path) for path in (four_sources / "sets").glob("*.csv")}
+    labels = {name: [(Path(row["file"]).name, row["labels"]) for row in rows] for name, rows in found.items()}
+    assert labels == {
+        "shops": [("g.webp", "Blazer|Kurta")],
+        "street": [("e.webp", "Coat")],
+        "cc0": [("worn.jpg", "Sweatshirt")],
+        "fpi_224": [("test.jpg", "Jacket")],
+        "fpi_60x80": [("small.jpg", "Jacket")],
+        "published": [],
+    }
+    assert found["shops"][0]["group"] == "s3"
+    assert "shops           1" in printed
 
 
 def test_the_shipped_models_name_no_path_of_the_machine_that_made_them():

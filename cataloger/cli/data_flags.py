@@ -89,6 +89,24 @@ ReportByOption = Annotated[
         help="Also report the results by this column of the labels.",
     ),
 ]
+GroupColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--group-column",
+        envvar="CATALOGER_GROUP_COLUMN",
+        metavar="NAME",
+        help="Column of what belongs together, e.g. the shop: intervals are given over these groups, too. "
+        "Default: product_id, product, sku or group; '': none.",
+    ),
+]
+FoldOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--fold",
+        metavar="FILE",
+        help="CSV with the columns label and counts_as: newer labels, and the older ones that they count as.",
+    ),
+]
 SharesOption = Annotated[
     str,
     typer.Option(

@@ -14,12 +14,19 @@ if TYPE_CHECKING:
 SHOWN = 5
 
 
-def read_labelled(labels: Path, images: Path | None, report_by: Sequence[str] = ()) -> "LabelledImages":
-    """Read labelled images of any source; see `cataloger.training.data.read`."""
+def read_labelled(
+    labels: Path, images: Path | None, report_by: Sequence[str] = (), *, group_column: str | None = None
+) -> "LabelledImages":
+    """Read labelled images of any source; see `cataloger.training.data.read`.
+
+    group_column: of what belongs together.
+    """
     from cataloger.training.data import read_dataset
     from cataloger.training.options import DataOptions
 
-    data = read_dataset(DataOptions(data=labels, images=images, report_by=tuple(report_by)))
+    data = read_dataset(
+        DataOptions(data=labels, images=images, report_by=tuple(report_by), product_column=group_column)
+    )
     for problem in data.problems[:SHOWN]:
         render.stderr_console().print(f"labels: {problem.place}: {problem.message}", markup=False)
     if len(data.problems) > SHOWN:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
         evaluate_results,
         evaluation_of,
     )
-    from cataloger.training.evaluation.findings import Findings, assess
+    from cataloger.training.evaluation.findings import Findings, GroupedFigures, assess
+    from cataloger.training.evaluation.folding import FoldMap, read_fold_map
     from cataloger.training.evaluation.html_report import PAGE, require_page_extra, write_report
     from cataloger.training.evaluation.model_card import (
         FIGURES,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         write_card,
     )
     from cataloger.training.evaluation.model_diff import Comparison, ModelDiff, OnlyOne, compare_bundles
+    from cataloger.training.evaluation.paired_figures import DecisionChange, FigureChange
     from cataloger.training.evaluation.reviewed_accuracy import FEW, ReviewedAccuracy, Tally, read_reviewed
     from cataloger.training.evaluation.scoring import ScoredImages, predictions_of, reports_json, score
 
@@ -36,9 +38,13 @@ __all__ = [
     "FIGURES",
     "PAGE",
     "Comparison",
+    "DecisionChange",
     "EvaluateOptions",
     "Evaluation",
+    "FigureChange",
     "Findings",
+    "FoldMap",
+    "GroupedFigures",
     "ModelDiff",
     "OnlyOne",
     "ReviewedAccuracy",
@@ -54,6 +60,7 @@ __all__ = [
     "figures_row",
     "markdown_figures",
     "predictions_of",
+    "read_fold_map",
     "read_reviewed",
     "reports_json",
     "require_page_extra",
@@ -77,10 +84,12 @@ __getattr__ = lazy_names(
             "evaluate_results",
             "evaluation_of",
         ],
-        "findings": ["Findings", "assess"],
+        "findings": ["Findings", "GroupedFigures", "assess"],
+        "folding": ["FoldMap", "read_fold_map"],
         "html_report": ["PAGE", "require_page_extra", "write_report"],
         "model_card": ["FIGURES", "figures_row", "markdown_figures", "with_section", "write_card"],
         "model_diff": ["Comparison", "ModelDiff", "OnlyOne", "compare_bundles"],
+        "paired_figures": ["DecisionChange", "FigureChange"],
         "reviewed_accuracy": ["FEW", "ReviewedAccuracy", "Tally", "read_reviewed"],
         "scoring": ["ScoredImages", "predictions_of", "reports_json", "score"],
     },

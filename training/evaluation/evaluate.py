@@ -1,7 +1,7 @@
 """What `cataloger evaluate` does: measure a bundle, or the results in a database, on one split of labelled images."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from cataloger.errors import TrainingError, UsageError
 from cataloger.model import Bundle
 from cataloger.training.data import SPLITS, Example, LabelledImages
 from cataloger.training.evaluation.findings import MISTAKES, Findings, assess, plain, require_known
+from cataloger.training.evaluation.folding import FoldMap
 from cataloger.training.evaluation.scoring import ScoredImages, predictions_of, score
 from cataloger.training.evaluation.stored_results import read_results
 from cataloger.training.metrics import Predictions
@@ -23,11 +24,14 @@ class EvaluateOptions:
 
     labels: where the labels come from, for people. split: train, val, test or all; None means test, or all where the
     labels name no split. mistakes: how many of the most confident ones to list.
+
+    fold: labels that count as older ones.
     """
 
     labels: Path
     split: str | None = None
     mistakes: int = MISTAKES
+    fold: FoldMap | None = None
 
     def __post_init__(self) -> None:
         if self.split not in (None, ALL, *SPLITS):
@@ -42,7 +46,7 @@ class Subject:
 
     precision: that the images were classified in; None for stored results, of which each has its own. failures:
     images without an answer, one line each. without_result, unlabelled: see `StoredResults`. notes: what a reader of
-    the figures must know.
+    the figures must know. folded: labels that count as older ones, each with these; empty without a fold map.
     """
 
     model: str
@@ -59,6 +63,7 @@ class Subject:
     unlabelled: int = 0
     unlabelled_keys: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    folded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +92,46 @@ def evaluate_bundle(
     Raises TrainingError: no such rows, a label that the model does not know, no image that can be read.
     """
     split, examples = choose_split(data, options)
-    require_known(examples, bundle.labels)
+    examples, notes = _folded(examples, options)
+    require_known(examples, options.fold.names(bundle.labels) if options.fold else bundle.labels)
     scored = score(bundle, examples, progress=begin(len(examples)))
-    return evaluation_of(bundle, scored, labels=options.labels.name, split=split, mistakes=options.mistakes)
+    predictions = predictions_of(bundle, scored)
+    subject = replace(subject_of(bundle, scored), labels=options.labels.name, split=split, notes=notes)
+    return _measured(subject, scored.examples, predictions, options)
 
 
 def evaluation_of(
     bundle: Bundle, scored: ScoredImages, *, labels: str, split: str, mistakes: int = MISTAKES
 ) -> Evaluation:
     """Measure what a bundle has said of images. labels: name of their source."""
-    predictions = predictions_of(bundle, scored)
-    subject = Subject(
+    options = EvaluateOptions(Path(labels), mistakes=mistakes)
+    subject = replace(subject_of(bundle, scored), labels=labels, split=split)
+    return _measured(subject, scored.examples, predictions_of(bundle, scored), options)
+
+
+def subject_of(bundle: Bundle, scored: ScoredImages) -> Subject:
+    """Say what has scored images; where these come from is still to be filled in."""
+    return Subject(
         model=bundle.title,
         weights_id=bundle.weights_id,
         calibration_id=bundle.calibration_id,
-        labels=labels,
-        split=split,
+        labels="",
+        split="",
         images=len(scored.examples) + len(scored.failures),
         precision=bundle.precision,
         failures=scored.failures,
-        notes=_notes(scored.examples, predictions),
     )
-    return Evaluation(subject, assess(scored.examples, predictions, mistakes=mistakes), scored.examples)
+
+
+def _measured(
+    subject: Subject, examples: tuple[Example, ...], predictions: Predictions, options: EvaluateOptions
+) -> Evaluation:
+    """Measure predictions, folded where that is asked for. examples: with folded labels."""
+    if options.fold is not None:
+        predictions = options.fold.predictions(predictions, examples)
+        subject = replace(subject, folded=dict(options.fold.labels))
+    subject = replace(subject, notes=(*subject.notes, *_notes(examples, predictions)))
+    return Evaluation(subject, assess(examples, predictions, mistakes=options.mistakes), examples)
 
 
 def evaluate_results(
@@ -116,6 +139,7 @@ def evaluate_results(
 ) -> Evaluation:
     """Measure the results of the pinned model in a database. Raises as `read_results`, and TrainingError."""
     split, examples = choose_split(data, options)
+    examples, notes = _folded(examples, options)
     stored = read_results(database, examples, source=source)
     subject = Subject(
         model=stored.model,
@@ -130,10 +154,9 @@ def evaluate_results(
         without_result=stored.without_result,
         unlabelled=stored.unlabelled,
         unlabelled_keys=stored.unlabelled_keys,
-        notes=_notes(stored.examples, stored.predictions),
+        notes=notes,
     )
-    findings = assess(stored.examples, stored.predictions, mistakes=options.mistakes)
-    return Evaluation(subject, findings, stored.examples)
+    return _measured(subject, stored.examples, stored.predictions, options)
 
 
 def choose_split(data: LabelledImages, options: EvaluateOptions) -> tuple[str, list[Example]]:
@@ -145,6 +168,16 @@ def choose_split(data: LabelledImages, options: EvaluateOptions) -> tuple[str, l
         there = ", ".join(sorted(present - {""})) or "no split at all"
         raise TrainingError(f"{options.labels} has no row with split {split!r}; it has {there}: choose with --split")
     return split, examples
+
+
+def _folded(examples: list[Example], options: EvaluateOptions) -> tuple[list[Example], tuple[str, ...]]:
+    """Return examples with folded labels, if that is asked for, and a note of those that are left out."""
+    if options.fold is None:
+        return examples, ()
+    kept, left = options.fold.examples(examples)
+    if not kept:
+        raise TrainingError(f"--fold: the labels of all {left:,} images count as none")
+    return kept, (f"left out: {left:,} images whose labels count as none",) if left else ()
 
 
 def _notes(examples: Sequence[Example], predictions: Predictions) -> tuple[str, ...]:

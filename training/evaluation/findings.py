@@ -4,7 +4,7 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from cataloger.training.metrics import (
     Bools,
     ClassReport,
     CoveragePoint,
+    Groups,
     Ints,
     MetricsReport,
     Predictions,
@@ -70,11 +71,37 @@ class DecisionFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupedFigures:
+    """Shares with intervals over groups. groups: their number. coverage, precision: of the accepted answers."""
+
+    groups: int
+    top1: Share
+    top3: Share
+    top5: Share
+    coverage: Share
+    precision: Share
+
+    @classmethod
+    def of(cls, groups: Groups, hits: Bools, depth: int, taken: Bools | None) -> "GroupedFigures":
+        """Measure. hits: bool N x ranks. depth: ranks known of every image. taken: accepted answers, if any are."""
+
+        def top(k: int) -> Share:
+            return groups.share(np.asarray(hits[:, :k].any(axis=1))) if depth >= min(k, hits.shape[1]) else UNKNOWN
+
+        coverage, precision = UNKNOWN, UNKNOWN
+        if taken is not None:
+            coverage, precision = groups.share(taken), groups.share(taken & hits[:, 0], taken)
+        return cls(groups.count, top(1), top(3), top(5), coverage, precision)
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What was found. labels: the classes that occur; matrix: int64 of these, row = given, column = predicted.
 
     thresholds: what is left above each of THRESHOLDS. decided: None if no image has a decision.
     mistakes: the most confident ones first, at most as many as were asked for; mistakes_in_all: how many there are.
+    over_groups: figures with intervals over shops, senders or products, by the names of `groups` and "all"; empty
+    where no images belong together.
     """
 
     overall: MetricsReport
@@ -88,6 +115,7 @@ class Findings:
     decided: DecisionFigures | None
     mistakes: tuple[Mistake, ...]
     mistakes_in_all: int
+    over_groups: dict[str, GroupedFigures] = field(default_factory=dict)
 
     @property
     def reports(self) -> dict[str, MetricsReport]:
@@ -122,6 +150,7 @@ class Findings:
             "decisions": asdict(self.decided) if self.decided else None,
             "mistakes": [_mistake_json(each) for each in self.mistakes],
             "mistakes_in_all": self.mistakes_in_all,
+            "over_groups": {name: asdict(figures) for name, figures in self.over_groups.items()},
         }
         plain_values: dict[str, Any] = plain(values)
         return plain_values
@@ -146,9 +175,10 @@ def assess(examples: Sequence[Example], predictions: Predictions, *, mistakes: i
         reliability=reliability(single.confidence, single.truth == single.guess),
         coverage=coverage_curve(confidence, right),
         thresholds=tuple(at_confidence(confidence, right, threshold) for threshold in THRESHOLDS),
-        decided=_decided(predictions, right),
+        decided=decision_figures(predictions, right),
         mistakes=_mistakes(examples, predictions, accepted, mistakes),
         mistakes_in_all=int((~right).sum()),
+        over_groups=_over_groups(examples, predictions, accepted),
     )
 
 
@@ -156,13 +186,30 @@ def reports_by_group(
     examples: Sequence[Example], predictions: Predictions, accepted: Bools
 ) -> dict[str, MetricsReport]:
     """Measure each combination of group values, and "all". Keys are the values joined by a space."""
+    return {
+        name: measure_predictions(predictions.rows(rows), accepted[rows])
+        for name, rows in rows_by_group(examples).items()
+    }
+
+
+def rows_by_group(examples: Sequence[Example]) -> dict[str, Bools]:
+    """Return which examples (bool N) have each combination of group values, in their order, and at last "all"."""
     names = np.array([" ".join(value for value in example.groups if value) for example in examples], dtype=object)
-    reports = {}
-    for group in sorted({name for name in names if name}):
-        rows = names == group
-        # A group of the name "all" must not take the place of everything.
-        reports["'all'" if group == "all" else group] = measure_predictions(predictions.rows(rows), accepted[rows])
-    return {**reports, "all": measure_predictions(predictions, accepted)}
+    # A group of the name "all" must not take the place of everything.
+    groups = {"'all'" if name == "all" else name: names == name for name in sorted({name for name in names if name})}
+    return {**groups, "all": np.ones(len(names), dtype=np.bool_)}
+
+
+def _over_groups(examples: Sequence[Example], predictions: Predictions, accepted: Bools) -> dict[str, GroupedFigures]:
+    hits, found = predictions.hits(accepted), {}
+    decisions = predictions.decisions or ("",)
+    taken = np.array([decision == "accept" for decision in decisions]) if any(decisions) else None
+    for name, rows in rows_by_group(examples).items():
+        groups = Groups.of([example.product for example, chosen in zip(examples, rows, strict=True) if chosen])
+        if groups is not None:
+            mine = None if taken is None else taken[rows]
+            found[name] = GroupedFigures.of(groups, hits[rows], predictions.depth, mine)
+    return found
 
 
 def require_known(examples: Sequence[Example], labels: Sequence[str]) -> None:
@@ -219,7 +266,8 @@ def _mistakes(
     )
 
 
-def _decided(predictions: Predictions, right: Bools) -> DecisionFigures | None:
+def decision_figures(predictions: Predictions, right: Bools) -> DecisionFigures | None:
+    """Count decisions, and how many of the accepted answers are right (bool N); None without any decision."""
     if predictions.decisions is None or not any(predictions.decisions):
         return None
     names = np.array([decision or "none" for decision in predictions.decisions])

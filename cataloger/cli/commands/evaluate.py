@@ -42,7 +42,7 @@ def evaluate(
         typer.Option(
             "--model",
             envvar="CATALOGER_MODEL",
-            metavar="DIR|default",
+            metavar="DIR|NAME@VERSION|default",
             help="Model bundle; default: the shipped one. With --results it must be the one that gave them.",
         ),
     ] = None,
@@ -67,6 +67,8 @@ def evaluate(
     schema: flags.SchemaOption = None,
     split: flags.SplitOption = None,
     report_by: data_flags.ReportByOption = None,
+    group_column: data_flags.GroupColumnOption = None,
+    fold: data_flags.FoldOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +87,8 @@ def evaluate(
     """Measure a model, or results in a database, by labels.
 
     Shows where it is wrong: top-1, top-3, top-5, F1, precision and recall of each class, confusions, calibration,
-    accuracy without the uncertain images, and the most confident mistakes, which may be wrong labels.
+    accuracy without the uncertain images, and the most confident mistakes, which may be wrong labels. Intervals are
+    over images and, where the labels say what belongs together, over groups: those of shops that the model has not seen.
     """
     if corrections:
         if report_by or any(each is not None for each in (labels, results, output, split)):
@@ -100,14 +103,15 @@ def evaluate(
             "give the labelled images as LABELS, or --corrections to measure by the corrections of people"
         )
     require_folder(output, "--output")
-    from cataloger.training.evaluation import EvaluateOptions, evaluate_bundle
+    from cataloger.training.evaluation import EvaluateOptions, evaluate_bundle, read_fold_map
 
-    options = EvaluateOptions(labels=labels, split=split, mistakes=mistakes)
+    folds = read_fold_map(fold) if fold is not None else None
+    options = EvaluateOptions(labels=labels, split=split, mistakes=mistakes, fold=folds)
     if output is not None:
         from cataloger.training.evaluation import require_page_extra
 
         require_page_extra()
-    data = read_labelled(labels, images, report_by or ())
+    data = read_labelled(labels, images, report_by or (), group_column=group_column)
     with render.progress_bar(enabled=not no_progress) as bar:
         if results is None:
             if source is not None or schema is not None:

@@ -45,8 +45,10 @@ Examples:
   cataloger models diff default models/shop labels.csv --images photos
   cataloger models diff models/may models/june labels.csv --images photos --split all --json
 
+  cataloger models diff fashion-39@0.3 default labels.csv --fold fold.csv --report-by source --precision int8
 
-Models with different categories are compared on the images whose labels both have.
+Models with different categories are compared on the images that both can answer. --fold lets a newer category count
+as the older one that its images had before, for labels that were made then.
 """
 
 QUANTIZE_EXAMPLES = """\b
@@ -140,9 +142,9 @@ def list_labels(
     ] = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Print a label map for a model as CSV, to be filled in.
+    """Print a label map for a model, to be filled in.
 
-    It has a line for each label of the model.
+    It is CSV with a line for each label of the model.
     """
     from cataloger.ledger import label_map_lines, read_label_map
 
@@ -168,9 +170,9 @@ def keep(
     ] = False,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Copy a model, so that sources can go on with it.
+    """Copy a model, each file checked.
 
-    An upgrade may replace the default model. Each file is checked.
+    Sources can go on with a copy when an upgrade replaces the default model.
     """
     from cataloger.model import keep_bundle
 
@@ -189,21 +191,29 @@ def diff(
     labels: flags.LabelsArgument,
     images: data_flags.ImagesOption = None,
     split: flags.SplitOption = None,
+    report_by: data_flags.ReportByOption = None,
+    group_column: data_flags.GroupColumnOption = None,
+    fold: data_flags.FoldOption = None,
+    precision: flags.PrecisionOption = "fp32",
     examples: Annotated[int, typer.Option("--examples", min=0, help="Number of images to list, of each kind.")] = 20,
     json_output: flags.JsonOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
     """Compare two models on labelled images.
 
-    Shows what got better or worse, and whether it may be chance.
+    Shows what got better or worse, and whether it may be chance, on the images that both can answer; those that only
+    one can are counted apart.
     """
-    from cataloger.training.evaluation import EvaluateOptions, choose_split, compare_bundles
+    from cataloger.training.evaluation import EvaluateOptions, choose_split, compare_bundles, read_fold_map
 
+    folds = read_fold_map(fold) if fold is not None else None
     options = EvaluateOptions(labels=labels, split=split)
-    a, b = (read_bundle(resolve_bundle_path(model)) for model in (before, after))
-    _, chosen = choose_split(read_labelled(labels, images), options)
+    a, b = (read_bundle(resolve_bundle_path(model), check=()).at(precision) for model in (before, after))
+    data = read_labelled(labels, images, report_by or (), group_column=group_column)
+    _, chosen = choose_split(data, options)
     with render.progress_bar(enabled=not no_progress) as bar:
-        difference = compare_bundles(a, b, chosen, begin=counter(bar, "classifying"), number=examples)
+        begin = counter(bar, "classifying")
+        difference = compare_bundles(a, b, chosen, begin=begin, number=examples, fold=folds)
     if json_output:
         render.print_json(difference.as_json())
     else:

@@ -10,6 +10,7 @@ import pytest
 from cataloger.errors import TrainingError
 from cataloger.model.bundle import default_bundle_path, read_bundle, seal
 from cataloger.training.data.read import read_dataset
+from cataloger.training.evaluation.folding import FoldMap
 from cataloger.training.evaluation.model_diff import Comparison, compare_bundles, compare_predictions
 from cataloger.training.evaluation.scoring import score_together
 from cataloger.training.options import DataOptions
@@ -109,3 +110,50 @@ def test_bundles_that_see_images_differently_are_still_compared_on_the_same_ones
     assert not np.array_equal(scores[0].logits, scores[1].logits)
     assert done[-1] == (42, 42)
     assert all("broken.png" in each.failures[0] for each in scores)
+
+
+def test_a_newer_label_counts_as_the_older_one_and_the_rest_is_counted_apart(shipped, pictures, renamed):
+    newer = renamed({"Hat": "Headgear"})
+    difference = compare_bundles(shipped, newer, pictures, fold=FoldMap({"Headgear": ("Hat",)}))
+    hats = sum("Hat" in example.labels for example in pictures)
+    assert (difference.images, difference.only_a_count, difference.only_b_count) == (20, 0, 0)
+    assert difference.compared.folded == {"Headgear": ("Hat",)}
+    assert difference.parts["unfolded"].images == 20 - hats
+    assert difference.alone_a is difference.alone_b is None
+
+
+def test_images_that_only_one_can_answer_are_counted_apart(shipped, pictures, renamed):
+    difference = compare_bundles(shipped, renamed({"Hat": "Headgear"}), pictures)
+    hats = [example for example in pictures if example.labels == ("Hat",)]
+    assert difference.alone_a.images == len(hats)
+    assert difference.alone_a.top1.value > 0.5
+    assert difference.alone_b is None
+
+
+def test_an_image_counts_where_each_knows_one_of_its_labels(shipped, pictures, renamed):
+    either = [replace(each, labels=("Hat", "Headgear")) for each in pictures if each.labels == ("Hat",)]
+    difference = compare_bundles(shipped, renamed({"Hat": "Headgear"}), either)
+    assert (difference.images, difference.changes[0].difference.value) == (len(either), 0.0)
+    assert difference.compared.left_out == {}
+
+
+def test_parts_groups_and_decisions_by_hand(make_examples, make_predictions):
+    examples = make_examples(*["Hat"] * 4, *["Shirt|Top"] * 4)
+    examples = [
+        replace(each, groups=("a" if number % 2 else "b",), product=f"shop {number // 2}")
+        for number, each in enumerate(examples)
+    ]
+    wrong, right = ("Top", 0.9), ("Hat", 0.9)
+    decisions = ("accept", "review", "accept", "abstain", *["accept"] * 4)
+    a = make_predictions(LABELS, right, wrong, right, wrong, *[wrong] * 4, decisions=decisions)
+    b = make_predictions(LABELS, *[right] * 4, *[wrong] * 4, decisions=["accept"] * 8)
+    difference = compare_predictions(Comparison("A", "B", LABELS), examples, a, b)
+    assert difference.parts["one_label"].images == 4
+    assert difference.parts["one_label"].top1.difference.value == 0.5
+    assert {name: part.top1.difference.value for name, part in difference.groups.items()} == {"a": 0.5, "b": 0.0}
+    top1 = difference.changes[0]
+    assert (top1.a_share.value, top1.b_share.value, top1.over_groups.groups) == (0.75, 1.0, 4)
+    assert top1.over_groups.difference.value == 0.25
+    found = difference.decisions
+    assert (found.a.coverage.value, found.b.coverage.value, found.coverage.value) == (0.75, 1.0, 0.25)
+    assert (found.precision.value, found.coverage_over_groups.value) == (0.0, 0.25)
