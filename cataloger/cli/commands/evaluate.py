@@ -88,7 +88,7 @@ def evaluate(
 
     Shows where it is wrong: top-1, top-3, top-5, F1, precision and recall of each class, confusions, calibration,
     accuracy without the uncertain images, and the most confident mistakes, which may be wrong labels. Intervals are
-    over images and, where the labels say what belongs together, over groups: those of shops that the model has not seen.
+    over images and, where the labels say what belongs together, over groups, e.g. shops.
     """
     if corrections:
         if report_by or any(each is not None for each in (labels, results, output, split)):
