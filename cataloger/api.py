@@ -77,7 +77,7 @@ def tag(
         paths: folders, images, manifests and web addresses; or all options as one `TagOptions`, then without the next
             five.
         db: SQLAlchemy URL of the database; a SQLite file is created if it does not exist.
-        model: folder of a bundle, or "default"; without it, the one that the source began with.
+        model: folder of a bundle, "default", or NAME@VERSION; without it, the one that the source began with.
         output: file of the current results, too: .jsonl, .csv or .parquet.
         web: how images with web addresses are downloaded.
         run: how the run behaves, e.g. `RunOptions(workers=4, dry_run=True)`.

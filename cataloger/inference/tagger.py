@@ -52,7 +52,7 @@ class Tagger:
         """Load a model.
 
         Args:
-            model: folder of a bundle, or "default" for the one that comes with cataloger.
+            model: folder of a bundle, "default", or NAME@VERSION of another one that comes with cataloger.
             device: "auto", "cpu" or "cuda".
             precision: "auto" (int8 on a CPU where the bundle has it, else fp32), "fp32" or "int8".
             top_k: how many categories to return per image, at least 1; at most all that the model knows.

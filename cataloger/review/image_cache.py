@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Self
 
 from PIL import Image as PillowImage
-from sqlalchemy import select
 
 from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
 from cataloger.errors import BundleError, CatalogerError, ImageError
 from cataloger.imaging import SMALL_LOADER, SharedBudget, SharedDecoder, as_jpeg, fitted
 from cataloger.inference import Explanation, OnnxClassifier, explained, open_classifier, overlaid
+from cataloger.ledger import bundle_of, known_model
 from cataloger.model import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image
 from cataloger.report import Pictures
 from cataloger.review.item_rows import find_shown
-from cataloger.schema import ModelRow
 from cataloger.utils import available_cpus
 
 SIZES = (240, 900)
@@ -173,18 +172,24 @@ class Images:
         return self._models[weights_id]
 
     def _load(self, weights_id: str) -> "_Model":
-        with self._database.read() as connection:
-            location = connection.scalar(select(ModelRow.location).where(ModelRow.weights_id == weights_id))
-        place = self._model or str(location)
         try:
-            bundle = read_bundle(resolve_bundle_path(place), check=()).at("auto")
-            if bundle.weights_id != weights_id:
-                raise BundleError(f"the model at {place} is not the one that has tagged this image")
+            bundle = self._bundle_of(weights_id).at("auto")
             classifier = open_classifier(bundle, threads=available_cpus())
         except CatalogerError as error:
             raise ImageError("explain.no_model", f"no map: {error}") from error
         self._opened.callback(classifier.close)
         return _Model(bundle, classifier, self._decoder(bundle.preprocess, 1))
+
+    def _bundle_of(self, weights_id: str) -> Bundle:
+        """Return the bundle of --model, else the one that the database names. Raises CatalogerError."""
+        if self._model is None:
+            known = known_model(self._database, weights_id)
+            place, bundle = known.location, bundle_of(known)
+        else:
+            place, bundle = self._model, read_bundle(resolve_bundle_path(self._model), check=())
+        if bundle is None or bundle.weights_id != weights_id:
+            raise BundleError(f"the model at {place} is not the one that has tagged this image")
+        return bundle
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Base(DeclarativeBase):
 
 
 class ModelRow(Base):
-    """A set of weights that has been used. location: a bundle's directory, or "default"."""
+    """A set of weights that has been used. location: a bundle's directory, "default", or NAME@VERSION."""
 
     __tablename__ = "cataloger_model"
     weights_id: Mapped[str] = mapped_column(digest(), primary_key=True)
