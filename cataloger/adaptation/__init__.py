@@ -8,22 +8,36 @@ from typing import TYPE_CHECKING
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
+    from cataloger.adaptation.learning import Adapted, LabelledScores, learn_adaptation, learn_unlabelled
     from cataloger.adaptation.selection_files import IGNORE, changed_selection
     from cataloger.adaptation.source_calibration import Departments, LabelSelection, SourceCalibration
+    from cataloger.adaptation.temperature import fit_temperature, negative_log_likelihood
+    from cataloger.adaptation.thresholds import Answers, fit_thresholds
 
 __all__ = [
     "IGNORE",
+    "Adapted",
+    "Answers",
     "Departments",
     "LabelSelection",
+    "LabelledScores",
     "SourceCalibration",
     "changed_selection",
+    "fit_temperature",
+    "fit_thresholds",
+    "learn_adaptation",
+    "learn_unlabelled",
+    "negative_log_likelihood",
 ]
 
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "learning": ["Adapted", "LabelledScores", "learn_adaptation", "learn_unlabelled"],
         "selection_files": ["IGNORE", "changed_selection"],
         "source_calibration": ["Departments", "LabelSelection", "SourceCalibration"],
+        "temperature": ["fit_temperature", "negative_log_likelihood"],
+        "thresholds": ["Answers", "fit_thresholds"],
     },
 )

@@ -37,6 +37,7 @@ COMMANDS = (
         "report",
         "review",
         "calibrate",
+        "adapt",
         "recalibrate",
     ),
     *("models", "runs", "sources", "corrections", "db", "bench", "doctor"),

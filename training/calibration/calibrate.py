@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cataloger.adaptation import Answers, fit_temperature, fit_thresholds
 from cataloger.contracts import DECISIONS
 from cataloger.drift import ANSWERS, Profile
 from cataloger.errors import TrainingError
-from cataloger.inference import adapted_scores, log_sum_exp
+from cataloger.inference import adapted_scores
 from cataloger.model import CARD, Bundle, Calibration, check_files, copy_files, new_bundle, seal
-from cataloger.records import Floats
-from cataloger.training.calibration.thresholds import Answers, fit_thresholds
 from cataloger.training.data import Example, accepted_matrix
 from cataloger.training.evaluation import ScoredImages, predictions_of, score, with_section
 from cataloger.training.metrics import Share, wilson
@@ -24,13 +23,7 @@ from cataloger.training.metrics import Share, wilson
 ABSTAINED = 0.01
 """Share of the validation images, all of them known things, that may be taken for strange ones."""
 
-PRIOR_DEVIATION = 0.3
-"""Of log T: temperatures of trained networks mostly lie between a half and two."""
-
 SECTION = "## Decisions"
-
-LOG_TEMPERATURE_RANGE = (math.log(0.05), math.log(20.0))
-GOLDEN_RATIO = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,32 +142,3 @@ def decisions_section(bundle: Bundle, coverage: Coverage) -> str:
             f"{ABSTAINED:.0%} of these images are."
         )
     return "\n".join(lines) + "\n"
-
-
-def negative_log_likelihood(logits: Floats, accepted: npt.NDArray[np.bool_], temperature: float) -> float:
-    """Return the mean of -log(summed probability of the accepted labels). logits, accepted: N x labels."""
-    scaled = logits.astype(np.float64) / temperature
-    right = np.where(accepted, scaled, -np.inf)
-    return float((log_sum_exp(scaled) - log_sum_exp(right)).mean())
-
-
-def fit_temperature(logits: Floats, accepted: npt.NDArray[np.bool_]) -> float:
-    """Return the temperature that makes the labels most likely, by golden-section search (Guo et al., 1706.04599).
-
-    With one accepted label per row the loss is unimodal in log T, since it is convex in 1/T. A few images that are
-    all right would make it fall to nothing, and every answer certain; so log T has a normal prior around 0, of which
-    hundreds of images leave no trace.
-    """
-    low, high = LOG_TEMPERATURE_RANGE
-    while high - low > 1e-5:
-        left, right = high - GOLDEN_RATIO * (high - low), low + GOLDEN_RATIO * (high - low)
-        if _loss(logits, accepted, left) <= _loss(logits, accepted, right):
-            high = right
-        else:
-            low = left
-    return math.exp((low + high) / 2)
-
-
-def _loss(logits: Floats, accepted: npt.NDArray[np.bool_], log_temperature: float) -> float:
-    likelihood = len(logits) * negative_log_likelihood(logits, accepted, math.exp(log_temperature))
-    return likelihood + 0.5 * (log_temperature / PRIOR_DEVIATION) ** 2

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import cataloger
+from cataloger.adaptation import negative_log_likelihood
 from cataloger.model import Bundle, count_parameters, seal
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure, Pixels
@@ -19,7 +20,6 @@ from cataloger.training.calibration import (
     decisions_section,
     fit_prototypes,
     measure_coverage,
-    negative_log_likelihood,
 )
 from cataloger.training.data import Example, accepted_matrix, decode_examples
 from cataloger.training.evaluation import PAGE, ScoredImages, assess, evaluation_of, scoring, write_card, write_report

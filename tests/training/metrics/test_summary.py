@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cataloger.training.calibration.calibrate import fit_temperature, negative_log_likelihood
+from cataloger.adaptation import fit_temperature, negative_log_likelihood
 from cataloger.training.metrics.summary import expected_calibration_error, macro_f1, measure, wilson
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cataloger.training.calibration.thresholds import FLOOR, WEIGHT, Answers, fit_thresholds
+from cataloger.adaptation.thresholds import FLOOR, WEIGHT, Answers, fit_thresholds
 
 
 def fitted(confidence, right, best=None, groups=None):
