@@ -128,6 +128,7 @@ def use_models(made):
     made.run("models-show", "models", "show", "models/slim")
     made.run("models-verify", "models", "verify", "models/slim")
     made.run("recalibrate", "recalibrate", *CATALOG, "--model", "models/own")
+    made.run("adapt", "adapt", *CATALOG, "--unlabelled", "--output", "models/adapted")
 
 
 def look_at_runs(made):

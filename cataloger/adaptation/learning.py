@@ -45,7 +45,7 @@ class LabelledScores:
     groups: Ints
     familiarity: Floats | None = None
 
-    def rows(self, chosen: npt.NDArray[np.integer] | Bools) -> "LabelledScores":  # type: ignore[type-arg]
+    def rows(self, chosen: Ints | Bools) -> "LabelledScores":
         """Return those of some images."""
         known = None if self.familiarity is None else self.familiarity[chosen]
         return LabelledScores(self.labels, self.scores[chosen], self.accepted[chosen], self.groups[chosen], known)
@@ -139,7 +139,7 @@ def learn_unlabelled(scores: Floats, labels: tuple[str, ...], shipped: Calibrati
 
 def _usable(labelled: LabelledScores, shipped: Calibration) -> LabelledScores:
     """Leave out images whose labels the shop does not sell."""
-    usable = (labelled.accepted & _sold(labelled.labels, shipped)).any(axis=1)
+    usable: Bools = np.asarray((labelled.accepted & _sold(labelled.labels, shipped)).any(axis=1))
     products = len(np.unique(labelled.groups[usable]))
     if products < FEWEST:
         raise TrainingError(
@@ -224,7 +224,8 @@ def _compared(plain: Floats, mapped: Floats, sample: LabelledScores) -> tuple[in
 
 def _sums(values: Floats, groups: Ints) -> Floats:
     _, inverse = np.unique(groups, return_inverse=True)
-    found: Floats = np.bincount(inverse, weights=values)
+    found = np.zeros(int(inverse.max()) + 1)
+    np.add.at(found, inverse, values)
     return found
 
 

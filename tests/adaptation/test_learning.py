@@ -107,6 +107,7 @@ def test_the_frequencies_of_a_shop_are_found_without_labels():
 
 def test_a_map_for_the_scores_as_they_are_is_the_one_that_was_learned():
     scores, truth = shop(50, mixing=np.roll(np.eye(COUNT), 1, axis=0))
+    scores = scores.astype(np.float64)
     sold, accepted = np.ones(COUNT, bool), np.eye(COUNT, dtype=bool)[truth]
     learned = learn(Candidate("map", 3.0), scores / 2.0, accepted, sold)
     calibration = Calibration(2.0, adaptation=learned.score_map(2.0))

@@ -65,7 +65,7 @@ class StoredScores:
 
 def read_scores(database: Database, source_id: int, weights_id: str, labels: int) -> StoredScores:
     """Read the current good results of a source that have all scores, with the corrections of their images."""
-    columns = (
+    columns: tuple[Any, ...] = (
         ItemRow.id, ItemRow.key, ItemRow.uri, ItemRow.product_key, ResultRow.scores, ResultRow.familiarity,
         CorrectionRow.label, CorrectionRow.verdict, IS_UNCHANGED.label("is_unchanged"),
     )  # fmt: skip
