@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from cataloger.engine.job import JobHooks
     from cataloger.engine.job_report import JobReport, SyncReport, TagReport
     from cataloger.engine.run_report import RunReport
-    from cataloger.engine.session import JobContext, SourceSession
+    from cataloger.engine.session import SourceSession
+    from cataloger.engine.source_model import JobContext
     from cataloger.engine.sync import SyncOptions, sync_table
     from cataloger.engine.tag import TagOptions, tag_images
 
@@ -36,7 +37,8 @@ __getattr__ = lazy_names(
         "job": ["JobHooks"],
         "job_report": ["JobReport", "SyncReport", "TagReport"],
         "run_report": ["RunReport"],
-        "session": ["JobContext", "SourceSession"],
+        "session": ["SourceSession"],
+        "source_model": ["JobContext"],
         "sync": ["SyncOptions", "sync_table"],
         "tag": ["TagOptions", "tag_images"],
     },

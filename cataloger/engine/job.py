@@ -13,17 +13,23 @@ from typing import Any, Generic, TypeVar
 from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.run_report import RunReport
-from cataloger.engine.session import JobContext, SourceSession
+from cataloger.engine.session import SourceSession
+from cataloger.engine.source_model import JobContext
 from cataloger.errors import CatalogerError
+from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.inference import choose_engine
 from cataloger.ledger import Run, recorded_run
 from cataloger.model import read_bundle, resolve_bundle_path
+from cataloger.options import WebOptions
 from cataloger.sources import Source
 
 JobHooks = Hooks[[RunReport, int | None]]
 """The progress callback receives the report, and the number of all inputs once that is known."""
 
+
+# Downloads wait for the network most of the time; more of them than processors keep the model working.
+DOWNLOADS = 16
 
 Report = TypeVar("Report", bound=JobReport)
 
@@ -92,3 +98,12 @@ class Job(Generic[Report]):
         except CatalogerError:
             return  # the run itself meets the same problem and reports it
         self._total = None if None in counts else sum(count or 0 for count in counts)
+
+
+@contextmanager
+def downloading(job: Job[Report], web: WebOptions) -> Iterator[Remote]:
+    """Give what downloads the images of one source."""
+    from cataloger.fetch import Downloader  # it loads the HTTP client, which files do not need
+
+    with Downloader(web, job.options.limits) as downloader:
+        yield Remote(web=downloader, threads=DOWNLOADS, revalidate=web.revalidate, stop=job.hooks.stop)

@@ -3,48 +3,39 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
-from cataloger.adaptation import LabelSelection, changed_selection
 from cataloger.db import Database
 from cataloger.engine.column_check import check_column
-from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place
 from cataloger.engine.pipeline import Parts, Planner
 from cataloger.engine.revalidation import RevalidatingPlanner
 from cataloger.engine.rounds import run as run_pipeline
-from cataloger.engine.run_report import RunReport
-from cataloger.errors import SourceError, UsageError
+from cataloger.engine.source_model import JobContext, SourceModel
+from cataloger.errors import SourceError
 from cataloger.fetch import Remote, fetch
 from cataloger.history import OutdatedResults
-from cataloger.hooks import Hooks
 from cataloger.imaging import DecodePool
-from cataloger.inference import Classifier, Engine
+from cataloger.inference import Classifier
 from cataloger.ledger import (
     Lease,
     Ledger,
-    ModelRef,
     Presence,
     ProductResults,
     Run,
     SourceRef,
     WriteTarget,
-    bundle_of,
-    find_source,
     hold_lease,
-    known_calibration,
-    known_model,
     last_options,
-    model_ref,
     note_queries_known,
     note_recomputed,
     pin_model,
     record_write_target,
     register_source,
 )
-from cataloger.model import Bundle, Calibration, shipped_bundle
+from cataloger.model import Bundle
 from cataloger.records import Failure, Image, Item, Planned, Renewal
 from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
@@ -54,109 +45,12 @@ from cataloger.writeback import WriteBack, WriteCounts, WritePlan
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class JobContext:
-    """What the sessions of one job have in common.
-
-    report: each adds its counts to it. default: the bundle that was asked for, or the shipped one. hooks:
-    the progress callback receives the report.
-    """
-
-    options: JobOptions
-    report: JobReport
-    engine: Engine
-    default: Bundle
-    hooks: Hooks[[RunReport]]
-
-
-class SourceSession:
-    """One source, its model, and what is done with both. database: None when there is none yet.
-
-    known: the row of the source; None until it has one. mapped: the labels that its label map has codes for; None for
-    all. It is set before the model is asked for.
-    """
+class SourceSession(SourceModel):
+    """One source, its model, and what is done with both."""
 
     def __init__(self, context: JobContext, database: Database | None, source: Source) -> None:
-        self.source = source
-        self.known: SourceRef | None = None
-        self._context = context
-        self._options = context.options
+        super().__init__(context, database, source)
         self._report = context.report
-        self._database = database
-        self.mapped: tuple[str, ...] | None = None
-        self._is_behind = False
-        self._is_mixed = False
-        if database is not None:
-            self._know(find_source(database, kind=source.kind, root=source.root))
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The model to use, in the run's precision: the one asked for, else the pinned one."""
-        default, known = self._context.default, self.known
-        if known is None or self._options.model is not None or known.weights_id in (None, default.weights_id):
-            return default
-        pinned = known_model(self._open(), str(known.weights_id))
-        bundle = bundle_of(pinned)
-        if bundle is None:
-            raise _missing_model(known.root, pinned, default)
-        logger.info("using %s, to which %s is pinned", bundle.title, known.root)
-        return self._context.engine.bundle(bundle, self._options.run.precision)
-
-    @cached_property
-    def model(self) -> ModelRef:
-        """How results are recorded: under the bundle, and by the calibration of the source."""
-        base, selection = self._pinned_calibration()
-        keeps = base is not None and (self._options.model is None or (base.is_adapted and not self._is_adapted))
-        bundle = replace(self.bundle, calibration=base) if base is not None and keeps else self.bundle
-        if keeps and self._options.model is None and base != self.bundle.calibration:
-            self._is_behind = not (base is not None and base.is_adapted)
-        return model_ref(bundle, replace(self._selection(selection), mapped=self.mapped))
-
-    def _selection(self, known: LabelSelection) -> LabelSelection:
-        return changed_selection(known, self._options.selection, self.labels)
-
-    @property
-    def department_column(self) -> str | None:
-        """The column that names the departments: the one that was asked for, else the one of the source."""
-        departments = self._selection(self._pinned_calibration()[1]).departments
-        return None if departments is None else departments.column
-
-    @property
-    def has_new_model(self) -> bool:
-        """True when the source has shown the answers of another model until now."""
-        return self.known is not None and self.known.weights_id not in (None, self.bundle.weights_id)
-
-    @property
-    def former_labels(self) -> tuple[str, ...]:
-        """Labels of the model whose answers the source has shown until now; none for a new source."""
-        if self.known is None or self.known.weights_id is None:
-            return ()
-        return known_model(self._open(), self.known.weights_id).labels
-
-    @property
-    def sold(self) -> tuple[str, ...]:
-        """The labels that can be the answer in any department."""
-        return self.model.labels_of(None)
-
-    def check_selection(self) -> None:
-        """Raise UsageError, before any work, where too few labels are sold in the shop or in a department."""
-        calibration = self.model.calibration
-        assert calibration is not None
-        calibration.check()
-
-    @property
-    def _is_adapted(self) -> bool:
-        return self.bundle.calibration.is_adapted
-
-    def _pinned_calibration(self) -> tuple[Calibration | None, LabelSelection]:
-        if self.known is None or self.known.calibration_id is None:
-            return None, LabelSelection()
-        return known_calibration(self._open(), self.known.calibration_id, self.bundle.weights_id)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels that the model can answer."""
-        return self.bundle.labels
 
     def register(self) -> SourceRef:
         """Return the row of the source, created if there is none."""
@@ -365,16 +259,6 @@ class SourceSession:
         limits = self._options.limits
         return lambda items: pool.decode(watch.over("reading", fetch(items, limits, remote, watch, within)))
 
-    def _open(self) -> Database:
-        """Return the database, which only a plan can do without."""
-        assert self._database is not None
-        return self._database
-
-    def _know(self, ref: SourceRef | None) -> None:
-        self.known = ref
-        if ref is not None:
-            self.source.prefix = ref.prefix
-
     @property
     def _interrupted(self) -> bool:
         return self._report.run.interrupted
@@ -426,24 +310,6 @@ class SourceSession:
             self._report.run.skipped["no_image"] += self.source.without_image
         for problem in self.source.problems:
             self._warn(problem)
-
-
-def _missing_model(root: str, pinned: ModelRef, default: Bundle) -> UsageError:
-    """Make the error of a pinned model that is not found; it says what goes on with it, if anything does."""
-    switch = f"--model default switches to {default.title} and tags every image again"
-    name = f"{pinned.name} {pinned.version}"
-    if pinned.is_of_the_package:
-        return UsageError(
-            f"{root} was tagged with {name}, which came with another version of cataloger and is not part of this "
-            "one. Choose a model: --model DIR goes on with a copy of it, which `cataloger models keep default DIR` "
-            f"of that version makes, {switch}"
-        )
-    same = shipped_bundle(pinned.weights_id)
-    shipped = f"--model {same.reference} goes on with the same weights, which come with cataloger, " if same else ""
-    return UsageError(
-        f"{root} was tagged with {name} from {pinned.location}, which no longer exists. Choose a model: {shipped}"
-        f"--model DIR keeps it if you name its new folder, {switch}"
-    )
 
 
 def _planner(ledger: Ledger, remote: Remote | None, outages: Outages) -> Planner:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db import Database, DatabaseURL, TableName
-from cataloger.engine.downloads import downloading
-from cataloger.engine.job import Job, JobHooks
+from cataloger.engine.job import Job, JobHooks, downloading
 from cataloger.engine.job_report import JobOptions, SyncReport
 from cataloger.engine.session import SourceSession
 from cataloger.errors import UsageError

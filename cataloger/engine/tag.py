@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db import Database, DatabaseURL
-from cataloger.engine.job import Job, JobHooks
+from cataloger.engine.job import Job, JobHooks, downloading
 from cataloger.engine.job_report import JobOptions, TagReport
 from cataloger.engine.session import SourceSession
 from cataloger.errors import OutageError
@@ -129,8 +129,6 @@ def _keys(target: Target, source: AnySource, prefix: str) -> frozenset[str] | No
 def _remote(job: Job[TagReport], source: AnySource, options: TagOptions) -> Iterator[Remote | None]:
     """Give what downloads the images of a source, if it has addresses."""
     if isinstance(source, WebSource) or (isinstance(source, ManifestSource) and source.has_addresses()):
-        from cataloger.engine.downloads import downloading  # it loads the HTTP client, which files do not need
-
         with downloading(job, options.web) as remote:
             yield remote
     else:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         copy_files,
         default_bundle_path,
         has_weights,
+        kept_bundle_paths,
         new_bundle,
         read_bundle,
         seal,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from cataloger.model.shipped import (
         is_shipped,
         keep_bundle,
-        kept_bundle_paths,
         location_of,
         resolve_bundle_path,
         shipped_bundle,
@@ -131,6 +131,7 @@ __getattr__ = lazy_names(
             "copy_files",
             "default_bundle_path",
             "has_weights",
+            "kept_bundle_paths",
             "new_bundle",
             "read_bundle",
             "seal",
@@ -152,7 +153,6 @@ __getattr__ = lazy_names(
         "shipped": [
             "is_shipped",
             "keep_bundle",
-            "kept_bundle_paths",
             "location_of",
             "resolve_bundle_path",
             "shipped_bundle",

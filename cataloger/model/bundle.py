@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cataloger.model.manifest import CalibrationValues
 
 MANIFEST = "bundle.json"
+KEPT = "kept_models"
 MODEL = "model.onnx"
 MODEL_INT8 = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
@@ -191,6 +192,11 @@ def default_bundle_path() -> Path:
     return Path(__file__).parents[1] / "default_model"
 
 
+def kept_bundle_paths() -> list[Path]:
+    """Return the directories of the former default bundles that ship with the package, by name."""
+    return sorted(path.parent for path in (default_bundle_path().parent / KEPT).glob(f"*/{MANIFEST}"))
+
+
 def read_bundle(path: Path, *, check: tuple[str, ...] = (MODEL,)) -> Bundle:
     """Read a bundle and compare the SHA-256 of the files named in `check`.
 
@@ -286,10 +292,8 @@ def has_weights(bundle: Bundle) -> bool:
 
 
 def _shipped_models(weights_id: str) -> tuple[str, ...]:
-    from cataloger.model.shipped import shipped_bundle
-
-    shipped = shipped_bundle(weights_id)
-    own = () if shipped is None else tuple(shipped.files[MODELS[each]] for each in shipped.precisions)
+    found = [read_bundle(path, check=()) for path in (default_bundle_path(), *kept_bundle_paths())]
+    own = [each.files[MODELS[kind]] for each in found if each.weights_id == weights_id for kind in each.precisions]
     return (*WITHOUT_WEIGHTS.get(weights_id, ()), *own)
 
 

@@ -15,6 +15,7 @@ from cataloger.model.bundle import (
     Bundle,
     copy_files,
     default_bundle_path,
+    kept_bundle_paths,
     new_bundle,
     read_bundle,
     seal,
@@ -22,12 +23,6 @@ from cataloger.model.bundle import (
 from cataloger.utils import existing_path, printable
 
 DEFAULT = "default"
-KEPT = "kept_models"
-
-
-def kept_bundle_paths() -> list[Path]:
-    """Return the directories of the former default bundles that ship with the package, by name."""
-    return sorted(path.parent for path in (default_bundle_path().parent / KEPT).glob(f"*/{MANIFEST}"))
 
 
 def is_shipped(path: Path) -> bool:

@@ -17,7 +17,7 @@ from cataloger.training.metrics import (
     Bools,
     ClassReport,
     CoveragePoint,
-    Groups,
+    ImageGroups,
     Ints,
     MetricsReport,
     Predictions,
@@ -82,7 +82,7 @@ class GroupedFigures:
     precision: Share
 
     @classmethod
-    def of(cls, groups: Groups, hits: Bools, depth: int, taken: Bools | None) -> "GroupedFigures":
+    def of(cls, groups: ImageGroups, hits: Bools, depth: int, taken: Bools | None) -> "GroupedFigures":
         """Measure. hits: bool N x ranks. depth: ranks known of every image. taken: accepted answers, if any are."""
 
         def top(k: int) -> Share:
@@ -205,7 +205,7 @@ def _over_groups(examples: Sequence[Example], predictions: Predictions, accepted
     decisions = predictions.decisions or ("",)
     taken = np.array([decision == "accept" for decision in decisions]) if any(decisions) else None
     for name, rows in rows_by_group(examples).items():
-        groups = Groups.of([example.product for example, chosen in zip(examples, rows, strict=True) if chosen])
+        groups = ImageGroups.of([example.product for example, chosen in zip(examples, rows, strict=True) if chosen])
         if groups is not None:
             mine = None if taken is None else taken[rows]
             found[name] = GroupedFigures.of(groups, hits[rows], predictions.depth, mine)

@@ -1,4 +1,4 @@
-"""Counting by coarser labels: answers and labels of newer categories are folded into the older ones that held them.
+"""Counting by coarser labels: answers and labels of newer categories are folded into the older ones.
 
 Test images that were labelled before a category existed call it by another name: boots are casual shoes there. A
 model that answers "Boots" is right on them. A fold map names each newer label, and the older ones that it counts as.

@@ -10,7 +10,7 @@ from cataloger.training.evaluation.findings import DecisionFigures, decision_fig
 from cataloger.training.metrics import (
     UNKNOWN,
     Bools,
-    Groups,
+    ImageGroups,
     Predictions,
     Share,
     Single,
@@ -79,12 +79,12 @@ class DecisionChange:
     precision_over_groups: Share | None = None
 
 
-def groups_of(examples: Sequence[Example]) -> Groups | None:
+def groups_of(examples: Sequence[Example]) -> ImageGroups | None:
     """Return which images belong together, as their labels say; None if none do."""
-    return Groups.of([example.product for example in examples])
+    return ImageGroups.of([example.product for example in examples])
 
 
-def top_change(hits: Pair, k: int, groups: Groups | None) -> FigureChange:
+def top_change(hits: Pair, k: int, groups: ImageGroups | None) -> FigureChange:
     """Compare how often one of the first k labels is accepted."""
     a, b = (np.asarray(each[:, :k].any(axis=1)) for each in hits)
     first, second = (wilson(int(each.sum()), len(each)) for each in (a, b))
@@ -110,7 +110,7 @@ def changes_by_group(hits: Pair, examples: Sequence[Example]) -> dict[str, PartC
 
 
 def figure_changes(
-    hits: Pair, single: tuple[Single, Single], classes: int, groups: Groups | None
+    hits: Pair, single: tuple[Single, Single], classes: int, groups: ImageGroups | None
 ) -> tuple[FigureChange, ...]:
     """Compare top-1, top-3, top-5, and of the images with one label macro F1 and calibration error."""
     first, second = single
@@ -127,7 +127,7 @@ def figure_changes(
 
 
 def decision_change(
-    pair: tuple[Predictions, Predictions], hits: Pair, groups: Groups | None
+    pair: tuple[Predictions, Predictions], hits: Pair, groups: ImageGroups | None
 ) -> DecisionChange | None:
     """Compare decisions; None unless both models make any."""
     found = [decision_figures(each, right[:, 0]) for each, right in zip(pair, hits, strict=True)]
@@ -136,7 +136,7 @@ def decision_change(
         return None
     taken = [np.array([d == "accept" for d in each.decisions or ()], dtype=np.bool_) for each in pair]
     right = [chosen & each[:, 0] for chosen, each in zip(taken, hits, strict=True)]
-    images = Groups(np.arange(len(taken[0])), len(taken[0]))
+    images = ImageGroups(np.arange(len(taken[0])), len(taken[0]))
     coverage = images.difference(taken[0], taken[1])
     precision = images.difference(right[0], right[1], taken[0], taken[1]) if all(map(np.any, taken)) else UNKNOWN
     if groups is None:

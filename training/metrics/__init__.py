@@ -13,7 +13,7 @@ from cataloger.training.metrics.calibration import (
     reliability,
 )
 from cataloger.training.metrics.confidence_intervals import UNKNOWN, Z95, Ints, Share, wilson
-from cataloger.training.metrics.group_intervals import Groups
+from cataloger.training.metrics.group_intervals import ImageGroups
 from cataloger.training.metrics.paired_tests import difference_of_ece, difference_of_f1, difference_of_hits, mcnemar
 from cataloger.training.metrics.per_class import ClassReport, class_reports, macro_f1
 from cataloger.training.metrics.predictions import NOT_RANKED, Predictions
@@ -26,7 +26,7 @@ __all__ = [
     "Bools",
     "ClassReport",
     "CoveragePoint",
-    "Groups",
+    "ImageGroups",
     "Ints",
     "MetricsReport",
     "Predictions",

@@ -15,14 +15,14 @@ from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
+class ImageGroups:
     """Which images belong together. numbers: of the group of each image, 0 to count - 1."""
 
     numbers: Ints
     count: int
 
     @classmethod
-    def of(cls, names: Sequence[str]) -> "Groups | None":
+    def of(cls, names: Sequence[str]) -> "ImageGroups | None":
         """Make them of the names of images' groups; an image without one is a group of its own.
 
         None where no two images belong together, or all do: then there is no such interval.
@@ -31,9 +31,9 @@ class Groups:
         found, numbers = np.unique(np.array(list(own), dtype=object), return_inverse=True)
         return cls(numbers.astype(np.int64), len(found)) if 1 < len(found) < len(names) else None
 
-    def rows(self, chosen: Bools) -> "Groups | None":
+    def rows(self, chosen: Bools) -> "ImageGroups | None":
         """Return those of some images. chosen: bool N."""
-        return Groups.of([str(number) for number in self.numbers[chosen]])
+        return ImageGroups.of([str(number) for number in self.numbers[chosen]])
 
     def share(self, part: Bools, whole: Bools | None = None) -> Share:
         """Return the share of `part` among `whole`, by default all images, with its interval. Both: bool N."""

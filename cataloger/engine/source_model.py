@@ -1,0 +1,158 @@
+"""One source in one run, looked up once, and the model and calibration that its results are recorded under."""
+
+import logging
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from cataloger.adaptation import LabelSelection, changed_selection
+from cataloger.db import Database
+from cataloger.engine.job_report import JobOptions, JobReport
+from cataloger.engine.run_report import RunReport
+from cataloger.errors import UsageError
+from cataloger.hooks import Hooks
+from cataloger.inference import Engine
+from cataloger.ledger import (
+    ModelRef,
+    SourceRef,
+    bundle_of,
+    find_source,
+    known_calibration,
+    known_model,
+    model_ref,
+)
+from cataloger.model import Bundle, Calibration, shipped_bundle
+from cataloger.sources import Source
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What the sessions of one job have in common.
+
+    report: each adds its counts to it. default: the bundle that was asked for, or the shipped one. hooks:
+    the progress callback receives the report.
+    """
+
+    options: JobOptions
+    report: JobReport
+    engine: Engine
+    default: Bundle
+    hooks: Hooks[[RunReport]]
+
+
+class SourceModel:
+    """One source and its model. database: None when there is none yet.
+
+    known: the row of the source; None until it has one. mapped: the labels that its label map has codes for; None for
+    all. It is set before the model is asked for.
+    """
+
+    def __init__(self, context: JobContext, database: Database | None, source: Source) -> None:
+        self.source = source
+        self.known: SourceRef | None = None
+        self._context = context
+        self._options = context.options
+        self._database = database
+        self.mapped: tuple[str, ...] | None = None
+        self._is_behind = False
+        self._is_mixed = False
+        if database is not None:
+            self._know(find_source(database, kind=source.kind, root=source.root))
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The model to use, in the run's precision: the one asked for, else the pinned one."""
+        default, known = self._context.default, self.known
+        if known is None or self._options.model is not None or known.weights_id in (None, default.weights_id):
+            return default
+        pinned = known_model(self._open(), str(known.weights_id))
+        bundle = bundle_of(pinned)
+        if bundle is None:
+            raise _missing_model(known.root, pinned, default)
+        logger.info("using %s, to which %s is pinned", bundle.title, known.root)
+        return self._context.engine.bundle(bundle, self._options.run.precision)
+
+    @cached_property
+    def model(self) -> ModelRef:
+        """How results are recorded: under the bundle, and by the calibration of the source."""
+        base, selection = self._pinned_calibration()
+        keeps = base is not None and (self._options.model is None or (base.is_adapted and not self._is_adapted))
+        bundle = replace(self.bundle, calibration=base) if base is not None and keeps else self.bundle
+        if keeps and self._options.model is None and base != self.bundle.calibration:
+            self._is_behind = not (base is not None and base.is_adapted)
+        return model_ref(bundle, replace(self._selection(selection), mapped=self.mapped))
+
+    def _selection(self, known: LabelSelection) -> LabelSelection:
+        return changed_selection(known, self._options.selection, self.labels)
+
+    @property
+    def department_column(self) -> str | None:
+        """The column that names the departments: the one that was asked for, else the one of the source."""
+        departments = self._selection(self._pinned_calibration()[1]).departments
+        return None if departments is None else departments.column
+
+    @property
+    def has_new_model(self) -> bool:
+        """True when the source has shown the answers of another model until now."""
+        return self.known is not None and self.known.weights_id not in (None, self.bundle.weights_id)
+
+    @property
+    def former_labels(self) -> tuple[str, ...]:
+        """Labels of the model whose answers the source has shown until now; none for a new source."""
+        if self.known is None or self.known.weights_id is None:
+            return ()
+        return known_model(self._open(), self.known.weights_id).labels
+
+    @property
+    def sold(self) -> tuple[str, ...]:
+        """The labels that can be the answer in any department."""
+        return self.model.labels_of(None)
+
+    def check_selection(self) -> None:
+        """Raise UsageError, before any work, where too few labels are sold in the shop or in a department."""
+        calibration = self.model.calibration
+        assert calibration is not None
+        calibration.check()
+
+    @property
+    def _is_adapted(self) -> bool:
+        return self.bundle.calibration.is_adapted
+
+    def _pinned_calibration(self) -> tuple[Calibration | None, LabelSelection]:
+        if self.known is None or self.known.calibration_id is None:
+            return None, LabelSelection()
+        return known_calibration(self._open(), self.known.calibration_id, self.bundle.weights_id)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the model can answer."""
+        return self.bundle.labels
+
+    def _open(self) -> Database:
+        """Return the database, which only a plan can do without."""
+        assert self._database is not None
+        return self._database
+
+    def _know(self, ref: SourceRef | None) -> None:
+        self.known = ref
+        if ref is not None:
+            self.source.prefix = ref.prefix
+
+
+def _missing_model(root: str, pinned: ModelRef, default: Bundle) -> UsageError:
+    """Make the error of a pinned model that is not found; it says what goes on with it, if anything does."""
+    switch = f"--model default switches to {default.title} and tags every image again"
+    name = f"{pinned.name} {pinned.version}"
+    if pinned.is_of_the_package:
+        return UsageError(
+            f"{root} was tagged with {name}, which came with another version of cataloger and is not part of this "
+            "one. Choose a model: --model DIR goes on with a copy of it, which `cataloger models keep default DIR` "
+            f"of that version makes, {switch}"
+        )
+    same = shipped_bundle(pinned.weights_id)
+    shipped = f"--model {same.reference} goes on with the same weights, which come with cataloger, " if same else ""
+    return UsageError(
+        f"{root} was tagged with {name} from {pinned.location}, which no longer exists. Choose a model: {shipped}"
+        f"--model DIR keeps it if you name its new folder, {switch}"
+    )
