@@ -98,6 +98,6 @@ def test_the_list_has_enough_of_each_kind_and_no_package_on_both_sides():
     counts = defaultdict(int)
     for each in rows:
         counts[each["kind"], each["split"] == "test"] += 1
-    for kind in ("phones", "furniture", "food", "charts", "banners", "faces"):
+    for kind in ("phones", "furniture", "food", "charts", "banners", "faces", "interiors"):
         assert counts[kind, True] >= 20, kind
         assert counts[kind, False] >= 20, kind

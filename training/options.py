@@ -130,6 +130,7 @@ class DataOptions:
     report_by: columns whose values are kept with each image. shares: of train, val and test, where splits are
     made. seed: of these splits. traits: further columns that are kept, for `ColumnShares` and `ColumnValues`.
     corrections: take the corrections in the database `db` (and `schema`), with `data` mixed in if it is given.
+    no_product: label of images that show no product, "" for none at all; None where all show one.
     """
 
     data: Path | None = None
@@ -146,6 +147,7 @@ class DataOptions:
     corrections: bool = False
     schema: str | None = None
     traits: tuple[str, ...] = ()
+    no_product: str | None = None
 
     def __post_init__(self) -> None:
         checks = {

@@ -80,6 +80,16 @@ ProductColumnOption = Annotated[
         help="Column of the product; its images stay together. Default: product_id, product, sku or group; '': none",
     ),
 ]
+NoProductOption = Annotated[
+    str | None,
+    typer.Option(
+        "--no-product",
+        envvar="CATALOGER_NO_PRODUCT",
+        metavar="LABEL",
+        help="Label of images that show no product (phones, faces, size charts), which the model learns to tell from"
+        " products; '': those without a label.",
+    ),
+]
 ReportByOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -9,24 +9,37 @@ from cataloger.cli import render
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from cataloger.model import Bundle
     from cataloger.training.data import LabelledImages
 
 SHOWN = 5
 
 
 def read_labelled(
-    labels: Path, images: Path | None, report_by: Sequence[str] = (), *, group_column: str | None = None
+    labels: Path,
+    images: Path | None,
+    report_by: Sequence[str] = (),
+    *,
+    group_column: str | None = None,
+    bundle: "Bundle | None" = None,
 ) -> "LabelledImages":
     """Read labelled images of any source; see `cataloger.training.data.read`.
 
-    group_column: of what belongs together.
+    group_column: of what belongs together. bundle: what is to be measured; the label that meant "no product"
+    in its training means it here, too.
     """
     from cataloger.training.data import read_dataset
     from cataloger.training.options import DataOptions
 
-    data = read_dataset(
-        DataOptions(data=labels, images=images, report_by=tuple(report_by), product_column=group_column)
+    told = bundle.provenance.get("no_product") if bundle is not None else None
+    options = DataOptions(
+        data=labels,
+        images=images,
+        report_by=tuple(report_by),
+        product_column=group_column,
+        no_product=told.get("label") if isinstance(told, dict) else None,
     )
+    data = read_dataset(options)
     for problem in data.problems[:SHOWN]:
         render.stderr_console().print(f"labels: {problem.place}: {problem.message}", markup=False)
     if len(data.problems) > SHOWN:

@@ -19,7 +19,7 @@ from PIL import ImageDraw, ImageFont
 from cataloger.contracts import TOP_K
 from cataloger.fetch import fetch
 from cataloger.imaging import DecodePool
-from cataloger.inference.classifier import Ranking
+from cataloger.inference.classifier import Ranking, log_sum_exp
 from cataloger.inference.isolated import open_classifier
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model import Bundle
@@ -42,7 +42,8 @@ class Explanation:
     """An image, its answer, and a map for each of its best categories.
 
     pixels: what the network saw, uint8 size x size x 3. width, height: upright original. confidences: of `labels`,
-    best first. maps: float64, labels x size x size, from 0 to 1, which is the strongest evidence for any of them.
+    best first. log_sum_exp: of all raw scores; what shows no product has less. maps: float64, labels x size x size,
+    from 0 to 1, which is the strongest evidence for any of them.
     """
 
     item: Item
@@ -53,6 +54,7 @@ class Explanation:
     confidences: tuple[float, ...]
     decision: str | None
     familiarity: float | None
+    log_sum_exp: float
     maps: Floats
 
     def as_json(self) -> dict[str, Any]:
@@ -62,6 +64,7 @@ class Explanation:
             "answers": dict(zip(self.labels, self.confidences, strict=True)),
             "decision": self.decision,
             "familiarity": self.familiarity,
+            "log_sum_exp": self.log_sum_exp,
         }
 
 
@@ -99,6 +102,7 @@ def explained(bundle: Bundle, classifier: OnnxClassifier, image: Image) -> Expla
         answer.confidences,
         answer.decision,
         familiarity,
+        float(log_sum_exp(scores.logits[0].astype(np.float64))),
         maps / max(float(maps.max()), 1e-6),
     )
 

@@ -60,7 +60,9 @@ class Calibration:
     at which a label is accepted; a label that is missing is never accepted. least_familiarity: an image below it
     looks like nothing that the model was trained on; None if the model has no such score. adaptation: what the scores
     of all labels go through first; None if they stay as they are. allowed: the labels that can be the answer, in the
-    model's order; the scores of the others are left out before the softmax. None for all.
+    model's order; the scores of the others are left out before the softmax. None for all. least_log_sum_exp:
+    as least_familiarity, of the log of the summed exponentials of all raw scores, by which what shows no product is
+    told from products; decisions do not use it. None in calibrations that are older.
     """
 
     temperature: float = 1.0
@@ -69,6 +71,7 @@ class Calibration:
     least_familiarity: float | None = None
     adaptation: ScoreMap | None = None
     allowed: tuple[str, ...] | None = None
+    least_log_sum_exp: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
@@ -122,6 +125,8 @@ class Calibration:
             values["adaptation"] = self.adaptation.to_json()
         if self.allowed is not None:
             values["allowed"] = list(self.allowed)
+        if self.least_log_sum_exp is not None:
+            values["least_log_sum_exp"] = self.least_log_sum_exp
         return values
 
     @classmethod
@@ -129,6 +134,7 @@ class Calibration:
         """Read what `to_json` returned. Raises KeyError, TypeError, ValueError or UsageError."""
         target, least = values.get("target_precision"), values.get("least_familiarity")
         adaptation, allowed = values.get("adaptation"), values.get("allowed")
+        least_sum = values.get("least_log_sum_exp")
         return cls(
             temperature=float(values["temperature"]),
             target_precision=None if target is None else float(target),
@@ -136,4 +142,5 @@ class Calibration:
             least_familiarity=None if least is None else float(least),
             adaptation=None if adaptation is None else ScoreMap.from_json(adaptation),
             allowed=None if allowed is None else tuple(map(str, allowed)),
+            least_log_sum_exp=None if least_sum is None else float(least_sum),
         )

@@ -76,6 +76,7 @@ class CalibrationValues(msgspec.Struct, frozen=True):
     least_familiarity: Finite | None = None
     adaptation: AdaptationValues | None = None
     allowed: tuple[Label, ...] | None = None
+    least_log_sum_exp: Finite | None = None
 
 
 class Golden(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Temperature, thresholds and familiarity, learned on validation images.
+"""Temperature, thresholds, familiarity and what shows no product, learned on validation images.
 
 Runs on numpy. Imports `training.evaluation` and what lies below.
 """
@@ -23,18 +23,28 @@ if TYPE_CHECKING:
         write_recalibrated,
     )
     from cataloger.training.calibration.familiarity import MOST_IMAGES, fit_prototypes
+    from cataloger.training.calibration.no_product import (
+        PRODUCT_SECTION,
+        ProductScore,
+        measure_product_score,
+        product_section,
+    )
 
 __all__ = [
     "MOST_IMAGES",
+    "PRODUCT_SECTION",
     "AdaptOptions",
     "AdaptReport",
     "Coverage",
+    "ProductScore",
     "adapt_source",
     "calibrate_bundle",
     "decisions_section",
     "fit_prototypes",
     "measure_coverage",
+    "measure_product_score",
     "needing_more",
+    "product_section",
     "shares",
     "write_recalibrated",
 ]
@@ -52,5 +62,6 @@ __getattr__ = lazy_names(
             "write_recalibrated",
         ],
         "familiarity": ["MOST_IMAGES", "fit_prototypes"],
+        "no_product": ["PRODUCT_SECTION", "ProductScore", "measure_product_score", "product_section"],
     },
 )

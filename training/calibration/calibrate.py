@@ -14,7 +14,7 @@ from cataloger.adaptation import Answers, fit_temperature, fit_thresholds
 from cataloger.contracts import DECISIONS
 from cataloger.drift import ANSWERS, Profile
 from cataloger.errors import TrainingError
-from cataloger.inference import adapted_scores
+from cataloger.inference import adapted_scores, log_sum_exp
 from cataloger.model import CARD, Bundle, Calibration, check_files, copy_files, new_bundle, seal
 from cataloger.training.data import Example, accepted_matrix
 from cataloger.training.evaluation import ScoredImages, predictions_of, score, with_section
@@ -94,8 +94,13 @@ def calibrate_bundle(bundle: Bundle, scored: ScoredImages, *, target: float) -> 
         least = float(np.quantile(scored.familiarity, ABSTAINED))
         known = scored.familiarity >= least
     best = Answers(found.confidence[:, 0], found.ranked[:, 0], found.hits(accepted)[:, 0], _groups(scored))
-    thresholds = fit_thresholds(best.rows(known), labels=bundle.labels, target=target)
-    decides = replace(calibration, target_precision=target, thresholds=thresholds, least_familiarity=least)
+    decides = replace(
+        calibration,
+        target_precision=target,
+        thresholds=fit_thresholds(best.rows(known), labels=bundle.labels, target=target),
+        least_familiarity=least,
+        least_log_sum_exp=float(np.quantile(log_sum_exp(scored.logits.astype(np.float64)), ABSTAINED)),
+    )
     calibrated = replace(bundle, calibration=decides)
     answers = profile_of(calibrated, scored).to_json()
     return replace(calibrated, provenance={**bundle.provenance, ANSWERS: answers})

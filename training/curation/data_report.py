@@ -53,6 +53,7 @@ KINDS = {
 class DataReport:
     """Counts and problems. labels: label -> split -> images that accept it. splits: split -> images.
 
+    no_product: split -> images of them that show no product.
     duplicates: images beyond the first of each group of identical files, near_duplicates: of those that look the
     same, identical ones included. problems: the gravest kind first.
     """
@@ -62,6 +63,7 @@ class DataReport:
     duplicates: int
     near_duplicates: int
     problems: tuple[DataProblem, ...]
+    no_product: dict[str, int]
 
     @property
     def images(self) -> int:
@@ -79,6 +81,9 @@ class DataReport:
         """Return the report in a few lines: the counts, then a line for each kind of problem."""
         splits = ", ".join(f"{count:,} {split}" for split, count in self.splits.items())
         lines = [f"data: {self.images:,} images in {len(self.labels)} categories: {splits}"]
+        if any(self.no_product.values()):
+            counted = ", ".join(f"{count:,} {split}" for split, count in self.no_product.items())
+            lines.append(f"data: {sum(self.no_product.values()):,} of them show no product: {counted}")
         if self.near_duplicates:
             identical = (
                 f"{self.duplicates:,} of them of identical files" if self.duplicates else "no file is identical"
@@ -99,6 +104,7 @@ class DataReport:
         return {
             "images": self.images,
             "splits": self.splits,
+            "no_product": self.no_product,
             "labels": self.labels,
             "duplicates": self.duplicates,
             "near_duplicates": self.near_duplicates,
@@ -110,9 +116,10 @@ def data_report(dataset: LabelledImages, inventory: Inventory) -> DataReport:
     """Count and look for trouble. dataset: with splits; inventory: of its examples, all of them readable."""
     groups = find_groups(dataset.examples, inventory)
     counts = {label: dict.fromkeys(SPLITS, 0) for label in dataset.labels}
-    splits = dict.fromkeys(SPLITS, 0)
+    splits, no_product = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
     for example in dataset.examples:
         splits[example.split] += 1
+        no_product[example.split] += not example.labels
         for label in example.labels:
             counts[label][example.split] += 1
     found = [
@@ -129,6 +136,7 @@ def data_report(dataset: LabelledImages, inventory: Inventory) -> DataReport:
         duplicates=_copies(groups.same_bytes.tolist()),
         near_duplicates=_copies(groups.looks.tolist()),
         problems=tuple(sorted(found, key=lambda problem: ranks[problem.kind])),
+        no_product=no_product,
     )
 
 
@@ -183,8 +191,9 @@ def _conflicts(examples: Sequence[Example], groups: Groups) -> Iterator[DataProb
     for kind, index in (("bytes", groups.same_bytes), ("looks", groups.looks)):
         for members in members_of(index):
             shared = set.intersection(*(set(examples[member].labels) for member in members))
-            if not shared and not (kind == "looks" and _is_one(members, groups)):
-                labels = _files_by(members, lambda example: example.labels, examples)
+            is_one = shared or not any(examples[member].labels for member in members)
+            if not is_one and not (kind == "looks" and _is_one(members, groups)):
+                labels = _files_by(members, lambda example: example.labels or ("no product",), examples)
                 yield _problem(f"conflict_{kind}", labels, examples, members)
 
 

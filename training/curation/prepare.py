@@ -58,6 +58,9 @@ def prepare_data(options: DataOptions, spec: PreprocessSpec, folder: Path, watch
     dataset = read_dataset(options)
     if len(dataset.labels) < 2:
         raise TrainingError(f"{options.name} has {len(dataset.labels)} labels; a classifier needs at least two")
+    if options.no_product is not None and len(dataset.products) == len(dataset.examples):
+        asked = f"the label {options.no_product!r}" if options.no_product else "an empty label"
+        raise TrainingError(f"--no-product: no image of {options.name} has {asked}")
     watcher.stage("looking at the images", len(dataset.examples))
     inventory = take_inventory(dataset.examples, spec, folder, watcher.advance)
     dataset, inventory = readable_only(dataset, inventory)

@@ -44,7 +44,10 @@ Finder = Callable[[str], tuple[str, Path] | str]
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a source are what; "" for one that it does not have."""
+    """Which columns of a source are what; "" for one that it does not have.
+
+    takes_empty: whether a row without a label is an example, of what is no product.
+    """
 
     image: str
     label: str
@@ -52,6 +55,7 @@ class Columns:
     product: str = ""
     groups: tuple[str, ...] = ()
     traits: tuple[str, ...] = ()
+    takes_empty: bool = False
 
     @property
     def all(self) -> list[str]:
@@ -86,6 +90,7 @@ def find_columns(present: Sequence[str], options: DataOptions, where: str) -> Co
         product=choose("--product-column", options.product_column, PRODUCT_COLUMNS, needed=False),
         groups=tuple(_asked(name, present, "--report-by", where) for name in options.report_by),
         traits=tuple(_asked(name, present, "--balance-by or --select-by", where) for name in options.traits),
+        takes_empty=options.no_product == "",
     )
 
 
@@ -192,7 +197,7 @@ def _example(place: str, row: Mapping[str, Any], columns: Columns, find: Finder)
     found = find(image)
     if isinstance(found, str):
         return DataProblem("no_image", place, found)
-    if not labels:
+    if not labels and not columns.takes_empty:
         return DataProblem("no_label", f"{place} ({found[0]})", f"the column {columns.label} is empty")
     groups = tuple(_text(row.get(name)) for name in columns.groups)
     traits = tuple(_text(row.get(name)) for name in columns.traits)

@@ -22,11 +22,16 @@ ROWS_PER_READ = 1000
 
 @dataclass(frozen=True, slots=True)
 class CorrectedExamples:
-    """Corrections of images in files. examples: labelled images. no_product: places of files that show no product."""
+    """Corrections of images in files. examples: labelled images. no_product: those that show no product, by place."""
 
     examples: list[Example]
-    no_product: frozenset[str]
+    no_product: dict[str, Example]
     problems: list[DataProblem]
+
+    @property
+    def all(self) -> list[Example]:
+        """The labelled images and those that show no product."""
+        return [*self.examples, *self.no_product.values()]
 
 
 def read_corrections(options: DataOptions) -> CorrectedExamples:
@@ -40,26 +45,29 @@ def read_corrections(options: DataOptions) -> CorrectedExamples:
         latest = _latest(database, problems)
     groups = ("",) * len(options.report_by)
     traits = ("",) * len(options.traits)
-    examples = [
-        Example(row.uri, path, (clean_label(row.label),), "", groups, row.product_key or "", traits)
-        for row, path in latest.values()
-        if row.verdict == "label"
-    ]
-    no_product = frozenset(place for place, (row, _) in latest.items() if row.verdict != "label")
-    return CorrectedExamples(examples, no_product, problems)
+    said = {
+        place: Example(row.uri, path, _labels(row), "", groups, row.product_key or "", traits)
+        for place, (row, path) in latest.items()
+    }
+    no_product = {place: example for place, example in said.items() if not example.labels}
+    return CorrectedExamples([example for example in said.values() if example.labels], no_product, problems)
 
 
-def mix(corrected: CorrectedExamples, others: Sequence[Example]) -> tuple[list[Example], list[DataProblem]]:
+def mix(
+    corrected: CorrectedExamples, others: Sequence[Example], *, takes_no_product: bool = False
+) -> tuple[list[Example], list[DataProblem]]:
     """Return both, for training that must not forget the others, and which of the others are left out.
 
     For a file in both, the correction counts, and the file stays in its split. Where the others have splits, new
-    files go to train.
+    files go to train. takes_no_product: keep what shows no product, without a label.
     """
     by_place = {_place(example.path): example for example in corrected.examples}
+    if takes_no_product:
+        by_place |= corrected.no_product
     mixed, problems, known = [], [], set()
     for example in others:
         known.add(place := _place(example.path))
-        if place in corrected.no_product:
+        if place in corrected.no_product and place not in by_place:
             message = f"a correction says that it shows no product, the data says {' | '.join(example.labels)}"
             problems.append(DataProblem("no_product", example.file, message))
         else:
@@ -67,6 +75,10 @@ def mix(corrected: CorrectedExamples, others: Sequence[Example]) -> tuple[list[E
     split = "train" if any(example.split for example in others) else ""
     new = (replace(example, split=split) for place, example in by_place.items() if place not in known)
     return [*mixed, *new], problems
+
+
+def _labels(row: AnyRow) -> tuple[str, ...]:
+    return (clean_label(row.label),) if row.verdict == "label" else ()
 
 
 def _latest(database: Database, problems: list[DataProblem]) -> dict[str, tuple[AnyRow, Path]]:

@@ -29,7 +29,9 @@ class DataProblem:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled image. labels: the accepted ones; any of them is right. groups: its `report_by` values.
+    """One labelled image. labels: the accepted ones; any of them is right; none for an image that shows no product.
+
+    groups: its `report_by` values.
 
     split: train, val, test or, before splits are made, "". product: what it shows; "" if the source does not say.
     traits: its values of the columns that images are balanced or chosen by (`DataOptions.traits`), in their order.
@@ -48,7 +50,8 @@ class Example:
 class LabelledImages:
     """All examples of a source. labels: every label, sorted; the order of the network's head.
 
-    problems: what the reader left out or found odd, in the order of the source.
+    examples: those that show no product have no label (`DataOptions.no_product`). problems: what the reader left out
+    or found odd, in the order of the source.
     """
 
     labels: tuple[str, ...]
@@ -56,13 +59,22 @@ class LabelledImages:
     problems: tuple[DataProblem, ...] = ()
 
     def split(self, name: str) -> list[Example]:
-        """Return the examples of one split, in the order of the file."""
-        return [example for example in self.examples if example.split == name]
+        """Return the examples of one split that show a product, in the order of the file."""
+        return [example for example in self.products if example.split == name]
+
+    def no_products(self, name: str) -> list[Example]:
+        """Return the examples of one split that show no product, in the order of the file."""
+        return [example for example in self.examples if example.split == name and not example.labels]
+
+    @property
+    def products(self) -> list[Example]:
+        """The examples that have a label."""
+        return [example for example in self.examples if example.labels]
 
     @property
     def has_splits(self) -> bool:
         """True when there is something to train on and something to choose the best epoch by."""
-        return {"train", "val"} <= {example.split for example in self.examples}
+        return {"train", "val"} <= {example.split for example in self.products}
 
     @property
     def fingerprint(self) -> str:

@@ -23,6 +23,8 @@ def read_dataset(options: DataOptions) -> LabelledImages:
     if not examples:
         first = f"; the first of {len(problems)} problems: {_line(problems[0])}" if problems else ""
         raise TrainingError(f"{options.name} has no labelled image{first}")
+    if options.no_product is not None:
+        examples = _without_products(examples, options)
     examples, repeated = _merge_repeated(examples)
     examples, unsplit = _leave_out_unsplit(examples)
     labels = {label for example in examples for label in example.labels}
@@ -39,9 +41,10 @@ def _read(options: DataOptions) -> tuple[Sequence[str], list[Example], list[Data
         return _read_data(options)
     corrected = read_corrections(options)
     if options.data is None:
-        return (), corrected.examples, corrected.problems
+        takes_all = options.no_product is not None
+        return (), corrected.all if takes_all else corrected.examples, corrected.problems
     categories, others, problems = _read_data(options)
-    examples, left_out = mix(corrected, others)
+    examples, left_out = mix(corrected, others, takes_no_product=options.no_product is not None)
     return categories, examples, [*corrected.problems, *problems, *left_out]
 
 
@@ -55,6 +58,17 @@ def _read_data(options: DataOptions) -> tuple[Sequence[str], list[Example], list
     is_benchmark = is_deepfashion(options.data)
     _refuse_flags(options, images=not is_benchmark)
     return read_deepfashion(options.data, options) if is_benchmark else ((), *read_class_folders(options.data))
+
+
+def _without_products(examples: list[Example], options: DataOptions) -> list[Example]:
+    """Take the label off the images that show no product. Raises TrainingError for one that has others, too."""
+    named = (options.no_product,)
+    found = [replace(example, labels=()) if example.labels == named else example for example in examples]
+    for example in found:
+        if options.no_product in example.labels:
+            labels = " | ".join(example.labels)
+            raise TrainingError(f"{example.file} is labelled {labels}: what shows no product has no other label")
+    return found
 
 
 def _refuse_flags(options: DataOptions, *, images: bool) -> None:
@@ -90,13 +104,15 @@ def _merge_repeated(examples: Iterable[Example]) -> tuple[list[Example], list[Da
         if set(example.labels) == set(first.labels):
             problems.append(DataProblem("repeated_row", example.file, "two rows say the same about it"))
             continue
-        message = (
-            f"two rows call it {' | '.join(first.labels)} and {' | '.join(example.labels)}; either counts as right"
-        )
+        message = f"two rows call it {_called(first)} and {_called(example)}; any label counts as right"
         problems.append(DataProblem("repeated_label", example.file, message))
         labels = tuple(dict.fromkeys((*first.labels, *example.labels)))
         merged[example.file] = replace(first, labels=labels)
     return list(merged.values()), problems
+
+
+def _called(example: Example) -> str:
+    return " | ".join(example.labels) or "no product"
 
 
 def _leave_out_unsplit(examples: list[Example]) -> tuple[list[Example], list[DataProblem]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cataloger.training.evaluation.html_report import PAGE, require_page_extra, write_report
     from cataloger.training.evaluation.model_card import (
         FIGURES,
+        add_section,
         figures_row,
         markdown_figures,
         with_section,
@@ -51,6 +52,7 @@ __all__ = [
     "ScoredImages",
     "Subject",
     "Tally",
+    "add_section",
     "assess",
     "choose_split",
     "compare_bundles",
@@ -87,7 +89,7 @@ __getattr__ = lazy_names(
         "findings": ["Findings", "GroupedFigures", "assess"],
         "folding": ["FoldMap", "read_fold_map"],
         "html_report": ["PAGE", "require_page_extra", "write_report"],
-        "model_card": ["FIGURES", "figures_row", "markdown_figures", "with_section", "write_card"],
+        "model_card": ["FIGURES", "add_section", "figures_row", "markdown_figures", "with_section", "write_card"],
         "model_diff": ["Comparison", "ModelDiff", "OnlyOne", "compare_bundles"],
         "paired_figures": ["DecisionChange", "FigureChange"],
         "reviewed_accuracy": ["FEW", "ReviewedAccuracy", "Tally", "read_reviewed"],

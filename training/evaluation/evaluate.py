@@ -163,7 +163,7 @@ def choose_split(data: LabelledImages, options: EvaluateOptions) -> tuple[str, l
     """Return the name of a split and its examples. Raises TrainingError when it has none."""
     present = {example.split for example in data.examples}
     split = options.split or ("test" if present - {""} else ALL)
-    examples = list(data.examples) if split == ALL else data.split(split)
+    examples = data.products if split == ALL else data.split(split)
     if not examples:
         there = ", ".join(sorted(present - {""})) or "no split at all"
         raise TrainingError(f"{options.labels} has no row with split {split!r}; it has {there}: choose with --split")

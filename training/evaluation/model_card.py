@@ -108,6 +108,12 @@ def _confusions(findings: Findings) -> str:
     return "\n## What it confuses\n\n" + "\n".join(table) + "\n" if lines else ""
 
 
+def add_section(bundle: Bundle, title: str, text: str) -> None:
+    """Put a section into the model card of a bundle that is being written."""
+    path = bundle.path / CARD
+    path.write_text(with_section(path.read_text(encoding="utf-8"), title, text), encoding="utf-8")
+
+
 def with_section(card: str, title: str, text: str) -> str:
     """Put a section into a model card, in place of the one of this title, or before the results."""
     rest = re.sub(rf"^{re.escape(title)}\n.*?(?=^## |\Z)", "", card, flags=re.DOTALL | re.MULTILINE)

@@ -15,14 +15,27 @@ from cataloger.options import PreprocessSpec
 from cataloger.records import Failure, Pixels
 from cataloger.training.calibration import (
     MOST_IMAGES,
+    PRODUCT_SECTION,
     Coverage,
+    ProductScore,
     calibrate_bundle,
     decisions_section,
     fit_prototypes,
     measure_coverage,
+    measure_product_score,
+    product_section,
 )
 from cataloger.training.data import Example, accepted_matrix, decode_examples
-from cataloger.training.evaluation import PAGE, ScoredImages, assess, evaluation_of, scoring, write_card, write_report
+from cataloger.training.evaluation import (
+    PAGE,
+    ScoredImages,
+    add_section,
+    assess,
+    evaluation_of,
+    scoring,
+    write_card,
+    write_report,
+)
 from cataloger.training.export import onnx, write_interchange
 from cataloger.training.fit.setup import Listener, TrainingJob
 from cataloger.training.fit.trainer import pooled_features
@@ -47,8 +60,10 @@ def finish(job: TrainingJob, folder: Path, history: Sequence[dict[str, float]]) 
     """
     options = job.options
     bundle, difference = _export(job, folder)
-    bundle, coverage = _calibrated(bundle, job.data.split("val"), options.target_precision, job.listener)
+    val = _score_val(bundle, job.data.split("val"), job.listener)
+    bundle, coverage = _calibrated(bundle, val, options.target_precision, job.listener)
     scored = _score_test(bundle, job)
+    told_apart = _told_apart(bundle, job, {"val": val, "test": scored})
     findings = assess(scored.examples, scoring.predictions_of(bundle, scored)) if scored else None
     reports = findings.reports if findings else {}
     provenance = {
@@ -58,8 +73,15 @@ def finish(job: TrainingJob, folder: Path, history: Sequence[dict[str, float]]) 
         "parity": difference,
         "test": scoring.reports_json(reports),
     }
+    if options.data.no_product is not None:
+        provenance["no_product"] = {
+            "label": options.data.no_product,
+            **{split: measured.as_json() for split, measured in told_apart.items()},
+        }
     bundle = replace(bundle, provenance=provenance)
     write_card(bundle, findings, decisions=decisions_section(bundle, coverage), notes=options.notes)
+    if told_apart:
+        add_section(bundle, PRODUCT_SECTION, product_section(told_apart))
     write_interchange(bundle)
     sealed = seal(bundle)
     page = _write_report(sealed, scored, options) if scored else None
@@ -88,9 +110,12 @@ def _export(job: TrainingJob, folder: Path) -> tuple[Bundle, float]:
     return bundle, difference
 
 
-def _calibrated(bundle: Bundle, val: Sequence[Example], target: float, listener: Listener) -> tuple[Bundle, Coverage]:
+def _score_val(bundle: Bundle, val: Sequence[Example], listener: Listener) -> ScoredImages:
     listener.stage("calibrating", len(val))
-    scored = scoring.score(bundle, val, progress=listener.advance)
+    return scoring.score(bundle, val, progress=listener.advance)
+
+
+def _calibrated(bundle: Bundle, scored: ScoredImages, target: float, listener: Listener) -> tuple[Bundle, Coverage]:
     accepted = accepted_matrix(scored.examples, bundle.labels)
     calibrated = calibrate_bundle(bundle, scored, target=target)
     temperature = calibrated.temperature
@@ -112,6 +137,21 @@ def _score_test(bundle: Bundle, job: TrainingJob) -> ScoredImages | None:
         return None
     job.listener.stage("measuring on the test split", len(test))
     return scoring.score(bundle, test, progress=job.listener.advance)
+
+
+def _told_apart(
+    bundle: Bundle, job: TrainingJob, products: dict[str, ScoredImages | None]
+) -> dict[str, ProductScore]:
+    """Measure how well what shows no product is told from what does, in each split that has both."""
+    least, measured = bundle.calibration.least_log_sum_exp, {}
+    for split, scored in products.items():
+        others = job.data.no_products(split)
+        if scored is not None and others and least is not None:
+            job.listener.stage(f"measuring on {split} images of no product", len(others))
+            found = scoring.score(bundle, others, progress=job.listener.advance)
+            measured[split] = measure_product_score(scored, found, least)
+            job.listener.note(f"no product, on {split}: {measured[split].line()}")
+    return measured
 
 
 def _write_report(bundle: Bundle, scored: ScoredImages, options: TrainOptions) -> Path:

@@ -21,3 +21,16 @@ def partial_label_losses(logits: Tensor, accepted: Tensor, *, smoothing: float =
     if smoothing > 0.0:
         loss = (1.0 - smoothing) * loss + smoothing * (total - logits.mean(dim=1))
     return loss
+
+
+def loss_with_no_products(logits: Tensor, accepted: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Return the loss of a batch in which images without an accepted label show no product.
+
+    It is `partial_label_loss` with one label more, "no product", whose score is zero for every image. That is an
+    output of its own, subtracted from all others: since a softmax does not change when all scores move, nothing is
+    added to the network, and the probability that an image shows a product is the sigmoid of the log of the summed
+    exponentials of the other scores, which every result keeps. logits: N x labels; accepted: bool N x labels.
+    """
+    scores = torch.cat([logits, torch.zeros_like(logits[:, :1])], dim=1)
+    right = torch.cat([accepted, ~accepted.any(dim=1, keepdim=True)], dim=1)
+    return partial_label_loss(scores, right, smoothing=smoothing)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from cataloger.model import Network
@@ -30,6 +31,7 @@ from cataloger.training.inputs import (
     Weights,
     cached,
     draw_weights,
+    with_no_products,
 )
 from cataloger.training.options import TrainOptions
 from cataloger.training.recipes import Recipe, Strength, choose_recipe
@@ -150,14 +152,17 @@ def _trainer(setup: _Setup) -> Trainer:
 
 def _draw_weights(setup: _Setup, train: Inputs) -> Weights | None:
     """Return how often each readable training image is drawn. Raises UsageError for shares of other values."""
-    rows = train.cache.readable
+    accepted = train.accepted[train.cache.readable].numpy()
+    is_product = np.asarray(accepted.any(axis=1))
+    rows = train.cache.readable[is_product]
     examples = setup.data.split("train")
     columns = []
     for asked in setup.options.balance_by:
         values = values_of([examples[row] for row in rows], setup.options.data, asked.column)
         check_shares(asked, values)
         columns.append(BalancedColumn(values, asked.shares))
-    return draw_weights(train.accepted[rows].numpy(), setup.recipe.balance, columns)
+    weights = draw_weights(accepted[is_product], setup.recipe.balance, columns)
+    return weights if is_product.all() else with_no_products(weights, is_product)
 
 
 def _choosing(setup: _Setup, val: Inputs) -> Indices | None:
@@ -220,7 +225,8 @@ def _augmentation(setup: _Setup, strength: Strength, photos: ExampleCache | None
 def _cached(
     setup: _Setup, split: str, extractor: FeatureExtractor | PixelExtractor
 ) -> tuple[ExampleCache, torch.Tensor]:
-    examples = setup.data.split(split)
+    # Those without a product come last, so that the rows of the others are the same with and without them.
+    examples = setup.data.split(split) + (setup.data.no_products(split) if split == "train" else [])
     setup.listener.stage(f"reading {split} images", len(examples))
     cache = cached(setup.options.work / "cache", examples, extractor, progress=setup.listener.advance)
     return cache, torch.from_numpy(accepted_matrix(examples, setup.data.labels))

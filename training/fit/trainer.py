@@ -17,7 +17,7 @@ from cataloger.training.fit import checkpoint
 from cataloger.training.fit.checkpoint import TrainingProgress
 from cataloger.training.fit.distributed import Place
 from cataloger.training.fit.ema import Average
-from cataloger.training.fit.loss import partial_label_loss, partial_label_losses
+from cataloger.training.fit.loss import loss_with_no_products, partial_label_loss, partial_label_losses
 from cataloger.training.fit.mixed_precision import mixed_precision
 from cataloger.training.fit.schedule import learning_rate
 from cataloger.training.fit.throughput import Throughput
@@ -101,6 +101,12 @@ class Trainer:
     on_step: Callable[[int, int], None] = lambda _done, _total: None
     on_epoch: Callable[[Sequence[dict[str, float]]], None] = lambda _history: None
     choosing: Indices | None = None
+
+    def product_rows(self) -> Indices:
+        """Return the readable training images that show a product: they have an accepted label."""
+        rows = self.train.cache.readable
+        products: Indices = rows[self.train.accepted[torch.from_numpy(rows)].any(dim=1).numpy()]
+        return products
 
     @property
     def last(self) -> Path:
@@ -186,7 +192,7 @@ class Trainer:
         with mixed_precision(self.place.device):
             logits = state.part(images).float()
         smoothing = self.recipe.label_smoothing
-        losses = [share * partial_label_loss(logits, right, smoothing=smoothing) for right, share in targets]
+        losses = [share * state.loss_of(logits, right, smoothing=smoothing) for right, share in targets]
         loss = torch.stack(losses).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
@@ -245,7 +251,7 @@ class Trainer:
 
 @dataclass(slots=True)
 class _State:
-    """What changes from step to step. loss: summed over the steps of this epoch."""
+    """What changes from step to step. loss: summed over the steps of this epoch. loss_of: what is minimised."""
 
     part: nn.Module
     optimizer: torch.optim.Optimizer
@@ -253,6 +259,7 @@ class _State:
     progress: TrainingProgress
     loss: Tensor
     throughput: Throughput
+    loss_of: Callable[..., Tensor]
 
     @classmethod
     def begin(cls, trainer: Trainer) -> "_State":
@@ -260,6 +267,7 @@ class _State:
         network, recipe = trainer.network, trainer.recipe
         if recipe.frozen:
             network.freeze()
+        all_products = len(trainer.product_rows()) == len(trainer.train.cache.readable)
         state = cls(
             TrainedPart(network, frozen=recipe.frozen),
             make_optimizer(network, recipe),
@@ -267,6 +275,7 @@ class _State:
             TrainingProgress(trainer.fingerprint),
             torch.zeros((), dtype=torch.float64),
             Throughput(),
+            partial_label_loss if all_products else loss_with_no_products,
         )
         found = checkpoint.load(trainer.last) if trainer.last.exists() else None
         trainer.place.wait()
@@ -307,10 +316,13 @@ def validate(
 
 
 def pooled_features(trainer: Trainer, most: int) -> Floats:
-    """Return the mean over the places of the last feature map, float32 N x 1024, of up to `most` training images."""
+    """Return the mean over the places of the last feature map, float32 N x 1024, of up to `most` training images.
+
+    They are of products: what shows none must not look familiar.
+    """
     network = trainer.network.eval()
     device = next(network.parameters()).device
-    rows = sample(trainer.train.cache.readable, most, trainer.seed)
+    rows = sample(trainer.product_rows(), most, trainer.seed)
     plan = np.array_split(rows, -(-len(rows) // VALIDATION_BATCH))
     found = []
     with torch.inference_mode():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         epoch_batches,
         sample,
         share_of,
+        with_no_products,
     )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "sample",
     "share_of",
     "to_network",
+    "with_no_products",
 ]
 
 
@@ -57,6 +59,7 @@ __getattr__ = lazy_names(
             "epoch_batches",
             "sample",
             "share_of",
+            "with_no_products",
         ],
     },
 )

@@ -13,6 +13,8 @@ Weights = npt.NDArray[np.float64]
 
 
 FITTING_ROUNDS = 50
+NO_PRODUCT_SHARE = 1 / 8
+NO_PRODUCT_REPEATS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,20 @@ def draw_weights(
             weights *= (shares / np.bincount(numbers, weights))[numbers]
     weights /= weights.mean()
     return weights
+
+
+def with_no_products(weights: Weights | None, is_product: npt.NDArray[np.bool_]) -> Weights:
+    """Return the weights of all images, given those of the products, None for all alike.
+
+    Images that show no product are NO_PRODUCT_SHARE of those drawn, or fewer where each would be drawn more than
+    NO_PRODUCT_REPEATS times as often as a product: a few would be learned by heart. is_product: bool N.
+    """
+    products, others = int(is_product.sum()), int((~is_product).sum())
+    repeats = min(NO_PRODUCT_REPEATS, NO_PRODUCT_SHARE / (1 - NO_PRODUCT_SHARE) * products / others)
+    every = np.full(len(is_product), repeats)
+    every[is_product] = 1.0 if weights is None else weights
+    scaled: Weights = every / every.mean()
+    return scaled
 
 
 def _category_weights(accepted: npt.NDArray[np.bool_], balance: float) -> Weights:

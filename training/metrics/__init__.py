@@ -12,7 +12,7 @@ from cataloger.training.metrics.calibration import (
     expected_calibration_error,
     reliability,
 )
-from cataloger.training.metrics.confidence_intervals import UNKNOWN, Z95, Ints, Share, wilson
+from cataloger.training.metrics.confidence_intervals import UNKNOWN, Z95, Ints, Share, between, wilson
 from cataloger.training.metrics.group_intervals import ImageGroups
 from cataloger.training.metrics.paired_tests import difference_of_ece, difference_of_f1, difference_of_hits, mcnemar
 from cataloger.training.metrics.per_class import ClassReport, class_reports, macro_f1
@@ -34,6 +34,7 @@ __all__ = [
     "Share",
     "Single",
     "at_confidence",
+    "between",
     "class_reports",
     "coverage_curve",
     "difference_of_ece",

@@ -54,10 +54,10 @@ def calibrate(
     from cataloger.training.calibration import write_recalibrated
 
     bundle = read_bundle(resolve_bundle_path(model))
-    data = read_labelled(labels, images)
+    data = read_labelled(labels, images, bundle=bundle)
     present = {example.split for example in data.examples}
     chosen = split or ("val" if "val" in present else "all")
-    examples = list(data.examples) if chosen == "all" else data.split(chosen)
+    examples = data.products if chosen == "all" else data.split(chosen)
     if not examples:
         raise TrainingError(f"{labels} has no row with split {chosen!r}; choose another with --split")
     with render.progress_bar(enabled=not no_progress) as bar:

@@ -111,12 +111,15 @@ def evaluate(
         from cataloger.training.evaluation import require_page_extra
 
         require_page_extra()
-    data = read_labelled(labels, images, report_by or (), group_column=group_column)
+    bundle = None
+    if results is None:
+        bundle = read_bundle(resolve_bundle_path(model or "default"), check=()).at(precision)
+    data = read_labelled(labels, images, report_by or (), group_column=group_column, bundle=bundle)
     with render.progress_bar(enabled=not no_progress) as bar:
         if results is None:
+            assert bundle is not None
             if source is not None or schema is not None:
                 raise UsageError("--source and --schema need --results, the database to measure")
-            bundle = read_bundle(resolve_bundle_path(model or "default"), check=()).at(precision)
             evaluation = evaluate_bundle(bundle, data, options, begin=counter(bar, "classifying"))
         elif precision != "auto":
             raise UsageError("--precision is for classifying images; --results measures stored results")

@@ -36,6 +36,7 @@ def inspect(
     label_column: data_flags.LabelColumnOption = None,
     split_column: data_flags.SplitColumnOption = None,
     product_column: data_flags.ProductColumnOption = None,
+    no_product: data_flags.NoProductOption = None,
     shares: data_flags.SharesOption = "80,10,10",
     seed: data_flags.SeedOption = 0,
     work: Annotated[
@@ -71,6 +72,7 @@ def inspect(
         product_column=product_column,
         shares=data_flags.parse_shares(shares),
         seed=seed,
+        no_product=no_product,
     )
     with render.progress_bar(enabled=not no_progress) as bar:
         prepared = prepare_data(options, PreprocessSpec(), work, _Watcher(bar))

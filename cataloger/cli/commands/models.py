@@ -209,7 +209,7 @@ def diff(
     folds = read_fold_map(fold) if fold is not None else None
     options = EvaluateOptions(labels=labels, split=split)
     a, b = (read_bundle(resolve_bundle_path(model), check=()).at(precision) for model in (before, after))
-    data = read_labelled(labels, images, report_by or (), group_column=group_column)
+    data = read_labelled(labels, images, report_by or (), group_column=group_column, bundle=b)
     _, chosen = choose_split(data, options)
     with render.progress_bar(enabled=not no_progress) as bar:
         begin = counter(bar, "classifying")
@@ -250,7 +250,7 @@ def quantize(
     from cataloger.training.export import quantize_bundle as add_int8
 
     bundle = read_bundle(resolve_bundle_path(model))
-    data = read_labelled(labels, images, report_by or ())
+    data = read_labelled(labels, images, report_by or (), bundle=bundle)
     with render.progress_bar(enabled=not no_progress) as bar:
         found = add_int8(bundle, data, output, train=train, note=lambda text: bar.console.print(text, markup=False))
     if json_output:

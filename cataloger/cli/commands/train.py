@@ -48,6 +48,7 @@ def train(
     label_column: data_flags.LabelColumnOption = None,
     split_column: data_flags.SplitColumnOption = None,
     product_column: data_flags.ProductColumnOption = None,
+    no_product: data_flags.NoProductOption = None,
     report_by: data_flags.ReportByOption = None,
     shares: data_flags.SharesOption = "80,10,10",
     start: Annotated[
@@ -213,6 +214,7 @@ def train(
             corrections=from_corrections,
             schema=schema,
             traits=tuple(dict.fromkeys(traits)),
+            no_product=no_product,
         ),
         output=output,
         work=work or output.with_name(output.name + ".work"),

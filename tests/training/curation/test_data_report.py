@@ -25,14 +25,15 @@ class Watcher:
 def report(tmp_path, save_picture):
     """Write pictures and a manifest of (file, number of the picture, label, split, product), and prepare them."""
 
-    def of(rows):
+    def of(rows, **options):
         lines = ["image,label,split,product"]
         for file, number, label, split, product in rows:
             if number is not None:
                 save_picture(tmp_path / file, number, side=96)
             lines.append(f"{file},{label},{split},{product}")
         (tmp_path / "labels.csv").write_text("\n".join(lines))
-        return prepare_data(DataOptions(data=tmp_path / "labels.csv"), PreprocessSpec(), tmp_path / "work", Watcher())
+        options = DataOptions(data=tmp_path / "labels.csv", **options)
+        return prepare_data(options, PreprocessSpec(), tmp_path / "work", Watcher())
 
     return of
 
@@ -160,3 +161,24 @@ def test_the_inventory_keeps_its_order_when_some_are_left_out(report):
     prepared = report([("missing.png", None, "Hat", "train", ""), *CLEAN])
     assert len(prepared.dataset.examples) == 29
     assert np.array_equal([e.file for e in prepared.dataset.examples], [row[0] for row in CLEAN])
+
+
+def test_images_without_a_product_are_counted_split_and_compared(report):
+    hats = [(f"hat{i}.png", i, "Hat", "", "") for i in range(12)]
+    tops = [(f"top{i}.png", 20 + i, "Top", "", "") for i in range(12)]
+    others = [(f"other{i}.png", 40 + i, "", "", "") for i in range(12)]
+    copies = [("copy1.png", 41, "", "", ""), ("copy2.png", 3, "", "", "")]
+    found = report([*hats, *tops, *others, *copies], no_product="")
+    assert sum(found.report.no_product.values()) == 14
+    assert min(found.report.no_product.values()) >= 1
+    assert found.report.labels.keys() == {"Hat", "Top"}
+    by_kind = found.report.by_kind()
+    assert "no_label" not in by_kind
+    (conflict,) = by_kind["conflict_bytes"]
+    assert conflict.message == "Hat: hat3.png; no product: copy2.png"
+    assert f"data: 14 of them show no product: {found.report.no_product['train']} train" in "\n".join(found.lines())
+
+
+def test_a_label_that_no_image_has_is_an_error(report):
+    with pytest.raises(TrainingError, match=r"no image of .* has the label 'Nothing'"):
+        report([("a.png", 1, "Hat", "train", ""), ("b.png", 2, "Top", "val", "")], no_product="Nothing")

@@ -45,6 +45,18 @@ def test_labels_come_from_words_and_images_from_their_files(tagged, options):
     assert found == {paths[0]: (("Hat",), "", "p"), paths[1]: (("Cape",), "", "")}
 
 
+def test_what_people_call_no_product_can_be_learned_from(tagged, options, tmp_path):
+    paths = [tagged("a.jpg", "Hat"), tagged("b.jpg", "not_product"), tagged("c.jpg", "not_product")]
+    alone = read_dataset(options(no_product=""))
+    assert [example.path for example in alone.no_products("")] == paths[1:]
+    (tmp_path / "labels.csv").write_text("image,label,split\nb.jpg,Cape,val\nd.jpg,,train\ne.jpg,Hat,train\n")
+    mixed = read_dataset(options(no_product="", data=tmp_path / "labels.csv"))
+    assert {(example.path.name, example.split) for example in mixed.examples if not example.labels} == {
+        ("b.jpg", "val"), ("c.jpg", "train"), ("d.jpg", "train"),
+    }  # fmt: skip
+    assert mixed.problems == ()
+
+
 def test_a_file_that_has_changed_since_is_left_out_and_named(tagged, options):
     path = tagged("a.jpg", "Hat")
     tagged("b.jpg", "Hat")
