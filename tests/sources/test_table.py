@@ -369,7 +369,7 @@ NO_CONDITIONS = [
 @pytest.mark.parametrize("where", NO_CONDITIONS)
 def test_what_is_no_condition_by_itself_is_one_line_before_any_work(shop, where):
     plain(shop)
-    with pytest.raises(DatabaseError) as caught:
+    with pytest.raises(UsageError) as caught:
         shop.source(where=where)
     assert "\n" not in str(caught.value)
     assert "p@ss" not in str(caught.value)
@@ -378,7 +378,7 @@ def test_what_is_no_condition_by_itself_is_one_line_before_any_work(shop, where)
 @pytest.mark.parametrize("where", INJECTED)
 def test_a_condition_cannot_write(shop, where):
     plain(shop)
-    with pytest.raises(DatabaseError):
+    with pytest.raises(WrongSourceError):
         shop.source(where=where)
     assert shop.keys() == ["1", "2", "3"]
 
@@ -390,7 +390,7 @@ def test_a_function_that_writes_is_refused_in_a_condition(shop):
         "CREATE OR REPLACE FUNCTION wipe() RETURNS BOOLEAN LANGUAGE sql AS "
         "$$ DELETE FROM products WHERE id = 1; SELECT true $$"
     )
-    with pytest.raises(DatabaseError, match="read-only transaction"):
+    with pytest.raises(WrongSourceError, match="read-only transaction"):
         shop.source(where="wipe()")
     assert shop.keys() == ["1", "2", "3"]
 
@@ -404,7 +404,7 @@ def test_a_function_that_writes_is_refused_by_mariadb_too(shop):
         "BEGIN DELETE FROM products WHERE id = 9; INSERT INTO log VALUES (1); RETURN 1; END",
         "CREATE TABLE IF NOT EXISTS log (id INTEGER)",
     )
-    with pytest.raises(DatabaseError, match="READ ONLY transaction"):
+    with pytest.raises(WrongSourceError, match="READ ONLY transaction"):
         shop.source(where="wipe() = 1")
     assert shop.keys() == ["1", "2", "3"]
 
