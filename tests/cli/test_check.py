@@ -137,7 +137,7 @@ def test_a_name_of_a_source_cannot_act_upon_the_terminal(catalog):
             "SELECT 'folder', 'x' || char(27) || '[31m', 'h', 'x', created_at FROM cataloger_source"
         )
         connection.execute(
-            "INSERT INTO cataloger_run_source SELECT 2, max(s.id), max(r.weights_id) "
+            "INSERT INTO cataloger_run_source (run_id, source_id, weights_id) SELECT 2, max(s.id), max(r.weights_id) "
             "FROM cataloger_source s, cataloger_run_source r"
         )
     result = invoke("check", "--against", "1", *FEW)
