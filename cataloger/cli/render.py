@@ -48,13 +48,31 @@ def print_json(values: Any) -> None:
 
 def set_up_logging(*, verbose: int, quiet: bool) -> None:
     """Send log records to stderr: warnings, with -v information, with -vv everything."""
-    from rich.logging import RichHandler
-
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[0 if quiet else min(verbose, 2)]
     logger = logging.getLogger("cataloger")
-    logger.handlers = [RichHandler(console=stderr_console(), show_path=False, show_time=verbose > 0)]
+    logger.handlers = [_terminal_handler(verbose > 0) if sys.stderr.isatty() else _plain_handler(verbose > 0)]
     logger.setLevel(level)
     logger.propagate = False
+
+
+def _terminal_handler(shows_time: bool) -> logging.Handler:
+    from rich.logging import RichHandler
+
+    return RichHandler(console=stderr_console(), show_path=False, show_time=shows_time)
+
+
+def _plain_handler(shows_time: bool) -> logging.Handler:
+    """Return a handler for a pipe, a log or a mail: one line a record, however long, so that a path stays whole."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PlainFormatter("%(asctime)s  " * shows_time + "%(levelname)-8s %(message)s"))
+    return handler
+
+
+class _PlainFormatter(logging.Formatter):
+    """Writes out what a terminal would act upon when somebody prints the log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).splitlines()))
 
 
 @contextmanager
