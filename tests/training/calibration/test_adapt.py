@@ -92,7 +92,7 @@ def test_what_gains_nothing_is_refused_and_nothing_is_written(shop):
 def test_without_corrections_there_is_nothing_to_learn_from(shop):
     folder, url, _ = shop
     result = run("adapt", "--db", url, "--output", folder / "none", status=1)
-    assert "none of 20 tagged images has a label" in result.stderr or "has a label" in result.stderr
+    assert "none of 20 tagged images has a label" in result.stderr
 
 
 def test_it_learns_without_labels_only_when_told_to(shop):
@@ -101,7 +101,7 @@ def test_it_learns_without_labels_only_when_told_to(shop):
     assert read_bundle(folder / "em", check=()).calibration.adaptation.kind == "prior"
 
 
-def test_it_runs_without_torch_and_without_an_inference_engine(shop):
+def test_it_runs_without_torch(shop):
     folder, url, _ = shop
     code = (
         "import sys; from cataloger.cli.app import main\n"
@@ -109,7 +109,7 @@ def test_it_runs_without_torch_and_without_an_inference_engine(shop):
         f"{str(folder / 'light')!r}]\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
-        "heavy = {'torch', 'onnxruntime', 'PIL'} & set(sys.modules)\n"
+        "heavy = {'torch', 'torchvision', 'safetensors'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
