@@ -30,6 +30,8 @@ from types import ModuleType
 
 from cataloger.utils import keep_numpy_to_one_thread
 
+keep_numpy_to_one_thread()  # in pytest as well, which imports this before anything imports numpy
+
 PR_SET_CHILD_SUBREAPER = 36
 MARK = "KILL_STORM_MARK"
 """Variable that marks the processes of a test. Others see the environment with which a program was started, and so

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         log_sum_exp,
         rank_by,
     )
-    from cataloger.inference.golden import answers_noise, golden_key, replay_golden
+    from cataloger.inference.golden import Verified, answers_noise, golden_key, replay_golden, verify_model
     from cataloger.inference.isolated import open_classifier
     from cataloger.inference.onnx import OnnxClassifier
     from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, RankedAnswer, combine
@@ -51,6 +51,7 @@ __all__ = [
     "Ranking",
     "Scores",
     "Tagger",
+    "Verified",
     "activation_map",
     "adapted_scores",
     "answers_noise",
@@ -68,6 +69,7 @@ __all__ = [
     "overlaid",
     "rank_by",
     "replay_golden",
+    "verify_model",
 ]
 
 
@@ -88,7 +90,7 @@ __getattr__ = lazy_names(
             "log_sum_exp",
             "rank_by",
         ],
-        "golden": ["answers_noise", "golden_key", "replay_golden"],
+        "golden": ["Verified", "answers_noise", "golden_key", "replay_golden", "verify_model"],
         "isolated": ["open_classifier"],
         "onnx": ["OnnxClassifier"],
         "product_aggregation": ["DISAGREEMENT", "ProductAnswer", "RankedAnswer", "combine"],

@@ -77,6 +77,7 @@ def main(config: str, descriptors: Sequence[int]) -> None:
         return
     pipes[0].send_bytes(_joined({"outputs": classifier.outputs, "device": classifier.device}))
     threads = [threading.Thread(target=_serve, args=(classifier, pipe)) for pipe in pipes]
+    threads.append(threading.Thread(target=_check_answer, args=(classifier,)))
     for thread in threads:
         thread.start()
 
@@ -86,6 +87,12 @@ def _load(values: dict[str, Any]) -> OnnxClassifier:
         limit_memory(MODEL_BYTES)
     bundle = read_bundle(Path(values["path"]), check=()).at(values["precision"])
     return OnnxClassifier(bundle, device=values["device"], threads=values["threads"])
+
+
+def _check_answer(classifier: OnnxClassifier) -> None:
+    """Compare an answer with the weights while the parent prepares its first request, which tells the outcome."""
+    with suppress(CatalogerError):
+        classifier.check_answer()
 
 
 def _serve(classifier: OnnxClassifier, pipe: Connection) -> None:

@@ -1,6 +1,7 @@
 """The default backend: onnxruntime on the CPU, or on a GPU where onnxruntime-gpu is installed."""
 
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import numpy as np
 import onnxruntime
 
 from cataloger.errors import BundleError, UsageError
+from cataloger.inference.answers import check_answers
 from cataloger.inference.classifier import OfBundle, Scores
 from cataloger.model import (
     FAMILIARITY,
@@ -16,6 +18,7 @@ from cataloger.model import (
     MANIFEST,
     PLACE_SCORES,
     Bundle,
+    Tensors,
     check_bound,
     check_onnx,
     is_shipped,
@@ -67,8 +70,10 @@ class OnnxClassifier(OfBundle):
             self._check_shapes()
         except UnicodeDecodeError as error:
             raise self.refused(f"has names that are no text: {error}") from error
+        self._lock = threading.Lock()
+        self._weights: Tensors | None = None
         if is_foreign and (bundle.path / MANIFEST).exists():  # a draft is compared when it is sealed
-            check_bound(bundle)
+            self._weights = check_bound(bundle)
 
     @property
     def device(self) -> str:
@@ -92,7 +97,25 @@ class OnnxClassifier(OfBundle):
         return self._scores(others, len(pixels)), self._places(places, len(pixels))
 
     def run(self, names: Sequence[str], pixels: Pixels) -> list[Any]:
-        """Return outputs of the model, by name, for uint8 N x size x size x 3."""
+        """Return outputs of the model, by name, for uint8 N x size x size x 3.
+
+        The first call also compares what it answers for an image of ours with what its weights do.
+        """
+        if self._weights is not None:
+            self.check_answer()
+        return self._run(names, pixels)
+
+    def check_answer(self) -> None:
+        """Do now what the first call of `run` does otherwise. Raises BundleError."""
+        with self._lock:
+            if self._weights is not None:
+                check_answers(self._bundle, self._weights, self._own_scores, images=1)
+                self._weights = None
+
+    def _own_scores(self, pixels: Pixels) -> Scores:
+        return self._scores(self._run(self._wanted, pixels), len(pixels))
+
+    def _run(self, names: Sequence[str], pixels: Pixels) -> list[Any]:
         try:
             return list(self._session.run(names, {INPUT: pixels}))
         except Exception as error:  # as above

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         seal,
     )
     from cataloger.model.calibration import Calibration, ScoreMap
-    from cataloger.model.golden import IMAGES, read_golden
+    from cataloger.model.golden import IMAGES, golden_images, read_golden
     from cataloger.model.network import (
         FEATURES,
         PROTOTYPES,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         normalise,
     )
     from cataloger.model.onnx_file import check_onnx
+    from cataloger.model.reference_network import expected_scores, is_of_network
     from cataloger.model.shipped import (
         is_shipped,
         keep_bundle,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     )
     from cataloger.model.side_files import CONFIG, LABELS, PREPROCESSOR, check_side_files
     from cataloger.model.untrusted import refusal, sha256_of, unprintable
+    from cataloger.model.weights_file import Tensors
 
 __all__ = [
     "CARD",
@@ -82,6 +84,7 @@ __all__ = [
     "FromPixels",
     "Network",
     "ScoreMap",
+    "Tensors",
     "check_bound",
     "check_files",
     "check_onnx",
@@ -89,7 +92,10 @@ __all__ = [
     "copy_files",
     "count_parameters",
     "default_bundle_path",
+    "expected_scores",
+    "golden_images",
     "has_weights",
+    "is_of_network",
     "is_shipped",
     "keep_bundle",
     "kept_bundle_paths",
@@ -137,7 +143,7 @@ __getattr__ = lazy_names(
             "seal",
         ],
         "calibration": ["Calibration", "ScoreMap"],
-        "golden": ["IMAGES", "read_golden"],
+        "golden": ["IMAGES", "golden_images", "read_golden"],
         "network": [
             "ConvBNReLU6",
             "FEATURES",
@@ -157,7 +163,9 @@ __getattr__ = lazy_names(
             "resolve_bundle_path",
             "shipped_bundle",
         ],
+        "reference_network": ["expected_scores", "is_of_network"],
         "side_files": ["CONFIG", "LABELS", "PREPROCESSOR", "check_side_files"],
         "untrusted": ["refusal", "sha256_of", "unprintable"],
+        "weights_file": ["Tensors"],
     },
 )

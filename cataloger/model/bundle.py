@@ -35,6 +35,9 @@ from cataloger.utils import printable, put_folder
 if TYPE_CHECKING:
     from cataloger.model.manifest import CalibrationValues
 
+if TYPE_CHECKING:
+    from cataloger.model.weights_file import Tensors
+
 MANIFEST = "bundle.json"
 KEPT = "kept_models"
 MODEL = "model.onnx"
@@ -264,26 +267,28 @@ def check_files(bundle: Bundle, names: Iterable[str] = REQUIRED_FILES) -> None:
             raise refusal(bundle.path / name, f"is not the file that {MANIFEST} names (SHA-256 differs)")
 
 
-def check_bound(bundle: Bundle) -> None:
-    """Compare the ONNX file of the bundle's precision with the weights that its identity is made of.
+def check_bound(bundle: Bundle) -> "Tensors | None":
+    """Compare the ONNX file of the bundle's precision with the weights that its identity is made of; return these.
 
-    Where the weights are left out, the file must be one that cataloger has shipped under this identity. Raises
-    BundleError.
+    Where the weights are left out, the file must be one that cataloger has shipped under this identity; None is
+    returned, as for fp16, for which the weights themselves are run. Raises BundleError.
     """
     from cataloger.model.onnx_file import check_onnx
     from cataloger.model.weights_binding import check_tensors
     from cataloger.model.weights_file import read_weights
 
     if bundle.precision not in ONNX_PRECISIONS:
-        return  # the weights themselves are run
+        return None
     weights, path = bundle.path / WEIGHTS, bundle.model_path
     if has_weights(bundle):
         tensors = read_weights(weights, sha256=bundle.files[WEIGHTS])
         check_onnx(path)
         check_tensors(path, tensors, output=LOGITS, is_int8=bundle.precision == "int8")
-    elif sha256_of(path) not in _shipped_models(bundle.weights_id):
+        return tensors
+    if sha256_of(path) not in _shipped_models(bundle.weights_id):
         remedy = "use the complete bundle; without its weights only a model that cataloger has shipped is used"
         raise refusal(weights, f"is missing, so nothing says whether {path.name} belongs to it", remedy=remedy)
+    return None
 
 
 def has_weights(bundle: Bundle) -> bool:

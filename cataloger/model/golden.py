@@ -11,11 +11,33 @@ import numpy as np
 
 from cataloger.model.bundle import GOLDEN, Bundle
 from cataloger.model.untrusted import read_file, refusal
+from cataloger.records import Pixels
 
 IMAGES = "images"
 LARGEST = 2**28
 """Bytes of the file, and of each array in it. Eight images of 2,048 pixels have a hundred million."""
 MOST_IMAGES = 10_000
+GOLDEN_IMAGES = 8
+GOLDEN_SEED = 20_240_601
+
+
+def golden_images(size: int) -> Pixels:
+    """Return GOLDEN_IMAGES synthetic pictures, uint8 N x size x size x 3: ramps, waves, blocks and noise.
+
+    No photo of anybody's catalog is stored in a bundle.
+    """
+    random = np.random.default_rng(GOLDEN_SEED)
+    y, x = np.mgrid[0:size, 0:size] / size
+    images = []
+    for index in range(GOLDEN_IMAGES):
+        frequency = random.uniform(1, 6, size=(3, 2))
+        waves = [np.sin(2 * np.pi * (fx * x + fy * y)) for fx, fy in frequency]
+        picture = 127.5 + 90 * np.stack(waves, axis=-1)
+        top, left = random.integers(0, size // 2, size=2)
+        picture[top : top + size // 3, left : left + size // 3] = random.uniform(0, 255, size=3)
+        picture += random.normal(0, 4 * index, size=picture.shape)
+        images.append(np.clip(picture, 0, 255).astype(np.uint8))
+    return np.stack(images)
 
 
 def read_golden(bundle: Bundle, *keys: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ what training with simulated integers moves. Constants that none of the weights 
 same, as shapes and limits are. Behind the last of the weights stands nothing that could change or exchange scores.
 
 So a file with other weights cannot go under the identity of these. What the nodes between the tensors compute is not
-compared here.
+compared here: `cataloger.model.reference_network` says what they must answer.
 """
 
 from collections import defaultdict
@@ -56,7 +56,7 @@ def check_tensors(path: Path, weights: Tensors, *, output: str, is_int8: bool) -
     file = _File(path, read_graph(path), is_int8)
     file.collect()
     for name, ways in _wanted(weights):
-        if not any(all(map(file.holds, way)) for way in ways) and not _is_uniform(weights[name]):
+        if not any(all(map(file.holds, way)) for way in ways):
             raise refusal(path, f"does not hold the tensor {name} of its weights", remedy=REMEDY)
     _check_rest(file)
     _check_end(file, output)
@@ -102,10 +102,13 @@ class _File:
                 self.by_size[constant.values.size].append(constant)
 
     def holds(self, wanted: _Wanted) -> bool:
-        """True where a tensor is among the constants; these are explained then."""
+        """True where a tensor is among the constants, which are explained then, or is the same everywhere.
+
+        What is the same everywhere, as a bias of zeros, is left out by optimizers where it changes nothing.
+        """
         found = [each for each in self.by_size.get(wanted.values.size, ()) if self._is_same(each, wanted)]
         self.explained.update(name for each in found for name in each.names)
-        return bool(found)
+        return bool(found) or _is_uniform(wanted.values)
 
     def _is_same(self, constant: _Constant, wanted: _Wanted) -> bool:
         turns = [constant.values, constant.values.T] if wanted.values.ndim == 2 else [constant.values]

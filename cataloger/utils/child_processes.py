@@ -1,6 +1,7 @@
 """Child processes that end with this one, however it ends."""
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def _start(module: str, arguments: Sequence[str], descriptors: Sequence[int]) ->
         process_group=0,  # so that Ctrl-C cannot reach a child that is still starting
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
+        env={"OPENBLAS_NUM_THREADS": "1"} | os.environ,  # see `keep_numpy_to_one_thread`
     )
 
 

@@ -14,7 +14,7 @@ from cataloger.inference.classifier import rank  # noqa: E402
 from cataloger.inference.onnx import OnnxClassifier  # noqa: E402
 from cataloger.inference.torch import BATCHES, TorchClassifier  # noqa: E402
 from cataloger.model.bundle import WEIGHTS, default_bundle_path, read_bundle  # noqa: E402
-from cataloger.training.export.onnx import golden_images  # noqa: E402
+from cataloger.model.golden import golden_images  # noqa: E402
 
 
 @pytest.fixture(scope="module")

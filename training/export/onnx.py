@@ -26,6 +26,7 @@ from cataloger.model import (
     Bundle,
     FromPixels,
     Network,
+    golden_images,
     normalise,
 )
 from cataloger.records import Floats, Pixels
@@ -33,8 +34,6 @@ from cataloger.utils import replacing
 
 PARITY_TOLERANCE = 1e-3
 PARITY_IMAGES = 64
-GOLDEN_IMAGES = 8
-GOLDEN_SEED = 20_240_601
 OPSET = 20
 BATCH_LIMIT = 4096
 
@@ -86,25 +85,6 @@ def write_golden(bundle: Bundle) -> None:
     images = golden_images(bundle.preprocess.size)
     logits = OnnxClassifier(bundle).logits(images)
     np.savez_compressed(bundle.path / GOLDEN, images=images, logits=logits)
-
-
-def golden_images(size: int) -> Pixels:
-    """Return GOLDEN_IMAGES synthetic pictures, uint8 N x size x size x 3: ramps, waves, blocks and noise.
-
-    No photo of anybody's catalog is stored in a bundle.
-    """
-    random = np.random.default_rng(GOLDEN_SEED)
-    y, x = np.mgrid[0:size, 0:size] / size
-    images = []
-    for index in range(GOLDEN_IMAGES):
-        frequency = random.uniform(1, 6, size=(3, 2))
-        waves = [np.sin(2 * np.pi * (fx * x + fy * y)) for fx, fy in frequency]
-        picture = 127.5 + 90 * np.stack(waves, axis=-1)
-        top, left = random.integers(0, size // 2, size=2)
-        picture[top : top + size // 3, left : left + size // 3] = random.uniform(0, 255, size=3)
-        picture += random.normal(0, 4 * index, size=picture.shape)
-        images.append(np.clip(picture, 0, 255).astype(np.uint8))
-    return np.stack(images)
 
 
 def check_parity(network: Network, bundle: Bundle, images: Pixels) -> float:

@@ -102,10 +102,11 @@ def show(model: ModelArgument = "default", json_output: flags.JsonOption = False
 def verify(model: ModelArgument = "default", json_output: flags.JsonOption = False) -> None:
     """Check the files of a model, and what it computes here.
 
-    Every file is compared with its hash, and the model's golden images are classified on this machine. A copy that
-    leaves them out classifies one image of noise: whether its answers are finite is all that can be told.
+    Every file is compared with its hash, the models with the weights, and the golden images are classified on this
+    machine. A copy that leaves these out classifies one image of noise: whether its answers are finite is all that can
+    be told.
     """
-    from cataloger.inference import answers_noise, replay_golden
+    from cataloger.inference import answers_noise, verify_model
     from cataloger.model import check_files, check_side_files
 
     bundle = read_bundle(resolve_bundle_path(model))
@@ -114,23 +115,25 @@ def verify(model: ModelArgument = "default", json_output: flags.JsonOption = Fal
     of_precisions = list(map(bundle.at, bundle.precisions))
     for each in of_precisions if bundle.left_out else ():
         answers_noise(each)
-    replayed = [] if bundle.left_out else [(each, replay_golden(each)) for each in of_precisions]
+    checked = [] if bundle.left_out else [(each, verify_model(each)) for each in of_precisions]
     if json_output:
-        differences = {each.precision: difference for each, difference in replayed}
-        left_out = sorted(bundle.left_out)
-        found = {"model": bundle.title, "verified": True, "largest_difference": differences, "left_out": left_out}
-        render.print_json(found)
+        differences = {each.precision: result.difference for each, result in checked}
+        unchecked = {each.precision: list(result.unchecked) for each, result in checked}
+        found = {"model": bundle.title, "verified": True, "largest_difference": differences, "unchecked": unchecked}
+        render.print_json({**found, "left_out": sorted(bundle.left_out)})
         return
     if bundle.left_out:
         typer.echo(
             f"{bundle.title}: {len(bundle.files)} files as they were exported, and each model answers; this copy "
             f"leaves out {', '.join(sorted(bundle.left_out))}, so that its answers cannot be compared"
         )
-    for each, difference in replayed:
+    for each, result in checked:
         typer.echo(
             f"{bundle.title}: {len(bundle.files)} files as they were exported; the golden images give the same "
-            f"logits in {each.precision}: largest difference {difference:.1e}, allowed {each.tolerance:.0e}"
+            f"logits in {each.precision}: largest difference {result.difference:.1e}, allowed {each.tolerance:.0e}"
         )
+        for line in result.unchecked:
+            typer.echo(f"{bundle.title} in {each.precision}: {line}")
 
 
 @app.command("labels", epilog=LABELS_EXAMPLES)

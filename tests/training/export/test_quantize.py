@@ -18,7 +18,9 @@ from cataloger.errors import BundleError, QualityGateError, TrainingError, Usage
 from cataloger.inference import load_folded
 from cataloger.inference.golden import replay_golden
 from cataloger.inference.onnx import OnnxClassifier
-from cataloger.model.bundle import CARD, GOLDEN, MODEL, MODEL_INT8, default_bundle_path, read_bundle
+from cataloger.model.bundle import CARD, GOLDEN, LOGITS, MODEL, MODEL_INT8, WEIGHTS, default_bundle_path, read_bundle
+from cataloger.model.weights_binding import TRAINED, check_tensors
+from cataloger.model.weights_file import read_weights
 from cataloger.training.data.read import read_dataset
 from cataloger.training.export import quantization_aware
 from cataloger.training.export import quantize as module
@@ -162,8 +164,15 @@ def test_training_with_simulated_integers_brings_int8_nearer_to_fp32(reading, tm
         (tmp_path / name).mkdir()
         int8 = written(bundle, tmp_path / name, images, source)
         moved.append(np.abs(OnnxClassifier(int8).logits(images) - expected).mean())
+        tensors = read_weights(bundle.path / WEIGHTS, sha256=bundle.files[WEIGHTS])
+        check_tensors(int8.model_path, tensors, output=LOGITS, is_int8=True)
     assert moved[1] < 0.95 * moved[0]
     assert steps[-1] == "training with simulated integers: 100%"
+
+
+def test_training_moves_no_weight_further_than_bundles_allow():
+    steps = quantization_aware.IMAGES / quantization_aware.BATCH
+    assert quantization_aware.LEARNING_RATE * steps <= TRAINED * 1.000001
 
 
 def test_the_card_tells_of_it_once(made, labelled, tmp_path):
