@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from patience import HANGS
 
 from cataloger.errors import BundleError
 from cataloger.inference import isolated, replay_golden
@@ -208,9 +209,9 @@ def test_a_signal_ends_a_command_whose_model_never_ends(bundle, tmp_path, comman
     try:
         child = await_child(process)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=HANGS)
         assert process.returncode in (130, -signal.SIGTERM)
-        until = time.monotonic() + 60
+        until = time.monotonic() + HANGS
         while not has_ended(child):  # the system ends it after its parent
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -221,7 +222,7 @@ def test_a_signal_ends_a_command_whose_model_never_ends(bundle, tmp_path, comman
 
 def await_child(process):
     """Wait until the model's process has been at work for a while; return its id."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + HANGS
     while time.monotonic() < until:
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
             if b"classify_worker" in Path(f"/proc/{child}/cmdline").read_bytes():

@@ -103,8 +103,8 @@ def verify(model: ModelArgument = "default", json_output: flags.JsonOption = Fal
     """Check the files of a model, and what it computes here.
 
     Every file is compared with its hash, the models with the weights, and the golden images are classified on this
-    machine. A copy that leaves these out classifies one image of noise: whether its answers are finite is all that can
-    be told.
+    machine. A copy that leaves these out classifies one image of noise: whether its answers are finite is all that
+    can be told.
     """
     from cataloger.inference import answers_noise, verify_model
     from cataloger.model import check_files, check_side_files
