@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
 from cataloger.db import BUSY_TIMEOUT, DatabaseURL, connect, make_engine, quote_schema, translate_driver_error
-from cataloger.errors import DatabaseError, SchemaError
+from cataloger.errors import DatabaseError, SchemaError, UsageError
 from cataloger.schema.encoding import limits_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def downgrade(url: DatabaseURL, revision: str, *, schema: str | None = None) -> 
     from alembic import command
 
     if revision not in {*revisions(), "base"}:
-        raise SchemaError(f"there is no revision {revision}; there are base, {', '.join(sorted(revisions()))}")
+        raise UsageError(f"there is no revision {revision}; there are base, {', '.join(sorted(revisions()))}")
     without_tables = SchemaError(f"{url.redacted} has no tables of cataloger; is --db the right database?")
     if url.is_new_sqlite_file():
         raise without_tables

@@ -52,7 +52,6 @@ WRONG = {
         "--table ''",
         "--id none",
         "--id price",
-        "--id category",
         "--image none",
         "--version-column none",
         "--image-table none --image-fk sku",
@@ -168,10 +167,13 @@ WRONG = {
         "LABELS --output m --model none",
         "LABELS --output m --target-precision 2",
     ],
+    "adapt": ["", "--output m --db nonsense", "--output m --source none", "--output file"],
     "recalibrate": ["--model none", "--db nonsense"],
     "models list": ["--none"],
     "models show": ["none"],
     "models verify": ["none"],
+    "models labels": ["none", "default --label-map none.csv"],
+    "models keep": ["none copy", "default"],
     "models diff": ["default none LABELS", "default", "default default LABELS --examples -1"],
     "models quantize": ["none LABELS --output q", "default LABELS", "default LABELS --output file"],
     "runs list": ["--limit 0", "--db nonsense"],
@@ -271,6 +273,7 @@ VARIABLES = {
 def test_a_wrong_setting_is_status_2_and_nothing_is_done(place, name, place_of_it, tmp_path, monkeypatch):
     before = sorted(place.rglob("*"))
     arguments = ["tag", "p"]
+    monkeypatch.delenv(f"CATALOGER_{name}", raising=False)  # it would go before the file
     if place_of_it == "variable":
         monkeypatch.setenv(f"CATALOGER_{name}", VARIABLES[name])
     else:

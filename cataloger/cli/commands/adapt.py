@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cataloger.cli import flags, render
-from cataloger.cli.run_command import open_results
+from cataloger.cli.run_command import open_results, require_folder
 from cataloger.errors import QualityGateError
 from cataloger.options import DEFAULT_DB
 
@@ -67,6 +67,7 @@ def adapt(
     map of the source. What does not gain beyond chance is refused, with its figures. `cataloger recalibrate --source`
     applies the bundle, and `cataloger runs undo` takes that back.
     """
+    require_folder(output, "--output")
     from cataloger.db import DatabaseURL
     from cataloger.training.calibration import AdaptOptions, adapt_source
 
