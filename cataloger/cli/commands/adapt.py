@@ -61,11 +61,11 @@ def adapt(
     target_precision: flags.TargetPrecisionOption = 0.95,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Learn a calibration for one source from its labelled images: no image is read, nothing is trained.
+    """Learn a calibration for one source from its labels.
 
-    Labels are the corrections in the ledger, a CSV, or the categories that a query selects, translated by the label
-    map of the source. What does not gain beyond chance is refused, with its figures. `cataloger recalibrate --source`
-    applies the bundle, and `cataloger runs undo` takes that back.
+    No image is read, nothing is trained. Labels are the corrections in the ledger, a CSV, or the categories that a
+    query selects, translated by the label map of the source. What does not gain beyond chance is refused, with its
+    figures. `cataloger recalibrate --source` applies the bundle, and `cataloger runs undo` takes that back.
     """
     require_folder(output, "--output")
     from cataloger.db import DatabaseURL
