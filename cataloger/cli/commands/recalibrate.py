@@ -8,6 +8,7 @@ from cataloger.cli import flags, render
 from cataloger.cli.run_command import decisions_line, open_results, stop_on_interrupt
 from cataloger.errors import INTERRUPTED_STATUS
 from cataloger.options import DEFAULT_DB
+from cataloger.utils import counted
 
 if TYPE_CHECKING:
     from cataloger.history import RecalibrationReport
@@ -82,4 +83,4 @@ def _print(report: "RecalibrationReport") -> None:
             markup=False,
         )
     state = "interrupted, run the same command again to continue" if report.interrupted else "ended"
-    console.print(f"run {report.run_id} {state}; {report.model} on {report.sources} sources", markup=False)
+    console.print(f"run {report.run_id} {state}; {report.model} on {counted(report.sources, 'source')}", markup=False)
