@@ -466,7 +466,7 @@ def test_a_downgrade_to_base_leaves_only_what_the_shop_has(empty_url):
 
 
 def test_a_downgrade_says_what_there_is(url):
-    with pytest.raises(SchemaError, match="no revision 9999; there are base, 0001"):
+    with pytest.raises(UsageError, match="no revision 9999; there are base, 0001"):
         downgrade(url, "9999")
     downgrade(url, "0001")
     with pytest.raises(SchemaError, match="at revision 0001, which is older than 0002"):

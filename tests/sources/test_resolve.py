@@ -104,7 +104,14 @@ def test_files_of_one_folder_are_one_source(tree):
     assert target == Target("folder", tree + b"/photos", (b"a.jpg",))
 
 
-@pytest.mark.parametrize(("paths", "message"), [([], "no path"), (["nowhere"], "nowhere does not exist")])
-def test_what_cannot_be_tagged_is_an_error_before_any_work(tree, paths, message):
-    with pytest.raises(SourceError, match=message):
+@pytest.mark.parametrize(
+    ("paths", "error", "message"),
+    [
+        ([], UsageError, "no path"),
+        (["photos", " "], UsageError, "an empty path"),
+        (["nowhere"], SourceError, "nowhere does not exist"),
+    ],
+)
+def test_what_cannot_be_tagged_is_an_error_before_any_work(tree, paths, error, message):
+    with pytest.raises(error, match=message):
         resolve_targets(paths)
