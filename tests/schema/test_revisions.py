@@ -430,13 +430,20 @@ def fill(world, make):
     world.sink.write([make.good(product_key="Größe 40"), make.good("b")])
 
 
+LATER_TABLES = {"cataloger_label_map", "cataloger_write_target", "cataloger_calibration"}
+LATER_COLUMNS = {
+    "product_hash", "disagrees", "scores", "familiarity", "department", "is_mixed",
+    "cataloger_source.calibration_id", "cataloger_run_source.calibration_id",
+}  # fmt: skip
+
+
 def contents(url):
     """Return the rows of all tables of the first revision."""
-    later = {"cataloger_label_map", "cataloger_write_target"}, {"product_hash", "disagrees", "scores", "familiarity"}
     found = {}
-    for name in TABLES - {VERSION_TABLE} - later[0]:
-        columns = [column.name for column in Base.metadata.tables[name].columns if column.name not in later[1]]
-        query = ", ".join(f"t.{column}" for column in columns)
+    for name in TABLES - {VERSION_TABLE} - LATER_TABLES:
+        columns = [column.name for column in Base.metadata.tables[name].columns]
+        first = [column for column in columns if not {column, f"{name}.{column}"} & LATER_COLUMNS]
+        query = ", ".join(f"t.{column}" for column in first)
         found[name] = sorted(map(repr, execute(url, f"SELECT {query} FROM {name} t")))
     return found
 
