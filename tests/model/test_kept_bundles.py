@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,15 @@ from typer.testing import CliRunner
 from cataloger.cli.app import app
 from cataloger.errors import BundleError, UsageError
 from cataloger.inference.backend import Engine
-from cataloger.model.bundle import MODEL_INT8, TRAINING_FILES, WEIGHTS, default_bundle_path, read_bundle
+from cataloger.model.bundle import (
+    MODEL,
+    MODEL_INT8,
+    TRAINING_FILES,
+    WEIGHTS,
+    check_bound,
+    default_bundle_path,
+    read_bundle,
+)
 from cataloger.model.shipped import keep_bundle, resolve_bundle_path
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -155,3 +164,13 @@ def test_a_shipped_model_is_named_by_name_and_version(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small_bundle(tmp_path / default.reference)
     assert resolve_bundle_path(default.reference) == Path(default.reference)
+
+
+def test_another_model_in_a_slim_copy_is_refused(slim, tmp_path):
+    shutil.copytree(slim.path, tmp_path / "copy")
+    other = small_bundle(tmp_path / "other")
+    kept = replace(slim, path=tmp_path / "copy")
+    shutil.copy(other.path / MODEL, kept.path)
+    edit(kept, lambda values: values["files"].update({MODEL: other.files[MODEL]}))
+    with pytest.raises(BundleError, match=r"is missing, so nothing says whether model\.onnx belongs to it"):
+        check_bound(read_bundle(kept.path))
