@@ -9,6 +9,7 @@ from sqlalchemy import Engine, event, select, text
 
 from cataloger.db import connections
 from cataloger.engine import session as sessions
+from cataloger.engine import source_model
 from cataloger.engine.sync import SyncOptions, sync_table
 from cataloger.history import prune as prunes
 from cataloger.history.prune import prune_runs
@@ -182,9 +183,9 @@ def test_a_source_that_is_new_is_looked_up_before_and_after_it_is_made(bare_shop
 
 def test_a_sync_names_its_model_once_and_answers_for_products_in_one_place(bare_shop, monkeypatch):
     made = []
-    for name in ("model_ref", "ProductResults"):
-        real = getattr(sessions, name)
-        monkeypatch.setattr(sessions, name, lambda *parts, real=real, name=name: made.append(name) or real(*parts))
+    for module, name in ((source_model, "model_ref"), (sessions, "ProductResults")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *parts, real=real, name=name: made.append(name) or real(*parts))
     _, report = look_ups(bare_shop, batch_size=1)
     assert report.run.done == 3
     assert made == ["model_ref", "ProductResults"]
