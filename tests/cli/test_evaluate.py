@@ -194,8 +194,10 @@ def test_a_report_is_written_where_it_is_asked_for(tagged, tmp_path):
 def test_a_folder_that_cannot_be_written_is_an_error(tagged, tmp_path):
     pytest.importorskip("matplotlib", reason="the extra 'train' is not installed")
     (tmp_path / "taken").write_text("a file")
-    result = invoke("evaluate", LABELS, "--results", tagged, "-o", tmp_path / "taken", status=1)
-    assert f"{tmp_path / 'taken'} cannot be written" in result.stderr
+    result = invoke("evaluate", LABELS, "--results", tagged, "-o", tmp_path / "taken", status=2)
+    assert f"{tmp_path / 'taken'} is a file" in result.stderr
+    result = invoke("evaluate", LABELS, "--results", tagged, "-o", "/proc/report", status=1)
+    assert "/proc/report cannot be written" in result.stderr
     assert "calibration error" in result.stdout  # what was measured is not lost with it
 
 
@@ -241,7 +243,7 @@ def test_two_models_are_compared(tmp_path):
     arguments = ("models", "diff", "default", tmp_path / "other", LABELS, "--images", IMAGES)
     output = invoke(*arguments).stdout
     assert f"A: {TITLE}; B: other {TITLE.split()[1]}; 20 labelled images" in output
-    assert "compared on the 38 labels that both have; only A has Belt; only B has Braces" in output
+    assert "both have 38 labels; only A has Belt; only B has Braces" in output
     assert "lost more than five points of recall: Hat" in output
     values = json.loads(invoke(*arguments, "--json", "--examples", "2").stdout)
     assert (values["only_a_count"], values["only_b_count"], len(values["only_a"])) == (5, 0, 2)

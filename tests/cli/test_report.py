@@ -299,7 +299,8 @@ def test_a_database_without_results_is_one_line_and_is_not_made():
 def test_a_page_that_cannot_be_written_is_one_line(examples):
     db = f"sqlite:///{examples.parent}/a.db"
     assert "there is no folder" in cataloger("report", "--db", db, "-o", "no/page.html", status=2)
-    assert "cannot be written" in cataloger("report", "--db", db, "-o", ".", "--no-maps", status=1)
+    assert "--output . is a folder" in cataloger("report", "--db", db, "-o", ".", "--no-maps", status=2)
+    assert "cannot be written" in cataloger("report", "--db", db, "-o", "/proc/page.html", "--no-maps", status=1)
 
 
 def test_a_full_disk_is_one_line(examples, tmp_path):
