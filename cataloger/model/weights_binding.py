@@ -28,6 +28,7 @@ HALF = 2.0**-10
 NEARLY_ZERO = 1e-7
 FOLDED = 1e-5
 """Difference of two ways to fold, of a tensor's largest value."""
+MOST = 64.0
 STEPS = 120
 """The integers reach from -64 to 64, so half a step is the largest weight of a channel divided by 128."""
 TRAINED = 1e-3
@@ -172,9 +173,12 @@ def _folded(weights: Tensors, layer: str) -> list[_Wanted]:
     added = weights[f"{layer}.bn.bias"]
     terms = np.abs(added) + np.abs(bias - added)
     steps = _half_step(kernel)
+    largest = steps.reshape(-1) * STEPS
+    # The step of a channel whose kernel is nothing but zeros is 1, and that of its bias as much larger.
+    largest = np.where(largest == 0.0, MOST, largest)
     return [
         _Wanted(kernel, FOLDED * np.abs(kernel).max(initial=0.0), steps),
-        _Wanted(bias, FOLDED * terms.max(initial=0.0), steps.reshape(-1) * STEPS / STEPS_OF_SUMS),
+        _Wanted(bias, FOLDED * terms.max(initial=0.0), largest / STEPS_OF_SUMS),
     ]
 
 
