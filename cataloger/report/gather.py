@@ -217,7 +217,12 @@ def _count(rows: Sequence[Any], name: str) -> dict[str, int]:
     for row in rows:
         if row.status == "ok" and row.label_1 is not None and getattr(row, name) is not None:
             counted[getattr(row, name)] += row.images
-    return dict(counted.most_common())
+    return dict(_most_first(counted))
+
+
+def _most_first(counted: Counter[str]) -> list[tuple[str, int]]:
+    """Sort counts, equal ones by name: databases give groups in an order of their own."""
+    return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _histogram(rows: Sequence[Any]) -> tuple[int, ...]:
@@ -253,4 +258,4 @@ def _failures(answers: AnswerQueries, counts: Counter[str]) -> tuple[Failures, .
     examples: dict[str, list[ReportImage]] = {}
     for shown in answers.failures(FAILURES) if counts else ():
         examples.setdefault(str(shown.error_code), []).append(shown)
-    return tuple(Failures(code, count, tuple(examples.get(code, ()))) for code, count in counts.most_common())
+    return tuple(Failures(code, count, tuple(examples.get(code, ()))) for code, count in _most_first(counts))

@@ -122,7 +122,15 @@ def test_a_profile_without_a_folder_is_told_before_any_work(tmp_path):
 
 
 def test_a_profile_that_cannot_be_written_does_not_undo_the_run(tmp_path):
-    arguments = ["tag", str(IMAGES), "--db", f"sqlite:///{tmp_path}/a.db", "--quiet", "--profile", str(tmp_path)]
+    arguments = [
+        "tag",
+        str(IMAGES),
+        "--db",
+        f"sqlite:///{tmp_path}/a.db",
+        "--quiet",
+        "--profile",
+        "/proc/profile.json",
+    ]
     result = CliRunner().invoke(app, arguments)
     assert "the run itself is complete" in str(result.exception) + result.output
     with sqlite3.connect(tmp_path / "a.db") as connection:

@@ -103,7 +103,7 @@ def test_the_json_holds_everything_and_no_number_that_is_none(make_examples, mak
     json.dumps(values, allow_nan=False)
     assert set(values) == {
         *("all", "groups", "classes", "confusion", "confusions", "reliability", "coverage", "thresholds"),
-        *("decisions", "mistakes", "mistakes_in_all"),
+        *("decisions", "mistakes", "mistakes_in_all", "over_groups"),
     }
     assert values["confusion"] == {"labels": ["Hat", "Shirt", "Top"], "matrix": [[1, 0, 0], [0, 0, 1], [0, 0, 0]]}
     assert values["all"]["macro_f1"]["value"] is None
