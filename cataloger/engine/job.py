@@ -47,9 +47,9 @@ class Job(Generic[Report]):
         self._started = time.monotonic()
         self._total: int | None = None
         self.engine = choose_engine(options.run.device)
-        self.default = self.engine.bundle(
-            read_bundle(resolve_bundle_path(options.model or "default"), check=()), options.run.precision
-        )
+        self.default = read_bundle(resolve_bundle_path(options.model or "default"), check=())
+        if options.model is not None:  # a source may be pinned to another one, which has the precision
+            self.default = self.engine.bundle(self.default, options.run.precision)
 
     @property
     def interrupted(self) -> bool:

@@ -81,6 +81,8 @@ class SourceSession(SourceModel):
         """Open a few images of a column. Raises WrongSourceError when it holds none."""
         if (sample := self.source.sample) is None or not sample.drawn or self._interrupted:
             return
+        if self._report.run.skipped["unchanged"]:
+            return  # the column has held images before
         with self._pool(self.bundle) as pool:
             warning = check_column(sample, self._decoder(pool, remote))
         if warning:

@@ -63,15 +63,15 @@ class SourceModel:
     @cached_property
     def bundle(self) -> Bundle:
         """The model to use, in the run's precision: the one asked for, else the pinned one."""
-        default, known = self._context.default, self.known
+        default, known, precision = self._context.default, self.known, self._options.run.precision
         if known is None or self._options.model is not None or known.weights_id in (None, default.weights_id):
-            return default
+            return self._context.engine.bundle(default, precision)
         pinned = known_model(self._open(), str(known.weights_id))
         bundle = bundle_of(pinned)
         if bundle is None:
             raise _missing_model(known.root, pinned, default)
         logger.info("using %s, to which %s is pinned", bundle.title, known.root)
-        return self._context.engine.bundle(bundle, self._options.run.precision)
+        return self._context.engine.bundle(bundle, precision)
 
     @cached_property
     def model(self) -> ModelRef:
