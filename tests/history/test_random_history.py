@@ -118,22 +118,40 @@ class Classifier:
         """Hold nothing that could be given back."""
 
 
+@dataclass(frozen=True)
+class Model:
+    """What a session asks of a bundle."""
+
+    name: str
+    shift: int
+    weights_id: str
+    version: str = "1"
+    path: Path = Path("/m")
+    labels: tuple[str, ...] = LABELS
+    precision: str = "fp32"
+    calibration: Calibration = Classifier.calibration
+
+    @property
+    def title(self):
+        return self.name
+
+    @property
+    def reference(self):
+        return f"{self.name}@{self.version}"
+
+    @property
+    def calibration_id(self):
+        return self.calibration.calibration_id
+
+
 class Shop(Job):
     """The real job, with a model of our own."""
 
     def __init__(self, url, model, hooks):
         super().__init__(JobOptions("sync", {}, parsed(url), model="default", run=RunOptions()), hooks, SyncReport)
-        self.engine = SimpleNamespace(device="cpu", open=Classifier, batch_size=2)
-        self.default = SimpleNamespace(
-            **vars(MODELS[model]),
-            calibration_id="c" * 64,
-            name=model,
-            version="1",
-            path=Path("/m"),
-            labels=LABELS,
-            precision="fp32",
-            title=model,
-        )
+        engine = {"device": "cpu", "open": Classifier, "batch_size": 2}
+        self.engine = SimpleNamespace(**engine, bundle=lambda bundle, precision: bundle)
+        self.default = Model(model, MODELS[model].shift, MODELS[model].weights_id)
 
     def session(self, database, source):
         return Decoded(self._context(), database, source)
