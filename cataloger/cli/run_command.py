@@ -153,7 +153,9 @@ def print_summary(report: "JobReport", console: "Console") -> None:
         console.print(_time_line(report))
     if run.skipped:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in run.skipped.most_common())
-        console.print(("skipped: " if run.attempted else "nothing to do: ") + reasons)
+        console.print(("skipped: " if run.attempted or report.recomputed else "nothing to do: ") + reasons)
+    if report.recomputed:
+        console.print(f"recomputed from stored scores, no image read: {counted(report.recomputed, 'result')}")
     _print_left_out(report, console)
     if report.missing or report.restored:
         console.print(

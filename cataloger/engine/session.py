@@ -82,7 +82,7 @@ class SourceSession(SourceModel):
         if (sample := self.source.sample) is None or not sample.drawn or self._interrupted:
             return
         if self._report.run.skipped["unchanged"]:
-            return  # the column has held images before
+            return  # images of this column have been read before
         with self._pool(self.bundle) as pool:
             warning = check_column(sample, self._decoder(pool, remote))
         if warning:

@@ -1,6 +1,7 @@
 """The sources that are recorded in the ledger, and their roots."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -83,12 +84,12 @@ def note_queries_known(connection: Connection, source_id: int) -> None:
 
 
 def find_source_id(database: Database, name: str | None) -> int | None:
-    """Return the id of a source by its name or root; None for none. Raises UsageError."""
+    """Return the id of a source by its name or root, or by the path of a folder; None for none. Raises UsageError."""
     if name is None:
         return None
     query = select(SourceRow.id, SourceRow.name, SourceRow.root).order_by(SourceRow.id)
     rows = database.rows(query)
-    for spelling in spellings(name):
+    for spelling in (*spellings(name), str(Path(name).resolve())):
         for row in rows:
             if spelling in (row.name, row.root):
                 return int(row.id)

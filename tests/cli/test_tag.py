@@ -350,3 +350,16 @@ def relabel(bundle):
 
     original = read_bundle(bundle)
     seal(replace(original, name="other", labels=tuple("X" + label for label in original.labels)))
+
+
+def test_a_run_that_only_recomputes_says_so_and_its_source_is_named_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    shutil.copy(EXAMPLES / "blue-fedora.png", "photos")
+    CliRunner().invoke(app, ["tag", "photos"])
+    found = CliRunner().invoke(app, ["tag", "photos", "--labels", "Shirt,Socks"]).stdout
+    assert "recomputed from stored scores, no image read: 1 result" in found
+    assert "nothing to do" not in found
+    for name in ("photos", "./photos/", str(tmp_path / "photos")):
+        assert CliRunner().invoke(app, ["corrections", "list", "--source", name]).exit_code == 0
+    assert CliRunner().invoke(app, ["corrections", "list", "--source", "other"]).exit_code == 2
