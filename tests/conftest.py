@@ -115,15 +115,14 @@ def free_port():
 
 @contextmanager
 def server(prepare, serve, url):
-    """Run `prepare`, then `serve` until the end of the block; both are told the data folder."""
+    """Run `prepare` of a data folder, then `serve` of it and a port until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="cataloger-server-", ignore_cleanup_errors=True) as folder:
         if os.geteuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
         with Path(f"{folder}.log").open("w+") as log:
             subprocess.run(prepare(folder), check=True, stdout=log, stderr=log, cwd=folder)
-            process = subprocess.Popen(serve(folder), stdout=log, stderr=log, cwd=folder)
+            process, url = started(serve, url, folder, log)
             try:
-                wait_for(process, url, log)
                 yield url
             finally:
                 process.kill()
@@ -131,24 +130,37 @@ def server(prepare, serve, url):
                 Path(log.name).unlink()
 
 
-def wait_for(process, url, log):
+def started(serve, url, folder, log):
+    """Start a server; return its process and URL. Another program may have taken the port: then at another one."""
+    for _ in range(3):
+        here = url.set(port=free_port())
+        process = subprocess.Popen(serve(folder, here.port), stdout=log, stderr=log, cwd=folder)
+        if answers(process, here):
+            return process, here
+        process.kill()
+        process.wait()
+    log.seek(0)
+    pytest.fail(f"the server did not start: {log.read()[-2000:]}")
+
+
+def answers(process, url):
+    """Wait until a server answers; false when it has ended instead."""
     engine = create_engine(url)
     deadline = time.monotonic() + HANGS
     while time.monotonic() < deadline:
         with suppress(Exception), engine.connect():
             engine.dispose()
-            return
+            return process.poll() is None
         if process.poll() is not None:
             break
         time.sleep(0.1)
-    log.seek(0)
-    pytest.fail(f"the server did not start: {log.read()[-2000:]}")
+    return False
 
 
 @pytest.fixture(scope="session")
 def postgresql_server():
     """URL of a PostgreSQL server's maintenance database."""
-    initdb, postgres, port = find("initdb"), find("postgres"), free_port()
+    initdb, postgres = find("initdb"), find("postgres")
 
     def prepare(folder):
         # Password file and data lie in the folder of the server's own user.
@@ -157,11 +169,11 @@ def postgresql_server():
         )
         return unprivileged("sh", "-c", script, "sh", PASSWORD, initdb)
 
-    def serve(folder):
+    def serve(folder, port):
         settings = ("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={folder}")
         return unprivileged(postgres, "-D", f"{folder}/data", "-p", str(port), *settings)
 
-    url = URL.create("postgresql+psycopg", "shop", PASSWORD, "127.0.0.1", port, "postgres")
+    url = URL.create("postgresql+psycopg", "shop", PASSWORD, "127.0.0.1", database="postgres")
     with server(prepare, serve, url) as running:
         yield running
 
@@ -172,9 +184,9 @@ def pgbouncer(postgresql_server):
 
     The database `by_statement` is for single statements alone.
     """
-    program, port, behind = find("pgbouncer"), free_port(), postgresql_server
+    program, behind = find("pgbouncer"), postgresql_server
 
-    def serve(folder):
+    def serve(folder, port):
         Path(folder, "users").write_text(f'"{behind.username}" "{behind.password}"\n')
         database = f"host={behind.host} port={behind.port} auth_user={behind.username}"
         lines = ("[databases]", f"by_statement = {database} dbname=postgres pool_mode=statement", f"* = {database}")
@@ -183,14 +195,14 @@ def pgbouncer(postgresql_server):
         Path(folder, "ini").write_text("\n".join((*lines, "default_pool_size = 1", "query_wait_timeout = 60", "")))
         return unprivileged(program, "--quiet", f"{folder}/ini")
 
-    with server(lambda _: ["true"], serve, behind.set(port=port)) as running:
+    with server(lambda _: ["true"], serve, behind) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def mariadb_server():
     """URL of a MariaDB server's own database."""
-    install, mariadbd, port = find("mariadb-install-db"), find("mariadbd"), free_port()
+    install, mariadbd = find("mariadb-install-db"), find("mariadbd")
 
     def prepare(folder):
         flags = (
@@ -201,7 +213,7 @@ def mariadb_server():
         )
         return unprivileged(install, *flags)
 
-    def serve(folder):
+    def serve(folder, port):
         # Not shop@'%': the anonymous user at localhost would come before it.
         grant = f"GRANT ALL ON *.* TO shop@localhost IDENTIFIED BY '{PASSWORD}' WITH GRANT OPTION;\n"
         Path(folder, "grant.sql").write_text(grant)
@@ -209,7 +221,7 @@ def mariadb_server():
         settings = ("--bind-address=127.0.0.1", f"--port={port}", f"--init-file={folder}/grant.sql")
         return unprivileged(mariadbd, "--no-defaults", *places, *settings, "--innodb-flush-log-at-trx-commit=0")
 
-    url = URL.create("mysql+pymysql", "shop", PASSWORD, "127.0.0.1", port, "mysql")
+    url = URL.create("mysql+pymysql", "shop", PASSWORD, "127.0.0.1", database="mysql")
     with server(prepare, serve, url) as running:
         yield running
 
