@@ -76,11 +76,11 @@ class SourceModel:
     @cached_property
     def model(self) -> ModelRef:
         """How results are recorded: under the bundle, and by the calibration of the source."""
-        base, selection = self._pinned_calibration()
-        keeps = base is not None and (self._options.model is None or (base.is_adapted and not self._is_adapted))
-        bundle = replace(self.bundle, calibration=base) if base is not None and keeps else self.bundle
-        if keeps and self._options.model is None and base != self.bundle.calibration:
-            self._is_behind = not (base is not None and base.is_adapted)
+        base, selection = self._pinned_calibration
+        bundle, pins_model = self.bundle, self._options.model is None
+        if base is not None and (pins_model or (base.is_adapted and not self._is_adapted)):
+            self._is_behind = pins_model and base != bundle.calibration and not base.is_adapted
+            bundle = replace(bundle, calibration=base)
         return model_ref(bundle, replace(self._selection(selection), mapped=self.mapped))
 
     def _selection(self, known: LabelSelection) -> LabelSelection:
@@ -89,7 +89,7 @@ class SourceModel:
     @property
     def department_column(self) -> str | None:
         """The column that names the departments: the one that was asked for, else the one of the source."""
-        departments = self._selection(self._pinned_calibration()[1]).departments
+        departments = self._selection(self._pinned_calibration[1]).departments
         return None if departments is None else departments.column
 
     @property
@@ -119,6 +119,7 @@ class SourceModel:
     def _is_adapted(self) -> bool:
         return self.bundle.calibration.is_adapted
 
+    @cached_property
     def _pinned_calibration(self) -> tuple[Calibration | None, LabelSelection]:
         if self.known is None or self.known.calibration_id is None:
             return None, LabelSelection()

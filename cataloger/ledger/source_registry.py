@@ -105,7 +105,7 @@ def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | No
     columns = select(SourceRow.__table__).where(SourceRow.kind == kind)
     row = connection.execute(columns.where(SourceRow.root_hash == key_hash(root))).one_or_none()
     if row is not None:
-        return SourceRef(row.id, root, "", row.weights_id, row.no_query_run_id, row.calibration_id)
+        return _ref(row)
     if kind != "folder":
         return None
     parents = [root[:end] or "/" for end in range(len(root)) if root[end] == "/"]
@@ -114,8 +114,11 @@ def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | No
     if not rows:
         return None
     prefix = root.removeprefix(rows[-1].root).lstrip("/") + "/"
-    last = rows[-1]
-    return SourceRef(last.id, last.root, prefix, last.weights_id, last.no_query_run_id, last.calibration_id)
+    return _ref(rows[-1], prefix)
+
+
+def _ref(row: Any, prefix: str = "") -> SourceRef:
+    return SourceRef(row.id, row.root, prefix, row.weights_id, row.no_query_run_id, row.calibration_id)
 
 
 def _list_sources(connection: Connection) -> list[SourceRecord]:
