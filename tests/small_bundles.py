@@ -5,9 +5,11 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import safetensors.numpy
 from onnx import TensorProto, helper, numpy_helper
 
+from cataloger.errors import BundleError
 from cataloger.model.bundle import CARD, GOLDEN, MANIFEST, MODEL, WEIGHTS, Bundle, new_bundle, read_bundle, seal
 from cataloger.options import NetworkConfig, PreprocessSpec
 
@@ -103,3 +105,13 @@ def saved_elsewhere(made, location):
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value=location)
     return made
+
+
+def refused(call, *arguments):
+    """Return the message of a refusal, which is one line without anything that a terminal acts upon."""
+    with pytest.raises(BundleError) as caught:
+        call(*arguments)
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 1000
+    return message

@@ -8,9 +8,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from small_bundles import LABELS, SIZE, constant, model, put, saved_elsewhere, small_bundle
+from small_bundles import LABELS, SIZE, constant, model, put, refused, saved_elsewhere, small_bundle
 
-from cataloger.errors import BundleError
 from cataloger.inference import open_classifier, replay_golden
 from cataloger.inference.classifier import classify
 from cataloger.inference.onnx import OnnxClassifier
@@ -24,15 +23,6 @@ HUGE = 2**18
 
 def node(operator, inputs, outputs, **attributes):
     return helper.make_node(operator, inputs.split(), outputs.split(), **attributes)
-
-
-def refused(call, *arguments):
-    with pytest.raises(BundleError) as caught:
-        call(*arguments)
-    message = str(caught.value)
-    assert message.isprintable()
-    assert len(message) < 1000
-    return message
 
 
 def classified(bundle):

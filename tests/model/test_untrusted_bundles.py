@@ -7,11 +7,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from small_bundles import LABELS, SIZE, edit, put, small_bundle, stamped
+from small_bundles import LABELS, SIZE, edit, put, refused, small_bundle, stamped
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.errors import BundleError
 from cataloger.model.bundle import GOLDEN, MANIFEST, MODEL, check_files, copy_files, read_bundle
 from cataloger.model.golden import read_golden
 from cataloger.model.side_files import check_side_files
@@ -21,16 +20,6 @@ from cataloger.model.untrusted import LARGEST_FILE
 @pytest.fixture
 def bundle(tmp_path):
     return small_bundle(tmp_path / "model")
-
-
-def refused(call, *arguments):
-    """Return the message of a refusal, which is one line without anything that a terminal acts upon."""
-    with pytest.raises(BundleError) as caught:
-        call(*arguments)
-    message = str(caught.value)
-    assert message.isprintable()
-    assert len(message) < 1000
-    return message
 
 
 WRONG = {
