@@ -31,6 +31,7 @@ from cataloger.training.inputs import (
     Weights,
     cached,
     draw_weights,
+    drawn_by,
     with_no_products,
 )
 from cataloger.training.options import TrainOptions
@@ -162,6 +163,9 @@ def _draw_weights(setup: _Setup, train: Inputs) -> Weights | None:
         check_shares(asked, values)
         columns.append(BalancedColumn(values, asked.shares))
     weights = draw_weights(accepted[is_product], setup.recipe.balance, columns)
+    for asked, column in zip(setup.options.balance_by, columns, strict=True):
+        if weights is not None:
+            setup.listener.note(f"drawn by {asked.column}: {drawn_by(column, weights)} images")
     return weights if is_product.all() else with_no_products(weights, is_product)
 
 

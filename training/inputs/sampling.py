@@ -11,8 +11,7 @@ from cataloger.training.recipes import Recipe
 Indices = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float64]
 
-
-FITTING_ROUNDS = 50
+VALUES_NAMED = 12
 NO_PRODUCT_SHARE = 1 / 8
 NO_PRODUCT_REPEATS = 4.0
 
@@ -27,11 +26,20 @@ class BalancedColumn:
     values: Sequence[str]
     shares: Mapping[str, float]
 
-    def totals(self) -> tuple[Indices, Weights]:
-        """Return (number of the value of each image, share of all draws of each value)."""
-        names, numbers, counts = np.unique(np.array(self.values, object), return_inverse=True, return_counts=True)
-        wanted = [self.shares[name] for name in names] if self.shares else np.sqrt(counts)
-        return numbers, np.asarray(wanted, np.float64) / np.sum(wanted)
+    def within(self, parents: Indices) -> tuple[Indices, Weights]:
+        """Return (number of the cell of each image, share of its parent's draws of each cell).
+
+        A cell is a value within a parent: shares of the values that a parent has add up to 1. parents: number of the
+        parent of each image.
+        """
+        names, numbers = np.unique(np.array(self.values, object), return_inverse=True)
+        cells, first, numbers, counts = np.unique(
+            parents * len(names) + numbers, return_index=True, return_inverse=True, return_counts=True
+        )
+        wanted = [self.shares[names[cell % len(names)]] for cell in cells] if self.shares else np.sqrt(counts)
+        parent_of = parents[first]
+        share = np.asarray(wanted, np.float64) / np.bincount(parent_of, wanted)[parent_of]
+        return numbers, share
 
 
 def draw_weights(
@@ -41,21 +49,34 @@ def draw_weights(
 
     An image of a category with n images weighs n ** -balance. Where several labels are accepted, each counts for
     its share, and the image gets the mean of their weights. accepted: bool N x labels. columns: categories are
-    balanced within each value of the first column, so that no source is drawn for one category alone; then the
-    weights are fitted until each value of each column has its share (iterative proportional fitting).
+    balanced within each value of the first column, so that no source is drawn for one category alone. Each column
+    divides what the one before it has given to a value: shares of two columns that divided all images each could not
+    hold together where one source has one group an image and another has ten groups of hundreds.
     """
     if balance == 0.0 and not columns:
         return None
-    fitted = [column.totals() for column in columns]
-    first = fitted[0][0] if fitted else np.zeros(len(accepted), np.int64)
-    weights = np.ones(len(accepted))
-    for number in np.unique(first):
-        weights[first == number] = _category_weights(accepted[first == number], balance)
-    for _ in range(FITTING_ROUNDS if len(fitted) > 1 else 1):
-        for numbers, shares in fitted:
-            weights *= (shares / np.bincount(numbers, weights))[numbers]
+    cells = np.zeros(len(accepted), np.int64)
+    weights = _category_weights(accepted, balance)
+    for place, column in enumerate(columns):
+        parents = cells
+        cells, shares = column.within(parents)
+        if place == 0:
+            for number in range(len(shares)):
+                weights[cells == number] = _category_weights(accepted[cells == number], balance)
+        # What its parent has been given, divided by the shares of its cells.
+        weights *= np.bincount(parents, weights)[parents] * shares[cells] / np.bincount(cells, weights)[cells]
     weights /= weights.mean()
     return weights
+
+
+def drawn_by(column: BalancedColumn, weights: Weights) -> str:
+    """Say in one line what share of the draws each value of a column gets; of many values, the range of shares."""
+    names, numbers, counts = np.unique(np.array(column.values, object), return_inverse=True, return_counts=True)
+    shares = np.bincount(numbers, weights) / weights.sum()
+    if len(names) > VALUES_NAMED:
+        return f"{len(names):,} values, {shares.min():.2%} to {shares.max():.2%} each"
+    order = np.argsort(-shares, kind="stable")
+    return ", ".join(f"{names[place]} {shares[place]:.1%} of {counts[place]:,}" for place in order)
 
 
 def with_no_products(weights: Weights | None, is_product: npt.NDArray[np.bool_]) -> Weights:

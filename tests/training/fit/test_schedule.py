@@ -7,7 +7,7 @@ import pytest
 
 from cataloger.errors import UsageError
 from cataloger.training.fit.schedule import learning_rate
-from cataloger.training.inputs.sampling import BalancedColumn, draw_weights, epoch_batches, share_of
+from cataloger.training.inputs.sampling import BalancedColumn, draw_weights, drawn_by, epoch_batches, share_of
 from cataloger.training.recipes import RECIPES, choose_recipe
 
 QUICK = replace(RECIPES["quick"], learning_rate=1.0, warmup=0.1, batch_size=8)
@@ -62,15 +62,32 @@ def test_a_column_without_shares_draws_by_the_square_root_of_the_number_of_image
     assert drawn_shares(weights, shops) == pytest.approx({"large": 0.75, "small": 0.25})
 
 
-def test_shares_of_one_column_and_roots_of_another_hold_together():
-    sources = ["shops"] * 50 + ["home"] * 50
-    shops = ["a"] * 36 + ["b"] * 9 + ["c"] * 5 + ["-"] * 50
-    columns = [BalancedColumn(sources, {"shops": 3, "home": 1}), BalancedColumn(shops, {})]
+def test_a_further_column_divides_what_the_first_one_gives():
+    """Where "home" has a group of its own for each image, the roots of all groups would leave little to the shops."""
+    sources = ["shops"] * 45 + ["home"] * 55
+    groups = ["a"] * 36 + ["b"] * 9 + [f"home {number}" for number in range(55)]
+    columns = [BalancedColumn(sources, {"shops": 3, "home": 1}), BalancedColumn(groups, {})]
     weights = draw_weights(np.ones((100, 1), dtype=bool), 0.0, columns)
-    of_shops = drawn_shares(weights[:50], shops[:50])
+    assert drawn_shares(weights, sources) == pytest.approx({"shops": 0.75, "home": 0.25})
+    of_shops = drawn_shares(weights[:45], groups[:45])
     assert of_shops["a"] / of_shops["b"] == pytest.approx(2.0)
-    sources_drawn = draw_weights(np.ones((100, 1), dtype=bool), 0.0, columns[:1])
-    assert drawn_shares(sources_drawn, sources) == pytest.approx({"shops": 0.75, "home": 0.25})
+    assert weights[45:] == pytest.approx(0.25 * 100 / 55)
+
+
+def test_what_each_value_gets_is_said():
+    column = BalancedColumn(["shops"] * 3 + ["home"], {})
+    assert drawn_by(column, np.array([1.0, 1.0, 1.0, 9.0])) == "home 75.0% of 1, shops 25.0% of 3"
+    many = BalancedColumn([str(number) for number in range(20)], {})
+    assert drawn_by(many, np.array([1.0] * 18 + [2.0] * 1 + [5.0])) == "20 values, 4.00% to 20.00% each"
+
+
+def test_a_value_that_two_values_of_the_first_column_share_is_divided_in_each():
+    sources, kinds = ["shops"] * 6 + ["home"] * 4, ["x", "x", "x", "x", "y", "y", "x", "y", "y", "y"]
+    columns = [BalancedColumn(sources, {"shops": 1, "home": 1}), BalancedColumn(kinds, {"x": 1, "y": 1})]
+    weights = draw_weights(np.ones((10, 1), dtype=bool), 0.0, columns)
+    assert drawn_shares(weights, sources) == pytest.approx({"shops": 0.5, "home": 0.5})
+    for part in (slice(0, 6), slice(6, 10)):
+        assert drawn_shares(weights[part], kinds[part]) == pytest.approx({"x": 0.5, "y": 0.5})
 
 
 def test_categories_are_balanced_within_each_value_of_the_first_column():

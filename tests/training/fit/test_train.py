@@ -161,6 +161,7 @@ def test_a_bundle_is_a_start_for_another(trained, shop, tmp_path):
     result = CliRunner().invoke(app, [str(argument) for argument in start])
     assert result.exit_code == 0, result.stderr
     card = Path(tmp_path / "next" / "MODEL_CARD.md").read_text()
+    assert "drawn by shop: large 66.7% of" in result.stderr
     assert "balance by shop=large:2,small:1, select by shop=small" in card
 
 
