@@ -10,8 +10,10 @@ How, and why so, is measured by `benchmarks/product_answer.py` on test images th
 3. Otherwise nobody can say which images are wrong: the answer stays the mean over all, with its low confidence.
 
 An image that the model abstains from (a size chart, say) is ignored unless all are such; it disagrees if it gives the
-product's category less than DISAGREEMENT and prefers another one. The product is accepted when an image is accepted
-with the product's category and none with another; abstained from when all images are; and otherwise to be reviewed.
+product's category less than DISAGREEMENT and prefers another one. A product is abstained from when more than half of
+its images are: where most photos show nothing that the model knows, the others are more likely mistaken than right.
+Else it is accepted when an image is accepted with the product's category and none with another, and otherwise to be
+reviewed.
 
 An image's answer has only its best labels. The rest of its probability is spread evenly over the other labels.
 """
@@ -60,7 +62,7 @@ def combine(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> Produc
     disagreeing = {heard[position] for position in left_out} | {
         index for index in others if _shows_another(images[index], kept.labels[0], vocabulary)
     }
-    decision = _decide([images[index] for index in heard], kept.labels[0])
+    decision = _decide(images, kept.labels[0])
     return ProductAnswer(replace(kept, decision=decision), frozenset(disagreeing))
 
 
@@ -79,13 +81,13 @@ def _combine(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> tuple
 
 
 def _decide(images: Sequence[RankedAnswer], label: str) -> str | None:
-    """Return the decision for a product's category, from the decisions for its images."""
+    """Return the decision for a product's category, from the decisions for all of its images."""
     if any(image.decision is None for image in images):
         return None
+    if 2 * sum(image.decision == "abstain" for image in images) > len(images):
+        return "abstain"
     accepted = {image.labels[0] for image in images if image.decision == "accept"}
-    if accepted == {label}:
-        return "accept"
-    return "abstain" if all(image.decision == "abstain" for image in images) else "review"
+    return "accept" if accepted == {label} else "review"
 
 
 def _spread(answer: RankedAnswer, vocabulary: Sequence[str]) -> list[float]:

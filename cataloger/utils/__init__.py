@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         strip_invisible,
         visible,
     )
+    from cataloger.utils.shares import UNKNOWN, Z95, Share, wilson
     from cataloger.utils.templates import Filters, template_environment
     from cataloger.utils.text import counted, one_line, printable
     from cataloger.utils.timing import Stopwatch
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_A_URL",
+    "UNKNOWN",
+    "Z95",
     "Filters",
+    "Share",
     "Stopwatch",
     "available_cpus",
     "clean_department",
@@ -64,6 +68,7 @@ __all__ = [
     "strip_invisible",
     "template_environment",
     "visible",
+    "wilson",
     "without_query",
     "work_in_batch",
 ]
@@ -89,6 +94,7 @@ __getattr__ = lazy_names(
             "strip_invisible",
             "visible",
         ),
+        "shares": ("UNKNOWN", "Z95", "Share", "wilson"),
         "templates": ("Filters", "template_environment"),
         "text": ("counted", "one_line", "printable"),
         "timing": ("Stopwatch",),

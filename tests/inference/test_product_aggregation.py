@@ -103,6 +103,12 @@ def judged(label, decision, confidence=0.9):
         ([judged("Dress", "accept"), judged("Dress", "accept"), judged("Hat", "accept")], "Dress", "review"),
         ([judged("Dress", "accept"), judged("Hat", "abstain", 0.99)], "Dress", "accept"),
         ([judged("Hat", "abstain"), judged("Hat", "abstain")], "Hat", "abstain"),
+        ([judged("Dress", "accept"), *[judged("Hat", "abstain")] * 2], "Dress", "abstain"),
+        ([judged("Dress", "review", 0.6), *[judged("Hat", "abstain")] * 2], "Dress", "abstain"),
+        ([*[judged("Dress", "accept")] * 2, *[judged("Hat", "abstain")] * 2], "Dress", "accept"),
+        ([*[judged("Dress", "accept")] * 2, *[judged("Hat", "abstain")] * 3], "Dress", "abstain"),
+        ([judged("Dress", "review", 0.6), judged("Dress", "abstain")], "Dress", "review"),
+        ([judged("Dress", None), *[judged("Hat", "abstain")] * 2], "Dress", None),
         ([judged("Dress", "accept"), judged("Dress", None)], "Dress", None),
     ],
 )

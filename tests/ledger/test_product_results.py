@@ -84,6 +84,19 @@ def test_the_view_says_why_an_image_was_left_out(world, make):
     assert {key: why for key, (_, why) in heard(world).items() if why} == {}
 
 
+def test_a_product_whose_images_mostly_abstain_abstains_until_more_of_them_are_known(world, make):
+    watch = replace(seen(make, "a", "p", "Hat", 0.97), decision="accept")
+    chargers = [replace(seen(make, key, "p", confidence=0.3), decision="abstain") for key in "bc"]
+    world.sink.write([watch, chargers[0]])
+    assert products(world, "label_1", "decision") == [("p", "Hat", "accept")]
+    world.sink.write([chargers[1]])
+    assert products(world, "label_1", "decision") == [("p", "Hat", "abstain")]
+    world.say("c", "not_product")
+    again = ProductResults(world.source, world.begin().run.id, world.model)
+    again.recompute_reviewed(world.database, world.lease)
+    assert products(world, "label_1", "decision") == [("p", "Hat", "accept")]
+
+
 def test_marks_of_older_versions_stay_on_images_that_show_another_category_alone(world, make):
     doubted = [
         replace(seen(make, "c", "p", confidence=0.3), decision="abstain"),

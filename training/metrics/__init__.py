@@ -12,12 +12,13 @@ from cataloger.training.metrics.calibration import (
     expected_calibration_error,
     reliability,
 )
-from cataloger.training.metrics.confidence_intervals import UNKNOWN, Z95, Ints, Share, between, wilson
+from cataloger.training.metrics.confidence_intervals import Ints, between
 from cataloger.training.metrics.group_intervals import ImageGroups
 from cataloger.training.metrics.paired_tests import difference_of_ece, difference_of_f1, difference_of_hits, mcnemar
 from cataloger.training.metrics.per_class import ClassReport, class_reports, macro_f1
 from cataloger.training.metrics.predictions import NOT_RANKED, Predictions
 from cataloger.training.metrics.summary import MetricsReport, Single, measure_predictions
+from cataloger.utils import UNKNOWN, Z95, Share, wilson
 
 __all__ = [
     "NOT_RANKED",

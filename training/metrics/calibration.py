@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cataloger.records import Floats
-from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, between, resampled_rows, wilson
+from cataloger.training.metrics.confidence_intervals import Ints, between, resampled_rows
+from cataloger.utils import UNKNOWN, Share, wilson
 
 Bools = npt.NDArray[np.bool_]
 

@@ -1,40 +1,17 @@
-"""Shares with 95% intervals: Wilson's for counts, the percentile bootstrap for everything else. Plain numpy."""
+"""Figures with 95% intervals by the percentile bootstrap; those of counts are Wilson's. Plain numpy."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from cataloger.records import Floats
+from cataloger.utils import UNKNOWN, Share
 
 Ints = npt.NDArray[np.int64]
 
-Z95 = 1.959964
 DRAWS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A measured share with its 95% interval; all three are nan when there is nothing to measure."""
-
-    value: float
-    low: float
-    high: float
-
-
-UNKNOWN = Share(math.nan, math.nan, math.nan)
-
-
-def wilson(successes: int, trials: int) -> Share:
-    """Return a share with its 95% score interval (Wilson, 1927)."""
-    if trials == 0:
-        return UNKNOWN
-    share, z2 = successes / trials, Z95**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    margin = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return Share(share, max(0.0, centre - margin), min(1.0, centre + margin))
 
 
 def resampled_counts(counts: Ints) -> Ints:

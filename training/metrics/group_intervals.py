@@ -11,7 +11,8 @@ import numpy as np
 
 from cataloger.records import Floats
 from cataloger.training.metrics.calibration import Bools
-from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, between, resampled_rows
+from cataloger.training.metrics.confidence_intervals import Ints, between, resampled_rows
+from cataloger.utils import UNKNOWN, Share
 
 
 @dataclass(frozen=True, slots=True)

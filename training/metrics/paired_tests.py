@@ -7,15 +7,9 @@ import numpy as np
 
 from cataloger.records import Floats
 from cataloger.training.metrics.calibration import Bools, bins_of, error_of_bins, expected_calibration_error
-from cataloger.training.metrics.confidence_intervals import (
-    UNKNOWN,
-    Ints,
-    Share,
-    between,
-    resampled_counts,
-    resampled_rows,
-)
+from cataloger.training.metrics.confidence_intervals import Ints, between, resampled_counts, resampled_rows
 from cataloger.training.metrics.per_class import confusion_matrix, f1_scores, sum_by
+from cataloger.utils import UNKNOWN, Share
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cataloger.records import Floats
-from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, between, resampled_counts, wilson
+from cataloger.training.metrics.confidence_intervals import Ints, between, resampled_counts
+from cataloger.utils import UNKNOWN, Share, wilson
 
 
 @dataclass(frozen=True, slots=True)

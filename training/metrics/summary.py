@@ -19,9 +19,10 @@ from cataloger.training.metrics.calibration import (
     calibration_error_by_chance,
     expected_calibration_error,
 )
-from cataloger.training.metrics.confidence_intervals import UNKNOWN, Ints, Share, wilson
+from cataloger.training.metrics.confidence_intervals import Ints
 from cataloger.training.metrics.per_class import averages, confusion_matrix, macro_f1
 from cataloger.training.metrics.predictions import Predictions
+from cataloger.utils import UNKNOWN, Share, wilson
 
 __all__ = (
     "MetricsReport",

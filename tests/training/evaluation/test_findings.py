@@ -8,7 +8,7 @@ import pytest
 
 from cataloger.errors import TrainingError
 from cataloger.training.evaluation.findings import assess
-from cataloger.training.metrics.confidence_intervals import wilson
+from cataloger.utils import wilson
 
 LABELS = ("Hat", "Shirt", "Top")
 

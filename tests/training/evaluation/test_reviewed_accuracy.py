@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from cataloger.cli.app import app
 from cataloger.errors import TrainingError
 from cataloger.training.evaluation.reviewed_accuracy import ReviewedAccuracy, read_reviewed
-from cataloger.training.metrics.confidence_intervals import wilson
+from cataloger.utils import wilson
 
 
 @pytest.fixture

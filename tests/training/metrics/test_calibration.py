@@ -13,7 +13,7 @@ from cataloger.training.metrics.calibration import (
     expected_calibration_error,
     reliability,
 )
-from cataloger.training.metrics.confidence_intervals import wilson
+from cataloger.utils import wilson
 
 CONFIDENCE = np.array([0.9, 0.8, 0.7, 0.6])
 CORRECT = np.array([True, True, False, True])

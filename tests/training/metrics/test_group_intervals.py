@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from cataloger.training.metrics.confidence_intervals import wilson
 from cataloger.training.metrics.group_intervals import ImageGroups
+from cataloger.utils import wilson
 
 TEN = [f"shop {number // 10}" for number in range(100)]
 

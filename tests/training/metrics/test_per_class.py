@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cataloger.training.metrics.confidence_intervals import wilson
 from cataloger.training.metrics.per_class import averages, class_reports, confusion_matrix, sum_by
+from cataloger.utils import wilson
 
 TRUTH = np.array([0, 0, 0, 1, 1, 2])
 GUESS = np.array([0, 0, 1, 1, 1, 1])
