@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
-    from cataloger.adaptation.learning import Adapted, LabelledScores, learn_adaptation, learn_unlabelled
+    from cataloger.adaptation.labelled_scores import LabelledScores
+    from cataloger.adaptation.learning import Adapted, learn_adaptation, learn_unlabelled
     from cataloger.adaptation.selection_files import IGNORE, changed_selection
     from cataloger.adaptation.source_calibration import Departments, LabelSelection, SourceCalibration
     from cataloger.adaptation.temperature import fit_temperature, negative_log_likelihood
@@ -34,7 +35,8 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "learning": ["Adapted", "LabelledScores", "learn_adaptation", "learn_unlabelled"],
+        "labelled_scores": ["LabelledScores"],
+        "learning": ["Adapted", "learn_adaptation", "learn_unlabelled"],
         "selection_files": ["IGNORE", "changed_selection"],
         "source_calibration": ["Departments", "LabelSelection", "SourceCalibration"],
         "temperature": ["fit_temperature", "negative_log_likelihood"],

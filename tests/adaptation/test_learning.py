@@ -4,30 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from shifted_shops import COUNT, LABELS, labelled, shop
 
-from cataloger.adaptation import LabelledScores, learn_adaptation, learn_unlabelled
+from cataloger.adaptation import learn_adaptation, learn_unlabelled
+from cataloger.adaptation.cross_validation import Folded
 from cataloger.adaptation.minimize import minimize
-from cataloger.adaptation.score_maps import Candidate, learn
+from cataloger.adaptation.score_maps import CANDIDATES, Candidate, learn
 from cataloger.errors import TrainingError
 from cataloger.inference import Ranking, Scores, adapted_scores
 from cataloger.model import Calibration
-
-LABELS = tuple("abcdef")
-COUNT = len(LABELS)
-
-
-def shop(images, *, bias=0.0, mixing=None, prior=None, seed=0, noise=1.5):
-    """Draw scores and labels of a shop. bias, mixing: what its photos do to the scores of a model that is right."""
-    random = np.random.default_rng(seed)
-    truth = random.choice(COUNT, images, p=prior)
-    scores = 4.0 * np.eye(COUNT)[truth] + random.normal(0, noise, (images, COUNT))
-    scores = scores @ (np.eye(COUNT) if mixing is None else mixing) + bias
-    return scores.astype(np.float32), truth
-
-
-def labelled(scores, truth, groups=None):
-    accepted = np.eye(COUNT, dtype=bool)[truth]
-    return LabelledScores(LABELS, scores, accepted, np.arange(len(truth)) if groups is None else groups)
 
 
 def share_right(scores, truth, calibration):
@@ -53,15 +38,58 @@ def test_a_shifted_shop_is_put_right(shift):
     assert after == pytest.approx(found.after.right / found.after.images, abs=0.12)
 
 
+def refusals(seeds, draw):
+    """Count the shops of some seeds for which nothing is adapted. draw: seed -> labelled scores."""
+    return sum(learn_adaptation(draw(seed), Calibration(), target=0.9).calibration is None for seed in seeds)
+
+
+def independent(seed, images=40, sharpness=4.0):
+    """Draw confident scores that say nothing of the labels."""
+    random = np.random.default_rng(1000 + seed)
+    scores = random.normal(0, sharpness, (images, COUNT)).astype(np.float32)
+    return labelled(scores, random.integers(COUNT, size=images))
+
+
 def test_what_gains_nothing_is_refused_with_its_figures():
-    refused = [
-        learn_adaptation(labelled(*shop(60, seed=seed)), Calibration(), target=0.9).calibration is None
-        for seed in range(20)
-    ]
-    assert sum(refused) >= 17
+    assert refusals(range(10), lambda seed: labelled(*shop(60, seed=seed))) >= 9
     found = learn_adaptation(labelled(*shop(60)), Calibration(), target=0.9)
     assert found.before.images == found.after.images == 60
     assert 0 <= found.chance <= 1
+
+
+def test_labels_that_the_scores_know_nothing_of_are_refused():
+    assert refusals(range(20), independent) >= 19
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("images", [20, 60, 150])
+def test_labels_that_the_scores_know_nothing_of_are_refused_in_nearly_all_shops(images):
+    assert refusals(range(100), lambda seed: independent(seed, images)) >= 95
+
+
+def test_a_gain_of_a_few_points_is_accepted_from_some_more_labels():
+    shift = {"bias": np.array([2.5, 0, 0, 0, 0, 0]), "noise": 2.0}
+    found = [
+        learn_adaptation(labelled(*shop(300, seed=seed, **shift)), Calibration(), target=0.9) for seed in range(5)
+    ]
+    assert all(each.gains for each in found)
+    before, after = (sum(getattr(each, when).right for each in found) / 900 for when in ("before", "after"))
+    assert 0.03 < after - before < 0.2
+
+
+def test_the_candidate_that_judges_a_fold_has_not_seen_it():
+    """Labels that contradict all others in one fold change what is learned for the others, and not for it."""
+    scores, truth = shop(60, bias=np.array([3.0, 0, 0, 0, 0, 0]))
+    groups = np.arange(60)
+    dealt = Folded.deal(scores, np.eye(COUNT, dtype=bool)[truth], np.ones(COUNT, bool), groups)
+    mine = dealt.folds == 0
+    odd = Folded.deal(
+        scores, np.eye(COUNT, dtype=bool)[np.where(mine, (truth + 1) % COUNT, truth)], np.ones(COUNT, bool), groups
+    )
+    first, second = dealt.choose(CANDIDATES), odd.choose(CANDIDATES)
+    assert first.by_fold[0] == second.by_fold[0]
+    assert np.array_equal(dealt.mapped(first.by_fold)[mine], odd.mapped(second.by_fold)[mine])
+    assert not np.array_equal(dealt.mapped(first.by_fold)[~mine], odd.mapped(second.by_fold)[~mine])
 
 
 def test_images_of_a_product_are_judged_by_maps_that_have_not_seen_them():
