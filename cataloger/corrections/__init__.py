@@ -1,13 +1,25 @@
 """Corrections of people to images: storing them, and their CSV files.
 
-Imports `ledger`, `schema`, `db`, `utils`.
+Imports `ledger`, `schema`, `db`, `adaptation`, `inference`, `utils`.
 """
+
+from typing import TYPE_CHECKING
 
 from cataloger.corrections.csv_export import ExportOptions, What, export_corrections
 from cataloger.corrections.csv_import import ImportOptions, ImportReport, import_corrections
 from cataloger.corrections.one_image import correct_image, find_image, require_known_label
 from cataloger.corrections.store import CorrectionInput, Outcome, correct, labels_in_use
 from cataloger.corrections.summary import AuthorSummary, CorrectionSummary, summarize
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.corrections.labelled_images import (
+        ShopLabels,
+        SourceScores,
+        corrected_label,
+        read_labelled,
+        read_some_scores,
+    )
 
 __all__ = [
     "AuthorSummary",
@@ -17,13 +29,31 @@ __all__ = [
     "ImportOptions",
     "ImportReport",
     "Outcome",
+    "ShopLabels",
+    "SourceScores",
     "What",
     "correct",
     "correct_image",
+    "corrected_label",
     "export_corrections",
     "find_image",
     "import_corrections",
     "labels_in_use",
+    "read_labelled",
+    "read_some_scores",
     "require_known_label",
     "summarize",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "labelled_images": [
+            "ShopLabels",
+            "SourceScores",
+            "corrected_label",
+            "read_labelled",
+            "read_some_scores",
+        ],
+    },
+)

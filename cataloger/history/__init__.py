@@ -6,7 +6,7 @@ Imports `ledger` and what lies below it, `sinks`, `writeback`.
 from cataloger.history.diff import Difference, DifferenceSummary, Part, PastAnswer, compare
 from cataloger.history.move_source import relocate_source, rename_source
 from cataloger.history.prune import prune_runs
-from cataloger.history.recalibrate import RecalibrationReport, recalibrate_results
+from cataloger.history.recalibrate import RecalibrationReport, count_to_recompute, recalibrate_results
 from cataloger.history.recompute import OutdatedResults
 from cataloger.history.source_deletion import DeletionReport, count_recorded, delete_source
 from cataloger.history.undo import UndoReport, undo_run
@@ -22,6 +22,7 @@ __all__ = [
     "UndoReport",
     "compare",
     "count_recorded",
+    "count_to_recompute",
     "delete_source",
     "prune_runs",
     "recalibrate_results",

@@ -96,6 +96,14 @@ def recalibrate_results(
     return report
 
 
+def count_to_recompute(database: Database, bundle: Bundle, *, source: str | None = None) -> int:
+    """Count the results that `recalibrate_results` would recompute. Raises as it does."""
+    works = [each for each in _sources(database, bundle, source) if not each.is_kept]
+    return sum(
+        OutdatedResults(database, each.ref, model_ref(bundle, each.selection)).count_outdated() for each in works
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Recalibrated:
     """A source, and the labels that it sells. is_kept: it keeps the calibration that it is adapted by."""

@@ -49,6 +49,10 @@ class OutdatedResults:
         """Count the results that are of the calibration of the source already."""
         return self._count(self._is_current())
 
+    def count_outdated(self) -> int:
+        """Count those that `pages` would yield."""
+        return self._count(self._is_recomputable() & ~self._is_current())
+
     def count_left(self) -> int:
         """Count those that are of another one and cannot be recomputed."""
         return self._count(~self._is_current() & ~self._is_recomputable())

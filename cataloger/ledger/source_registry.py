@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from cataloger.db import Database, upsert_rows, utc_now
-from cataloger.errors import UsageError
+from cataloger.db import AnyRow, Database, upsert_rows, utc_now
+from cataloger.errors import TrainingError, UsageError
 from cataloger.schema import ItemRow, ModelRow, SourceRow, key_hash
 from cataloger.utils import spellings
 
@@ -94,6 +94,18 @@ def find_source_id(database: Database, name: str | None) -> int | None:
             if spelling in (row.name, row.root):
                 return int(row.id)
     raise UsageError(f"--source {name}: there is no such source; there are: {', '.join(row.name for row in rows)}")
+
+
+def find_tagged_source(database: Database, name: str | None) -> AnyRow:
+    """Return the row of the only tagged source, or of the one that is named. Raises TrainingError, UsageError."""
+    wanted = find_source_id(database, name)
+    rows = database.rows(select(SourceRow.__table__).order_by(SourceRow.id))
+    found = [row for row in rows if row.weights_id is not None and wanted in (None, row.id)]
+    if not found:
+        raise TrainingError(f"{database.name} has no tagged source; run `cataloger tag` or `cataloger sync` first")
+    if len(found) > 1:
+        raise UsageError(f"name one source with --source: {', '.join(row.name for row in found)}")
+    return found[0]
 
 
 def list_sources(database: Database) -> list[SourceRecord]:

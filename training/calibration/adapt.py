@@ -7,24 +7,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from cataloger.adaptation import Adapted, SourceCalibration, learn_adaptation, learn_unlabelled
+from cataloger.corrections import ShopLabels, SourceScores, corrected_label, read_labelled, read_some_scores
 from cataloger.db import AnyRow, Database, DatabaseURL
 from cataloger.drift import ANSWERS
-from cataloger.errors import TrainingError, UsageError
-from cataloger.ledger import bundle_of, find_source_id, known_calibration, known_model, load_label_map
-from cataloger.model import CARD, Bundle, Calibration, check_files, copy_files, new_bundle, read_bundle, seal
-from cataloger.schema import SourceRow
-from cataloger.training.calibration.shop_labels import (
-    StoredScores,
-    corrected,
-    label_scores,
-    listed,
-    query_categories,
-    read_csv_categories,
-    read_scores,
+from cataloger.errors import UsageError
+from cataloger.ledger import (
+    bundle_of,
+    find_tagged_source,
+    known_calibration,
+    known_model,
+    load_label_map,
 )
+from cataloger.model import CARD, Bundle, Calibration, check_files, copy_files, new_bundle, read_bundle, seal
+from cataloger.training.calibration.shop_labels import listed, query_categories, read_csv_categories
 from cataloger.training.evaluation import with_section
 from cataloger.training.metrics import Share, wilson
 
@@ -36,10 +32,11 @@ class AdaptOptions:
     """What to learn from. source: name or root; None where the ledger has a single one. output: of the new bundle.
 
     labels: CSV file; query: SELECT in the database `query_db`; without both, the corrections in the ledger.
-    unlabelled: from the scores alone. model: folder of the bundle; None for where the source's was.
+    unlabelled: from the scores alone. model: folder of the bundle; None for where the source's was. dry_run: write no
+    bundle.
     """
 
-    output: Path
+    output: Path | None
     source: str | None = None
     labels: Path | None = None
     query: str | None = None
@@ -47,19 +44,23 @@ class AdaptOptions:
     unlabelled: bool = False
     model: Path | None = None
     target: float = 0.95
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if sum((self.labels is not None, self.query is not None, self.unlabelled)) > 1:
             raise UsageError("LABELS, --query and --unlabelled exclude each other: labels come from one place")
+        if self.output is None and not self.dry_run:
+            raise UsageError("name the directory of the adapted bundle with --output, or look first with --dry-run")
         if not 0 < self.target < 1:
             raise UsageError(f"--target-precision must be between 0 and 1, not {self.target}")
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptReport:
-    """What was learned. stored: images with scores. output: the new bundle; None where it was refused.
+    """What was learned. stored: images with scores. output: the new bundle; None where none was written.
 
-    adapted: with figures; None for --unlabelled. unknown: categories that mean no label -> images.
+    adapted: with figures; None for --unlabelled. unknown: categories that mean no label -> images. adapted_bundle: as
+    it was or would be written; None where it was refused. recompute: results that `recalibrate` will recompute.
     """
 
     model: str
@@ -68,6 +69,8 @@ class AdaptReport:
     output: Path | None
     adapted: Adapted | None
     unknown: Counter[str] = field(default_factory=Counter)
+    adapted_bundle: Bundle | None = None
+    recompute: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values; a share of nothing is null."""
@@ -79,6 +82,7 @@ class AdaptReport:
             "output": None if self.output is None else str(self.output),
             "kind": "prior" if found is None else found.kind,
             "unknown": dict(self.unknown),
+            "recompute": self.recompute,
         }
         if found is None:
             return {**values, "labelled": 0, "before": None, "after": None, "chance": None, "categories": []}
@@ -97,41 +101,40 @@ def adapt_source(database: Database, options: AdaptOptions) -> AdaptReport:
 
     Raises UsageError, or TrainingError where there is too little to learn from.
     """
-    row = _source(database, options.source)
+    row = find_tagged_source(database, options.source)
     bundle = _bundle(database, row, options.model)
     shipped, codes = _shipped(database, row, bundle), load_label_map(database, row.id)
-    stored = read_scores(database, row.id, bundle.weights_id, len(bundle.labels))
+    scores = SourceScores(database, row.id, bundle.weights_id, bundle.labels, codes)
     if options.unlabelled:
-        calibration = learn_unlabelled(stored.scores, bundle.labels, shipped)
-        _write(bundle, calibration, options.output, {"kind": "prior", "labelled": 0, "source": row.name})
-        return AdaptReport(bundle.title, row.name, len(stored.rows), options.output, None)
-    labels = label_scores(stored, _written(stored, options), bundle.labels, codes)
+        calibration = learn_unlabelled(read_some_scores(scores), bundle.labels, shipped)
+        report = AdaptReport(bundle.title, row.name, scores.count(), None, None)
+        return _finished(bundle, calibration, options, report)
+    labels = _labels(scores, options)
     adapted = learn_adaptation(labels.labelled, shipped, target=options.target)
-    report = AdaptReport(bundle.title, row.name, len(stored.rows), options.output, adapted, labels.unknown)
+    report = AdaptReport(bundle.title, row.name, scores.count(), None, adapted, labels.unknown)
     if adapted.calibration is None:
-        return replace(report, output=None)
-    _write(bundle, adapted.calibration, options.output, report.as_json())
-    return report
+        return report
+    return _finished(bundle, adapted.calibration, options, report)
 
 
-def _written(stored: StoredScores, options: AdaptOptions) -> Any:
+def _finished(bundle: Bundle, calibration: Calibration, options: AdaptOptions, report: AdaptReport) -> AdaptReport:
+    """Write the adapted bundle unless it is a dry run. What the source sells stays with the source."""
+    adapted = replace(bundle, calibration=replace(calibration, allowed=None))
+    report = replace(report, adapted_bundle=adapted)
+    if options.dry_run:
+        return report
+    assert options.output is not None
+    _write(adapted, options.output, report.as_json())
+    return replace(report, output=options.output)
+
+
+def _labels(scores: SourceScores, options: AdaptOptions) -> ShopLabels:
     if options.labels is not None:
-        return listed(stored, read_csv_categories(options.labels))
+        return read_labelled(scores, listed(read_csv_categories(options.labels)))
     if options.query is not None:
         assert options.query_db is not None
-        return listed(stored, query_categories(options.query_db, options.query))
-    return corrected(stored)
-
-
-def _source(database: Database, name: str | None) -> AnyRow:
-    wanted = find_source_id(database, name)
-    rows = database.rows(select(SourceRow.__table__).order_by(SourceRow.id))
-    found = [row for row in rows if row.weights_id is not None and wanted in (None, row.id)]
-    if not found:
-        raise TrainingError(f"{database.name} has no tagged source; run `cataloger tag` or `cataloger sync` first")
-    if len(found) > 1:
-        raise UsageError(f"name one source with --source: {', '.join(row.name for row in found)}")
-    return found[0]
+        return read_labelled(scores, listed(query_categories(options.query_db, options.query)))
+    return read_labelled(scores, corrected_label, only_corrected=True)
 
 
 def _bundle(database: Database, row: AnyRow, model: Path | None) -> Bundle:
@@ -154,15 +157,11 @@ def _shipped(database: Database, row: AnyRow, bundle: Bundle) -> Calibration:
     return SourceCalibration(plain, bundle.labels, selection).of(None)
 
 
-def _write(bundle: Bundle, calibration: Calibration, output: Path, figures: dict[str, Any]) -> None:
-    """Write the bundle. What the source sells stays with the source; the record of old answers is left out."""
+def _write(bundle: Bundle, output: Path, figures: dict[str, Any]) -> None:
+    """Write the bundle, without the record of old answers."""
     provenance = {name: value for name, value in bundle.provenance.items() if name != ANSWERS}
-    figures = {name: value for name, value in figures.items() if name not in ("output", "unknown")}
-    adapted = replace(
-        bundle,
-        calibration=replace(calibration, allowed=None),
-        provenance={**provenance, "adaptation": figures},
-    )
+    figures = {name: value for name, value in figures.items() if name not in ("output", "unknown", "recompute")}
+    adapted = replace(bundle, provenance={**provenance, "adaptation": figures})
     with new_bundle(output) as folder:
         copy_files(bundle, folder)
         card = (folder / CARD).read_text(encoding="utf-8")

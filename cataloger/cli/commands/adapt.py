@@ -1,6 +1,7 @@
 """`cataloger adapt`: learn one shop's calibration from its labelled images, without training."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from cataloger.cli import flags, render
 from cataloger.cli.run_command import open_results, require_folder
 from cataloger.errors import QualityGateError
 from cataloger.options import DEFAULT_DB
+from cataloger.utils import counted
 
 if TYPE_CHECKING:
     from cataloger.training.calibration import AdaptReport
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
+  cataloger adapt --db sqlite:///catalog.db --dry-run
   cataloger adapt --db sqlite:///catalog.db --output models/adapted
   cataloger adapt labels.csv --db sqlite:///catalog.db --source photos --output models/adapted
   cataloger adapt --db postgresql://shop@db/shop --output models/adapted \\
@@ -26,7 +29,9 @@ Examples:
 
 
 def adapt(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the adapted bundle.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Directory of the adapted bundle.")
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Argument(metavar="[LABELS]", help="CSV of images or products and their categories."),
@@ -59,6 +64,7 @@ def adapt(
         Path | None, typer.Option("--model", metavar="DIR", help="Bundle, where it is not where the source's was.")
     ] = None,
     target_precision: flags.TargetPrecisionOption = 0.95,
+    dry_run: flags.DryRunOption = False,
     json_output: flags.JsonOption = False,
 ) -> None:
     """Learn a calibration for one source from its labels.
@@ -69,6 +75,7 @@ def adapt(
     """
     require_folder(output, "--output")
     from cataloger.db import DatabaseURL
+    from cataloger.history import count_to_recompute
     from cataloger.training.calibration import AdaptOptions, adapt_source
 
     options = AdaptOptions(
@@ -80,15 +87,22 @@ def adapt(
         unlabelled=unlabelled,
         model=model,
         target=target_precision,
+        dry_run=dry_run,
     )
     with open_results(db, schema) as database:
         report = adapt_source(database, options)
+        if report.adapted_bundle is not None:
+            recompute = count_to_recompute(database, report.adapted_bundle, source=report.source)
+            report = replace(report, recompute=recompute)
     if json_output:
         render.print_json(report.as_json())
     else:
         _print(report)
-    if report.output is None:
+    if report.adapted_bundle is None:
         raise QualityGateError(_refusal(report))
+    if report.output is None:
+        render.stderr_console().print("nothing was written (--dry-run)")
+        return
     render.stderr_console().print(
         f"wrote {report.output}: `cataloger recalibrate --db URL --source {report.source} --model {report.output}` "
         "applies it",
@@ -112,6 +126,7 @@ def _print(report: "AdaptReport") -> None:
     console, found = render.stdout_console(), report.adapted
     if found is None:
         console.print(f"learned from {report.stored:,} images without labels; nothing measures whether it is better")
+        _print_recompute(report)
         return
     rows = []
     for when in ("before", "after"):
@@ -130,6 +145,13 @@ def _print(report: "AdaptReport") -> None:
     if report.unknown:
         some = ", ".join(f"{name} ({count})" for name, count in report.unknown.most_common(10))
         console.print(f"no label of the model and no code of the label map: {some}", markup=False)
+    _print_recompute(report)
+
+
+def _print_recompute(report: "AdaptReport") -> None:
+    if report.recompute is not None:
+        count = counted(report.recompute, "result")
+        render.stdout_console().print(f"recalibrate will recompute {count}; no image is read", markup=False)
 
 
 def _share(share: "Share") -> str:

@@ -8,10 +8,13 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from by_url import open_results
 from calibrated import EXAMPLES
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
+from cataloger.corrections.labelled_images import Drawn, SourceScores, read_labelled
+from cataloger.ledger import find_tagged_source
 from cataloger.model import default_bundle_path, read_bundle
 
 LABELS = read_bundle(default_bundle_path(), check=()).labels
@@ -87,6 +90,37 @@ def test_what_gains_nothing_is_refused_and_nothing_is_written(shop):
     result = run("adapt", folder / "noise.csv", "--db", url, "--output", folder / "no", status=4)
     assert "gains beyond chance" in result.stderr
     assert not (folder / "no").exists()
+
+
+def test_a_dry_run_says_what_would_change_and_writes_nothing(shop):
+    folder, url, lines = shop
+    arguments = ("adapt", folder / "truth.csv", "--db", url)
+    found = json.loads(run(*arguments, "--dry-run", "--json").stdout)
+    assert (found["output"], found["recompute"]) == (None, len(lines))
+    result = run(*arguments, "--dry-run", "--output", folder / "dry")
+    assert "recalibrate will recompute 20 results" in result.stdout
+    assert not (folder / "dry").exists()
+    applied = json.loads(run(*arguments, "--output", folder / "wet", "--json").stdout)
+    assert applied["recompute"] == found["recompute"]
+    renewed = run("recalibrate", "--db", url, "--model", folder / "wet", "--source", EXAMPLES, "--json")
+    assert json.loads(renewed.stdout)["renewed"] == found["recompute"]
+    assert json.loads(run(*arguments, "--dry-run", "--json").stdout)["recompute"] == 0  # it is so already
+    run("runs", "undo", json.loads(renewed.stdout)["run_id"], "--db", url)
+    assert "--output" in run(*arguments, status=2).stderr
+
+
+def test_of_many_labelled_images_a_part_is_kept_and_the_same_one_each_time(shop, monkeypatch):
+    folder, url, lines = shop
+    monkeypatch.setattr("cataloger.corrections.labelled_images.ROWS_PER_READ", 3)
+    monkeypatch.setattr(Drawn.__init__, "__defaults__", (6,))
+    categories = dict(line.split(",") for line in lines)
+    with closing(open_results(url)) as database:
+        scores = SourceScores.of(database, find_tagged_source(database, None))
+        found = [read_labelled(scores, lambda row: categories[row.key]).labelled for _ in range(2)]
+        assert scores.count() == len(lines)
+    assert np.array_equal(found[0].scores, found[1].scores)
+    assert 0 < len(found[0].scores) <= 12
+    assert (found[0].scores.argmax(axis=1) == LABELS.index("Skirt")).all()
 
 
 def test_without_corrections_there_is_nothing_to_learn_from(shop):
