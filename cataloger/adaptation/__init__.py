@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
+    from cataloger.adaptation.label_progress import STEP, LabelProgress, Measured, Standing, measure_labels, weigh
     from cataloger.adaptation.labelled_scores import LabelledScores
     from cataloger.adaptation.learning import Adapted, learn_adaptation, learn_unlabelled
     from cataloger.adaptation.selection_files import IGNORE, changed_selection
@@ -17,24 +18,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IGNORE",
+    "STEP",
     "Adapted",
     "Answers",
     "Departments",
+    "LabelProgress",
     "LabelSelection",
     "LabelledScores",
+    "Measured",
     "SourceCalibration",
+    "Standing",
     "changed_selection",
     "fit_temperature",
     "fit_thresholds",
     "learn_adaptation",
     "learn_unlabelled",
+    "measure_labels",
     "negative_log_likelihood",
+    "weigh",
 ]
 
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "label_progress": ["STEP", "LabelProgress", "Measured", "Standing", "measure_labels", "weigh"],
         "labelled_scores": ["LabelledScores"],
         "learning": ["Adapted", "learn_adaptation", "learn_unlabelled"],
         "selection_files": ["IGNORE", "changed_selection"],

@@ -133,6 +133,15 @@ WorkersOption = Annotated[
 LimitOption = Annotated[
     int | None, typer.Option("--limit", envvar="CATALOGER_LIMIT", min=1, help="Tag at most this number of images.")
 ]
+ForAdaptingOption = Annotated[
+    int | None,
+    typer.Option(
+        "--for-adapting",
+        metavar="COUNT",
+        min=1,
+        help="So many images of one source whose labels teach `cataloger adapt` most, best first.",
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Also tag unchanged images again.")]
 RetryFailedOption = Annotated[

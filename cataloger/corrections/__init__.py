@@ -13,6 +13,8 @@ from cataloger.corrections.summary import AuthorSummary, CorrectionSummary, summ
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
+    from cataloger.corrections.for_adapting import choose_for_adapting
+    from cataloger.corrections.label_worth import count_labelled, measure_label_worth
     from cataloger.corrections.labelled_images import (
         ShopLabels,
         SourceScores,
@@ -32,13 +34,16 @@ __all__ = [
     "ShopLabels",
     "SourceScores",
     "What",
+    "choose_for_adapting",
     "correct",
     "correct_image",
     "corrected_label",
+    "count_labelled",
     "export_corrections",
     "find_image",
     "import_corrections",
     "labels_in_use",
+    "measure_label_worth",
     "read_labelled",
     "read_some_scores",
     "require_known_label",
@@ -48,6 +53,8 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "for_adapting": ["choose_for_adapting"],
+        "label_worth": ["count_labelled", "measure_label_worth"],
         "labelled_images": [
             "ShopLabels",
             "SourceScores",

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, select
 
 from cataloger.corrections.csv_rows import COLUMNS
-from cataloger.db import AnyRow, Database, row_pages
+from cataloger.corrections.for_adapting import choose_for_adapting
+from cataloger.db import AnyRow, Database, row_pages, slices
 from cataloger.errors import UsageError
-from cataloger.ledger import find_source_id
+from cataloger.ledger import find_source_id, find_tagged_source
 from cataloger.schema import (
     CorrectionRow,
     CurrentCorrectionRow,
@@ -35,16 +36,20 @@ class ExportOptions:
     """What to export: the current corrections, all ever made, or the model's answers with their current corrections.
 
     source: its name, None for all. decision, below: only predictions with this decision, or below this confidence.
+    for_adapting: only so many predictions, those whose labels teach most about the source.
     """
 
     what: What = "current"
     source: str | None = None
     decision: str | None = None
     below: float | None = None
+    for_adapting: int | None = None
 
     def __post_init__(self) -> None:
         if self.what != "predictions" and (self.decision is not None or self.below is not None):
             raise UsageError("--decision and --below select among the model's answers: add --predictions")
+        if self.for_adapting is not None and (self.what != "current" or self.decision or self.below is not None):
+            raise UsageError("--for-adapting chooses the images itself: leave the other choices out")
 
 
 def export_corrections(database: Database, path: Path, options: ExportOptions) -> int:
@@ -55,11 +60,23 @@ def export_corrections(database: Database, path: Path, options: ExportOptions) -
 
 
 def _rows(database: Database, options: ExportOptions) -> Iterator[AnyRow]:
+    if options.for_adapting is not None:
+        yield from _rows_for_adapting(database, options.source, options.for_adapting)
+        return
     query, id_column = _query(options)
     if (source_id := find_source_id(database, options.source)) is not None:
         query = query.where(paged_source_id(database) == source_id)
     for page in row_pages(database, query, id_column, ROWS_PER_READ):
         yield from page
+
+
+def _rows_for_adapting(database: Database, name: str | None, count: int) -> Iterator[AnyRow]:
+    """Yield the model's answers for the images that teach most, in this order."""
+    query, id_column = _query(ExportOptions("predictions"))
+    for items in slices(choose_for_adapting(database, find_tagged_source(database, name), count), ROWS_PER_READ):
+        rows = database.rows(query.add_columns(id_column.label("number")).where(id_column.in_(items)))
+        found = {row.number: row for row in rows}
+        yield from (found[item] for item in items if item in found)
 
 
 def _query(options: ExportOptions) -> tuple[Select[Any], ColumnElement[int]]:

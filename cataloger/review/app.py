@@ -17,6 +17,7 @@ from cataloger.db import Database, sanitize_text
 from cataloger.errors import CatalogerError, DatabaseError, ImageError, UsageError
 from cataloger.review import corrections
 from cataloger.review import filters as filtering
+from cataloger.review.adapting import Adapting
 from cataloger.review.filters import Filters
 from cataloger.review.image_cache import SIZES, Images, static_files
 from cataloger.review.item_rows import LARGEST_ID, sources
@@ -39,7 +40,10 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What the routes work with. author: of corrections while the reviewer has entered no name."""
+    """What the routes work with. author: of corrections while the reviewer has entered no name.
+
+    adapting: what the labels for an adaptation are worth; None where they are not asked for.
+    """
 
     database: Database
     queue: Queue
@@ -47,6 +51,7 @@ class Review:
     access: Access
     labels: corrections.Labels
     author: str
+    adapting: Adapting | None = None
 
 
 class _TooLargeError(CatalogerError):
@@ -63,6 +68,7 @@ def make_app(review: Review) -> ASGIApp:
         Route("/api/session", _session),
         Route("/api/queue", _queue),
         Route("/api/progress", _progress),
+        Route("/api/adapting", _adapting),
         Route("/api/labels/{source:int}", _labels),
         Route("/api/words", _corrections, methods=["POST"]),
         Route("/api/name", _name, methods=["POST"]),
@@ -124,7 +130,8 @@ def _page(request: Request) -> Response:
         "query": filters.query(),
         "sources": _choices(known.values(), filters.source),
         "categories": _choices(categories, filters.category),
-        "orders": filtering.ORDERS,
+        "orders": filtering.ORDERS | ({filtering.ADAPTING: "for adapting"} if review.adapting else {}),
+        "is_for_adapting": review.adapting is not None,
         "decisions": _choices(DECISIONS, ""),
         "states": filtering.REVIEWED,
         "author": _author(request),
@@ -181,6 +188,12 @@ def _queue(request: Request) -> Response:
 def _progress(request: Request) -> Response:
     filters = Filters.parse(request.query_params.multi_items())
     return _json(asdict(_of(request).queue.progress(filters, _author(request))))
+
+
+def _adapting(request: Request) -> Response:
+    """Return what the labels so far are worth; what is new in it is measured meanwhile."""
+    adapting = _of(request).adapting
+    return _json(None if adapting is None else adapting.state())
 
 
 def _labels(request: Request) -> Response:

@@ -15,6 +15,8 @@ ORDERS = {
     "product": "by product",
     "run": "newest run first",
 }
+ADAPTING = "adapting"
+"""The order of the images that `--for-adapting` has chosen; only these are in it."""
 REVIEWED = {"no": "not reviewed yet", "yes": "reviewed", "any": "all"}
 LARGEST_RUN = 2**31 - 1
 
@@ -37,7 +39,7 @@ class Filters:
     reviewed: str = "no"
 
     def __post_init__(self) -> None:
-        _check("order", self.order, ORDERS)
+        _check("order", self.order, (*ORDERS, ADAPTING))
         _check("decision", self.decision, ("", *DECISIONS))
         _check("reviewed", self.reviewed, REVIEWED)
         if self.below is not None and not 0.0 <= self.below <= 1.0:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from cataloger.db import AnyRow, Database
-from cataloger.review.filters import Filters
+from cataloger.review.filters import ADAPTING, Filters
 from cataloger.review.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
 from cataloger.schema import CorrectionRow, ItemRow, ResultRow, key_hash
 
@@ -91,6 +91,12 @@ class Snapshot:
         for order, values in leading.items():
             self.orders[order] = plain[np.argsort(values[plain], kind="stable")]
 
+    def put_in_order(self, order: str, items: Sequence[int]) -> None:
+        """Have another order, of these items alone, as far as they are here."""
+        positions = np.searchsorted(self.items, np.array(items, np.int64)).astype(np.int32)
+        is_here = [at < len(self.items) and self.items[at] == item for at, item in zip(positions, items, strict=True)]
+        self.orders[order] = positions[np.array(is_here, np.bool_)]
+
     def _alphabetical(self) -> NDArray[np.int32]:
         ranks = np.empty(len(self.codes), np.int32)
         for rank, text in enumerate(sorted(self.codes, key=lambda text: text or "")):
@@ -103,11 +109,13 @@ class Snapshot:
 
     def _placer(self, order: str) -> Callable[[int], list[Any]]:
         texts = list(self.codes)
+        turns = {int(at): turn for turn, at in enumerate(self.orders[order])} if order == ADAPTING else {}
         leading: dict[str, Callable[[int], list[Any]]] = {
             "confidence": lambda _: [],
             "category": lambda at: [texts[self.labels[at]] or ""],
             "product": lambda at: [int(self.products[at])],
             "run": lambda at: [-int(self.runs[at])],
+            ADAPTING: lambda at: [turns[int(at)]],
         }
         lead = leading[order]
         return lambda at: [*lead(at), float(self.confidences[at]), int(self.items[at])]
@@ -151,12 +159,14 @@ class Snapshot:
 
     def count(self, filters: Filters, sources: Collection[int] | None, author: str) -> tuple[Counts, Counts]:
         """Count all images of a queue, and those of them that somebody has reviewed."""
-        fits = self._fits(filters, sources, ALL)
-        mine = fits & (self.authors == self.codes.get(author, UNKNOWN))
-        return self._counts(fits), self._counts(mine)
+        where = self.orders[ADAPTING] if filters.order == ADAPTING else ALL
+        fits, states = self._fits(filters, sources, where), self.states[where]
+        mine = fits & (self.authors[where] == self.codes.get(author, UNKNOWN))
+        return self._counts(states[fits]), self._counts(states[mine])
 
-    def _counts(self, fits: Mask) -> Counts:
-        counts = np.bincount(self.states[fits], minlength=AGREED + 1)
+    @staticmethod
+    def _counts(states: NDArray[np.int8]) -> Counts:
+        counts = np.bincount(states, minlength=AGREED + 1)
         return Counts(*(int(counts[state:].sum()) for state in (OPEN, REVIEWED, NAMED, AGREED)))
 
     def refresh(self, rows: Sequence[AnyRow]) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from cataloger.db import AnyRow, Database, slices
 from cataloger.errors import CatalogerError, UsageError
-from cataloger.review.filters import Filters
+from cataloger.review.filters import ADAPTING, Filters
 from cataloger.review.item_index import Snapshot, read_corrections
 from cataloger.review.item_rows import LARGEST_ID, read_rows
 from cataloger.schema import CorrectionRow, ResultRow, RunRow, SourceRow
@@ -32,6 +33,7 @@ LEADING_KINDS: dict[str, list[tuple[type, ...]]] = {
     "category": [(str,)],
     "product": [(int,)],
     "run": [(int,)],
+    ADAPTING: [(int,)],
 }
 """Types of the leading values of each order, before the confidence and the item."""
 Stamp = tuple[Any, ...]
@@ -71,11 +73,13 @@ class LedgerState:
 class Queue:
     """The queue of reviews. Reads the whole ledger when created, and again in the background after a run.
 
-    Corrections are visible at once, also those of other processes. Safe to use from several threads.
+    Corrections are visible at once, also those of other processes. Safe to use from several threads. adapting: items
+    that were chosen for it, in their order.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, adapting: Sequence[int] = ()) -> None:
         self._database = database
+        self._adapting = adapting
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         self._catching_up = threading.Lock()
@@ -86,6 +90,7 @@ class Queue:
 
         Raises UsageError for an invalid `after`.
         """
+        self._require_order(filters)
         cursor = None if after is None else _cursor(after, filters.order)
         sources = self._sources(filters)
         snapshot = self._catch_up().snapshot
@@ -97,11 +102,16 @@ class Queue:
 
     def progress(self, filters: Filters, author: str) -> ReviewProgress:
         """Count over all images of a queue, reviewed or not."""
+        self._require_order(filters)
         sources = self._sources(filters)
         snapshot = self._catch_up().snapshot
         with self._lock:
             everybody, me = snapshot.count(filters, sources, author)
         return ReviewProgress(*everybody, *me[1:])
+
+    def _require_order(self, filters: Filters) -> None:
+        if filters.order == ADAPTING and not self._adapting:
+            raise UsageError("order: start `cataloger review` with --for-adapting to choose images for it")
 
     def _sources(self, filters: Filters) -> list[int] | None:
         if not filters.source:
@@ -154,6 +164,7 @@ class Queue:
         with self._database.read() as connection:
             stamp, newest = _stamp(connection), connection.scalar(select(func.max(CorrectionRow.id))) or 0
         snapshot = Snapshot.read(self._database)
+        snapshot.put_in_order(ADAPTING, self._adapting)
         return LedgerState(snapshot, stamp, newest, time.monotonic() + PAUSE * snapshot.seconds)
 
 

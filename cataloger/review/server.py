@@ -13,10 +13,11 @@ from starlette.types import ASGIApp
 from cataloger.db import Database
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.report import Pictures
+from cataloger.review.adapting import Adapting
 from cataloger.review.app import Review, make_app
 from cataloger.review.connections import BACKLOG, BoundedProtocol, no_repetitions
 from cataloger.review.corrections import Labels
-from cataloger.review.filters import Filters
+from cataloger.review.filters import ADAPTING, Filters
 from cataloger.review.image_cache import Images
 from cataloger.review.item_rows import sources
 from cataloger.review.queue import Queue
@@ -31,7 +32,8 @@ LONGEST_GOODBYE = 5
 class ReviewOptions:
     """How to serve. author: of corrections while the reviewer has entered no name. port: 0 for any.
 
-    model: for activation maps. source: shown first. allow_private: also images from private addresses.
+    model: for activation maps. source: shown first. allow_private: also images from private addresses. for_adapting:
+    first so many images whose labels teach most about the source.
     """
 
     access: Access
@@ -40,6 +42,7 @@ class ReviewOptions:
     source: str | None = None
     model: str | None = None
     allow_private: bool = False
+    for_adapting: int | None = None
 
 
 def serve(database: Database, options: ReviewOptions, ready: Callable[[str], None]) -> None:
@@ -47,17 +50,22 @@ def serve(database: Database, options: ReviewOptions, ready: Callable[[str], Non
 
     Raises UsageError for an unknown source, CatalogerError if the port is not available.
     """
-    query = Filters(source=_known_source(database, options.source)).query()
     patient = Database(database.engine, patience=PATIENCE)
+    filters, adapting = Filters(source=_known_source(database, options.source)), None
+    if options.for_adapting is not None:
+        adapting = Adapting.choose(patient, options.source, options.for_adapting)
+        filters = Filters(source=adapting.source, order=ADAPTING)
     with (
         closing(_listen(options.access.host, options.port)) as listener,
         Pictures(patient, allow_private=options.allow_private) as pictures,
         Images(patient, pictures, options.model) as images,
     ):
-        app = make_app(Review(patient, Queue(patient), images, options.access, Labels(patient), options.author))
+        queue = Queue(patient, () if adapting is None else adapting.items)
+        labels = Labels(patient)
+        app = make_app(Review(patient, queue, images, options.access, labels, options.author, adapting))
         configuration = _configuration(app)  # which sets the logging up
         with _quiet_signals(), no_repetitions():
-            ready(_address(listener, options.access, query))
+            ready(_address(listener, options.access, filters.query()))
             uvicorn.Server(configuration).run(sockets=[listener])
 
 

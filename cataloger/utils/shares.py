@@ -22,8 +22,8 @@ class Share:
 UNKNOWN = Share(math.nan, math.nan, math.nan)
 
 
-def wilson(successes: int, trials: int) -> Share:
-    """Return a share with its 95% score interval (Wilson, 1927)."""
+def wilson(successes: float, trials: float) -> Share:
+    """Return a share with its 95% score interval (Wilson, 1927). Weighted counts may be no whole numbers."""
     if trials == 0:
         return UNKNOWN
     share, z2 = successes / trials, Z95**2

@@ -114,7 +114,7 @@ def copy_row(connection, result, item_id, result_id, prefix):
 
 
 @contextmanager
-def serving_here(path, author):
+def serving_here(path, author, **more):
     """Serve as `cataloger review --author` does, in a thread: a process of its own takes a second to start."""
     first, servers = Future(), []
 
@@ -126,7 +126,7 @@ def serving_here(path, author):
     def serve():
         try:
             with closing(open_results(f"sqlite:///{path}")) as database:
-                options = server.ReviewOptions(Access("127.0.0.1", None), author, port=0)
+                options = server.ReviewOptions(Access("127.0.0.1", None), author, port=0, **more)
                 server.serve(database, options, first.set_result)
         except BaseException as error:
             if first.done():
@@ -198,6 +198,13 @@ def catalog(tagged, tmp_path):
 def served(catalog):
     """An application of its own for a test that changes something."""
     with serving_here(catalog, "anna") as running:
+        yield running
+
+
+@pytest.fixture
+def adapting(catalog):
+    """One that has chosen images for an adaptation."""
+    with serving_here(catalog, "anna", for_adapting=21) as running:
         yield running
 
 

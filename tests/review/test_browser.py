@@ -395,3 +395,12 @@ def test_the_whole_page_is_reached_by_keyboard_and_has_names(page):
     assert page.evaluate(UNNAMED) == 0
     page.keyboard.press("?")
     expect(page.locator("#keys")).to_be_visible()
+
+
+def test_the_page_says_what_labels_for_adapting_are_worth(adapting, open_page):
+    page = open_page(adapting.first)
+    expect(page.locator("#adapting")).to_have_text("Measured after each 20 labels; 0 so far.")
+    page.keyboard.press("Enter")
+    saved(page)
+    expect(page.locator("#adapting")).to_have_text("Measured after each 20 labels; 1 so far.")
+    expect(page.locator("#progress")).to_contain_text("1 of 21 reviewed")

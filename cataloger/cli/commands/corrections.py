@@ -25,6 +25,7 @@ Examples:
   cataloger corrections export corrections.csv
   cataloger corrections export to-do.csv --predictions --decision review
   cataloger corrections export to-do.csv --predictions --below 0.8
+  cataloger corrections export to-do.csv --for-adapting 100 --source photos
 
 Fill in the column label, or write not_product into verdict, and import the file again.
 """
@@ -63,6 +64,7 @@ def export_command(
         float | None,
         typer.Option("--below", min=0.0, max=1.0, help="Only predictions with a lower confidence."),
     ] = None,
+    for_adapting: flags.ForAdaptingOption = None,
 ) -> None:
     """Write corrections, or results to be corrected, to a CSV file."""
     from cataloger.corrections import ExportOptions, export_corrections
@@ -71,7 +73,7 @@ def export_command(
         raise UsageError("--all and --predictions cannot be combined; use one of them")
     require_file(file, "FILE.csv")
     what: What = "history" if history else "predictions" if predictions else "current"
-    options = ExportOptions(what, source, decision, below)
+    options = ExportOptions(what, source, decision, below, for_adapting)
     with open_results(db, schema) as database:
         count = export_corrections(database, file, options)
     render.stderr_console().print(f"wrote {file}: {counted(count, 'row')}", markup=False)

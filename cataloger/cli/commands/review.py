@@ -17,6 +17,7 @@ EXAMPLES = """\b
 Examples:
   cataloger review --db sqlite:///catalog.db
   cataloger review --source /srv/photos --port 0 --author anna
+  cataloger review --source /srv/photos --for-adapting 100
   cataloger review --host 0.0.0.0 --db postgresql://shop@db.example/catalog
 """
 
@@ -28,6 +29,7 @@ def review(
         str | None,
         typer.Option("--source", metavar="NAME", help="Source to show first, as `cataloger sources list` names it."),
     ] = None,
+    for_adapting: flags.ForAdaptingOption = None,
     host: Annotated[
         str,
         typer.Option(
@@ -78,7 +80,9 @@ def review(
     from cataloger.review import Access, ReviewOptions, is_loopback, new_token, serve
 
     access = Access(host, token or (None if is_loopback(host) else new_token()))
-    options = ReviewOptions(access, author or login_name(), port, source, model, allow_private)
+    options = ReviewOptions(
+        access, author or login_name(), port, source, model, allow_private=allow_private, for_adapting=for_adapting
+    )
     with open_results(db, schema) as database:
 
         def ready(address: str) -> None:

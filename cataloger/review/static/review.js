@@ -394,6 +394,7 @@ function planProgress(delay = 700) {
 
 async function showProgress() {
   if ("stopped" in page) return;
+  if ("forAdapting" in page) showAdapting();
   try {
     const now = await request("/api/progress?" + page.query);
     $("bar").value = now.images ? now.reviewed / now.images : 0;
@@ -405,6 +406,24 @@ async function showProgress() {
     $("progress").textContent = "Progress cannot be read: " + error.message;
   }
   planProgress(30000);
+}
+
+// What the labels are worth for `cataloger adapt`: measured by the server after each twenty, while the page goes on.
+
+let adaptingTimer = null;
+
+async function showAdapting() {
+  clearTimeout(adaptingTimer);
+  let now;
+  try {
+    now = await request("/api/adapting");
+  } catch (error) {
+    $("adapting").textContent = "What the labels are worth cannot be read: " + error.message;
+    return;
+  }
+  const said = now.lines.join("\n");
+  if ($("adapting").textContent !== said) $("adapting").textContent = said;
+  if (now.is_measuring) adaptingTimer = setTimeout(showAdapting, 1000);
 }
 
 // The search for a category.
