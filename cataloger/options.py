@@ -217,7 +217,8 @@ class WriteOptions:
     or has the column's default. only_if: values, as text, that may be replaced, too. overwrite: replace all of them.
     only_null: fill only what is NULL, or has a value of only_if. min_confidence: of the best category.
     only_decision: write only answers so decided; if none is given, all but review and abstain.
-    create_columns: add those that are missing.
+    create_columns: add those that are missing. require_measured: write nothing until labelled images of the source
+    have measured what is accepted.
     """
 
     columns: tuple[tuple[str, str], ...] = ()
@@ -227,6 +228,7 @@ class WriteOptions:
     create_columns: bool = False
     only_if: tuple[str, ...] = ()
     overwrite: bool = False
+    require_measured: bool = False
 
     def __post_init__(self) -> None:
         names = [column for column, _ in self.columns]
@@ -241,9 +243,9 @@ class WriteOptions:
         _require(least is None or 0.0 <= least <= 1.0, f"--min-confidence must be between 0 and 1, not {least}")
         is_more = self.only_null or least is not None or bool(self.only_decision) or self.create_columns
         _require(
-            bool(self.columns) or not (is_more or self.only_if or self.overwrite),
-            "--only-null, --only-if, --overwrite, --min-confidence, --only-decision and --create-columns "
-            "need --write",
+            bool(self.columns) or not (is_more or self.only_if or self.overwrite or self.require_measured),
+            "--only-null, --only-if, --overwrite, --min-confidence, --only-decision, --create-columns and "
+            "--require-measured need --write",
         )
         _require(
             not (self.overwrite and (self.only_null or self.only_if)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
+    from cataloger.adaptation.abstaining import ABSTAINED, abstain_limit, learn_abstaining
     from cataloger.adaptation.label_progress import STEP, LabelProgress, Measured, Standing, measure_labels, weigh
     from cataloger.adaptation.labelled_scores import LabelledScores
     from cataloger.adaptation.learning import Adapted, learn_adaptation, learn_unlabelled
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cataloger.adaptation.thresholds import Answers, fit_thresholds
 
 __all__ = [
+    "ABSTAINED",
     "IGNORE",
     "STEP",
     "Adapted",
@@ -28,9 +30,11 @@ __all__ = [
     "Measured",
     "SourceCalibration",
     "Standing",
+    "abstain_limit",
     "changed_selection",
     "fit_temperature",
     "fit_thresholds",
+    "learn_abstaining",
     "learn_adaptation",
     "learn_unlabelled",
     "measure_labels",
@@ -42,6 +46,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "abstaining": ["ABSTAINED", "abstain_limit", "learn_abstaining"],
         "label_progress": ["STEP", "LabelProgress", "Measured", "Standing", "measure_labels", "weigh"],
         "labelled_scores": ["LabelledScores"],
         "learning": ["Adapted", "learn_adaptation", "learn_unlabelled"],

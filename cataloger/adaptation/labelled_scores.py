@@ -8,6 +8,7 @@ import numpy as np
 from cataloger.adaptation.cross_validation import Folded, Ints
 from cataloger.adaptation.score_maps import Bools
 from cataloger.errors import TrainingError
+from cataloger.inference import Scores, known_images
 from cataloger.model import Calibration
 from cataloger.records import Floats
 
@@ -65,10 +66,7 @@ def draw_sample(labelled: LabelledScores, shipped: Calibration, most: int) -> Sa
         order = np.random.default_rng(0).permutation(len(products))
         rows = rows[np.isin(groups, products[order][np.cumsum(sizes[order]) <= most])]
     chosen = labelled.rows(rows)
-    known = np.ones(len(rows), np.bool_)
-    if chosen.familiarity is not None and shipped.least_familiarity is not None:
-        known = chosen.familiarity >= shipped.least_familiarity
-    return Sample(chosen, rows, sold, known)
+    return Sample(chosen, rows, sold, known_images(shipped, Scores(chosen.scores, chosen.familiarity)))
 
 
 def sold_labels(labels: Sequence[str], shipped: Calibration) -> Bools:

@@ -140,6 +140,7 @@ def print_summary(report: "JobReport", console: "Console") -> None:
         console.print(render.table(("plan", "images"), rows or [("nothing to do", 0)]))
         _print_left_out(report, console)
         _print_writes(report, console)
+        _print_measured(report, console)
         return
     rate = f"{run.attempted / report.seconds:.1f}" if run.attempted and report.seconds else "-"
     console.print(
@@ -179,6 +180,7 @@ def print_summary(report: "JobReport", console: "Console") -> None:
         )
     if run.decisions:
         console.print(decisions_line(run.decisions))
+    _print_measured(report, console)
     if run.categories:
         console.print(render.table(("most frequent category", "images"), run.categories.most_common(10)))
     console.print(_closing_line(report))
@@ -199,6 +201,13 @@ def _print_left_out(report: "JobReport", console: "Console") -> None:
         console.print(f"left out: {shown}" + (f", {more:,} others" if more else ""), markup=False)
 
 
+def _print_measured(report: "JobReport", console: "Console") -> None:
+    """Print how right what is accepted is in each source, or that nothing has measured it there."""
+    are_several = len(report.measured) > 1
+    for each in report.measured[:SHOWN]:
+        console.print(printable(f"{each.source}: {each.line()}" if are_several else each.line()), markup=False)
+
+
 def _print_writes(report: "JobReport", console: "Console") -> None:
     """Print what was written back to the product table, or would be, and what was left as it is and why."""
     is_planned = report.options.run.dry_run
@@ -208,7 +217,9 @@ def _print_writes(report: "JobReport", console: "Console") -> None:
     if counts is None:
         return
     written = ", ".join(f"{column} {count:,}" for column, count in counts.written.items()) or "nothing"
-    console.print(f"{'would be written, as far as results are known' if is_planned else 'written back'}: {written}")
+    unmeasured = " (accept is not measured here)" if any(not each.is_measured for each in report.measured) else ""
+    verb = "would be written, as far as results are known" if is_planned else "written back"
+    console.print(f"{verb}: {written}{unmeasured}")
     if counts.replaced:
         console.print(f"{'would replace' if is_planned else 'replaced'} values of the shop: {counts.replaced:,}")
     if counts.kept:

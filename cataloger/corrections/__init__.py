@@ -1,12 +1,13 @@
 """Corrections of people to images: storing them, and their CSV files.
 
-Imports `ledger`, `schema`, `db`, `adaptation`, `inference`, `utils`.
+Imports `ledger`, `schema`, `db`, `adaptation`, `inference`, `model`, `utils`.
 """
 
 from typing import TYPE_CHECKING
 
 from cataloger.corrections.csv_export import ExportOptions, What, export_corrections
 from cataloger.corrections.csv_import import ImportOptions, ImportReport, import_corrections
+from cataloger.corrections.measured_accept import LEAST_ACCEPTED, ORIGINS, MeasuredAccept, measure_accept
 from cataloger.corrections.one_image import correct_image, find_image, require_known_label
 from cataloger.corrections.store import CorrectionInput, Outcome, correct, labels_in_use
 from cataloger.corrections.summary import AuthorSummary, CorrectionSummary, summarize
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "LEAST_ACCEPTED",
+    "ORIGINS",
     "AuthorSummary",
     "CorrectionInput",
     "CorrectionSummary",
     "ExportOptions",
     "ImportOptions",
     "ImportReport",
+    "MeasuredAccept",
     "Outcome",
     "ShopLabels",
     "SourceScores",
@@ -43,6 +47,7 @@ __all__ = [
     "find_image",
     "import_corrections",
     "labels_in_use",
+    "measure_accept",
     "measure_label_worth",
     "read_labelled",
     "read_some_scores",

@@ -16,7 +16,7 @@ from sqlalchemy import Select, func, select
 from cataloger.adaptation import LabelledScores
 from cataloger.db import AnyRow, Database, row_pages
 from cataloger.errors import TrainingError
-from cataloger.inference import STORED
+from cataloger.inference import STORED, Scores
 from cataloger.ledger import LabelCode, known_model, load_label_map
 from cataloger.records import Floats
 from cataloger.schema import (
@@ -99,11 +99,12 @@ class AnswerNow:
 @dataclass(frozen=True, slots=True)
 class ShopLabels:
     """What was found. answers: of the images as they are now. unknown: categories that are no label and no code, with
-    the number of their images."""
+    the number of their images. no_product: of images that people have marked as showing no product."""
 
     labelled: LabelledScores
     answers: Sequence[AnswerNow]
     unknown: Counter[str]
+    no_product: Scores
 
 
 class Drawn(Generic[T]):
@@ -149,8 +150,11 @@ def read_labelled(
     Raises TrainingError where no image has one.
     """
     meanings, unknown = Meanings(source.labels, source.codes), Counter[str]()
-    drawn = Drawn[tuple[AnyRow, set[int]]]()
+    drawn, others = Drawn[tuple[AnyRow, set[int]]](), Drawn[AnyRow]()
     for row in source.pages(only_corrected=only_corrected):
+        if row.verdict == "not_product" and row.is_unchanged:
+            others.add(group_of(row), row)
+            continue
         category = written(row)
         if category is None:
             continue
@@ -166,10 +170,9 @@ def read_labelled(
     for number, (_, right) in enumerate(drawn.values):
         accepted[number, list(right)] = True
     _, groups = np.unique([group_of(row) for row in rows], return_inverse=True)
-    known = [row.familiarity for row in rows]
-    familiarity = None if None in known else np.array(known, np.float64)
-    labelled = LabelledScores(source.labels, scores_of(rows), accepted, groups.astype(np.int64), familiarity)
-    return ShopLabels(labelled, [_answer(row) for row in rows], unknown)
+    known = _stored(rows, source)
+    labelled = LabelledScores(source.labels, known.logits, accepted, groups.astype(np.int64), known.familiarity)
+    return ShopLabels(labelled, [_answer(row) for row in rows], unknown, _stored(others.values, source))
 
 
 def read_some_scores(source: SourceScores) -> Floats:
@@ -177,7 +180,14 @@ def read_some_scores(source: SourceScores) -> Floats:
     drawn = Drawn[AnyRow]()
     for row in source.pages():
         drawn.add(group_of(row), row)
-    return scores_of(drawn.values) if drawn.values else np.zeros((0, len(source.labels)), STORED)
+    return _stored(drawn.values, source).logits
+
+
+def _stored(rows: Sequence[AnyRow], source: SourceScores) -> Scores:
+    """Return what is stored of the images of rows, none too."""
+    known = [row.familiarity for row in rows]
+    logits = scores_of(rows) if rows else np.zeros((0, len(source.labels)), STORED)
+    return Scores(logits, None if None in known else np.array(known, np.float64))
 
 
 def scores_of(rows: Sequence[AnyRow]) -> Floats:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.contracts import DECISIONS
+from cataloger.corrections import MeasuredAccept
 from cataloger.db import DatabaseURL
 from cataloger.engine.run_report import RunReport
 from cataloger.options import Limits, RunOptions, SelectionOptions
@@ -42,7 +43,8 @@ class JobReport:
     be. created_columns: of the product table, which were missing. models: that classified, each formatted with its
     precision and device.
     uncertain_queries: web addresses whose query may be a part of the image or of a signature. recomputed: results of
-    images that were not read, but had the scores of another calibration than the source has now.
+    images that were not read, but had the scores of another calibration than the source has now. measured: what is
+    known of accept in each source that has thresholds.
     """
 
     run: RunReport
@@ -58,6 +60,7 @@ class JobReport:
     warnings: list[str] = field(default_factory=list)
     uncertain_queries: int = 0
     recomputed: int = 0
+    measured: list[MeasuredAccept] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:
@@ -127,6 +130,7 @@ class JobReport:
             "warnings": self.warnings,
             "uncertain_queries": self.uncertain_queries,
             "recomputed": self.recomputed,
+            "measured": [each.as_json() for each in self.measured],
             "exit_status": self.exit_status,
         }
 

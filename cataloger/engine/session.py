@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
 
+from cataloger.corrections import LEAST_ACCEPTED, MeasuredAccept, measure_accept
 from cataloger.db import Database
 from cataloger.engine.column_check import check_column
 from cataloger.engine.losses import Losses
@@ -14,7 +15,7 @@ from cataloger.engine.pipeline import Parts, Planner
 from cataloger.engine.revalidation import RevalidatingPlanner
 from cataloger.engine.rounds import run as run_pipeline
 from cataloger.engine.source_model import JobContext, SourceModel
-from cataloger.errors import SourceError
+from cataloger.errors import QualityGateError, SourceError
 from cataloger.fetch import Remote, fetch
 from cataloger.history import OutdatedResults
 from cataloger.imaging import DecodePool
@@ -87,6 +88,30 @@ class SourceSession(SourceModel):
             warning = check_column(sample, self._decoder(pool, remote))
         if warning:
             self._warn(warning)
+
+    def measure(self) -> None:
+        """Report how right what is accepted is, as far as labelled images of the source tell."""
+        if (found := self._measured()) is not None:
+            self._report.measured.append(found)
+
+    def require_measured(self) -> None:
+        """Raise QualityGateError unless labelled images of the source have measured what is accepted."""
+        found = self._measured()
+        if found is not None and found.is_measured:
+            return
+        state = "there are no results yet, or the model has no thresholds" if found is None else found.line()
+        raise QualityGateError(
+            f"--require-measured: {self.source.root}: {state}. Nothing was tagged or written. Run once without "
+            f"--write, label at least {LEAST_ACCEPTED} accepted images with `cataloger review` or `cataloger "
+            "corrections import`, or learn from labels with `cataloger adapt`; then run this again"
+        )
+
+    def _measured(self) -> MeasuredAccept | None:
+        """Return what is known of accept; None without a source in the ledger or without thresholds."""
+        calibration = self.model.calibration
+        if self.known is None or calibration is None or calibration.base.target_precision is None:
+            return None
+        return measure_accept(self._open(), self.known.id, self.model)
 
     def preview(self, write: WritePlan) -> None:
         """Count what the current answers would change in the product table."""

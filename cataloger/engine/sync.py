@@ -94,10 +94,13 @@ def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories
     source, session = _session(job, database, shop, options)
     _check_root(database, session, options)
     in_effect = _codes(session, options, categories, _known_labels(database, session))
+    if options.write.require_measured:
+        session.require_measured()
     with _remote(job, source, options) as remote:
         session.plan(remote)
     if options.write.columns:
         _plan_writes(database or shop, session, source, options, in_effect)
+    session.measure()
     if database:
         database.close()
 
@@ -115,6 +118,7 @@ def _run(
         with _remote(job, source, options) as remote:
             ref = session.process(run, remote, write)
             session.recompute(run)
+            session.measure()
     if options.output:
         files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
 
@@ -152,6 +156,8 @@ def _map_labels(
     """Check and store the codes of the source before any work; return those that it has now."""
     known = _known_labels(database, session)
     in_effect = _codes(session, options, categories, known)
+    if options.write.require_measured:
+        session.require_measured()
     ref = session.register()
     if categories and set(in_effect) != set(known):
         store_label_map(database, ref.id, in_effect)

@@ -112,6 +112,7 @@ def _run(
                 selections.append(selection)
         for session in sessions.values():
             session.recompute(run)
+            session.measure()
         if outages:
             raise outages[0]
     if options.output:  # of a run that has ended: it is complete whether or not there is space for a file
@@ -147,7 +148,9 @@ def _plan(job: Job[TagReport], sources: list[AnySource], options: TagOptions) ->
     _check_places(database, sources, options)
     for source in sources:
         with _remote(job, source, options) as remote:
-            job.session(database, source).plan(remote)
+            session = job.session(database, source)
+            session.plan(remote)
+        session.measure()
     if database:
         database.close()
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         adapted_scores,
         calibrated_probabilities,
         classify,
+        known_images,
         log_sum_exp,
         rank_by,
     )
@@ -63,6 +64,7 @@ __all__ = [
     "explain_images",
     "explained",
     "golden_key",
+    "known_images",
     "load_folded",
     "log_sum_exp",
     "open_classifier",
@@ -87,6 +89,7 @@ __getattr__ = lazy_names(
             "adapted_scores",
             "calibrated_probabilities",
             "classify",
+            "known_images",
             "log_sum_exp",
             "rank_by",
         ],

@@ -113,6 +113,20 @@ def adapted_scores(logits: Floats, labels: Sequence[str], calibration: Calibrati
     return logits
 
 
+def known_images(calibration: Calibration, scores: Scores) -> npt.NDArray[np.bool_]:
+    """Return which of N images show what a model was trained on, bool N; the others are abstained from.
+
+    The raw scores of all labels tell, whatever labels a shop sells; familiarity where a calibration has no limit for
+    them.
+    """
+    if calibration.least_log_sum_exp is not None:
+        return np.asarray(log_sum_exp(scores.logits.astype(np.float64)) >= calibration.least_log_sum_exp)
+    if calibration.least_familiarity is not None and scores.familiarity is not None:
+        # In double precision, as ledgers keep it: an image at the limit is decided the same way everywhere.
+        return np.asarray(scores.familiarity.astype(np.float64) >= calibration.least_familiarity)
+    return np.ones(len(scores.logits), dtype=np.bool_)
+
+
 def rank(logits: Floats, top_k: int) -> npt.NDArray[np.intp]:
     """Return the indices of the `top_k` largest logits along the last axis, best first, ties in label order."""
     return np.argsort(-logits, axis=-1, kind="stable")[..., :top_k]
@@ -171,13 +185,12 @@ class Ranking(NamedTuple):
         best = rank(adapted, self.top_k if allowed is None else min(self.top_k, len(allowed)))
         probabilities = calibrated_probabilities(adapted, self.calibration.temperature)
         chosen = (np.take_along_axis(values, best, axis=-1).tolist() for values in (probabilities, scores.logits))
-        return [self._ranked(*row) for row in zip(best.tolist(), *chosen, scores.familiarities(), strict=True)]
+        known = known_images(self.calibration, scores).tolist()
+        return [self._ranked(*row) for row in zip(best.tolist(), *chosen, known, strict=True)]
 
-    def _ranked(
-        self, best: list[int], confidences: list[float], logits: list[float], familiarity: float | None
-    ) -> Ranked:
+    def _ranked(self, best: list[int], confidences: list[float], logits: list[float], is_known: bool) -> Ranked:
         labels = tuple(self.labels[index] for index in best)
-        decision = self.calibration.decide(labels[0], confidences[0], familiarity)
+        decision = self.calibration.decide(labels[0], confidences[0], is_known=is_known)
         return Ranked(labels, tuple(confidences), tuple(logits), decision)
 
 

@@ -9,11 +9,10 @@ How, and why so, is measured by `benchmarks/product_answer.py` on test images th
    probabilities, normalised: this has the better answers and the better calibrated confidences.
 3. Otherwise nobody can say which images are wrong: the answer stays the mean over all, with its low confidence.
 
-An image that the model abstains from (a size chart, say) is ignored unless all are such; it disagrees if it gives the
-product's category less than DISAGREEMENT and prefers another one. A product is abstained from when more than half of
-its images are: where most photos show nothing that the model knows, the others are more likely mistaken than right.
-Else it is accepted when an image is accepted with the product's category and none with another, and otherwise to be
-reviewed.
+An image that the model abstains from (a size chart, say) is ignored unless most are such; it disagrees if it gives
+the product's category less than DISAGREEMENT and prefers another one. Where more than half of the images are such,
+none is ignored, and the product is abstained from: the others are more likely mistaken than right. Else it is
+accepted when an image is accepted with the product's category and none with another, and otherwise to be reviewed.
 
 An image's answer has only its best labels. The rest of its probability is spread evenly over the other labels.
 """
@@ -56,13 +55,15 @@ class ProductAnswer:
 
 def combine(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> ProductAnswer:
     """Combine the answers for the images of a product, at least one. vocabulary: all labels, in the model's order."""
-    heard = [index for index, image in enumerate(images) if image.decision != "abstain"] or list(range(len(images)))
+    heard = [index for index, image in enumerate(images) if image.decision != "abstain"]
+    if 2 * len(heard) < len(images):
+        heard = list(range(len(images)))
     kept, left_out = _combine([images[index] for index in heard], vocabulary)
     others = set(range(len(images))) - set(heard)
     disagreeing = {heard[position] for position in left_out} | {
         index for index in others if _shows_another(images[index], kept.labels[0], vocabulary)
     }
-    decision = _decide(images, kept.labels[0])
+    decision = _decide([images[index] for index in heard], kept.labels[0])
     return ProductAnswer(replace(kept, decision=decision), frozenset(disagreeing))
 
 
@@ -81,10 +82,10 @@ def _combine(images: Sequence[RankedAnswer], vocabulary: Sequence[str]) -> tuple
 
 
 def _decide(images: Sequence[RankedAnswer], label: str) -> str | None:
-    """Return the decision for a product's category, from the decisions for all of its images."""
+    """Return the decision for a product's category, from the decisions for the images that are heard."""
     if any(image.decision is None for image in images):
         return None
-    if 2 * sum(image.decision == "abstain" for image in images) > len(images):
+    if any(image.decision == "abstain" for image in images):  # they are heard only where most are such
         return "abstain"
     accepted = {image.labels[0] for image in images if image.decision == "accept"}
     return "accept" if accepted == {label} else "review"

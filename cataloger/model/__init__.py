@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         read_bundle,
         seal,
     )
-    from cataloger.model.calibration import Calibration, ScoreMap
+    from cataloger.model.calibration import Calibration, ScoreMap, ShopFigures
     from cataloger.model.golden import IMAGES, golden_images, read_golden
     from cataloger.model.network import (
         FEATURES,
@@ -84,6 +84,7 @@ __all__ = [
     "FromPixels",
     "Network",
     "ScoreMap",
+    "ShopFigures",
     "Tensors",
     "check_bound",
     "check_files",
@@ -142,7 +143,7 @@ __getattr__ = lazy_names(
             "read_bundle",
             "seal",
         ],
-        "calibration": ["Calibration", "ScoreMap"],
+        "calibration": ["Calibration", "ScoreMap", "ShopFigures"],
         "golden": ["IMAGES", "golden_images", "read_golden"],
         "network": [
             "ConvBNReLU6",

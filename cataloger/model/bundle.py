@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from cataloger.contracts import ADAPTED_FORMAT, BUNDLE_FORMAT
 from cataloger.errors import BundleError, OutputError, UsageError
-from cataloger.model.calibration import Calibration, ScoreMap
+from cataloger.model.calibration import Calibration, ScoreMap, ShopFigures
 from cataloger.model.untrusted import is_plain_name, opened, refusal, sha256_of
 from cataloger.options import NetworkConfig, Precision, PrecisionChoice, PreprocessSpec
 from cataloger.utils import printable, put_folder
@@ -243,7 +243,8 @@ def _calibration(values: "CalibrationValues") -> Calibration:
     from msgspec.structs import asdict as fields_of
 
     adaptation = None if values.adaptation is None else ScoreMap(**fields_of(values.adaptation))
-    return Calibration(**{**fields_of(values), "adaptation": adaptation})
+    learned_in = None if values.learned_in is None else ShopFigures(**fields_of(values.learned_in))
+    return Calibration(**{**fields_of(values), "adaptation": adaptation, "learned_in": learned_in})
 
 
 def _check_names(bundle: Bundle) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from cataloger.contracts import Decision
@@ -52,6 +52,29 @@ class ScoreMap:
 
 
 @dataclass(frozen=True, slots=True)
+class ShopFigures:
+    """The labelled images of one shop that thresholds were learned on. source: its name in the ledger.
+
+    labelled: how many. accepted: of these, by thresholds that had not seen them. right: of the accepted.
+    """
+
+    source: str
+    labelled: int
+    accepted: int
+    right: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what bundle.json holds."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_json` returned. Raises KeyError, TypeError or ValueError."""
+        counts = (int(values[name]) for name in ("labelled", "accepted", "right"))
+        return cls(str(values["source"]), *counts)
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """How scores become confidences and decisions.
 
@@ -61,8 +84,10 @@ class Calibration:
     looks like nothing that the model was trained on; None if the model has no such score. adaptation: what the scores
     of all labels go through first; None if they stay as they are. allowed: the labels that can be the answer, in the
     model's order; the scores of the others are left out before the softmax. None for all. least_log_sum_exp:
-    as least_familiarity, of the log of the summed exponentials of all raw scores, by which what shows no product is
-    told from products; decisions do not use it. None in calibrations that are older.
+    the same limit for the log of the summed exponentials of all raw scores, which tells products from other things
+    on backgrounds that are not familiar, too. So it decides instead of familiarity; None in calibrations that are
+    older. learned_in: the shop whose
+    labelled images the thresholds are of; None where they are of the images that the model was validated on.
     """
 
     temperature: float = 1.0
@@ -72,6 +97,7 @@ class Calibration:
     adaptation: ScoreMap | None = None
     allowed: tuple[str, ...] | None = None
     least_log_sum_exp: float | None = None
+    learned_in: ShopFigures | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
@@ -101,15 +127,15 @@ class Calibration:
         if self.allowed is not None and tuple(each for each in labels if each in self.allowed) != self.allowed:
             raise UsageError("the labels that can be the answer are none of the model, or not in its order")
 
-    def decide(self, label: str, confidence: float, familiarity: float | None) -> Decision | None:
+    def decide(self, label: str, confidence: float, *, is_known: bool) -> Decision | None:
         """Return whether an answer is accepted, to be reviewed, or abstained from.
 
-        abstain: the image shows nothing that the model was trained on, such as a chair, a face or a size chart. None:
-        the calibration has no thresholds.
+        is_known: `cataloger.inference.known_images` tells. If not, the image shows nothing that the model was trained
+        on, such as a chair, a face or a size chart. None: the calibration has no thresholds.
         """
         if self.target_precision is None:
             return None
-        if self.least_familiarity is not None and familiarity is not None and familiarity < self.least_familiarity:
+        if not is_known:
             return "abstain"
         threshold = self.thresholds.get(label)
         return "accept" if threshold is not None and confidence >= threshold else "review"
@@ -127,6 +153,8 @@ class Calibration:
             values["allowed"] = list(self.allowed)
         if self.least_log_sum_exp is not None:
             values["least_log_sum_exp"] = self.least_log_sum_exp
+        if self.learned_in is not None:
+            values["learned_in"] = self.learned_in.to_json()
         return values
 
     @classmethod
@@ -134,7 +162,7 @@ class Calibration:
         """Read what `to_json` returned. Raises KeyError, TypeError, ValueError or UsageError."""
         target, least = values.get("target_precision"), values.get("least_familiarity")
         adaptation, allowed = values.get("adaptation"), values.get("allowed")
-        least_sum = values.get("least_log_sum_exp")
+        least_sum, learned_in = values.get("least_log_sum_exp"), values.get("learned_in")
         return cls(
             temperature=float(values["temperature"]),
             target_precision=None if target is None else float(target),
@@ -143,4 +171,5 @@ class Calibration:
             adaptation=None if adaptation is None else ScoreMap.from_json(adaptation),
             allowed=None if allowed is None else tuple(map(str, allowed)),
             least_log_sum_exp=None if least_sum is None else float(least_sum),
+            learned_in=None if learned_in is None else ShopFigures.from_json(learned_in),
         )

@@ -22,6 +22,7 @@ LARGEST_MANIFEST = 16 * 2**20
 DEEPEST = 32
 LONGEST_NUMBER = 40
 MOST_LABELS = 100_000
+LONGEST_PATH = 10_000
 PROVENANCE = "provenance"
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -29,6 +30,7 @@ Name = Annotated[str, Meta(max_length=MAX_LABEL_LENGTH)]
 Label = Annotated[str, Meta(min_length=1, max_length=MAX_LABEL_LENGTH)]
 Byte = Annotated[int, Meta(ge=0, le=255)]
 Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Count = Annotated[int, Meta(ge=0, le=10**12)]
 Tolerance = Annotated[float, Meta(ge=0, le=1e6)]
 
 
@@ -67,6 +69,15 @@ class AdaptationValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     matrix: tuple[tuple[Finite, ...], ...] | None = None
 
 
+class ShopValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See `cataloger.model.calibration.ShopFigures`."""
+
+    source: Annotated[str, Meta(max_length=LONGEST_PATH)]
+    labelled: Count
+    accepted: Count
+    right: Count
+
+
 class CalibrationValues(msgspec.Struct, frozen=True):
     """See `cataloger.model.calibration.Calibration`, which says the sign of a temperature more plainly."""
 
@@ -77,6 +88,7 @@ class CalibrationValues(msgspec.Struct, frozen=True):
     adaptation: AdaptationValues | None = None
     allowed: tuple[Label, ...] | None = None
     least_log_sum_exp: Finite | None = None
+    learned_in: ShopValues | None = None
 
 
 class Golden(msgspec.Struct, frozen=True):

@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from cataloger.corrections import MeasuredAccept, measure_accept
 from cataloger.db import Database
 from cataloger.errors import UsageError
-from cataloger.ledger import TAGGING, RunRecord, find_run
+from cataloger.ledger import TAGGING, RunRecord, find_run, source_model
 from cataloger.report.changes import Moves, Progress, moves_since
 from cataloger.report.disagreements import Disagreement, disagreements
 from cataloger.report.queries import BINS, AnswerQueries, CurrentAnswers, Origin, ReportImage, RunAnswers
@@ -67,7 +68,7 @@ class CatalogReport:
 
     no_product: images marked as no product. said: images corrected to a category. histogram: the others by
     confidence, BINS bins from 0 to 1. authors: of the current corrections. moves: None if there is no earlier run
-    to compare with.
+    to compare with. measured: what is known of accept in each source, where its current results have decisions.
     """
 
     run: RunRecord
@@ -86,6 +87,7 @@ class CatalogReport:
     products: tuple[Disagreement, ...]
     authors: tuple[Author, ...]
     moves: Moves | None
+    measured: tuple[MeasuredAccept, ...] = ()
 
     @property
     def tagged(self) -> int:
@@ -126,6 +128,7 @@ class CatalogReport:
             **{name: [asdict(each) for each in getattr(self, name)] for name in lists},
             "authors": [each.as_json() for each in self.authors],
             "moves": self.moves and self.moves.as_json(),
+            "measured": [each.as_json() for each in self.measured],
         }
 
 
@@ -146,6 +149,7 @@ def gather_report(
         failed[row.error_code] += row.images if row.status == "failed" else 0
     progress("choosing images", 0)
     total, products = disagreements(answers)
+    decisions = _count(rows, "decision")
     return CatalogReport(
         run=run,
         holds_now=options.run_id is None,
@@ -154,7 +158,7 @@ def gather_report(
         failed=failed.total(),
         no_product=sum(row.images for row in rows if row.status == "ok" and row.label_1 is None),
         said=sum(row.images for row in rows if row.status == "ok" and row.label_1 is not None and row.is_said),
-        decisions=_count(rows, "decision"),
+        decisions=decisions,
         categories=_categories(answers, rows, options.images),
         histogram=_histogram(rows),
         failures=_failures(answers, +failed),
@@ -163,6 +167,17 @@ def gather_report(
         products=tuple(products),
         authors=authors(answers),
         moves=moves_since(answers, run, progress),
+        measured=_measured(database, origins) if decisions and options.run_id is None else (),
+    )
+
+
+def _measured(database: Database, origins: Sequence[Origin]) -> tuple[MeasuredAccept, ...]:
+    """Measure what is accepted in each source whose model has thresholds, or may have some."""
+    models = ((each.id, source_model(database, each.id, each.weights_id)) for each in origins)
+    return tuple(
+        measure_accept(database, source_id, model)
+        for source_id, model in models
+        if model.calibration is None or model.calibration.base.target_precision is not None
     )
 
 

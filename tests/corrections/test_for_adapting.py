@@ -42,9 +42,8 @@ def chosen(world, count):
     """Return the keys of what is chosen, with their products."""
     source = find_tagged_source(world.database, None)
     items = choose_for_adapting(world.database, source, count)
-    known = {
-        item: (key, product) for item, key, product in world.rows('SELECT id, "key", product_key FROM cataloger_item')
-    }
+    rows = world.rows("SELECT i.id, i.key, i.product_key FROM cataloger_item i")
+    known = {item: (key, product) for item, key, product in rows}
     return [known[item] for item in items]
 
 

@@ -86,11 +86,13 @@ def test_the_view_says_why_an_image_was_left_out(world, make):
 
 def test_a_product_whose_images_mostly_abstain_abstains_until_more_of_them_are_known(world, make):
     watch = replace(seen(make, "a", "p", "Hat", 0.97), decision="accept")
-    chargers = [replace(seen(make, key, "p", confidence=0.3), decision="abstain") for key in "bc"]
+    chargers = [replace(seen(make, key, "p", "Hat", 0.4), decision="abstain") for key in "bc"]
     world.sink.write([watch, chargers[0]])
     assert products(world, "label_1", "decision") == [("p", "Hat", "accept")]
+    assert heard(world)["b"] == (False, "abstained")
     world.sink.write([chargers[1]])
     assert products(world, "label_1", "decision") == [("p", "Hat", "abstain")]
+    assert set(heard(world).values()) == {(False, None)}
     world.say("c", "not_product")
     again = ProductResults(world.source, world.begin().run.id, world.model)
     again.recompute_reviewed(world.database, world.lease)
@@ -102,7 +104,7 @@ def test_marks_of_older_versions_stay_on_images_that_show_another_category_alone
         replace(seen(make, "c", "p", confidence=0.3), decision="abstain"),
         replace(seen(make, "d", "p", "Hat", 0.97), decision="abstain"),
     ]
-    world.sink.write([replace(seen(make, "a", "p"), decision="accept"), *doubted])
+    world.sink.write([*(replace(seen(make, key, "p"), decision="accept") for key in "ab"), *doubted])
     expected = heard(world)
     assert expected["d"] == (True, "abstained")
     abstained = "SELECT id FROM cataloger_result WHERE decision = 'abstain'"

@@ -7,11 +7,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cataloger.adaptation import Adapted, SourceCalibration, learn_adaptation, learn_unlabelled
+from cataloger.adaptation import (
+    Adapted,
+    SourceCalibration,
+    learn_abstaining,
+    learn_adaptation,
+    learn_unlabelled,
+)
 from cataloger.corrections import ShopLabels, SourceScores, corrected_label, read_labelled, read_some_scores
 from cataloger.db import AnyRow, Database, DatabaseURL
 from cataloger.drift import ANSWERS
 from cataloger.errors import UsageError
+from cataloger.inference import Scores
 from cataloger.ledger import (
     bundle_of,
     find_tagged_source,
@@ -19,7 +26,17 @@ from cataloger.ledger import (
     known_model,
     load_label_map,
 )
-from cataloger.model import CARD, Bundle, Calibration, check_files, copy_files, new_bundle, read_bundle, seal
+from cataloger.model import (
+    CARD,
+    Bundle,
+    Calibration,
+    ShopFigures,
+    check_files,
+    copy_files,
+    new_bundle,
+    read_bundle,
+    seal,
+)
 from cataloger.training.calibration.shop_labels import listed, query_categories, read_csv_categories
 from cataloger.training.evaluation import with_section
 from cataloger.training.metrics import Share, wilson
@@ -110,11 +127,15 @@ def adapt_source(database: Database, options: AdaptOptions) -> AdaptReport:
         report = AdaptReport(bundle.title, row.name, scores.count(), None, None)
         return _finished(bundle, calibration, options, report)
     labels = _labels(scores, options)
+    products = Scores(labels.labelled.scores, labels.labelled.familiarity)
+    shipped = learn_abstaining(shipped, products, labels.no_product)
     adapted = learn_adaptation(labels.labelled, shipped, target=options.target)
     report = AdaptReport(bundle.title, row.name, scores.count(), None, adapted, labels.unknown)
     if adapted.calibration is None:
         return report
-    return _finished(bundle, adapted.calibration, options, report)
+    after = adapted.after
+    learned_in = ShopFigures(row.name, after.images, after.accepted, after.accepted_right)
+    return _finished(bundle, replace(adapted.calibration, learned_in=learned_in), options, report)
 
 
 def _finished(bundle: Bundle, calibration: Calibration, options: AdaptOptions, report: AdaptReport) -> AdaptReport:
@@ -153,7 +174,7 @@ def _bundle(database: Database, row: AnyRow, model: Path | None) -> Bundle:
 def _shipped(database: Database, row: AnyRow, bundle: Bundle) -> Calibration:
     """Return the calibration of the bundle without an adaptation, for the labels that the source sells."""
     _, selection = known_calibration(database, row.calibration_id, bundle.weights_id)
-    plain = replace(bundle.calibration, adaptation=None, allowed=None)
+    plain = replace(bundle.calibration, adaptation=None, allowed=None, learned_in=None)
     return SourceCalibration(plain, bundle.labels, selection).of(None)
 
 

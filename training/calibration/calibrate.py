@@ -10,18 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cataloger.adaptation import Answers, fit_temperature, fit_thresholds
+from cataloger.adaptation import ABSTAINED, Answers, abstain_limit, fit_temperature, fit_thresholds
 from cataloger.contracts import DECISIONS
 from cataloger.drift import ANSWERS, Profile
 from cataloger.errors import TrainingError
-from cataloger.inference import adapted_scores, log_sum_exp
+from cataloger.inference import Scores, adapted_scores, known_images, log_sum_exp
 from cataloger.model import CARD, Bundle, Calibration, check_files, copy_files, new_bundle, seal
 from cataloger.training.data import Example, accepted_matrix
 from cataloger.training.evaluation import ScoredImages, predictions_of, score, with_section
 from cataloger.training.metrics import Share, wilson
-
-ABSTAINED = 0.01
-"""Share of the validation images, all of them known things, that may be taken for strange ones."""
 
 SECTION = "## Decisions"
 
@@ -89,18 +86,15 @@ def calibrate_bundle(bundle: Bundle, scored: ScoredImages, *, target: float) -> 
     temperature = fit_temperature(scores[usable], accepted[usable])
     calibration = replace(adapted, temperature=temperature)
     found = predictions_of(replace(bundle, calibration=calibration), scored)
-    least, known = None, np.ones(len(accepted), dtype=np.bool_)
-    if scored.familiarity is not None:
-        least = float(np.quantile(scored.familiarity, ABSTAINED))
-        known = scored.familiarity >= least
-    best = Answers(found.confidence[:, 0], found.ranked[:, 0], found.hits(accepted)[:, 0], _groups(scored))
-    decides = replace(
+    limits = replace(
         calibration,
-        target_precision=target,
-        thresholds=fit_thresholds(best.rows(known), labels=bundle.labels, target=target),
-        least_familiarity=least,
-        least_log_sum_exp=float(np.quantile(log_sum_exp(scored.logits.astype(np.float64)), ABSTAINED)),
+        least_familiarity=None if scored.familiarity is None else abstain_limit(scored.familiarity),
+        least_log_sum_exp=abstain_limit(log_sum_exp(scored.logits.astype(np.float64))),
     )
+    known = known_images(limits, Scores(scored.logits, scored.familiarity))
+    best = Answers(found.confidence[:, 0], found.ranked[:, 0], found.hits(accepted)[:, 0], _groups(scored))
+    thresholds = fit_thresholds(best.rows(known), labels=bundle.labels, target=target)
+    decides = replace(limits, target_precision=target, thresholds=thresholds)
     calibrated = replace(bundle, calibration=decides)
     answers = profile_of(calibrated, scored).to_json()
     return replace(calibrated, provenance={**bundle.provenance, ANSWERS: answers})
@@ -141,9 +135,9 @@ def decisions_section(bundle: Bundle, coverage: Coverage) -> str:
     ]
     if without:
         lines.append(f"Never accepted, for want of evidence: {', '.join(without)}.")
-    if calibration.least_familiarity is not None:
+    if calibration.least_log_sum_exp is not None:
         lines.append(
-            f"Abstained from: images whose familiarity is below {calibration.least_familiarity:.3f}, which "
-            f"{ABSTAINED:.0%} of these images are."
+            "Abstained from: images for which the log of the summed exponentials of all raw scores is below "
+            f"{calibration.least_log_sum_exp:.3f},\nas at most {ABSTAINED:.0%} of these images are."
         )
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cataloger.errors import TrainingError
-from cataloger.inference import OnnxClassifier, Scores, open_classifier
+from cataloger.inference import OnnxClassifier, Scores, known_images, open_classifier
 from cataloger.model import Bundle
 from cataloger.records import Failure, Floats, Image
 from cataloger.training.data import Example, accepted_matrix, decode_examples
@@ -114,10 +114,10 @@ def predictions_of(bundle: Bundle, scored: ScoredImages) -> Predictions:
     found = Predictions.of_scores(scored.logits, bundle.labels, bundle.calibration)
     if bundle.calibration.target_precision is None:
         return found
-    known = [None] * len(scored.logits) if scored.familiarity is None else map(float, scored.familiarity)
+    known = known_images(bundle.calibration, Scores(scored.logits, scored.familiarity))
     decisions = tuple(
-        bundle.calibration.decide(bundle.labels[best], float(confidence), familiarity)
-        for best, confidence, familiarity in zip(found.ranked[:, 0], found.confidence[:, 0], known, strict=True)
+        bundle.calibration.decide(bundle.labels[best], float(confidence), is_known=bool(is_known))
+        for best, confidence, is_known in zip(found.ranked[:, 0], found.confidence[:, 0], known, strict=True)
     )
     return replace(found, decisions=decisions)
 

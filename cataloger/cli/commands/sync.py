@@ -216,6 +216,14 @@ CreateColumnsOption = Annotated[
         help="Add columns of --write that the product table does not have.",
     ),
 ]
+RequireMeasuredOption = Annotated[
+    bool,
+    typer.Option(
+        "--require-measured",
+        envvar="CATALOGER_REQUIRE_MEASURED",
+        help="Write nothing until enough accepted images of this source are labelled to measure how many are right.",
+    ),
+]
 
 
 def sync(
@@ -242,6 +250,7 @@ def sync(
     min_confidence: MinConfidenceOption = None,
     only_decision: OnlyDecisionOption = None,
     create_columns: CreateColumnsOption = False,
+    require_measured: RequireMeasuredOption = False,
     ledger_db: LedgerOption = None,
     source_name: SourceNameOption = None,
     schema: flags.SchemaOption = None,
@@ -297,6 +306,7 @@ def sync(
             min_confidence=min_confidence,
             only_decision=tuple(only_decision or ()),
             create_columns=create_columns,
+            require_measured=require_measured,
         ),
         table=TableOptions(
             table=table,

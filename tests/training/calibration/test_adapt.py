@@ -110,7 +110,7 @@ def test_a_dry_run_says_what_would_change_and_writes_nothing(shop):
 
 
 def test_of_many_labelled_images_a_part_is_kept_and_the_same_one_each_time(shop, monkeypatch):
-    folder, url, lines = shop
+    _, url, lines = shop
     monkeypatch.setattr("cataloger.corrections.labelled_images.ROWS_PER_READ", 3)
     monkeypatch.setattr(Drawn.__init__, "__defaults__", (6,))
     categories = dict(line.split(",") for line in lines)
