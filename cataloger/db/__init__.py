@@ -14,6 +14,7 @@ from cataloger.db.sessions import quote_schema
 from cataloger.db.types import AnyRow, UtcDateTime, digest, exact_name, exact_text, identifier, sanitize_text
 from cataloger.db.upsert import upsert_rows
 from cataloger.db.urls import BUSY_TIMEOUT, DatabaseURL
+from cataloger.db.user_select import explained, one_select, select_as_table, select_names
 
 __all__ = [
     "BINARY_TYPES",
@@ -32,12 +33,16 @@ __all__ = [
     "driver_message",
     "exact_name",
     "exact_text",
+    "explained",
     "identifier",
     "is_transient",
     "make_engine",
+    "one_select",
     "quote_schema",
     "row_pages",
     "sanitize_text",
+    "select_as_table",
+    "select_names",
     "slices",
     "translate_driver_error",
     "upsert_rows",

@@ -5,12 +5,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from cataloger.db import AnyRow, DatabaseURL
+from cataloger.db import AnyRow, DatabaseURL, one_select
 from cataloger.errors import UsageError
 from cataloger.schema import open_source
 from cataloger.sources import clean_values, join_keys
 from cataloger.tabular import RowProblem, TableFormatError, find_column, open_csv
-from cataloger.training.data import one_select
 
 ROWS_PER_READ = 5000
 KEYS = ("file", "path", "key", "image", "uri", "product", "sku", "id")

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from cataloger.training.data.columns import SEPARATOR, labels_of
     from cataloger.training.data.examples import SPLITS, DataProblem, Example, LabelledImages, accepted_matrix
     from cataloger.training.data.pixels import decode_examples
-    from cataloger.training.data.query import one_select
     from cataloger.training.data.read import read_dataset
     from cataloger.training.data.thumbnails import draw_thumbnails
     from cataloger.training.data.traits import check_shares, rows_with, values_of
@@ -27,7 +26,6 @@ __all__ = [
     "decode_examples",
     "draw_thumbnails",
     "labels_of",
-    "one_select",
     "read_dataset",
     "rows_with",
     "values_of",
@@ -40,7 +38,6 @@ __getattr__ = lazy_names(
         "columns": ["SEPARATOR", "labels_of"],
         "examples": ["DataProblem", "Example", "LabelledImages", "SPLITS", "accepted_matrix"],
         "pixels": ["decode_examples"],
-        "query": ["one_select"],
         "read": ["read_dataset"],
         "thumbnails": ["draw_thumbnails"],
         "traits": ["check_shares", "rows_with", "values_of"],

@@ -1,13 +1,13 @@
 """Labelled images of a SQL query: `select image, category, product_id from ...`."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult
 
+from cataloger.db import one_select
 from cataloger.errors import UsageError
 from cataloger.schema import open_source
 from cataloger.sources import RELATIVE_PATH, key_of, locate
@@ -17,10 +17,6 @@ from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions
 
 ROWS_PER_FETCH = 1000
-
-# In standard SQL; a text with a backslash before its quote is taken for longer than it is, and at worst refused.
-_TEXTS_AND_COMMENTS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
-_BEGINNING = re.compile(r"(select|with)\b|\(\s*select\b", re.IGNORECASE)
 
 
 def read_query(options: DataOptions) -> tuple[list[Example], list[DataProblem]]:
@@ -38,16 +34,6 @@ def read_query(options: DataOptions) -> tuple[list[Example], list[DataProblem]]:
             return _read(connection, query, options, root)
     finally:
         database.close()
-
-
-def one_select(query: str) -> str:
-    """Return a query without its last semicolon. Raises UsageError unless it is a single SELECT."""
-    plain = _TEXTS_AND_COMMENTS.sub(" ", query).strip().rstrip(";").rstrip()
-    if not _BEGINNING.match(plain):
-        raise UsageError("--query must be a SELECT; nothing else is run")
-    if ";" in plain:
-        raise UsageError("--query contains more than one statement; give a single SELECT")
-    return query.strip().rstrip("; \t\r\n")
 
 
 def _read(

@@ -4,8 +4,8 @@ import pytest
 from by_url import make_engine, parsed
 from sqlalchemy import create_engine, text
 
+from cataloger.db import one_select
 from cataloger.errors import DatabaseError, TrainingError, UsageError
-from cataloger.training.data.query import one_select
 from cataloger.training.data.read import read_dataset
 from cataloger.training.options import DataOptions
 
@@ -87,6 +87,7 @@ def test_only_a_select_is_run(query):
 
 
 def test_one_statement_is_run():
+    assert one_select("select 1 ; ; -- the end") == "select 1"
     assert one_select(" select ';', \"a;b\" from x /* ; */ ; ") == "select ';', \"a;b\" from x /* ; */"
     with pytest.raises(UsageError, match="more than one statement"):
         one_select("select 1; select 2")
