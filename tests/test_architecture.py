@@ -33,6 +33,7 @@ ORDER = (
     "cataloger.migrations",
     "cataloger.migrations.versions",
     "cataloger.sources",
+    "cataloger.queries",
     "cataloger.fetch",
     "cataloger.inference",
     "cataloger.adaptation",

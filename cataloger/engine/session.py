@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from cataloger.corrections import LEAST_ACCEPTED, MeasuredAccept, measure_accept
 from cataloger.db import Database
@@ -299,14 +300,39 @@ class SourceSession(SourceModel):
         """True when what was not met is really missing."""
         return not self._is_partial and (self.source.is_complete or self._goes_on_as_before)
 
+    def note_other_query(self) -> None:
+        """Warn that a query is another one than in the last run: by that alone nothing leaves the views."""
+        query, last = self._part.get("query"), self._last_part
+        if query is None or last is None or last.get("query") in (None, query):
+            return
+        named = (
+            ""
+            if self._part.get("name")
+            else "; for other images than those, give it a name of its own: --source-name"
+        )
+        self._warn(
+            f"--image-query is another one than in the last run over {self.source.root}: what it does not give "
+            f"leaves the views only from its second run on{named}"
+        )
+
     @cached_property
     def _goes_on_as_before(self) -> bool:
         """True for a part of a table that is the one of the last run: what has left it, has left the source."""
-        part = self._options.record.get("table")
-        if part is None or self._database is None or self.known is None:
-            return False
+        last = self._last_part
+        return last is not None and all(last.get(name) == self._part.get(name) for name in ("where", "query"))
+
+    @property
+    def _part(self) -> dict[str, Any]:
+        """How this run describes the shop's table; nothing for other sources."""
+        return self._options.record.get("table") or {}
+
+    @cached_property
+    def _last_part(self) -> dict[str, Any] | None:
+        """How the last run described it; None where there was none."""
+        if not self._part or self._database is None or self.known is None:
+            return None
         last = last_options(self._database, self.known.id)
-        return last is not None and (last.get("table") or {}).get("where") == part.get("where")
+        return None if last is None else last.get("table") or {}
 
     def _warn(self, text: str) -> None:
         self._report.warnings.append(text)

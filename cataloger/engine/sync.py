@@ -1,5 +1,6 @@
 """Composition root of `cataloger sync`: the images of a product table into the ledger beside it."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -25,18 +26,29 @@ from cataloger.ledger import (
     store_label_map,
     warn_of_gaps,
 )
-from cataloger.options import Limits, RunOptions, SelectionOptions, TableOptions, WebOptions, WriteOptions
+from cataloger.options import (
+    QUERY_COLUMNS,
+    Limits,
+    RunOptions,
+    SelectionOptions,
+    TableOptions,
+    WebOptions,
+    WriteOptions,
+)
+from cataloger.queries import ShopSource, open_shop_source
 from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
-from cataloger.sources import TableSource, check_folder
+from cataloger.sources import check_folder
 from cataloger.writeback import PossibleAnswers, WriteCheck, WritePlan, check_database, qualified
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
     """Options of `cataloger sync`; see `JobOptions` for those that are not explained here.
 
-    db: of the product table. ledger_db: of cataloger's own tables, if that is another. label_map: CSV file of the
+    db: of the products. ledger_db: of cataloger's own tables, if that is another. label_map: CSV file of the
     shop's codes; without it, the one that is recorded for the source. write: columns of the table to write back to.
     selection: labels that the source sells.
     """
@@ -67,8 +79,16 @@ class SyncOptions:
             output=self.output,
             run=self.run,
             limits=self.limits,
-            selection=self.selection,
+            selection=self.chosen_selection,
         )
+
+    @property
+    def chosen_selection(self) -> SelectionOptions:
+        """What changes of the labels; the departments of a query are in its column of that name, if none is given."""
+        given, column = self.selection, QUERY_COLUMNS[-1]
+        if self.table.query is None or given.departments in (None, Path("none")) or given.department_column:
+            return given
+        return replace(given, department_column=column)
 
 
 def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> SyncReport:
@@ -76,6 +96,8 @@ def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> SyncRepor
     job = Job(options.job(), hooks or Hooks(), SyncReport)
     categories = read_label_map(options.label_map) if options.label_map else []
     if options.write.columns:
+        if options.table.query is not None:
+            raise UsageError("--write needs the product table, --table; it does not go with --image-query")
         check_database(options.db, options.ledger_db)
     if options.output:
         files.check_output(options.output)
@@ -97,6 +119,7 @@ def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories
     if options.write.require_measured:
         session.require_measured()
     with _remote(job, source, options) as remote:
+        _log_costs(source)
         session.plan(remote)
     if options.write.columns:
         _plan_writes(database or shop, session, source, options, in_effect)
@@ -125,15 +148,24 @@ def _run(
 
 def _session(
     job: Job[SyncReport], database: Database | None, shop: Database, options: SyncOptions
-) -> tuple[TableSource, SourceSession]:
+) -> tuple[ShopSource, SourceSession]:
     """Look the source up; it reads the column of the departments that it has, if none is named."""
-    table = replace(options.table, department_column=options.selection.department_column)
-    source = TableSource(shop, table)
+    table = replace(options.table, department_column=options.chosen_selection.department_column)
+    source = open_shop_source(shop, table)
     session = job.session(database, source)
     if session.department_column != table.department_column:
-        source = TableSource(shop, replace(table, department_column=session.department_column))
+        source = open_shop_source(shop, replace(table, department_column=session.department_column))
         session = job.session(database, source)
+    session.note_other_query()
     return source, session
+
+
+def _log_costs(source: ShopSource) -> None:
+    """Say what reading the rows costs, to those who want more than warnings; the database is asked only then."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("how the database reads the rows:")
+        for line in source.costs():
+            logger.info("  %s", line)
 
 
 def _check_folder(options: SyncOptions) -> None:
@@ -191,7 +223,7 @@ def _known_labels(database: Database | None, session: SourceSession) -> list[Lab
 
 
 def _check_writes(
-    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[LabelCode]
+    database: Database, session: SourceSession, source: ShopSource, options: SyncOptions, categories: list[LabelCode]
 ) -> tuple[WriteCheck, PossibleAnswers]:
     name = qualified(source.database, TableName.parse(options.table.table), options.schema)
     answers = PossibleAnswers(session.sold, {each.label: each for each in categories}, options.run.top_k)
@@ -201,7 +233,7 @@ def _check_writes(
 
 
 def _prepare_writes(
-    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[LabelCode]
+    database: Database, session: SourceSession, source: ShopSource, options: SyncOptions, categories: list[LabelCode]
 ) -> WritePlan:
     """Check what is to be written, and add missing columns, if wanted, before any work."""
     check, answers = _check_writes(database, session, source, options, categories)
@@ -210,7 +242,7 @@ def _prepare_writes(
 
 
 def _plan_writes(
-    database: Database, session: SourceSession, source: TableSource, options: SyncOptions, categories: list[LabelCode]
+    database: Database, session: SourceSession, source: ShopSource, options: SyncOptions, categories: list[LabelCode]
 ) -> None:
     """Check what is to be written; count what the current answers would change in the table."""
     check, answers = _check_writes(database, session, source, options, categories)
@@ -220,9 +252,10 @@ def _plan_writes(
 
 
 @contextmanager
-def _remote(job: Job[SyncReport], source: TableSource, options: SyncOptions) -> Iterator[Remote]:
-    """Give what reads the bytes that are in no file."""
+def _remote(job: Job[SyncReport], source: ShopSource, options: SyncOptions) -> Iterator[Remote]:
+    """Give what reads the bytes that are in no file; at its end the source is closed."""
     with ExitStack() as stack:
+        stack.callback(source.close)
         if source.layout.is_blob:
             yield Remote(blobs=source.read_blobs)
         else:

@@ -17,9 +17,10 @@ from cataloger.errors import CatalogerError, ImageError, UnavailableError
 from cataloger.fetch import Downloader, read_file
 from cataloger.ledger import follows_links, last_table
 from cataloger.options import Limits, TableOptions, WebOptions
+from cataloger.queries import ShopSource, open_shop_source
 from cataloger.records import Failure, Fetched, Item
 from cataloger.schema import ItemRow, SourceRow
-from cataloger.sources import OUTSIDE_ROOT, SCHEMES, TableSource, name_of
+from cataloger.sources import OUTSIDE_ROOT, SCHEMES, name_of
 
 UNKNOWN_ITEM = "source.unknown_item"
 NOT_IN_DATABASE = "source.not_in_database"
@@ -128,12 +129,12 @@ class _Bounds(NamedTuple):
 
 
 class _Table:
-    """A product table as the newest run over it has described it; opened at most once, also if it does not exist."""
+    """A product table or query as the newest run over it has described it; opened at most once, also if it fails."""
 
     def __init__(self, recorded: dict[str, Any] | None) -> None:
         self._recorded = recorded
         self._lock = threading.Lock()
-        self._opened: TableSource | CatalogerError | None = None
+        self._opened: ShopSource | CatalogerError | None = None
 
     @property
     def image_root(self) -> bytes | None:
@@ -141,7 +142,7 @@ class _Table:
         root = (self._recorded or {}).get("image_root")
         return os.path.normpath(os.fsencode(root)) if root and root.startswith("/") else None
 
-    def open(self, shop: Database) -> TableSource:
+    def open(self, shop: Database) -> ShopSource:
         """Return the table. Raises CatalogerError."""
         with self._lock:
             if self._opened is None:
@@ -155,7 +156,7 @@ class _Table:
             raise self._opened
         return self._opened
 
-    def _source(self, shop: Database) -> TableSource:
+    def _source(self, shop: Database) -> ShopSource:
         if self._recorded is None:
             raise CatalogerError("no run has recorded which table it was")
         known = {field.name for field in fields(TableOptions)} - {"where", "version_column", "image_root"}
@@ -163,7 +164,7 @@ class _Table:
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
-        return TableSource(shop, TableOptions(**plain))
+        return open_shop_source(shop, TableOptions(**plain))
 
 
 def _find(connection: Connection, item_id: int) -> AnyRow | None:

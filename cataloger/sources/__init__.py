@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         OUTSIDE_ROOT,
         RELATIVE_PATH,
         SCHEMES,
+        Location,
         ReferenceProblem,
         address_of,
         clean_values,
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     )
     from cataloger.sources.manifest import ManifestSource
     from cataloger.sources.resolve import Target, find_address, resolve_targets
+    from cataloger.sources.row_source import SAMPLE, Names, RowSource, TableRow
     from cataloger.sources.table import TableSource
+    from cataloger.sources.table_layout import TableLayout, digest_of
     from cataloger.sources.unclean_keys import odd_keys
     from cataloger.sources.web import WebSource
 
@@ -36,13 +39,19 @@ __all__ = [
     "EXTENSIONS",
     "OUTSIDE_ROOT",
     "RELATIVE_PATH",
+    "SAMPLE",
     "SCHEMES",
     "ColumnSample",
     "FolderSource",
+    "Location",
     "ManifestSource",
+    "Names",
     "ReferenceProblem",
+    "RowSource",
     "Sampled",
     "Source",
+    "TableLayout",
+    "TableRow",
     "TableSource",
     "Target",
     "WebSource",
@@ -50,6 +59,7 @@ __all__ = [
     "change_tokens",
     "check_folder",
     "clean_values",
+    "digest_of",
     "find_address",
     "find_below",
     "has_scheme",
@@ -75,6 +85,7 @@ __getattr__ = lazy_names(
         "file_keys": ["find_below", "key_of", "name_of"],
         "folder": ["EXTENSIONS", "FolderSource", "check_folder"],
         "image_references": [
+            "Location",
             "OUTSIDE_ROOT",
             "RELATIVE_PATH",
             "ReferenceProblem",
@@ -89,7 +100,9 @@ __getattr__ = lazy_names(
         "manifest": ["ManifestSource"],
         "unclean_keys": ["odd_keys"],
         "resolve": ["Target", "find_address", "resolve_targets"],
+        "row_source": ["Names", "RowSource", "SAMPLE", "TableRow"],
         "table": ["TableSource"],
+        "table_layout": ["TableLayout", "digest_of"],
         "web": ["WebSource"],
     },
 )

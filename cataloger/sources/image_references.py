@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cataloger.options import LIST_FORMS
 from cataloger.sources import change_tokens
 from cataloger.sources.file_keys import existing_spelling, key_of, name_bytes
 from cataloger.sources.web_addresses import WEB_ADDRESS, as_address, clean_address, query_identity
+from cataloger.tabular import read_php_array
 from cataloger.utils import clean_name, path_spellings, strip_invisible, without_query
 
 SCHEMES = ("http", "https")
@@ -54,6 +56,8 @@ def locate(value: object, root: bytes | None) -> Location | ReferenceProblem:
     What is no file as it is written is cleaned: see `cataloger.utils.names` and `cataloger.sources.web_addresses`.
     Codes: source.bad_value, source.relative_path, source.outside_root, source.scheme.
     """
+    if isinstance(value, ReferenceProblem):
+        return value
     if not isinstance(value, str) or "\0" in value:
         return ReferenceProblem(
             BAD_VALUE, f"the value must be a path or a URL as text, but is {type(value).__name__}"
@@ -101,23 +105,37 @@ def key_of_address(location: Location) -> str | ReferenceProblem:
     return f"{location.uri}?{hashlib.sha256(named.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
 
 
-def split_list(value: object, separator: str) -> list[object] | ReferenceProblem:
-    """Return the images of a cell: a JSON array, or text with a separator. Empty ones are left out.
+def split_list(value: object, form: str) -> list[object] | ReferenceProblem:
+    """Return the images of a cell: an array in JSON or of PHP, or text with a separator. Empty ones are left out.
 
-    separator: "json" or the text between two values. A database's own arrays come as lists. Code: source.bad_list.
+    form: "json" or "php"; "json:KEY" or "php:KEY" for arrays of objects, whose KEY is the image; or the text between
+    two values. A database's own arrays come as lists. An object without KEY is a problem in its place. Code:
+    source.bad_list.
     """
-    if isinstance(value, str) and separator != "json":
-        return [part.strip() for part in value.split(separator) if part.strip()]
+    kind, _, key = form.partition(":")
+    if isinstance(value, str) and kind not in LIST_FORMS:
+        return [part.strip() for part in value.split(form) if part.strip()]
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return ReferenceProblem(BAD_LIST, "the value is not valid JSON")
+            value = json.loads(value) if kind == "json" else list(read_php_array(value).values())
+        except (ValueError, RecursionError) as error:
+            return ReferenceProblem(
+                BAD_LIST,
+                "the value is not valid JSON" if kind == "json" else f"the value is no array of PHP: {error}",
+            )
         if value is None:
             return []
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return ReferenceProblem(BAD_LIST, "the value is not an array of paths or URLs")
-    return [each for each in value if each not in (None, "")]
+    images = [_member(each, key) for each in value] if key else value
+    return [each for each in images if each not in (None, "")]
+
+
+def _member(value: object, key: str) -> object:
+    """Return the image of an object in a list."""
+    if isinstance(value, dict) and key in value:
+        return value[key]
+    return ReferenceProblem(BAD_LIST, f"an element of the list is no object with {key!r}")
 
 
 def text_of(value: Any) -> str:

@@ -182,7 +182,7 @@ def _layout(connection: Connection, info: TableInfo, options: TableOptions, **pa
     if is_blob and options.image_list:
         raise WrongSourceError(f"--image {options.image} holds bytes; --image-list is for text and arrays")
     version = parts["rows"].c[options.version_column] if options.version_column else None
-    digest = _digest(connection.dialect.name, image) if is_blob and version is None else None
+    digest = digest_of(connection.dialect.name, image) if is_blob and version is None else None
     return TableLayout(name=info.name, image=image, is_blob=is_blob, version=version, digest=digest, **parts)
 
 
@@ -241,7 +241,8 @@ def _check_where(connection: Connection, options: TableOptions, rows: Any) -> No
         connection.execute(select(1).select_from(rows).where(alone).limit(0))
 
 
-def _digest(dialect: str, image: Column) -> Column:
+def digest_of(dialect: str, image: Column) -> Column:
+    """Return the SHA-256 of bytes in hexadecimal, which the server computes."""
     if dialect == "postgresql":
         return func.encode(func.sha256(image), "hex")
     if dialect in ("mysql", "mariadb"):

@@ -1,7 +1,8 @@
 """Files of rows, CSV and JSON lines, read strictly: what is unclear is named with its line, and never guessed.
 
 The one reader of manifests, labelled data, corrections and label maps, and the one writer of CSV. Cells come back as
-they were written; what they mean is the business of its users. Imports nothing of ours.
+they were written; what they mean is the business of its users. And the arrays that PHP writes into cells.
+Imports nothing of ours.
 """
 
 from cataloger.tabular.columns import find_column, find_key
@@ -9,6 +10,7 @@ from cataloger.tabular.csv_table import CsvTable, open_csv
 from cataloger.tabular.csv_writer import csv_line, write_csv
 from cataloger.tabular.formulas import escape_formula, unescape_formula
 from cataloger.tabular.json_lines import JsonRow, read_json_lines
+from cataloger.tabular.php_arrays import read_php_array
 from cataloger.tabular.problems import RawRow, RowProblem, TableFormatError
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "find_key",
     "open_csv",
     "read_json_lines",
+    "read_php_array",
     "unescape_formula",
     "write_csv",
 ]

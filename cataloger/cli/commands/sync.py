@@ -7,6 +7,7 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.cli.run_command import watched
+from cataloger.errors import UsageError
 from cataloger.options import RunOptions, SelectionOptions, TableOptions, WebOptions, WriteOptions
 
 EXAMPLES = """\b
@@ -19,11 +20,15 @@ Examples:
                  --table catalog.products --id sku --image photos --image-list json --where "active = 1"
 
 \b
+  cataloger sync --db mysql://shop@db/shop --image-root /srv/shop/image --source-name shop \\
+                 --image-query "select product_id, id as image_id, path as image from product_image"
+
+\b
   cataloger sync --db postgresql://shop@db/shop --table products --id sku --image photo --label-map codes.csv \\
                  --write category=label_1 --write category_confidence=confidence_1 --min-confidence 0.8
 
 Run the same command every night: unchanged images are skipped.
-The text of --where is inserted into SQL statements as it is: it must come from somebody you trust.
+The texts of --where and --image-query become part of SQL statements as they are: let them come from people you trust.
 """
 
 
@@ -37,7 +42,7 @@ ShopOption = Annotated[
     ),
 ]
 TableOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--table",
         envvar="CATALOGER_TABLE",
@@ -46,15 +51,39 @@ TableOption = Annotated[
     ),
 ]
 IdOption = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
-        "--id", envvar="CATALOGER_ID", metavar="COLUMN", help="Column that identifies a product; may be repeated."
+        "--id",
+        envvar="CATALOGER_ID",
+        metavar="COLUMN",
+        help="Column that identifies a product; may be repeated. Default with --image-query: product_id.",
     ),
 ]
 ImageOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--image", envvar="CATALOGER_IMAGE", metavar="COLUMN", help="Column with the path, the URL or the bytes."
+        "--image",
+        envvar="CATALOGER_IMAGE",
+        metavar="COLUMN",
+        help="Column with the path, the URL or the bytes. Default with --image-query: image.",
+    ),
+]
+ImageQueryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-query",
+        envvar="CATALOGER_IMAGE_QUERY",
+        metavar="SQL",
+        help="In place of --table: one SELECT of product_id, image_id, image and, if wanted, version, department.",
+    ),
+]
+ImageQueryFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--image-query-file",
+        envvar="CATALOGER_IMAGE_QUERY_FILE",
+        metavar="FILE",
+        help="File with the SELECT of --image-query.",
     ),
 ]
 ImageRootOption = Annotated[
@@ -68,8 +97,9 @@ ImageListOption = Annotated[
     typer.Option(
         "--image-list",
         envvar="CATALOGER_IMAGE_LIST",
-        metavar="json|SEPARATOR",
-        help="A cell holds several images: as a JSON array, or with this separator.",
+        metavar="json|php|SEPARATOR",
+        help="A cell holds several images: as a JSON array, a serialized array of PHP, or with this separator. "
+        "json:KEY, php:KEY: an array of objects, whose KEY is the image.",
     ),
 ]
 ImageTableOption = Annotated[
@@ -96,7 +126,7 @@ ImageIdOption = Annotated[
         "--image-id",
         envvar="CATALOGER_IMAGE_ID",
         metavar="COLUMN",
-        help="Column of --image-table that identifies a row. Default: its primary key.",
+        help="Column of --image-table that identifies a row. Default: its primary key; with --image-query: image_id.",
     ),
 ]
 VersionColumnOption = Annotated[
@@ -105,7 +135,7 @@ VersionColumnOption = Annotated[
         "--version-column",
         envvar="CATALOGER_VERSION_COLUMN",
         metavar="COLUMN",
-        help="Column that changes whenever the image does, e.g. updated_at.",
+        help="Column that changes whenever the image does, e.g. updated_at. Default with --image-query: version.",
     ),
 ]
 WhereOption = Annotated[
@@ -130,7 +160,8 @@ DepartmentColumnOption = Annotated[
         "--department-column",
         envvar="CATALOGER_DEPARTMENT_COLUMN",
         metavar="COLUMN",
-        help="Column of the product table with the department of a product, e.g. men or shoes; see --departments.",
+        help="Column of the product table with the department of a product, e.g. men or shoes; see --departments. "
+        "Default with --image-query: department.",
     ),
 ]
 DepartmentsOption = Annotated[
@@ -157,7 +188,8 @@ SourceNameOption = Annotated[
         "--source-name",
         envvar="CATALOGER_SOURCE_NAME",
         metavar="NAME",
-        help="Name of the source in the results. Default: made from server, table and column.",
+        help="Name of the source in the results. Default: made from server, table and column, or of the server alone "
+        "with --image-query.",
     ),
 ]
 WriteOption = Annotated[
@@ -228,9 +260,11 @@ RequireMeasuredOption = Annotated[
 
 def sync(
     db: ShopOption,
-    table: TableOption,
-    ids: IdOption,
-    image: ImageOption,
+    table: TableOption = None,
+    ids: IdOption = None,
+    image: ImageOption = None,
+    image_query: ImageQueryOption = None,
+    image_query_file: ImageQueryFileOption = None,
     image_root: ImageRootOption = None,
     image_list: ImageListOption = None,
     image_table: ImageTableOption = None,
@@ -280,7 +314,7 @@ def sync(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Tag the images of a product table in a SQL database.
+    """Tag the images of a product table, or of a query, in a SQL database.
 
     The results go to cataloger's own tables; the product table itself is only read, unless --write names columns.
     Its images are paths, http(s) URLs or bytes.
@@ -309,9 +343,10 @@ def sync(
             require_measured=require_measured,
         ),
         table=TableOptions(
-            table=table,
-            ids=tuple(ids),
-            image=image,
+            table=table or "",
+            ids=tuple(ids or ()),
+            image=image or "",
+            query=_query(image_query, image_query_file),
             image_root=image_root,
             image_list=image_list,
             image_table=image_table,
@@ -349,3 +384,17 @@ def sync(
         json=json_output,
         profile=profile,
     )
+
+
+def _query(text: str | None, path: Path | None) -> str | None:
+    """Return the text of a query, given or in a file. Raises UsageError."""
+    if path is None:
+        return text
+    if text is not None:
+        raise UsageError("--image-query and --image-query-file exclude each other; give one of them")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"--image-query-file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--image-query-file {path} is not UTF-8") from error

@@ -1,0 +1,5 @@
+"""Somebody else's database to run queries in, on each engine."""
+
+from shop_tables import engine_name, shop, shop_url
+
+__all__ = ["engine_name", "shop", "shop_url"]
