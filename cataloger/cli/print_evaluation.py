@@ -1,7 +1,7 @@
 """What `evaluate` and `models diff` print: compact tables, worst first."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from cataloger.cli import render
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         FigureChange,
         Findings,
         GroupedFigures,
+        GroupKindFigures,
         ModelDiff,
         OnlyOne,
         Subject,
@@ -50,9 +51,22 @@ def print_evaluation(evaluation: "Evaluation") -> None:
             rows = [_over_groups(name, each) for name, each in findings.over_groups.items()]
             console.print()
             console.print(render.table(("intervals over groups", "groups", "top-1", "top-3", "top-5"), rows))
+    _print_known_groups(console, evaluation.known_groups)
     _print_classes(console, findings)
     _print_confidences(console, findings)
     _print_mistakes(console, findings)
+
+
+def _print_known_groups(console: "Console", figures: "Mapping[str, GroupKindFigures]") -> None:
+    """Print what a model does in shops, or other groups, that it has not seen, beside those that it has."""
+    if figures:
+        columns = ("groups", "images", "number", "top-1", "accepted", "right of the accepted")
+        rows = [
+            (kind, each.images, each.groups, share(each.top1), share(each.coverage), share(each.precision))
+            for kind, each in figures.items()
+        ]
+        console.print()
+        console.print(render.table(columns, rows))
 
 
 def _group(name: str, report: "MetricsReport") -> tuple[object, ...]:

@@ -255,3 +255,22 @@ def test_two_models_are_compared(tmp_path):
 def test_the_precision_of_stored_results_is_not_for_the_asking(tagged):
     result = invoke("evaluate", LABELS, "--results", tagged, "--precision", "int8", status=2)
     assert "--precision is for classifying images" in " ".join(result.stderr.split())
+
+
+def test_shops_that_training_has_not_seen_stand_beside_those_that_it_has(shop):
+    header = "file,labels,split,shop"
+    rows = ("a.png,Hat,train,one", "b.png,T-shirt,test,one", "c.png,Hat,test,two", "a.png,Hat,test,")
+    labels = shop(*rows, header=header)
+    found = evaluated(labels, "--split", "test", "--group-column", "shop")["known_groups"]
+    assert {kind: (each["images"], each["groups"]) for kind, each in found.items()} == {
+        "unseen": (1, 1),
+        "known": (1, 1),
+    }
+    assert set(found["unseen"]["top1"]) == {"value", "low", "high"}
+    printed = invoke("evaluate", labels, "--split", "test", "--group-column", "shop").stdout
+    assert [line.split()[:3] for line in printed.splitlines() if line.startswith(("unseen", "known"))] == [
+        ["unseen", "1", "1"],
+        ["known", "1", "1"],
+    ]
+    only_new = shop(*rows[2:], header=header)
+    assert evaluated(only_new, "--split", "test", "--group-column", "shop")["known_groups"] == {}

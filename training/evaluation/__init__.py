@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cataloger.training.evaluation.findings import Findings, GroupedFigures, assess
     from cataloger.training.evaluation.folding import FoldMap, read_fold_map
     from cataloger.training.evaluation.html_report import PAGE, require_page_extra, write_report
+    from cataloger.training.evaluation.known_groups import GroupKindFigures
     from cataloger.training.evaluation.model_card import (
         FIGURES,
         add_section,
@@ -45,6 +46,7 @@ __all__ = [
     "FigureChange",
     "Findings",
     "FoldMap",
+    "GroupKindFigures",
     "GroupedFigures",
     "ModelDiff",
     "OnlyOne",
@@ -89,6 +91,7 @@ __getattr__ = lazy_names(
         "findings": ["Findings", "GroupedFigures", "assess"],
         "folding": ["FoldMap", "read_fold_map"],
         "html_report": ["PAGE", "require_page_extra", "write_report"],
+        "known_groups": ["GroupKindFigures"],
         "model_card": ["FIGURES", "add_section", "figures_row", "markdown_figures", "with_section", "write_card"],
         "model_diff": ["Comparison", "ModelDiff", "OnlyOne", "compare_bundles"],
         "paired_figures": ["DecisionChange", "FigureChange"],

@@ -11,6 +11,7 @@ from cataloger.model import Bundle
 from cataloger.training.data import SPLITS, Example, LabelledImages
 from cataloger.training.evaluation.findings import MISTAKES, Findings, assess, plain, require_known
 from cataloger.training.evaluation.folding import FoldMap
+from cataloger.training.evaluation.known_groups import GroupKindFigures, by_known_groups, trained_groups
 from cataloger.training.evaluation.scoring import ScoredImages, predictions_of, score
 from cataloger.training.evaluation.stored_results import read_results
 from cataloger.training.metrics import Predictions
@@ -68,15 +69,21 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """An evaluation. examples: those that were measured, in the order of the labels."""
+    """An evaluation. examples: those that were measured, in the order of the labels.
+
+    known_groups: figures of groups that training has seen, and has not ("unseen", "known"); empty unless the labels
+    tell of both.
+    """
 
     subject: Subject
     findings: Findings
     examples: tuple[Example, ...]
+    known_groups: Mapping[str, GroupKindFigures] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
-        return {"subject": plain(asdict(self.subject)), **self.findings.as_json()}
+        kinds = {kind: figures.as_json() for kind, figures in self.known_groups.items()}
+        return {"subject": plain(asdict(self.subject)), **self.findings.as_json(), "known_groups": kinds}
 
 
 def evaluate_bundle(
@@ -97,7 +104,7 @@ def evaluate_bundle(
     scored = score(bundle, examples, progress=begin(len(examples)))
     predictions = predictions_of(bundle, scored)
     subject = replace(subject_of(bundle, scored), labels=options.labels.name, split=split, notes=notes)
-    return _measured(subject, scored.examples, predictions, options)
+    return _measured(subject, scored.examples, predictions, options, trained_groups(data.products))
 
 
 def evaluation_of(
@@ -124,14 +131,19 @@ def subject_of(bundle: Bundle, scored: ScoredImages) -> Subject:
 
 
 def _measured(
-    subject: Subject, examples: tuple[Example, ...], predictions: Predictions, options: EvaluateOptions
+    subject: Subject,
+    examples: tuple[Example, ...],
+    predictions: Predictions,
+    options: EvaluateOptions,
+    known: frozenset[str] = frozenset(),
 ) -> Evaluation:
-    """Measure predictions, folded where that is asked for. examples: with folded labels."""
+    """Measure predictions, folded where that is asked for. examples: with folded labels. known: trained groups."""
     if options.fold is not None:
         predictions = options.fold.predictions(predictions, examples)
         subject = replace(subject, folded=dict(options.fold.labels))
     subject = replace(subject, notes=(*subject.notes, *_notes(examples, predictions)))
-    return Evaluation(subject, assess(examples, predictions, mistakes=options.mistakes), examples)
+    findings = assess(examples, predictions, mistakes=options.mistakes)
+    return Evaluation(subject, findings, examples, by_known_groups(examples, predictions, known))
 
 
 def evaluate_results(
@@ -156,7 +168,7 @@ def evaluate_results(
         unlabelled_keys=stored.unlabelled_keys,
         notes=notes,
     )
-    return _measured(subject, stored.examples, stored.predictions, options)
+    return _measured(subject, stored.examples, stored.predictions, options, trained_groups(data.products))
 
 
 def choose_split(data: LabelledImages, options: EvaluateOptions) -> tuple[str, list[Example]]:
