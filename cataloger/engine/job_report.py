@@ -83,8 +83,9 @@ class JobReport:
         return lines
 
     def plan(self) -> dict[str, int]:
-        """Return how many items a dry run would do, skip or remove from the views, by reason."""
-        return {**self.run.plan(), **({"gone": self.missing} if self.missing else {})}
+        """Return how many items a dry run would do, skip, remove from the views or recompute, by reason."""
+        further = {"gone": self.missing, "recompute": self.recomputed}
+        return {**self.run.plan(), **{name: count for name, count in further.items() if count}}
 
     def presence_json(self) -> dict[str, int]:
         """Return how many items were removed from the views, restored to them and purged, by their JSON keys."""

@@ -30,6 +30,7 @@ from cataloger.ledger import (
     SourceRef,
     WriteTarget,
     hold_lease,
+    is_behind,
     last_options,
     note_queries_known,
     note_recomputed,
@@ -78,6 +79,14 @@ class SourceSession(SourceModel):
                 self._report.missing += presence.count_missing(self._staying(presence, self.known))
         self._report_scan_problems()
         self._try_sample(remote)
+
+    def plan_recomputing(self) -> None:
+        """Count the results that `recompute` would, those of images among them that the run would tag again."""
+        if self._database is None or self.known is None or self._is_partial or self._options.run.force:
+            return
+        if is_behind(self._database, self.known, self.model):
+            outdated = OutdatedResults(self._database, self.known, self.model)
+            self._report.recomputed += outdated.count_outdated()
 
     def _try_sample(self, remote: Remote | None) -> None:
         """Open a few images of a column. Raises WrongSourceError when it holds none."""

@@ -121,6 +121,7 @@ def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories
     with _remote(job, source, options) as remote:
         _log_costs(source)
         session.plan(remote)
+    session.plan_recomputing()
     if options.write.columns:
         _plan_writes(database or shop, session, source, options, in_effect)
     session.measure()

@@ -146,11 +146,16 @@ def _check_places(database: Database | None, sources: list[AnySource], options: 
 def _plan(job: Job[TagReport], sources: list[AnySource], options: TagOptions) -> None:
     database = open_for_planning(options.db, schema=options.schema)
     _check_places(database, sources, options)
+    sessions: dict[int, SourceSession] = {}
     for source in sources:
+        session = job.session(database, source)
         with _remote(job, source, options) as remote:
-            session = job.session(database, source)
             session.plan(remote)
         session.measure()
+        if session.known is not None:
+            sessions[session.known.id] = session
+    for session in sessions.values():
+        session.plan_recomputing()
     if database:
         database.close()
 

@@ -22,6 +22,7 @@ from cataloger.ledger.leases import Lease, hold_lease, lock_leases
 from cataloger.ledger.model_registry import (
     ModelRef,
     bundle_of,
+    is_behind,
     known_calibration,
     known_model,
     model_ref,
@@ -80,6 +81,7 @@ __all__ = [
     "find_tagged_source",
     "follows_links",
     "hold_lease",
+    "is_behind",
     "known_calibration",
     "known_model",
     "label_map_lines",

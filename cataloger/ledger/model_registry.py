@@ -81,6 +81,13 @@ def pin_model(
     return database.run(store)
 
 
+def is_behind(database: Database, source: SourceRef, model: ModelRef) -> bool:
+    """Tell whether results of a source may be of another calibration than a run with a model would give it."""
+    with database.read() as connection:
+        before, is_mixed = _calibration_before(connection, source.id, model)
+    return is_mixed or before not in (None, model.source_calibration_id)
+
+
 def _calibration_before(connection: Connection, source_id: int, model: ModelRef) -> tuple[str | None, bool]:
     """Return what calibration a source's results under a model should be of, None if unknown, and whether some may
     not be."""

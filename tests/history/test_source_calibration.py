@@ -13,6 +13,7 @@ from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.errors import BundleError, UsageError
 from cataloger.history import recalibrate_results, undo_run
 from cataloger.model import Calibration, ScoreMap, default_bundle_path, read_bundle
+from cataloger.options import RunOptions, SelectionOptions
 
 BUNDLE = read_bundle(default_bundle_path(), check=())
 LABELS = BUNDLE.labels
@@ -126,6 +127,26 @@ def test_a_trial_gives_the_source_nothing_and_the_next_run_mends_it(url, shops, 
     assert best(url, a).count("Dress") == 1 + plain.count("Dress") - (plain[0] == "Dress")
     assert tagged(url, a).recomputed == 1
     assert best(url, a) == plain
+
+
+def test_a_dry_run_counts_what_would_be_recomputed(url, shops):
+    a = shops[0]
+    tagged(url, a)
+
+    def planned(**options):
+        paths = tuple(str(path) for path in sorted(a.iterdir()))  # four targets of one source
+        report = tag_images(TagOptions(paths, db=parsed(url), run=RunOptions(dry_run=True, **options), selection=few))
+        return report.plan()
+
+    few = SelectionOptions()
+    assert planned() == {"unchanged": 4}
+    few = SelectionOptions(labels="Dress,Hat")
+    assert planned() == {"unchanged": 4, "recompute": 4}
+    assert planned(force=True) == {"forced": 4}
+    assert planned(limit=1) == {"unchanged": 4}
+    assert tagged(url, a).recomputed == 0  # nothing was kept of it
+    assert tagged(url, a, selection=few).recomputed == 4
+    assert planned() == {"unchanged": 4}
 
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
