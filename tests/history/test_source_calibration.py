@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from cataloger.errors import BundleError, UsageError
 from cataloger.history import recalibrate_results, undo_run
 from cataloger.model import Calibration, ScoreMap, default_bundle_path, read_bundle
 from cataloger.options import RunOptions, SelectionOptions
+from cataloger.training.data import Example, LabelledImages
+from cataloger.training.evaluation import EvaluateOptions, evaluate_results
 
 BUNDLE = read_bundle(default_bundle_path(), check=())
 LABELS = BUNDLE.labels
@@ -147,6 +150,22 @@ def test_a_dry_run_counts_what_would_be_recomputed(url, shops):
     assert tagged(url, a).recomputed == 0  # nothing was kept of it
     assert tagged(url, a, selection=few).recomputed == 4
     assert planned() == {"unchanged": 4}
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_the_calibration_of_a_source_is_named_where_its_results_are_measured(url, shops, bundles):
+    a, b = shops
+    for folder in shops:
+        tagged(url, folder)
+    recalibrated(url, bundles[0], a)
+    examples = [Example(path.name, path, ("Dress",), "test") for folder in shops for path in sorted(folder.iterdir())]
+    data = LabelledImages(("Dress",), tuple(examples))
+    found = []
+    with closing(open_database(url)) as database:
+        for source in (str(a), str(b), None):
+            found.append(evaluate_results(database, data, EvaluateOptions(Path("labels.csv")), source=source).subject)
+    assert [each.calibration_id for each in found] == [bundles[0].calibration_id, BUNDLE.calibration_id, None]
+    assert any("different calibrations" in note for note in found[2].notes)
 
 
 @pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)

@@ -52,7 +52,7 @@ class Subject:
 
     model: str
     weights_id: str
-    calibration_id: str
+    calibration_id: str | None
     labels: str
     split: str
     images: int
@@ -146,6 +146,9 @@ def _measured(
     return Evaluation(subject, findings, examples, by_known_groups(examples, predictions, known))
 
 
+OF_SEVERAL = "the sources have different calibrations; with --source one of them is measured"
+
+
 def evaluate_results(
     database: Database, data: LabelledImages, options: EvaluateOptions, *, source: str | None = None
 ) -> Evaluation:
@@ -166,7 +169,7 @@ def evaluate_results(
         without_result=stored.without_result,
         unlabelled=stored.unlabelled,
         unlabelled_keys=stored.unlabelled_keys,
-        notes=notes,
+        notes=notes if stored.calibration_id else (*notes, OF_SEVERAL),
     )
     return _measured(subject, stored.examples, stored.predictions, options, trained_groups(data.products))
 

@@ -6,7 +6,7 @@ the image in a table. Where several results fit, the one by `uri` is taken.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
 from cataloger.errors import TrainingError, UsageError
+from cataloger.ledger import source_model
 from cataloger.schema import ANSWER, ItemRow, ModelRow, ResultRow, SourceRow, select_current
 from cataloger.sources import key_of
 from cataloger.training.data import Example
@@ -30,6 +31,7 @@ BY_PATH, BY_KEY = 0, 1
 @dataclass(frozen=True, slots=True)
 class StoredResults:
     """Results of labelled images, row by row as `examples`. model: name and version. sources: their names.
+    calibration_id: that the sources have; None where they differ in it.
 
     failures: labelled images whose result is a failure, one line each. without_result: files of the labels that the
     database does not contain. unlabelled: results without a label; unlabelled_keys: some of these.
@@ -37,7 +39,7 @@ class StoredResults:
 
     model: str
     weights_id: str
-    calibration_id: str
+    calibration_id: str | None
     sources: tuple[str, ...]
     examples: tuple[Example, ...]
     predictions: Predictions
@@ -79,7 +81,7 @@ def read_results(database: Database, examples: Sequence[Example], *, source: str
     return StoredResults(
         model=f"{model.name} {model.version}",
         weights_id=model.weights_id,
-        calibration_id=model.calibration_id,
+        calibration_id=_calibration_of(database, sources, model.weights_id),
         sources=tuple(names),
         examples=tuple(example for example, _ in good),
         predictions=_predictions([row for _, row in good], tuple(model.labels)),
@@ -88,6 +90,12 @@ def read_results(database: Database, examples: Sequence[Example], *, source: str
         unlabelled=matches.unlabelled,
         unlabelled_keys=tuple(matches.unlabelled_keys),
     )
+
+
+def _calibration_of(database: Database, sources: Iterable[int], weights_id: str) -> str | None:
+    """Return the calibration that all sources have; None where they differ."""
+    found = {source_model(database, source_id, weights_id).source_calibration_id for source_id in sources}
+    return found.pop() if len(found) == 1 else None
 
 
 def pinned_sources(connection: Connection, wanted: str | None, where: str) -> tuple[AnyRow, dict[int, str]]:
