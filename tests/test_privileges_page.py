@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 SHOP = ROOT / "examples" / "shop"
 PAGE = (ROOT / "docs" / "how-to" / "privileges.md").read_text(encoding="utf-8")
 PASSWORD = "secret"
-VIEWS = ("image_top5", "image_labels", "image_codes", "product_top5", "product_images")
+VIEWS = ("image_top5", "image_labels", "image_codes", "product_top5", "product_codes", "product_images")
 SYNC = (
     "--table",
     "products",

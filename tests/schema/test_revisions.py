@@ -28,6 +28,7 @@ VIEWS = [
     "cataloger_image_codes",
     "cataloger_image_labels",
     "cataloger_image_top5",
+    "cataloger_product_codes",
     "cataloger_product_images",
     "cataloger_product_top5",
 ]

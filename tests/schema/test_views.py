@@ -39,6 +39,9 @@ CONTRACT = {
     "cataloger_image_codes": [
         *("source", "key", "uri", "product_key", "rank", "label", "code", "name", "parent", "confidence")
     ],
+    "cataloger_product_codes": [
+        *("source", "product_key", "rank", "label", "code", "name", "parent", "confidence", "decision")
+    ],
 }
 
 
