@@ -58,6 +58,7 @@ ORDER = (
     "cataloger.training.export",
     "cataloger.training.calibration",
     "cataloger.training.fit",
+    "cataloger.jobs",
     "cataloger.catalog",
     "cataloger.api",
     "cataloger.cli",

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 
 from cataloger import errors
 from cataloger.cli.app import EXIT_STATUSES, app
-from cataloger.cli.config import defaults_for
+from cataloger.cli.config import ConfigFile, defaults_for, jobs_of
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -121,7 +121,9 @@ def test_every_configuration_of_the_pages_is_valid(page, text):
         " ".join(name): {option.removeprefix("--"): option for option in flags(command)}
         for name, command in LEAVES.items()
     }
-    assert defaults_for(tomllib.loads(text), known)
+    file = ConfigFile(tomllib.loads(text), page, text)
+    assert defaults_for(file, known)
+    assert len(jobs_of(file, known)) == len(file.values.get("jobs", {}))
 
 
 # --- what the reference says of tables, codes and statuses

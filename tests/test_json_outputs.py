@@ -9,6 +9,8 @@ import json
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,7 @@ def scene(tmp_path_factory):
         measure(made)
         use_models(made)
         look_at_runs(made)
+        run_jobs(made)
         sync_and_undo(made)
     return made
 
@@ -147,6 +150,18 @@ def look_at_runs(made):
     made.run("runs-prune", "runs", "prune", "--keep", "1", *CATALOG)
     made.run("runs-list", "runs", "list", *CATALOG)
     made.run("runs-show", "runs", "show", "2", *CATALOG)
+
+
+def run_jobs(made):
+    jobs = '[jobs.state]\ncommand = "db current"\n[jobs.wrong]\ncommand = "runs show"\narguments = ["99"]\n'
+    Path("cataloger.toml").write_text(f'db = "sqlite:///catalog.db"\n{jobs}')
+    # A process of its own: a fork of this one would have none of the threads that the tests before have started.
+    run = [sys.executable, "-m", "cataloger", "run", "--json"]
+    for arguments, status in (((), 0), (("--all",), 2), (("--all", "--dry-run"), 0)):
+        done = subprocess.run([*run, *arguments], capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        made.keep("run", json.loads(done.stdout))
+    Path("cataloger.toml").unlink()
 
 
 def sync_and_undo(made):

@@ -5,6 +5,7 @@ import errno
 import gc
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,7 +41,7 @@ COMMANDS = (
         "adapt",
         "recalibrate",
     ),
-    *("models", "runs", "sources", "corrections", "db", "bench", "doctor"),
+    *("run", "models", "runs", "sources", "corrections", "db", "bench", "doctor"),
 )
 """In the order of the help; each is a module of `cataloger.cli.commands`."""
 
@@ -125,40 +126,40 @@ def root(
     A flag has priority over an environment variable (CATALOGER_*), and that over cataloger.toml.
     """
     del version
-    values = configuration.load_config(config)
-    if values:  # their keys are checked against the flags of all commands, which are loaded for that
-        context.default_map = configuration.defaults_for(values, _flags(context.command))
-        configuration.check_kinds(values, _switches(context.command))
+    if context.obj is None:  # a job brings the configuration that its `run` has read
+        context.obj = _configure(configuration.load_config(config), context.command)
+    context.default_map = context.obj.defaults
 
 
-def _flags(group: Any, prefix: str = "") -> dict[str, dict[str, str]]:
-    """Return command -> flag without dashes -> parameter name, for every command below a group."""
-    commands: dict[str, dict[str, str]] = {}
+def _configure(file: configuration.ConfigFile, group: Any) -> configuration.Configuration:
+    """Check a configuration against the flags of all commands, which are loaded for that."""
+    if not file.values:
+        return configuration.Configuration(file)
+    commands = dict(_leaves(group))
+    flags = {name: _flags(command) for name, command in commands.items()}
+    jobs = configuration.jobs_of(file, flags)
+    defaults = configuration.defaults_for(file, flags)
+    configuration.check_values(file, commands, jobs)
+    return configuration.Configuration(file, defaults, jobs)
+
+
+def _leaves(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the name of every command below a group, e.g. "db upgrade", and the command."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
-            commands |= _flags(command, f"{prefix}{name} ")
+            yield from _leaves(command, f"{prefix}{name} ")
         else:
-            commands[prefix + name] = {
-                option.removeprefix("--"): parameter.name
-                for parameter in command.params
-                for option in parameter.opts
-                if option.startswith("--") and option != "--help"
-            }
-    return commands
+            yield prefix + name, command
 
 
-def _switches(group: Any) -> set[str]:
-    """Return the flags without a value, without dashes, of all commands below a group."""
-    found: set[str] = set()
-    for command in group.commands.values():
-        if hasattr(command, "commands"):
-            found |= _switches(command)
-            continue
-        switches = (
-            each for each in command.params if getattr(each, "is_flag", False) or getattr(each, "count", False)
-        )
-        found |= {option.removeprefix("--") for each in switches for option in each.opts}
-    return found
+def _flags(command: Any) -> dict[str, str]:
+    """Return flag without dashes -> parameter name."""
+    return {
+        option.removeprefix("--"): parameter.name
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--") and option != "--help"
+    }
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,23 @@ import typer
 from cataloger.cli import render
 from cataloger.contracts import DECISIONS
 from cataloger.errors import INTERRUPTED_STATUS, LostOutputError, UsageError
-from cataloger.utils import counted, printable, replacing, reuse_buffers, shown_key, visible, work_in_batch
+from cataloger.hooks import ignore
+from cataloger.utils import (
+    STOP_REQUEST,
+    counted,
+    printable,
+    replacing,
+    reuse_buffers,
+    shown_key,
+    visible,
+    work_in_batch,
+)
 
 SHOWN = 10
 """Reasons that are named one by one."""
+
+tell_summary: ContextVar[Callable[[Mapping[str, Any]], None]] = ContextVar("tell_summary", default=ignore)
+"""Receives the JSON of a run that has ended, whatever is printed of it."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +57,7 @@ def watched(
     work_in_batch()
     with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
         report = work(show, stop)
+    tell_summary.get()(report.as_json())
     _show_report(report, quiet=quiet, json=json)
     if profile:
         _write_profile(report, profile)
@@ -93,12 +108,20 @@ def open_results(db: str, schema: str | None) -> "Iterator[Database]":
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop; the second one interrupts at once."""
-    stop = threading.Event()
+    """Turn the first Ctrl-C or SIGTERM into a request to stop; the second one interrupts at once.
 
-    def handle(_number: int, _frame: object) -> None:
-        if stop.is_set():
+    Those that `cataloger run` passes on are counted apart, as systemd sends a SIGTERM to all processes of a service.
+    """
+    stop = threading.Event()
+    asked: set[bool] = set()
+
+    def handle(number: int, _frame: object) -> None:
+        is_passed_on = number == STOP_REQUEST
+        if is_passed_on in asked:
             raise KeyboardInterrupt
+        asked.add(is_passed_on)
+        if stop.is_set():
+            return
         stop.set()
         # The reader of a pipe gets the Ctrl-C too and may have exited; that must not end the run here.
         with suppress(OSError, RuntimeError):
@@ -107,7 +130,7 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, STOP_REQUEST)}
     try:
         yield stop
     except KeyboardInterrupt:

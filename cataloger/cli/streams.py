@@ -70,6 +70,25 @@ def tolerate_lost_output() -> TolerantOutput:
     return stdout
 
 
+def open_standard() -> None:
+    """Make stdout and stderr anew, over what their numbers are now, e.g. in a fork."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        now = getattr(sys, name)
+        stream = open(number, "w", encoding=now.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+        stream.reconfigure(
+            line_buffering=number == 2 or stream.line_buffering, write_through=getattr(now, "write_through", False)
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)  # keeps it open where something else is put over it
+
+
+def redirect_stdout(path: str) -> None:
+    """Let what is written to the number of stdout go to a file, e.g. /dev/null."""
+    file = os.open(path, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.close(file)
+
+
 def final_status(stdout: TolerantOutput, status: Any) -> Any:
     """Flush everything and return the exit status of the process. status: that of the work.
 

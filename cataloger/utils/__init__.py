@@ -10,7 +10,7 @@ from cataloger.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from cataloger.utils import failpoints, process_identity
     from cataloger.utils.atomic_files import put_folder, replacing
-    from cataloger.utils.child_processes import die_with_parent, start_child
+    from cataloger.utils.child_processes import STOP_REQUEST, die_with_parent, end_with_parent, start_child
     from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
     from cataloger.utils.malloc import keep_freed_memory, limit_memory, reuse_buffers
     from cataloger.utils.names import (
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from cataloger.utils.templates import Filters, template_environment
     from cataloger.utils.text import counted, one_line, printable
     from cataloger.utils.timing import Stopwatch
+    from cataloger.utils.toml_lines import line_of
     from cataloger.utils.urls import NOT_A_URL, without_query
 
 __all__ = [
     "NOT_A_URL",
+    "STOP_REQUEST",
     "UNKNOWN",
     "Z95",
     "Filters",
@@ -47,6 +49,7 @@ __all__ = [
     "clean_setting",
     "counted",
     "die_with_parent",
+    "end_with_parent",
     "existing_path",
     "failpoints",
     "find_label",
@@ -54,6 +57,7 @@ __all__ = [
     "keep_numpy_to_one_thread",
     "lazy_names",
     "limit_memory",
+    "line_of",
     "one_line",
     "part_spellings",
     "path_spellings",
@@ -77,7 +81,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "atomic_files": ("put_folder", "replacing"),
-        "child_processes": ("die_with_parent", "start_child"),
+        "child_processes": ("STOP_REQUEST", "die_with_parent", "end_with_parent", "start_child"),
         "cpu": ("available_cpus", "keep_numpy_to_one_thread", "work_in_batch"),
         "malloc": ("keep_freed_memory", "limit_memory", "reuse_buffers"),
         "names": (
@@ -98,6 +102,7 @@ __getattr__ = lazy_names(
         "templates": ("Filters", "template_environment"),
         "text": ("counted", "one_line", "printable"),
         "timing": ("Stopwatch",),
+        "toml_lines": ("line_of",),
         "urls": ("NOT_A_URL", "without_query"),
     },
 )

@@ -11,6 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 PR_SET_PDEATHSIG = 1
+STOP_REQUEST = signal.SIGUSR1
+"""What a process sends to one of its own, which may have got the signal that stopped itself: asks to stop, as Ctrl-C
+does, but is not taken for the second Ctrl-C, which interrupts at once."""
 
 
 def start_child(module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> "subprocess.Popen[bytes]":
@@ -44,5 +47,16 @@ def _start(module: str, arguments: Sequence[str], descriptors: Sequence[int]) ->
 def die_with_parent() -> None:
     """Leave Ctrl-C to the parent, which decides when to stop, and do not outlive it when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _signal_at_end_of_parent(signal.SIGKILL)
+
+
+def end_with_parent(number: signal.Signals, parent: int) -> None:
+    """Get a signal when the parent ends, also when it has ended already. parent: its process id."""
+    _signal_at_end_of_parent(number)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
+
+
+def _signal_at_end_of_parent(number: signal.Signals) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)

@@ -1,13 +1,14 @@
 """cataloger.toml: precedence, tables, and that nothing unknown passes."""
 
 import os
+import re
 import unicodedata
 
 import pytest
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
-from cataloger.cli.config import clean_arguments, clean_environment, defaults_for, load_config
+from cataloger.cli.config import ConfigFile, clean_arguments, clean_environment, defaults_for, jobs_of, load_config
 from cataloger.errors import ConfigError
 from cataloger.schema.revisions import HEAD
 
@@ -19,13 +20,13 @@ COMMANDS = {
 
 
 def test_general_keys_hold_for_every_command_that_has_the_flag():
-    defaults = defaults_for({"db": "sqlite:///x.db"}, COMMANDS)
+    defaults = defaults_for(ConfigFile({"db": "sqlite:///x.db"}), COMMANDS)
     assert defaults == {"tag": {"db": "sqlite:///x.db"}, "doctor": {}, "db": {"upgrade": {"db": "sqlite:///x.db"}}}
 
 
 def test_a_table_wins_over_general_keys():
     config = {"db": "a", "tag": {"db": "b", "batch-size": 4}, "db": "a"}  # noqa: F601
-    assert defaults_for(config, COMMANDS)["tag"] == {"db": "b", "batch_size": 4}
+    assert defaults_for(ConfigFile(config), COMMANDS)["tag"] == {"db": "b", "batch_size": 4}
 
 
 @pytest.mark.parametrize(
@@ -33,26 +34,29 @@ def test_a_table_wins_over_general_keys():
     [
         ({"dbb": "x"}, "unknown key 'dbb'"),
         ({"tagg": {}}, "unknown table 'tagg'"),
-        ({"tag": {"batch_size": 4}}, r"\[tag\] .* unknown key 'batch_size'; known are batch-size, db"),
+        (
+            {"tag": {"batch_size": 4}},
+            r"\[tag\] .* unknown key 'batch_size'; known are batch-size, db; the nearest is 'batch-size'$",
+        ),
         ({"doctor": {"db": "x"}}, r"\[doctor\] .* unknown key 'db'"),
-        ({"db": {"upgrade": 5}}, r"\[db\] .*: upgrade is a command; write a table \[db.upgrade\]"),
-        ({"tag": {"db": {"a": 1}}}, r"\[tag\] .*: db takes a value, not a table"),
+        ({"db": {"upgrade": 5}}, r"\[db\]: upgrade is a command; write a table \[db.upgrade\]"),
+        ({"tag": {"db": {"a": 1}}}, r"\[tag\]: db takes a value, not a table"),
     ],
 )
 def test_what_is_no_flag_is_an_error(config, message):
     with pytest.raises(ConfigError, match=message):
-        defaults_for(config, COMMANDS)
+        defaults_for(ConfigFile(config), COMMANDS)
 
 
 def test_no_file_means_no_defaults(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load_config(None) == {}
+    assert load_config(None).values == {}
 
 
 def test_the_file_of_the_working_directory_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cataloger.toml").write_text('db = "x"\n')
-    assert load_config(None) == {"db": "x"}
+    assert load_config(None).values == {"db": "x"}
 
 
 @pytest.mark.parametrize(("text", "message"), [(None, "cannot be read"), ("db = ", "not valid TOML")])
@@ -98,6 +102,57 @@ def command_of(text):
     return ["tag", ".", "--dry-run"]
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("\ndbb = 'x'", 2, "unknown key 'dbb'; known are .*; the nearest is 'db'"),
+        ("[tagg]", 1, "unknown table 'tagg'; .*; the nearest is 'tag'"),
+        ("[tag]\n# of a CPU\nbatch_size = 4", 3, r"\[tag\] has an unknown key 'batch_size'; .* 'batch-size'"),
+        ("[tag]\ndb = 'x'\nbatch-size = 'four'", 3, r"\[tag\]: batch-size: .*integer"),
+        ("[sync]\ntable = [\n'a',\n'b']", 2, r"\[sync\]: table takes one value, not a list"),
+        ("[sync]\nid = 'sku'", 2, r"\[sync\]: id takes a list of texts"),
+        ("jobs = 5", 1, r"jobs is no flag; write a table \[jobs.NAME\]"),
+        ("[jobs]\nshoes = 5", 2, r"\[jobs\]: shoes is the name of a job; write a table \[jobs.shoes\]"),
+        ("[jobs.'my shoes']\ncommand = 'tag'", 1, "the name of a job consists of letters"),
+        ("[jobs.shoes]\ntable = 'shoes'", 1, r"\[jobs.shoes\] does not say which command it runs"),
+        ("[jobs.shoes]\ncommand = 'snyc'", 2, "unknown command 'snyc'; .*; the nearest is 'sync'"),
+        ("[jobs.shoes]\ncommand = 5", 2, "unknown command '5'"),
+        ("[jobs.shoes]\ncommand = 'run'", 2, "run cannot be a job: it runs jobs itself"),
+        ("[jobs.shoes]\ncommand = 'review'", 2, "review cannot be a job: it serves until it is stopped"),
+        ("[jobs.shoes]\ncommand = 'runs'", 2, "unknown command 'runs'"),
+        ("[jobs.a]\ncommand = 'tag'\n[jobs.b]\ncommand = 'sync'\ntabel = 'x'", 5, "'tabel'; .* nearest is 'table'"),
+        ("[jobs.a]\ncommand = 'tag'\nworkers = -1", 3, r"\[jobs.a\]: workers: "),
+        ("[jobs.a]\ncommand = 'tag'\ndb = true", 3, r"\[jobs.a\]: db takes a value, not true"),
+        ("[jobs.a]\ncommand = 'tag'\ndb.x = 1", 3, r"\[jobs.a\]: db is a text, a number"),
+        ("[jobs.a]\ncommand = 'tag'\narguments = [5]", 3, r"\[jobs.a\]: arguments is a text or a list of texts"),
+        ("[jobs.a]\ncommand = 'tag'\nforce = 'perhaps'", 3, r"\[jobs.a\]: force: "),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_line_by_every_command(tmp_path, text, line, message):
+    path = tmp_path / "other.toml"
+    path.write_text(text)
+    result = CliRunner().invoke(app, ["--config", str(path), "models", "list"])
+    assert result.exit_code == 2, result.output
+    assert re.search(f"^cataloger: error: {re.escape(str(path))}, line {line}: .*{message}", result.output), (
+        result.output
+    )
+
+
+def test_jobs_have_the_order_of_the_file_and_their_own_flags():
+    values = {
+        "jobs": {
+            "b": {"command": "db upgrade", "db": "x"},
+            "a": {"command": "tag", "batch-size": 4, "arguments": "photos"},
+        }
+    }
+    made = jobs_of(ConfigFile(values), COMMANDS)
+    assert [(job.name, job.command, job.flags, job.arguments) for job in made] == [
+        ("b", "db upgrade", {"db": "x"}, ()),
+        ("a", "tag", {"batch-size": 4}, ("photos",)),
+    ]
+    assert "x" not in repr(made[0]), "a flag may be a secret"
+
+
 @pytest.mark.parametrize("make", ["folder", "loop"])
 def test_a_file_that_is_there_and_cannot_be_read_is_wrong_configuration(tmp_path, monkeypatch, make):
     monkeypatch.chdir(tmp_path)
@@ -122,7 +177,7 @@ def test_switches_are_true_or_false_and_texts_may_look_like_numbers(tmp_path, mo
 def test_a_file_of_windows_is_read_like_any_other(tmp_path, encoding, line_break):
     path = tmp_path / "other.toml"
     path.write_bytes(f'db = "sqlite:///Mütze.db\\r\\n"{line_break}[tag]{line_break}batch-size = 4'.encode(encoding))
-    assert load_config(path) == {"db": "sqlite:///Mütze.db", "tag": {"batch-size": 4}}
+    assert load_config(path).values == {"db": "sqlite:///Mütze.db", "tag": {"batch-size": 4}}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])

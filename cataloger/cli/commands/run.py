@@ -1,0 +1,289 @@
+"""`cataloger run`: named jobs of cataloger.toml."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cataloger.cli import flags, render, streams
+from cataloger.cli.config import Configuration, load_config, nearest_of
+from cataloger.cli.run_command import tell_summary
+from cataloger.errors import ConfigError, UsageError
+from cataloger.jobs import Child, JobOutcome, JobRunner, JobsReport, NamedJob
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXAMPLES = """\b
+Examples:
+  cataloger run                 # which jobs there are
+  cataloger run shoes
+  cataloger run --all --quiet
+  cataloger run --all --dry-run
+
+\b
+In cataloger.toml:
+  [jobs.shoes]
+  command = "sync"
+  db = "env:SHOP_DB"
+  table = "shoes"
+  id = ["sku"]
+  image = "photo"
+
+Exit status: the worst of the jobs. One that fails keeps no other from being run.
+"""
+
+MEANINGS = {
+    0: "done",
+    1: "fatal",
+    2: "wrong usage or configuration",
+    3: "done, but not all of it",
+    4: "a quality gate failed",
+    5: "done, but the output could not be written",
+    130: "interrupted",
+}
+WHY_NOT = {"listed": "", "interrupted": "not run", "no_dry_run": "not run: it has no --dry-run"}
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOn:
+    """What all jobs are called with besides their own flags, as far as their commands have such flags."""
+
+    dry_run: bool
+    json: bool
+    verbose: int
+    quiet: bool
+    no_progress: bool
+
+    def flags_for(self, known: Collection[str]) -> list[str]:
+        """Return those that a command knows, as it takes them. known: its flags without dashes."""
+        wanted: dict[str, int] = {"dry-run": self.dry_run, "json": self.json, "quiet": self.quiet}
+        wanted |= {"verbose": self.verbose, "no-progress": self.no_progress}
+        return [f"--{flag}" for flag, number in wanted.items() for _ in range(int(number)) if flag in known]
+
+
+def complete_jobs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the jobs whose names begin so, with their commands, for the completion of a shell."""
+    try:
+        path = (context.parent.params if context.parent else {}).get("config")
+        jobs = load_config(path).values.get("jobs", {})
+        found = [(name, str(table.get("command", ""))) for name, table in jobs.items()]
+    except (ConfigError, AttributeError):  # whatever is wrong, a key that is pressed is no time to tell it
+        return []
+    return [each for each in found if each[0].startswith(incomplete)]
+
+
+def run(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[JOB]...",
+            help="Jobs to run, in this order. Without any: show them.",
+            autocompletion=complete_jobs,
+        ),
+    ] = None,
+    run_all: Annotated[bool, typer.Option("--all", help="Run all jobs, in the order of the file.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what the jobs would do; those that cannot show it are not run.")
+    ] = False,
+    json_output: flags.JsonOption = False,
+    verbose: flags.VerboseOption = 0,
+    quiet: flags.QuietOption = False,
+    no_progress: flags.NoProgressOption = False,
+) -> None:
+    """Run named jobs of cataloger.toml: commands with their flags, one after the other.
+
+    Each job is run in a process of its own. A table shows at the end what became of each.
+    """
+    root = context.find_root()
+    configuration: Configuration = root.obj
+    if names and run_all:
+        raise UsageError("name jobs, or give --all; not both")
+    if not (names or run_all):
+        outcomes = [JobOutcome(job, not_run="listed") for job in configuration.jobs]
+        _show(JobsReport(outcomes), configuration, json=json_output, quiet=False)
+        return
+    jobs = _chosen(configuration, names or ())
+    passed_on = PassedOn(dry_run, json_output, verbose, quiet, no_progress)
+    session = _Session(root.command, configuration, passed_on, has_titles=not quiet and len(jobs) > 1)
+    for job in jobs:
+        session.require_flags(job)
+    report = session.run(jobs)
+    _show(report, configuration, json=json_output, quiet=quiet or len(jobs) == 1)
+    if report.exit_status:
+        raise typer.Exit(report.exit_status)
+
+
+def _chosen(configuration: Configuration, names: Sequence[str]) -> list[NamedJob]:
+    """Return the jobs of some names, each once; all without any name. Raises UsageError."""
+    jobs = {job.name: job for job in configuration.jobs}
+    if not jobs:
+        raise UsageError(f"{configuration.file.name} has no jobs; write a table [jobs.NAME] for each")
+    for name in names:
+        if name not in jobs:
+            raise UsageError(f"{configuration.file.name} has no job {name!r}; there are {nearest_of(name, jobs)}")
+    return [jobs[name] for name in dict.fromkeys(names or jobs)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """Runs jobs as commands of the command line. root: the group of all commands."""
+
+    root: Any
+    configuration: Configuration
+    passed_on: PassedOn
+    has_titles: bool
+
+    def require_flags(self, job: NamedJob) -> None:
+        """Raise ConfigError for a job without a flag that its command must have."""
+        command, defaults = self._command(job), self._defaults(job)
+        for parameter in command.params:
+            is_given = parameter.name in defaults or os.environ.get(str(parameter.envvar))
+            if parameter.param_type_name == "argument":
+                if parameter.required and not job.arguments:
+                    raise self._lacks(job, "arguments", f"{parameter.metavar or parameter.name} of {job.command}")
+            elif parameter.required and not is_given:
+                raise self._lacks(job, parameter.opts[0].removeprefix("--"), f"{parameter.opts[0]} of {job.command}")
+
+    def _lacks(self, job: NamedJob, key: str, what: str) -> ConfigError:
+        return self.configuration.file.error(("jobs", job.name), f"[jobs.{job.name}] lacks the key '{key}' ({what})")
+
+    def run(self, jobs: Sequence[NamedJob]) -> JobsReport:
+        """Run jobs, say on stderr which one ended with a status other than 0; return what became of all."""
+        start = time.monotonic()
+        runner = JobRunner(self._call)
+        outcomes = []
+        with _stopped_by_signals(runner):
+            for job in jobs:
+                if self.passed_on.dry_run and "dry-run" not in self._parameters(job):
+                    outcomes.append(JobOutcome(job, not_run="no_dry_run"))
+                    continue
+                self._print_title(job)
+                outcomes += runner.run([job])
+                _report_problem(outcomes[-1])
+        return JobsReport(outcomes, time.monotonic() - start)
+
+    def _print_title(self, job: NamedJob) -> None:
+        if self.has_titles and not self.passed_on.json:
+            typer.echo(f"{job.name}: cataloger {job.command}")
+        # What is buffered would be printed by the job's process, too.
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    def _call(self, child: Child) -> int:
+        """Call the command of a job in its own process; return its exit status."""
+        job = child.job
+        self._choose_stdout(child)
+        streams.open_standard()
+        stdout = streams.tolerate_lost_output()
+        for flag in job.flags:  # they win over the environment, as flags do that are typed
+            os.environ.pop(str(self._parameters(job)[flag].envvar), None)
+        arguments = [*job.command.split(), *self.passed_on.flags_for(self._parameters(job))]
+        arguments += ["--", *job.arguments] if job.arguments else []
+        configuration = replace(self.configuration, defaults=self._all_defaults(job))
+        try:
+            self.root.main(args=arguments, prog_name="cataloger", obj=configuration)
+        except SystemExit as end:
+            return int(streams.final_status(stdout, end.code) or 0)
+        return 0
+
+    def _choose_stdout(self, child: Child) -> None:
+        """Let the output of a job go where it belongs: to us, to stdout, or nowhere."""
+        if not self.passed_on.json:
+            tell_summary.set(child.tell)
+            if self.passed_on.quiet and "quiet" not in self._parameters(child.job):
+                streams.redirect_stdout(os.devnull)
+        elif "json" in self._parameters(child.job):
+            child.print_to_parent()
+        else:
+            os.dup2(2, 1)  # stdout is for the JSON of all jobs
+
+    def _command(self, job: NamedJob) -> Any:
+        command = self.root
+        for name in job.command.split():
+            command = command.commands[name]
+        return command
+
+    def _parameters(self, job: NamedJob) -> dict[str, Any]:
+        """Return flag without dashes -> parameter of a job's command."""
+        return {option.lstrip("-"): each for each in self._command(job).params for option in each.opts}
+
+    def _defaults(self, job: NamedJob) -> dict[str, Any]:
+        """Return parameter -> value, of the configuration and, above it, of the job."""
+        values = self._all_defaults(job)
+        for name in job.command.split():
+            values = values.get(name, {})
+        return values
+
+    def _all_defaults(self, job: NamedJob) -> dict[str, Any]:
+        """Return nested defaults of all commands; those of the job's command are its flags."""
+        made = own = deepcopy(self.configuration.defaults)
+        for name in job.command.split():
+            own = own.setdefault(name, {})
+        for flag, value in job.flags.items():
+            own[self._parameters(job)[flag].name] = value
+        return made
+
+
+@contextmanager
+def _stopped_by_signals(runner: JobRunner) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM stop the job that runs, as they stop a command; the second one at once."""
+    previous = {number: signal.signal(number, lambda *_: runner.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _report_problem(outcome: JobOutcome) -> None:
+    name = f"cataloger: job {outcome.job.name}"
+    if outcome.signal is not None:
+        typer.echo(f"{name} was ended by {outcome.signal}" + _advice(outcome.signal), err=True)
+    elif outcome.exit_status:
+        typer.echo(f"{name} ended with exit status {outcome.exit_status}: {_meaning(outcome)}", err=True)
+    elif outcome.not_run == "interrupted":
+        typer.echo(f"{name} was not run", err=True)
+
+
+def _advice(name: str) -> str:
+    return "; had the machine no memory left?" if name == signal.SIGKILL.name else ""
+
+
+def _meaning(outcome: JobOutcome) -> str:
+    if outcome.not_run is not None:
+        return WHY_NOT[outcome.not_run]
+    return MEANINGS.get(outcome.exit_status or 0, "fatal")
+
+
+def _show(report: JobsReport, configuration: Configuration, *, json: bool, quiet: bool) -> None:
+    if json:
+        render.print_json(report.as_json())
+    elif not report.outcomes:
+        typer.echo(f"{configuration.file.name} has no jobs; write a table [jobs.NAME] for each")
+    elif all(each.not_run == "listed" for each in report.outcomes):
+        rows = [(each.job.name, each.job.command) for each in report.outcomes]
+        render.stdout_console().print(render.table(("job", "command"), rows))
+    elif not quiet:
+        _print_summary(report, render.stdout_console())
+
+
+def _print_summary(report: JobsReport, console: "Console") -> None:
+    columns = ("job", "command", "done", "failed", "skipped", "seconds", "exit status", "meaning")
+    console.print(render.table(columns, map(_row, report.outcomes)))
+
+
+def _row(outcome: JobOutcome) -> tuple[object, ...]:
+    counts = ("" if number is None else number for number in map(outcome.count, ("done", "failed", "skipped")))
+    seconds = "" if outcome.seconds is None else f"{outcome.seconds:.1f}"
+    status = "" if outcome.exit_status is None else outcome.exit_status
+    meaning = f"ended by {outcome.signal}" if outcome.signal else _meaning(outcome)
+    return (outcome.job.name, outcome.job.command, *counts, seconds, status, meaning)
