@@ -11,11 +11,13 @@ bootstrap of them. --scores keeps the scores of the model, which take longest.
 
 import argparse
 import csv
+import json
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +69,10 @@ def main() -> None:
         results = list(pool.map(measure, shops))
     print(f"{len(shops)} shops, {sum(len(shop.scores) for shop in shops):,} photos, {bundle.title}\n")
     print_table(results)
+    if arguments.json is not None:
+        photos = sum(len(shop.scores) for shop in shops)
+        values = {"model": bundle.title, "shops": len(shops), "photos": photos, "arms": arms(results)}
+        arguments.json.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     print_worst([shop.name for shop in shops], results)
 
 
@@ -78,6 +84,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--splits", default="", help="only shops of these, e.g. val,test; default: all")
     parser.add_argument("--scores", type=Path, help="file that keeps the scores")
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--json", type=Path, help="file for the figures, which a model card can have")
     return parser.parse_args()
 
 
@@ -183,6 +190,17 @@ def count(result: Result, shop: Shop, test: np.ndarray, labels: tuple[str, ...],
 def print_table(results: list[dict[str, Result]]) -> None:
     """Print means over shops, and accept pooled over their photos."""
     print("| | top-1, mean over shops | gain | accept: right | accepted | refused |\n|---|---|---|---|---|---|")
+    for arm in arms(results):
+        low, high = arm["gain_interval"]
+        print(
+            f"| {arm['name']} | {arm['top1']:.3f} | {arm['gain']:+.3f} ({low:+.3f} to {high:+.3f}) "
+            f"| {arm['accepted_right']:.3f} | {arm['accepted']:.2f} | {arm['refused'] or ''} |"
+        )
+
+
+def arms(results: list[dict[str, Result]]) -> list[dict[str, Any]]:
+    """Return the figures of each arm. gain: over as shipped. refused: draws in which nothing was learned."""
+    found = []
     random = np.random.default_rng(0)
     draws = random.integers(len(results), size=(2000, len(results)))
     shipped = shares(results, "as shipped")
@@ -194,10 +212,18 @@ def print_table(results: list[dict[str, Result]]) -> None:
             sum(getattr(each[name], field) for each in results)
             for field in ("images", "taken", "taken_right", "refused")
         )
-        print(
-            f"| {name} | {mine.mean():.3f} | {gain.mean():+.3f} ({low:+.3f} to {high:+.3f}) "
-            f"| {right / max(taken, 1):.3f} | {taken / images:.2f} | {refused or ''} |"
+        found.append(
+            {
+                "name": name,
+                "top1": float(mine.mean()),
+                "gain": float(gain.mean()),
+                "gain_interval": [float(low), float(high)],
+                "accepted_right": right / max(taken, 1),
+                "accepted": taken / images,
+                "refused": refused,
+            }
         )
+    return found
 
 
 def print_worst(names: list[str], results: list[dict[str, Result]]) -> None:

@@ -101,6 +101,8 @@ def test_the_mix_gives_old_photos_the_new_categories_and_leaves_tests_alone(four
     printed = run("mix.py", four_sources, four_sources / "mix.csv", "--most", 40)
     rows = {Path(row["file"]).name: row for row in read(four_sources / "mix.csv")}
     labels = {name: row["labels"] for name, row in rows.items()}
+    assert {row["shop"] for row in rows.values() if row["source"] == "fpi"} == {"fpi"}
+    assert rows["a.webp"]["shop"] == rows["a.webp"]["group"]
     assert (labels["polo0.jpg"], labels["polo1.jpg"]) == ("Polo shirt", "T-shirt")
     assert (labels["sharp.jpg"], labels["hoodie.jpg"]) == ("Boots", "Hoodie")
     assert (labels["test.jpg"], labels["worn.jpg"]) == ("Jacket", "Sweatshirt")

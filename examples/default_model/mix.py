@@ -28,7 +28,7 @@ from pathlib import Path
 
 Row = dict[str, str]
 
-COLUMNS = ("file", "labels", "split", "source", "resolution", "group")
+COLUMNS = ("file", "labels", "split", "source", "resolution", "group", "shop")
 
 SHOES = "Casual shoes|Sports shoes|Formal shoes|Heels|Flats|Sandals|Flip flops|Boots"
 
@@ -110,7 +110,9 @@ def main() -> None:
     with options.out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
         writer.writeheader()
-        writer.writerows({**row, "file": str((options.data / row["file"]).absolute())} for row in rows)
+        for row in rows:
+            shop = row["group"] if row["source"] == "shops" else row["source"]
+            writer.writerow({**row, "file": str((options.data / row["file"]).absolute()), "shop": shop})
     for (split, source), count in sorted(Counter((row["split"], row["source"]) for row in rows).items()):
         print(f"{split:5} {source:12} {count:6,}")
 

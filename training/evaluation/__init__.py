@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from cataloger.training.evaluation.paired_figures import DecisionChange, FigureChange
     from cataloger.training.evaluation.reviewed_accuracy import FEW, ReviewedAccuracy, Tally, read_reviewed
     from cataloger.training.evaluation.scoring import ScoredImages, predictions_of, reports_json, score
+    from cataloger.training.evaluation.shop_figures import SHOP_SECTION, shop_section, write_with_section
 
 __all__ = [
     "FEW",
     "FIGURES",
     "PAGE",
+    "SHOP_SECTION",
     "Comparison",
     "DecisionChange",
     "EvaluateOptions",
@@ -70,9 +72,11 @@ __all__ = [
     "require_page_extra",
     "score",
     "scoring",
+    "shop_section",
     "with_section",
     "write_card",
     "write_report",
+    "write_with_section",
 ]
 
 
@@ -97,5 +101,6 @@ __getattr__ = lazy_names(
         "paired_figures": ["DecisionChange", "FigureChange"],
         "reviewed_accuracy": ["FEW", "ReviewedAccuracy", "Tally", "read_reviewed"],
         "scoring": ["ScoredImages", "predictions_of", "reports_json", "score"],
+        "shop_figures": ["SHOP_SECTION", "shop_section", "write_with_section"],
     },
 )

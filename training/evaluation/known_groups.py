@@ -14,10 +14,6 @@ from cataloger.training.data import Example, accepted_matrix
 from cataloger.training.evaluation.findings import GroupedFigures, plain
 from cataloger.training.metrics import UNKNOWN, Bools, ImageGroups, Predictions, Share, wilson
 
-KINDS = ("unseen", "known")
-SHOP_SECTION = "## Shops that it has not seen"
-COLUMNS = ("test images of", "number", "groups", "top-1", "accepted", "right of the accepted")
-
 
 @dataclass(frozen=True, slots=True)
 class GroupKindFigures:
