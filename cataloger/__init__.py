@@ -7,7 +7,7 @@ What is listed here is the Python API. Names are loaded when they are first aske
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cataloger.api import ProductTable, Progress, sync, tag
+    from cataloger.api import ImageQuery, ProductTable, Progress, sync, tag
     from cataloger.catalog import Catalog, CatalogResult, open_catalog
     from cataloger.drift import CheckReport
     from cataloger.engine import SyncOptions, SyncReport, TagOptions, TagReport
@@ -28,6 +28,7 @@ __all__ = [
     "DifferenceSummary",
     "DriftLimits",
     "Failure",
+    "ImageQuery",
     "Limits",
     "Prediction",
     "ProductTable",
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("ProductTable", "Progress", "sync", "tag"),
+    "api": ("ImageQuery", "ProductTable", "Progress", "sync", "tag"),
     "catalog": ("Catalog", "CatalogResult", "open_catalog"),
     "drift": ("CheckReport",),
     "engine": ("SyncOptions", "SyncReport", "TagOptions", "TagReport"),

@@ -130,7 +130,7 @@ def ProductTable(  # noqa: N802 - it reads as the thing that it describes
         id: column or columns that identify a product.
         image: column of paths, http(s) URLs or bytes.
         image_root: folder where the paths start.
-        image_list: "json" or a separator, if a cell holds several images.
+        image_list: "json", "json:KEY", "php", "php:KEY" or a separator, if a cell holds several images.
         image_table: table with one row per image, which then has the column `image`.
         image_fk: columns of `image_table` that name the product, one for each of `id`.
         image_id: columns of `image_table` that identify a row; its primary key if not given.
@@ -153,6 +153,45 @@ def ProductTable(  # noqa: N802 - it reads as the thing that it describes
         version_column=version_column,
         where=where,
         name=source_name,
+    )
+
+
+def ImageQuery(  # noqa: N802 - as ProductTable
+    query: str,
+    *,
+    id: str | Sequence[str] = (),
+    image: str = "",
+    image_root: StrPath | None = None,
+    image_list: str | None = None,
+    image_id: str | Sequence[str] = (),
+    version_column: str | None = None,
+    source_name: str | None = None,
+) -> TableOptions:
+    """Describe the images that one SELECT gives, in place of a `ProductTable`.
+
+    Args:
+        query: the SELECT. It becomes part of the statements as it is: never take it from a user.
+        id: columns that identify a product; without it `product_id`.
+        image: column of paths, http(s) URLs or bytes; without it `image`.
+        image_root: folder where the paths start.
+        image_list: "json", "json:KEY", "php", "php:KEY" or a separator, if a cell holds several images.
+        image_id: columns that tell the images of a product apart; without it `image_id`, if it is there.
+        version_column: changes whenever the image does; without it `version`, if it is there.
+        source_name: name that the results are kept under; without it, made from the server.
+
+    Raises:
+        UsageError: the parts do not fit together.
+    """
+    return TableOptions(
+        table="",
+        ids=_names(id),
+        image=image,
+        image_root=_path(image_root),
+        image_list=image_list,
+        image_ids=_names(image_id),
+        version_column=version_column,
+        name=source_name,
+        query=query,
     )
 
 
@@ -188,7 +227,8 @@ def sync(
         options: all options as one `SyncOptions`; or name them one by one:
         on_progress: called with a `Progress` in this thread, some times a second. What it raises ends the run.
         stop: set it, from any thread, to end early. What has been recorded stays; the next run goes on from there.
-        **named: `db`: SQLAlchemy URL of the products. `table`: a `ProductTable`. `write`: column of the table -> what
+        **named: `db`: SQLAlchemy URL of the products. `table`: a `ProductTable`, or an
+            `ImageQuery`. `write`: column of the table -> what
             to write there, e.g. `{"category": "label_1"}`, or `WriteOptions`. `ledger_db`: URL of cataloger's own
             tables, if not `db`. `label_map`: CSV of the shop's codes. `model`, `output`, `run`: as for `tag`.
             `web`: how images are downloaded.

@@ -108,6 +108,7 @@ def test_errors_are_of_one_tree(tmp_path, db):
             db=f"sqlite:///{tmp_path}/no.db", table=cataloger.ProductTable("p", id="i", image="x")
         ),
         lambda: cataloger.ProductTable("products", id=(), image="photo"),
+        lambda: cataloger.ImageQuery("SELECT 1", image_list="x"),
         lambda: cataloger.open_catalog(f"sqlite:///{tmp_path}/none.db"),
     ):
         with pytest.raises(cataloger.CatalogerError):
@@ -126,6 +127,8 @@ def test_a_table_is_synced_and_written_back(photos, tmp_path):
     report = cataloger.sync(db=url, table=table, write={"category": "label_1"})
     assert type(report) is cataloger.SyncReport
     assert (report.run.done, report.writes.written) == (1, {"category": 1})
+    query = cataloger.ImageQuery("SELECT sku AS product_id, image FROM products", image_root=photos)
+    assert cataloger.sync(db=url, table=query, run=cataloger.RunOptions(dry_run=True)).plan() == {"new": 1}
     with cataloger.open_catalog(url) as catalog:
         (result,) = catalog.results()
         assert (result.product_key, result.labels[0]) == ("S1", "Sunglasses")
