@@ -192,7 +192,8 @@ def go_on_counting(connection: Connection) -> None:
 
 def copied(item: Any, result: Any, number: int, offset: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     identity, key = offset + number, str(number)
-    row = {**item, "id": identity, "key": key, "key_hash": key_hash(key), "product_key": key}
+    hashed = key_hash(key)
+    row = {**item, "id": identity, "key": key, "key_hash": hashed, "product_key": key, "product_hash": hashed}
     pointer = {"item_id": identity, "weights_id": result["weights_id"], "result_id": identity, "latest_id": identity}
     return row, {**result, "id": identity, "item_id": identity}, pointer
 
