@@ -207,6 +207,7 @@ def sync(
     write: Mapping[str, str] | WriteOptions | None = None,
     ledger_db: str | None = None,
     label_map: StrPath | None = None,
+    taxonomy: str | None = None,
     model: str | None = None,
     output: StrPath | None = None,
     web: WebOptions | None = None,
@@ -230,8 +231,9 @@ def sync(
         **named: `db`: SQLAlchemy URL of the products. `table`: a `ProductTable`, or an
             `ImageQuery`. `write`: column of the table -> what
             to write there, e.g. `{"category": "label_1"}`, or `WriteOptions`. `ledger_db`: URL of cataloger's own
-            tables, if not `db`. `label_map`: CSV of the shop's codes. `model`, `output`, `run`: as for `tag`.
-            `web`: how images are downloaded.
+            tables, if not `db`. `label_map`: CSV of the shop's codes. `taxonomy`: google or shopify, whose ids are
+            the codes of labels that the map says nothing of. `model`, `output`, `run`: as for `tag`. `web`: how
+            images are downloaded.
 
     Returns:
         What was done, and what was written back.
@@ -253,6 +255,7 @@ def _sync_options(
     write: Mapping[str, str] | WriteOptions | None = None,
     ledger_db: str | None = None,
     label_map: StrPath | None = None,
+    taxonomy: str | None = None,
     model: str | None = None,
     output: StrPath | None = None,
     web: WebOptions | None = None,
@@ -267,6 +270,7 @@ def _sync_options(
         model=model,
         output=_path(output),
         label_map=_path(label_map),
+        taxonomy=taxonomy,
         write=write if isinstance(write, WriteOptions) else WriteOptions(tuple((write or {}).items())),
         web=web or WebOptions(),
         run=run or RunOptions(),

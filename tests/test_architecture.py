@@ -38,6 +38,7 @@ ORDER = (
     "cataloger.inference",
     "cataloger.adaptation",
     "cataloger.ledger",
+    "cataloger.taxonomy",
     "cataloger.writeback",
     "cataloger.sinks",
     "cataloger.corrections",

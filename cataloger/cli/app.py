@@ -36,6 +36,7 @@ COMMANDS = (
         "evaluate",
         "explain",
         "report",
+        "feed",
         "review",
         "calibrate",
         "adapt",

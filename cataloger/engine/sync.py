@@ -39,6 +39,7 @@ from cataloger.queries import ShopSource, open_shop_source
 from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
 from cataloger.sources import check_folder
+from cataloger.taxonomy import merged_codes, read_taxonomy, taxonomy_codes
 from cataloger.writeback import PossibleAnswers, WriteCheck, WritePlan, check_database, qualified
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ class SyncOptions:
     """Options of `cataloger sync`; see `JobOptions` for those that are not explained here.
 
     db: of the products. ledger_db: of cataloger's own tables, if that is another. label_map: CSV file of the
-    shop's codes; without it, the one that is recorded for the source. write: columns of the table to write back to.
+    shop's codes; without it, the one that is recorded for the source. taxonomy: whose ids are the codes of the labels
+    that the label map says nothing of. write: columns of the table to write back to.
     selection: labels that the source sells.
     """
 
@@ -60,6 +62,7 @@ class SyncOptions:
     model: str | None = None
     output: Path | None = None
     label_map: Path | None = None
+    taxonomy: str | None = None
     write: WriteOptions = field(default_factory=WriteOptions)
     web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
@@ -95,6 +98,8 @@ def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> SyncRepor
     """Tag what is new or changed in a table. Raises CatalogerError if it cannot run."""
     job = Job(options.job(), hooks or Hooks(), SyncReport)
     categories = read_label_map(options.label_map) if options.label_map else []
+    if options.taxonomy:
+        read_taxonomy(options.taxonomy)
     if options.write.columns:
         if options.table.query is not None:
             raise UsageError("--write needs the product table, --table; it does not go with --image-query")
@@ -192,7 +197,7 @@ def _map_labels(
     if options.write.require_measured:
         session.require_measured()
     ref = session.register()
-    if categories and set(in_effect) != set(known):
+    if (categories or options.taxonomy) and set(in_effect) != set(known):
         store_label_map(database, ref.id, in_effect)
     return in_effect
 
@@ -205,18 +210,26 @@ def _codes(
     Raises UsageError where too few are left, and where a new model has labels that the codes say nothing of.
     """
     labels, path = session.labels, options.label_map if given else None
-    origin = (
-        f"--label-map {path}" if given else f"the label map of {session.source.root} (replace it with --label-map)"
-    )
-    codes = spelled_like(given or known, labels, origin)
+    origin = _origin(session, options, given)
+    codes = spelled_like(given or ([] if options.taxonomy else known), labels, origin)
+    if options.taxonomy:
+        codes = merged_codes(codes, taxonomy_codes(options.taxonomy, labels))
     if codes and session.has_new_model:
         former = session.former_labels
         require_labels(codes, [label for label in labels if label not in former], origin, path)
-    if given:
+    if given or options.taxonomy:
         warn_of_gaps(codes, labels, origin)
     session.mapped = mapped_labels(codes, labels) if codes else None
     session.check_selection()
     return [each for each in codes if not each.is_ignored]
+
+
+def _origin(session: SourceSession, options: SyncOptions, given: list[LabelCode]) -> str:
+    """Return where the codes come from, for people."""
+    map_given = f"--label-map {options.label_map}" if given else ""
+    if options.taxonomy:
+        return f"{map_given} with --taxonomy {options.taxonomy}" if given else f"--taxonomy {options.taxonomy}"
+    return map_given or f"the label map of {session.source.root} (replace it with --label-map)"
 
 
 def _known_labels(database: Database | None, session: SourceSession) -> list[LabelCode]:

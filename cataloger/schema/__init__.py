@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         WriteTargetRow,
     )
     from cataloger.schema.open import open_database, open_for_planning, open_results, open_source
-    from cataloger.schema.views import ANSWER, IMAGE_COLUMNS, IMAGE_TOP5
+    from cataloger.schema.views import ANSWER, IMAGE_COLUMNS, IMAGE_TOP5, PRODUCT_TOP5
 
 __all__ = [
     "ANSWER",
@@ -47,6 +47,7 @@ __all__ = [
     "IMAGE_COLUMNS",
     "IMAGE_TOP5",
     "IS_UNCHANGED",
+    "PRODUCT_TOP5",
     "SEEN",
     "CalibrationRow",
     "CorrectionRow",
@@ -112,6 +113,6 @@ __getattr__ = lazy_names(
             "WriteTargetRow",
         ],
         "open": ["open_database", "open_for_planning", "open_results", "open_source"],
-        "views": ["ANSWER", "IMAGE_COLUMNS", "IMAGE_TOP5"],
+        "views": ["ANSWER", "IMAGE_COLUMNS", "IMAGE_TOP5", "PRODUCT_TOP5"],
     },
 )

@@ -23,12 +23,24 @@ IMAGE_COLUMNS = (
 
 TYPES: dict[str, TypeEngine[Any]] = {
     "run_id": Integer(),
+    "images": Integer(),
     "tagged_at": DateTime(),
     "corrected_at": DateTime(),
     **{f"confidence_{n}": Float(53) for n in range(1, TOP_K + 1)},
 }
 
+PRODUCT_COLUMNS = (
+    *("source", "product_key", "model", "run_id", "images", "decision"),
+    *ANSWER,
+    *("tagged_at", "corrected_by", "corrected_at"),
+)
+
 IMAGE_TOP5: TableClause = table(
     "cataloger_image_top5", *(column(name, TYPES.get(name, String())) for name in IMAGE_COLUMNS)
 )
 """One row per image: its current result under the model that its source is pinned to, or its correction."""
+
+PRODUCT_TOP5: TableClause = table(
+    "cataloger_product_top5", *(column(name, TYPES.get(name, String())) for name in PRODUCT_COLUMNS)
+)
+"""One row per product: its current result, or its correction."""

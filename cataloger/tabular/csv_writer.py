@@ -8,16 +8,24 @@ from typing import Any, TextIO
 from cataloger.tabular.formulas import escape_formula
 
 
-def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, line_end: str = "\n") -> int:
+def write_csv(
+    file: TextIO,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    line_end: str = "\n",
+    escape: bool = True,
+) -> int:
     """Write a header and rows; return the number of rows. file: opened with newline="".
 
     Text that a spreadsheet would take for a formula is escaped; numbers are not. None becomes an empty cell.
+    escape: False for a file that programs read, which would take the apostrophe as a part of the text.
     """
     writer = csv.writer(_LineEnds(file, line_end))
     writer.writerow(columns)
     count = 0
     for count, row in enumerate(rows, start=1):  # noqa: B007 (it is returned)
-        writer.writerow([escape_formula(cell) if isinstance(cell, str) else cell for cell in row])
+        writer.writerow([escape_formula(cell) if escape and isinstance(cell, str) else cell for cell in row])
     return count
 
 

@@ -35,6 +35,7 @@ LABELS_EXAMPLES = """\b
 Examples:
   cataloger models labels > codes.csv
   cataloger models labels default --label-map codes.csv > new-codes.csv
+  cataloger models labels --taxonomy google > codes.csv
 
 Write your own codes into the column code, or `ignore` where the shop does not sell a label; then give the file to
 `cataloger sync --label-map`.
@@ -143,6 +144,10 @@ def list_labels(
         Path | None,
         typer.Option("--label-map", metavar="FILE", help="Take the codes over that this map has already."),
     ] = None,
+    taxonomy: Annotated[
+        str | None,
+        typer.Option("--taxonomy", metavar="google|shopify", help="Fill in the ids and paths of this taxonomy."),
+    ] = None,
     json_output: flags.JsonOption = False,
 ) -> None:
     """Print a label map for a model, to be filled in.
@@ -150,12 +155,15 @@ def list_labels(
     It is CSV with a line for each label of the model.
     """
     from cataloger.ledger import label_map_lines, read_label_map
+    from cataloger.taxonomy import merged_codes, taxonomy_codes
 
     bundle = read_bundle(resolve_bundle_path(model), check=())
     if json_output:
         render.print_json(list(bundle.labels))
         return
     known = read_label_map(label_map) if label_map else []
+    if taxonomy:
+        known = merged_codes(known, taxonomy_codes(taxonomy, bundle.labels))
     for line in label_map_lines(bundle.labels, known):
         typer.echo(line)
 

@@ -26,6 +26,8 @@ Examples:
 \b
   cataloger sync --db postgresql://shop@db/shop --table products --id sku --image photo --label-map codes.csv \\
                  --write category=label_1 --write category_confidence=confidence_1 --min-confidence 0.8
+  cataloger sync --db postgresql://shop@db/shop --table products --id sku --image photo --taxonomy google \\
+                 --write google_category=label_1 --write google_path=name_1
 
 Run the same command every night: unchanged images are skipped.
 The texts of --where and --image-query become part of SQL statements as they are: let them come from people you trust.
@@ -154,6 +156,16 @@ LabelMapOption = Annotated[
         "says that the shop does not sell a category.",
     ),
 ]
+TaxonomyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--taxonomy",
+        envvar="CATALOGER_TAXONOMY",
+        metavar="google|shopify",
+        help="Codes without a file: ids and full paths of Google's or Shopify's product taxonomy. Lines of "
+        "--label-map go before them.",
+    ),
+]
 DepartmentColumnOption = Annotated[
     str | None,
     typer.Option(
@@ -273,6 +285,7 @@ def sync(
     version_column: VersionColumnOption = None,
     where: WhereOption = None,
     label_map: LabelMapOption = None,
+    taxonomy: TaxonomyOption = None,
     labels: flags.SoldLabelsOption = None,
     exclude_labels: flags.ExcludeLabelsOption = None,
     department_column: DepartmentColumnOption = None,
@@ -331,6 +344,7 @@ def sync(
         model=model,
         output=output,
         label_map=label_map,
+        taxonomy=taxonomy,
         selection=SelectionOptions(labels, exclude_labels, department_column, departments),
         write=WriteOptions.parse(
             write or (),
