@@ -111,6 +111,11 @@ def test_codes_have_the_path_as_name_and_the_id_above_as_parent():
     assert code.name == "Apparel & Accessories > Clothing > Traditional & Ceremonial Clothing > Saris & Lehengas"
 
 
+def test_labels_of_which_none_is_known_are_wrong_usage():
+    with pytest.raises(UsageError, match="--taxonomy google has a category for none of the model's labels"):
+        taxonomy_codes("google", ["Sofa", "Lamp"])
+
+
 def test_the_lines_of_a_shop_go_before_those_of_a_taxonomy():
     hat, dress = taxonomy_codes("google", ["Hat", "Dress"])
     own = [type(hat)("Hat", "ignore")]
