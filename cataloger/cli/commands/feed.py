@@ -64,7 +64,7 @@ def feed(
         ),
     ] = None,
 ) -> None:
-    """Write the categories of products as Google Merchant Center or Shopify import them.
+    """Write categories as Google Merchant Center or Shopify import.
 
     It has a row for each product whose current result is accepted, with its category in Google's or Shopify's product
     taxonomy.

@@ -99,7 +99,7 @@ def run(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Run named jobs of cataloger.toml: commands with their flags, one after the other.
+    """Run named jobs of cataloger.toml, one after the other.
 
     Each job is run in a process of its own. A table shows at the end what became of each.
     """

@@ -327,7 +327,7 @@ def sync(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Tag the images of a product table, or of a query, in a SQL database.
+    """Tag the images of a product table or a query, in a database.
 
     The results go to cataloger's own tables; the product table itself is only read, unless --write names columns.
     Its images are paths, http(s) URLs or bytes.
