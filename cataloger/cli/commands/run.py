@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -133,6 +133,10 @@ def _chosen(configuration: Configuration, names: Sequence[str]) -> list[NamedJob
     return [jobs[name] for name in dict.fromkeys(names or jobs)]
 
 
+ONE_OF: Mapping[str, Sequence[str]] = {"sync": ("table", "image-query", "image-query-file")}
+"""Flags of which a command must have one; what its parameters say of themselves does not tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Session:
     """Runs jobs as commands of the command line. root: the group of all commands."""
@@ -143,14 +147,17 @@ class _Session:
     has_titles: bool
 
     def require_flags(self, job: NamedJob) -> None:
-        """Raise ConfigError for a job without a flag that its command must have."""
+        """Raise ConfigError for a job without a flag that its command must have, or without any of ONE_OF them."""
         command, defaults = self._command(job), self._defaults(job)
+        given = {each.name for each in command.params if each.name in defaults or os.environ.get(str(each.envvar))}
+        one_of = ONE_OF.get(job.command, ())
+        if one_of and not given.intersection(name.replace("-", "_") for name in one_of):
+            raise self._lacks(job, one_of[0], f"--{' or --'.join(one_of)} of {job.command}")
         for parameter in command.params:
-            is_given = parameter.name in defaults or os.environ.get(str(parameter.envvar))
             if parameter.param_type_name == "argument":
                 if parameter.required and not job.arguments:
                     raise self._lacks(job, "arguments", f"{parameter.metavar or parameter.name} of {job.command}")
-            elif parameter.required and not is_given:
+            elif parameter.required and parameter.name not in given:
                 raise self._lacks(job, parameter.opts[0].removeprefix("--"), f"{parameter.opts[0]} of {job.command}")
 
     def _lacks(self, job: NamedJob, key: str, what: str) -> ConfigError:
