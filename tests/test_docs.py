@@ -294,7 +294,7 @@ def test_the_makefile_targets_of_the_pages_exist():
 
 
 RUNNABLE = [page for page, text in PAGES.items() if "<!-- run" in text]
-SLOW = {"docs/tutorials/own-categories.md"}
+SLOW = {"docs/tutorials/adapt.md", "docs/tutorials/own-categories.md"}
 
 
 def test_the_readme_and_the_tutorials_are_run():

@@ -1,5 +1,6 @@
 """The examples run as their first lines say."""
 
+import re
 import runpy
 import sqlite3
 from pathlib import Path
@@ -45,3 +46,18 @@ def test_three_categories_of_ones_own(finetune, tmp_path, capfd):
     # One of three would be chance.
     assert sum(key.startswith(f"{label}/") for key, label, _ in rows) >= 10
     assert {decision for _, _, decision in rows} <= {"accept", "review", "abstain"}
+
+
+@pytest.mark.slow
+def test_a_shop_is_adapted_by_sixty_labels_and_taken_back(tmp_path, capfd):
+    runpy.run_path(str(EXAMPLES / "adapt" / "run.py"))["main"](tmp_path)
+    printed = capfd.readouterr().out
+    shown = re.findall(
+        r"^(before|after|undone): (\d+) of 100 right; (\d+) accepted, (\d+) of these right$", printed, re.M
+    )
+    figures = {when: tuple(map(int, numbers)) for when, *numbers in shown}
+    before, after = figures["before"], figures["after"]
+    assert after[0] >= before[0] + 15  # of the 100 that nobody has labelled
+    assert after[2] / after[1] > before[2] / before[1]
+    assert figures["undone"] == before
+    assert (tmp_path / "after.html").is_file()
