@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from by_url import open_database, parsed
@@ -14,6 +15,8 @@ from cataloger.history import recompute, undo
 from cataloger.history.recalibrate import recalibrate_results
 from cataloger.hooks import Hooks
 from cataloger.model.bundle import default_bundle_path, read_bundle
+
+SUMS = "SELECT r.log_sum_exp FROM cataloger_result r WHERE r.status = 'ok'"
 
 
 @pytest.fixture
@@ -55,6 +58,19 @@ def test_the_database_is_as_if_tagged_with_the_new_calibration(url, photos, stri
     same(views(url), views(fresh))
     assert (report.recomputed, report.unchanged, report.left) == (6, 0, 0)
     assert sum(report.decisions.values()) == 6
+
+
+def test_a_limit_of_the_raw_scores_decides_from_stored_scores_as_when_tagging(url, photos, tmp_path):
+    bundle = read_bundle(default_bundle_path())
+    tagged(url, photos, bundle)
+    with closing(open_database(url)) as database:
+        sums = sorted(row.log_sum_exp for row in database.rows(text(SUMS)))
+    limited = replace(STRICT, least_log_sum_exp=sums[2])
+    report = run(url, copy_of(bundle, tmp_path / "limited", limited))
+    assert report.decisions["abstain"] == 2
+    fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
+    tagged(fresh, photos, read_bundle(tmp_path / "limited"))
+    same(views(url), views(fresh))
 
 
 def test_nothing_is_classified_again_afterwards(url, photos, strict):
