@@ -34,6 +34,7 @@ NAMED = 3
 NO_KEY = "source.no_key"
 REPEATED_KEY = "source.repeated_key"
 BYTES = "$bytes"
+NO_OWN = b"[]"
 
 
 class QuerySource(RowSource):
@@ -140,17 +141,15 @@ class QuerySource(RowSource):
         missing = [column.name for column, value in zip(self.layout.keys, parts.keys, strict=True) if value is None]
         if missing:
             return None, _as_json(missing).encode(), b"", body
-        own = _as_json([text_of(parts.keys[position]) for position in self.layout.own])
-        return (
-            _as_bytes(join_keys(clean_values(parts.products))),
-            own.encode(),
-            _as_bytes(join_keys(parts.products)),
-            body,
-        )
+        own = [text_of(parts.keys[position]) for position in self.layout.own]
+        clean = clean_values(parts.products)
+        product = _as_bytes(join_keys(clean))
+        written = product if clean == parts.products else _as_bytes(join_keys(parts.products))
+        return product, _as_json(own).encode() if own else NO_OWN, written, body
 
     def _key(self, row: AnyRow) -> tuple[Any, ...]:
         """Return the values of a row's key as they are stored."""
-        return tuple(json.loads(_as_json(super()._key(row)), object_hook=_with_bytes))
+        return tuple(_from_json(_as_json(super()._key(row))))
 
     def _of_key(self, names: Names, rows: Iterable[TableRow]) -> Iterator[Item | Failure]:
         """Yield what the rows of one key are: an image, as often as it is given, or a failure for several images."""
@@ -158,8 +157,10 @@ class QuerySource(RowSource):
         if number > 1:
             yield self._repeated(names, images, number)
         elif images:
+            if images[0].department is not None:
+                names = replace(names, department=images[0].department)
             for _ in range(times):  # the plan counts the others as duplicates
-                yield from self.subjects(replace(names, department=images[0].department), images[0])
+                yield from self.subjects(names, images[0])
 
     def _is_left_out(self, row: TableRow) -> bool:
         is_left_out = self.is_empty(row)
@@ -204,13 +205,17 @@ def _different(rows: Iterable[TableRow]) -> tuple[list[TableRow], int, int]:
 
 def _names(product: bytes, own: bytes, written: bytes, twins: Container[bytes] = ()) -> Names:
     """Return the names of a row. Products that would have one key once they are clean keep theirs as it is."""
-    parts, former = json.loads(own), _as_text(written)
-    key = former if written in twins else _as_text(product)
-    return Names(join_keys([key, *parts]), key, join_keys([former, *parts]), former)
+    parts = [] if own == NO_OWN else _from_json(own.decode())
+    former = _as_text(written)
+    former_key = join_keys([former, *parts])
+    if written == product or written in twins:
+        return Names(former_key, former, former_key, former)
+    key = _as_text(product)
+    return Names(join_keys([key, *parts]), key, former_key, former)
 
 
 def _parts(row: StoredRow) -> TableRow:
-    image, version, department, keys = json.loads(row[3], object_hook=_with_bytes)
+    image, version, department, keys = _from_json(row[3])
     return TableRow(tuple(keys), (), image, version, department)
 
 
@@ -222,10 +227,6 @@ def _shown(image: object) -> str:
     return place.uri if isinstance(place, Location) else visible(str(image))
 
 
-def _as_json(values: Sequence[Any]) -> str:
-    return json.dumps(list(values), default=_plain)
-
-
 def _plain(value: Any) -> Any:
     """Return a value that JSON has no form for: bytes as such, all else as the text that keys have of it."""
     return {BYTES: bytes(value).hex()} if isinstance(value, bytes | bytearray | memoryview) else text_of(value)
@@ -233,6 +234,11 @@ def _plain(value: Any) -> Any:
 
 def _with_bytes(value: dict[str, Any]) -> Any:
     return bytes.fromhex(value[BYTES]) if value.keys() == {BYTES} else value
+
+
+# Made once: for each row anew they would cost more than what they do.
+_as_json = json.JSONEncoder(default=_plain).encode
+_from_json = json.JSONDecoder(object_hook=_with_bytes).decode
 
 
 def _as_bytes(key: str) -> bytes:
