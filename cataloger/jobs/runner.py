@@ -47,23 +47,24 @@ class JobRunner:
     """Runs jobs until it is asked to stop.
 
     call: runs a job in its own process and returns its exit status. stop: may be called by a handler of signals.
+    is_stopped: whether it was.
     """
 
     def __init__(self, call: Callable[[Child], int]) -> None:
         self._call = call
         self._pid: int | None = None
-        self._is_stopped = False
+        self.is_stopped = False
 
     def stop(self) -> None:
         """Ask the job that runs to stop, and begin no other. The second time the job ends at once."""
-        self._is_stopped = True
+        self.is_stopped = True
         if self._pid is not None:
             os.kill(self._pid, STOP_REQUEST)
 
     def run(self, jobs: Iterable[NamedJob]) -> Iterator[JobOutcome]:
         """Run the jobs; yield what became of each when it has ended."""
         for job in jobs:
-            yield JobOutcome(job, not_run="interrupted") if self._is_stopped else self._run(job)
+            yield JobOutcome(job, not_run="interrupted") if self.is_stopped else self._run(job)
 
     def _run(self, job: NamedJob) -> JobOutcome:
         start = time.monotonic()
@@ -80,7 +81,7 @@ class JobRunner:
         status = self._wait(self._pid)
         ended_by = None if status >= 0 else signal.Signals(-status).name
         if status < 0:
-            status = INTERRUPTED_STATUS if self._is_stopped else FATAL
+            status = INTERRUPTED_STATUS if self.is_stopped else FATAL
         return JobOutcome(job, status, time.monotonic() - start, ended_by, _parsed(text))
 
     def _wait(self, pid: int) -> int:

@@ -345,8 +345,10 @@ def test_the_second_signal_ends_the_job_at_once(shop):
         while STOPPING not in program.stderr.readline():
             pass
         os.kill(program.pid, signal.SIGINT)
-        program.communicate(timeout=HANGS)
+        out, _ = program.communicate(timeout=HANGS)
         assert (program.returncode, is_alive(job)) == (130, False)
+    titles = [line for line in out.splitlines() if ": cataloger" in line]
+    assert titles == ["shoes: cataloger sync"], "of a job that was not begun there is none"
 
 
 @NEEDS_PROC

@@ -173,7 +173,8 @@ class _Session:
                 if self.passed_on.dry_run and "dry-run" not in self._parameters(job):
                     outcomes.append(JobOutcome(job, not_run="no_dry_run"))
                     continue
-                self._print_title(job)
+                if not runner.is_stopped:
+                    self._print_title(job)
                 outcomes += runner.run([job])
                 _report_problem(outcomes[-1])
         return JobsReport(outcomes, time.monotonic() - start)
