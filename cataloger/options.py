@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from cataloger.contracts import DECISIONS, TOP_K
 from cataloger.errors import UsageError
+from cataloger.write_targets import WriteLinkOptions, WriteTableOptions
 
 Attention = Literal["none", "mhsa", "mhsa-early"]
 Head = Literal["single", "double"]
@@ -253,11 +254,25 @@ class SelectionOptions:
     departments: Path | None = None
 
 
+def _pairs(texts: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
+    for text in texts:
+        _require("=" in text, f"{flag} {text}: write COLUMN=FIELD, e.g. --write category=label_1")
+    pairs = (text.rpartition("=") for text in texts)
+    return tuple((column.strip(), name.strip()) for column, _, name in pairs)
+
+
+def _check_pairs(pairs: Sequence[tuple[str, str]], flag: str) -> None:
+    for column, name in pairs:
+        _require(bool(column), f"{flag} ={name} names no column; write e.g. --write category=label_1")
+        _require(name in WRITE_FIELDS, f"{flag} {column}={name}: no such field; {_FIELDS_SHOWN}")
+
+
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """What to write back into columns of the product table.
+    """What to write back into columns of the product table, and to other tables.
 
-    columns: pairs of a column and one of WRITE_FIELDS. A value of the shop is left as it is, unless the cell is empty
+    columns: pairs of a column and one of WRITE_FIELDS. tables, links: other tables.
+    A value of the shop is left as it is, unless the cell is empty
     or has the column's default. only_if: values, as text, that may be replaced, too. overwrite: replace all of them.
     only_null: fill only what is NULL, or has a value of only_if. min_confidence: of the best category.
     only_decision: write only answers so decided; if none is given, all but review and abstain.
@@ -273,13 +288,15 @@ class WriteOptions:
     only_if: tuple[str, ...] = ()
     overwrite: bool = False
     require_measured: bool = False
+    tables: tuple[WriteTableOptions, ...] = ()
+    links: tuple[WriteLinkOptions, ...] = ()
 
     def __post_init__(self) -> None:
         names = [column for column, _ in self.columns]
         _require(len(set(names)) == len(names), "--write names a column twice")
-        for column, name in self.columns:
-            _require(bool(column), f"--write ={name} names no column; write e.g. --write category=label_1")
-            _require(name in WRITE_FIELDS, f"--write {column}={name}: no such field; {_FIELDS_SHOWN}")
+        _check_pairs(self.columns, "--write")
+        for table in self.tables:
+            _check_pairs(table.columns, f"--write-table {table.table}:")
         for decision in self.only_decision:
             known = ", ".join(DECISIONS)
             _require(decision in DECISIONS, f"--only-decision must be one of {known}, not {decision!r}")
@@ -287,22 +304,24 @@ class WriteOptions:
         _require(least is None or 0.0 <= least <= 1.0, f"--min-confidence must be between 0 and 1, not {least}")
         is_more = self.only_null or least is not None or bool(self.only_decision) or self.create_columns
         _require(
-            bool(self.columns) or not (is_more or self.only_if or self.overwrite or self.require_measured),
+            self.is_wanted or not (is_more or self.only_if or self.overwrite or self.require_measured),
             "--only-null, --only-if, --overwrite, --min-confidence, --only-decision, --create-columns and "
-            "--require-measured need --write",
+            "--require-measured need --write, --write-table or --write-link",
         )
         _require(
             not (self.overwrite and (self.only_null or self.only_if)),
             "--overwrite replaces every value; it excludes --only-null and --only-if",
         )
 
+    @property
+    def is_wanted(self) -> bool:
+        """True when anything is to be written back."""
+        return bool(self.columns or self.tables or self.links)
+
     @classmethod
     def parse(cls, texts: Sequence[str], **others: Any) -> "WriteOptions":
         """Read `column=field` pairs. Raises UsageError."""
-        for text in texts:
-            _require("=" in text, f"--write {text}: write COLUMN=FIELD, e.g. --write category=label_1")
-        pairs = (text.rpartition("=") for text in texts)
-        return cls(tuple((column.strip(), name.strip()) for column, _, name in pairs), **others)
+        return cls(_pairs(texts, "--write"), **others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from cataloger.ledger import (
     note_queries_known,
     note_recomputed,
     pin_model,
+    record_other_targets,
     record_write_target,
     register_source,
 )
@@ -123,21 +124,19 @@ class SourceSession(SourceModel):
             return None
         return measure_accept(self._open(), self.known.id, self.model)
 
-    def preview(self, write: WritePlan) -> None:
-        """Count what the current answers would change in the product table."""
+    def preview(self, write: Sequence[WritePlan]) -> None:
+        """Count what the current answers would change in the shop's tables."""
         if self._database is not None and self.known is not None:
             write_back = WriteBack(write, self.known, 0, self.bundle.weights_id)
             self._report.writes = write_back.preview(self._database)
 
-    def process(self, run: Run, remote: Remote | None = None, write: WritePlan | None = None) -> SourceRef:
+    def process(self, run: Run, remote: Remote | None = None, write: Sequence[WritePlan] = ()) -> SourceRef:
         """Bring every item of the source to a result; those of another calibration, `recompute` sees to.
 
-        remote: for sources whose bytes are not in files. write: what goes back into the product table.
+        remote: for sources whose bytes are not in files. write: what goes back into the shop's tables.
         """
         ref = self.register()
-        if write:
-            target = WriteTarget(write.table.info.name, write.table.ids)
-            record_write_target(self._open(), run.id, target)
+        self._record_targets(run, ref, write)
         if self._interrupted:
             return ref
         bundle = self.bundle
@@ -152,6 +151,13 @@ class SourceSession(SourceModel):
             self._record(products, lease, classifier, self._decoder(pool, remote), remote, write)
         return ref
 
+    def _record_targets(self, run: Run, ref: SourceRef, write: Sequence[WritePlan]) -> None:
+        """Record where a run is going to write to."""
+        for plan in write:
+            if plan.target is None:
+                record_write_target(self._open(), run.id, WriteTarget(plan.table.info.name, plan.table.ids))
+        record_other_targets(self._open(), ref.id, [plan.target for plan in write if plan.target is not None])
+
     def _record(
         self,
         products: ProductResults,
@@ -159,7 +165,7 @@ class SourceSession(SourceModel):
         classifier: Classifier,
         decode: Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]],
         remote: Remote | None,
-        write: WritePlan | None,
+        write: Sequence[WritePlan],
     ) -> None:
         """Run the pipeline into the ledger and, if wanted, back into the product table."""
         database, ref, run_id = self._open(), products.source, products.run_id

@@ -36,11 +36,20 @@ from cataloger.options import (
     WriteOptions,
 )
 from cataloger.queries import ShopSource, open_shop_source
+from cataloger.records import Item
 from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
 from cataloger.sources import check_folder
 from cataloger.taxonomy import merged_codes, read_taxonomy, taxonomy_codes
-from cataloger.writeback import PossibleAnswers, WriteCheck, WritePlan, check_database, qualified
+from cataloger.writeback import (
+    LinkCheck,
+    PossibleAnswers,
+    RowCheck,
+    WriteCheck,
+    WritePlan,
+    check_database,
+    qualified,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +109,8 @@ def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> SyncRepor
     categories = read_label_map(options.label_map) if options.label_map else []
     if options.taxonomy:
         read_taxonomy(options.taxonomy)
-    if options.write.columns:
-        if options.table.query is not None:
+    if options.write.is_wanted:
+        if options.write.columns and options.table.query is not None:
             raise UsageError("--write needs the product table, --table; it does not go with --image-query")
         check_database(options.db, options.ledger_db)
     if options.output:
@@ -127,7 +136,7 @@ def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories
         _log_costs(source)
         session.plan(remote)
     session.plan_recomputing()
-    if options.write.columns:
+    if options.write.is_wanted:
         _plan_writes(database or shop, session, source, options, in_effect)
     session.measure()
     if database:
@@ -141,7 +150,7 @@ def _run(
     source, session = _session(job, database, shop, options)
     _check_root(database, session, options)
     in_effect = _map_labels(database, session, options, categories)
-    write = _prepare_writes(database, session, source, options, in_effect) if options.write.columns else None
+    write = _prepare_writes(database, session, source, options, in_effect) if options.write.is_wanted else ()
     with job.running(database) as run:
         job.count([source])
         with _remote(job, source, options) as remote:
@@ -236,33 +245,74 @@ def _known_labels(database: Database | None, session: SourceSession) -> list[Lab
     return load_label_map(database, session.known.id) if database and session.known else []
 
 
+@dataclass(frozen=True, slots=True)
+class _Writes:
+    """The checks of the tables to write to. product: None where no column of the product table is written."""
+
+    product: WriteCheck | None
+    others: list[RowCheck | LinkCheck]
+    answers: PossibleAnswers
+
+    def plans(self) -> list[WritePlan]:
+        """Return what to write, tried out on the tables themselves."""
+        checks = [*([] if self.product is None else [self.product]), *self.others]
+        return [check.plan(self.answers) for check in checks]
+
+
 def _check_writes(
     database: Database, session: SourceSession, source: ShopSource, options: SyncOptions, categories: list[LabelCode]
-) -> tuple[WriteCheck, PossibleAnswers]:
-    name = qualified(source.database, TableName.parse(options.table.table), options.schema)
+) -> _Writes:
     answers = PossibleAnswers(session.sold, {each.label: each for each in categories}, options.run.top_k)
-    check = WriteCheck(database, name, options.table, options.write)
-    check.check_table(answers)
-    return check, answers
+    product = None
+    if options.write.columns:
+        name = qualified(source.database, TableName.parse(options.table.table), options.schema)
+        product = WriteCheck(database, name, options.table, options.write)
+        product.check_table(answers)
+    return _Writes(product, _check_others(database, source, options), answers)
+
+
+def _check_others(database: Database, source: ShopSource, options: SyncOptions) -> list[RowCheck | LinkCheck]:
+    write = options.write
+    if not (write.tables or write.links):
+        return []
+    some = _some_product(source, options)
+
+    def name(text: str) -> TableName:
+        return qualified(source.database, TableName.parse(text), options.schema)
+
+    checks: list[RowCheck | LinkCheck] = []
+    checks += [RowCheck(database, name(each.table), each, write, some) for each in write.tables]
+    checks += [LinkCheck(database, name(each.table), each, write, some) for each in write.links]
+    for check in checks:
+        check.check(len(options.table.ids))
+    return checks
+
+
+def _some_product(source: ShopSource, options: SyncOptions) -> str | None:
+    """Return the key of some product, to try the writing with; a scan of its own leaves the counts as they are."""
+    items = open_shop_source(source.database, options.table).scan()
+    return next((item.product_key for item in items if isinstance(item, Item)), None)
 
 
 def _prepare_writes(
     database: Database, session: SourceSession, source: ShopSource, options: SyncOptions, categories: list[LabelCode]
-) -> WritePlan:
+) -> list[WritePlan]:
     """Check what is to be written, and add missing columns, if wanted, before any work."""
-    check, answers = _check_writes(database, session, source, options, categories)
-    session.note_columns(check.create_columns())
-    return check.plan(answers)
+    checks = _check_writes(database, session, source, options, categories)
+    if checks.product:
+        session.note_columns(checks.product.create_columns())
+    return checks.plans()
 
 
 def _plan_writes(
     database: Database, session: SourceSession, source: ShopSource, options: SyncOptions, categories: list[LabelCode]
 ) -> None:
-    """Check what is to be written; count what the current answers would change in the table."""
-    check, answers = _check_writes(database, session, source, options, categories)
-    session.note_columns(check.missing)
-    if not check.missing:
-        session.preview(check.plan(answers))
+    """Check what is to be written; count what the current answers would change in the tables."""
+    checks = _check_writes(database, session, source, options, categories)
+    if checks.product:
+        session.note_columns(checks.product.missing)
+    if not (checks.product and checks.product.missing):
+        session.preview(checks.plans())
 
 
 @contextmanager

@@ -227,10 +227,10 @@ class _Work:
     def _prune_writes(self, connection: Connection, source_id: int, products: list[str]) -> int:
         """Keep of each cell the last write: it records the value before the runs that stay."""
         mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products)
-        columns = (WriteRow.id, WriteRow.product_hash, WriteRow.column_name)
+        columns = (WriteRow.id, WriteRow.target_id, WriteRow.product_hash, WriteRow.column_name)
         query = select(*columns).where(mine, self._is_old(WriteRow.run_id)).order_by(WriteRow.id)
         rows = connection.execute(query).all()
-        keep = set({(row.product_hash, row.column_name): row.id for row in rows}.values())
+        keep = set({(row.target_id, row.product_hash, row.column_name): row.id for row in rows}.values())
         return _delete(connection, WriteRow, [row.id for row in rows if row.id not in keep])
 
     def _prune_presence(self, connection: Connection, items: list[int]) -> int:

@@ -7,7 +7,7 @@ one.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +19,16 @@ from cataloger.errors import EditedError, SourceError, UsageError
 from cataloger.history.undo_cells import RestorePlan, UndoneCells
 from cataloger.hooks import Hooks
 from cataloger.ledger import (
+    WHOLE_ROW,
     Lease,
+    OtherTarget,
     ProductResults,
     Run,
     SourceRef,
     close_abandoned,
     effective_results,
     hold_lease,
+    other_targets,
     recorded_run,
     source_model,
     write_targets,
@@ -41,7 +44,7 @@ from cataloger.schema import (
     WriteRow,
 )
 from cataloger.utils import failpoints
-from cataloger.writeback import Cell, Journal, ProductTable, WriteCounts, write_cells
+from cataloger.writeback import Cell, Journal, ProductTable, WriteCounts, other_table, write_cells, written_to
 
 PAGE = 500
 NAMED = 20
@@ -127,13 +130,13 @@ def undo_run(
     # A run whose process is dead has ended; nothing else closes it before the chain is read.
     close_abandoned(database)
     chain = _chain(database, run_id)
-    table = _product_table(database, chain.base)
-    if table and not skip_edited:
-        _refuse_edited(database, chain, table)
+    cells = _undone_cells(database, chain)
+    if not skip_edited:
+        _refuse_edited(database, chain, cells)
     options = {"run": run_id, "skip_edited": skip_edited}
     with recorded_run(database, "undo", options, undoes=run_id) as run:
         run.report = report = UndoReport(run.id, run_id, chain.reapplied_id)
-        _Work(database, run, chain, table, hooks, report).do()
+        _Work(database, run, chain, cells, hooks, report).do()
     return report
 
 
@@ -178,28 +181,48 @@ def _runs_of(connection: Connection, run_id: int) -> list[AnyRow]:
     return found
 
 
-def _product_table(database: Database, base: AnyRow) -> ProductTable | None:
-    """Return the table that a run wrote to; None if it wrote nothing. Raises UsageError if it has lost columns."""
-    query = select(WriteRow.column_name).where(WriteRow.run_id == base.id).distinct()
-    columns = sorted(database.scalars(query))
-    if not columns:
-        return None
-    target = database.fetch(write_targets, [base.id])[base.id]
+def _undone_cells(database: Database, chain: Chain) -> list[UndoneCells]:
+    """Return what a run wrote to each table. Raises UsageError for a table or columns that no longer exist."""
+    base = chain.base.id
+    where = (WriteRow.source_id, WriteRow.target_id)
+    query = select(*where).where(WriteRow.run_id == base).distinct().order_by(*where)
+    return [
+        UndoneCells(source_id, base, chain.is_undone, database.fetch(_table, base, source_id, target_id), target_id)
+        for source_id, target_id in database.rows(query)
+    ]
+
+
+def _table(connection: Connection, run_id: int, source_id: int, target_id: int | None) -> ProductTable:
+    """Return a table that a run wrote to."""
+    written = select(WriteRow.column_name).where(WriteRow.source_id == source_id, written_to(target_id)).distinct()
+    columns = sorted(connection.scalars(written.where(WriteRow.run_id == run_id)))
+    dialect = connection.dialect.name
     try:
-        info = database.fetch(describe, target.table, "the table")
+        if target_id is not None:
+            target = other_targets(connection, [target_id])[target_id]
+            info = describe(connection, target.table, "the table")
+            info.require([*target.keys, *_own_columns(target, columns)], "column")
+            return other_table(info, target, sorted(connection.scalars(written)), dialect)
+        product_table = write_targets(connection, [run_id])[run_id]
+        info = describe(connection, product_table.table, "the table")
         info.require(columns, "column")
-        info.require(target.ids, "column")
+        info.require(product_table.ids, "column")
     except SourceError as error:
-        raise UsageError(f"run {base.id} wrote to a table or column that no longer exists: {error}") from error
-    dialect = database.engine.dialect.name
-    return ProductTable(info, target.ids, [Cell(column, info.columns[column], dialect) for column in columns])
+        raise UsageError(f"run {run_id} wrote to a table or column that no longer exists: {error}") from error
+    return ProductTable(info, product_table.ids, [Cell(column, info.columns[column], dialect) for column in columns])
 
 
-def _refuse_edited(database: Database, chain: Chain, table: ProductTable) -> None:
+def _own_columns(target: OtherTarget, columns: list[str]) -> list[str]:
+    """Return the columns of another table that an undo needs. columns: that a run wrote to."""
+    names = [name for name, _ in (*target.constants, *target.values)]
+    written = [column for column in columns if column != WHOLE_ROW]
+    return [*names, *(written if target.category is None else [target.category])]
+
+
+def _refuse_edited(database: Database, chain: Chain, cells: Sequence[UndoneCells]) -> None:
     named: list[str] = []
     count = 0
-    for source_id in _sources(database, chain.base.id):
-        plan = UndoneCells(source_id, chain.base.id, chain.is_undone, table)
+    for plan in cells:
         for page in plan.pages(database):
             edited = database.fetch(plan.compute, page, lock=False).edited
             count += len(edited)
@@ -224,7 +247,7 @@ class _Work:
     database: Database
     run: Run
     chain: Chain
-    table: ProductTable | None
+    cells: Sequence[UndoneCells]
     hooks: UndoHooks
     report: UndoReport
     total: int = 0
@@ -267,8 +290,9 @@ class _Work:
         left = select(ItemPresenceRow.item_id).where(ItemPresenceRow.run_id == base)
         for page in self._pages(ItemPresenceRow.item_id, left, source_id):
             self._recompute(lease, page, used, products, results=False)
-        if self.table:
-            self._restore(lease, UndoneCells(source_id, self.chain.base.id, self.chain.is_undone, self.table))
+        for plan in self.cells:
+            if plan.source_id == source_id:
+                self._restore(lease, plan)
 
     def _moves_pin(self, connection: Connection, source_id: int, used: str) -> bool:
         """True when the source has another model with the run than without it; the same if repeated."""
@@ -336,7 +360,7 @@ class _Work:
         lease.check(connection)
         counts = WriteCounts()
         cells = plan.compute(connection, page, lock=True)
-        journal = Journal(plan.source_id, self.run.id)
+        journal = Journal(plan.source_id, self.run.id, plan.target_id)
         write_cells(connection, plan.table, journal, cells.changes, counts, restores=cells.restores)
         failpoints.reach("before_commit")
         return cells, counts

@@ -1,15 +1,15 @@
 """The values of cells of the shop's table when a run that wrote to them is undone, or reapplied."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from cataloger.db import AnyRow, Database, value_pages
-from cataloger.ledger import effective_results
+from cataloger.ledger import WHOLE_ROW, effective_results
 from cataloger.schema import RunRow, WriteRow
-from cataloger.writeback import CellChange, ProductRow, ProductTable, restore
+from cataloger.writeback import ABSENT, ANY_ROW, CellChange, ProductRow, ProductTable, restore, written_to
 
 PRODUCTS_PER_READ = 500
 
@@ -32,18 +32,20 @@ class RestorePlan:
 class UndoneCells:
     """Computes the values of the cells that a run wrote once it is undone, or reapplied.
 
-    run_id: the run, which is no undo. is_undone: whether it will be undone.
+    run_id: the run, which is no undo. is_undone: whether it will be undone. target_id: of another table than that of
+    the products.
     """
 
     source_id: int
     run_id: int
     is_undone: bool
     table: ProductTable
+    target_id: int | None = None
 
     def pages(self, database: Database) -> Iterator[list[str]]:
         """Yield the hashes of the products that the run wrote to."""
         mine = (WriteRow.run_id == self.run_id) & (WriteRow.source_id == self.source_id)
-        products = select(WriteRow.product_hash).where(mine)
+        products = select(WriteRow.product_hash).where(mine, written_to(self.target_id))
         yield from value_pages(database, products, WriteRow.product_hash, PRODUCTS_PER_READ)
 
     def compute(self, connection: Connection, products: Sequence[str], *, lock: bool) -> RestorePlan:
@@ -52,16 +54,42 @@ class UndoneCells:
         query = (
             select(WriteRow.__table__, _is_effective_write().label("is_effective"))
             .join(RunRow, RunRow.id == WriteRow.run_id)
-            .where(mine, WriteRow.column_name.in_(list(self.table.cells)))
+            .where(mine, written_to(self.target_id))
             .order_by(WriteRow.id)
         )
         cells: dict[tuple[str, str], list[AnyRow]] = {}
         for row in connection.execute(query):
             cells.setdefault((row.product_hash, row.column_name), []).append(row)
-        touched = {key: rows for key, rows in cells.items() if any(row.run_id == self.run_id for row in rows)}
+        touched = self._touched(cells)
         keys = {product: rows[0].product_key for (product, _), rows in touched.items()}
         found = self.table.read(connection, keys, lock=lock)
         return self._compare(touched, keys, found)
+
+    def _touched(self, cells: Mapping[tuple[str, str], list[AnyRow]]) -> dict[tuple[str, str], list[AnyRow]]:
+        """Return the cells that the run wrote; of rows that are added and deleted as a whole, all of their cells."""
+        found = {key: rows for key, rows in cells.items() if any(row.run_id == self.run_id for row in rows)}
+        if WHOLE_ROW not in self.table.cells:
+            return found
+        products = {product for product, _ in found}
+        return {(product, column): rows for (product, column), rows in cells.items() if product in products}
+
+    def _targets(self, cells: Mapping[tuple[str, str], list[AnyRow]]) -> dict[tuple[str, str], tuple[Any, bool]]:
+        """Return the value that each cell is to get, and whether that is the shop's own.
+
+        A row that we added stays as long as any cell of it does; then its other cells stay as they are.
+        """
+        targets = {key: self._target(rows) for key, rows in cells.items()}
+        staying = {
+            product
+            for (product, column), (value, _) in targets.items()
+            if WHOLE_ROW in self.table.cells and column != WHOLE_ROW and value is not ABSENT
+        }
+        for product, column in [key for key in targets if key[0] in staying]:
+            if column == WHOLE_ROW:
+                targets[product, column] = ANY_ROW, False
+            elif targets[product, column][0] is ABSENT:
+                del targets[product, column]
+        return targets
 
     def _compare(
         self,
@@ -70,22 +98,35 @@ class UndoneCells:
         found: Mapping[str, ProductRow],
     ) -> RestorePlan:
         new: dict[str, dict[str, Any]] = {}
-        plan = RestorePlan([], {}, [], len(keys.keys() - found.keys()))
-        for (product, column), rows in cells.items():
-            target, restores = self._target(rows)
-            written = restore(rows[-1].new_value)
-            cell = self.table.cells[column]
-            if product not in found or cell.is_same(written, target):
+        missing = keys.keys() - found.keys()
+        plan = RestorePlan([], {}, [], 0)
+        for (product, column), (target, restores) in self._targets(cells).items():
+            written = restore(cells[product, column][-1].new_value)
+            cell = self.table.cell(column)
+            if product not in found or cell.is_restored(written, target):
                 continue
-            if cell.is_same(found[product].cells[column], written):
+            present = found[product].cells[column]
+            if cell.is_same(present, written):
                 new.setdefault(product, {})[column] = target
                 plan.restores[product, column] = restores
+            elif present is ABSENT:
+                missing.add(product)
             else:
-                plan.edited.append((keys[product], column))
-        plan.changes.extend(
-            CellChange(product, keys[product], found[product], values) for product, values in new.items()
-        )
-        return plan
+                plan.edited.append((keys[product], self.table.label(column) or column))
+        for product, values in new.items():
+            if self._is_whole(product, values, cells):
+                plan.changes.append(CellChange(product, keys[product], found[product], values))
+            else:
+                plan.edited.append((keys[product], ", ".join(values)))
+        return replace(plan, missing=len(missing))
+
+    def _is_whole(
+        self, product: str, values: Mapping[str, Any], cells: Mapping[tuple[str, str], list[AnyRow]]
+    ) -> bool:
+        """True unless a row that we have added is to go, but a person has changed a part of it."""
+        if WHOLE_ROW not in self.table.cells or ABSENT not in values.values():
+            return True
+        return {column for key, column in cells if key == product} <= values.keys()
 
     def _target(self, rows: Sequence[AnyRow]) -> tuple[Any, bool]:
         """Return the value that a cell is to get, and whether that is the shop's own."""

@@ -55,15 +55,26 @@ from cataloger.ledger.source_registry import (
     note_queries_known,
     register_source,
 )
-from cataloger.ledger.write_target import WriteTarget, record_write_target, write_targets
+from cataloger.ledger.write_target import (
+    WHOLE_ROW,
+    OtherTarget,
+    WriteTarget,
+    find_other_target,
+    other_targets,
+    record_other_targets,
+    record_write_target,
+    write_targets,
+)
 
 __all__ = [
     "ANSWER",
     "TAGGING",
+    "WHOLE_ROW",
     "LabelCode",
     "Lease",
     "Ledger",
     "ModelRef",
+    "OtherTarget",
     "Presence",
     "ProductResults",
     "Run",
@@ -75,6 +86,7 @@ __all__ = [
     "bundle_of",
     "close_abandoned",
     "effective_results",
+    "find_other_target",
     "find_run",
     "find_source",
     "find_source_id",
@@ -97,10 +109,12 @@ __all__ = [
     "must_keep_previous",
     "note_queries_known",
     "note_recomputed",
+    "other_targets",
     "pin_model",
     "purge_items",
     "read_label_map",
     "recompute_product_corrections",
+    "record_other_targets",
     "record_write_target",
     "recorded_run",
     "register_source",

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select
 from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.ledger.effective_results import is_trial
-from cataloger.ledger.write_target import WriteTarget, write_targets
+from cataloger.ledger.write_target import WHOLE_ROW, WriteTarget, other_targets, write_targets
 from cataloger.schema import ModelRow, RunRow, RunSourceRow, SourceRow, WriteRow
 
 TAGGING = ("tag", "sync")
@@ -169,13 +169,18 @@ def _sources(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple
 
 
 def _written(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    columns = (WriteRow.run_id, WriteRow.target_id, WriteRow.column_name)
     query = (
-        select(WriteRow.run_id, WriteRow.column_name, func.count().label("cells"))
-        .where(WriteRow.run_id.in_(ids))
-        .group_by(WriteRow.run_id, WriteRow.column_name)
+        select(*columns, func.count().label("cells"))
+        .where(WriteRow.run_id.in_(ids), WriteRow.column_name != WHOLE_ROW)
+        .group_by(*columns)
         .order_by(WriteRow.run_id, WriteRow.column_name)
     )
+    rows = connection.execute(query).all()
+    others = other_targets(connection, {row.target_id for row in rows if row.target_id is not None})
     found: dict[int, dict[str, int]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.run_id, {})[row.column_name] = row.cells
+    for row in rows:
+        name = others[row.target_id].label(row.column_name) if row.target_id in others else row.column_name
+        counts = found.setdefault(row.run_id, {})
+        counts[name] = counts.get(name, 0) + row.cells
     return found

@@ -1,13 +1,17 @@
 """Where a run writes back to: recorded before its first write, so that an undo finds the rows again."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
 from cataloger.db import Database, TableName, upsert_rows
-from cataloger.schema import RunRow, WriteTargetRow
+from cataloger.schema import OtherTargetRow, RunRow, WriteTargetRow, key_hash
+
+WHOLE_ROW = "*"
+"""Stands for a column where a row was added to another table: whether it is there, and what else is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,77 @@ class WriteTarget:
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {"table": self.table.name, "schema": self.table.schema, "ids": list(self.ids)}
+
+
+@dataclass(frozen=True, slots=True)
+class OtherTarget:
+    """Rows of a table besides the product table. kind: `rows`, one a product; or `links`, one a category of it.
+
+    keys: columns that name the product. constants: columns and their values, as text, that all of the rows have.
+    category: of links, the column that names the category. values: what rows that are added have in other columns.
+    """
+
+    kind: Literal["rows", "links"]
+    table: TableName
+    keys: tuple[str, ...]
+    constants: tuple[tuple[str, str], ...] = ()
+    category: str | None = None
+    values: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it from others, besides kind and table."""
+        constants = [list(pair) for pair in sorted(self.constants)]
+        return {"keys": list(self.keys), "constants": constants, "category": self.category}
+
+    @property
+    def digest(self) -> str:
+        """Its identity among the targets of a source."""
+        return key_hash(json.dumps([self.kind, self.table.schema, self.table.name, self.identity]))
+
+    def label(self, column: str) -> str:
+        """Return how what is written to a column is called in counts; of links, `column` is a category."""
+        same = ", ".join(f"{name}={value}" for name, value in self.constants)
+        return f"{self.table}.{self.category or column}" + (f" ({same})" if same else "")
+
+
+def record_other_targets(database: Database, source_id: int, targets: Sequence[OtherTarget]) -> None:
+    """Record the other tables that a source is going to write to."""
+    rows = [
+        {
+            "source_id": source_id,
+            "target_hash": target.digest,
+            "kind": target.kind,
+            "table_name": target.table.name,
+            "table_schema": target.table.schema,
+            "definition": {**target.identity, "values": [list(pair) for pair in target.values]},
+        }
+        for target in targets
+    ]
+    if rows:
+        database.write(upsert_rows, OtherTargetRow, rows, keys=["source_id", "target_hash"], update=["definition"])
+
+
+def find_other_target(connection: Connection, source_id: int, target: OtherTarget) -> int | None:
+    """Return the number of another table of a source; None if it has not been recorded."""
+    mine = (OtherTargetRow.source_id == source_id) & (OtherTargetRow.target_hash == target.digest)
+    return connection.scalar(select(OtherTargetRow.id).where(mine))
+
+
+def other_targets(connection: Connection, ids: Collection[int]) -> dict[int, OtherTarget]:
+    """Return other tables by their numbers."""
+    query = select(OtherTargetRow.__table__).where(OtherTargetRow.id.in_(ids))
+    return {
+        row.id: OtherTarget(
+            row.kind,
+            TableName(row.table_name, row.table_schema),
+            tuple(row.definition["keys"]),
+            tuple((name, value) for name, value in row.definition["constants"]),
+            row.definition["category"],
+            tuple((name, value) for name, value in row.definition["values"]),
+        )
+        for row in connection.execute(query)
+    }
 
 
 def record_write_target(database: Database, run_id: int, target: WriteTarget) -> None:

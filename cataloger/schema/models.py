@@ -287,7 +287,8 @@ class ProductCurrentRow(Base):
 class WriteRow(Base):
     """What was written back into a column of the shop: where, the old value and the new one.
 
-    restores: an undo has restored the shop's own value.
+    restores: an undo has restored the shop's own value. target_id: the other table that it was written to; null for
+    the product table. state: `confirmed`; `intended` before a table without transactions is known to have the value.
     """
 
     __tablename__ = "cataloger_write"
@@ -306,6 +307,26 @@ class WriteRow(Base):
     new_value: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
     written_at: Mapped[datetime] = mapped_column(UtcDateTime)
     restores: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    target_id: Mapped[int | None] = mapped_column(identifier())
+    state: Mapped[str] = mapped_column(String(16), server_default="confirmed")
+
+
+class OtherTargetRow(Base):
+    """A table of the shop, besides the product table, that a source writes back to. kind: `rows` or `links`.
+
+    definition: the columns that name a product, the values that its rows have in other columns, and of links the
+    column of the category.
+    """
+
+    __tablename__ = "cataloger_other_target"
+    __table_args__ = (UniqueConstraint("source_id", "target_hash"), Base.__table_args__)
+    id: Mapped[int] = _key()
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
+    target_hash: Mapped[str] = mapped_column(digest())
+    kind: Mapped[str] = mapped_column(String(16))
+    table_name: Mapped[str] = mapped_column(String(255))
+    table_schema: Mapped[str | None] = mapped_column(String(255))
+    definition: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class WriteTargetRow(Base):

@@ -1,28 +1,38 @@
-"""Answers in columns of the shop's product table: the plan, the checks beforehand, the writing and its journal.
+"""Answers in columns of the shop's product table and in rows of its other tables.
+
+The plan, the checks beforehand, the writing and its journal.
 
 Imports `ledger`, `schema`, `db`, `sources`.
 """
 
-from cataloger.writeback.column_values import Cell, restore
-from cataloger.writeback.journal import CellChange, Journal, WriteCounts, write_cells
+from cataloger.writeback.column_values import ABSENT, ANY_ROW, Cell, restore
+from cataloger.writeback.journal import CellChange, Journal, WriteCounts, write_cells, written_to
+from cataloger.writeback.other_preflight import LinkCheck, RowCheck
+from cataloger.writeback.other_tables import other_table
 from cataloger.writeback.plan import WritePlan
 from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_database, qualified
 from cataloger.writeback.product_table import ProductRow, ProductTable
 from cataloger.writeback.writer import WriteBack
 
 __all__ = [
+    "ABSENT",
+    "ANY_ROW",
     "Cell",
     "CellChange",
     "Journal",
+    "LinkCheck",
     "PossibleAnswers",
     "ProductRow",
     "ProductTable",
+    "RowCheck",
     "WriteBack",
     "WriteCheck",
     "WriteCounts",
     "WritePlan",
     "check_database",
+    "other_table",
     "qualified",
     "restore",
     "write_cells",
+    "written_to",
 ]

@@ -6,9 +6,10 @@ the shop's table byte for byte as it had been.
 
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Float, Integer, Numeric, String, Text, cast, literal
 from sqlalchemy import types as sqltypes
@@ -18,6 +19,18 @@ from sqlalchemy.types import NullType
 Kind = Literal["text", "integer", "decimal", "float", "json", "any", "other"]
 
 DECIMALS = 4
+
+
+class _Absent:
+    """The value of a cell whose row is not there."""
+
+    def __repr__(self) -> str:
+        return "no row"
+
+
+ABSENT: Final = _Absent()
+ANY_ROW: Final = {"row": dict[str, Any]()}
+"""A row of which only matters that it is there."""
 
 
 class UnwritableError(ValueError):
@@ -65,8 +78,8 @@ class Cell:
 
     def wanted(self, value: Any) -> Any:
         """Return an answer as the column will store it. Raises UnwritableError if it cannot."""
-        if value is None:
-            return None
+        if value is None or value is ABSENT:
+            return value
         if self.kind == "integer":
             try:
                 return int(str(value))
@@ -88,7 +101,7 @@ class Cell:
 
     def means(self, value: Any, text: str) -> bool:
         """True when a value that was read is the one that a person wrote as text: 2.50 is 2.5."""
-        if value is None:
+        if value is None or value is ABSENT:
             return False
         shown = str(value).rstrip(" ") if isinstance(self.type, sqltypes.CHAR) else str(value)
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -106,9 +119,47 @@ class Cell:
             return one.rstrip(" ") == other.rstrip(" ")  # filled up with blanks to its length
         return bool(one == other)
 
+    def is_restored(self, written: Any, target: Any) -> bool:
+        """True when what was written needs no change to become what is to be restored."""
+        return self.is_same(written, target)
+
+
+class RowCell(Cell):
+    """Stands for a row that may be there or not. Its value is ABSENT, or what is in columns that we do not set."""
+
+    __slots__ = ()
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        """True when both are not there, or both have the same in the columns that both name."""
+        if one is ABSENT or other is ABSENT:
+            return one is other
+        if one.keys() != {"row"} or other.keys() != {"row"}:  # a person has added the same row once more
+            return ANY_ROW in (one, other)
+        return all(other["row"].get(name, value) == value for name, value in one["row"].items())
+
+    def is_restored(self, written: Any, target: Any) -> bool:
+        """True when both are there or both are not."""
+        return (written is ABSENT) == (target is ABSENT)
+
+
+def shown_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return columns of a row by name, so that a change of any is recognized; values of any type."""
+    return {"row": {name: _shown(value) for name, value in values.items()}}
+
+
+def _shown(value: Any) -> Any:
+    try:
+        return keep(value)
+    except UnwritableError:
+        return {"text": str(value)}
+
 
 def keep(value: Any) -> Any:
     """Return a value that was read as JSON for `cataloger_write`. Raises UnwritableError."""
+    if value is ABSENT:
+        return {"row": None}
+    if isinstance(value, dict):
+        return value
     if isinstance(value, str):
         try:
             value.encode()
@@ -127,6 +178,8 @@ def restore(kept: Any) -> Any:
     """Return the value that was kept, as it was read."""
     if isinstance(kept, dict):
         ((kind, text),) = kept.items()
+        if kind in ("row", "rows"):
+            return ABSENT if text is None else kept
         return Decimal(text) if kind == "decimal" else bytes.fromhex(text)
     return kept
 

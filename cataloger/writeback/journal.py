@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from cataloger.db import AnyRow, DatabaseURL, driver_message, is_transient, sanitize_text, utc_now
 from cataloger.schema import RunRow, WriteRow
 from cataloger.utils import shown_key
-from cataloger.writeback.column_values import UnwritableError, keep
+from cataloger.writeback.column_values import ABSENT, UnwritableError, keep
 from cataloger.writeback.product_table import Cells, ProductRow, ProductTable
 
 EXAMPLES = 5
@@ -21,12 +21,14 @@ RUNS_PER_STATEMENT = 500
 class WriteCounts:
     """How the writing of cells ended. written: by column. edited: changed by people since we wrote them, and left so.
 
-    replaced: of those that were written, had a value of the shop. kept: have one that may not be replaced. not_null:
+    removed: of those that were written, rows of links that were removed. replaced: of those, had a value of the shop.
+    kept: have one that may not be replaced. not_null:
     the same, under --only-null. refused: by the database itself, e.g. a trigger.
     edited_products: some examples. reasons: why cells were refused, some examples.
     """
 
     written: dict[str, int] = field(default_factory=dict)
+    removed: int = 0
     edited: int = 0
     replaced: int = 0
     kept: int = 0
@@ -39,6 +41,7 @@ class WriteCounts:
         """Add the counts of more rows."""
         for column, count in other.written.items():
             self.written[column] = self.written.get(column, 0) + count
+        self.removed += other.removed
         self.edited += other.edited
         self.replaced += other.replaced
         self.kept += other.kept
@@ -47,10 +50,17 @@ class WriteCounts:
         self.edited_products = (self.edited_products + other.edited_products)[:EXAMPLES]
         self.reasons = (self.reasons + other.reasons)[:EXAMPLES]
 
+    def count(self, label: str, new: Any) -> None:
+        """Count a cell that was set. label: what it is called; "" if it is not counted."""
+        if label:
+            self.written[label] = self.written.get(label, 0) + 1
+            self.removed += new is ABSENT
+
     def as_json(self) -> dict[str, Any]:
         """Return the counts as plain JSON values."""
         return {
             "written": self.written,
+            "removed": self.removed,
             "edited": self.edited,
             "edited_products": self.edited_products,
             "replaced": self.replaced,
@@ -77,26 +87,35 @@ class CellChange:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """Records writes of one source and run."""
+    """Records writes of one source and run. target_id: of another table; None for the product table."""
 
     source_id: int
     run_id: int
+    target_id: int | None = None
 
     def append(self, connection: Connection, entries: Iterable[dict[str, Any]]) -> None:
         """Record what was written."""
-        common = {"source_id": self.source_id, "run_id": self.run_id, "written_at": utc_now(connection)}
+        where = {"source_id": self.source_id, "run_id": self.run_id, "target_id": self.target_id}
+        common = {**where, "written_at": utc_now(connection)}
         if rows := [common | entry for entry in entries]:
             connection.execute(insert(WriteRow), rows)
 
 
-def last_writes(connection: Connection, source_id: int, products: Sequence[str]) -> dict[str, dict[str, AnyRow]]:
-    """Return what was written last into each cell: product hash -> column -> row."""
+def last_writes(
+    connection: Connection, source_id: int, target_id: int | None, products: Sequence[str]
+) -> dict[str, dict[str, AnyRow]]:
+    """Return what was written last into each cell of a table: product hash -> column -> row."""
     columns = (WriteRow.product_hash, WriteRow.column_name, WriteRow.new_value, WriteRow.restores)
-    mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products)
+    mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products) & written_to(target_id)
     found: dict[str, dict[str, AnyRow]] = {}
     for row in connection.execute(select(*columns).where(mine).order_by(WriteRow.id)):
         found.setdefault(row.product_hash, {})[row.column_name] = row
     return found
+
+
+def written_to(target_id: int | None) -> ColumnElement[bool]:
+    """Return the condition that a write was to another table, or with None, to the product table."""
+    return WriteRow.target_id.is_(None) if target_id is None else WriteRow.target_id == target_id
 
 
 def columns_of_older_runs(connection: Connection, source_id: int, columns: Iterable[str]) -> frozenset[str]:
@@ -148,9 +167,9 @@ def write_cells(
     for change in done:
         current = after.get(change.product_hash, change.row).cells
         for column, old in change.old.items():
-            if table.cells[column].is_same(old, current[column]):
+            if table.cell(column).is_same(old, current[column]):
                 continue
-            counts.written[column] = counts.written.get(column, 0) + 1
+            counts.count(table.label(column), current[column])
             entries.append(
                 {
                     "product_key": sanitize_text(change.product_key),

@@ -1,4 +1,4 @@
-"""Which answer goes into which column of the product table."""
+"""Which answer goes into which column, and which categories become rows."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,29 +7,36 @@ from typing import Any
 
 from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow
-from cataloger.ledger import LabelCode
+from cataloger.ledger import WHOLE_ROW, LabelCode, OtherTarget
 from cataloger.options import WriteOptions
-from cataloger.writeback.column_values import UnwritableError
-from cataloger.writeback.product_table import Cells, ProductTable
+from cataloger.writeback.column_values import ABSENT, ANY_ROW, UnwritableError, restore
+from cataloger.writeback.other_tables import LinkTable
+from cataloger.writeback.product_table import Cells, ProductRow, ProductTable
+
+Answers = Sequence[tuple[str, float]]
+"""Labels with their confidences, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class WritePlan:
-    """What to write where, checked. categories: the shop's own, by label; empty without a label map.
+    """What to write into one table, checked. columns: pairs of a column and a field of the answer.
 
-    defaults: of columns, as text.
+    categories: the shop's own, by label; empty without a label map. defaults: of columns, as text. target: the table,
+    if it is not that of the products.
     """
 
     table: ProductTable
     options: WriteOptions
+    columns: Sequence[tuple[str, str]]
     categories: Mapping[str, LabelCode]
     defaults: Mapping[str, str] = field(default_factory=dict)
+    target: OtherTarget | None = None
 
     def may_replace(self, column: str, value: Any) -> bool:
         """True for a value of the shop that an answer may replace, in a column that is written for the first time."""
         if self.options.overwrite or value is None:
             return True
-        cell, texts = self.table.cells[column], list(self.options.only_if)
+        cell, texts = self.table.cell(column), list(self.options.only_if)
         if not self.options.only_null:
             texts += ["", *(text for name, text in self.defaults.items() if name == column)]
         return any(cell.means(value, text) for text in texts)
@@ -37,26 +44,37 @@ class WritePlan:
     def values(self, row: AnyRow) -> Cells | None:
         """Return the value of an answer for each column; None if it is not to be written. Raises UnwritableError."""
         ranked = [(getattr(row, f"label_{n}"), getattr(row, f"confidence_{n}")) for n in range(1, TOP_K + 1)]
-        answers = [(label, confidence) for label, confidence in ranked if label is not None]
+        answers: Answers = [(label, confidence) for label, confidence in ranked if label is not None]
         decision = row.decision
         if row.corrected_label is not None:
-            others = [answer for answer in answers if answer[0] != row.corrected_label]
-            answers = [(row.corrected_label, 1.0), *others][:TOP_K]
+            answers = self._corrected(row.corrected_label, answers)
             decision = "accept"
-        if not self._is_wanted(answers, decision):
-            return None
+        return self._cells(answers, decision) if self._is_wanted(answers, decision) else None
+
+    def complete(self, cells: Cells, _last: Mapping[str, AnyRow]) -> Cells:
+        """Add cells that the answer says nothing of. last: what was written last, by column."""
+        return cells
+
+    def decided(self, new: Cells, row: ProductRow) -> Cells:
+        """Return what to set, given the columns that are to be set; with them comes a row that is not there."""
+        return new | {WHOLE_ROW: ANY_ROW} if new and row.cells.get(WHOLE_ROW) is ABSENT else new
+
+    def _corrected(self, label: str, answers: Answers) -> Answers:
+        return [(label, 1.0), *(answer for answer in answers if answer[0] != label)][:TOP_K]
+
+    def _cells(self, answers: Answers, decision: str | None) -> Cells:
         return {
-            column: self.table.cells[column].wanted(self._value(name, answers, decision))
-            for column, name in self.options.columns
+            column: self.table.cell(column).wanted(self._value(name, answers, decision))
+            for column, name in self.columns
         }
 
-    def _is_wanted(self, answers: Sequence[tuple[str, float]], decision: str | None) -> bool:
+    def _is_wanted(self, answers: Answers, decision: str | None) -> bool:
         wanted = self.options.only_decision
         is_decided = decision in wanted if wanted else decision in (None, "accept")
         least = self.options.min_confidence
         return is_decided and bool(answers) and (least is None or answers[0][1] >= least)
 
-    def _value(self, name: str, answers: Sequence[tuple[str, float]], decision: str | None) -> Any:
+    def _value(self, name: str, answers: Answers, decision: str | None) -> Any:
         if name == "decision":
             return decision
         if name == "top5_json":
@@ -77,6 +95,24 @@ class WritePlan:
         if label not in self.categories:
             raise UnwritableError(f"the label map has no code for the correction {label!r}: add a line for it")
         return self.categories[label]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan(WritePlan):
+    """Which categories of a product are to be rows of a table that links them."""
+
+    def complete(self, cells: Cells, last: Mapping[str, AnyRow]) -> Cells:
+        """Add the rows of our own that are no longer wanted."""
+        ours = (code for code, row in last.items() if restore(row.new_value) is not ABSENT)
+        return cells | {code: ABSENT for code in ours if code not in cells}
+
+    def decided(self, new: Cells, _row: ProductRow) -> Cells:
+        """Return what to set: each cell is a row."""
+        return new
+
+    def _cells(self, answers: Answers, _decision: str | None) -> Cells:
+        assert isinstance(self.table, LinkTable)
+        return {self.table.category(self._code(answers[0][0])): ANY_ROW}
 
 
 def top5_json(answers: Iterable[tuple[str, float]]) -> str:

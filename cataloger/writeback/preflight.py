@@ -1,7 +1,7 @@
 """What write-back needs, checked before any work: one database, a table with transactions, columns that fit."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,16 +74,123 @@ def check_database(shop: DatabaseURL, ledger: DatabaseURL | None) -> None:
         )
 
 
-class WriteCheck:
-    """Checks the columns of one product table. database: the ledger's, which is the shop's too."""
+class TableCheck:
+    """Checks a table that is written to. database: the ledger's, which is the shop's too. flag: that names it."""
 
-    def __init__(self, database: Database, name: TableName, table: TableOptions, options: WriteOptions) -> None:
+    def __init__(self, database: Database, name: TableName, flag: str) -> None:
         self.database = database
         self.name = name
-        self.table = table
-        self.options = options
+        self.flag = flag
         self.dialect = database.engine.dialect.name
         self.info = self._describe()
+
+    def check_kind(self, advice: str) -> None:
+        """Raise UsageError for a view, or a table without transactions. advice: for a view."""
+        if self.info.is_view:
+            raise UsageError(f"{self.flag} needs a table; {self.name} is a view{advice}")
+        if engine := self._plain_engine():
+            raise UsageError(
+                f"{self.flag} needs a table with transactions, so that it can be undone; {self.name} is of the "
+                f"engine {engine}: make it InnoDB"
+            )
+
+    def check_map(self, columns: Iterable[tuple[str, str]], answers: PossibleAnswers) -> None:
+        """Raise UsageError for fields that need a label map where there is none."""
+        for column, name in columns:
+            if kind_of(name) in ("name", "parent") and not answers.categories:
+                raise UsageError(
+                    f"{self.flag} {column}={name} needs a --label-map, which has the shop's {kind_of(name)}s"
+                )
+
+    def _describe(self) -> TableInfo:
+        return self.database.fetch(describe, self.name, self.flag)
+
+    def _plain_engine(self) -> str | None:
+        """Return the engine of a MySQL table that has no transactions."""
+        if self.dialect not in ("mysql", "mariadb"):
+            return None
+        query = text(
+            "SELECT t.engine FROM information_schema.tables t LEFT JOIN information_schema.engines e "
+            "ON e.engine = t.engine WHERE t.table_name = :name AND t.table_schema = COALESCE(:schema, DATABASE()) "
+            "AND COALESCE(e.transactions, 'NO') <> 'YES'"
+        )
+        found = self.database.scalar(query.bindparams(name=self.name.name, schema=self.name.schema))
+        return None if found is None else str(found)
+
+    def check_column(self, cell: Cell, name: str, answers: PossibleAnswers) -> None:
+        """Raise UsageError for a column that cannot take a field."""
+        flag, kind = f"{self.flag} {cell.name}={name}", kind_of(name)
+        if cell.name in self.info.computed:
+            raise UsageError(f"{flag}: the database fills {cell.name} itself")
+        if cell.kind not in FITS[kind]:
+            needed = NEEDS.get(kind, "a column of text")
+            raise UsageError(f"{flag} needs {needed}; {cell.name} of {self.name} is {_type_name(cell.type)}")
+        if any(frozenset(unique) == {cell.name} for unique in self.info.uniques):
+            raise UsageError(f"{flag}: {cell.name} of {self.name} is unique, but many products have the same answer")
+        if cell.name in self.info.not_null and None in answers.values(name):
+            raise UsageError(f"{flag}: {cell.name} of {self.name} is NOT NULL, but there may be no {name}")
+
+    def require_privilege(self, connection: Connection, columns: Iterable[str]) -> None:
+        """Try to update columns of no row: the privilege is required even without any."""
+        rows = self.info.clause()
+        if nothing := {rows.c[column]: rows.c[column] for column in columns}:
+            connection.execute(update(rows).where(false()).values(nothing))
+        if self.dialect == "postgresql":
+            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+
+    def try_values(
+        self,
+        connection: Connection,
+        products: ProductTable,
+        row: ProductRow,
+        columns: Iterable[tuple[str, str]],
+        answers: PossibleAnswers,
+    ) -> None:
+        """Write all that may be written to one row, and roll it back. Raises UsageError."""
+        for column, name in columns:
+            tried = ((value, self._trial(connection, products, row, column, value)) for value in answers.values(name))
+            self.refuse(f"{self.flag} {column}={name}", [(value, why) for value, why in tried if why is not None])
+
+    def refuse(self, flag: str, refused: Sequence[tuple[Any, str]]) -> None:
+        """Raise UsageError if the table has refused values. refused: with the reasons."""
+        if refused:
+            (value, why), others = refused[0], len(refused) - 1
+            more = f" (and {others} more values)" if others else ""
+            raise UsageError(f"{flag}: {self.name} does not accept {value!r}: {why}{more}")
+
+    def _trial(
+        self, connection: Connection, products: ProductTable, row: ProductRow, column: str, value: Any
+    ) -> str | None:
+        """Write a value and roll it back; return why that does not work."""
+        cell = products.cell(column)
+        savepoint = connection.begin_nested()
+        try:
+            wanted = cell.wanted(value)
+            products.update(connection, [(row, {column: wanted})])
+            after = products.read_again(connection, row)
+            stored = None if after is None else after.cells[column]
+            return None if cell.is_same(stored, wanted) else f"it is stored as {stored!r}"
+        except (UnwritableError, DBAPIError) as error:
+            return self.why(error)
+        finally:
+            savepoint.rollback()
+
+    def why(self, error: UnwritableError | DBAPIError) -> str:
+        """Return why a value was refused; raise what says nothing of the value."""
+        if isinstance(error, UnwritableError):
+            return str(error)
+        if is_transient(error):
+            raise error
+        return driver_message(error, self.database.url)
+
+
+class WriteCheck(TableCheck):
+    """Checks the columns of the product table."""
+
+    def __init__(self, database: Database, name: TableName, table: TableOptions, options: WriteOptions) -> None:
+        self.table = table
+        self.options = options
+        super().__init__(database, name, "--write")
 
     @property
     def missing(self) -> list[str]:
@@ -95,19 +202,13 @@ class WriteCheck:
         cells = [Cell(column, self.info.columns[column], self.dialect) for column, _ in self.options.columns]
         products = ProductTable(self.info, self.table.ids, cells, self.table.where)
         for cell, (_, name) in zip(cells, self.options.columns, strict=True):
-            self._check_column(cell, name, answers)
+            self.check_column(cell, name, answers)
         self.database.write(self._try, products, answers)
-        return WritePlan(products, self.options, answers.categories, self.info.defaults)
+        return WritePlan(products, self.options, self.options.columns, answers.categories, self.info.defaults)
 
     def check_table(self, answers: PossibleAnswers) -> None:
         """Raise UsageError for a table that cannot be written to, or a missing column that may not be created."""
-        if self.info.is_view:
-            raise UsageError(f"--write needs a table; {self.name} is a view: name the table behind it with --table")
-        if engine := self._plain_engine():
-            raise UsageError(
-                f"--write needs a table with transactions, so that it can be undone; {self.name} is of the engine "
-                f"{engine}: make it InnoDB"
-            )
+        self.check_kind(": name the table behind it with --table")
         taken = {**dict.fromkeys(self.table.ids, "--id")}
         if self.table.image_table is None:
             taken[self.table.image] = "--image"
@@ -116,10 +217,7 @@ class WriteCheck:
         for column, name in self.options.columns:
             if column in taken:
                 raise UsageError(f"--write {column}={name}: {column} is read as {taken[column]}; name another column")
-            if kind_of(name) in ("name", "parent") and not answers.categories:
-                raise UsageError(
-                    f"--write {column}={name} needs a --label-map, which has the shop's {kind_of(name)}s"
-                )
+        self.check_map(self.options.columns, answers)
         for column in self.missing:
             if not _NEW_NAME.fullmatch(column):
                 raise UsageError(
@@ -141,9 +239,6 @@ class WriteCheck:
             self.info = self._describe()
         return created
 
-    def _describe(self) -> TableInfo:
-        return self.database.fetch(describe, self.name, "--table")
-
     def _add(self, column: str, name: str) -> str:
         preparer = self.database.engine.dialect.identifier_preparer
         quoted = [preparer.quote_identifier(part) for part in (self.name.schema, self.name.name) if part]
@@ -158,79 +253,19 @@ class WriteCheck:
         statement = f"ALTER TABLE {'.'.join(quoted)} ADD COLUMN {preparer.quote_identifier(column)} {compiled}"
         return statement if self.database.engine.dialect.paramstyle == "qmark" else statement.replace("%%", "%")
 
-    def _plain_engine(self) -> str | None:
-        """Return the engine of a MySQL table that has no transactions."""
-        if self.dialect not in ("mysql", "mariadb"):
-            return None
-        query = text(
-            "SELECT t.engine FROM information_schema.tables t LEFT JOIN information_schema.engines e "
-            "ON e.engine = t.engine WHERE t.table_name = :name AND t.table_schema = COALESCE(:schema, DATABASE()) "
-            "AND COALESCE(e.transactions, 'NO') <> 'YES'"
-        )
-        found = self.database.scalar(query.bindparams(name=self.name.name, schema=self.name.schema))
-        return None if found is None else str(found)
-
-    def _check_column(self, cell: Cell, name: str, answers: PossibleAnswers) -> None:
-        flag, kind = f"--write {cell.name}={name}", kind_of(name)
-        if cell.name in self.info.computed:
-            raise UsageError(f"{flag}: the database fills {cell.name} itself")
-        if cell.kind not in FITS[kind]:
-            needed = NEEDS.get(kind, "a column of text")
-            raise UsageError(f"{flag} needs {needed}; {cell.name} of {self.name} is {_type_name(cell.type)}")
-        if any(frozenset(unique) == {cell.name} for unique in self.info.uniques):
-            raise UsageError(f"{flag}: {cell.name} of {self.name} is unique, but many products have the same answer")
-        if cell.name in self.info.not_null and None in answers.values(name):
-            raise UsageError(f"{flag}: {cell.name} of {self.name} is NOT NULL, but there may be no {name}")
+    def _describe(self) -> TableInfo:
+        return self.database.fetch(describe, self.name, "--table")
 
     def _try(self, connection: Connection, products: ProductTable, answers: PossibleAnswers) -> None:
         """Write everything that may be written to one row and roll it back: only the database knows all its rules."""
         trial = connection.begin_nested()
         try:
-            # The privilege is required even without any row.
-            rows = self.info.clause()
-            nothing = {rows.c[column]: rows.c[column] for column in products.cells}
-            connection.execute(update(rows).where(false()).values(nothing))
-            if self.dialect == "postgresql":
-                connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
-            for column, name in self.options.columns:
-                refused = self._refused(connection, products, column, answers.values(name))
-                if refused:
-                    (value, why), others = refused[0], len(refused) - 1
-                    more = f" (and {others} more values)" if others else ""
-                    raise UsageError(f"--write {column}={name}: {self.name} does not accept {value!r}: {why}{more}")
+            self.require_privilege(connection, products.cells)
+            row = products.any_row(connection)
+            if row is not None:
+                self.try_values(connection, products, row, self.options.columns, answers)
         finally:
             trial.rollback()
-
-    def _refused(
-        self, connection: Connection, products: ProductTable, column: str, values: Iterable[Any]
-    ) -> list[tuple[Any, str]]:
-        """Return the values that a column does not accept, and why."""
-        row = products.any_row(connection)
-        if row is None:
-            return []
-        answers = ((value, self._trial(connection, products, row, column, value)) for value in values)
-        return [(value, why) for value, why in answers if why is not None]
-
-    def _trial(
-        self, connection: Connection, products: ProductTable, row: ProductRow, column: str, value: Any
-    ) -> str | None:
-        """Write a value and roll it back; return why that does not work."""
-        cell = products.cells[column]
-        savepoint = connection.begin_nested()
-        try:
-            wanted = cell.wanted(value)
-            products.update(connection, [(row, {column: wanted})])
-            after = products.read_again(connection, row)
-            stored = None if after is None else after.cells[column]
-            return None if cell.is_same(stored, wanted) else f"it is stored as {stored!r}"
-        except UnwritableError as error:
-            return str(error)
-        except DBAPIError as error:
-            if is_transient(error):
-                raise
-            return driver_message(error, self.database.url)
-        finally:
-            savepoint.rollback()
 
 
 def _type_name(kind: Any) -> str:

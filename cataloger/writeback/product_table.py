@@ -51,6 +51,14 @@ class ProductTable:
         self._rows = info.clause()
         self._odd: dict[str, tuple[Any, ...]] | None = None
 
+    def cell(self, column: str) -> Cell:
+        """Return a column that is written."""
+        return self.cells[column]
+
+    def label(self, column: str) -> str:
+        """Return how a column is called in counts; "" if it is not counted."""
+        return column
+
     def read(self, connection: Connection, products: dict[str, str], *, lock: bool) -> dict[str, ProductRow]:
         """Return the rows of products by the hash of their keys; missing ones are left out.
 
@@ -115,7 +123,7 @@ class ProductTable:
             self._rows.c[name]: self.cells[name].bind(bindparam(f"v{n}", type_=NullType()))
             for n, name in enumerate(names)
         }
-        return update(self._rows).where(*where).values(values)
+        return update(self._rows).where(*where, *self._fixed()).values(values)
 
     def any_row(self, connection: Connection) -> ProductRow | None:
         """Return a row and lock it; None if there is none."""
@@ -125,7 +133,7 @@ class ProductTable:
 
     def read_again(self, connection: Connection, row: ProductRow) -> ProductRow | None:
         """Return a row as it is now."""
-        again = connection.execute(self._query().where(self._has(row.ids))).first()
+        again = connection.execute(self._query().where(self._has(row.ids), *self._fixed())).first()
         return None if again is None else self._product_row(again)
 
     def _query(self) -> Select[Any]:
@@ -140,7 +148,11 @@ class ProductTable:
         return [self._rows.c[name] for name in self.ids]
 
     def _conditions(self) -> list[ColumnElement[Any]]:
-        return [] if self._where is None else [literal_column(f"(\n{self._where}\n)")]
+        return self._fixed() + ([] if self._where is None else [literal_column(f"(\n{self._where}\n)")])
+
+    def _fixed(self) -> list[ColumnElement[Any]]:
+        """Return what holds for each row, besides its keys."""
+        return []
 
     def _among(self, keys: Sequence[list[list[Any]]]) -> ColumnElement[bool]:
         columns = self._keys()

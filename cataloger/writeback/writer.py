@@ -1,4 +1,4 @@
-"""Answers into columns of the shop's own table, in the transaction that records them.
+"""Answers into the shop's own tables, in the transaction that records them.
 
 A value that a person changed after we wrote it is never overwritten: `cataloger_write` keeps what we wrote, as the
 database read it back, and a cell with another value is left unchanged. One that the shop had before is replaced only
@@ -12,10 +12,10 @@ from sqlalchemy import Connection, select
 
 from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
-from cataloger.ledger import Lease, SourceRef
+from cataloger.ledger import WHOLE_ROW, Lease, SourceRef, find_other_target
 from cataloger.schema import CurrentProductCorrectionRow, ProductCurrentRow, ProductResultRow
 from cataloger.utils import shown_key
-from cataloger.writeback.column_values import UnwritableError, restore
+from cataloger.writeback.column_values import ABSENT, UnwritableError, restore
 from cataloger.writeback.journal import (
     CellChange,
     Journal,
@@ -32,14 +32,12 @@ PRODUCTS_PER_TRANSACTION = 1000
 
 
 class WriteBack:
-    """Writes for the products of one source in one run."""
+    """Writes for the products of one source in one run, to one table or several."""
 
-    def __init__(self, plan: WritePlan, source: SourceRef, run_id: int, weights_id: str) -> None:
-        self._plan = plan
+    def __init__(self, plans: Sequence[WritePlan], source: SourceRef, run_id: int, weights_id: str) -> None:
         self._source = source
-        self._run_id = run_id
         self._weights_id = weights_id
-        self._replaced_freely: frozenset[str] | None = None
+        self._writers = [_TableWriter(plan, source, run_id) for plan in plans]
 
     def write(self, connection: Connection, products: Collection[str]) -> WriteCounts:
         """Bring the rows of products, by hash, up to their answers, in the caller's transaction."""
@@ -47,8 +45,8 @@ class WriteBack:
         ordered = sorted(products)
         for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
             answers = self._answers(connection, ordered[start : start + PRODUCTS_PER_STATEMENT])
-            changes = self._changes(connection, answers, counts, lock=True)
-            write_cells(connection, self._plan.table, self._journal, changes, counts)
+            for writer in self._writers:
+                writer.write(connection, answers, counts)
         return counts
 
     def settle(self, database: Database, lease: Lease) -> WriteCounts:
@@ -59,7 +57,7 @@ class WriteBack:
         counts = WriteCounts()
         for answers in self._pages(database):
             seen = WriteCounts()
-            if database.fetch(self._changes, answers, seen, lock=False):
+            if database.fetch(self._changes, answers, seen):
                 seen = database.write(self._write_page, lease, [row.product_hash for row in answers])
             counts.add(seen)
         return counts
@@ -72,13 +70,20 @@ class WriteBack:
         """Count what `settle` would write, and write nothing."""
         counts = WriteCounts()
         for answers in self._pages(database):
-            for change in database.fetch(self._changes, answers, counts, lock=False):
-                counts.add(WriteCounts(dict.fromkeys(change.new, 1)))
+            for label, value in database.fetch(self._changes, answers, counts):
+                counts.count(label, value)
         return counts
 
-    @property
-    def _journal(self) -> "Journal":
-        return Journal(self._source.id, self._run_id)
+    def _changes(
+        self, connection: Connection, answers: Sequence[AnyRow], counts: WriteCounts
+    ) -> list[tuple[str, Any]]:
+        """Return the cells that would be set, as what counts call them and their new values."""
+        return [
+            (writer.plan.table.label(column), value)
+            for writer in self._writers
+            for change in writer.changes(connection, answers, counts, lock=False)
+            for column, value in change.new.items()
+        ]
 
     def _pages(self, database: Database) -> Iterator[Sequence[AnyRow]]:
         last, page = "", self._query().order_by(ProductCurrentRow.product_hash).limit(PRODUCTS_PER_TRANSACTION)
@@ -105,30 +110,58 @@ class WriteBack:
             .where(mine)
         )
 
-    def _changes(
+
+class _TableWriter:
+    """Writes to one table."""
+
+    def __init__(self, plan: WritePlan, source: SourceRef, run_id: int) -> None:
+        self.plan = plan
+        self._source = source
+        self._run_id = run_id
+        self._target_id: int | None = None
+        self._replaced_freely: frozenset[str] | None = None
+
+    def write(self, connection: Connection, answers: Iterable[AnyRow], counts: WriteCounts) -> None:
+        """Bring rows up to the answers, in the caller's transaction."""
+        changes = self.changes(connection, answers, counts, lock=True)
+        journal = Journal(self._source.id, self._run_id, self._target_id)
+        write_cells(connection, self.plan.table, journal, changes, counts)
+
+    def changes(
         self, connection: Connection, answers: Iterable[AnyRow], counts: WriteCounts, *, lock: bool
     ) -> list[CellChange]:
+        """Return what answers change; count what they may not."""
         wanted = self._wanted(answers, counts)
         if not wanted:
             return []
-        rows = self._plan.table.read(connection, {each: key for each, (key, _) in wanted.items()}, lock=lock)
-        if self._replaced_freely is None:
-            self._replaced_freely = columns_of_older_runs(connection, self._source.id, self._plan.table.cells)
-        last = last_writes(connection, self._source.id, list(rows))
+        rows = self.plan.table.read(connection, {each: key for each, (key, _) in wanted.items()}, lock=lock)
+        last = self._last(connection, list(rows))
         changes = []
         for product_hash, row in rows.items():
-            key, cells = wanted[product_hash]
-            new = self._decide(key, row, cells, last.get(product_hash, {}), counts)
+            (key, cells), ours = wanted[product_hash], last.get(product_hash, {})
+            new = self._decide(key, row, self.plan.complete(cells, ours), ours, counts)
             if new:
-                changes.append(CellChange(product_hash, key, row, new))
+                changes.append(CellChange(product_hash, key, row, self.plan.decided(new, row)))
         return changes
+
+    def _last(self, connection: Connection, products: Sequence[str]) -> dict[str, dict[str, AnyRow]]:
+        """Return what we wrote last: product hash -> column -> row."""
+        if self.plan.target is None:
+            if self._replaced_freely is None:
+                columns = self.plan.table.cells
+                self._replaced_freely = columns_of_older_runs(connection, self._source.id, columns)
+        elif self._target_id is None:
+            self._target_id = find_other_target(connection, self._source.id, self.plan.target)
+            if self._target_id is None:  # a dry run before the first
+                return {}
+        return last_writes(connection, self._source.id, self._target_id, products)
 
     def _wanted(self, answers: Iterable[AnyRow], counts: WriteCounts) -> dict[str, tuple[str, Cells]]:
         """Return product hash -> (key, values of its answer); count answers without a code of the shop."""
         wanted = {}
         for row in answers:
             try:
-                cells = self._plan.values(row)
+                cells = self.plan.values(row)
             except UnwritableError as error:
                 counts.add(WriteCounts(refused=1, reasons=[f"{shown_key(row.product_key)}: {error}"]))
                 continue
@@ -141,16 +174,19 @@ class WriteBack:
     ) -> Cells:
         """Return the cells to set: those that differ, and that nobody else has edited."""
         new = {}
+        is_removed = row.cells.get(WHOLE_ROW) is ABSENT and any(
+            restore(ours.new_value) is not ABSENT for ours in last.values()
+        )
         for column, value in wanted.items():
-            cell, present, ours = self._plan.table.cells[column], row.cells[column], last.get(column)
+            cell, present, ours = self.plan.table.cell(column), row.cells[column], last.get(column)
             if cell.is_same(present, value):
                 continue
-            if ours is not None and not cell.is_same(present, restore(ours.new_value)):
+            if is_removed or (ours is not None and not cell.is_same(present, restore(ours.new_value))):
                 counts.add(WriteCounts(edited=1, edited_products=[key]))
                 continue
-            is_shops = present is not None and (ours is None or ours.restores)
+            is_shops = present is not None and present is not ABSENT and (ours is None or ours.restores)
             if is_shops and not self._may_replace(column, present):
-                if self._plan.options.only_null:
+                if self.plan.options.only_null:
                     counts.not_null += 1
                 else:
                     counts.kept += 1
@@ -161,4 +197,4 @@ class WriteBack:
 
     def _may_replace(self, column: str, value: Any) -> bool:
         is_free = self._replaced_freely is not None and column in self._replaced_freely
-        return (is_free and not self._plan.options.only_null) or self._plan.may_replace(column, value)
+        return (is_free and not self.plan.options.only_null) or self.plan.may_replace(column, value)

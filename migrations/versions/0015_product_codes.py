@@ -8,7 +8,7 @@ from alembic import op
 from cataloger.migrations.statements import create_view, drop_views, is_mysql
 
 revision = "0015"
-down_revision = "0013"
+down_revision = "0014"
 
 IMAGE_CODES = "cataloger_image_codes"
 PRODUCT_CODES = "cataloger_product_codes"

@@ -189,7 +189,7 @@ def sync(url, photos, model, options):
         check.check_table(answers)
         plan = check.plan(answers)
         with job.running(database) as run:
-            job.session(database, photos).process(run, None, plan)
+            job.session(database, photos).process(run, None, [plan])
     return job.report
 
 

@@ -431,9 +431,12 @@ def fill(world, make):
     world.sink.write([make.good(product_key="Größe 40"), make.good("b")])
 
 
-LATER_TABLES = {"cataloger_label_map", "cataloger_write_target", "cataloger_calibration"}
+LATER_TABLES = {
+    "cataloger_label_map", "cataloger_write_target", "cataloger_calibration", "cataloger_other_target",
+}  # fmt: skip
 LATER_COLUMNS = {
-    "product_hash", "disagrees", "scores", "familiarity", "department", "is_mixed",
+    "product_hash", "disagrees", "scores", "familiarity", "department", "is_mixed", "target_id",
+    "cataloger_write.state",
     "cataloger_source.calibration_id", "cataloger_run_source.calibration_id",
 }  # fmt: skip
 

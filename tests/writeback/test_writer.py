@@ -82,7 +82,8 @@ class Shop:
         return self.check(*pairs, **options)
 
     def writer(self, plan):
-        return WriteBack(plan, self.world.source, self.world.run.id, self.world.model.weights_id)
+        plans = plan if isinstance(plan, list) else [plan]
+        return WriteBack(plans, self.world.source, self.world.run.id, self.world.model.weights_id)
 
     def tag(self, plan, *results):
         """Record results and write them back; return what became of that."""

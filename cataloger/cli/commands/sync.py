@@ -29,7 +29,8 @@ from cataloger.cli.source_flags import (
     WhereOption,
 )
 from cataloger.errors import UsageError
-from cataloger.options import RunOptions, SelectionOptions, TableOptions, WebOptions, WriteOptions
+from cataloger.options import RunOptions, SelectionOptions, TableOptions, WebOptions
+from cataloger.write_flags import OtherWrites
 
 EXAMPLES = """\b
 Examples:
@@ -63,6 +64,53 @@ WriteOption = Annotated[
         metavar="COLUMN=FIELD",
         help="Write a result into a column of the product table: label_1 .. label_5 (the shop's codes, with a label "
         "map), confidence_1 .. confidence_5, name_1 .., parent_1 .., top5_json or decision. May be repeated.",
+    ),
+]
+WriteTableOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--write-table",
+        envvar="CATALOGER_WRITE_TABLE",
+        metavar="TABLE[:COLUMN=FIELD,...]",
+        help="Write into a row a product of another table: into the columns named here, or with TABLE alone, into "
+        "those of --write. May be repeated.",
+    ),
+]
+WriteKeyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--write-key",
+        envvar="CATALOGER_WRITE_KEY",
+        metavar="COLUMN[,COLUMN]",
+        help="Column of --write-table with the product's id; for all tables, or for each in turn.",
+    ),
+]
+WriteWhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--write-where",
+        envvar="CATALOGER_WRITE_WHERE",
+        metavar="CONDITION",
+        help='What rows of --write-table have, e.g. "attribute_id = 87 and store_id = 0"; for all or each in turn.',
+    ),
+]
+WriteExistingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--write-existing",
+        envvar="CATALOGER_WRITE_EXISTING",
+        metavar="TABLE",
+        help="Add no row to this --write-table; only rows that exist are written. May be repeated.",
+    ),
+]
+WriteLinkOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--write-link",
+        envvar="CATALOGER_WRITE_LINK",
+        metavar="TABLE:PRODUCT,CATEGORY[,COLUMN=VALUE]",
+        help="Add rows to a table that links products with categories, and remove rows of its own: the two columns, "
+        "then what other columns get (== where other values mean other links). May be repeated.",
     ),
 ]
 OnlyNullOption = Annotated[
@@ -142,6 +190,11 @@ def sync(
     department_column: DepartmentColumnOption = None,
     departments: DepartmentsOption = None,
     write: WriteOption = None,
+    write_table: WriteTableOption = None,
+    write_key: WriteKeyOption = None,
+    write_where: WriteWhereOption = None,
+    write_existing: WriteExistingOption = None,
+    write_link: WriteLinkOption = None,
     only_null: OnlyNullOption = False,
     only_if: OnlyIfOption = None,
     overwrite: OverwriteOption = False,
@@ -197,7 +250,13 @@ def sync(
         label_map=label_map,
         taxonomy=taxonomy,
         selection=SelectionOptions(labels, exclude_labels, department_column, departments),
-        write=WriteOptions.parse(
+        write=OtherWrites(
+            tuple(write_table or ()),
+            tuple(write_key or ()),
+            tuple(write_where or ()),
+            tuple(write_link or ()),
+            tuple(write_existing or ()),
+        ).options(
             write or (),
             only_null=only_null,
             only_if=tuple(value.strip() for text in only_if or () for value in text.split(",")),
