@@ -156,7 +156,8 @@ def test_what_a_package_offers_has_the_name_of_none_of_its_modules(name):
 
 
 def test_packages_stay_small():
-    assert not {n: s for n, s in house.sizes().items() if s > LARGEST_PACKAGE and n != COMMANDS}
+    growing = {COMMANDS, "cataloger.migrations.versions"}  # each command and each revision is a module
+    assert not {n: s for n, s in house.sizes().items() if s > LARGEST_PACKAGE and n not in growing}
 
 
 def test_functions_stay_short():

@@ -284,7 +284,7 @@ def _check_others(database: Database, source: ShopSource, options: SyncOptions) 
     checks += [RowCheck(database, name(each.table), each, write, some) for each in write.tables]
     checks += [LinkCheck(database, name(each.table), each, write, some) for each in write.links]
     for check in checks:
-        check.check(len(options.table.ids))
+        check.check(len(options.table.ids) or 1)  # a query has one
     return checks
 
 
