@@ -249,10 +249,15 @@ def test_what_is_missing_is_named_with_its_flag(shop):
         assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("name", ["", ".", "a.", ".a", "a.b.c", 'a"b', '"a'])
+@pytest.mark.parametrize("name", [".", "a.", ".a", "a.b.c", 'a"b', '"a'])
 def test_what_is_no_name_is_said_to_be_none(shop, name):
     with pytest.raises(UsageError, match="is not the name of a table; write products"):
         shop.source(name)
+
+
+def test_an_empty_name_is_none_given(shop):
+    with pytest.raises(UsageError, match="--table is needed, the product table; or --image-query"):
+        shop.source("")
 
 
 def nosy(shop, *grants):
