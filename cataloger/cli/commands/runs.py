@@ -265,7 +265,7 @@ def _print_undo(report: "UndoReport") -> None:
         console.print(f"current results recomputed: {counted(report.images, 'image')}")
     if report.restored:
         restored = ", ".join(f"{column} {count:,}" for column, count in report.restored.items())
-        console.print(f"values restored in the product table: {restored}")
+        console.print(f"values restored in tables of the shop: {restored}")
     if report.edited:
         console.print(
             f"not restored, since people have changed them: {counted(report.edited, 'value')}, e.g. of "
