@@ -351,9 +351,11 @@ def test_more_than_a_thousand_images_scroll_with_little_work(served, open_page):
     served.copy_rows(60)
     page = open_page(served.url)
     assert page.locator("#list li").count() < 400
+    page.wait_for_load_state("networkidle")
+    # How many are drawn while scrolling depends on how long the page stays where; before, on what is near the window.
+    assert 0 < page.evaluate(THUMBNAILS_DRAWN) < 0.7 * page.locator("#list li").count()
     come_to_pass(page, lambda: page.evaluate(SCROLL_DOWN) == "End of the queue.")
     assert page.locator("#list li").count() == 21 * 61
-    assert page.evaluate(THUMBNAILS_DRAWN) < 1000
     scrolled = page.evaluate(SCROLLED)
     assert scrolled["changes"] == 0
     assert 0 < scrolled["most"] < 200
