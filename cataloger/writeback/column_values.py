@@ -16,6 +16,8 @@ from sqlalchemy import types as sqltypes
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import NullType
 
+from cataloger.utils import clean_label
+
 Kind = Literal["text", "integer", "decimal", "float", "json", "any", "other"]
 
 DECIMALS = 4
@@ -100,14 +102,17 @@ class Cell:
         return value
 
     def means(self, value: Any, text: str) -> bool:
-        """True when a value that was read is the one that a person wrote as text: 2.50 is 2.5."""
+        """True when a value that was read is the one that a person wrote as text.
+
+        2.50 is 2.5; blanks that a cell has around its text, and whether its letters are NFC or NFD, cannot be seen.
+        So a cell of blanks alone is an empty one.
+        """
         if value is None or value is ABSENT:
             return False
-        shown = str(value).rstrip(" ") if isinstance(self.type, sqltypes.CHAR) else str(value)
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-            return shown == text
+            return str(value) == text or clean_label(str(value)) == clean_label(text)
         try:
-            return Decimal(shown) == Decimal(text)
+            return Decimal(str(value)) == Decimal(text)
         except InvalidOperation:
             return False
 

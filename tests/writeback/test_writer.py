@@ -186,6 +186,18 @@ def test_a_first_write_back_leaves_what_the_shop_has(shop):
     assert sorted(old or "" for old, _ in shop.writes()) == ["", "", "2", "Curated", "it's new", "misc"]
 
 
+def test_a_named_value_is_found_with_blanks_around_it_and_restored_as_it_was(shop):
+    """A person names what is to be seen; the shop's own tools left a blank, or letters in NFD."""
+    columns = "sku VARCHAR(20) PRIMARY KEY, photo VARCHAR(20), category VARCHAR(20)"
+    values = {"p": "old ", "q": " cafe\u0301", "r": "older", "s": "Old"}
+    shop.table(columns, *((sku, "", value) for sku, value in values.items()))
+    plan = shop.plan(*LABEL, overwrite=False, only_if=("old", "caf\u00e9"))
+    counts = shop.tag(plan, *(shop.seen(sku) for sku in values))
+    assert shop.values() == {**values, "p": "Dress", "q": "Dress"}
+    assert (counts.replaced, counts.kept) == (2, 2)
+    assert sorted(old for old, _ in shop.writes()) == [" cafe\u0301", "old "]
+
+
 @pytest.mark.parametrize(
     ("kind", "default", "others"),
     [("INTEGER NOT NULL DEFAULT 2", 2, [3, 20]), ("NUMERIC(6,2) DEFAULT 2.50", "2.50", ["2.51", "25"])],
