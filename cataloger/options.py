@@ -274,7 +274,8 @@ class WriteOptions:
     columns: pairs of a column and one of WRITE_FIELDS. tables, links: other tables.
     A value of the shop is left as it is, unless the cell is empty
     or has the column's default. only_if: values, as text, that may be replaced, too. overwrite: replace all of them.
-    only_null: fill only what is NULL, or has a value of only_if. min_confidence: of the best category.
+    only_null: fill only what is NULL, or has a value of only_if. min_confidence: of the best category, and of each
+    further one that a product is linked with.
     only_decision: write only answers so decided; if none is given, all but review and abstain.
     create_columns: add those that are missing. require_measured: write nothing until labelled images of the source
     have measured what is accepted.
@@ -302,6 +303,11 @@ class WriteOptions:
             _require(decision in DECISIONS, f"--only-decision must be one of {known}, not {decision!r}")
         least = self.min_confidence
         _require(least is None or 0.0 <= least <= 1.0, f"--min-confidence must be between 0 and 1, not {least}")
+        _require(
+            least is not None or not any(link.has_several for link in self.links),
+            "--write-link with categories besides the best one needs --min-confidence, so that only likely ones are "
+            "linked",
+        )
         is_more = self.only_null or least is not None or bool(self.only_decision) or self.create_columns
         _require(
             self.is_wanted or not (is_more or self.only_if or self.overwrite or self.require_measured),

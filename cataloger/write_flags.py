@@ -14,6 +14,7 @@ _CONDITION = re.compile(
     r"\s*(?:\"([^\"]+)\"|([^\s=<>!'\"()]+))\s*=\s*(?:'((?:[^']|'')*)'|(-?\d+(?:\.\d+)?))\s*(?:\band\b|\Z)", re.I
 )
 _LINK_FORM = "write TABLE:PRODUCT_COLUMN,CATEGORY_COLUMN, then COLUMN=VALUE for each other column"
+_BEST = "label_1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class OtherWrites:
 
     tables: `TABLE` or `TABLE:COLUMN=FIELD,...`. keys: the columns that name the product, for each table, or one for
     all. wheres: conditions of the rows, for each table in turn, or one for all; "" for none. links: `TABLE:PRODUCT,
-    CATEGORY[,COLUMN=VALUE...]`, with `==` for what tells these links from others. existing: tables that no row is
-    added to.
+    CATEGORY[=FIELD+FIELD][,COLUMN=VALUE...]`, with `==` for what tells these links from others. existing: tables that
+    no row is added to.
     """
 
     tables: tuple[str, ...] = ()
@@ -67,18 +68,18 @@ def _table(text: str, key: str, where: str, writes: Sequence[str]) -> WriteTable
 def _link(text: str) -> WriteLinkOptions:
     table, _, rest = text.partition(":")
     names = [part.strip() for part in next(csv.reader([rest], quotechar="'", skipinitialspace=True), [])]
-    is_complete = (
-        len(names) >= 2 and all(names) and bool(table.strip()) and not any("=" in name for name in names[:2])
-    )
+    is_complete = len(names) >= 2 and all(names) and bool(table.strip()) and "=" not in names[0]
     if not is_complete or not all("=" in name for name in names[2:]):
         raise UsageError(f"--write-link {text}: {_LINK_FORM}")
-    pairs = [(name.strip(), value.strip()) for name, _, value in (part.partition("=") for part in names[2:])]
-    columns = [*names[:2], *(name for name, _ in pairs)]
+    pairs = [(name.strip(), value.strip()) for name, _, value in (part.partition("=") for part in names[1:])]
+    (category, fields), *pairs = pairs
+    columns = [names[0], category, *(name for name, _ in pairs)]
     if len(set(columns)) < len(columns):
         raise UsageError(f"--write-link {text} names a column twice")
     values = tuple((name, value) for name, value in pairs if not value.startswith("="))
     constants = tuple((name, value[1:].strip()) for name, value in pairs if value.startswith("="))
-    return WriteLinkOptions(table.strip(), names[0], names[1], values, constants)
+    several = tuple(dict.fromkeys(name.strip() for name in (fields or _BEST).split("+")))
+    return WriteLinkOptions(table.strip(), names[0], category, values, constants, several)
 
 
 def _conditions(text: str) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from cataloger.contracts import TOP_K
 from cataloger.errors import UsageError
+
+LINK_FIELDS = tuple(f"{kind}_{rank}" for kind in ("label", "parent") for rank in range(1, TOP_K + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class WriteTableOptions:
 class WriteLinkOptions:
     """Rows of a table that links products with categories, to add where they are missing.
 
-    product, category: its columns that name them. values: what rows that are added have in other columns, as text.
+    product, category: its columns that name them. fields: of LINK_FIELDS, the categories that a product is linked
+    with. values: what rows that are added have in other columns, as text.
     constants: the same, where rows with another value are none of these links.
     """
 
@@ -42,3 +46,17 @@ class WriteLinkOptions:
     category: str
     values: tuple[tuple[str, str], ...] = ()
     constants: tuple[tuple[str, str], ...] = ()
+    fields: tuple[str, ...] = ("label_1",)
+
+    def __post_init__(self) -> None:
+        for name in self.fields:
+            if name not in LINK_FIELDS:
+                raise UsageError(
+                    f"--write-link {self.table}: {self.category}={name}: a product is linked with label_1 to "
+                    f"_{TOP_K} and parent_1 to _{TOP_K}; write e.g. {self.category}=label_1+parent_1"
+                )
+
+    @property
+    def has_several(self) -> bool:
+        """True when categories besides the best one are linked, or their parents."""
+        return any(not name.endswith("_1") for name in self.fields)

@@ -158,6 +158,7 @@ class LinkCheck(OtherCheck):
         options: WriteOptions,
         product: str | None = None,
     ) -> None:
+        self.fields = link.fields
         target = OtherTarget("links", name, (link.product,), link.constants, link.category, link.values)
         super().__init__(database, target, options, product)
 
@@ -170,12 +171,14 @@ class LinkCheck(OtherCheck):
             raise UsageError(f"{flag}: the database fills {cell.name} itself")
         if cell.kind not in FITS["label"]:
             raise UsageError(f"{flag} is {cell.type}; a category needs a column of text or of whole numbers")
+        self.check_map([(cell.name, name) for name in self.fields], answers)
         links = LinkTable(self.info, self.target, self.dialect)
         self.database.write(self._try, links, self._codes(answers))
-        return LinkPlan(links, self.options, (), answers.categories, self.info.defaults, self.target)
+        return LinkPlan(links, self.options, (), answers.categories, self.info.defaults, self.target, self.fields)
 
     def _codes(self, answers: PossibleAnswers) -> list[str]:
-        return [str(code) for code in answers.values("label_1")]
+        found = {str(code) for name in self.fields for code in answers.values(name) if code is not None}
+        return sorted(found)
 
     def _try(self, connection: Connection, links: LinkTable, codes: Sequence[str]) -> None:
         """Add a row for each category and roll it back."""
@@ -186,7 +189,9 @@ class LinkCheck(OtherCheck):
             self.require_privileges(connection, [*links.ids, self.target.category, *links.added])
             if (ids := self.key(connection, links)) is None:
                 return
-            tried = ((code, self._refused(connection, links, ids, code)) for code in codes)
+            tried = [(code, self._refused(connection, links, ids, [code])) for code in codes]
+            if len(self.fields) > 1 and len(codes) > 1 and not any(why for _, why in tried):
+                tried = [(", ".join(codes[:2]), self._refused(connection, links, ids, codes[:2]))]
             self.refuse(
                 f"{self.flag} {self.name}:{','.join(links.ids)},{self.target.category}",
                 [(code, why) for code, why in tried if why is not None],
@@ -194,15 +199,17 @@ class LinkCheck(OtherCheck):
         finally:
             trial.rollback()
 
-    def _refused(self, connection: Connection, links: LinkTable, ids: tuple[Any, ...], code: str) -> str | None:
-        """Add a row and roll it back; return why that does not work."""
+    def _refused(
+        self, connection: Connection, links: LinkTable, ids: tuple[Any, ...], codes: Sequence[str]
+    ) -> str | None:
+        """Add rows of a product and roll them back; return why that does not work."""
         savepoint = connection.begin_nested()
         try:
-            category = links.category(code)
-            links.delete(connection, ProductRow(ids, {category: ABSENT}))
-            links.update(connection, [(ProductRow(ids, {category: ABSENT}), {category: ANY_ROW})])
+            absent = ProductRow(ids, {links.category(code): ABSENT for code in codes})
+            links.delete(connection, absent)
+            links.update(connection, [(absent, dict.fromkeys(absent.cells, ANY_ROW))])
             stored = links.codes(connection, ids)
-            return None if category in stored else f"it is stored as {', '.join(stored)}"
+            return None if set(absent.cells) <= set(stored) else f"it is stored as {', '.join(stored)}"
         except (UnwritableError, DBAPIError) as error:
             return self.why(error)
         finally:

@@ -99,7 +99,9 @@ class WritePlan:
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan(WritePlan):
-    """Which categories of a product are to be rows of a table that links them."""
+    """Which categories of a product are to be rows of a table that links them. fields: of LINK_FIELDS."""
+
+    fields: Sequence[str] = ("label_1",)
 
     def complete(self, cells: Cells, last: Mapping[str, AnyRow]) -> Cells:
         """Add the rows of our own that are no longer wanted."""
@@ -110,9 +112,15 @@ class LinkPlan(WritePlan):
         """Return what to set: each cell is a row."""
         return new
 
-    def _cells(self, answers: Answers, _decision: str | None) -> Cells:
+    def _cells(self, answers: Answers, decision: str | None) -> Cells:
         assert isinstance(self.table, LinkTable)
-        return {self.table.category(self._code(answers[0][0])): ANY_ROW}
+        least = self.options.min_confidence or 0.0
+        likely = [answer for answer in answers if answer[1] >= least]
+        codes = (self._value(name, likely, decision) for name in self.fields)
+        return {self.table.category(code): ANY_ROW for code in codes if code is not None}
+
+    def _corrected(self, label: str, answers: Answers) -> Answers:
+        return super(LinkPlan, self)._corrected(label, answers)[:1]  # a person has named the one category
 
 
 def top5_json(answers: Iterable[tuple[str, float]]) -> str:

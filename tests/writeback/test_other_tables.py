@@ -1,6 +1,8 @@
 """Answers in other tables of the shop: rows of our own only, whatever people do between two nights, and undone."""
 
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
@@ -308,3 +310,50 @@ def test_rows_of_another_kind_are_none_of_the_links(shop):
     assert shop.rows(tags) == [(1, 10, "Page"), (1, 10, "Product"), (2, 20, "Product"), (3, 20, "Product")]
     shop.undo(run)
     assert shop.rows(tags) == [(1, 10, "Page"), (2, 20, "Product")]
+
+
+def test_a_product_is_linked_with_likely_further_categories_and_with_parents(shop):
+    links = OtherWrites(links=("links:product,category=label_1+label_2+parent_1,place=7",))
+    run, _ = shop.sync(links, min_confidence=0.2)
+    # The rig is 0.75 sure of the best and 0.25 of the second; all three have the parent 2.
+    second = {"1": 20, "2": 30, "3": 30}
+    best = {"1": 10, "2": 20, "3": 20}
+    expected = {(int(p), code, 7) for p in ANSWERS for code in (best[p], second[p], 2)}
+    assert set(shop.links()) == expected
+    shop.sync(links, min_confidence=0.5)
+    assert set(shop.links()) == {row for row in expected if row[1] in (best[str(row[0])], 2)}
+    shop.undo(shop.world.run.id)
+    assert set(shop.links()) == expected
+    shop.undo(run)
+    assert shop.links() == []
+
+
+def test_a_correction_is_the_only_category_of_a_product(shop):
+    links = OtherWrites(links=("links:product,category=label_1+label_2,place=7",))
+    (plan,) = shop.plans(links, min_confidence=0.1)
+    row = SimpleNamespace(
+        **{f"label_{n}": None for n in range(1, 6)} | {f"confidence_{n}": None for n in range(1, 6)},
+        decision="accept", corrected_label="Sock",
+    )  # fmt: skip
+    row.label_1, row.confidence_1, row.label_2, row.confidence_2 = "Dress", 0.7, "Hat", 0.3
+    assert set(plan.values(row)) == {"30"}
+
+
+@pytest.mark.parametrize(
+    ("link", "more", "message"),
+    [
+        ("links:product,category=label_1+label_2,place=7", {}, "needs --min-confidence"),
+        ("links:product,category=name_1,place=7", {}, "category=name_1: a product is linked with label_1 to _5"),
+        ("links:product,category=,category=7", {}, "names a column twice"),
+    ],
+)
+def test_wrong_categories_of_a_link_are_refused(shop, link, more, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        shop.plans(OtherWrites(links=(link,)), **more)
+
+
+def test_a_table_with_one_category_a_product_is_refused_before_any_work(shop):
+    shop.create("tags (product INTEGER PRIMARY KEY, category INTEGER NOT NULL)")
+    with pytest.raises(UsageError, match="--write-link tags:product,category"):
+        shop.plans(OtherWrites(links=("tags:product,category=label_1+label_2",)), min_confidence=0.5)
+    shop.plans(OtherWrites(links=("tags:product,category",)))

@@ -108,9 +108,10 @@ WriteLinkOption = Annotated[
     typer.Option(
         "--write-link",
         envvar="CATALOGER_WRITE_LINK",
-        metavar="TABLE:PRODUCT,CATEGORY[,COLUMN=VALUE]",
-        help="Add rows to a table that links products with categories, and remove rows of its own: the two columns, "
-        "then what other columns get (== where other values mean other links). May be repeated.",
+        metavar="TABLE:PRODUCT,CATEGORY[=FIELDS][,COLUMN=VALUE]",
+        help="Add rows to a table that links products with categories, and remove rows of its own: the two columns "
+        "(CATEGORY=label_1+parent_1 links more than the best category), then what other columns get (== where other "
+        "values mean other links). May be repeated.",
     ),
 ]
 OnlyNullOption = Annotated[
