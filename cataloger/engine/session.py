@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from cataloger.corrections import LEAST_ACCEPTED, MeasuredAccept, measure_accept
-from cataloger.db import Database
+from cataloger.db import Database, DatabaseURL
 from cataloger.engine.column_check import check_column
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place
@@ -41,6 +41,7 @@ from cataloger.ledger import (
 )
 from cataloger.model import Bundle
 from cataloger.records import Failure, Image, Item, Planned, Renewal
+from cataloger.schema import without_tables
 from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
 from cataloger.utils import available_cpus
@@ -348,6 +349,11 @@ class SourceSession(SourceModel):
             return None
         last = last_options(self._database, self.known.id)
         return None if last is None else last.get("table") or {}
+
+    def note_missing_tables(self, url: DatabaseURL, schema: str | None) -> None:
+        """Warn, in a dry run, of what will keep the run from its work. A new SQLite file gets its tables itself."""
+        if self._database is None and not url.is_new_sqlite_file():
+            self._warn(f"{without_tables(url, schema)} before the run that this plan is of")
 
     def _warn(self, text: str) -> None:
         self._report.warnings.append(text)

@@ -128,6 +128,7 @@ def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories
     database = open_for_planning(job.options.db, schema=options.schema)
     _check_folder(options)
     source, session = _session(job, database, shop, options)
+    session.note_missing_tables(job.options.db, options.schema)
     _check_root(database, session, options)
     in_effect = _codes(session, options, categories, _known_labels(database, session))
     if options.write.require_measured:

@@ -149,6 +149,8 @@ def _plan(job: Job[TagReport], sources: list[AnySource], options: TagOptions) ->
     sessions: dict[int, SourceSession] = {}
     for source in sources:
         session = job.session(database, source)
+        if source is sources[0]:
+            session.note_missing_tables(options.db, options.schema)
         with _remote(job, source, options) as remote:
             session.plan(remote)
         session.measure()

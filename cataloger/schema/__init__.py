@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         WriteRow,
         WriteTargetRow,
     )
-    from cataloger.schema.open import open_database, open_for_planning, open_results, open_source
+    from cataloger.schema.open import open_database, open_for_planning, open_results, open_source, without_tables
     from cataloger.schema.views import ANSWER, IMAGE_COLUMNS, IMAGE_TOP5, PRODUCT_TOP5
 
 __all__ = [
@@ -79,6 +79,7 @@ __all__ = [
     "select_current",
     "with_corrections",
     "with_seen",
+    "without_tables",
 ]
 
 
@@ -115,7 +116,7 @@ __getattr__ = lazy_names(
             "WriteRow",
             "WriteTargetRow",
         ],
-        "open": ["open_database", "open_for_planning", "open_results", "open_source"],
+        "open": ["open_database", "open_for_planning", "open_results", "open_source", "without_tables"],
         "views": ["ANSWER", "IMAGE_COLUMNS", "IMAGE_TOP5", "PRODUCT_TOP5"],
     },
 )

@@ -21,7 +21,7 @@ def open_database(url: DatabaseURL, *, schema: str | None = None) -> Database:
             revisions.upgrade_with(engine, is_new=True)
         revision = revisions.current_of(engine)
         if revision is None:
-            raise SchemaError(f"{url.redacted} has no tables of cataloger: run {_upgrade_command(url, schema)}")
+            raise SchemaError(without_tables(url, schema))
         _require_head(revision, url, schema)
     return Database(engine)
 
@@ -81,6 +81,11 @@ def _require_head(revision: str, url: DatabaseURL, schema: str | None) -> None:
         revisions.refuse_newer(revision, url)
         hint = _upgrade_command(url, schema)
         raise SchemaError(f"the tables in {url.redacted} are older than this version: run {hint}")
+
+
+def without_tables(url: DatabaseURL, schema: str | None) -> str:
+    """Say that a database has no tables of cataloger yet, and what makes them."""
+    return f"{url.redacted} has no tables of cataloger: run {_upgrade_command(url, schema)}"
 
 
 def _upgrade_command(url: DatabaseURL, schema: str | None) -> str:

@@ -179,6 +179,9 @@ def test_a_plan_needs_no_tables_of_ours_and_writes_nothing(shop, photos):
     by_url.downgrade(shop, "base")
     plan = sync_table(options(shop, photos, run={"dry_run": True}))
     assert (plan.plan(), plan.run_id) == ({"new": 4}, None)
+    (warning,) = plan.warnings
+    assert "has no tables of cataloger: run `cataloger db upgrade --db" in warning
+    assert "p@ss" not in warning
     assert by_url.current(shop) is None
     with pytest.raises(SchemaError, match="has no tables of cataloger: run `cataloger db upgrade"):
         sync_table(options(shop, photos))
