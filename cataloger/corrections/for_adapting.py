@@ -16,15 +16,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, literal, select
 
-from cataloger.corrections.labelled_images import corrected_label, group_of
+from cataloger.corrections.labelled_images import corrected_label, group_of, of_good_results
 from cataloger.db import AnyRow, Database, row_pages
 from cataloger.schema import (
     IS_UNCHANGED,
     CorrectionRow,
-    CurrentRow,
     ItemRow,
     ResultRow,
-    paged_source_id,
     with_corrections,
     with_seen,
 )
@@ -69,21 +67,12 @@ def count_by_kind(database: Database, source: AnyRow) -> tuple[Counter[Any], Cou
     """Count the images of a source by their answer, and by their band."""
     band = band_column().label("band")
     columns: tuple[Any, ...] = (ResultRow.label_1, band, func.count().label("images"))
-    query = _join(select(*columns), database, source)
+    query = of_good_results(select(*columns), database, source.id, source.weights_id)
     answers, bands = Counter[Any](), Counter[Any]()
     for row in database.rows(query.group_by(ResultRow.label_1, band)):
         answers[row.label_1] += row.images
         bands[int(row.band)] += row.images
     return answers, bands
-
-
-def _join(query: Select[Any], database: Database, source: AnyRow) -> Select[Any]:
-    return (
-        query.select_from(ItemRow)
-        .join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & (CurrentRow.weights_id == source.weights_id))
-        .join(ResultRow, ResultRow.id == CurrentRow.result_id)
-        .where(paged_source_id(database) == source.id, ItemRow.gone_run_id.is_(None), ResultRow.status == "ok")
-    )
 
 
 def _results(database: Database, source: AnyRow) -> Select[Any]:
@@ -92,7 +81,7 @@ def _results(database: Database, source: AnyRow) -> Select[Any]:
         ResultRow.confidence_1, ResultRow.confidence_2,
         CorrectionRow.label, CorrectionRow.verdict, IS_UNCHANGED.label("is_unchanged"),
     )  # fmt: skip
-    return _join(select(*columns), database, source)
+    return of_good_results(select(*columns), database, source.id, source.weights_id)
 
 
 def _pages(database: Database, query: Select[Any]) -> Iterator[AnyRow]:

@@ -71,14 +71,8 @@ class SourceScores:
 
     def _select(self, *columns: Any) -> Select[Any]:
         size = len(self.labels) * STORED.itemsize
-        return (
-            select(*columns)
-            .select_from(ItemRow)
-            .join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & (CurrentRow.weights_id == self.weights_id))
-            .join(ResultRow, ResultRow.id == CurrentRow.result_id)
-            .where(paged_source_id(self.database) == self.source_id, ItemRow.gone_run_id.is_(None))
-            .where(ResultRow.status == "ok", func.coalesce(func.length(ResultRow.scores), 0) == size)
-        )
+        good = of_good_results(select(*columns), self.database, self.source_id, self.weights_id)
+        return good.where(func.coalesce(func.length(ResultRow.scores), 0) == size)
 
     def pages(self, *, only_corrected: bool = False) -> Iterator[AnyRow]:
         """Yield the rows of `select`. only_corrected: those of images that people have corrected."""
@@ -130,6 +124,16 @@ class Drawn(Generic[T]):
     def values(self) -> list[T]:
         """Those that were kept, as they came."""
         return [value for _, value in self._kept]
+
+
+def of_good_results(query: Select[Any], database: Database, source_id: int, weights_id: str) -> Select[Any]:
+    """Let a query read the current results, by these weights, of images that are there and have a category."""
+    return (
+        query.select_from(ItemRow)
+        .join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & (CurrentRow.weights_id == weights_id))
+        .join(ResultRow, ResultRow.id == CurrentRow.result_id)
+        .where(paged_source_id(database) == source_id, ItemRow.gone_run_id.is_(None), ResultRow.status == "ok")
+    )
 
 
 def corrected_label(row: AnyRow) -> str | None:
