@@ -110,7 +110,7 @@ class Cell:
         if value is None or value is ABSENT:
             return False
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-            return str(value) == text or clean_label(str(value)) == clean_label(text)
+            return clean_label(str(value)) == clean_label(text)
         try:
             return Decimal(str(value)) == Decimal(text)
         except InvalidOperation:
