@@ -49,6 +49,7 @@ ORDER = (
     "cataloger.engine",
     "cataloger.report",
     "cataloger.bench",
+    "cataloger.review_queue",
     "cataloger.review",
     "cataloger.training",
     "cataloger.training.options",
@@ -304,7 +305,7 @@ CONTRACTS = {
     ("cataloger.report.reviewers", "words"),
     ("cataloger.review.app", "words"),
     ("cataloger.review.corrections", "words"),
-    ("cataloger.review.item_rows", "word"),
+    ("cataloger.review_queue.item_rows", "word"),
 }
 
 

@@ -1,6 +1,6 @@
 """The page on which people correct results, and its server.
 
-Imports `corrections`, `report`, and what lies below them.
+Imports `review_queue`, `corrections`, `report`, and what lies below them.
 """
 
 from cataloger.review.security import Access, is_loopback, new_token

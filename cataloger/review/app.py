@@ -16,14 +16,11 @@ from cataloger.contracts import DECISIONS
 from cataloger.db import Database, sanitize_text
 from cataloger.errors import CatalogerError, DatabaseError, ImageError, UsageError
 from cataloger.review import corrections
-from cataloger.review import filters as filtering
 from cataloger.review.adapting import Adapting
-from cataloger.review.filters import Filters
 from cataloger.review.image_cache import SIZES, Images, static_files
-from cataloger.review.item_rows import LARGEST_ID, sources
-from cataloger.review.queue import Queue
 from cataloger.review.security import Access, Guard, is_loopback
 from cataloger.review.turns import BusyError, Turns
+from cataloger.review_queue import ADAPTING, LARGEST_ID, ORDERS, REVIEWED, Filters, Queue, sources
 from cataloger.utils import printable, template_environment
 
 LARGEST_BODY = 2**20
@@ -130,10 +127,10 @@ def _page(request: Request) -> Response:
         "query": filters.query(),
         "sources": _choices(known.values(), filters.source),
         "categories": _choices(categories, filters.category),
-        "orders": filtering.ORDERS | ({filtering.ADAPTING: "for adapting"} if review.adapting else {}),
+        "orders": ORDERS | ({ADAPTING: "for adapting"} if review.adapting else {}),
         "is_for_adapting": review.adapting is not None,
         "decisions": _choices(DECISIONS, ""),
-        "states": filtering.REVIEWED,
+        "states": REVIEWED,
         "author": _author(request),
         "asks_name": not is_loopback(review.access.host) and NAME_COOKIE not in request.cookies,
         "problem": problem,

@@ -8,7 +8,7 @@ from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS
 from cataloger.corrections import CorrectionInput, Outcome, correct, labels_in_use
 from cataloger.db import Database
 from cataloger.errors import UsageError
-from cataloger.review.item_rows import LARGEST_ID, results_of, source_of
+from cataloger.review_queue import LARGEST_ID, results_of, source_of
 
 MAX_CORRECTIONS = 500
 

@@ -22,7 +22,7 @@ from cataloger.model import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image
 from cataloger.report import Pictures
-from cataloger.review.item_rows import find_shown
+from cataloger.review_queue import find_shown
 from cataloger.utils import available_cpus
 
 SIZES = (240, 900)

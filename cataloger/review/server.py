@@ -17,11 +17,9 @@ from cataloger.review.adapting import Adapting
 from cataloger.review.app import Review, make_app
 from cataloger.review.connections import BACKLOG, BoundedProtocol, no_repetitions
 from cataloger.review.corrections import Labels
-from cataloger.review.filters import ADAPTING, Filters
 from cataloger.review.image_cache import Images
-from cataloger.review.item_rows import sources
-from cataloger.review.queue import Queue
 from cataloger.review.security import ANY_ADDRESS, Access
+from cataloger.review_queue import ADAPTING, Filters, Queue, sources
 
 PATIENCE = 5.0
 """Seconds that a request waits for an unavailable database before it fails; the page tries again by itself."""

@@ -9,9 +9,9 @@ from sqlalchemy import insert
 
 from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.errors import UsageError
-from cataloger.review.filters import ORDERS, Filters
-from cataloger.review.item_rows import find_shown, results_of
-from cataloger.review.queue import Queue
+from cataloger.review_queue.filters import ORDERS, Filters
+from cataloger.review_queue.item_rows import find_shown, results_of
+from cataloger.review_queue.queue import Queue
 from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow
 
@@ -19,7 +19,7 @@ from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow
 @pytest.fixture(autouse=True)
 def a_ledger_counts_as_quickly_read(monkeypatch):
     """However slow the machine is, what a run adds is read while the reviewer waits, as of any small ledger."""
-    monkeypatch.setattr("cataloger.review.queue.QUICK", 3600)
+    monkeypatch.setattr("cataloger.review_queue.queue.QUICK", 3600)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def say(database, row, label, author="anna"):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_pages_hold_every_image_once(queue, monkeypatch, order):
-    monkeypatch.setattr("cataloger.review.queue.IMAGES_PER_PAGE", 1)
+    monkeypatch.setattr("cataloger.review_queue.queue.IMAGES_PER_PAGE", 1)
     found, after = [], None
     for _ in range(5):
         rows, after = queue.page(Filters(order=order), after)
@@ -144,8 +144,8 @@ def test_images_that_a_run_adds_are_there_at_once(queue, tagged, make):
 
 
 def test_a_large_ledger_is_read_again_beside_the_work(database, tagged, make, monkeypatch):
-    monkeypatch.setattr("cataloger.review.queue.QUICK", 0)
-    monkeypatch.setattr("cataloger.review.queue.PAUSE", 0)
+    monkeypatch.setattr("cataloger.review_queue.queue.QUICK", 0)
+    monkeypatch.setattr("cataloger.review_queue.queue.PAUSE", 0)
     queue = Queue(database)
     tagged.begin().sink.write([make.good("f.jpg"), make.good("a.jpg", "v2", labels=("Sock", "Hat"))])
     assert keys(queue, category="Sock") == ["d.jpg"]
@@ -157,8 +157,8 @@ def test_a_large_ledger_is_read_again_beside_the_work(database, tagged, make, mo
 
 
 def test_a_row_is_shown_as_it_is_now_even_if_the_queue_has_not_seen_that(database, tagged, make, monkeypatch):
-    monkeypatch.setattr("cataloger.review.queue.QUICK", 0)
-    monkeypatch.setattr("cataloger.review.queue.PAUSE", 1e9)
+    monkeypatch.setattr("cataloger.review_queue.queue.QUICK", 0)
+    monkeypatch.setattr("cataloger.review_queue.queue.PAUSE", 1e9)
     queue = Queue(database)
     tagged.begin().sink.write([make.good("a.jpg", "v2", labels=("Sock", "Hat"))])
     assert [row["answers"][0][0] for row in queue.page(Filters())[0]] == ["Sock", "dress", "Hat", "Sock"]

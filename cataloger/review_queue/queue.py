@@ -12,9 +12,9 @@ from sqlalchemy import Connection, func, or_, select
 
 from cataloger.db import AnyRow, Database, slices
 from cataloger.errors import CatalogerError, UsageError
-from cataloger.review.filters import ADAPTING, Filters
-from cataloger.review.item_index import Snapshot, read_corrections
-from cataloger.review.item_rows import LARGEST_ID, read_rows
+from cataloger.review_queue.filters import ADAPTING, Filters
+from cataloger.review_queue.item_index import Snapshot, read_corrections
+from cataloger.review_queue.item_rows import LARGEST_ID, read_rows
 from cataloger.schema import CorrectionRow, ResultRow, RunRow, SourceRow
 
 IMAGES_PER_PAGE = 60

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, selec
 from cataloger.contracts import TOP_K
 from cataloger.corrections import CorrectionInput
 from cataloger.db import AnyRow, Database
-from cataloger.review.filters import Filters
+from cataloger.review_queue.filters import Filters
 from cataloger.schema import (
     IS_UNCHANGED,
     SEEN,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from cataloger.db import AnyRow, Database
-from cataloger.review.filters import ADAPTING, Filters
-from cataloger.review.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
+from cataloger.review_queue.filters import ADAPTING, Filters
+from cataloger.review_queue.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
 from cataloger.schema import CorrectionRow, ItemRow, ResultRow, key_hash
 
 IMAGES_PER_READ = 20_000
