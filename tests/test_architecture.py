@@ -28,6 +28,7 @@ ORDER = (
     "cataloger.write_flags",
     "cataloger.utils",
     "cataloger.tabular",
+    "cataloger.web",
     "cataloger.model",
     "cataloger.imaging",
     "cataloger.db",

@@ -14,7 +14,8 @@ from cataloger.report.images import Picture, Progress, open_maps, pictures_of
 from cataloger.report.queries import BINS
 from cataloger.report.stored_images import Pictures
 from cataloger.sources import name_of
-from cataloger.utils import Filters, printable, replacing, shown_key, template_environment
+from cataloger.utils import printable, replacing, shown_key
+from cataloger.web import Filters, template_environment
 
 TEMPLATE = "report.html.j2"
 LONGEST = 100  # characters of a name
@@ -63,7 +64,6 @@ def render_page(report: CatalogReport, pictures: Mapping[int, Picture], *, about
         "shortened": shortened,
         "link": link,
         "as_key": shown_key,
-        "number": "{:,}".format,
     }
     template = template_environment(__file__, filters).get_template(TEMPLATE)
     return template.render(

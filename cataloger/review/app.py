@@ -21,7 +21,8 @@ from cataloger.review.image_cache import SIZES, Images, static_files
 from cataloger.review.security import Access, Guard, is_loopback
 from cataloger.review.turns import BusyError, Turns
 from cataloger.review_queue import ADAPTING, LARGEST_ID, ORDERS, REVIEWED, Filters, Queue, sources
-from cataloger.utils import printable, template_environment
+from cataloger.utils import printable
+from cataloger.web import template_environment
 
 LARGEST_BODY = 2**20
 NAME_COOKIE = "cataloger_reviewer"

@@ -24,6 +24,7 @@ from cataloger.records import Failure, Fetched, Image
 from cataloger.report import Pictures
 from cataloger.review_queue import find_shown
 from cataloger.utils import available_cpus
+from cataloger.web import read_asset
 
 SIZES = (240, 900)
 MAP_LONGEST = 448
@@ -213,4 +214,5 @@ def static_files() -> dict[str, tuple[bytes, str]]:
     """Return what the page loads beside its pictures: name -> bytes and media type."""
     folder = Path(__file__).parent / "static"
     kinds = {"review.js": "text/javascript", "review.css": "text/css", "icon.svg": "image/svg+xml"}
-    return {name: ((folder / name).read_bytes(), kind) for name, kind in kinds.items()}
+    own = {name: ((folder / name).read_bytes(), kind) for name, kind in kinds.items()}
+    return {**own, "tokens.css": (read_asset("tokens.css"), "text/css")}

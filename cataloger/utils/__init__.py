@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         visible,
     )
     from cataloger.utils.shares import UNKNOWN, Z95, Share, wilson
-    from cataloger.utils.templates import Filters, template_environment
     from cataloger.utils.text import counted, one_line, printable
     from cataloger.utils.timing import Stopwatch
     from cataloger.utils.toml_lines import line_of
@@ -39,7 +38,6 @@ __all__ = [
     "STOP_REQUEST",
     "UNKNOWN",
     "Z95",
-    "Filters",
     "Share",
     "Stopwatch",
     "available_cpus",
@@ -70,7 +68,6 @@ __all__ = [
     "spellings",
     "start_child",
     "strip_invisible",
-    "template_environment",
     "visible",
     "wilson",
     "without_query",
@@ -99,7 +96,6 @@ __getattr__ = lazy_names(
             "visible",
         ),
         "shares": ("UNKNOWN", "Z95", "Share", "wilson"),
-        "templates": ("Filters", "template_environment"),
         "text": ("counted", "one_line", "printable"),
         "timing": ("Stopwatch",),
         "toml_lines": ("line_of",),

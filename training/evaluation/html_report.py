@@ -13,7 +13,8 @@ from cataloger.errors import MissingExtraError, OutputError
 from cataloger.training.evaluation.evaluate import Evaluation
 from cataloger.training.evaluation.findings import Mistake
 from cataloger.training.metrics import Share
-from cataloger.utils import Filters, printable, replacing, template_environment
+from cataloger.utils import printable, replacing
+from cataloger.web import Filters, template_environment
 
 PAGE = "report.html"
 TEMPLATE = "report.html.j2"

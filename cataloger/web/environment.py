@@ -1,0 +1,44 @@
+"""How pages are made from templates: no text from outside becomes markup, and a value that is missing is an error."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cataloger.utils import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+Filters = Mapping[str, Callable[..., Any]]
+
+
+def template_environment(file: str, filters: Filters | None = None) -> "Environment":
+    """Return what renders the templates in the folder `templates` beside a file; they may use those of this package.
+
+    filters: more of them than `visible`, which shows text as `printable` has it, and `number`, which groups digits.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([Path(file).parent / "templates", HERE / "templates"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"visible": printable, "number": "{:,}".format, **(filters or {})}
+    environment.globals["asset"] = _embedded
+    return environment
+
+
+def read_asset(name: str) -> bytes:
+    """Return a file of the folder `static` as it lies there. name: one of ours, never from outside."""
+    return (HERE / "static" / name).read_bytes()
+
+
+def _embedded(name: str) -> str:
+    """Return an asset as part of a page that needs nothing else."""
+    from markupsafe import Markup
+
+    return Markup(read_asset(name).decode())  # noqa: S704 - files of ours, without any text from outside
