@@ -160,7 +160,8 @@ class TableOptions:
     image_table: table with one row per image, which then has `image`, `image_fk` (columns that name the product, in
     the order of `ids`) and `image_ids` (columns that identify the row; its primary key if not given).
     version_column: changes whenever the image does. where: SQL condition on the products, trusted as it is.
-    department_column: of the product table; names the department of a product.
+    department_column: of the product table; names the department of a product. object_roots: addresses such as
+    s3://bucket/prefix, below which objects may be read.
     name: of the source; without it, made from database, table and column.
     query: one SELECT in place of `table`, "" then; trusted as it is. The columns are those that it gives, `image_ids`
     those that tell the images of a product apart; what is not given has the names of QUERY_COLUMNS, if it is there.
@@ -179,6 +180,7 @@ class TableOptions:
     name: str | None = None
     department_column: str | None = None
     query: str | None = None
+    object_roots: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.query is None:

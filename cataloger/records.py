@@ -25,6 +25,15 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object of an object store. store: e.g. "s3://bucket". key: in it. size: bytes; None if that is not known."""
+
+    store: str
+    key: str
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One input of a source.
 
@@ -37,6 +46,7 @@ class Item:
     blob: the row that contains the bytes, if they are in the shop's table.
     former_key, former_product: key and product as versions before recorded them, not cleaned; None where that is
     the same. department: of its product, cleaned, where the source has departments.
+    stored: the object that holds the bytes, if they are in an object store.
     """
 
     key: str
@@ -49,6 +59,7 @@ class Item:
     former_key: str | None = None
     former_product: str | None = None
     department: str | None = None
+    stored: StoredObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ ORDER = (
     "cataloger.options",
     "cataloger.write_flags",
     "cataloger.utils",
+    "cataloger.objects",
     "cataloger.tabular",
     "cataloger.web",
     "cataloger.model",

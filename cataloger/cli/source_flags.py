@@ -65,6 +65,16 @@ ImageRootOption = Annotated[
         "--image-root", envvar="CATALOGER_IMAGE_ROOT", metavar="DIR", help="Folder that relative paths start at."
     ),
 ]
+ObjectRootOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--object-root",
+        envvar="CATALOGER_OBJECT_ROOT",
+        metavar="s3://BUCKET/PREFIX",
+        help="Read objects (s3://, gs://, az://) that tables and manifests name, if they lie below this address. May "
+        "be repeated. Default: none.",
+    ),
+]
 ImageListOption = Annotated[
     str | None,
     typer.Option(

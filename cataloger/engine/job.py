@@ -15,12 +15,13 @@ from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.run_report import RunReport
 from cataloger.engine.session import SourceSession
 from cataloger.engine.source_model import JobContext
-from cataloger.errors import CatalogerError
-from cataloger.fetch import Remote
+from cataloger.errors import CatalogerError, UsageError
+from cataloger.fetch import ObjectReader, Remote
 from cataloger.hooks import Hooks
 from cataloger.inference import choose_engine
 from cataloger.ledger import Run, recorded_run
 from cataloger.model import read_bundle, resolve_bundle_path
+from cataloger.objects import ObjectRoots, ObjectStores
 from cataloger.options import WebOptions
 from cataloger.sources import Source
 
@@ -100,10 +101,29 @@ class Job(Generic[Report]):
         self._total = None if None in counts else sum(count or 0 for count in counts)
 
 
+def checked_roots(texts: Sequence[str]) -> ObjectRoots:
+    """Return the folders of --object-root. Raises UsageError, which shows nothing that may be secret."""
+    try:
+        return ObjectRoots(texts)
+    except ValueError as error:
+        raise UsageError(f"--object-root: {error}") from None
+
+
 @contextmanager
-def downloading(job: Job[Report], web: WebOptions) -> Iterator[Remote]:
-    """Give what downloads the images of one source."""
+def downloading(job: Job[Report], web: WebOptions, *, objects: bool = False) -> Iterator[Remote]:
+    """Give what downloads the images of one source. objects: also out of object stores."""
     from cataloger.fetch import Downloader  # it loads the HTTP client, which files do not need
 
+    reader = ObjectReader(ObjectStores(web), job.options.limits) if objects else None
     with Downloader(web, job.options.limits) as downloader:
-        yield Remote(web=downloader, threads=DOWNLOADS, revalidate=web.revalidate, stop=job.hooks.stop)
+        yield Remote(downloader, reader, threads=DOWNLOADS, revalidate=web.revalidate, stop=job.hooks.stop)
+
+
+@contextmanager
+def reading_objects(job: Job[Report], stores: ObjectStores) -> Iterator[Remote]:
+    """Give what reads the images of one source from object stores."""
+    reader = ObjectReader(stores, job.options.limits)
+    try:
+        yield Remote(objects=reader, threads=DOWNLOADS, stop=job.hooks.stop)
+    finally:
+        reader.close()

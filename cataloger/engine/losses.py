@@ -54,7 +54,7 @@ class Losses:
 
     def know(self, place: Place | None) -> None:
         """Count an image that was there in the last run, and whose place is looked at in this one."""
-        if place is None or (place[0] == "host" and place not in self._known and len(self._known) > PLACES // 4):
+        if place is None or (place[0] != "folder" and place not in self._known and len(self._known) > PLACES // 4):
             return
         self._count(self._known, place)
         if len(self._known) > PLACES:
@@ -70,7 +70,7 @@ class Losses:
         if sum(self._missing.values()) < self.fewest_missing:
             return
         self._out = _lost_folders({place: self._of(place) for place in self._known if place[0] == "folder"})
-        hosts = ((place, self._of(place)) for place in self._known if place[0] == "host")
+        hosts = ((place, self._of(place)) for place in self._known if place[0] != "folder")
         self._out |= {place: count for place, count in hosts if count.is_outage}
 
     def found(self) -> list[Outage]:

@@ -4,9 +4,10 @@ An *answer* says something about one image and nothing about the place where it 
 that is there, 404, 410 and other refusals of a server, bytes that cannot be decoded, a value that names no image. No
 number of answers is an outage. An image that is unchanged is not read and says nothing, either way.
 
-A *sign of an outage* says something about the place (a host and port, or a folder), since no answer came: the name
-does not resolve, the connection is refused or breaks, no secure connection, a time limit, 408, 429 and 5xx, an error
-of the file system (`Failure.may_be_outage`). One sign may be the fault of one image all the same, and so:
+A *sign of an outage* says something about the place (a host and port, a bucket, or a folder), since no answer came:
+the name does not resolve, the connection is refused or breaks, no secure connection, a time limit, 408, 429 and 5xx,
+wrong credentials of a bucket, an error of the file system (`Failure.may_be_outage`). One sign may be the fault of one
+image all the same, and so:
 
 1. `RunOptions.outage_after` signs of one place without an answer in between suspend the place; so do as many signs of
    several hosts (or folders) without an answer of any of them, which suspends all hosts (or folders). The run goes on
@@ -30,7 +31,8 @@ from cataloger.records import Failure, Item
 from cataloger.sources import key_of
 
 Place = tuple[str, str]
-"""("host", "img.example:8080") or ("folder", "/srv/photos"); a second part that is empty means all of that kind."""
+"""("host", "img.example:8080"), ("folder", "/srv/photos") or ("bucket", "s3://photos"); a second part that is empty
+means all of that kind."""
 
 PLACES = 1000
 CONTROLS = 8
@@ -52,7 +54,9 @@ class Outage:
 
 
 def place_of(item: Item) -> Place | None:
-    """Return the host or the folder of an image; None if it has neither."""
+    """Return the host, the bucket or the folder of an image; None if it has none."""
+    if item.stored is not None:
+        return "bucket", item.stored.store
     if item.url is not None:
         return _host(item.url)
     return None if item.path is None else _folder(item.path.rpartition(b"/")[0])

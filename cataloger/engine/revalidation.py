@@ -12,7 +12,7 @@ from cataloger.records import Failure, Item, Planned
 from cataloger.sources import with_validators
 
 if TYPE_CHECKING:
-    from cataloger.fetch import Downloader
+    from cataloger.fetch import Remote
 
 LOOK_AHEAD = 64
 
@@ -20,20 +20,19 @@ LOOK_AHEAD = 64
 class RevalidatingPlanner:
     """Plans as the ledger does, but what is "unchanged" becomes "changed" if its server does not confirm that.
 
-    Servers are asked for the headers alone (HEAD), `threads` at once. One that sends neither ETag nor Last-Modified,
-    or fails, does not confirm it: the image is then downloaded. A host that may be out is not asked.
+    Servers are asked for the headers alone (HEAD), `remote.threads` at once. One that sends neither ETag nor
+    Last-Modified, or fails, does not confirm it: the image is then downloaded. A host that may be out is not asked.
     """
 
-    def __init__(self, ledger: Ledger, web: "Downloader", threads: int, outages: Outages) -> None:
+    def __init__(self, ledger: Ledger, remote: "Remote", outages: Outages) -> None:
         self._ledger = ledger
-        self._web = web
-        self._threads = threads
+        self._remote = remote
         self._outages = outages
 
     def plan(self, subjects: Iterable[Item | Failure], *, again: bool = False) -> Iterator[Planned]:
         """Yield a decision for each input, in order. again: as for the ledger."""
         waiting: deque[tuple[Planned, Future[bool] | None]] = deque()
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="revalidate") as executor:
+        with ThreadPoolExecutor(self._remote.threads, thread_name_prefix="revalidate") as executor:
             for planned in self._ledger.plan(subjects, again=again):
                 item = self._to_ask(planned)
                 answer = executor.submit(self._is_confirmed, item, planned.recorded) if item else None
@@ -55,7 +54,7 @@ class RevalidatingPlanner:
         return None if self._outages.suspension(item) or self._outages.outage(item) else item
 
     def _is_confirmed(self, item: Item, recorded: str) -> bool:
-        now = with_validators(item.version, self._web.validators(item))
+        now = with_validators(item.version, self._remote.validators(item))
         return now != item.version and now == recorded
 
     def _settled(self, planned: Planned, answer: Future[bool] | None) -> Planned:

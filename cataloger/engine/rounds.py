@@ -58,7 +58,11 @@ class _Rounds:
         self._is_late = False
 
     def run(self) -> None:
-        self._through(self._scanned())
+        try:
+            self._through(self._scanned())
+        except (OutageError, SourceError):  # the listing broke off: what it has given is recorded
+            self._pipeline.flush()
+            raise
         self._ask_suspended()
         self._settle_missing()
         self._scan_rest(self._suspended)

@@ -258,7 +258,7 @@ class SourceSession(SourceModel):
             return "folder", f"{ref.root}/{key}".rpartition("/")[0]
 
         losses = Losses()
-        if self.source.kind == "folder" and not self._options.run.accept_missing:
+        if self.source.kind in ("folder", "bucket") and not self._options.run.accept_missing:
             for key, is_missing in presence.survey(losses.fewest_missing):
                 losses.know(place(key))
                 if is_missing and self.source.can_be_missing(key):
@@ -387,6 +387,6 @@ class SourceSession(SourceModel):
 
 
 def _planner(ledger: Ledger, remote: Remote | None, outages: Outages) -> Planner:
-    if remote is None or remote.web is None or not remote.revalidate:
+    if remote is None or not remote.is_far or not remote.revalidate:
         return ledger
-    return RevalidatingPlanner(ledger, remote.web, remote.threads, outages)
+    return RevalidatingPlanner(ledger, remote, outages)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db import Database, DatabaseURL, TableName
-from cataloger.engine.job import Job, JobHooks, downloading
+from cataloger.engine.job import Job, JobHooks, checked_roots, downloading
 from cataloger.engine.job_report import JobOptions, SyncReport
 from cataloger.engine.session import SourceSession
 from cataloger.errors import UsageError
@@ -105,6 +105,7 @@ class SyncOptions:
 
 def sync_table(options: SyncOptions, hooks: JobHooks | None = None) -> SyncReport:
     """Tag what is new or changed in a table. Raises CatalogerError if it cannot run."""
+    checked_roots(options.table.object_roots)
     job = Job(options.job(), hooks or Hooks(), SyncReport)
     categories = read_label_map(options.label_map) if options.label_map else []
     if options.taxonomy:
@@ -324,7 +325,7 @@ def _remote(job: Job[SyncReport], source: ShopSource, options: SyncOptions) -> I
         if source.layout.is_blob:
             yield Remote(blobs=source.read_blobs)
         else:
-            yield stack.enter_context(downloading(job, options.web))
+            yield stack.enter_context(downloading(job, options.web, objects=bool(options.table.object_roots)))
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Composition root of `cataloger tag`: folders, images, manifests and web addresses into a database."""
+"""Composition root of `cataloger tag`: folders, images, manifests, addresses and buckets into a database."""
 
 import os
 from collections.abc import Iterator
@@ -8,28 +8,40 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db import Database, DatabaseURL
-from cataloger.engine.job import Job, JobHooks, downloading
+from cataloger.engine.job import Job, JobHooks, checked_roots, downloading, reading_objects
 from cataloger.engine.job_report import JobOptions, TagReport
 from cataloger.engine.session import SourceSession
 from cataloger.errors import OutageError
 from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.ledger import require_not_moved
+from cataloger.objects import ObjectStores, read_address
 from cataloger.options import DEFAULT_DB, Limits, RunOptions, SelectionOptions, WebOptions
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
-from cataloger.sources import FolderSource, ManifestSource, Target, WebSource, find_address, key_of, resolve_targets
+from cataloger.sources import (
+    BucketSource,
+    FolderSource,
+    ManifestSource,
+    Target,
+    WebSource,
+    find_address,
+    key_of,
+    resolve_targets,
+)
 from cataloger.utils import without_query
 
-AnySource = FolderSource | ManifestSource | WebSource
+AnySource = FolderSource | ManifestSource | WebSource | BucketSource
 
 
 @dataclass(frozen=True, slots=True)
 class TagOptions:
     """Options of `cataloger tag`; see `JobOptions` for those that are not explained here.
 
-    paths: folders, images, manifests and web addresses. output: file of the current results, too. path_column,
-    product_column: of the manifests. web: how images are downloaded. selection: labels that the sources sell.
+    paths: folders, images, manifests, web addresses and object stores. output: file of the current results, too.
+    path_column, product_column: of the manifests. web: how images are downloaded. selection: labels that the
+    sources sell. object_roots: addresses below
+    which manifests may name objects.
     """
 
     paths: tuple[str, ...]
@@ -39,6 +51,7 @@ class TagOptions:
     output: Path | None = None
     path_column: str | None = None
     product_column: str | None = None
+    object_roots: tuple[str, ...] = ()
     web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
@@ -70,6 +83,7 @@ class TagOptions:
 
 def tag_images(options: TagOptions, hooks: JobHooks | None = None) -> TagReport:
     """Tag what the paths name. Raises CatalogerError if the whole run is impossible."""
+    checked_roots(options.object_roots)
     targets = resolve_targets(options.paths)
     sources = [_source(target, options) for target in targets]
     if options.output:
@@ -123,14 +137,19 @@ def _keys(target: Target, source: AnySource, prefix: str) -> frozenset[str] | No
     """Return the keys of the images that were named one by one; None where a whole source was."""
     if isinstance(source, WebSource):
         return source.keys
+    if isinstance(source, BucketSource):
+        return None if source.names is None else frozenset(prefix + name for name in source.names)
     return None if target.files is None else frozenset(prefix + key_of(name) for name in target.files)
 
 
 @contextmanager
 def _remote(job: Job[TagReport], source: AnySource, options: TagOptions) -> Iterator[Remote | None]:
     """Give what downloads the images of a source, if it has addresses."""
-    if isinstance(source, WebSource) or (isinstance(source, ManifestSource) and source.has_addresses()):
-        with downloading(job, options.web) as remote:
+    if isinstance(source, BucketSource):
+        with reading_objects(job, source.stores) as remote:
+            yield remote
+    elif isinstance(source, WebSource) or (isinstance(source, ManifestSource) and source.has_addresses()):
+        with downloading(job, options.web, objects=bool(options.object_roots)) as remote:
             yield remote
     else:
         yield None
@@ -139,7 +158,7 @@ def _remote(job: Job[TagReport], source: AnySource, options: TagOptions) -> Iter
 def _check_places(database: Database | None, sources: list[AnySource], options: TagOptions) -> None:
     if not options.run.accept_move:
         for source in sources:
-            if not isinstance(source, WebSource):
+            if isinstance(source, FolderSource | ManifestSource):
                 require_not_moved(database, source)
 
 
@@ -165,8 +184,12 @@ def _plan(job: Job[TagReport], sources: list[AnySource], options: TagOptions) ->
 def _source(target: Target, options: TagOptions) -> AnySource:
     if target.kind == "web":
         return WebSource(target.root.decode(), target.addresses)
+    if target.kind == "bucket":
+        names = None if target.files is None else tuple(name.decode() for name in target.files)
+        return BucketSource(read_address(target.root.decode()), ObjectStores(options.web), names=names)
     if target.kind == "manifest":
         source = ManifestSource(Path(os.fsdecode(target.root)), options.path_column, options.product_column)
+        source.objects = checked_roots(options.object_roots)
         source.check()
         return source
     return FolderSource(target.root, files=target.files, follow_links=options.run.follow_links)

@@ -1,6 +1,7 @@
-"""The bytes of images from files, web addresses and columns, with the guard against requests into private networks.
+"""The bytes of images from files, addresses, object stores and columns, with the guard against requests into private
+networks.
 
-Imports `sources` and `utils`.
+Imports `objects`, `sources` and `utils`.
 """
 
 from typing import TYPE_CHECKING
@@ -8,16 +9,20 @@ from typing import TYPE_CHECKING
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
+    from cataloger.fetch.download_buffer import Downloaded
     from cataloger.fetch.http import Downloader
+    from cataloger.fetch.object_store import ObjectReader
     from cataloger.fetch.prefetch import Remote, fetch, read_file
 
-__all__ = ["Downloader", "Remote", "fetch", "read_file"]
+__all__ = ["Downloaded", "Downloader", "ObjectReader", "Remote", "fetch", "read_file"]
 
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "download_buffer": ["Downloaded"],
         "http": ["Downloader"],
+        "object_store": ["ObjectReader"],
         "prefetch": ["Remote", "fetch", "read_file"],
     },
 )

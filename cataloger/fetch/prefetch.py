@@ -22,6 +22,7 @@ from cataloger.utils import Stopwatch, visible
 
 if TYPE_CHECKING:
     from cataloger.fetch.http import Downloader
+    from cataloger.fetch.object_store import ObjectReader
 
 THREADS = 4
 LOOK_AHEAD = 128
@@ -40,15 +41,33 @@ Answer = Fetched | Downloaded | Failure
 class Remote:
     """The origin of the bytes of items that are not files. blobs: bytes by key; missing rows are left out.
 
-    revalidate: ask `web` whether unchanged addresses still show the same images. stop: once it is set, downloads that
-    are still running are cancelled.
+    objects: reads object stores. revalidate: ask `web` and `objects` whether unchanged addresses still show the same
+    images. stop: once it is set, downloads that are still running are cancelled.
     """
 
     web: "Downloader | None" = None
+    objects: "ObjectReader | None" = None
     blobs: BlobReader | None = None
     threads: int = THREADS
     revalidate: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_far(self) -> bool:
+        """True when bytes may take long to arrive."""
+        return self.web is not None or self.objects is not None
+
+    def close(self) -> None:
+        """Cancel what is on its way."""
+        for each in (self.web, self.objects):
+            if each is not None:
+                each.close()
+
+    def validators(self, item: Item) -> str:
+        """Ask where an item comes from for what tells its version; "" if that is not known."""
+        if item.stored is not None:
+            return "" if self.objects is None else self.objects.validators(item)
+        return "" if self.web is None else self.web.validators(item)
 
 
 def fetch(
@@ -62,7 +81,8 @@ def fetch(
 
     watch: receives the processor time of reading. within: folder that files must lie in, whatever links say; None:
     anywhere. Failures among the items pass through. Codes: io.missing, io.permission, io.not_a_file, io.error
-    (transient), source.outside_root, decode.too_many_bytes (permanent), and those of `cataloger.fetch.http`.
+    (transient), source.outside_root, decode.too_many_bytes (permanent), and those of `cataloger.fetch.http` and of
+    `cataloger.fetch.object_store`.
     After the last item `remote` can be used again; it is closed if that was not reached.
     """
     remote, watch = remote or Remote(), watch or Stopwatch()
@@ -86,8 +106,8 @@ def fetch(
                 yield from _take(waiting.popleft().future)
             is_done = not waiting
         finally:
-            if remote.web is not None and not is_done:
-                remote.web.close()
+            if not is_done:
+                remote.close()
             for task in waiting:
                 task.future.add_done_callback(_discard)
                 task.future.cancel()
@@ -104,7 +124,7 @@ class _Task(NamedTuple):
 def _arrives(future: Future[list[Answer]], remote: Remote) -> bool:
     """Wait for a result; False if the run is stopped before it arrives: a slow server can take minutes."""
     while not wait([future], timeout=STOP_SECONDS).done:
-        if remote.web is not None and remote.stop.is_set():
+        if remote.is_far and remote.stop.is_set():
             return False
     return True
 
@@ -154,6 +174,8 @@ def _kind(item: Item | Failure) -> str:
         return "failure"
     if item.blob is not None:
         return "blob"
+    if item.stored is not None:
+        return "object"
     return "file" if item.url is None else "url"
 
 
@@ -168,6 +190,8 @@ def _expected_size(item: Item | Failure, limits: Limits) -> int:
         return 0
     if item.blob is not None:
         return min(item.blob.size, limits.max_bytes)
+    if item.stored is not None and item.stored.size is not None:
+        return min(item.stored.size, limits.max_bytes)
     if item.path is None:
         return BUFFER_BYTES  # larger bodies wait on the disk
     size = change_tokens.file_size(item.version)  # the scan has just asked for it
@@ -183,6 +207,9 @@ def _fetch_group(group: list[Item | Failure], limits: Limits, remote: Remote, wi
         return [first]
     if first.blob is not None:
         return _read_blobs([item for item in group if isinstance(item, Item)], limits, remote)
+    if first.stored is not None:
+        assert remote.objects is not None, "a source of objects comes with their reader"
+        return [remote.objects.get(first)]
     if first.url is not None:
         assert remote.web is not None, "a source of URLs comes with a downloader"
         return [remote.web.get(first)]
@@ -219,7 +246,7 @@ def _too_large(item: Item, limits: Limits) -> Failure:
 
 def read_file(item: Item, limits: Limits, within: bytes | None = None) -> Fetched | Failure:
     """Read the file of an item; errors become failures. within: see `fetch`."""
-    assert item.path is not None, "an item is a file, a URL or a blob"
+    assert item.path is not None, "an item is a file, a URL, a blob or an object"
     try:
         # Non-blocking, so that a pipe with an image's name cannot hold the run up.
         descriptor = os.open(item.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))

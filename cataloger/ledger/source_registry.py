@@ -61,7 +61,7 @@ def find_source(database: Database, *, kind: str, root: str) -> SourceRef | None
 
 
 def register_source(database: Database, *, kind: str, root: str) -> SourceRef:
-    """Return the source of a root, created if there is none. A folder inside a known one shares its keys."""
+    """Return the source of a root, created if there is none. A folder in a known one shares its keys."""
 
     def register(connection: Connection) -> SourceRef:
         found = _find_source(connection, kind, root)
@@ -118,7 +118,7 @@ def _find_source(connection: Connection, kind: str, root: str) -> SourceRef | No
     row = connection.execute(columns.where(SourceRow.root_hash == key_hash(root))).one_or_none()
     if row is not None:
         return _ref(row)
-    if kind != "folder":
+    if kind not in ("folder", "bucket"):
         return None
     parents = [root[:end] or "/" for end in range(len(root)) if root[end] == "/"]
     around = columns.where(SourceRow.root_hash.in_([key_hash(parent) for parent in parents]))

@@ -1,7 +1,7 @@
 """Reads the images of the ledger's items, to show them beside their results.
 
 Only what an item of the ledger names is read: a file, where its source finds it; an address, as it was recorded,
-without its query string; or bytes in a column of a table that lies in the same database.
+without its query string; an object of a store; or bytes in a column of a table that lies in the same database.
 """
 
 import hashlib
@@ -13,12 +13,13 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import Connection, select
 
 from cataloger.db import AnyRow, Database, make_engine
-from cataloger.errors import CatalogerError, ImageError, UnavailableError
-from cataloger.fetch import Downloader, read_file
+from cataloger.errors import CatalogerError, ImageError, UnavailableError, UsageError
+from cataloger.fetch import Downloaded, Downloader, ObjectReader, read_file
 from cataloger.ledger import follows_links, last_table
+from cataloger.objects import ObjectRoots, ObjectStores, is_object_address, read_address
 from cataloger.options import Limits, TableOptions, WebOptions
 from cataloger.queries import ShopSource, open_shop_source
-from cataloger.records import Failure, Fetched, Item
+from cataloger.records import Failure, Fetched, Item, StoredObject
 from cataloger.schema import ItemRow, SourceRow
 from cataloger.sources import OUTSIDE_ROOT, SCHEMES, name_of
 
@@ -40,8 +41,9 @@ class Pictures:
         # Without the schema of our own tables, which are not those of the shop.
         self._shop = Database(make_engine(database.url))
         self._limits = limits or Limits()
-        web = WebOptions(allow_private, timeout=TIMEOUT, connect_timeout=CONNECT_TIMEOUT, attempts=ATTEMPTS)
-        self._downloader = Downloader(web, self._limits)
+        self._web = WebOptions(allow_private, timeout=TIMEOUT, connect_timeout=CONNECT_TIMEOUT, attempts=ATTEMPTS)
+        self._downloader = Downloader(self._web, self._limits)
+        self._objects: ObjectReader | None = None
         self._tables: dict[int, _Table] = {}
         self._follows: dict[int, bool] = {}
         self._lock = threading.Lock()
@@ -55,6 +57,8 @@ class Pictures:
     def close(self) -> None:
         """Cancel running downloads, and close all connections."""
         self._downloader.close()
+        if self._objects is not None:
+            self._objects.close()
         self._shop.close()
 
     def read(self, item_id: int) -> Fetched | Failure:
@@ -71,6 +75,8 @@ class Pictures:
         if row.kind != "folder" and item.uri.partition("://")[0].lower() in SCHEMES:
             answer = self._downloader.get(replace(item, url=item.uri))
             return answer if isinstance(answer, Failure) else answer.read()
+        if row.kind != "folder" and is_object_address(item.uri):
+            return self._object(item, row.kind, row.source_id)
         if row.kind == "table":
             return self._of_table(item, row.source_id)
         root = name_of(row.root)
@@ -85,6 +91,20 @@ class Pictures:
             bounds = _Bounds() if root is None else self._bounds(source_id, root)
             return self._file(item, name_of(item.uri), root or b"/", bounds)
         return self._blob(item, table)
+
+    def _object(self, item: Item, kind: str, source_id: int) -> Fetched | Failure:
+        """Read an object; of a table only below the folders that its newest run has allowed."""
+        try:
+            address = read_address(item.uri)
+            roots = ObjectRoots(self._table(source_id).object_roots if kind == "table" else (address.store,))
+            if not roots.contain(address):
+                return Failure(item, OUTSIDE_ROOT, "the object lies below no --object-root of the last run")
+            with self._lock:
+                self._objects = self._objects or ObjectReader(ObjectStores(self._web), self._limits)
+            answer = self._objects.get(replace(item, stored=StoredObject(address.store, address.key)))
+        except (ValueError, UsageError) as error:  # e.g. the extra is missing
+            return Failure(item, "fetch.error", str(error))
+        return answer.read() if isinstance(answer, Downloaded) else answer
 
     def _bounds(self, source_id: int, root: bytes) -> "_Bounds":
         """Return where the files of a source may lie: as its newest run has it."""
@@ -141,6 +161,11 @@ class _Table:
         """Folder of the paths; None if there is none, or if it was relative to a folder that is not known."""
         root = (self._recorded or {}).get("image_root")
         return os.path.normpath(os.fsencode(root)) if root and root.startswith("/") else None
+
+    @property
+    def object_roots(self) -> tuple[str, ...]:
+        """Folders of object stores that its images may lie in."""
+        return tuple((self._recorded or {}).get("object_roots") or ())
 
     def open(self, shop: Database) -> ShopSource:
         """Return the table. Raises CatalogerError."""

@@ -1,6 +1,6 @@
 """Where images are listed: folders, manifests, product tables; their keys, references and change tokens.
 
-Imports `db` and `utils`.
+Imports `db`, `objects` and `utils`.
 """
 
 from typing import TYPE_CHECKING
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
         text_of,
     )
     from cataloger.sources.manifest import ManifestSource
+    from cataloger.sources.object_store import BucketSource
     from cataloger.sources.resolve import Target, find_address, resolve_targets
     from cataloger.sources.row_source import SAMPLE, Names, RowSource, TableRow
     from cataloger.sources.table import TableSource
-    from cataloger.sources.table_layout import TableLayout, digest_of
-    from cataloger.sources.unclean_keys import odd_keys
+    from cataloger.sources.table_layout import TableLayout, digest_of, odd_keys
     from cataloger.sources.web import WebSource
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "RELATIVE_PATH",
     "SAMPLE",
     "SCHEMES",
+    "BucketSource",
     "ColumnSample",
     "FolderSource",
     "Location",
@@ -98,11 +99,11 @@ __getattr__ = lazy_names(
             "text_of",
         ],
         "manifest": ["ManifestSource"],
-        "unclean_keys": ["odd_keys"],
         "resolve": ["Target", "find_address", "resolve_targets"],
         "row_source": ["Names", "RowSource", "SAMPLE", "TableRow"],
         "table": ["TableSource"],
-        "table_layout": ["TableLayout", "digest_of"],
+        "table_layout": ["TableLayout", "digest_of", "odd_keys"],
+        "object_store": ["BucketSource"],
         "web": ["WebSource"],
     },
 )

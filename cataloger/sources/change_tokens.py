@@ -6,6 +6,9 @@
     url:https://shop/a.jpg v:9f.. the same, with a digest of what its server said of the version it sent; behind q:
     column:9f..                   a column of the shop that changes with the image
     sha256:9f..                   the bytes themselves, in a table
+    object:1234 e:9f..            an object of a listing: size in bytes, and a digest of its ETag
+    object:1234 t:2024-05-01..    the same without ETag: the time at which it was written
+    url:s3://bucket/a.jpg v:9f..  an object that a table names, as for a URL; behind v: what its store said of it
 
 The values of columns and the headers of servers are kept as digests: they are long, or secret, or both.
 """
@@ -32,6 +35,11 @@ def of_url(plain: str, query: str = "") -> str:
     """Return the token of a URL whose query has been removed. query: what that says of the image; "" for nothing."""
     token = "url:" + plain.replace(" ", "%20")
     return token + _QUERY + _digest(query) if query else token
+
+
+def of_object(size: int, etag: str, modified: str) -> str:
+    """Return the token of an object. modified: when it was written, for stores that give no ETag."""
+    return f"object:{size} e:{_digest(etag)}" if etag else f"object:{size} t:{modified}"
 
 
 def of_column(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cataloger.objects import is_object_address
 from cataloger.records import Failure, Item
 from cataloger.sources.folder import EXTENSIONS
 from cataloger.sources.image_references import BAD_LIST, BAD_VALUE, RELATIVE_PATH
@@ -44,8 +45,10 @@ class Sampled:
 
     def shown(self) -> str:
         """Return the value for people: of an address without what may be secret, of bytes the name of their row."""
-        is_named = self.value is None or self.item.url is not None
+        is_named = self.value is None or self.item.url is not None or self.item.stored is not None
         text = self.item.uri if is_named else str(self.value)
+        if not is_named and is_object_address(text):
+            text = "an address of an object"  # which may be secret, since it is no valid one
         shown = visible(text)
         return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}.."
 

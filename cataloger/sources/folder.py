@@ -184,7 +184,7 @@ class FolderSource:
                 self.problems.append(f"{key_of(entry.path)} cannot be looked at: {error.strerror}")
         if entry.name.lower().endswith(EXTENSIONS):
             return "file"
-        return _extension(entry.name) if is_file else SPECIAL_FILE
+        return extension_of(entry.name) if is_file else SPECIAL_FILE
 
     def _leads_out(self, path: bytes) -> bool:
         root, target = os.path.realpath(self.folder), os.path.realpath(path)
@@ -230,7 +230,7 @@ def is_scanned(name: bytes) -> bool:
     return not is_hidden and name.lower().endswith(EXTENSIONS)
 
 
-def _extension(name: bytes) -> str:
+def extension_of(name: bytes) -> str:
     """Return the extension of a file's name, as it is counted."""
     extension = key_of(os.path.splitext(name.lower())[1])
     return extension if 1 < len(extension) <= LONGEST_EXTENSION else NO_EXTENSION

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cataloger.objects import OBJECT_SCHEMES, ObjectRoots, read_address
 from cataloger.options import LIST_FORMS
+from cataloger.records import StoredObject
 from cataloger.sources import change_tokens
 from cataloger.sources.file_keys import existing_spelling, key_of, name_bytes
 from cataloger.sources.web_addresses import WEB_ADDRESS, as_address, clean_address, query_identity
@@ -31,7 +33,7 @@ _SCHEME = re.compile(r"(data(?=:)|[a-z][a-z0-9+.-]+(?=://))", re.IGNORECASE)
 class Location:
     """Where the bytes of an image are. uri: for people, without query and password. version: "" if unknown.
 
-    is_uncertain: whether its query is a part of the image or of a signature.
+    is_uncertain: whether its query is a part of the image or of a signature. stored: in an object store.
     """
 
     uri: str
@@ -39,6 +41,7 @@ class Location:
     path: bytes | None = None
     url: str | None = None
     is_uncertain: bool = False
+    stored: StoredObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,8 @@ class ReferenceProblem:
     message: str
 
 
-def locate(value: object, root: bytes | None) -> Location | ReferenceProblem:
-    """Read one value as a URL, or as a path below `root` if there is one.
+def locate(value: object, root: bytes | None, objects: ObjectRoots | None = None) -> Location | ReferenceProblem:
+    """Read one value as a URL, as an address below `objects`, or as a path below `root` if there is one.
 
     A path with a leading slash starts at the root too, as in the path of a URL, unless it lies in the root as it is.
     What is no file as it is written is cleaned: see `cataloger.utils.names` and `cataloger.sources.web_addresses`.
@@ -66,8 +69,11 @@ def locate(value: object, root: bytes | None) -> Location | ReferenceProblem:
     scheme = _SCHEME.match(text)
     if scheme is None:
         return _locate_without_scheme(value, text, root)
+    if scheme[1].lower() in OBJECT_SCHEMES:
+        return _locate_object(text, objects or ObjectRoots())
     if scheme[1].lower() not in SCHEMES:
-        return ReferenceProblem(UNKNOWN_SCHEME, f"images are read from paths, http and https, not from {scheme[1]}")
+        known = ", ".join((*SCHEMES, *OBJECT_SCHEMES))
+        return ReferenceProblem(UNKNOWN_SCHEME, f"images are read from paths and from {known}, not from {scheme[1]}")
     return _locate_url(text)
 
 
@@ -97,6 +103,8 @@ def key_of_address(location: Location) -> str | ReferenceProblem:
     Of the query only a digest is kept, since it may be secret; parameters that sign an address, or tell versions of
     one image apart, do not count.
     """
+    if location.stored is not None:
+        return location.uri
     if not location.uri.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         return ReferenceProblem(BAD_VALUE, "the value is not a valid web address")
     named, _ = query_identity(location.url or "", versions=False)
@@ -202,6 +210,20 @@ def _locate_url(url: str) -> Location:
     plain = without_query(url)
     identity, is_uncertain = query_identity(url)
     return Location(plain, change_tokens.of_url(plain, identity), url=url, is_uncertain=is_uncertain)
+
+
+def _locate_object(text: str, roots: ObjectRoots) -> Location | ReferenceProblem:
+    """Read an address in an object store. Nothing outside of the roots is asked for: a table may name any bucket."""
+    try:
+        address = read_address(text)
+    except ValueError as error:
+        return ReferenceProblem(BAD_VALUE, str(error))
+    if not roots.contain(address):
+        return ReferenceProblem(
+            OUTSIDE_ROOT, f"the object lies below no --object-root, e.g. --object-root {address.store}"
+        )
+    plain = str(address)
+    return Location(plain, change_tokens.of_url(plain), stored=StoredObject(address.store, address.key))
 
 
 def _locate_file(value: str, root: bytes | None) -> Location | ReferenceProblem:

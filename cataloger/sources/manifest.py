@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.errors import SourceError, WrongSourceError
+from cataloger.objects import ObjectRoots
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
 from cataloger.sources.column_sample import ColumnSample
@@ -51,12 +52,14 @@ class ManifestSource:
 
     path_column: without it the first of PATH_COLUMNS that is there. product_column: names the product, if given.
     Relative paths start at the manifest's folder. A row that cannot be used becomes a failure named after its line.
-    `unread`: rows of the last scan that may name any image, since they could not be read; first_unread: the first.
+    objects: where addresses in object stores may lie. `unread`: rows of the last scan that may name any image,
+    since they could not be read; first_unread: the first.
     """
 
     path: Path
     path_column: str | None = None
     product_column: str | None = None
+    objects: ObjectRoots = field(default_factory=ObjectRoots)
     prefix: str = ""
     unread: int = 0
     first_unread: str = ""
@@ -105,7 +108,7 @@ class ManifestSource:
 
     def count(self) -> int:
         """Count the rows; for a progress bar."""
-        other = ManifestSource(self.path, self.path_column, self.product_column)
+        other = ManifestSource(self.path, self.path_column, self.product_column, self.objects)
         return sum(1 for _ in other.scan())
 
     def has_addresses(self) -> bool:
@@ -207,7 +210,7 @@ class ManifestSource:
     def _named(self, line: int, value: object, product: str | float | None) -> Item | Failure:
         if not isinstance(value, str) or "\0" in value:
             return self._unusable(line, BAD_ROW, "the row has no path: what stands there is no text")
-        place = _locate(value, self.path.parent)
+        place = _locate(value, self.path.parent, self.objects)
         if isinstance(place, ReferenceProblem):
             return self._unusable(line, place.code, place.message)
         key, location = place
@@ -221,16 +224,17 @@ class ManifestSource:
             version=location.version,
             path=location.path,
             url=location.url,
+            stored=location.stored,
             product_key=clean,
             former_key=None if former == key else former,
             former_product=None if written == clean else written,
         )
 
 
-def _locate(value: str, folder: Path) -> tuple[str, Location] | ReferenceProblem:
+def _locate(value: str, folder: Path, objects: ObjectRoots) -> tuple[str, Location] | ReferenceProblem:
     """Return key and place of a path or an address. Unlike in a table, a path may lead anywhere."""
     if has_scheme(value):
-        found = locate(value, None)
+        found = locate(value, None, objects)
         if isinstance(found, ReferenceProblem):
             return found
         key = key_of_address(found)
@@ -242,7 +246,7 @@ def _locate(value: str, folder: Path) -> tuple[str, Location] | ReferenceProblem
         return ReferenceProblem(BAD_ROW, text)
     version = _version(path)
     if not version and (address := address_of(value, os.fsencode(folder))) is not None:
-        return _locate(address, folder)
+        return _locate(address, folder, objects)
     return key_of(name), Location(key_of(path), version, path=path)
 
 

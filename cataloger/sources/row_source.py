@@ -10,6 +10,7 @@ from sqlalchemy import Select, case, func, null, select
 
 from cataloger.db import AnyRow, Database
 from cataloger.errors import ImageError, UsageError, WrongSourceError
+from cataloger.objects import ObjectRoots
 from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
 from cataloger.sources import change_tokens
@@ -87,6 +88,7 @@ class RowSource:
         self.sample = ColumnSample(column)
         self._unread_former: set[str] = set()  # as versions before have recorded them
         self._unread: set[str] = set()  # products with images that could not be told apart from those before
+        self._object_roots = ObjectRoots(options.object_roots)
         self._image_root = None if options.image_root is None else os.path.abspath(os.fsencode(options.image_root))
 
     @property
@@ -162,7 +164,7 @@ class RowSource:
         elif self.options.image_list:
             yield from self._listed(names, image, version)
         else:
-            yield self._subject(names, image, locate(image, self._image_root), version)
+            yield self._subject(names, image, self._locate(image), version)
 
     def read_blobs(self, items: Sequence[Item]) -> dict[str, bytes]:
         """Return the bytes of items by key, in one statement; missing rows and null values are left out."""
@@ -215,7 +217,7 @@ class RowSource:
             self.without_image += 1
         seen: Counter[str] = Counter()
         for number, image in enumerate(images, start=1):
-            place = locate(image, self._image_root)
+            place = self._locate(image)
             # The key names the image and not its place in the list, so that another order changes nothing. Images
             # whose URLs differ in the query alone are told apart by their order.
             name = place.uri if isinstance(place, Location) else f"image {number}"
@@ -236,9 +238,12 @@ class RowSource:
             self.sample.see(value, subject)
             return subject
         self.uncertain_queries += place.is_uncertain and version is None
-        subject = names.item(place.uri, place.version, path=place.path, url=place.url)
+        subject = names.item(place.uri, place.version, path=place.path, url=place.url, stored=place.stored)
         self.sample.see(value, subject)  # whose version tells whether there is a file
         return subject if version is None else replace(subject, version=self._token(version))
+
+    def _locate(self, value: object) -> Location | ReferenceProblem:
+        return locate(value, self._image_root, self._object_roots)
 
     def _token(self, version: object) -> str:
         """Return the version token of a version column's value or of a digest."""

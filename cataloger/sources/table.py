@@ -19,8 +19,7 @@ from cataloger.options import TableOptions
 from cataloger.records import Failure, Item
 from cataloger.sources.image_references import BAD_VALUE, clean_values, join_keys
 from cataloger.sources.row_source import SAMPLE, Names, RowSource, unpadded
-from cataloger.sources.table_layout import inspect_layout
-from cataloger.sources.unclean_keys import odd_keys
+from cataloger.sources.table_layout import inspect_layout, odd_keys
 
 ROWS_PER_READ = 1000
 

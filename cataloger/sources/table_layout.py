@@ -1,7 +1,7 @@
 """The shop's tables, checked before any work: which columns name a product, order the rows and hold the image."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Float,
     LargeBinary,
     String,
+    Text,
     and_,
     cast,
     exists,
@@ -31,8 +32,12 @@ from sqlalchemy.types import NullType
 from cataloger.db import TableInfo, TableName, describe
 from cataloger.errors import WrongSourceError
 from cataloger.options import TableOptions
+from cataloger.sources.image_references import clean_values
 
 Column = ColumnElement[Any]
+
+ROWS_PER_FETCH = 5000
+_BLANKS = " \t\n\v\f\r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,3 +253,24 @@ def digest_of(dialect: str, image: Column) -> Column:
     if dialect in ("mysql", "mariadb"):
         return func.sha2(image, 256)
     return func.cataloger_sha256(image)
+
+
+def odd_keys(connection: Connection, columns: Sequence[ColumnElement[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of the rows that clean ones differ from, e.g. with blanks around them or in NFD.
+
+    The server narrows them down to those with blanks around them or with other letters than those of ASCII, in one
+    pass over the table.
+    """
+    query = select(*columns).where(or_(false(), *(_may_be_odd(connection.dialect.name, each) for each in columns)))
+    for row in connection.execute(query, execution_options={"yield_per": ROWS_PER_FETCH}):
+        values = tuple(row)
+        if clean_values(values) != values:
+            yield values
+
+
+def _may_be_odd(dialect: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
+    if dialect == "sqlite":
+        is_long = func.length(cast(column, LargeBinary)) != func.length(column)
+        return or_(column != func.trim(column, _BLANKS), is_long)
+    text = cast(column, Text if dialect == "postgresql" else String)
+    return or_(text.regexp_match("^[[:space:]]|[[:space:]]$"), func.octet_length(text) != func.char_length(text))

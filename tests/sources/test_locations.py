@@ -136,7 +136,9 @@ def test_no_secret_in_an_address_is_shown_whatever_its_characters(secret, at):
 def test_a_scheme_is_named_and_nothing_else_of_the_value(value):
     found = locate(value, ROOT)
     assert found.code == "source.scheme"
-    assert found.message == f"images are read from paths, http and https, not from {value.strip().partition(':')[0]}"
+    assert found.message == (
+        f"images are read from paths and from http, https, s3, gs, az, not from {value.strip().partition(':')[0]}"
+    )
 
 
 def test_a_name_of_a_file_may_look_like_a_scheme():
@@ -145,7 +147,7 @@ def test_a_name_of_a_file_may_look_like_a_scheme():
     assert locate("data/a.jpg", ROOT).path == ROOT + b"/data/a.jpg"
 
 
-@pytest.mark.parametrize("value", ["ftp://shop.test/a.jpg", "s3://bucket/a.jpg", "file:///etc/passwd", "data://x"])
+@pytest.mark.parametrize("value", ["ftp://shop.test/a.jpg", "s3a://bucket/a.jpg", "file:///etc/passwd", "data://x"])
 def test_other_schemes_are_refused(value):
     assert locate(value, ROOT).code == "source.scheme"
 

@@ -96,7 +96,8 @@ def test_web_addresses_are_items_without_their_secrets(scan, name):
 @pytest.mark.parametrize(
     ("value", "code"),
     [
-        ("s3://bucket/a.jpg", "source.scheme"),
+        ("s3://bucket/a.jpg", "source.outside_root"),
+        ("s3://me:secret@bucket/a.jpg", "source.bad_value"),
         ("data:image/png;base64,AAAA", "source.scheme"),
         ("see http://shop.example/a.jpg?secret", "source.bad_value"),
         ("https://me:pa/ss@shop.example/a.jpg", "source.bad_value"),

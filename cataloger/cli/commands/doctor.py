@@ -17,6 +17,7 @@ EXTRAS = {
     "train": ("onnx", "onnxscript", "matplotlib"),
     "review": ("starlette", "uvicorn"),
     "parquet": ("pyarrow",),
+    "objects": ("obstore",),
     "postgres": ("psycopg",),
     "mysql": ("pymysql",),
 }

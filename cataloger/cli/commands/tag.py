@@ -6,6 +6,7 @@ import typer
 
 from cataloger.cli import flags, render
 from cataloger.cli.run_command import watched
+from cataloger.cli.source_flags import ObjectRootOption
 from cataloger.options import DEFAULT_DB, RunOptions, SelectionOptions, WebOptions
 
 EXAMPLES = """\b
@@ -14,6 +15,7 @@ Examples:
   cataloger tag photos new/dress.jpg --db sqlite:///catalog.db --output catalog.csv
   cataloger tag products.csv --path-column photo --db postgresql://shop@db/catalog
   cataloger tag feed.csv --path-column "Image Src" --product-column Handle
+  cataloger tag s3://shop-photos/2026
   cataloger tag photos --labels Shirt,Jeans,Skirt,Dress
   cataloger tag photos --dry-run
 
@@ -24,7 +26,10 @@ Run the same command again to continue after an interruption, or to tag only new
 def tag(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Folders, images, manifests (.csv, .jsonl), or web addresses of images."),
+        typer.Argument(
+            metavar="PATH",
+            help="Folders, images, manifests (.csv, .jsonl), addresses of images, or s3://, gs://, az://.",
+        ),
     ],
     db: flags.DbOption = DEFAULT_DB,
     schema: flags.SchemaOption = None,
@@ -32,6 +37,7 @@ def tag(
     output: flags.OutputOption = None,
     path_column: flags.ColumnOption = None,
     product_column: flags.ProductColumnOption = None,
+    object_root: ObjectRootOption = None,
     labels: flags.SoldLabelsOption = None,
     exclude_labels: flags.ExcludeLabelsOption = None,
     allow_private: flags.AllowPrivateOption = False,
@@ -58,7 +64,7 @@ def tag(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Tag images of folders, files, manifests and web addresses.
+    """Tag images of folders, files, manifests, web addresses and object stores.
 
     The five best categories per image, with calibrated confidences, go to a database. Folders are searched
     recursively. Unchanged images are skipped, so that a run can be repeated every night.
@@ -76,6 +82,7 @@ def tag(
         output=output,
         path_column=path_column,
         product_column=product_column,
+        object_roots=tuple(object_root or ()),
         selection=SelectionOptions(labels, exclude_labels),
         web=WebOptions(
             allow_private=allow_private, per_host=per_host, timeout=download_timeout, revalidate=revalidate

@@ -1,0 +1,42 @@
+"""Object stores: addresses such as s3://bucket/key, and the client that lists, reads and writes there.
+
+Imports `errors`, `options`, `records` and `utils`. `client` alone loads obstore, of the extra `objects`, and only
+when a store is opened.
+"""
+
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.objects.addresses import (
+        OBJECT_SCHEMES,
+        ObjectAddress,
+        ObjectRoots,
+        is_object_address,
+        read_address,
+    )
+    from cataloger.objects.client import Body, Listed, ObjectStores
+    from cataloger.objects.store_errors import StoreError
+
+__all__ = [
+    "OBJECT_SCHEMES",
+    "Body",
+    "Listed",
+    "ObjectAddress",
+    "ObjectRoots",
+    "ObjectStores",
+    "StoreError",
+    "is_object_address",
+    "read_address",
+]
+
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "addresses": ["OBJECT_SCHEMES", "ObjectAddress", "ObjectRoots", "is_object_address", "read_address"],
+        "client": ["Body", "Listed", "ObjectStores"],
+        "store_errors": ["StoreError"],
+    },
+)

@@ -1,0 +1,205 @@
+"""`cataloger tag s3://..`, and objects that tables and manifests name, against a server that speaks S3."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import by_url
+import pytest
+from object_rig import s3_server
+
+from cataloger.db import DatabaseURL
+from cataloger.engine import SyncOptions, TagOptions, sync_table, tag_images
+from cataloger.errors import OutageError, SourceError, UsageError
+from cataloger.objects import client
+from cataloger.options import Limits, RunOptions, TableOptions, WebOptions
+from cataloger.report import Pictures
+from cataloger.schema import open_results
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
+SECRET = "wJalrXUtnFEMI-SECRET"
+
+
+@pytest.fixture(scope="module")
+def door():
+    with s3_server() as door:
+        yield door
+
+
+@pytest.fixture(autouse=True)
+def environment(door, monkeypatch, tmp_path):
+    """Settings as an operator of an own server makes them; nothing of this machine's."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", door.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN", "AWS_SKIP_SIGNATURE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
+
+
+def image(name):
+    return (EXAMPLES / f"{name}.png").read_bytes()
+
+
+def run(tmp_path, *paths, **options):
+    url = DatabaseURL.parse(f"sqlite:///{tmp_path}/catalog.db")
+    return tag_images(TagOptions(paths, db=url, **options))
+
+
+def rows(tmp_path, query="select key, status, error_code, uri from cataloger_image_top5 order by key"):
+    with sqlite3.connect(tmp_path / "catalog.db") as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_bucket_is_a_source_like_a_folder(door, tmp_path, capfd):
+    names = ("baseball-cap", "blue-fedora", "bow-tie")
+    odd = {"deep/ü b+c %41?#&.PNG": image("earring"), ".hidden/a.png": b"x", "notes.txt": b"x", "folder/": b""}
+    door.put("shop", {f"photos/{n}.png": image(n) for n in names} | {f"photos/{k}": v for k, v in odd.items()})
+    door.put("shop", {"photos/broken.jpg": b"no picture", "other/c.png": image("bow-tie")})
+
+    assert run(tmp_path, "S3://shop/photos/", run=RunOptions(dry_run=True)).run.planned["new"] == 5
+    report = run(tmp_path, "S3://shop/photos/")
+
+    assert (report.run.done, report.run.failed) == (4, 1)
+    assert report.run.left_out == {"hidden": 1, ".txt": 1, "no_extension": 1}
+    assert rows(tmp_path) == [
+        ("baseball-cap.png", "ok", None, "s3://shop/photos/baseball-cap.png"),
+        ("blue-fedora.png", "ok", None, "s3://shop/photos/blue-fedora.png"),
+        ("bow-tie.png", "ok", None, "s3://shop/photos/bow-tie.png"),
+        ("broken.jpg", "failed", "decode.not_image", "s3://shop/photos/broken.jpg"),
+        ("deep/ü b+c %41?#&.PNG", "ok", None, "s3://shop/photos/deep/ü b+c %41?#&.PNG"),
+    ]
+    assert rows(tmp_path, "select kind, root from cataloger_source") == [("bucket", "s3://shop/photos")]
+    assert run(tmp_path, "s3://shop/photos").run.skipped == {"unchanged": 4, "failed_before": 1}
+
+    # Changed under its name, deleted, new; then there again. A folder of a known source shares its keys.
+    door.put("shop", {"photos/bow-tie.png": image("earring"), "photos/new/cap.png": image("baseball-cap")})
+    door.delete("shop", "photos/blue-fedora.png")
+    report = run(tmp_path, "s3://shop/photos", "s3://shop/photos/new")
+    assert report.run.planned == {"new": 1, "changed": 1}
+    assert report.missing == 1
+    door.put("shop", {"photos/blue-fedora.png": image("blue-fedora")})
+    report = run(tmp_path, "s3://shop/photos/blue-fedora.png")
+    assert (report.restored, report.run.done, report.run.skipped["unchanged"]) == (1, 0, 1)
+    assert run(tmp_path, "s3://shop/photos/new/").run.skipped == {"unchanged": 1}
+    assert len(rows(tmp_path, "select 1 from cataloger_source")) == 1
+
+    url = DatabaseURL.parse(f"sqlite:///{tmp_path}/catalog.db")
+    with closing(open_results(url)) as database, Pictures(database) as shown:
+        (number,) = rows(tmp_path, "select id from cataloger_item where key like 'deep/%'")
+        assert shown.read(number[0]).data == image("earring")
+    everything = capfd.readouterr().err + (tmp_path / "catalog.db").read_bytes().decode("latin-1")
+    assert SECRET not in everything
+    assert "AKIATEST" not in everything
+
+
+def test_what_is_too_large_is_not_read(door, tmp_path):
+    door.put("large", {"a.png": image("bow-tie"), "huge.png": b"\0" * 3_000_000})
+    report = run(tmp_path, "s3://large", limits=Limits(max_bytes=2_500_000))
+    assert report.run.failed_by_code == {"decode.too_many_bytes": 1}
+    assert ("GET", "/large/huge.png") not in door.asked
+
+
+def test_a_store_that_asks_for_fewer_requests_is_asked_again(door, tmp_path):
+    door.put("slow", {"a.png": image("bow-tie"), "b.png": image("earring")})
+    door.refuse.update({"/slow": 2, "/slow/a.png": 2, "/slow/b.png": 99})
+    report = run(tmp_path, "s3://slow", web=WebOptions(attempts=3))
+    assert report.run.done == 1
+    assert rows(tmp_path)[1][:3] == ("b.png", "failed", "fetch.http_status")
+    assert door.asked["GET", "/slow/b.png"] == 3
+    # Many of them in a row are an outage: nothing is recorded of it.
+    door.refuse.update({"/slow/b.png": 99, "/slow/a.png": 99})
+    report = run(
+        tmp_path, "s3://slow", str(EXAMPLES / "earring.png"),
+        web=WebOptions(attempts=1), run=RunOptions(outage_after=2, force=True),
+    )  # fmt: skip
+    assert [each.place for each in report.run.outages] == ["the bucket s3://slow"]
+    door.refuse.clear()
+
+
+@pytest.mark.parametrize(
+    ("path", "settings", "error", "text"),
+    [
+        ("s3://nowhere", {}, SourceError, "s3://nowhere does not exist there (NoSuchBucket)"),
+        ("s3://empty/x", {}, SourceError, "no image found below s3://empty/x"),
+        ("s3://slow", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, OutageError, "no connection to s3://slow"),
+        (f"s3://me:{SECRET}@shop/x", {}, UsageError, "names no valid bucket"),
+        (f"s3://shop/x.png?X-Amz-Signature={SECRET}", {}, UsageError, "the address is signed"),
+        ("s3://shop/../x", {}, UsageError, "'.' or '..'"),
+        ("s3://shop/list.csv", {}, UsageError, "copy it here first"),
+        ("ftp://shop/list", {}, UsageError, "http, https, s3, gs, az"),
+        ("s3://slow", {"AWS_PROFILE": "none"}, UsageError, "AWS_PROFILE=none: no such profile"),
+        ("az://photos", {}, UsageError, "AZURE_STORAGE_ACCOUNT_NAME"),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_to_do(door, tmp_path, monkeypatch, path, settings, error, text):
+    door.put("empty", {"a.txt": b"x"})
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(error) as raised:
+        run(tmp_path, path, web=WebOptions(attempts=1))
+    assert text in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+def test_keys_and_endpoint_come_from_a_profile(door, tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text(f"[profile shop]\nendpoint_url = {door.url}\nregion = eu-west-1\n")
+    (tmp_path / "credentials").write_text("[shop]\naws_access_key_id = PROFILED\naws_secret_access_key = s\n")
+    monkeypatch.setenv("AWS_PROFILE", "shop")
+    door.put("own", {"a.png": image("bow-tie")})
+    assert run(tmp_path, "s3://own").run.done == 1
+    assert "PROFILED" in door.headers[-1]["authorization"]
+    assert "eu-west-1" in door.headers[-1]["authorization"]
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    assert run(tmp_path, "s3://own", run=RunOptions(force=True)).run.done == 1
+    assert "authorization" not in door.headers[-1]
+
+
+def test_tables_name_objects_only_below_a_root(door, tmp_path):
+    door.put("catalog", {"a/1.png": image("bow-tie"), "b/2.png": image("earring")})
+    door.put("secret", {"x.png": image("earring")})
+    url = f"sqlite:///{tmp_path}/catalog.db"
+    by_url.upgrade(url)
+    named = [
+        "s3://catalog/a/1.png",
+        "s3://catalog/a/none.png",
+        "s3://catalog/b/2.png",
+        "S3://secret/x.png",
+        "gs://catalog/a/1.png",
+    ]
+    with sqlite3.connect(tmp_path / "catalog.db") as connection:
+        connection.execute("create table product (sku text primary key, photo text)")
+        connection.executemany("insert into product values (?, ?)", [(f"p{n}", name) for n, name in enumerate(named)])
+    table = TableOptions("product", ("sku",), "photo", object_roots=("s3://catalog/a/",))
+    options = SyncOptions(DatabaseURL.parse(url), table, run=RunOptions(max_failure_rate=1))
+    before = door.asked.copy()
+
+    assert sync_table(options).run.done == 1
+
+    assert set((door.asked - before).elements()) == {("GET", "/catalog/a/1.png"), ("GET", "/catalog/a/none.png")}
+    assert [row[:3] for row in rows(tmp_path)] == [
+        ("p0", "ok", None),
+        ("p1", "failed", "fetch.not_found"),
+        *((f"p{n}", "failed", "source.outside_root") for n in (2, 3, 4)),
+    ]
+    assert sync_table(options).run.skipped == {"unchanged": 1, "failed_before": 3}
+    # Asked whether it is still the same, the store tells of a change.
+    door.put("catalog", {"a/1.png": image("earring")})
+    asking = SyncOptions(options.db, table, web=WebOptions(revalidate=True), run=options.run)
+    assert sync_table(asking).run.planned == {"changed": 1, "retry": 1}
+    assert sync_table(asking).run.planned == {"retry": 1}
+    with closing(open_results(options.db)) as database, Pictures(database) as shown:
+        (number,) = rows(tmp_path, "select id from cataloger_item where key = 'p0'")
+        assert shown.read(number[0]).data == image("earring")
+
+    manifest = tmp_path / "feed.csv"
+    manifest.write_text("path\n" + "\n".join(named))
+    report = run(tmp_path, str(manifest), object_roots=("s3://catalog/b",), run=options.run)
+    assert (report.run.done, report.run.failed_by_code) == (1, {"source.outside_root": 4})
+    with pytest.raises(UsageError, match="--object-root: the address names no valid bucket"):
+        run(tmp_path, str(manifest), object_roots=("s3://k:v@b",))

@@ -1,0 +1,100 @@
+"""A server that speaks S3, moto, in a process of its own, and a door in front of it that can be disturbed."""
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+
+SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"
+
+
+class Door(ThreadingHTTPServer):
+    """Passes requests on to the server behind it, counts them, and refuses what it is told to.
+
+    refuse: path -> answers 503 SlowDown so many times. asked: requests by method and path, without query.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, behind):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.behind = httpx.Client(base_url=behind, timeout=60)
+        self.refuse = Counter()
+        self.asked = Counter()
+        self.headers = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def put(self, bucket, objects):
+        """Make a bucket with objects, by key; keys of any kind."""
+        self.behind.put(f"/{bucket}").raise_for_status()
+        for key, data in objects.items():
+            self.behind.put(f"/{bucket}/{quote(key, safe='/')}", content=data).raise_for_status()
+
+    def delete(self, bucket, key):
+        """Delete an object."""
+        self.behind.delete(f"/{bucket}/{quote(key, safe='/')}").raise_for_status()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path = unquote(urlsplit(self.path).path)
+        self.server.asked[self.command, path] += 1
+        self.server.headers.append(dict(self.headers))
+        if self.server.refuse[path] > 0:
+            self.server.refuse[path] -= 1
+            return self._answer(503, {"Content-Type": "application/xml"}, SLOW_DOWN)
+        size = int(self.headers.get("Content-Length", 0))
+        kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "content-length")}
+        answer = self.server.behind.request(self.command, self.path, headers=kept, content=self.rfile.read(size))
+        gone = ("content-length", "connection", "transfer-encoding", "content-encoding", "date", "server")
+        headers = {k: v for k, v in answer.headers.items() if k not in gone}
+        return self._answer(answer.status_code, headers, answer.content, answer.headers.get("content-length"))
+
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
+
+    def _answer(self, status, headers, body, length=None):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", length if self.command == "HEAD" and length else str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def s3_server():
+    """Give the door of a new server."""
+    code = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        door = Door(_address(process))
+        threading.Thread(target=door.serve_forever, daemon=True).start()
+        yield door
+        door.shutdown()
+        door.server_close()
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def _address(process):
+    """Read where the server listens, then go on reading, so that it never waits for us."""
+    for line in process.stderr:
+        if "http://127.0.0.1:" in line:
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            return "http://127.0.0.1:" + line.rpartition(":")[2].strip().rstrip("/")
+    raise AssertionError("the server of the tests does not start")
