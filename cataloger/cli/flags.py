@@ -103,6 +103,14 @@ ProductColumnOption = Annotated[
         help="Column of a manifest that names the product of an image.",
     ),
 ]
+ManifestPresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="shopify",
+        help="Whose files the manifests are. It knows their columns: shopify reads an export of its products.",
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(

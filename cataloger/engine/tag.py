@@ -11,7 +11,7 @@ from cataloger.db import Database, DatabaseURL
 from cataloger.engine.job import Job, JobHooks, checked_roots, downloading, reading_objects
 from cataloger.engine.job_report import JobOptions, TagReport
 from cataloger.engine.session import SourceSession
-from cataloger.errors import OutageError
+from cataloger.errors import OutageError, UsageError
 from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.ledger import require_not_moved
@@ -20,6 +20,7 @@ from cataloger.options import DEFAULT_DB, Limits, RunOptions, SelectionOptions, 
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files
 from cataloger.sources import (
+    MANIFEST_PRESETS,
     BucketSource,
     FolderSource,
     ManifestSource,
@@ -39,9 +40,8 @@ class TagOptions:
     """Options of `cataloger tag`; see `JobOptions` for those that are not explained here.
 
     paths: folders, images, manifests, web addresses and object stores. output: file of the current results, too.
-    path_column, product_column: of the manifests. web: how images are downloaded. selection: labels that the
-    sources sell. object_roots: addresses below
-    which manifests may name objects.
+    path_column, product_column: of the manifests. preset: whose columns they have. web: how images are downloaded.
+    selection: labels that the sources sell. object_roots: addresses below which manifests may name objects.
     """
 
     paths: tuple[str, ...]
@@ -52,10 +52,21 @@ class TagOptions:
     path_column: str | None = None
     product_column: str | None = None
     object_roots: tuple[str, ...] = ()
+    preset: str | None = None
     web: WebOptions = field(default_factory=WebOptions)
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
     selection: SelectionOptions = field(default_factory=SelectionOptions)
+
+    def __post_init__(self) -> None:
+        if self.preset is None:
+            return
+        if self.preset not in MANIFEST_PRESETS:
+            raise UsageError(f"--preset {self.preset}: the presets of tag are {', '.join(MANIFEST_PRESETS)}")
+        if self.path_column or self.product_column:
+            raise UsageError(
+                f"--preset {self.preset} knows the columns: leave out --path-column and --product-column"
+            )
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as they are recorded: without the database's URL and the secrets of others."""
@@ -188,8 +199,13 @@ def _source(target: Target, options: TagOptions) -> AnySource:
         names = None if target.files is None else tuple(name.decode() for name in target.files)
         return BucketSource(read_address(target.root.decode()), ObjectStores(options.web), names=names)
     if target.kind == "manifest":
-        source = ManifestSource(Path(os.fsdecode(target.root)), options.path_column, options.product_column)
-        source.objects = checked_roots(options.object_roots)
+        source = ManifestSource(
+            Path(os.fsdecode(target.root)),
+            options.path_column,
+            options.product_column,
+            objects=checked_roots(options.object_roots),
+            preset=options.preset,
+        )
         source.check()
         return source
     return FolderSource(target.root, files=target.files, follow_links=options.run.follow_links)

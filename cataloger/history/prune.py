@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select, update
@@ -17,6 +18,7 @@ from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
 from cataloger.ledger import TAGGING, Lease, effective_results, hold_lease, recorded_run
 from cataloger.schema import (
+    INTENDED,
     CorrectionRow,
     CurrentRow,
     ItemPresenceRow,
@@ -225,12 +227,17 @@ class _Work:
         return _delete(connection, ProductResultRow, [row.id for row in rows if row.id not in keep])
 
     def _prune_writes(self, connection: Connection, source_id: int, products: list[str]) -> int:
-        """Keep of each cell the last write: it records the value before the runs that stay."""
+        """Keep of each cell the last write: it records the value before the runs that stay.
+
+        One that is only intended may be taken back: it is kept, and so is the last before it.
+        """
         mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products)
-        columns = (WriteRow.id, WriteRow.target_id, WriteRow.product_hash, WriteRow.column_name)
+        columns = (WriteRow.id, WriteRow.target_id, WriteRow.product_hash, WriteRow.column_name, WriteRow.state)
         query = select(*columns).where(mine, self._is_old(WriteRow.run_id)).order_by(WriteRow.id)
         rows = connection.execute(query).all()
-        keep = set({(row.target_id, row.product_hash, row.column_name): row.id for row in rows}.values())
+        cell = attrgetter("target_id", "product_hash", "column_name")
+        keep = {row.id for row in rows if row.state == INTENDED}
+        keep.update({cell(row): row.id for row in rows if row.state != INTENDED}.values())
         return _delete(connection, WriteRow, [row.id for row in rows if row.id not in keep])
 
     def _prune_presence(self, connection: Connection, items: list[int]) -> int:

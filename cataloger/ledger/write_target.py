@@ -28,13 +28,14 @@ class WriteTarget:
 
 @dataclass(frozen=True, slots=True)
 class OtherTarget:
-    """Rows of a table besides the product table. kind: `rows`, one a product; or `links`, one a category of it.
+    """Rows of a table besides the product table. kind: `rows`, one a product; or `links`, one a category of it; or
+    `file`, a file that the shop imports.
 
     keys: columns that name the product. constants: columns and their values, as text, that all of the rows have.
     category: of links, the column that names the category. values: what rows that are added have in other columns.
     """
 
-    kind: Literal["rows", "links"]
+    kind: Literal["rows", "links", "file"]
     table: TableName
     keys: tuple[str, ...]
     constants: tuple[tuple[str, str], ...] = ()

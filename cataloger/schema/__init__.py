@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from cataloger.schema.hashing import CHUNK, key_hash
     from cataloger.schema.models import (
+        INTENDED,
         CalibrationRow,
         CorrectionRow,
         CurrentCorrectionRow,
@@ -47,6 +48,7 @@ __all__ = [
     "CHUNK",
     "IMAGE_COLUMNS",
     "IMAGE_TOP5",
+    "INTENDED",
     "IS_UNCHANGED",
     "PRODUCT_TOP5",
     "SEEN",
@@ -96,6 +98,7 @@ __getattr__ = lazy_names(
         ],
         "hashing": ["CHUNK", "key_hash"],
         "models": [
+            "INTENDED",
             "CalibrationRow",
             "CorrectionRow",
             "CurrentCorrectionRow",

@@ -284,11 +284,16 @@ class ProductCurrentRow(Base):
     result_id: Mapped[int] = mapped_column(ForeignKey("cataloger_product_result.id"), index=True)
 
 
+INTENDED = "intended"
+"""The state of a write that is recorded before it is known to be made."""
+
+
 class WriteRow(Base):
     """What was written back into a column of the shop: where, the old value and the new one.
 
     restores: an undo has restored the shop's own value. target_id: the other table that it was written to; null for
-    the product table. state: `confirmed`; `intended` before a table without transactions is known to have the value.
+    the product table. state: `confirmed`; `intended` before a table without transactions, or an import of the shop,
+    is known to have the value.
     """
 
     __tablename__ = "cataloger_write"
@@ -312,7 +317,7 @@ class WriteRow(Base):
 
 
 class OtherTargetRow(Base):
-    """A table of the shop, besides the product table, that a source writes back to. kind: `rows` or `links`.
+    """A table of the shop, besides the product table, that a source writes back to. kind: `rows`, `links` or `file`.
 
     definition: the columns that name a product, the values that its rows have in other columns, and of links the
     column of the category.

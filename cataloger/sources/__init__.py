@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         locate,
         text_of,
     )
-    from cataloger.sources.manifest import ManifestSource
+    from cataloger.sources.manifest import MANIFEST_PRESETS, ManifestSource
     from cataloger.sources.object_store import BucketSource
     from cataloger.sources.resolve import Target, find_address, resolve_targets
     from cataloger.sources.row_source import SAMPLE, Names, RowSource, TableRow
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXTENSIONS",
+    "MANIFEST_PRESETS",
     "OUTSIDE_ROOT",
     "RELATIVE_PATH",
     "SAMPLE",
@@ -98,7 +99,7 @@ __getattr__ = lazy_names(
             "locate",
             "text_of",
         ],
-        "manifest": ["ManifestSource"],
+        "manifest": ["MANIFEST_PRESETS", "ManifestSource"],
         "resolve": ["Target", "find_address", "resolve_targets"],
         "row_source": ["Names", "RowSource", "SAMPLE", "TableRow"],
         "table": ["TableSource"],

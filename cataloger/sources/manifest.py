@@ -28,14 +28,18 @@ from cataloger.tabular import (
     TableFormatError,
     find_column,
     find_key,
+    find_shopify_column,
     open_csv,
     read_json_lines,
+    shopify_columns,
 )
 from cataloger.utils import clean_name, counted
 
 PATH_COLUMNS = ("path", "file", "image", "filename", "image_path")
 JSON_EXTENSIONS = (".jsonl", ".ndjson")
 EXTENSIONS = (".csv", ".tsv", *JSON_EXTENSIONS)
+MANIFEST_PRESETS = ("shopify",)
+"""Files with columns of their own: Shopify's product CSV."""
 BAD_ROW = "source.bad_row"
 
 _LINE_KEY = re.compile(r"line \d+")
@@ -52,14 +56,16 @@ class ManifestSource:
 
     path_column: without it the first of PATH_COLUMNS that is there. product_column: names the product, if given.
     Relative paths start at the manifest's folder. A row that cannot be used becomes a failure named after its line.
-    objects: where addresses in object stores may lie. `unread`: rows of the last scan that may name any image,
-    since they could not be read; first_unread: the first.
+    objects: where addresses in object stores may lie.
+    preset: one of MANIFEST_PRESETS, which knows the columns; its rows may have no image, or several.
+    `unread`: rows of the last scan that may name any image, since they could not be read; first_unread: the first.
     """
 
     path: Path
     path_column: str | None = None
     product_column: str | None = None
     objects: ObjectRoots = field(default_factory=ObjectRoots)
+    preset: str | None = None
     prefix: str = ""
     unread: int = 0
     first_unread: str = ""
@@ -67,8 +73,9 @@ class ManifestSource:
     uncertain_queries: int = 0
     sample: ColumnSample = field(default_factory=lambda: ColumnSample("the column of the paths"))
 
+    without_image: int = 0
+
     kind = "manifest"
-    without_image = 0
     within = None
     is_complete = True
 
@@ -93,10 +100,10 @@ class ManifestSource:
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield one item per row. Raises SourceError when the file or its columns cannot be used."""
-        self.unread, self.first_unread, self.uncertain_queries = 0, "", 0
+        self.unread, self.first_unread, self.uncertain_queries, self.without_image = 0, "", 0, 0
         self.sample.begin()
         try:
-            yield from self._json_subjects() if self._is_json else self._csv_subjects()
+            yield from self._subjects()
         except TableFormatError as error:
             raise SourceError(f"the manifest {self.path} {error}") from error
         except OSError as error:
@@ -108,7 +115,7 @@ class ManifestSource:
 
     def count(self) -> int:
         """Count the rows; for a progress bar."""
-        other = ManifestSource(self.path, self.path_column, self.product_column, self.objects)
+        other = ManifestSource(self.path, self.path_column, self.product_column, self.objects, self.preset)
         return sum(1 for _ in other.scan())
 
     def has_addresses(self) -> bool:
@@ -138,6 +145,51 @@ class ManifestSource:
     @property
     def _wanted(self) -> tuple[str, ...]:
         return (self.path_column,) if self.path_column else PATH_COLUMNS
+
+    def _subjects(self) -> Iterator[Item | Failure]:
+        if self.preset is None:
+            return self._json_subjects() if self._is_json else self._csv_subjects()
+        if self._is_json:
+            raise WrongSourceError(f"the manifest {self.path} is not CSV, which --preset {self.preset} reads")
+        return self._shopify_subjects()
+
+    def _shopify_subjects(self) -> Iterator[Item | Failure]:
+        """Yield the images of an export of Shopify: a row has one of its product and of its variant, or none."""
+        known = (*shopify_columns.HANDLE, *shopify_columns.TITLE, *shopify_columns.IMAGE)
+        with open_csv(self.path, known) as table:
+            handle, images = self._shopify_columns(table.names)
+            product, met = "", set[str]()
+            for row in table.rows():
+                if isinstance(row, RowProblem):
+                    yield self._unread_row(row)
+                    continue
+                cells = (*row.cells, *[""] * (len(table.names) - len(row.cells)))
+                if cells[handle] != product:
+                    product, met = cells[handle], set()
+                found = dict.fromkeys(cells[place] for place in images if cells[place].strip())
+                self.without_image += not found
+                # Each variant names its image again.
+                yield from (self._of_handle(row.line, value, product) for value in found if value not in met)
+                met.update(found)
+
+    def _shopify_columns(self, names: Sequence[str]) -> tuple[int, list[int]]:
+        """Return the positions of the columns of the handle and of images. Raises SourceError."""
+        handle = find_shopify_column(shopify_columns.HANDLE, names)
+        image = find_shopify_column(shopify_columns.IMAGE, names)
+        if handle is None or image is None:
+            missing = shopify_columns.HANDLE if handle is None else shopify_columns.IMAGE
+            raise WrongSourceError(
+                f"the manifest {self.path} is no export of Shopify's products: it has no column "
+                f"{' or '.join(map(repr, missing))}; it has {', '.join(names) or 'none'}"
+            )
+        self.sample.column = f"the column {names[image]!r} of the manifest {self.path}"
+        variant = find_shopify_column(shopify_columns.VARIANT_IMAGE, names)
+        return handle, [image] if variant is None else [image, variant]
+
+    def _of_handle(self, line: int, value: str, product: str) -> Item | Failure:
+        if not product.strip():
+            return self._unusable(line, BAD_ROW, "the row has an image, but no handle of its product")
+        return self._subject(line, value, product)
 
     def _csv_subjects(self) -> Iterator[Item | Failure]:
         known = (*self._wanted, *([self.product_column] if self.product_column else []))
@@ -183,10 +235,10 @@ class ManifestSource:
     def _no_path_column(self, names: Sequence[str]) -> None:
         wanted = " or ".join(repr(name) for name in self._wanted)
         error = WrongSourceError if self.path_column else SourceError
-        raise error(
-            f"the manifest {self.path} has no column {wanted}; it has {', '.join(names) or 'none'}. "
-            "Give the column of the paths: --path-column NAME"
-        )
+        advice = "Give the column of the paths: --path-column NAME"
+        if not self.path_column and find_shopify_column(shopify_columns.IMAGE, names) is not None:
+            advice = "It seems to be an export of Shopify: --preset shopify reads it"
+        raise error(f"the manifest {self.path} has no column {wanted}; it has {', '.join(names) or 'none'}. {advice}")
 
     def _unread_row(self, problem: RowProblem) -> Failure:
         return self._unusable(problem.line, BAD_ROW, f"{problem.place} {problem.text}")

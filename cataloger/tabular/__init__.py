@@ -5,13 +5,16 @@ they were written; what they mean is the business of its users. And the arrays t
 Imports nothing of ours.
 """
 
+from cataloger.tabular import shopify_columns
 from cataloger.tabular.columns import find_column, find_key
+from cataloger.tabular.csv_cells import cells_as_written, row_with_cells, text_of_cell
 from cataloger.tabular.csv_table import CsvTable, open_csv
 from cataloger.tabular.csv_writer import csv_line, write_csv
 from cataloger.tabular.formulas import escape_formula, unescape_formula
 from cataloger.tabular.json_lines import JsonRow, read_json_lines
 from cataloger.tabular.php_arrays import read_php_array
 from cataloger.tabular.problems import RawRow, RowProblem, TableFormatError
+from cataloger.tabular.shopify_columns import find_shopify_column
 
 __all__ = [
     "CsvTable",
@@ -19,13 +22,18 @@ __all__ = [
     "RawRow",
     "RowProblem",
     "TableFormatError",
+    "cells_as_written",
     "csv_line",
     "escape_formula",
     "find_column",
     "find_key",
+    "find_shopify_column",
     "open_csv",
     "read_json_lines",
     "read_php_array",
+    "row_with_cells",
+    "shopify_columns",
+    "text_of_cell",
     "unescape_formula",
     "write_csv",
 ]

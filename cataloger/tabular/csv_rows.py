@@ -25,7 +25,10 @@ Line = tuple[int, str, bool]
 
 
 class Rows:
-    """The rows of some lines. columns: their number, 0 before the header is read."""
+    """The rows of some lines. columns: their number, 0 before the header is read.
+
+    keep_empty: whether rows without any text are given, too.
+    """
 
     def __init__(self, lines: Iterable[Line], delimiter: str, columns: int = 0) -> None:
         self._lines = iter(lines)
@@ -35,6 +38,7 @@ class Rows:
         # Text has blanks behind its commas, rows have none, unless all of them do.
         self._unspaced = re.compile(re.escape(delimiter) + "(?! )")
         self._columns = columns
+        self.keep_empty = False
         self._read = self._reread = 0
 
     def describe(self, cells: tuple[str, ...]) -> None:
@@ -46,7 +50,7 @@ class Rows:
     def __iter__(self) -> Iterator[RawRow | RowProblem]:
         while (line := self._next()) is not None:
             row = self._row(line)
-            if isinstance(row, RowProblem) or any(cell.strip() for cell in row.cells):
+            if self.keep_empty or isinstance(row, RowProblem) or any(cell.strip() for cell in row.cells):
                 yield row
 
     def _next(self) -> Line | None:
@@ -118,7 +122,8 @@ class Rows:
             text = f"has {len(cells)} cells, the first line names {self._columns}; quote a cell that contains "
             return RowProblem(number, last, "cells", text + repr(self._delimiter))
         kept = cells[: self._columns] if self._columns else cells
-        return RawRow(number, last, tuple(map(unescape_formula, kept)))
+        text = used[0][1] if len(used) == 1 else "".join(line[1] for line in used)
+        return RawRow(number, last, tuple(map(unescape_formula, kept)), text)
 
 
 def _reason(error: csv.Error, used: list[Line]) -> str:

@@ -26,16 +26,18 @@ _SEPARATOR_LINE = re.compile(r'"?sep=([^\w"\r\n])"?\s*\Z', re.IGNORECASE)
 class CsvTable:
     """An open CSV file. names: of its columns, without blanks around them. separator: of its cells.
 
-    Rows can be read once.
+    header: the row of the names; None for a file without one. Rows can be read once.
     """
 
-    def __init__(self, names: tuple[str, ...], rows: Rows, separator: str) -> None:
+    def __init__(self, header: RawRow | None, names: tuple[str, ...], rows: Rows, separator: str) -> None:
+        self.header = header
         self.names = names
         self.separator = separator
         self._rows = rows
 
-    def rows(self) -> Iterator[RawRow | RowProblem]:
-        """Yield the rows below the header; those without any text are left out."""
+    def rows(self, *, keep_empty: bool = False) -> Iterator[RawRow | RowProblem]:
+        """Yield the rows below the header; those without any text are left out unless they are to be kept."""
+        self._rows.keep_empty = keep_empty
         yield from self._rows
 
 
@@ -55,7 +57,8 @@ def open_csv(path: Path, known: Sequence[str] = ()) -> Iterator[CsvTable]:
             raise TableFormatError(problem)
         separator = stated[1] if stated else _separator(sample, known)
         rows = Rows(itertools.chain(sample, lines), separator)
-        yield CsvTable(_names(rows), rows, separator)
+        header = _header(rows)
+        yield CsvTable(header, () if header is None else _names(header), rows, separator)
 
 
 def _sample(lines: Iterator[Line]) -> list[Line]:
@@ -69,16 +72,19 @@ def _sample(lines: Iterator[Line]) -> list[Line]:
     return sample
 
 
-def _names(rows: Rows) -> tuple[str, ...]:
+def _header(rows: Rows) -> RawRow | None:
     """Read the header."""
     header = next(iter(rows), None)
-    if header is None:
-        return ()
     if isinstance(header, RowProblem):
         raise TableFormatError(
             header.text if header.kind == "encoding" else f"has a first line that cannot be used: it {header.text}"
         )
-    rows.describe(header.cells)
+    if header is not None:
+        rows.describe(header.cells)
+    return header
+
+
+def _names(header: RawRow) -> tuple[str, ...]:
     names = tuple(cell.strip().lstrip("\ufeff") for cell in header.cells)
     if twice := sorted(name for name, count in Counter(filter(None, names)).items() if count > 1):
         raise TableFormatError(f"has the column {twice[0]!r} twice; rename one of them")

@@ -1,7 +1,7 @@
 """What a file of rows gives: rows, and what is wrong with those that cannot be read."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["quotes", "encoding", "cells", "size", "json"]
@@ -21,12 +21,14 @@ class TableFormatError(ValueError):
 class RawRow:
     """A row of a CSV file. line, last: its first and last line, from 1. cells: at most one a column.
 
-    They are as written, without the apostrophe that `write_csv` puts before what looks like a formula.
+    They are as written, without the apostrophe that `write_csv` puts before what looks like a formula. text: all of
+    its lines as they stand in the file.
     """
 
     line: int
     last: int
     cells: tuple[str, ...]
+    text: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

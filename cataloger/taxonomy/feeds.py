@@ -15,7 +15,9 @@ from cataloger.errors import UsageError
 from cataloger.ledger import find_source_id
 from cataloger.schema import PRODUCT_TOP5, LabelMapRow, ProductCurrentRow, SourceRow
 from cataloger.tabular import write_csv
+from cataloger.taxonomy.export_rows import CATEGORY, TAGS, TYPE
 from cataloger.taxonomy.lists import NAMES, Taxonomy, read_taxonomy
+from cataloger.taxonomy.shopify_copy import CopyOptions, CopyReport, write_copy
 from cataloger.taxonomy.shopify_export import ExportedProduct, read_export
 from cataloger.utils import replacing
 
@@ -30,7 +32,7 @@ class FeedOptions:
     """What to write. kind: google or shopify. source: its name; None where the products are of one source.
 
     min_confidence: of the best category. only_decision: write only results so decided; if none is given, all but
-    review and abstain. export: Shopify's own export, for titles and tags.
+    review and abstain. export: Shopify's own export, for titles and tags. copy: another one to write a copy of.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class FeedOptions:
     min_confidence: float | None = None
     only_decision: tuple[str, ...] = ()
     export: Path | None = None
+    copy: CopyOptions | None = None
 
     def __post_init__(self) -> None:
         for decision in self.only_decision:
@@ -45,6 +48,8 @@ class FeedOptions:
                 raise UsageError(f"--only-decision must be one of {', '.join(DECISIONS)}, not {decision!r}")
         if self.export is not None and self.kind != "shopify":
             raise UsageError("--export is an export of Shopify: it goes with a feed for shopify")
+        if self.copy is not None and (self.kind != "shopify" or self.export is not None):
+            raise UsageError("--into is an export of Shopify: it goes with a feed for shopify, and without --export")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,14 @@ def write_feed(database: Database, path: Path, options: FeedOptions) -> FeedRepo
         # Programs read it: an apostrophe before a key would make it another key.
         written = write_csv(file, feed.columns, rows, escape=False)
     return FeedReport(written, dict(feed.left_out))
+
+
+def copy_export(database: Database, path: Path, options: FeedOptions) -> CopyReport:
+    """Write a copy of Shopify's export with the products' categories. Raises UsageError, OutputError, LeaseError."""
+    assert options.copy is not None
+    source_id, _ = _source(database, options.source)
+    feed = _Feed(read_taxonomy(options.kind), options, _names(database, source_id), None)
+    return write_copy(database, source_id, path, options.copy, feed.judged)
 
 
 class _Feed:
@@ -112,6 +125,16 @@ class _Feed:
             else:
                 kind = self._names.get(product["label_1"], product["label_1"])
                 yield self._row(product["product_key"], category.id, category.path, kind)
+
+    def judged(self, product: Mapping[Any, Any]) -> Mapping[str, str] | str:
+        """Return what a product is to have in the columns of an export, or why it is left out."""
+        category = self._taxonomy.of_label(product["label_1"])
+        if reason := self._refusal(product):
+            return reason
+        if category is None:
+            return "category"
+        kind = self._names.get(product["label_1"], product["label_1"])
+        return {CATEGORY: category.path, TYPE: kind, TAGS: _tag(kind)}
 
     def _refusal(self, product: Mapping[Any, Any]) -> str | None:
         decision, wanted = product["decision"], self._options.only_decision

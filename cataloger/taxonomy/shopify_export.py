@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cataloger.errors import UsageError
-from cataloger.tabular import RowProblem, TableFormatError, find_column, open_csv
+from cataloger.tabular import RowProblem, TableFormatError, find_shopify_column, open_csv, shopify_columns
 
-COLUMNS = ("Handle", "Title", "Tags")
+COLUMNS = (shopify_columns.HANDLE, shopify_columns.TITLE, shopify_columns.TAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ def read_export(path: Path) -> dict[str, ExportedProduct]:
 
 def _read(path: Path) -> dict[str, ExportedProduct]:
     products: dict[str, ExportedProduct] = {}
-    with open_csv(path, COLUMNS) as table:
-        places = [find_column(name, table.names) for name in COLUMNS]
+    with open_csv(path, [name for names in COLUMNS for name in names]) as table:
+        places = [find_shopify_column(names, table.names) for names in COLUMNS]
         handle, title, tags = places
         if handle is None or title is None:
             raise UsageError(

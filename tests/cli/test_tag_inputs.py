@@ -1,5 +1,6 @@
 """What `cataloger tag` makes of inputs as people have them: every one ends as one result, or is counted."""
 
+import csv
 import http.server
 import json
 import shutil
@@ -198,3 +199,69 @@ def test_a_report_shows_images_of_a_feed(server):
     result = runner.invoke(app, ["report", "--output", "r.html", "--allow-private", "--json"])
     assert result.exit_code == 0, result.output
     assert Path("r.html").read_text().count("data:image/") >= 5
+
+
+def export(server, *rows):
+    """Write an export of Shopify. rows: handle, type, tags, images of the product and of the variant."""
+    address = {"": "", **{name: f"{server}/{name}?v=17" for name in NAMES}}
+    lines = [
+        f'{handle},{handle and "T"},"<p>a, b\r\nc</p>",,{kind},"{tags}",{address[image]},1,{address[variant]}\r\n'
+        for handle, kind, tags, image, variant in rows
+    ]
+    header = "Handle,Title,Body (HTML),Product Category,Type,Tags,Image Src,Image Position,Variant Image\r\n"
+    Path("products_export.csv").write_bytes((header + "".join(lines)).encode())
+
+
+def told(name):
+    """Return handle, last part of the category, type and tags of each row."""
+    with Path(name).open(newline="") as file:
+        return [(r["Handle"], r["Product Category"][-12:], r["Type"], r["Tags"]) for r in csv.DictReader(file)]
+
+
+def test_an_export_of_shopify_is_tagged_and_copied_with_categories(server):
+    hat, shirt, glasses = "sombrero.png", "t-shirt-black.png", "sunglasses.png"
+    first = [
+        ("hat", "", "sale", hat, hat),
+        ("hat", "", "", "", hat),  # a variant that shows the same image
+        ("hat", "", "", "winter-hat.png", ""),
+        ("tee", "Tops", "", shirt, ""),
+        ("", "", "", "earring.png", ""),
+    ]
+    export(server, *first)
+    tagging = ("products_export.csv", "--preset", "shopify", "--allow-private")
+    report = tag(*tagging, status=3)
+    assert (report["done"], report["failures"], report["skipped_by_reason"]) == (3, {"source.bad_row": 1}, {})
+    feeding = ["feed", "-o", "new.csv", "--into", "products_export.csv", "--only-decision", "accept"]
+    feeding += ["--only-decision", "review", "--only-decision", "abstain"]
+    dry = runner.invoke(app, [*feeding, "--dry-run"])
+    assert (dry.exit_code, "would get 2 products" in dry.stderr, Path("new.csv").exists()) == (0, True, False)
+    result = runner.invoke(app, feeding)
+    assert result.exit_code == 0, result.output
+    assert "left as they are: 1 cell with a value of the shop" in result.stderr
+    rows = told("new.csv")
+    assert rows[0] == ("hat", "ories > Hats", "Hat", "sale, Hat")
+    assert rows[3][0::2] == ("tee", "Tops")
+    assert [row[1:] for row in rows[1:3]] == [("", "", "")] * 2
+    # The second night: imported, a product is new, one has the image of another one, which is gone.
+    Path("new.csv").rename("imported.csv")
+    night = [("hat", "Hat", "Hat, sale", shirt, ""), ("shades", "", "", glasses, glasses)]
+    export(server, *night)
+    report = tag(*tagging)
+    assert (report["done"], report["gone"]) == (2, 3)
+    assert runner.invoke(app, feeding).exit_code == 0
+    (hat_row, shades), shirts = told("new.csv"), rows[3][1]
+    assert (hat_row[1], hat_row[3].split(", ")[0], shades[2]) == (shirts, "sale", "Sunglasses")
+    assert hat_row[2] == hat_row[3].split(", ")[1] != "Hat"
+
+
+def test_shopify_knows_its_columns(server):
+    Path("other.csv").write_text("Title,Image Src\nA,a.jpg\n")
+    for arguments, text, status in (
+        (("products_export.csv", "--preset", "shopify", "--path-column", "x"), "leave out --path-column", 2),
+        (("products_export.csv", "--preset", "magento"), "the presets of tag are shopify", 2),
+        (("other.csv", "--preset", "shopify"), "no column 'URL handle' or 'Handle'", 2),
+        (("other.csv",), "--preset shopify reads it", 1),
+    ):
+        export(server)
+        result = runner.invoke(app, ["tag", *arguments])
+        assert (result.exit_code, text in " ".join(result.stderr.split())) == (status, True), result.stderr

@@ -16,6 +16,7 @@ Examples:
   cataloger tag products.csv --path-column photo --db postgresql://shop@db/catalog
   cataloger tag feed.csv --path-column "Image Src" --product-column Handle
   cataloger tag s3://shop-photos/2026
+  cataloger tag products_export.csv --preset shopify
   cataloger tag photos --labels Shirt,Jeans,Skirt,Dress
   cataloger tag photos --dry-run
 
@@ -38,6 +39,7 @@ def tag(
     path_column: flags.ColumnOption = None,
     product_column: flags.ProductColumnOption = None,
     object_root: ObjectRootOption = None,
+    preset: flags.ManifestPresetOption = None,
     labels: flags.SoldLabelsOption = None,
     exclude_labels: flags.ExcludeLabelsOption = None,
     allow_private: flags.AllowPrivateOption = False,
@@ -83,6 +85,7 @@ def tag(
         path_column=path_column,
         product_column=product_column,
         object_roots=tuple(object_root or ()),
+        preset=preset,
         selection=SelectionOptions(labels, exclude_labels),
         web=WebOptions(
             allow_private=allow_private, per_host=per_host, timeout=download_timeout, revalidate=revalidate
