@@ -8,11 +8,11 @@ from cataloger.db.connections import connect, connected, make_engine
 from cataloger.db.database import Database
 from cataloger.db.driver_errors import driver_message, is_transient, translate_driver_error
 from cataloger.db.odd_values import accept_odd_values
-from cataloger.db.paging import row_pages, slices, value_pages
+from cataloger.db.paging import is_among, row_pages, slices, value_pages
 from cataloger.db.reflection import BINARY_TYPES, TableInfo, TableName, describe
 from cataloger.db.sessions import quote_schema
 from cataloger.db.types import AnyRow, UtcDateTime, digest, exact_name, exact_text, identifier, sanitize_text
-from cataloger.db.upsert import upsert_rows
+from cataloger.db.upsert import insert_rows, upsert_rows
 from cataloger.db.urls import BUSY_TIMEOUT, DatabaseURL
 from cataloger.db.user_select import explained, one_select, select_as_table, select_names
 
@@ -35,6 +35,8 @@ __all__ = [
     "exact_text",
     "explained",
     "identifier",
+    "insert_rows",
+    "is_among",
     "is_transient",
     "make_engine",
     "one_select",

@@ -43,7 +43,7 @@ def connect(engine: Engine) -> Iterator[Connection]:
         transaction = _begin(engine)
         with transaction.connection as connection, transaction:
             yield connection
-    except (SQLAlchemyError, UnicodeEncodeError) as error:
+    except (SQLAlchemyError, UnicodeEncodeError, OverflowError) as error:
         raise translate_driver_error(error, DatabaseURL(engine.url)) from error
 
 

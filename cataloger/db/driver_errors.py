@@ -3,7 +3,7 @@
 import re
 from urllib.parse import quote
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from cataloger.db.urls import DatabaseURL
 from cataloger.errors import DatabaseError, UnavailableError, ValueRefusedError
@@ -13,10 +13,12 @@ from cataloger.errors import DatabaseError, UnavailableError, ValueRefusedError
 TRANSIENT_STATES = ("08", "40", "57P", "55P03", "53300")
 TRANSIENT_NUMBERS = frozenset({1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
 TRANSIENT_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED")
-# The same for values that cannot be stored: of data (22), above a limit of the program (54); conversions, lengths.
+# The same for values that cannot be stored: of data (22), above a limit of the program (54); conversions, lengths,
+# conditions of a column, of which JSON is one.
 REFUSED_STATES = ("22", "54")
-REFUSED_NUMBERS = frozenset({1118, 1264, 1300, 1366, 1406, 3988})
+REFUSED_NUMBERS = frozenset({1118, 1264, 1300, 1366, 1406, 3140, 3819, 3988, 4025})
 REFUSED_NAMES = ("SQLITE_TOOBIG",)
+NOT_A_NUMBER = "can not be used with MySQL"
 
 WRONG_PASSWORD = ("password authentication failed", "access denied for user")
 NO_SERVER = ("connection refused", "could not translate host", "can't connect", "name or service not known")
@@ -79,12 +81,14 @@ def is_transient(error: Exception) -> bool:
 
 
 def _is_refused(error: Exception) -> bool:
-    """True for a value that the database cannot hold; drivers encode text themselves, too."""
+    """True for a value that the database cannot hold; drivers encode text and numbers themselves, too."""
     if not isinstance(error, DBAPIError):
-        return isinstance(error, UnicodeEncodeError)
+        return isinstance(error, UnicodeEncodeError | OverflowError)
     state, number, name = _codes(error)
-    is_encoded = isinstance(error.orig, UnicodeEncodeError)
-    return is_encoded or state.startswith(REFUSED_STATES) or name in REFUSED_NAMES or number in REFUSED_NUMBERS
+    # Drivers refuse by themselves, and without a state: NUL in text, a number that is none.
+    is_drivers = isinstance(error.orig, UnicodeEncodeError) or (isinstance(error, DataError) and not state)
+    is_drivers |= NOT_A_NUMBER in str(number)
+    return is_drivers or state.startswith(REFUSED_STATES) or name in REFUSED_NAMES or number in REFUSED_NUMBERS
 
 
 def _codes(error: DBAPIError) -> tuple[str, object, str]:

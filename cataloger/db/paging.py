@@ -3,13 +3,16 @@
 And through many values, of which a statement takes only so many.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import BigInteger, ColumnElement, Select, String, Text, any_, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from cataloger.db.database import Database
 from cataloger.db.types import AnyRow
+from cataloger.db.upsert import array_of
 
 T = TypeVar("T")
 
@@ -17,6 +20,23 @@ T = TypeVar("T")
 def slices(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Yield the values in their order, `size` at a time."""
     return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def is_among(dialect: str, column: Any, values: Collection[str] | Collection[int]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of many values, which are one parameter where that is possible.
+
+    dialect: name of it. Values are texts without lone surrogates, or whole numbers.
+    """
+    if dialect == "postgresql":
+        kind = Text() if isinstance(column.type, String) else BigInteger()
+        is_any: ColumnElement[bool] = column == any_(cast(literal(array_of(values), Text()), ARRAY(kind)))
+        return is_any
+    if dialect == "sqlite":
+        each = func.json_each(json.dumps(list(values))).table_valued("value")
+        is_in: ColumnElement[bool] = column.in_(select(each.c.value))
+        return is_in
+    is_one: ColumnElement[bool] = column.in_(values)
+    return is_one
 
 
 def row_pages(database: Database, query: Select[Any], number: Any, size: int) -> Iterator[Sequence[AnyRow]]:

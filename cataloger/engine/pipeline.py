@@ -24,7 +24,8 @@ from cataloger.utils import failpoints, printable, visible
 
 logger = logging.getLogger(__name__)
 
-WRITE_EVERY_RESULTS = 256
+WRITE_EVERY_RESULTS = 2048
+"""Where results come fast; else WRITE_EVERY_SECONDS decides."""
 WRITE_EVERY_SECONDS = 2.0
 STOP_SECONDS = 0.2
 """Until a stop is noticed while a batch is classified."""

@@ -1,11 +1,12 @@
 """The plan for the items of a source: which to process, which to skip, and why."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
-from cataloger.db import Database
+from cataloger.db import Database, is_among
 from cataloger.ledger.source_registry import SourceRef
 from cataloger.records import TRANSIENT_PREFIXES, Failure, Item, Planned, Reason, Renewal, Result, item_of
 from cataloger.schema import CHUNK, CurrentRow, ItemRow, ResultRow, key_hash
@@ -26,6 +27,7 @@ class Ledger:
         self.on_known: Callable[[int, bool], bool] = lambda _id, _is_missing: False
         self.on_former: Callable[[list[Renewal]], None] = lambda _renewals: None
         self._database = database
+        self._dialect = database.engine.dialect.name
         self._source = source
         self._run_id = run_id
         self._weights_id = weights_id
@@ -47,7 +49,7 @@ class Ledger:
         hashes = [key_hash(item_of(subject).key) for subject in chunk]
         taken = {each: self._in_flight[each] for each in hashes if each in self._in_flight}
         known = self._known(chunk, hashes, taken)
-        read_elsewhere = self._read_elsewhere(known.values())
+        elsewhere = self._elsewhere(known.values())
         plan = []
         met = set()
         if not again:
@@ -60,7 +62,7 @@ class Ledger:
             elif row is not None and (hashed in met or self._is_recorded(row)):
                 planned = _duplicate(subject, is_same=product == row.product_hash)
             else:
-                planned = self._decide(subject, row, read_elsewhere)
+                planned = self._decide(subject, row, elsewhere)
             met.add(hashed)
             if planned.do:
                 taken[hashed] = self._in_flight[hashed] = product
@@ -101,16 +103,19 @@ class Ledger:
 
     def _renewal(self, item: Item, hashed: str, row: "_Known") -> tuple[Renewal | None, "_Known"]:
         """Return what to renew of a known item, and what is recorded of it then."""
-        product = row.product_hash if _is_former_product(item, row) else None
         limit = self._source.no_query_run_id
+        is_as_ever = limit is None and hashed == row.key_hash and item.former_product is None
+        if is_as_ever and item.department == row.department:
+            return None, row  # nearly all items
+        product = row.product_hash if _is_former_product(item, row) else None
         is_old = limit is not None and row.run_id is not None and row.run_id <= limit
         token = with_query(item.version, row.version_token or "") if is_old else None
         is_moved = item.department != row.department
         renewal = Renewal(item, row.id, product, hashed != row.key_hash, token is not None, is_moved)
         if not (renewal.is_key or renewal.is_token or product or is_moved):
             return None, row
-        now = replace(row, key_hash=hashed, version_token=token or row.version_token)
-        return renewal, replace(now, product_hash=key_hash(str(item.product_key))) if product else now
+        now = row._replace(key_hash=hashed, version_token=token or row.version_token)
+        return renewal, now._replace(product_hash=key_hash(str(item.product_key))) if product else now
 
     def _is_recorded(self, row: "_Known") -> bool:
         """True when this very run has recorded a result of an item."""
@@ -130,12 +135,12 @@ class Ledger:
         self._in_flight[key_hash(item_of(planned.subject).key)] = _product_hash(planned.subject)
         return replace(planned, do=True, reason="changed", is_asked=True)
 
-    def _decide(self, subject: Item | Failure, row: "_Known | None", read_elsewhere: Collection[int]) -> Planned:
+    def _decide(self, subject: Item | Failure, row: "_Known | None", elsewhere: Mapping[int, bool]) -> Planned:
         if row is None or row.status is None:
-            reason: Reason = "model" if row is not None and row.is_known_elsewhere else "new"
-            was_there = row is not None and row.id in read_elsewhere
-            return Planned(subject, True, reason, was_there=was_there, is_asked=True)
-        reason = "forced" if self._force else _judge(subject, row)
+            was_there = None if row is None else elsewhere.get(row.id)
+            other: Reason = "new" if was_there is None else "model"
+            return Planned(subject, True, other, was_there=bool(was_there), is_asked=True)
+        reason: Reason = "forced" if self._force else _judge(subject, row)
         if reason == "failed_before" and self._retry:
             reason = "retry"
         do = reason in ("retry", "changed", "forced")
@@ -149,18 +154,21 @@ class Ledger:
             is_late=reason == "retry" or (reason == "forced" and row.status == "failed"),
         )
 
-    def _read_elsewhere(self, rows: Iterable["_Known"]) -> Collection[int]:
-        """Return the ids of the items whose bytes were read for a result of another model only."""
-        ids = [row.id for row in rows if row.status is None and row.is_known_elsewhere]
+    def _elsewhere(self, rows: Iterable["_Known"]) -> dict[int, bool]:
+        """Return the items that have a result of another model only: whether their bytes were read for it."""
+        ids = [row.id for row in rows if row.status is None]
         if not ids:
-            return ()
-        was_read = CurrentRow.item_id.in_(ids) & ResultRow.content_hash.is_not(None)
-        query = select(CurrentRow.item_id).join(ResultRow, ResultRow.id == CurrentRow.latest_id).where(was_read)
-        return set(self._database.scalars(query))
+            return {}
+        query = select(CurrentRow.item_id, ResultRow.content_hash)
+        query = query.join(ResultRow, ResultRow.id == CurrentRow.latest_id)
+        found: dict[int, bool] = {}
+        for row in self._database.rows(query.where(is_among(self._dialect, CurrentRow.item_id, ids))):
+            found[row.item_id] = found.get(row.item_id, False) or row.content_hash is not None
+        return found
 
     def _look_up(self, hashes: Collection[str]) -> dict[str, "_Known"]:
         """Return the latest result of each known key, by its hash."""
-        elsewhere = exists().where(CurrentRow.item_id == ItemRow.id, CurrentRow.weights_id != self._weights_id)
+        mine = (CurrentRow.item_id == ItemRow.id) & (CurrentRow.weights_id == self._weights_id)
         query = (
             select(
                 ItemRow.key_hash,
@@ -173,23 +181,16 @@ class Ledger:
                 ResultRow.version_token,
                 ResultRow.run_id,
                 ResultRow.content_hash,
-                elsewhere.correlate(ItemRow).label("is_known_elsewhere"),
             )
-            .join(
-                CurrentRow,
-                (CurrentRow.item_id == ItemRow.id) & (CurrentRow.weights_id == self._weights_id),
-                isouter=True,
-            )
+            .join(CurrentRow, mine, isouter=True)
             .join(ResultRow, ResultRow.id == CurrentRow.latest_id, isouter=True)
-            .where(ItemRow.source_id == self._source.id, ItemRow.key_hash.in_(hashes))
+            .where(ItemRow.source_id == self._source.id, is_among(self._dialect, ItemRow.key_hash, hashes))
         )
-        rows = self._database.rows(query)
-        return {row.key_hash: _Known(**row._mapping) for row in rows}
+        return {row[0]: _Known._make(row) for row in self._database.rows(query)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A recorded item and its latest result; without one its columns are None."""
+class _Known(NamedTuple):
+    """A recorded item and its latest result; without one its columns are None. A tuple, which is made the fastest."""
 
     key_hash: str
     id: int
@@ -201,7 +202,6 @@ class _Known:
     version_token: str | None
     run_id: int | None
     content_hash: str | None
-    is_known_elsewhere: bool
 
     @property
     def is_missing(self) -> bool:

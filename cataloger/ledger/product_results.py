@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, select, update
 
 from cataloger.contracts import TOP_K
-from cataloger.db import AnyRow, Database, upsert_rows, utc_now, value_pages
+from cataloger.db import AnyRow, Database, is_among, upsert_rows, utc_now, value_pages
 from cataloger.inference import ProductAnswer, RankedAnswer, combine
 from cataloger.ledger.leases import Lease
 from cataloger.ledger.model_registry import ModelRef
@@ -99,8 +99,7 @@ class ProductResults:
         answers = {product: self._combine(rows) for product, rows in images.items()}
         if answers:
             self._mark(connection, images, answers)
-            self._write(connection, images, answers)
-            self._point(connection, list(answers))
+            self._point(connection, self._write(connection, images, answers))
         if without := [product for product in products if product not in answers]:
             mine = (ProductCurrentRow.source_id == self.source.id) & ProductCurrentRow.product_hash.in_(without)
             connection.execute(delete(ProductCurrentRow).where(mine, self._of_model(ProductCurrentRow)))
@@ -124,7 +123,8 @@ class ProductResults:
                 .join(CurrentRow, (CurrentRow.item_id == ItemRow.id) & self._of_model(CurrentRow))
                 .join(ResultRow, ResultRow.id == CurrentRow.result_id)
             )
-            .where(ItemRow.source_id == self.source.id, ItemRow.product_hash.in_(products))
+            .where(ItemRow.source_id == self.source.id)
+            .where(is_among(connection.dialect.name, ItemRow.product_hash, products))
             .where(CorrectionRow.id.is_(None) | (CorrectionRow.verdict != "not_product"))
             .where(ItemRow.gone_run_id.is_(None), ResultRow.status == "ok")
             .order_by(ItemRow.product_hash, ItemRow.id)
@@ -158,8 +158,8 @@ class ProductResults:
         connection: Connection,
         images: dict[str, list[AnyRow]],
         answers: dict[str, ProductAnswer],
-    ) -> None:
-        """Record the answers. Later images of a product in the same run improve its row."""
+    ) -> dict[str, int]:
+        """Record the answers; return their ids. Later images of a product in the same run improve its row."""
         common = {
             "source_id": self.source.id,
             "run_id": self.run_id,
@@ -177,17 +177,18 @@ class ProductResults:
             }
             for product, found in answers.items()
         ]
-        upsert_rows(connection, ProductResultRow, rows, keys=KEYS, update=UPDATED)
+        ids = ("product_hash", "id")
+        written = upsert_rows(connection, ProductResultRow, rows, keys=KEYS, update=UPDATED, returning=ids)
+        if written is None:
+            mine = (ProductResultRow.run_id == self.run_id) & (ProductResultRow.source_id == self.source.id)
+            mine &= is_among(connection.dialect.name, ProductResultRow.product_hash, list(answers))
+            written = connection.execute(select(ProductResultRow.product_hash, ProductResultRow.id).where(mine)).all()
+        return {str(product): int(identity) for product, identity in written}
 
-    def _point(self, connection: Connection, products: list[str]) -> None:
-        """Make the answers of this run the current ones."""
-        mine = (ProductResultRow.run_id == self.run_id) & (ProductResultRow.source_id == self.source.id)
-        found = select(ProductResultRow.product_hash, ProductResultRow.id).where(mine)
+    def _point(self, connection: Connection, ids: dict[str, int]) -> None:
+        """Make the answers of this run the current ones. ids: by product."""
         common = {"source_id": self.source.id, "weights_id": self.model.weights_id}
-        rows = [
-            {**common, "product_hash": row.product_hash, "result_id": row.id}
-            for row in connection.execute(found.where(ProductResultRow.product_hash.in_(products)))
-        ]
+        rows = [{**common, "product_hash": product, "result_id": identity} for product, identity in ids.items()]
         keys = ["source_id", "product_hash", "weights_id"]
         upsert_rows(connection, ProductCurrentRow, rows, keys=keys, update=["result_id"])
 

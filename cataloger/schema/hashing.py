@@ -6,7 +6,7 @@ from functools import lru_cache
 CHUNK = 500
 """Keys that are looked up at once."""
 
-CACHED_HASHES = 4 * CHUNK
+CACHED_HASHES = 16 * CHUNK
 """Kept in memory: each is asked for seven times between planning and recording."""
 
 

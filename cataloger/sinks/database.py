@@ -1,15 +1,15 @@
 """Results into the ledger: one short transaction per batch, upserts in each engine's own SQL."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from cataloger.contracts import TOP_K
-from cataloger.db import Database, sanitize_text, upsert_rows, utc_now
+from cataloger.db import AnyRow, Database, insert_rows, is_among, sanitize_text, upsert_rows, utc_now
 from cataloger.errors import ValueRefusedError
 from cataloger.ledger import Lease, ProductResults, mark_presence, must_keep_previous, recompute_product_corrections
 from cataloger.records import Failure, Item, Prediction, Result
@@ -19,6 +19,8 @@ from cataloger.writeback import WriteBack, WriteCounts
 
 TEXT_LIMIT = 500
 REFUSED = "record.refused"
+FOLLOWING = ["uri", "product_key", "product_hash", "department"]
+"""What is recorded of an item as its source has it now."""
 LONGEST_TEXT = 10_000
 """Characters of a key or an address that was refused as it is."""
 
@@ -81,13 +83,13 @@ class DatabaseSink:
     def _record(self, connection: Connection, results: Sequence[Result]) -> WriteCounts:
         products = {key_hash(key) for result in results if (key := result.item.product_key) is not None}
         items = [result.item for result in results]
-        before = self._products_of(connection, items)
-        left = set(before.values()) - products
-        item_ids = self._write_items(connection, items)
-        if moved := _moved(before, items):
+        known = self._known(connection, items)
+        left = {row.product_hash for row in known.values() if row.product_hash is not None} - products
+        item_ids = self._write_items(connection, items, known)
+        if moved := _moved(known, items):
             recompute_product_corrections(connection, self._source_id, moved)
         new = self._write_results(connection, results, item_ids)
-        self._move_pointers(connection, results, item_ids, new)
+        self._move_pointers(connection, results, known, _Ids(item_ids, new))
         self.products.recompute(connection, products | left)
         return self.write_back.write(connection, products) if self.write_back else WriteCounts()
 
@@ -97,51 +99,59 @@ class DatabaseSink:
         query = select(ResultRow.id).join(ItemRow, ItemRow.id == ResultRow.item_id)
         return connection.scalar(query.where(mine, ResultRow.run_id == self.products.run_id)) is not None
 
-    def _products_of(self, connection: Connection, items: Sequence[Item]) -> dict[str, str]:
-        """Return the products that known items have belonged to until now; all by hash."""
-        mine = (ItemRow.source_id == self._source_id) & ItemRow.key_hash.in_([key_hash(item.key) for item in items])
-        # Asked for distinct products that are not null, SQLite walks through all products of the source instead.
-        rows = connection.execute(select(ItemRow.key_hash, ItemRow.product_hash).where(mine))
-        return {row.key_hash: row.product_hash for row in rows if row.product_hash is not None}
-
-    def _write_items(self, connection: Connection, items: Sequence[Item]) -> dict[str, int]:
-        """Insert or update the items; return their ids by key hash."""
-        rows = [
-            {
-                "source_id": self._source_id,
-                "key": self.to_text(item.key),
-                "key_hash": key_hash(item.key),
-                "product_key": None if item.product_key is None else self.to_text(item.product_key),
-                "product_hash": None if item.product_key is None else key_hash(item.product_key),
-                "uri": self.to_text(item.uri),
-                "department": item.department and self.to_text(item.department)[:255],
-            }
-            for item in items
-        ]
-        upsert_rows(
-            connection,
-            ItemRow,
-            rows,
-            keys=["source_id", "key_hash"],
-            update=["uri", "product_key", "product_hash", "department"],
+    def _known(self, connection: Connection, items: Sequence[Item]) -> dict[str, AnyRow]:
+        """Return what is recorded of items until now, with their current good results, by the hash of the key."""
+        dialect, hashes = connection.dialect.name, [key_hash(item.key) for item in items]
+        pointer = (CurrentRow.item_id == ItemRow.id) & (CurrentRow.weights_id == self.products.model.weights_id)
+        good = (ResultRow.id == CurrentRow.result_id) & (ResultRow.status == "ok")
+        columns = [getattr(ItemRow, name) for name in ("key_hash", "id", "gone_run_id", *FOLLOWING)]
+        query = (
+            select(*columns, ResultRow.id.label("good_id"), ResultRow.content_hash)
+            .join(CurrentRow, pointer, isouter=True)
+            .join(ResultRow, good, isouter=True)
+            .where(ItemRow.source_id == self._source_id, is_among(dialect, ItemRow.key_hash, hashes))
         )
-        mine = (ItemRow.source_id == self._source_id) & ItemRow.key_hash.in_([row["key_hash"] for row in rows])
-        columns = (ItemRow.key_hash, ItemRow.id, ItemRow.gone_run_id)
-        found = connection.execute(select(*columns).where(mine)).all()
-        if restored := [row.id for row in found if row.gone_run_id is not None]:
+        return {row.key_hash: row for row in connection.execute(query)}
+
+    def _write_items(
+        self, connection: Connection, items: Sequence[Item], known: Mapping[str, AnyRow]
+    ) -> dict[str, int]:
+        """Insert items that are new and update those that have changed; return the ids of all by key hash."""
+        rows = [row for item in items if _has_changed(row := self._item_row(item), known)]
+        ids = {hashed: int(row.id) for hashed, row in known.items()}
+        keys = ["source_id", "key_hash"]
+        written = upsert_rows(connection, ItemRow, rows, keys=keys, update=FOLLOWING, returning=("key_hash", "id"))
+        if written is None:
+            new = [row["key_hash"] for row in rows if row["key_hash"] not in ids]
+            mine = (ItemRow.source_id == self._source_id) & is_among(connection.dialect.name, ItemRow.key_hash, new)
+            written = connection.execute(select(ItemRow.key_hash, ItemRow.id).where(mine)).all()
+        if restored := [row.id for row in known.values() if row.gone_run_id is not None]:
             mark_presence(connection, restored, self.products.run_id, is_gone=False)
-        return {row.key_hash: row.id for row in found}
+        return ids | dict(map(tuple, written))
+
+    def _item_row(self, item: Item) -> dict[str, Any]:
+        return {
+            "source_id": self._source_id,
+            "key": self.to_text(item.key),
+            "key_hash": key_hash(item.key),
+            "product_key": None if item.product_key is None else self.to_text(item.product_key),
+            "product_hash": None if item.product_key is None else key_hash(item.product_key),
+            "uri": self.to_text(item.uri),
+            "department": item.department and self.to_text(item.department)[:255],
+        }
 
     def _write_results(
-        self, connection: Connection, results: Sequence[Result], item_ids: dict[str, int]
+        self, connection: Connection, results: Sequence[Result], item_ids: Mapping[str, int]
     ) -> dict[int, int]:
         """Append the results; return their ids by item id."""
         now = utc_now(connection)
         rows = [self._row(result, item_ids[key_hash(result.item.key)], now) for result in results]
-        connection.execute(insert(ResultRow), rows)
-        mine = (ResultRow.run_id == self.products.run_id) & ResultRow.item_id.in_(list(item_ids.values()))
-        found = connection.execute(select(ResultRow.item_id, ResultRow.id).where(mine))
-        return {row.item_id: row.id for row in found}
+        written = insert_rows(connection, ResultRow, rows, returning=("item_id", "id"))
+        if written is None:
+            items = is_among(connection.dialect.name, ResultRow.item_id, [row["item_id"] for row in rows])
+            mine = (ResultRow.run_id == self.products.run_id) & items
+            written = connection.execute(select(ResultRow.item_id, ResultRow.id).where(mine)).all()
+        return dict(map(tuple, written))
 
     def _row(self, result: Result, item_id: int, now: datetime) -> dict[str, Any]:
         common = {
@@ -167,38 +177,44 @@ class DatabaseSink:
         }
 
     def _move_pointers(
-        self, connection: Connection, results: Sequence[Result], item_ids: dict[str, int], new: dict[int, int]
+        self, connection: Connection, results: Sequence[Result], known: Mapping[str, AnyRow], ids: "_Ids"
     ) -> None:
-        good = self._good_results(connection, list(item_ids.values()))
         rows = []
         for result in results:
-            item_id = item_ids[key_hash(result.item.key)]
+            hashed = key_hash(result.item.key)
+            item_id, before = ids.items[hashed], known.get(hashed)
+            good_id = None if before is None else before.good_id
             code = result.code if isinstance(result, Failure) else None
-            keep = item_id in good and must_keep_previous(code, result.content_hash, good[item_id][1])
+            keep = good_id is not None and must_keep_previous(code, result.content_hash, known[hashed].content_hash)
             rows.append(
                 {
                     "item_id": item_id,
                     "weights_id": self.products.model.weights_id,
-                    "result_id": good[item_id][0] if keep else new[item_id],
-                    "latest_id": new[item_id],
+                    "result_id": good_id if keep else ids.results[item_id],
+                    "latest_id": ids.results[item_id],
                 }
             )
         upsert_rows(connection, CurrentRow, rows, keys=["item_id", "weights_id"], update=["result_id", "latest_id"])
 
-    def _good_results(self, connection: Connection, item_ids: list[int]) -> dict[int, tuple[int, str | None]]:
-        """Return the current good results: item id -> (result id, content hash)."""
-        query = (
-            select(CurrentRow.item_id, ResultRow.id, ResultRow.content_hash)
-            .join(ResultRow, ResultRow.id == CurrentRow.result_id)
-            .where(CurrentRow.weights_id == self.products.model.weights_id, CurrentRow.item_id.in_(item_ids))
-            .where(ResultRow.status == "ok")
-        )
-        return {item_id: (identity, content_hash) for item_id, identity, content_hash in connection.execute(query)}
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """Ids of items by the hash of the key, and of their new results by item."""
+
+    items: Mapping[str, int]
+    results: Mapping[int, int]
 
 
-def _moved(before: dict[str, str], items: Sequence[Item]) -> set[str]:
+def _has_changed(row: Mapping[str, Any], known: Mapping[str, AnyRow]) -> bool:
+    """Tell whether an item is new, or is not what is recorded of it any more."""
+    before = known.get(row["key_hash"])
+    return before is None or any(getattr(before, name) != row[name] for name in FOLLOWING)
+
+
+def _moved(known: Mapping[str, AnyRow], items: Sequence[Item]) -> set[str]:
     """Return the products, by hash, that known items have moved from and to."""
     now = {key_hash(item.key): None if item.product_key is None else key_hash(item.product_key) for item in items}
+    before = {key: row.product_hash for key, row in known.items() if row.product_hash is not None}
     moved = {(product, now[key]) for key, product in before.items() if now[key] != product}
     return {product for pair in moved for product in pair if product is not None}
 

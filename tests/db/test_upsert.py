@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
+from cataloger.db.paging import is_among
 from cataloger.db.upsert import upsert_rows
 from cataloger.errors import DatabaseError
 from cataloger.schema.models import CurrentRow, ModelRow, SourceRow
@@ -105,6 +106,34 @@ def test_many_rows_are_no_problem(database):
     put(database, [source(str(number)) for number in range(3000)])
     put(database, [source(str(number), name="new") for number in range(3000)], ["name"])
     assert sources(database, "name") == [("new",)] * 3000
+
+
+def test_a_row_that_comes_twice_is_there_once_as_the_last_one(database):
+    rows = [source(str(number)) for number in range(20)]
+    put(database, [*rows, source("3", "manifest", name="last"), source("3", "table", name="very last")], ["name"])
+    assert len(sources(database, "id")) == 20
+    assert sources(database, "root_hash", "kind", "name")[13] == ("3", "folder", "very last")
+    put(database, [*rows, source("3", name="ignored")])
+    assert ("ignored",) not in sources(database, "name")
+
+
+def test_a_statement_is_no_larger_than_servers_take(database):
+    large = "\\'" * 200_000
+    put(database, [source(str(number), name=large) for number in range(9)])
+    assert sources(database, "name") == [(large,)] * 9
+
+
+@pytest.mark.parametrize("count", [1, 20, 3000])
+def test_rows_are_found_among_many_values(database, count):
+    """Whatever characters they have, and however many they are."""
+    put(database, [source(f"{number} {TEXTS[number % 5]}") for number in range(count)])
+    keys = [root for (root,) in sources(database, "root")]
+    with database.read() as connection:
+        ids = [identity for (identity,) in sources(database, "id")]
+        for column, values in ((SourceRow.root, keys[::2]), (SourceRow.id, ids[::2])):
+            query = select(SourceRow.root).where(is_among(connection.dialect.name, column, values))
+            assert sorted(connection.scalars(query)) == sorted(keys[::2])
+            assert connection.scalars(query.where(is_among(connection.dialect.name, column, []))).all() == []
 
 
 def test_the_same_row_from_many_at_once_is_there_once(database):

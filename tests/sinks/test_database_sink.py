@@ -6,15 +6,18 @@ from dataclasses import replace
 import by_url
 import forks
 import pytest
-from sqlalchemy import create_engine, select, text
+from conftest import MODEL, World
+from sqlalchemy import create_engine, event, select, text, update
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.corrections.csv_import import ImportOptions, import_corrections
-from cataloger.errors import DatabaseError
-from cataloger.records import Failure
+from cataloger.db import upsert
+from cataloger.errors import DatabaseError, LeaseError
+from cataloger.ledger import register_source
+from cataloger.records import Failure, Prediction
 from cataloger.schema import revisions
-from cataloger.schema.models import Base, ResultRow
+from cataloger.schema.models import Base, ItemRow, ResultRow
 from cataloger.schema.views import IMAGE_TOP5
 
 TABLES = ("item", "result", "current")
@@ -102,17 +105,135 @@ KILLED = """if True:
         database, products, Lease(database, source, fence),
     )
     failpoints.set_action("before_commit", lambda: os.kill(os.getpid(), signal.SIGKILL))
-    item = Item("a", "/photos/a", "v1")
-    sink.write([Prediction(item, "1" * 64, 3, 4, ("Hat",), (0.5,), (1.0,), 2.0)])
+    items = [Item(f"{number}", f"/photos/{number}", "v1", product_key=f"p{number // 2}") for number in range(600)]
+    sink.write([Prediction(item, "1" * 64, 3, 4, ("Hat",), (0.5,), (1.0,), 2.0) for item in items])
 """
 
 
-def test_a_process_that_is_killed_before_the_commit_leaves_nothing(world, module_url):
+def test_a_process_that_is_killed_before_the_commit_leaves_nothing(world, make, module_url):
     model = world.model
     identity = (model.weights_id, model.calibration_id, model.name, model.version, model.location, model.labels)
     told = json.dumps([module_url, world.source.id, world.run.id, world.lease.fence, identity])
     assert forks.run(KILLED, told)[0] == -9
     assert counts(world) == [0, 0, 0]
+    world.sink.write([make.good(f"{number}", product_key=f"p{number // 2}") for number in range(600)])
+    assert counts(world) == [600, 600, 600]
+    assert world.rows("SELECT images, COUNT(*) FROM cataloger_product_result GROUP BY images") == [(2, 300)]
+
+
+def test_a_run_whose_source_was_taken_over_writes_nothing_of_a_large_batch(world, make):
+    world.sink.write([make.good("a", product_key="p")])
+    late = replace(world.sink, lease=replace(world.lease, fence=world.lease.fence - 1))
+    with pytest.raises(LeaseError):
+        late.write([make.good(f"{number}", product_key="p") for number in range(300)])
+    assert counts(world) == [1, 1, 1]
+
+
+def row_by_row(connection, insert, rows):
+    """Insert rows as one statement each, in SQLAlchemy's own way."""
+    connection.execute(upsert._insert_of(replace(insert, returning=()), connection.dialect.name), list(rows))
+
+
+BYTES = bytes(range(256))
+LABELS = ("NULL", "{", '"', "\\", "ä,")
+
+
+def odd_results(make, run):
+    """Yield results with odd values, other ones in each run; some items and products change."""
+    yield from (make.good(key, f"{run} {key}", product_key=key, labels=(key[:200],)) for key in WEIRD)
+    for number in range(40):
+        item = make.item(f"{number}", f"v{run}", product_key=f"p{number // 3}" if number % 7 else None)
+        if number % 5 == run:
+            code = "io.unreadable" if number % 2 else "decode.truncated"
+            yield Failure(item, code, '"{\\\\N,NULL}"', None)
+            continue
+        numbers = (1 / 3, 5e-324, 1.7976931348623157e308, -0.0, 1e16)[: 3 + run]
+        item, content = replace(item, department=("Women", "NULL", None)[(number + run) % 3]), f"{number % 10}" * 64
+        answer = (LABELS[: 3 + run], numbers, numbers, 1e-7, BYTES, 0.1, "review")
+        yield Prediction(item, content, 2**31 - 1, number, *answer)
+
+
+RESULT = [column.name for column in ResultRow.__table__.columns]
+RESULT = ", ".join(f"r.{name}" for name in RESULT if name not in ("id", "item_id", "run_id", "tagged_at"))
+RECORDED = {
+    "images": f"""
+        SELECT i.key, i.key_hash, i.product_key, i.product_hash, i.uri, i.department, i.gone_run_id IS NULL,
+            c.result_id = r.id, c.latest_id = r.id, c.disagrees, {RESULT}
+        FROM cataloger_item i JOIN cataloger_result r ON r.item_id = i.id
+        JOIN cataloger_current c ON c.item_id = i.id AND c.weights_id = r.weights_id
+        WHERE i.source_id = SOURCE ORDER BY i.key_hash, r.id""",
+    "order": """
+        SELECT i.key FROM cataloger_result r JOIN cataloger_item i ON i.id = r.item_id
+        WHERE i.source_id = SOURCE ORDER BY r.id""",
+    "products": """
+        SELECT p.product_key, p.product_hash, p.weights_id, p.images, p.decision, p.label_1, p.confidence_1,
+            p.label_5, c.result_id = p.id
+        FROM cataloger_product_result p LEFT JOIN cataloger_product_current c
+        ON c.source_id = p.source_id AND c.product_hash = p.product_hash
+        WHERE p.source_id = SOURCE ORDER BY p.product_hash, p.id""",
+}
+"""Of a source all but times; ids are replaced by what they stand for."""
+
+
+def test_a_batch_gives_the_tables_that_single_statements_give(database, make, monkeypatch):
+    model = replace(MODEL, labels=("Dress", "Hat", *LABELS))
+    recorded = []
+    for root, way in (("/by batch", upsert._write), ("/row by row", row_by_row)):
+        world = World(database, register_source(database, kind="folder", root=root), model)
+        monkeypatch.setattr(upsert, "_write", way)
+        for run in range(3):
+            world.begin().sink.write(list(odd_results(make, run)))
+            with database.begin() as connection:
+                three = (ItemRow.source_id == world.source.id) & (ItemRow.key == "3")
+                connection.execute(update(ItemRow).where(three).values(gone_run_id=world.run.id))
+        world.end()
+        queries = [query.replace("SOURCE", str(world.source.id)) for query in RECORDED.values()]
+        recorded.append([[repr(row) for row in world.rows(query)] for query in queries])
+    assert len(recorded[0][0]) == 3 * (len(WEIRD) + 40)
+    assert recorded[0] == recorded[1]
+
+
+def test_an_item_is_written_again_only_where_it_has_changed(world, make):
+    written = []
+    batch = [make.good(f"{number}", product_key="p") for number in range(20)]
+    world.sink.write(batch)
+    event.listen(world.database.engine, "before_cursor_execute", lambda *about: written.append(about[2]))
+    world.begin().sink.write(batch)
+    assert [text for text in written if "INSERT INTO cataloger_result" in text]
+    assert not [text for text in written if "INSERT INTO cataloger_item" in text]
+    world.begin().sink.write([*batch[:-1], make.good("19", product_key="p", uri="/moved")])
+    assert ("/moved",) in seen(world, "uri")
+    assert len(seen(world, "uri")) == 20
+
+
+NAN = float("nan")
+BAD = {
+    "half": {"labels": ("\ud83d", "Hat")},
+    "width": {"width": 2**70},
+    "long": {"labels": ("x" * 300, "Hat")},
+    "nul": {"labels": ("a\0", "Hat")},
+    "nan": {"confidences": (NAN, NAN)},
+    "json": {"logits": (NAN, NAN)},
+}
+REFUSED = {
+    "sqlite": {"half", "width"},
+    "postgresql": {"half", "width", "long", "nul", "json"},
+    "mariadb": {"half", "width", "long", "nan", "json"},
+}
+
+
+def test_a_bad_row_of_a_large_batch_costs_no_other_row(world, make):
+    batch = [make.good(f"{number}", product_key="p") for number in range(300)]
+    for position, (key, values) in enumerate(BAD.items()):
+        batch.insert(50 * position + 7, replace(make.good(key, product_key=key), **values))
+    recorded = world.sink.write(batch)
+    refused = {each.item.key for each in recorded if isinstance(each, Failure)}
+    assert refused == REFUSED[world.database.url.backend.replace("mysql", "mariadb")]
+    assert [each.item.key for each in recorded] == [each.item.key for each in batch]
+    assert counts(world) == [306, 306, 306]
+    failed = {(key, code) for key, code in seen(world, "key", "error_code") if code is not None}
+    assert failed == {(key, "record.refused") for key in refused}
+    assert world.rows("SELECT images FROM cataloger_product_result WHERE product_key = 'p'") == [(300,)]
 
 
 def test_a_good_result_replaces_the_one_before_and_history_stays(world, make):
