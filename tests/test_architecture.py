@@ -48,6 +48,7 @@ ORDER = (
     "cataloger.corrections",
     "cataloger.drift",
     "cataloger.history",
+    "cataloger.engine.executors",
     "cataloger.engine",
     "cataloger.report",
     "cataloger.bench",

@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 from cataloger.engine.backlog import Backlog
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place, place_of
-from cataloger.engine.pipeline import Parts, Pipeline, classifying
+from cataloger.engine.pipeline import Parts, Pipeline
 from cataloger.engine.run_report import RunHooks, RunReport
 from cataloger.errors import OutageError, SourceError
+from cataloger.hooks import ignore
 from cataloger.options import RunOptions
 from cataloger.records import Failure, Item, Planned, Result, item_of
 
@@ -34,8 +35,7 @@ def run(scan: Scan, parts: Parts, options: RunOptions, *, hooks: RunHooks, repor
 
     scan: gives all items, each time that it is called. Raises OutageError when an outage left nothing to go on with.
     """
-    with classifying(parts.threads) as executor:
-        _Rounds(scan, Pipeline(parts, options, hooks, report, executor)).run()
+    _Rounds(scan, Pipeline(parts, options, hooks, report)).run()
     report.interrupted = hooks.stop.is_set()
 
 
@@ -120,8 +120,9 @@ class _Rounds:
 
     def _through(self, plan: Iterable[Planned]) -> None:
         """Bring inputs to their results, up to the limit."""
-        for result in self._pipeline.results(self._begun(plan), self._note_image):
-            self._note(result)
+        for results in self._pipeline.parts.executor.run(self._begun(plan), self._note_image):
+            for result in results:
+                self._note(result)
 
     def _begun(self, plan: Iterable[Planned]) -> Iterator[Item | Failure]:
         for planned in plan:
@@ -222,8 +223,9 @@ class _Rounds:
 
     def _alive(self) -> set[Place]:
         """Return the suspended places where an image that was read before is read again."""
-        answers = self._pipeline.parts.decode(iter(self._outages.controls()))
-        items = [each.item for each in answers if not isinstance(each, Failure) or not each.may_be_outage]
+        answers = self._pipeline.parts.executor.run(self._outages.controls(), ignore)
+        read = (each for some in answers for each in some if not isinstance(each, Failure) or not each.may_be_outage)
+        items = [each.item for each in read]
         return {place for item in items if (place := self._outages.suspension(item)) is not None}
 
     def _conclude(self) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from cataloger.corrections import LEAST_ACCEPTED, MeasuredAccept, measure_accept
 from cataloger.db import Database, DatabaseURL
 from cataloger.engine.column_check import check_column
+from cataloger.engine.executors import Decoder, Executor, LocalExecutor, Stages, decoding
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place
 from cataloger.engine.pipeline import Parts, Planner
@@ -17,10 +18,9 @@ from cataloger.engine.revalidation import RevalidatingPlanner
 from cataloger.engine.rounds import run as run_pipeline
 from cataloger.engine.source_model import JobContext, SourceModel
 from cataloger.errors import QualityGateError, SourceError
-from cataloger.fetch import Remote, fetch
+from cataloger.fetch import Remote
 from cataloger.history import OutdatedResults
 from cataloger.imaging import DecodePool
-from cataloger.inference import Classifier
 from cataloger.ledger import (
     Lease,
     Ledger,
@@ -40,7 +40,7 @@ from cataloger.ledger import (
     register_source,
 )
 from cataloger.model import Bundle
-from cataloger.records import Failure, Image, Item, Planned, Renewal
+from cataloger.records import Planned, Renewal
 from cataloger.schema import without_tables
 from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
@@ -143,14 +143,30 @@ class SourceSession(SourceModel):
         bundle = self.bundle
         with ExitStack() as stack:
             lease = stack.enter_context(hold_lease(self._open(), ref.id, run.id))
-            # The children start while the model is loaded here.
-            pool = stack.enter_context(self._pool(bundle))
-            classifier = stack.enter_context(closing(self._context.engine.open(bundle)))
-            self._pin(ref, run, classifier.device)
+            executor = stack.enter_context(self._executor(bundle, remote))
+            self._pin(ref, run, executor.device)
             products = ProductResults(ref, run.id, self.model)
             products.catch_up(self._open(), lease)
-            self._record(products, lease, classifier, self._decoder(pool, remote), remote, write)
+            self._record(products, lease, executor, remote, write)
         return ref
+
+    @contextmanager
+    def _executor(self, bundle: Bundle, remote: Remote | None) -> Iterator[Executor]:
+        """Give what brings the items of the source to results."""
+        calibration, engine, run = self.model.calibration, self._context.engine, self._options.run
+        assert calibration is not None
+        with ExitStack() as stack:
+            # The children start while the model is loaded here.
+            pool = stack.enter_context(self._pool(bundle))
+            stages = Stages(
+                self._decoder(pool, remote),
+                stack.enter_context(closing(engine.open(bundle))),
+                threads=available_cpus(),
+                batch_size=run.batch_size or engine.batch_size,
+                top_k=run.top_k,
+                calibration_of=lambda item: calibration.of(item.department),
+            )
+            yield stack.enter_context(LocalExecutor(stages, self._context.hooks.stop, self._report.run.watch))
 
     def _record_targets(self, run: Run, ref: SourceRef, write: Sequence[WritePlan]) -> None:
         """Record where a run is going to write to."""
@@ -163,8 +179,7 @@ class SourceSession(SourceModel):
         self,
         products: ProductResults,
         lease: Lease,
-        classifier: Classifier,
-        decode: Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]],
+        executor: Executor,
         remote: Remote | None,
         write: Sequence[WritePlan],
     ) -> None:
@@ -178,19 +193,8 @@ class SourceSession(SourceModel):
         self._report.writes = WriteCounts() if write else None
         sink = DatabaseSink(database, products, lease, ledger.recorded, write_back, self._written)
         outages = Outages(self._options.run.outage_after)
-        calibration = self.model.calibration
-        assert calibration is not None
-        parts = Parts(
-            _planner(ledger, remote, outages),
-            decode,
-            classifier,
-            sink,
-            threads=available_cpus(),
-            batch_size=self._context.engine.batch_size,
-            require_root=self.source.require_root,
-            outages=outages,
-            calibration_of=lambda item: calibration.of(item.department),
-        )
+        planner = _planner(ledger, remote, outages)
+        parts = Parts(planner, executor, sink, require_root=self.source.require_root, outages=outages)
         self._go_through(parts)
         self._note_presence(presence, ref, run_id)
         if write_back and not self._is_partial:
@@ -295,13 +299,9 @@ class SourceSession(SourceModel):
         workers = self._options.run.workers or available_cpus()
         return DecodePool(bundle.preprocess, self._options.limits, workers=workers)
 
-    def _decoder(
-        self, pool: DecodePool, remote: Remote | None
-    ) -> Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]]:
-        watch = self._report.run.watch
+    def _decoder(self, pool: DecodePool, remote: Remote | None) -> Decoder:
         within = None if self._options.run.follow_links else self.source.within
-        limits = self._options.limits
-        return lambda items: pool.decode(watch.over("reading", fetch(items, limits, remote, watch, within)))
+        return decoding(pool, self._options.limits, self._report.run.watch, remote=remote, within=within)
 
     @property
     def _interrupted(self) -> bool:

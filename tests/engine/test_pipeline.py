@@ -14,6 +14,7 @@ from patience import wait_until
 from PIL import Image as PillowImage
 
 from cataloger.engine import pipeline
+from cataloger.engine.executors import LocalExecutor, Stages
 from cataloger.engine.pipeline import Parts
 from cataloger.engine.rounds import run
 from cataloger.engine.run_report import RunReport
@@ -130,14 +131,18 @@ class World:
             yield Item(f"{number}/{name}", name, "v", os.fsencode(self.folder / name))
 
     def run(self, items, *, plan=None, **options):
-        parts = Parts(
-            Plan(plan or (lambda items: (Planned(item, True, "new") for item in items))),
+        planner = Plan(plan or (lambda items: (Planned(item, True, "new") for item in items)))
+        options = RunOptions(**options)
+        stages = Stages(
             lambda items: self.pool.decode(fetch(items, Limits())),
             self.classifier,
-            self.sink,
             THREADS,
+            options.batch_size or 8,
+            options.top_k,
         )
-        run(lambda: items, parts, RunOptions(**options), hooks=self.hooks, report=self.report)
+        with LocalExecutor(stages, self.hooks.stop, self.report.watch) as executor:
+            parts = Parts(planner, executor, self.sink)
+            run(lambda: items, parts, options, hooks=self.hooks, report=self.report)
         return self.sink.results
 
     def run_names(self, names, **options):
