@@ -4,10 +4,21 @@ import difflib
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import BINARY, VARBINARY, ColumnClause, Connection, LargeBinary, TableClause, column, inspect, table
+from sqlalchemy import (
+    BINARY,
+    VARBINARY,
+    ColumnClause,
+    Connection,
+    LargeBinary,
+    TableClause,
+    column,
+    inspect,
+    table,
+    text,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Inspector
 from sqlalchemy.exc import DBAPIError, SAWarning
@@ -55,7 +66,7 @@ class TableInfo:
     """A table as the database describes it. columns: name -> type. uniques: sets that do not repeat, nulls aside.
 
     computed: columns that the database fills itself. is_view: it is a view, not a table. defaults: of columns, as
-    text, where that is a constant.
+    text, where that is a constant. plain_engine: engine of a MySQL table without transactions.
     """
 
     name: TableName
@@ -66,6 +77,7 @@ class TableInfo:
     computed: frozenset[str] = frozenset()
     is_view: bool = False
     defaults: Mapping[str, str] = field(default_factory=dict)
+    plain_engine: str | None = None
 
     def clause(self, alias: str | None = None) -> Any:
         """Return the table for use in a statement; every identifier is quoted as it is."""
@@ -95,7 +107,20 @@ def describe(connection: Connection, name: TableName, flag: str) -> TableInfo:
     with warnings.catch_warnings():
         # Types of extensions and indexes over expressions: SQLAlchemy does not support them, we do not need them.
         warnings.simplefilter("ignore", SAWarning)
-        return _describe(inspect(connection), name, flag)
+        info = _describe(inspect(connection), name, flag)
+    return replace(info, plain_engine=_plain_engine(connection, name))
+
+
+def _plain_engine(connection: Connection, name: TableName) -> str | None:
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        return None
+    query = text(
+        "SELECT t.engine FROM information_schema.tables t LEFT JOIN information_schema.engines e "
+        "ON e.engine = t.engine WHERE t.table_name = :name AND t.table_schema = COALESCE(:schema, DATABASE()) "
+        "AND COALESCE(e.transactions, 'NO') <> 'YES'"
+    )
+    found = connection.scalar(query.bindparams(name=name.name, schema=name.schema))
+    return None if found is None else str(found)
 
 
 def _describe(inspector: Inspector, name: TableName, flag: str) -> TableInfo:

@@ -14,24 +14,20 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.sql import Select
 
-from cataloger.db import AnyRow, Database, describe, value_pages
-from cataloger.errors import EditedError, SourceError, UsageError
-from cataloger.history.undo_cells import RestorePlan, UndoneCells
+from cataloger.db import AnyRow, Database, value_pages
+from cataloger.errors import EditedError, UsageError
+from cataloger.history.undo_cells import RestorePlan, UndoneCells, written_table
 from cataloger.hooks import Hooks
 from cataloger.ledger import (
-    WHOLE_ROW,
     Lease,
-    OtherTarget,
     ProductResults,
     Run,
     SourceRef,
     close_abandoned,
     effective_results,
     hold_lease,
-    other_targets,
     recorded_run,
     source_model,
-    write_targets,
 )
 from cataloger.schema import (
     ItemPresenceRow,
@@ -44,7 +40,12 @@ from cataloger.schema import (
     WriteRow,
 )
 from cataloger.utils import failpoints
-from cataloger.writeback import Cell, Journal, ProductTable, WriteCounts, other_table, write_cells, written_to
+from cataloger.writeback import (
+    Journal,
+    PlainWriter,
+    WriteCounts,
+    write_cells,
+)
 
 PAGE = 500
 NAMED = 20
@@ -187,36 +188,11 @@ def _undone_cells(database: Database, chain: Chain) -> list[UndoneCells]:
     where = (WriteRow.source_id, WriteRow.target_id)
     query = select(*where).where(WriteRow.run_id == base).distinct().order_by(*where)
     return [
-        UndoneCells(source_id, base, chain.is_undone, database.fetch(_table, base, source_id, target_id), target_id)
+        UndoneCells(
+            source_id, base, chain.is_undone, database.fetch(written_table, base, source_id, target_id), target_id
+        )
         for source_id, target_id in database.rows(query)
     ]
-
-
-def _table(connection: Connection, run_id: int, source_id: int, target_id: int | None) -> ProductTable:
-    """Return a table that a run wrote to."""
-    written = select(WriteRow.column_name).where(WriteRow.source_id == source_id, written_to(target_id)).distinct()
-    columns = sorted(connection.scalars(written.where(WriteRow.run_id == run_id)))
-    dialect = connection.dialect.name
-    try:
-        if target_id is not None:
-            target = other_targets(connection, [target_id])[target_id]
-            info = describe(connection, target.table, "the table")
-            info.require([*target.keys, *_own_columns(target, columns)], "column")
-            return other_table(info, target, sorted(connection.scalars(written)), dialect)
-        product_table = write_targets(connection, [run_id])[run_id]
-        info = describe(connection, product_table.table, "the table")
-        info.require(columns, "column")
-        info.require(product_table.ids, "column")
-    except SourceError as error:
-        raise UsageError(f"run {run_id} wrote to a table or column that no longer exists: {error}") from error
-    return ProductTable(info, product_table.ids, [Cell(column, info.columns[column], dialect) for column in columns])
-
-
-def _own_columns(target: OtherTarget, columns: list[str]) -> list[str]:
-    """Return the columns of another table that an undo needs. columns: that a run wrote to."""
-    names = [name for name, _ in (*target.constants, *target.values)]
-    written = [column for column in columns if column != WHOLE_ROW]
-    return [*names, *(written if target.category is None else [target.category])]
 
 
 def _refuse_edited(database: Database, chain: Chain, cells: Sequence[UndoneCells]) -> None:
@@ -337,10 +313,17 @@ class _Work:
         self._report_progress()
 
     def _restore(self, lease: Lease, plan: UndoneCells) -> None:
+        plain = self._plain(lease, plan)
+        if plain is not None:
+            plain.recover()
         for page in plan.pages(self.database):
             if self._is_stopped():
                 return
-            cells, counts = self.database.write(self._write, lease, plan, page)
+            if plain is None:
+                cells, counts = self.database.write(self._write, lease, plan, page)
+            else:
+                cells, counts = self.database.fetch(plan.compute, page, lock=False), WriteCounts()
+                plain.write(cells.changes, counts, cells.restores)
             self.report.products += len(page)
             self.report.missing += cells.missing
             self.report.edited += len(cells.edited)
@@ -353,6 +336,11 @@ class _Work:
                 self.report.restored[column] = self.report.restored.get(column, 0) + count
             failpoints.reach("after_commit")
             self._report_progress()
+
+    def _plain(self, lease: Lease, plan: UndoneCells) -> PlainWriter | None:
+        """Return what writes to a table without transactions; None if it has them."""
+        journal = Journal(plan.source_id, self.run.id, plan.target_id)
+        return PlainWriter(self.database, lease, plan.table, journal) if plan.table.is_plain else None
 
     def _write(
         self, connection: Connection, lease: Lease, plan: UndoneCells, page: list[str]

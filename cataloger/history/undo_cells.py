@@ -6,10 +6,21 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from cataloger.db import AnyRow, Database, value_pages
-from cataloger.ledger import WHOLE_ROW, effective_results
-from cataloger.schema import RunRow, WriteRow
-from cataloger.writeback import ABSENT, ANY_ROW, CellChange, ProductRow, ProductTable, restore, written_to
+from cataloger.db import AnyRow, Database, describe, value_pages
+from cataloger.errors import SourceError, UsageError
+from cataloger.ledger import WHOLE_ROW, OtherTarget, effective_results, other_targets, write_targets
+from cataloger.schema import INTENDED, RunRow, WriteRow
+from cataloger.writeback import (
+    ABSENT,
+    ANY_ROW,
+    Cell,
+    CellChange,
+    ProductRow,
+    ProductTable,
+    other_table,
+    restore,
+    written_to,
+)
 
 PRODUCTS_PER_READ = 500
 
@@ -63,7 +74,24 @@ class UndoneCells:
         touched = self._touched(cells)
         keys = {product: rows[0].product_key for (product, _), rows in touched.items()}
         found = self.table.read(connection, keys, lock=lock)
-        return self._compare(touched, keys, found)
+        return self._compare(self._made(touched, found), keys, found)
+
+    def _made(
+        self, cells: Mapping[tuple[str, str], list[AnyRow]], found: Mapping[str, ProductRow]
+    ) -> dict[tuple[str, str], list[AnyRow]]:
+        """Leave out what was intended and not made: the cell is as it was before."""
+        made = {}
+        for (product, column), rows in cells.items():
+            cell, row = self.table.cell(column), found.get(product)
+            kept = [
+                each
+                for each in rows
+                if each.state != INTENDED
+                or (row is not None and not cell.is_same(row.cells[column], restore(each.old_value)))
+            ]
+            if kept:
+                made[product, column] = kept
+        return made
 
     def _touched(self, cells: Mapping[tuple[str, str], list[AnyRow]]) -> dict[tuple[str, str], list[AnyRow]]:
         """Return the cells that the run wrote; of rows that are added and deleted as a whole, all of their cells."""
@@ -143,3 +171,30 @@ class UndoneCells:
 def _is_effective_write() -> Any:
     """Return the condition that a write is effective: its run is, and is no undo, or was pruned."""
     return RunRow.pruned | (effective_results.is_effective() & RunRow.undoes_id.is_(None))
+
+
+def written_table(connection: Connection, run_id: int, source_id: int, target_id: int | None) -> ProductTable:
+    """Return a table that a run wrote to. Raises UsageError for one that no longer exists."""
+    written = select(WriteRow.column_name).where(WriteRow.source_id == source_id, written_to(target_id)).distinct()
+    columns = sorted(connection.scalars(written.where(WriteRow.run_id == run_id)))
+    dialect = connection.dialect.name
+    try:
+        if target_id is not None:
+            target = other_targets(connection, [target_id])[target_id]
+            info = describe(connection, target.table, "the table")
+            info.require([*target.keys, *_own_columns(target, columns)], "column")
+            return other_table(info, target, sorted(connection.scalars(written)), dialect)
+        product_table = write_targets(connection, [run_id])[run_id]
+        info = describe(connection, product_table.table, "the table")
+        info.require(columns, "column")
+        info.require(product_table.ids, "column")
+    except SourceError as error:
+        raise UsageError(f"run {run_id} wrote to a table or column that no longer exists: {error}") from error
+    return ProductTable(info, product_table.ids, [Cell(column, info.columns[column], dialect) for column in columns])
+
+
+def _own_columns(target: OtherTarget, columns: list[str]) -> list[str]:
+    """Return the columns of another table that an undo needs. columns: that a run wrote to."""
+    names = [name for name, _ in (*target.constants, *target.values)]
+    written = [column for column in columns if column != WHOLE_ROW]
+    return [*names, *(written if target.category is None else [target.category])]

@@ -75,13 +75,15 @@ class DatabaseSink:
         failpoints.reach("after_commit")
         self.on_recorded(results)
         self.on_written(written)
+        if self.write_back:
+            self.on_written(self.write_back.write_plain(self.database, self.lease, _products(results)))
 
     @property
     def _source_id(self) -> int:
         return self.products.source.id
 
     def _record(self, connection: Connection, results: Sequence[Result]) -> WriteCounts:
-        products = {key_hash(key) for result in results if (key := result.item.product_key) is not None}
+        products = _products(results)
         items = [result.item for result in results]
         known = self._known(connection, items)
         left = {row.product_hash for row in known.values() if row.product_hash is not None} - products
@@ -248,3 +250,8 @@ def _refused(result: Result, error: ValueRefusedError) -> Failure:
 def _to_ascii(text: str) -> str:
     """Return text that a database of any encoding can hold, and no column is too short for."""
     return sanitize_text(text).encode("ascii", "backslashreplace").decode()[:LONGEST_TEXT]
+
+
+def _products(results: Sequence[Result]) -> set[str]:
+    """Return the products of results, by hash."""
+    return {key_hash(key) for result in results if (key := result.item.product_key) is not None}

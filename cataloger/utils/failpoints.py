@@ -1,7 +1,7 @@
 """Named points of the work at which a test acts: kills the process, stops it, fails. Nothing happens without one.
 
 Points: "after_decode" (a batch is decoded), "before_commit" and "after_commit" (of results, or of a page of an undo),
-"before_close" (the work of a run is done).
+"before_close" (the work of a run is done); of a table without transactions, "after_intended" and "after_made".
 """
 
 from collections.abc import Callable

@@ -12,6 +12,7 @@ from cataloger.writeback.other_tables import other_table
 from cataloger.writeback.plan import WritePlan
 from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_database, qualified
 from cataloger.writeback.product_table import ProductRow, ProductTable
+from cataloger.writeback.two_steps import PlainWriter
 from cataloger.writeback.writer import WriteBack
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "CellChange",
     "Journal",
     "LinkCheck",
+    "PlainWriter",
     "PossibleAnswers",
     "ProductRow",
     "ProductTable",

@@ -78,6 +78,12 @@ class Cell:
         """Return what to set the column to, given a parameter."""
         return cast(value, self.type) if self.dialect == "postgresql" and self.kind == "json" else value
 
+    def still(self, column: ColumnElement[Any], value: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Return the condition that a column of MySQL has the very value that was read."""
+        if self.kind in ("text", "json"):
+            column = cast(column, mysql.CHAR(charset="utf8mb4")).collate("utf8mb4_bin")
+        return self.read(column).op("<=>", is_comparison=True)(value)
+
     def wanted(self, value: Any) -> Any:
         """Return an answer as the column will store it. Raises UnwritableError if it cannot."""
         if value is None or value is ABSENT:

@@ -8,13 +8,14 @@ from sqlalchemy import ColumnElement, Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from cataloger.db import AnyRow, DatabaseURL, driver_message, is_transient, sanitize_text, utc_now
-from cataloger.schema import RunRow, WriteRow
+from cataloger.schema import INTENDED, RunRow, WriteRow
 from cataloger.utils import shown_key
 from cataloger.writeback.column_values import ABSENT, UnwritableError, keep
 from cataloger.writeback.product_table import Cells, ProductRow, ProductTable
 
 EXAMPLES = 5
 RUNS_PER_STATEMENT = 500
+CONFIRMED = "confirmed"
 
 
 @dataclass(slots=True)
@@ -93,10 +94,10 @@ class Journal:
     run_id: int
     target_id: int | None = None
 
-    def append(self, connection: Connection, entries: Iterable[dict[str, Any]]) -> None:
-        """Record what was written."""
+    def append(self, connection: Connection, entries: Iterable[dict[str, Any]], state: str = CONFIRMED) -> None:
+        """Record what was written, or is to be."""
         where = {"source_id": self.source_id, "run_id": self.run_id, "target_id": self.target_id}
-        common = {**where, "written_at": utc_now(connection)}
+        common = {**where, "written_at": utc_now(connection), "state": state}
         if rows := [common | entry for entry in entries]:
             connection.execute(insert(WriteRow), rows)
 
@@ -104,9 +105,13 @@ class Journal:
 def last_writes(
     connection: Connection, source_id: int, target_id: int | None, products: Sequence[str]
 ) -> dict[str, dict[str, AnyRow]]:
-    """Return what was written last into each cell of a table: product hash -> column -> row."""
+    """Return what was written last into each cell of a table: product hash -> column -> row.
+
+    What is only intended is not written, before it is known to be (`two_steps`).
+    """
     columns = (WriteRow.product_hash, WriteRow.column_name, WriteRow.new_value, WriteRow.restores)
     mine = (WriteRow.source_id == source_id) & WriteRow.product_hash.in_(products) & written_to(target_id)
+    mine &= WriteRow.state != INTENDED
     found: dict[str, dict[str, AnyRow]] = {}
     for row in connection.execute(select(*columns).where(mine).order_by(WriteRow.id)):
         found.setdefault(row.product_hash, {})[row.column_name] = row
@@ -160,8 +165,7 @@ def write_cells(
 
     restores: which of them, by product hash and column, restore the shop's own value.
     """
-    changes = [kept for change in changes if (kept := _restorable(change, counts)) is not None]
-    done = _update(connection, table, changes, counts)
+    done = _update(connection, table, restorable(changes, counts), counts)
     after = table.read(connection, {change.product_hash: change.product_key for change in done}, lock=True)
     entries = []
     for change in done:
@@ -183,14 +187,18 @@ def write_cells(
     journal.append(connection, entries)
 
 
-def _restorable(change: CellChange, counts: WriteCounts) -> CellChange | None:
+def restorable(changes: Iterable[CellChange], counts: WriteCounts) -> list[CellChange]:
     """Leave out what could not be restored."""
+    return [kept for change in changes if (kept := _restorable(change, counts)) is not None]
+
+
+def _restorable(change: CellChange, counts: WriteCounts) -> CellChange | None:
     new = {}
     for column, value in change.new.items():
         try:
             keep(change.row.cells[column])
         except UnwritableError as error:
-            _refuse(counts, change, f"{column}: {error}")
+            refuse(counts, change.product_key, f"{column}: {error}")
         else:
             new[column] = value
     return CellChange(change.product_hash, change.product_key, change.row, new) if new else None
@@ -218,11 +226,12 @@ def _update(
         except DBAPIError as error:
             if is_transient(error):
                 raise
-            _refuse(counts, change, driver_message(error, DatabaseURL(connection.engine.url)))
+            refuse(counts, change.product_key, driver_message(error, DatabaseURL(connection.engine.url)))
         else:
             done.append(change)
     return done
 
 
-def _refuse(counts: WriteCounts, change: CellChange, reason: str) -> None:
-    counts.add(WriteCounts(refused=1, reasons=[f"{shown_key(change.product_key)}: {reason}"]))
+def refuse(counts: WriteCounts, product: str, reason: str) -> None:
+    """Count a cell or row that cannot be written. product: its key."""
+    counts.add(WriteCounts(refused=1, reasons=[f"{shown_key(product)}: {reason}"]))

@@ -111,19 +111,16 @@ class RowCheck(OtherCheck):
             )
 
     def _try(self, connection: Connection, rows: RowTable, answers: PossibleAnswers) -> None:
-        trial = connection.begin_nested()
-        try:
-            names = [name for name, _ in self.table.columns]
-            self.require_privilege(connection, names)
-            if rows.adds_rows:
-                self.require_privileges(connection, [*rows.ids, *rows.added, *names])
+        names = [name for name, _ in self.table.columns]
+        self.require_privilege(connection, names)
+        if rows.adds_rows:
+            self.require_privileges(connection, [*rows.ids, *rows.added, *names])
+        with self.trial(connection, rows):
             row = rows.any_row(connection)
             if rows.adds_rows:
                 row = self._added(connection, rows, answers) or row
             if row is not None:
                 self.try_values(connection, rows, row, self.table.columns, answers)
-        finally:
-            trial.rollback()
 
     def _added(self, connection: Connection, rows: RowTable, answers: PossibleAnswers) -> ProductRow | None:
         """Add the row of a product instead of the one that it has; None if there is no product to try it with."""
@@ -182,11 +179,10 @@ class LinkCheck(OtherCheck):
 
     def _try(self, connection: Connection, links: LinkTable, codes: Sequence[str]) -> None:
         """Add a row for each category and roll it back."""
-        trial = connection.begin_nested()
-        try:
-            assert self.target.category is not None
-            self.require_privilege(connection, [])
-            self.require_privileges(connection, [*links.ids, self.target.category, *links.added])
+        assert self.target.category is not None
+        self.require_privilege(connection, [])
+        self.require_privileges(connection, [*links.ids, self.target.category, *links.added])
+        with self.trial(connection, links):
             if (ids := self.key(connection, links)) is None:
                 return
             tried = [(code, self._refused(connection, links, ids, [code])) for code in codes]
@@ -196,8 +192,6 @@ class LinkCheck(OtherCheck):
                 f"{self.flag} {self.name}:{','.join(links.ids)},{self.target.category}",
                 [(code, why) for code, why in tried if why is not None],
             )
-        finally:
-            trial.rollback()
 
     def _refused(
         self, connection: Connection, links: LinkTable, ids: tuple[Any, ...], codes: Sequence[str]

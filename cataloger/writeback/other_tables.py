@@ -49,7 +49,7 @@ class OtherTable(ProductTable):
 
     def repeated(self, connection: Connection) -> tuple[Any, ...] | None:
         """Return the keys of a product that has several rows; None if there is none."""
-        query = select(*self._keys()).where(*self._conditions()).group_by(*self._keys()).having(func.count() > 1)
+        query = select(*self._keys()).where(*self.conditions()).group_by(*self._keys()).having(func.count() > 1)
         row = connection.execute(query.limit(1)).first()
         return None if row is None else tuple(row)
 
@@ -57,14 +57,14 @@ class OtherTable(ProductTable):
         return {}  # looking for them reads all of a table that may be much larger than that of the products
 
     def _fixed(self) -> list[ColumnElement[Any]]:
-        return [self._rows.c[name] == literal(value, NullType()) for name, value in self.fixed.items()]
+        return [self.rows.c[name] == literal(value, NullType()) for name, value in self.fixed.items()]
 
     def _insert(self, connection: Connection, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Add rows with keys, fixed values and columns of these names, in this order."""
         values = {name: self._bound(name, number) for number, name in enumerate([*self.ids, *self.added, *names])}
         parameters = [{f"v{number}": value for number, value in enumerate(row)} for row in rows]
         if parameters:
-            connection.execute(insert(self._rows).values(values), parameters)
+            connection.execute(insert(self.rows).values(values), parameters)
 
     def _bound(self, name: str, number: int) -> ColumnElement[Any]:
         bound = bindparam(f"v{number}", type_=NullType())
@@ -75,14 +75,14 @@ class OtherTable(ProductTable):
         where = []
         for number, name in enumerate((*self.ids, *names)):
             bound = bindparam(f"k{number}", type_=NullType())
-            where += [self._rows.c[name] == bound, *self._exactly(name, bound)]
+            where += [self.rows.c[name] == bound, *self._exactly(name, bound)]
         parameters = [{f"k{number}": value for number, value in enumerate(row)} for row in rows]
         if parameters:
-            connection.execute(delete(self._rows).where(*where, *self._fixed()), parameters)
+            connection.execute(delete(self.rows).where(*where, *self._fixed()), parameters)
 
     def _exactly(self, name: str, bound: ColumnElement[Any]) -> list[ColumnElement[bool]]:
         """Return what holds of a text only as it is written, and not of one that the server takes for the same."""
-        column, kind = self._rows.c[name], Cell(name, self.info.columns[name], self.dialect).kind
+        column, kind = self.rows.c[name], Cell(name, self.info.columns[name], self.dialect).kind
         if kind != "text" or self.dialect == "postgresql":
             return []
         if self.dialect == "sqlite":
@@ -139,7 +139,7 @@ class RowTable(OtherTable):
         return [cell for name, cell in self.cells.items() if name != WHOLE_ROW]
 
     def _read(self, cell: Cell) -> ColumnElement[Any]:
-        return cell.read(self._rows.c[cell.name])
+        return cell.read(self.rows.c[cell.name])
 
     def _product_row(self, row: AnyRow) -> ProductRow:
         keys, names = len(self.ids), [cell.name for cell in self._shops()]
@@ -166,6 +166,10 @@ class LinkTable(OtherTable):
         """Return what stands for the row of a category."""
         return self._link
 
+    def has_cell(self, _column: str) -> bool:
+        """True: any text may be a category."""
+        return True
+
     def category(self, code: str) -> str:
         """Return a category as the column has it, as text. Raises UnwritableError."""
         return str(self._category.wanted(code))
@@ -176,7 +180,7 @@ class LinkTable(OtherTable):
         known = {product: keys for product, keys in typed.items() if keys is not None}
         cells: dict[str, dict[str, list[dict[str, Any]]]] = {}
         if known:
-            query = self._query().where(self._among(list(known.values())), *self._conditions())
+            query = self._query().where(self._among(list(known.values())), *self.conditions())
             for row in connection.execute(query.with_for_update() if lock else query):
                 keys, code, others = row[: len(self.ids)], row[len(self.ids)], row[len(self.ids) + 1 :]
                 product = key_hash(join_keys(clean_values(tuple(keys))))
@@ -204,11 +208,11 @@ class LinkTable(OtherTable):
 
     def codes(self, connection: Connection, ids: tuple[Any, ...]) -> list[str]:
         """Return the categories of a product, as text."""
-        query = select(self._rows.c[self._category.name]).where(self._has(ids), *self._conditions())
+        query = select(self.rows.c[self._category.name]).where(self._has(ids), *self.conditions())
         return [self._text(value) for value in connection.scalars(query)]
 
     def _query(self) -> Any:
-        columns = [*self._keys(), *(cell.read(self._rows.c[cell.name]) for cell in (self._category, *self._others))]
+        columns = [*self._keys(), *(cell.read(self.rows.c[cell.name]) for cell in (self._category, *self._others))]
         return select(*(column.label(f"c{number}") for number, column in enumerate(columns)))
 
     def _text(self, value: Any) -> str:

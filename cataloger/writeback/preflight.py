@@ -1,11 +1,12 @@
 """What write-back needs, checked before any work: one database, a table with transactions, columns that fit."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Double, Float, String, false, inspect, text, update
+from sqlalchemy import JSON, Connection, Double, Float, String, false, inspect, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
@@ -17,6 +18,7 @@ from cataloger.options import TableOptions, WriteOptions
 from cataloger.writeback.column_values import Cell, UnwritableError
 from cataloger.writeback.plan import WritePlan, top5_json
 from cataloger.writeback.product_table import ProductRow, ProductTable
+from cataloger.writeback.shadow_table import shadow
 
 FITS = {
     "label": ("text", "integer", "any"),
@@ -26,6 +28,8 @@ FITS = {
     "confidence": ("float", "decimal", "any"),
     "top5_json": ("json", "text", "any"),
 }
+ENGINES = ("MyISAM", "Aria")
+"""Engines of MySQL and MariaDB that are written to although they have no transactions."""
 _NEW_NAME = re.compile(r"[^\W\d][\w -]*")
 """Of a column that may be added: whoever writes a dot or quotes means a column of another table."""
 
@@ -85,13 +89,13 @@ class TableCheck:
         self.info = self._describe()
 
     def check_kind(self, advice: str) -> None:
-        """Raise UsageError for a view, or a table without transactions. advice: for a view."""
+        """Raise UsageError for a view, or a table of an engine that keeps no rows. advice: for a view."""
         if self.info.is_view:
             raise UsageError(f"{self.flag} needs a table; {self.name} is a view{advice}")
-        if engine := self._plain_engine():
+        if self.info.plain_engine not in (None, *ENGINES):
             raise UsageError(
-                f"{self.flag} needs a table with transactions, so that it can be undone; {self.name} is of the "
-                f"engine {engine}: make it InnoDB"
+                f"{self.flag} needs a table whose rows can be changed and stay; {self.name} is of the engine "
+                f"{self.info.plain_engine}: make it InnoDB"
             )
 
     def check_map(self, columns: Iterable[tuple[str, str]], answers: PossibleAnswers) -> None:
@@ -104,18 +108,6 @@ class TableCheck:
 
     def _describe(self) -> TableInfo:
         return self.database.fetch(describe, self.name, self.flag)
-
-    def _plain_engine(self) -> str | None:
-        """Return the engine of a MySQL table that has no transactions."""
-        if self.dialect not in ("mysql", "mariadb"):
-            return None
-        query = text(
-            "SELECT t.engine FROM information_schema.tables t LEFT JOIN information_schema.engines e "
-            "ON e.engine = t.engine WHERE t.table_name = :name AND t.table_schema = COALESCE(:schema, DATABASE()) "
-            "AND COALESCE(e.transactions, 'NO') <> 'YES'"
-        )
-        found = self.database.scalar(query.bindparams(name=self.name.name, schema=self.name.schema))
-        return None if found is None else str(found)
 
     def check_column(self, cell: Cell, name: str, answers: PossibleAnswers) -> None:
         """Raise UsageError for a column that cannot take a field."""
@@ -137,6 +129,20 @@ class TableCheck:
             connection.execute(update(rows).where(false()).values(nothing))
         if self.dialect == "postgresql":
             connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+
+    @contextmanager
+    def trial(self, connection: Connection, products: ProductTable) -> Iterator[None]:
+        """Have what is done to the table meanwhile taken back.
+
+        A table without transactions takes nothing back: a copy with one of its rows and with its rules takes its
+        place, which no other session sees.
+        """
+        with shadow(connection, products) if self.info.plain_engine else nullcontext():
+            trial = connection.begin_nested()
+            try:
+                yield
+            finally:
+                trial.rollback()
 
     def try_values(
         self,
@@ -258,14 +264,11 @@ class WriteCheck(TableCheck):
 
     def _try(self, connection: Connection, products: ProductTable, answers: PossibleAnswers) -> None:
         """Write everything that may be written to one row and roll it back: only the database knows all its rules."""
-        trial = connection.begin_nested()
-        try:
-            self.require_privilege(connection, products.cells)
+        self.require_privilege(connection, products.cells)
+        with self.trial(connection, products):
             row = products.any_row(connection)
             if row is not None:
                 self.try_values(connection, products, row, self.options.columns, answers)
-        finally:
-            trial.rollback()
 
 
 def _type_name(kind: Any) -> str:

@@ -48,12 +48,21 @@ class ProductTable:
         self.ids = tuple(ids)
         self.cells = {cell.name: cell for cell in cells}
         self._where = where
-        self._rows = info.clause()
+        self.rows = info.clause()
         self._odd: dict[str, tuple[Any, ...]] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """True of a table without transactions."""
+        return self.info.plain_engine is not None
 
     def cell(self, column: str) -> Cell:
         """Return a column that is written."""
         return self.cells[column]
+
+    def has_cell(self, column: str) -> bool:
+        """True for a column that is written."""
+        return column in self.cells
 
     def label(self, column: str) -> str:
         """Return how a column is called in counts; "" if it is not counted."""
@@ -79,7 +88,7 @@ class ProductTable:
         self, connection: Connection, products: dict[str, str], condition: ColumnElement[bool], *, lock: bool
     ) -> dict[str, ProductRow]:
         """Return those of some products that have a row of a condition, by hash."""
-        query = self._query().where(condition, *self._conditions()).order_by(*self._keys())
+        query = self._query().where(condition, *self.conditions()).order_by(*self._keys())
         rows: dict[str, ProductRow] = {}
         for row in connection.execute(query.with_for_update() if lock else query):
             # The server may compare less strictly than we do, e.g. without regard to case.
@@ -107,27 +116,34 @@ class ProductTable:
         )
 
     def update(self, connection: Connection, changes: Iterable[tuple[ProductRow, Cells]]) -> None:
-        """Set cells of rows; each row may have other columns to set."""
+        """Set cells of rows; each row may have other columns to set.
+
+        Rows of a table without transactions are not locked: they are set only while the cells are as they were read.
+        """
         ordered = sorted(changes, key=lambda change: sorted(change[1]))
         for names, group in groupby(ordered, key=lambda change: sorted(change[1])):
             parameters = [
                 {f"k{n}": value for n, value in enumerate(row.ids)}
                 | {f"v{n}": cells[name] for n, name in enumerate(names)}
+                | ({f"o{n}": row.cells[name] for n, name in enumerate(names)} if self.is_plain else {})
                 for row, cells in group
             ]
             connection.execute(self._update(names), parameters)
 
     def _update(self, names: Sequence[str]) -> Any:
-        where = [self._rows.c[name] == bindparam(f"k{n}", type_=NullType()) for n, name in enumerate(self.ids)]
+        where = [self.rows.c[name] == bindparam(f"k{n}", type_=NullType()) for n, name in enumerate(self.ids)]
+        if self.is_plain:
+            before = ((name, bindparam(f"o{n}", type_=NullType())) for n, name in enumerate(names))
+            where += [self.cells[name].still(self.rows.c[name], value) for name, value in before]
         values = {
-            self._rows.c[name]: self.cells[name].bind(bindparam(f"v{n}", type_=NullType()))
+            self.rows.c[name]: self.cells[name].bind(bindparam(f"v{n}", type_=NullType()))
             for n, name in enumerate(names)
         }
-        return update(self._rows).where(*where, *self._fixed()).values(values)
+        return update(self.rows).where(*where, *self._fixed()).values(values)
 
     def any_row(self, connection: Connection) -> ProductRow | None:
         """Return a row and lock it; None if there is none."""
-        query = self._query().where(*self._conditions(), *(column.is_not(None) for column in self._keys())).limit(1)
+        query = self._query().where(*self.conditions(), *(column.is_not(None) for column in self._keys())).limit(1)
         row = connection.execute(query.with_for_update()).first()
         return None if row is None else self._product_row(row)
 
@@ -137,7 +153,7 @@ class ProductTable:
         return None if again is None else self._product_row(again)
 
     def _query(self) -> Select[Any]:
-        columns = [*self._keys(), *(cell.read(self._rows.c[name]) for name, cell in self.cells.items())]
+        columns = [*self._keys(), *(cell.read(self.rows.c[name]) for name, cell in self.cells.items())]
         return select(*(column.label(f"c{number}") for number, column in enumerate(columns)))
 
     def _product_row(self, row: AnyRow) -> ProductRow:
@@ -145,9 +161,10 @@ class ProductTable:
         return ProductRow(tuple(row[:count]), dict(zip(self.cells, row[count:], strict=True)))
 
     def _keys(self) -> list[ColumnElement[Any]]:
-        return [self._rows.c[name] for name in self.ids]
+        return [self.rows.c[name] for name in self.ids]
 
-    def _conditions(self) -> list[ColumnElement[Any]]:
+    def conditions(self) -> list[ColumnElement[Any]]:
+        """Return what holds for each row that is read."""
         return self._fixed() + ([] if self._where is None else [literal_column(f"(\n{self._where}\n)")])
 
     def _fixed(self) -> list[ColumnElement[Any]]:

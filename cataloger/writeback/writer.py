@@ -26,6 +26,7 @@ from cataloger.writeback.journal import (
 )
 from cataloger.writeback.plan import WritePlan
 from cataloger.writeback.product_table import Cells, ProductRow
+from cataloger.writeback.two_steps import PlainWriter
 
 PRODUCTS_PER_STATEMENT = 250
 PRODUCTS_PER_TRANSACTION = 1000
@@ -37,16 +38,29 @@ class WriteBack:
     def __init__(self, plans: Sequence[WritePlan], source: SourceRef, run_id: int, weights_id: str) -> None:
         self._source = source
         self._weights_id = weights_id
-        self._writers = [_TableWriter(plan, source, run_id) for plan in plans]
+        writers = [_TableWriter(plan, source, run_id) for plan in plans]
+        self._writers = [writer for writer in writers if not writer.plan.table.is_plain]
+        self._plain = [writer for writer in writers if writer.plan.table.is_plain]
 
     def write(self, connection: Connection, products: Collection[str]) -> WriteCounts:
-        """Bring the rows of products, by hash, up to their answers, in the caller's transaction."""
+        """Bring the rows of products, by hash, up to their answers, in the caller's transaction.
+
+        Those of tables without transactions are written by `write_plain`, behind it.
+        """
         counts = WriteCounts()
-        ordered = sorted(products)
-        for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
-            answers = self._answers(connection, ordered[start : start + PRODUCTS_PER_STATEMENT])
+        for page in _pages(products) if self._writers else ():
+            answers = self._answers(connection, page)
             for writer in self._writers:
                 writer.write(connection, answers, counts)
+        return counts
+
+    def write_plain(self, database: Database, lease: Lease, products: Collection[str]) -> WriteCounts:
+        """Bring the rows of products, by hash, in tables without transactions up to their answers."""
+        counts = WriteCounts()
+        for page in _pages(products) if self._plain else ():
+            answers = database.fetch(self._answers, page)
+            for writer in self._plain:
+                counts.add(writer.write_plain(database, lease, answers))
         return counts
 
     def settle(self, database: Database, lease: Lease) -> WriteCounts:
@@ -57,9 +71,11 @@ class WriteBack:
         counts = WriteCounts()
         for answers in self._pages(database):
             seen = WriteCounts()
-            if database.fetch(self._changes, answers, seen):
+            if database.fetch(self._changes, self._writers, answers, seen):
                 seen = database.write(self._write_page, lease, [row.product_hash for row in answers])
             counts.add(seen)
+            for writer in self._plain:
+                counts.add(writer.write_plain(database, lease, answers))
         return counts
 
     def _write_page(self, connection: Connection, lease: Lease, products: Collection[str]) -> WriteCounts:
@@ -70,17 +86,21 @@ class WriteBack:
         """Count what `settle` would write, and write nothing."""
         counts = WriteCounts()
         for answers in self._pages(database):
-            for label, value in database.fetch(self._changes, answers, counts):
+            for label, value in database.fetch(self._changes, [*self._writers, *self._plain], answers, counts):
                 counts.count(label, value)
         return counts
 
     def _changes(
-        self, connection: Connection, answers: Sequence[AnyRow], counts: WriteCounts
+        self,
+        connection: Connection,
+        writers: Iterable["_TableWriter"],
+        answers: Sequence[AnyRow],
+        counts: WriteCounts,
     ) -> list[tuple[str, Any]]:
         """Return the cells that would be set, as what counts call them and their new values."""
         return [
             (writer.plan.table.label(column), value)
-            for writer in self._writers
+            for writer in writers
             for change in writer.changes(connection, answers, counts, lock=False)
             for column, value in change.new.items()
         ]
@@ -120,12 +140,23 @@ class _TableWriter:
         self._run_id = run_id
         self._target_id: int | None = None
         self._replaced_freely: frozenset[str] | None = None
+        self._is_recovered = False
 
     def write(self, connection: Connection, answers: Iterable[AnyRow], counts: WriteCounts) -> None:
         """Bring rows up to the answers, in the caller's transaction."""
         changes = self.changes(connection, answers, counts, lock=True)
         journal = Journal(self._source.id, self._run_id, self._target_id)
         write_cells(connection, self.plan.table, journal, changes, counts)
+
+    def write_plain(self, database: Database, lease: Lease, answers: Iterable[AnyRow]) -> WriteCounts:
+        """Bring rows of a table without transactions up to the answers."""
+        counts, journal = WriteCounts(), Journal(self._source.id, self._run_id, database.fetch(self._target))
+        plain = PlainWriter(database, lease, self.plan.table, journal)
+        if not self._is_recovered:
+            plain.recover()
+            self._is_recovered = True
+        plain.write(database.fetch(self.changes, answers, counts, lock=False), counts)
+        return counts
 
     def changes(
         self, connection: Connection, answers: Iterable[AnyRow], counts: WriteCounts, *, lock: bool
@@ -150,11 +181,15 @@ class _TableWriter:
             if self._replaced_freely is None:
                 columns = self.plan.table.cells
                 self._replaced_freely = columns_of_older_runs(connection, self._source.id, columns)
-        elif self._target_id is None:
-            self._target_id = find_other_target(connection, self._source.id, self.plan.target)
-            if self._target_id is None:  # a dry run before the first
-                return {}
+        elif self._target(connection) is None:  # a dry run before the first
+            return {}
         return last_writes(connection, self._source.id, self._target_id, products)
+
+    def _target(self, connection: Connection) -> int | None:
+        """Return the number of another table; None for the product table."""
+        if self.plan.target is not None and self._target_id is None:
+            self._target_id = find_other_target(connection, self._source.id, self.plan.target)
+        return self._target_id
 
     def _wanted(self, answers: Iterable[AnyRow], counts: WriteCounts) -> dict[str, tuple[str, Cells]]:
         """Return product hash -> (key, values of its answer); count answers without a code of the shop."""
@@ -198,3 +233,9 @@ class _TableWriter:
     def _may_replace(self, column: str, value: Any) -> bool:
         is_free = self._replaced_freely is not None and column in self._replaced_freely
         return (is_free and not self.plan.options.only_null) or self.plan.may_replace(column, value)
+
+
+def _pages(products: Collection[str]) -> Iterator[list[str]]:
+    ordered = sorted(products)
+    for start in range(0, len(ordered), PRODUCTS_PER_STATEMENT):
+        yield ordered[start : start + PRODUCTS_PER_STATEMENT]

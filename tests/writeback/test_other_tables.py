@@ -34,11 +34,13 @@ TABLES = ("tags", "notes", "eav", "links", "products", "categories")
 class Shop:
     """A product table of three products, with the tables that a shop keeps its categories in, beside the ledger."""
 
+    storage = "InnoDB"
+
     def __init__(self, world, make):
         self.world = world
         self.make = make
         self.engine = world.database.engine.dialect.name
-        self.end = "" if self.engine in ("sqlite", "postgresql") else " ENGINE=InnoDB"
+        self.end = "" if self.engine in ("sqlite", "postgresql") else f" ENGINE={self.storage}"
         self.drop()
         number = NUMBER.get(self.engine, "INTEGER AUTO_INCREMENT PRIMARY KEY")
         self.create("products (id INTEGER PRIMARY KEY, photo VARCHAR(9), category INTEGER)")
