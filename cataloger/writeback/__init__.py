@@ -14,6 +14,7 @@ from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_dat
 from cataloger.writeback.product_table import ProductRow, ProductTable
 from cataloger.writeback.two_steps import PlainWriter
 from cataloger.writeback.writer import WriteBack
+from cataloger.writeback.written_answers import WrittenAnswer, products_of_images, written_answers
 
 __all__ = [
     "ABSENT",
@@ -31,10 +32,13 @@ __all__ = [
     "WriteCheck",
     "WriteCounts",
     "WritePlan",
+    "WrittenAnswer",
     "check_database",
     "other_table",
+    "products_of_images",
     "qualified",
     "restore",
     "write_cells",
+    "written_answers",
     "written_to",
 ]

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +144,33 @@ def test_a_full_disk_leaves_the_old_picture(tmp_path, monkeypatch):
 def test_a_picture_that_cannot_be_written_is_an_error_and_no_traceback(tmp_path):
     result = invoke(IMAGES / "blue-fedora.png", "-o", "/proc/x.png", status=1)
     assert "cannot be written" in result.stderr
+
+
+def test_where_in_the_shop_an_answer_stands(tmp_path):
+    photo, url = tmp_path / "hat.png", f"sqlite:///{tmp_path}/shop.db"
+    photo.write_bytes((IMAGES / "blue-fedora.png").read_bytes())
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection, connection:
+        connection.execute("CREATE TABLE products (sku TEXT PRIMARY KEY, photo TEXT, category TEXT)")
+        connection.execute("CREATE TABLE tags (sku TEXT, tag TEXT, kind INTEGER)")
+        connection.execute("INSERT INTO products VALUES ('A', ?, '')", [str(photo)])
+    sync = ["sync", "--db", url, "--table", "products", "--id", "sku", "--image", "photo", "--quiet"]
+    sync += ["--write", "category=label_1", "--write-link", "tags:sku,tag,kind==7"]
+    sync += ["--only-decision", "accept", "--only-decision", "review", "--only-decision", "abstain"]
+    for command in (["db", "upgrade", "--db", url], sync):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+    (product,) = json.loads(invoke("--product", "A", "--db", url, "--json").stdout)
+    cells = {
+        each["table"]: (each["row"], each["column"], each["value"], each["run_id"]) for each in product["written"]
+    }
+    assert cells == {
+        "products": ({"sku": "A"}, "category", "Hat", 1),
+        "tags": ({"sku": "A", "kind": "7"}, "tag", "Hat", 1),
+    }
+    output = invoke(photo, "--db", url, "-o", tmp_path / "why.png").stdout
+    assert "products.category where sku=A" in " ".join(output.split())
+    image, of_image = json.loads(invoke(photo, "--db", url, "-o", tmp_path / "why.png", "--json").stdout)
+    assert (image["file"], of_image) == (str(photo), product)
+    assert "written nowhere: B" in invoke("--product", "B", "--db", url).stdout
+    for arguments in ((), ("--product", "A")):
+        assert CliRunner().invoke(app, ["explain", *arguments]).exit_code == 2
