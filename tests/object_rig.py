@@ -10,6 +10,11 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
+# moto asks whose request it is, and checks no signature.
+OWNER = {
+    "Authorization": "AWS4-HMAC-SHA256 Credential=OWNER/20260101/us-east-1/s3/aws4_request, Signature=x",
+    "x-amz-acl": "public-read",
+}
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"
 
 
@@ -31,13 +36,13 @@ class Door(ThreadingHTTPServer):
 
     def put(self, bucket, objects):
         """Make a bucket with objects, by key; keys of any kind."""
-        self.behind.put(f"/{bucket}").raise_for_status()
+        self.behind.put(f"/{bucket}", headers=OWNER).raise_for_status()
         for key, data in objects.items():
-            self.behind.put(f"/{bucket}/{quote(key, safe='/')}", content=data).raise_for_status()
+            self.behind.put(f"/{bucket}/{quote(key, safe='/')}", content=data, headers=OWNER).raise_for_status()
 
     def delete(self, bucket, key):
         """Delete an object."""
-        self.behind.delete(f"/{bucket}/{quote(key, safe='/')}").raise_for_status()
+        self.behind.delete(f"/{bucket}/{quote(key, safe='/')}", headers=OWNER).raise_for_status()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -98,7 +98,7 @@ def test_a_bucket_is_a_source_like_a_folder(door, tmp_path, capfd):
 def test_what_is_too_large_is_not_read(door, tmp_path):
     door.put("large", {"a.png": image("bow-tie"), "huge.png": b"\0" * 3_000_000})
     report = run(tmp_path, "s3://large", limits=Limits(max_bytes=2_500_000))
-    assert report.run.failed_by_code == {"decode.too_many_bytes": 1}
+    assert report.run.failures == {"decode.too_many_bytes": 1}
     assert ("GET", "/large/huge.png") not in door.asked
 
 
@@ -200,6 +200,6 @@ def test_tables_name_objects_only_below_a_root(door, tmp_path):
     manifest = tmp_path / "feed.csv"
     manifest.write_text("path\n" + "\n".join(named))
     report = run(tmp_path, str(manifest), object_roots=("s3://catalog/b",), run=options.run)
-    assert (report.run.done, report.run.failed_by_code) == (1, {"source.outside_root": 4})
+    assert (report.run.done, report.run.failures) == (1, {"source.outside_root": 4})
     with pytest.raises(UsageError, match="--object-root: the address names no valid bucket"):
         run(tmp_path, str(manifest), object_roots=("s3://k:v@b",))

@@ -81,11 +81,28 @@ def test_an_address_without_its_scheme_is_one_unless_there_is_a_file_or_folder_o
     assert (target.kind, target.files) == ("folder", (b"a.jpg",))
 
 
+def test_addresses_in_object_stores_are_folders_or_single_images():
+    named = [
+        "S3://shop/a/",
+        "s3://shop/a/b",
+        "s3://shop/a/c.jpg",
+        "s3://shop/a/.h/d.JPG",
+        "gs://shop/e.png/",
+        "s3://shop/f.png",
+    ]
+    assert [(each.kind, each.root, each.files) for each in resolve_targets(named)] == [
+        ("bucket", b"s3://shop/a", None),
+        ("bucket", b"gs://shop/e.png", None),
+        ("bucket", b"s3://shop/a/.h", (b"d.JPG",)),
+        ("bucket", b"s3://shop", (b"f.png",)),
+    ]
+
+
 @pytest.mark.parametrize(
-    "address", ["s3://bucket/a.jpg", "ftp://me:secret@shop.example/a.jpg?secret", "file:///a.jpg"]
+    "address", ["s3a://bucket/a.jpg", "ftp://me:secret@shop.example/a.jpg?secret", "file:///a.jpg"]
 )
 def test_an_address_of_another_kind_is_a_wrong_argument(tree, address):
-    with pytest.raises(UsageError, match="images are read from paths, http and https") as caught:
+    with pytest.raises(UsageError, match="images are read from paths and from http, https, s3, gs, az") as caught:
         resolve_targets([address])
     assert "secret" not in str(caught.value)
 
