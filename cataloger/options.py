@@ -242,6 +242,16 @@ def _check_image_list(text: str | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class PresetUse:
+    """The preset that options come from. name: as it was given. categories: SELECT of the shop's categories, one of
+    which each code must be; "" if codes are something else.
+    """
+
+    name: str
+    categories: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SelectionOptions:
     """What a source sells; what is not given stays as the source has it.
 

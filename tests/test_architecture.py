@@ -44,6 +44,7 @@ ORDER = (
     "cataloger.ledger",
     "cataloger.taxonomy",
     "cataloger.writeback",
+    "cataloger.presets",
     "cataloger.sinks",
     "cataloger.corrections",
     "cataloger.drift",

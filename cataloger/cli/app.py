@@ -42,7 +42,7 @@ COMMANDS = (
         "adapt",
         "recalibrate",
     ),
-    *("run", "models", "runs", "sources", "corrections", "db", "bench", "doctor"),
+    *("run", "presets", "models", "runs", "sources", "corrections", "db", "bench", "doctor"),
 )
 """In the order of the help; each is a module of `cataloger.cli.commands`."""
 

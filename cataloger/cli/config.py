@@ -16,7 +16,7 @@ import typer
 
 from cataloger.errors import ConfigError
 from cataloger.jobs import NamedJob
-from cataloger.utils import clean_setting, line_of
+from cataloger.utils import clean_setting, line_of, nearest_of
 
 CONFIG_NAME = "cataloger.toml"
 PREFIX = "CATALOGER_"
@@ -236,11 +236,3 @@ def _refuse_unknown(
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}; known are {nearest_of(name, known)}"
-
-
-def nearest_of(name: str, known: Iterable[str]) -> str:
-    """Return the known names for a message about another one, and the one that is most like it."""
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(name, known := sorted(known), n=1)
-    return ", ".join(known) + (f"; the nearest is {nearest[0]!r}" if nearest else "")

@@ -24,7 +24,8 @@ def make_group(text: str) -> typer.Typer:
 class LazyCommands(dict[str, Any]):
     """Commands by name, each in a module of its own that is loaded when the command is asked for.
 
-    A module holds a group as `app`, or a function of the command's name and, if there are any, its EXAMPLES.
+    A module holds a group as `app`, or a function of the command's name and, if there are any, its EXAMPLES
+    and, as COMMAND, its class.
     """
 
     def __init__(self, package: str, names: tuple[str, ...]) -> None:
@@ -54,7 +55,8 @@ def _command(name: str, module: "ModuleType") -> Any:
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-        app.command(name, epilog=getattr(module, "EXAMPLES", None))(getattr(module, name))
+        cls = getattr(module, "COMMAND", None)
+        app.command(name, cls=cls, epilog=getattr(module, "EXAMPLES", None))(getattr(module, name))
     for each in app.registered_commands:
         each.callback = each.callback and _with_clean_paths(each.callback)
     command = typer.main.get_command(app)

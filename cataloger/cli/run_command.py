@@ -158,6 +158,8 @@ def _progress(*, enabled: bool) -> Iterator[Any]:
 def print_summary(report: "JobReport", console: "Console") -> None:
     """Print what a run did: counts, rate, where the time went, failures, categories."""
     run = report.run
+    if report.options.preset:
+        console.print(f"preset: {report.options.preset}", markup=False)
     if report.options.run.dry_run:
         rows = [(reason.replace("_", " "), count) for reason, count in report.plan().items()]
         console.print(render.table(("plan", "images"), rows or [("nothing to do", 0)]))

@@ -1,9 +1,21 @@
-"""Flags of `sync` that say what is read: the database of the products, their table or query, and their images."""
+"""Flags of `sync` that say what is read: database of the products, table or query, images; or a preset.
 
+A preset fills the other flags in, as `PresetCommand` does.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from cataloger.errors import UsageError
+from cataloger.options import PresetUse
+from cataloger.presets import fill, preset_names, read_preset
+
+if TYPE_CHECKING:
+    from cataloger.presets import FilledPreset, Preset
 
 ShopOption = Annotated[
     str,
@@ -185,3 +197,114 @@ SourceNameOption = Annotated[
         "with --image-query.",
     ),
 ]
+
+META = "cataloger.preset"
+PREFIX = "prefix"
+
+
+def complete_presets(incomplete: str) -> list[str]:
+    """Return the presets whose names begin so, for the completion of a shell."""
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        envvar="CATALOGER_PRESET",
+        metavar="NAME|FILE.toml",
+        help="Take the query of the images and the tables to write to from a preset of a shop system "
+        "(`cataloger presets list`), or from a file. Flags that are given go before it.",
+        autocompletion=complete_presets,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        envvar="CATALOGER_SET",
+        metavar="NAME=VALUE",
+        help="A setting of the preset, e.g. folder=/var/www/shop; may be repeated.",
+    ),
+]
+PrefixOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prefix",
+        envvar="CATALOGER_PREFIX",
+        metavar="TEXT",
+        help="Beginning of the names of the shop's tables: the same as --set prefix=TEXT.",
+    ),
+]
+PresetArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME|FILE.toml", help="Preset, or file of your own.", autocompletion=complete_presets),
+]
+
+
+def settings_of(texts: Sequence[str] | None, prefix: str | None) -> dict[str, str]:
+    """Return settings by name. Raises UsageError."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise UsageError(f"--set {text}: write NAME=VALUE, e.g. --set folder=/var/www/shop")
+        found[name.strip()] = value.strip()
+    if prefix is not None:
+        if found.get(PREFIX, prefix) != prefix:
+            raise UsageError(f"--prefix {prefix} and --set prefix={found[PREFIX]} contradict each other")
+        found[PREFIX] = prefix.strip()
+    return found
+
+
+def filled_preset(name: str, texts: Sequence[str] | None, prefix: str | None) -> "FilledPreset":
+    """Return a preset to be looked at; what is missing stays as a placeholder. Raises UsageError."""
+    return fill(read_preset(name), settings_of(texts, prefix), strict=False)
+
+
+def preset_in_use(context: typer.Context) -> PresetUse | None:
+    """Return the preset that flags of a command were filled in from, if any."""
+    found: PresetUse | None = context.meta.get(META)
+    return found
+
+
+class PresetCommand(TyperCommand):
+    """A command whose flags may come from a preset. What is typed, set or configured goes before it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command, with the values of the preset for flags that are not given."""
+        if name := ctx.params.get("preset"):
+            ctx.params.update(self._values(ctx, read_preset(name), name))
+        elif ctx.params.get("settings") or ctx.params.get(PREFIX) is not None:
+            raise UsageError("--set and --prefix are settings of a preset: give --preset, too")
+        return super().invoke(ctx)
+
+    def _values(self, ctx: Any, preset: "Preset", name: str) -> Mapping[str, Any]:
+        by_flag = {option.removeprefix("--"): each for each in self.params for option in each.opts}
+        given = [flag for flag, each in by_flag.items() if _is_given(ctx, str(each.name))]
+        own = {*given, *(["image-query"] if "image-query-file" in given else [])}
+        _refuse_other_source(preset, given)
+        filled = fill(preset, settings_of(ctx.params.get("settings"), ctx.params.get(PREFIX)), own=own)
+        is_written = bool(filled.targets)
+        ctx.meta[META] = PresetUse(name, filled.categories if is_written else "")
+        return {
+            str(by_flag[flag].name): by_flag[flag].process_value(ctx, value) for flag, value in filled.flags.items()
+        }
+
+
+def _is_given(ctx: Any, name: str) -> bool:
+    """True for what stands on the command line, in the environment or in the configuration."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _refuse_other_source(preset: "Preset", given: Sequence[str]) -> None:
+    """Raise UsageError for flags of a product table beside a preset with a query, and the other way round."""
+    of_table, of_query = ("table", "image-table", "image-fk", "where"), ("image-query", "image-query-file")
+    others = of_table if "image-query" in preset.flags else of_query
+    if wrong := [flag for flag in given if flag in others]:
+        what = "a query" if "image-query" in preset.flags else "a table"
+        raise UsageError(
+            f"--{wrong[0]} does not go with --preset {preset.origin}, which reads the images by {what}; "
+            "leave it out, or copy the preset into a file of your own"
+        )

@@ -19,7 +19,7 @@ class JobOptions:
 
     command, record: the name of the command and its options as the run's row records them, without secrets. db: where
     the results go. model: a bundle's directory, "default", or None for the one that each source is pinned to.
-    selection: what changes of the labels that the sources sell.
+    selection: what changes of the labels that the sources sell. preset: that options of `sync` come from.
     """
 
     command: str
@@ -31,6 +31,7 @@ class JobOptions:
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
     selection: SelectionOptions = field(default_factory=SelectionOptions)
+    preset: str | None = None
 
 
 @dataclass(slots=True, repr=False)
@@ -146,3 +147,7 @@ class SyncReport(JobReport):
     """What `sync` did."""
 
     __slots__ = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values, with the preset that options came from."""
+        return {**JobReport.as_json(self), "preset": self.options.preset}

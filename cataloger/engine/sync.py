@@ -29,12 +29,14 @@ from cataloger.ledger import (
 from cataloger.options import (
     QUERY_COLUMNS,
     Limits,
+    PresetUse,
     RunOptions,
     SelectionOptions,
     TableOptions,
     WebOptions,
     WriteOptions,
 )
+from cataloger.presets import require_categories
 from cataloger.queries import ShopSource, open_shop_source
 from cataloger.records import Item
 from cataloger.schema import open_database, open_for_planning, open_source
@@ -61,7 +63,7 @@ class SyncOptions:
     db: of the products. ledger_db: of cataloger's own tables, if that is another. label_map: CSV file of the
     shop's codes; without it, the one that is recorded for the source. taxonomy: whose ids are the codes of the labels
     that the label map says nothing of. write: columns of the table to write back to.
-    selection: labels that the source sells.
+    selection: labels that the source sells. preset: that options were filled in from, if any.
     """
 
     db: DatabaseURL
@@ -77,11 +79,13 @@ class SyncOptions:
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
     selection: SelectionOptions = field(default_factory=SelectionOptions)
+    preset: PresetUse | None = None
 
     def job(self) -> JobOptions:
         """Return what the job needs to know; URLs with their passwords are not recorded."""
         record = asdict(self)
         del record["db"], record["ledger_db"]
+        record["preset"] = None if self.preset is None else self.preset.name
         return JobOptions(
             command="sync",
             record=_plain(record),
@@ -92,6 +96,7 @@ class SyncOptions:
             run=self.run,
             limits=self.limits,
             selection=self.chosen_selection,
+            preset=None if self.preset is None else self.preset.name,
         )
 
     @property
@@ -132,6 +137,7 @@ def _plan(job: Job[SyncReport], shop: Database, options: SyncOptions, categories
     session.note_missing_tables(job.options.db, options.schema)
     _check_root(database, session, options)
     in_effect = _codes(session, options, categories, _known_labels(database, session))
+    _check_codes(shop, options, in_effect, _origin(session, options, categories))
     if options.write.require_measured:
         session.require_measured()
     with _remote(job, source, options) as remote:
@@ -151,7 +157,7 @@ def _run(
     _check_folder(options)
     source, session = _session(job, database, shop, options)
     _check_root(database, session, options)
-    in_effect = _map_labels(database, session, options, categories)
+    in_effect = _map_labels(database, shop, session, options, categories)
     write = _prepare_writes(database, session, source, options, in_effect) if options.write.is_wanted else ()
     with job.running(database) as run:
         job.count([source])
@@ -200,11 +206,12 @@ def _check_root(database: Database | None, session: SourceSession, options: Sync
 
 
 def _map_labels(
-    database: Database, session: SourceSession, options: SyncOptions, categories: list[LabelCode]
+    database: Database, shop: Database, session: SourceSession, options: SyncOptions, categories: list[LabelCode]
 ) -> list[LabelCode]:
     """Check and store the codes of the source before any work; return those that it has now."""
     known = _known_labels(database, session)
     in_effect = _codes(session, options, categories, known)
+    _check_codes(shop, options, in_effect, _origin(session, options, categories))
     if options.write.require_measured:
         session.require_measured()
     ref = session.register()
@@ -233,6 +240,12 @@ def _codes(
     session.mapped = mapped_labels(codes, labels) if codes else None
     session.check_selection()
     return [each for each in codes if not each.is_ignored]
+
+
+def _check_codes(shop: Database, options: SyncOptions, codes: list[LabelCode], origin: str) -> None:
+    """Raise UsageError where codes are to be written that the shop of a preset does not know."""
+    if options.preset is not None:
+        require_categories(shop, options.preset, codes, origin, is_written=options.write.is_wanted)
 
 
 def _origin(session: SourceSession, options: SyncOptions, given: list[LabelCode]) -> str:

@@ -164,7 +164,8 @@ def _category(path: Path, row: RawRow | RowProblem, places: Mapping[str, int]) -
     values = {name: written.get(name, "") for name in COLUMNS}
     for name in ("label", "code"):
         if not values[name]:
-            raise UsageError(f"--label-map {path}, line {line}: {name} is empty")
+            advice = f"; write a code of yours, or {IGNORE} for what you do not sell" if name == "code" else ""
+            raise UsageError(f"--label-map {path}, line {line}: {name} is empty{advice}")
     if too_long := [name for name, value in values.items() if len(value) > MAX_LABEL_LENGTH]:
         raise UsageError(
             f"--label-map {path}, line {line}: {too_long[0]} is longer than {MAX_LABEL_LENGTH} characters"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         visible,
     )
     from cataloger.utils.shares import UNKNOWN, Z95, Share, wilson
-    from cataloger.utils.text import counted, one_line, printable
+    from cataloger.utils.text import counted, nearest_of, one_line, printable
     from cataloger.utils.timing import Stopwatch
     from cataloger.utils.toml_lines import line_of
     from cataloger.utils.urls import NOT_A_URL, without_query
@@ -56,6 +56,7 @@ __all__ = [
     "lazy_names",
     "limit_memory",
     "line_of",
+    "nearest_of",
     "one_line",
     "part_spellings",
     "path_spellings",
@@ -96,7 +97,7 @@ __getattr__ = lazy_names(
             "visible",
         ),
         "shares": ("UNKNOWN", "Z95", "Share", "wilson"),
-        "text": ("counted", "one_line", "printable"),
+        "text": ("counted", "nearest_of", "one_line", "printable"),
         "timing": ("Stopwatch",),
         "toml_lines": ("line_of",),
         "urls": ("NOT_A_URL", "without_query"),

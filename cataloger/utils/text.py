@@ -1,4 +1,6 @@
-"""Text from outside, such as names of files and labels, made safe to display."""
+"""Text from outside, such as names of files and labels, made safe to display, and names that are spelled alike."""
+
+from collections.abc import Iterable
 
 
 def printable(text: str) -> str:
@@ -15,3 +17,11 @@ def one_line(text: object, longest: int | None = None) -> str:
     """Return text of others as one line that is safe to display. longest: characters, beyond which it is cut."""
     line = printable(" ".join(part.strip() for part in str(text).splitlines() if part.strip()))
     return line if longest is None or len(line) <= longest else line[: longest - 3] + "..."
+
+
+def nearest_of(name: str, known: Iterable[str]) -> str:
+    """Return the known names for a message about another one, and the one that is most like it."""
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, known := sorted(known), n=1)
+    return ", ".join(known) + (f"; the nearest is {nearest[0]!r}" if nearest else "")

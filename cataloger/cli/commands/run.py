@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cataloger.cli import flags, render, streams
-from cataloger.cli.config import Configuration, load_config, nearest_of
+from cataloger.cli.config import Configuration, load_config
 from cataloger.cli.run_command import tell_summary
 from cataloger.errors import ConfigError, UsageError
 from cataloger.jobs import Child, JobOutcome, JobRunner, JobsReport, NamedJob
+from cataloger.utils import nearest_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,7 +134,7 @@ def _chosen(configuration: Configuration, names: Sequence[str]) -> list[NamedJob
     return [jobs[name] for name in dict.fromkeys(names or jobs)]
 
 
-ONE_OF: Mapping[str, Sequence[str]] = {"sync": ("table", "image-query", "image-query-file")}
+ONE_OF: Mapping[str, Sequence[str]] = {"sync": ("table", "image-query", "image-query-file", "preset")}
 """Flags of which a command must have one; what its parameters say of themselves does not tell."""
 
 

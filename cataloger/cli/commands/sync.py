@@ -22,17 +22,23 @@ from cataloger.cli.source_flags import (
     LabelMapOption,
     LedgerOption,
     ObjectRootOption,
+    PrefixOption,
+    PresetCommand,
+    PresetOption,
+    SetOption,
     ShopOption,
     SourceNameOption,
     TableOption,
     TaxonomyOption,
     VersionColumnOption,
     WhereOption,
+    preset_in_use,
 )
 from cataloger.errors import UsageError
 from cataloger.options import RunOptions, SelectionOptions, TableOptions, WebOptions
 from cataloger.write_flags import OtherWrites
 
+COMMAND = PresetCommand
 EXAMPLES = """\b
 Examples:
   cataloger sync --db postgresql://shop@db/shop --table products --id sku --image image_url
@@ -51,6 +57,10 @@ Examples:
                  --write category=label_1 --write category_confidence=confidence_1 --min-confidence 0.8
   cataloger sync --db postgresql://shop@db/shop --table products --id sku --image photo --taxonomy google \\
                  --write google_category=label_1 --write google_path=name_1
+
+\b
+  cataloger sync --preset woocommerce --db mysql://shop@db/shop --prefix wp_ --set folder=/var/www/shop \\
+                 --label-map codes.csv
 
 Run the same command every night: unchanged images are skipped.
 The texts of --where and --image-query become part of SQL statements as they are: let them come from people you trust.
@@ -172,7 +182,11 @@ RequireMeasuredOption = Annotated[
 
 
 def sync(
+    context: typer.Context,
     db: ShopOption,
+    preset: PresetOption = None,
+    settings: SetOption = None,
+    prefix: PrefixOption = None,
     table: TableOption = None,
     ids: IdOption = None,
     image: ImageOption = None,
@@ -239,6 +253,7 @@ def sync(
     The results go to cataloger's own tables; the product table itself is only read, unless --write names columns.
     Its images are paths, http(s) URLs or bytes.
     """
+    del preset, settings, prefix  # the other flags have been filled in from them
     render.set_up_logging(verbose=verbose, quiet=quiet)
     from cataloger import api
     from cataloger.db import DatabaseURL
@@ -303,6 +318,7 @@ def sync(
             accept_missing=accept_missing,
             follow_links=follow_links,
         ),
+        preset=preset_in_use(context),
     )
     show = not (quiet or no_progress)
     watched(

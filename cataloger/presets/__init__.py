@@ -1,0 +1,54 @@
+"""Presets: what `sync` needs to know of a shop system, as data.
+
+A preset is a TOML file: the query of the images, where results are written, the query of the shop's categories,
+privileges, and settings such as the prefix of the tables. Those in `shops/` come with the package. Imports `ledger`,
+`writeback`, `queries`, `sources`, `schema`, `db`, `utils`.
+"""
+
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.presets.filling import FilledPreset, fill
+    from cataloger.presets.grants import grants
+    from cataloger.presets.label_maps import label_map_template
+    from cataloger.presets.preset import Preset, Setting, WriteTarget
+    from cataloger.presets.preset_check import CheckInput, Finding, check_preset
+    from cataloger.presets.reading import preset_names, read_preset
+    from cataloger.presets.shop_categories import ShopCategory, choices_of, read_categories, require_categories
+    from cataloger.presets.statements import statements
+
+__all__ = [
+    "CheckInput",
+    "FilledPreset",
+    "Finding",
+    "Preset",
+    "Setting",
+    "ShopCategory",
+    "WriteTarget",
+    "check_preset",
+    "choices_of",
+    "fill",
+    "grants",
+    "label_map_template",
+    "preset_names",
+    "read_categories",
+    "read_preset",
+    "require_categories",
+    "statements",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "filling": ("FilledPreset", "fill"),
+        "grants": ("grants",),
+        "label_maps": ("label_map_template",),
+        "preset": ("Preset", "Setting", "WriteTarget"),
+        "preset_check": ("CheckInput", "Finding", "check_preset"),
+        "reading": ("preset_names", "read_preset"),
+        "shop_categories": ("ShopCategory", "choices_of", "read_categories", "require_categories"),
+        "statements": ("statements",),
+    },
+)
