@@ -15,6 +15,7 @@
     │   ├── ValueRefusedError      exit 1   it cannot hold a value, e.g. as its encoding has no such character
     │   ├── SchemaError            exit 1   its tables are missing, older or newer than this version
     │   └── LeaseError             exit 1   another run works on the same source, or took it over
+    ├── ClusterError               exit 1   the cluster of --engine ray cannot be reached or used
     ├── EditedError                exit 1   people have changed what would be reverted
     ├── OutputError                exit 1   an output file cannot be written
     │   └── LostOutputError        exit 5   the same, of work that is done and recorded
@@ -116,6 +117,10 @@ class SchemaError(DatabaseError):
 
 class LeaseError(DatabaseError):
     """Another run works on the same source, or has taken it over."""
+
+
+class ClusterError(CatalogerError):
+    """The cluster of --engine ray cannot be reached, or has no worker that can be used."""
 
 
 class EditedError(CatalogerError):

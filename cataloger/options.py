@@ -15,6 +15,7 @@ Head = Literal["single", "double"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "int8", "fp16"]
 PrecisionChoice = Literal["auto", "fp32", "int8"]
+EngineChoice = Literal["local", "ray"]
 
 DEFAULT_DB = "sqlite:///cataloger.db"
 # What can be written back. name and parent come from the label map.
@@ -343,6 +344,33 @@ class WriteOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """The Ray cluster that a run uses beside its own process.
+
+    address: "local" starts a private one on this machine, "auto" finds the one that this machine belongs to,
+    HOST:PORT names it. workers: how many; 0 means as many as fit. cpus_per_worker, gpus_per_worker: that each takes.
+    """
+
+    address: str = "local"
+    workers: int = 0
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0.0
+
+    def __post_init__(self) -> None:
+        host, mark, port = self.address.rpartition(":")
+        is_address = bool(mark and host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+        _require(
+            self.address in ("local", "auto") or (is_address and "/" not in host),
+            f"--ray-address is local, auto or HOST:PORT, not {self.address}",
+        )
+        _require(0 <= self.workers <= 10_000, f"--ray-workers must be between 0 and 10000, not {self.workers}")
+        cpus, gpus = self.cpus_per_worker, self.gpus_per_worker
+        _require(1 <= cpus <= 256, f"--cpus-per-worker must be between 1 and 256, not {cpus}")
+        is_share = 0.0 <= gpus <= 1.0 or gpus in range(2, 17)
+        _require(is_share, f"--gpus-per-worker is a share of one GPU or a whole number up to 16, not {gpus:g}")
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """How one run behaves, whatever its source.
 
@@ -352,7 +380,8 @@ class RunOptions:
     run ends with exit status 3. outage_after: images of one host or folder in a row without any answer after which
     it may be out. forget: delete what was removed from the source and all its records. accept_move: continue although
     the source looks like one that has moved. accept_missing: take missing files as deleted, however many.
-    follow_links: read also what links lead to that lies outside of the folder or image root.
+    follow_links: read also what links lead to that lies outside of the folder or image root. engine: "local", or
+    "ray" for the machines of a cluster.
     """
 
     top_k: int = TOP_K
@@ -370,9 +399,15 @@ class RunOptions:
     accept_move: bool = False
     accept_missing: bool = False
     follow_links: bool = False
+    engine: EngineChoice = "local"
+    cluster: ClusterOptions = ClusterOptions()
 
     def __post_init__(self) -> None:
         _check_choices(self)
+        _require(
+            self.engine == "ray" or self.cluster == ClusterOptions(),
+            "--ray-address, --ray-workers, --cpus-per-worker and --gpus-per-worker need --engine ray",
+        )
         _require(1 <= self.top_k <= TOP_K, f"--top-k must be between 1 and {TOP_K}, not {self.top_k}")
         _require(0 <= self.batch_size <= 1024, f"--batch-size must be between 0 and 1024, not {self.batch_size}")
         _require(0 <= self.workers <= 256, f"--workers must be between 0 and 256, not {self.workers}")

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from cataloger.contracts import TOP_K
-from cataloger.options import Device, PrecisionChoice, RunOptions, WebOptions
+from cataloger.options import ClusterOptions, Device, EngineChoice, PrecisionChoice, RunOptions, WebOptions
 
 DEFAULTS = RunOptions()
 WEB = WebOptions()
+CLUSTER = ClusterOptions()
 
 DbOption = Annotated[
     str,
@@ -137,6 +138,37 @@ BatchSizeOption = Annotated[
 WorkersOption = Annotated[
     int,
     typer.Option("--workers", envvar="CATALOGER_WORKERS", min=0, help="Decoding processes; 0: one per processor."),
+]
+EngineOption = Annotated[
+    EngineChoice,
+    typer.Option(
+        "--engine", envvar="CATALOGER_ENGINE", help="local: this machine alone; ray: the workers of a Ray cluster."
+    ),
+]
+RayAddressOption = Annotated[
+    str,
+    typer.Option(
+        "--ray-address",
+        envvar="CATALOGER_RAY_ADDRESS",
+        metavar="local|auto|HOST:PORT",
+        help="Cluster of --engine ray. local: a private one on this machine; auto: the one that it belongs to.",
+    ),
+]
+RayWorkersOption = Annotated[
+    int,
+    typer.Option(
+        "--ray-workers", envvar="CATALOGER_RAY_WORKERS", min=0, help="Workers of --engine ray; 0: as many as fit."
+    ),
+]
+CpusPerWorkerOption = Annotated[
+    int,
+    typer.Option("--cpus-per-worker", envvar="CATALOGER_CPUS_PER_WORKER", min=1, help="Processors of each worker."),
+]
+GpusPerWorkerOption = Annotated[
+    float,
+    typer.Option(
+        "--gpus-per-worker", envvar="CATALOGER_GPUS_PER_WORKER", min=0.0, help="GPUs of each worker, e.g. 1 or 0.25."
+    ),
 ]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", envvar="CATALOGER_LIMIT", min=1, help="Tag at most this number of images.")

@@ -7,8 +7,8 @@ say which sources there are and in which database the results go.
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
@@ -18,12 +18,15 @@ from cataloger.engine.source_model import JobContext
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.fetch import ObjectReader, Remote
 from cataloger.hooks import Hooks
-from cataloger.inference import choose_engine
+from cataloger.inference import Engine, choose_engine
 from cataloger.ledger import Run, recorded_run
 from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.objects import ObjectRoots, ObjectStores
-from cataloger.options import WebOptions
+from cataloger.options import RunOptions, WebOptions
 from cataloger.sources import Source
+
+if TYPE_CHECKING:
+    from cataloger.engine.executors import Cluster
 
 JobHooks = Hooks[[RunReport, int | None]]
 """The progress callback receives the report, and the number of all inputs once that is known."""
@@ -47,7 +50,7 @@ class Job(Generic[Report]):
         self.report = report(RunReport(), options)
         self._started = time.monotonic()
         self._total: int | None = None
-        self.engine = choose_engine(options.run.device)
+        self.engine, self.cluster = _engine(options.run)
         self.default = read_bundle(resolve_bundle_path(options.model or "default"), check=())
         if options.model is not None:  # a source may be pinned to another one, which has the precision
             self.default = self.engine.bundle(self.default, options.run.precision)
@@ -59,8 +62,12 @@ class Job(Generic[Report]):
 
     @contextmanager
     def running(self, database: Database) -> Iterator[Run]:
-        """Give the run's row; it is closed whatever happens."""
-        with recorded_run(database, self.options.command, self.options.record, device=self.engine.device) as run:
+        """Give the run's row; it is closed whatever happens. There is none where a cluster cannot be reached."""
+        device, options = self.engine.device, self.options
+        with ExitStack() as stack:
+            if self.cluster is not None:
+                stack.enter_context(self.cluster.connected())
+            run = stack.enter_context(recorded_run(database, options.command, options.record, device=device))
             run.report = self
             self.report.run_id = run.id
             yield run
@@ -88,7 +95,7 @@ class Job(Generic[Report]):
 
     def _context(self) -> JobContext:
         hooks = Hooks(self.hooks.stop, self._progress)
-        return JobContext(self.options, self.report, self.engine, self.default, hooks)
+        return JobContext(self.options, self.report, self.engine, self.default, hooks, self.cluster)
 
     def _progress(self, report: RunReport) -> None:
         self.hooks.progress(report, self._total)
@@ -107,6 +114,19 @@ def checked_roots(texts: Sequence[str]) -> ObjectRoots:
         return ObjectRoots(texts)
     except ValueError as error:
         raise UsageError(f"--object-root: {error}") from None
+
+
+def _engine(options: RunOptions) -> "tuple[Engine, Cluster | None]":
+    """Return how models run, and the cluster that they run on, if that is not this process.
+
+    The workers of a cluster choose their devices themselves; what is said of them here is what they are asked for.
+    """
+    if options.engine == "local":
+        return choose_engine(options.device), None
+    from cataloger.engine.executors import Cluster
+
+    has_gpus = options.cluster.gpus_per_worker > 0 and options.device != "cpu"
+    return Engine("torch", "cuda") if has_gpus else Engine("onnxruntime", "cpu"), Cluster(options.cluster)
 
 
 @contextmanager

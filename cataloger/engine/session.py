@@ -10,7 +10,15 @@ from typing import Any
 from cataloger.corrections import LEAST_ACCEPTED, MeasuredAccept, measure_accept
 from cataloger.db import Database, DatabaseURL
 from cataloger.engine.column_check import check_column
-from cataloger.engine.executors import Decoder, Executor, LocalExecutor, Stages, decoding
+from cataloger.engine.executors import (
+    ClusterHooks,
+    Decoder,
+    Executor,
+    LocalExecutor,
+    Stages,
+    Work,
+    decoding,
+)
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place
 from cataloger.engine.pipeline import Parts, Planner
@@ -153,6 +161,23 @@ class SourceSession(SourceModel):
     @contextmanager
     def _executor(self, bundle: Bundle, remote: Remote | None) -> Iterator[Executor]:
         """Give what brings the items of the source to results."""
+        if self._context.cluster is None:
+            with self._local_executor(bundle, remote) as executor:
+                yield executor
+        else:
+            hooks = ClusterHooks(self._context.hooks.stop, self._report.run.watch, self._warn)
+            with self._context.cluster.executor(bundle, self._work(remote), remote, hooks) as executor:
+                yield executor
+
+    def _work(self, remote: Remote | None) -> Work:
+        """Return what workers of a cluster do with each item."""
+        calibration, options = self.model.calibration, self._options
+        assert calibration is not None
+        web = None if remote is None or remote.web is None else remote.web.options
+        return Work(calibration, options.run, options.limits, web, self._within)
+
+    @contextmanager
+    def _local_executor(self, bundle: Bundle, remote: Remote | None) -> Iterator[Executor]:
         calibration, engine, run = self.model.calibration, self._context.engine, self._options.run
         assert calibration is not None
         with ExitStack() as stack:
@@ -300,8 +325,12 @@ class SourceSession(SourceModel):
         return DecodePool(bundle.preprocess, self._options.limits, workers=workers)
 
     def _decoder(self, pool: DecodePool, remote: Remote | None) -> Decoder:
-        within = None if self._options.run.follow_links else self.source.within
-        return decoding(pool, self._options.limits, self._report.run.watch, remote=remote, within=within)
+        return decoding(pool, self._options.limits, self._report.run.watch, remote=remote, within=self._within)
+
+    @property
+    def _within(self) -> bytes | None:
+        """The folder that files must lie in, whatever links say; None: anywhere."""
+        return None if self._options.run.follow_links else self.source.within
 
     @property
     def _interrupted(self) -> bool:

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cataloger.adaptation import LabelSelection, changed_selection
 from cataloger.db import Database
@@ -23,6 +24,9 @@ from cataloger.ledger import (
 from cataloger.model import Bundle, Calibration, shipped_bundle
 from cataloger.sources import Source
 
+if TYPE_CHECKING:
+    from cataloger.engine.executors import Cluster
+
 logger = logging.getLogger(__name__)
 
 
@@ -31,7 +35,7 @@ class JobContext:
     """What the sessions of one job have in common.
 
     report: each adds its counts to it. default: the bundle that was asked for, or the shipped one. hooks:
-    the progress callback receives the report.
+    the progress callback receives the report. cluster: None where all is done in this process.
     """
 
     options: JobOptions
@@ -39,6 +43,7 @@ class JobContext:
     engine: Engine
     default: Bundle
     hooks: Hooks[[RunReport]]
+    cluster: "Cluster | None" = None
 
 
 class SourceModel:

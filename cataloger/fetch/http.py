@@ -89,6 +89,11 @@ class Downloader:
         for name in ("httpx", "httpcore.connection", "httpcore.http11"):
             logging.getLogger(name).addFilter(_SILENCE)
 
+    @property
+    def options(self) -> WebOptions:
+        """How it downloads."""
+        return self._web
+
     def __enter__(self) -> Self:
         return self
 

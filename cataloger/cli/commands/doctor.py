@@ -4,12 +4,14 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 
 import cataloger
 from cataloger.cli import flags, render
 from cataloger.errors import CatalogerError
+from cataloger.options import ClusterOptions
 
 RUNTIME = ("onnxruntime", "numpy", "pillow", "sqlalchemy", "alembic", "httpx")
 EXTRAS = {
@@ -20,19 +22,28 @@ EXTRAS = {
     "objects": ("obstore",),
     "postgres": ("psycopg",),
     "mysql": ("pymysql",),
+    "ray": ("ray",),
 }
 
 Finding = tuple[str, str, bool]
 """What was checked, what was found, whether it is all right."""
 
 
-def doctor(json_output: flags.JsonOption = False) -> None:
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--ray-address", metavar="auto|HOST:PORT", help="Also show what this Ray cluster has."),
+]
+
+
+def doctor(json_output: flags.JsonOption = False, ray_address: ClusterOption = None) -> None:
     """Show what this machine has, and whether cataloger can run.
 
     Shows versions, extras, processors, GPU support and the shipped model. Exit status 1 if something would prevent
     a run.
     """
     findings = [*_machine(), *_packages(), *_onnxruntime(), _model(), _tagging()]
+    if ray_address is not None:
+        findings.append(_cluster(ray_address))
     if json_output:
         render.print_json([{"what": what, "found": found, "ok": ok} for what, found, ok in findings])
     else:
@@ -101,6 +112,16 @@ def _tagging() -> Finding:
         return "tagging", str(error), False
     count = available_cpus()
     return "tagging", f"{engine.name} on {engine.device} in {precision}; {count} decoding, {count} classifying", True
+
+
+def _cluster(address: str) -> Finding:
+    """Return what a cluster has, and what of it is free."""
+    from cataloger.engine import describe_cluster
+
+    try:
+        return "ray cluster", describe_cluster(ClusterOptions(address)), True
+    except CatalogerError as error:
+        return "ray cluster", str(error), False
 
 
 def _version(name: str) -> str | None:

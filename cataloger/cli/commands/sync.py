@@ -35,7 +35,7 @@ from cataloger.cli.source_flags import (
     preset_in_use,
 )
 from cataloger.errors import UsageError
-from cataloger.options import RunOptions, SelectionOptions, TableOptions, WebOptions
+from cataloger.options import ClusterOptions, RunOptions, SelectionOptions, TableOptions, WebOptions
 from cataloger.write_flags import OtherWrites
 
 COMMAND = PresetCommand
@@ -233,6 +233,11 @@ def sync(
     workers: flags.WorkersOption = flags.DEFAULTS.workers,
     device: flags.DeviceOption = flags.DEFAULTS.device,
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
+    engine: flags.EngineOption = flags.DEFAULTS.engine,
+    ray_address: flags.RayAddressOption = flags.CLUSTER.address,
+    ray_workers: flags.RayWorkersOption = flags.CLUSTER.workers,
+    cpus_per_worker: flags.CpusPerWorkerOption = flags.CLUSTER.cpus_per_worker,
+    gpus_per_worker: flags.GpusPerWorkerOption = flags.CLUSTER.gpus_per_worker,
     limit: flags.LimitOption = None,
     dry_run: flags.DryRunOption = False,
     force: flags.ForceOption = False,
@@ -317,6 +322,8 @@ def sync(
             accept_move=accept_move,
             accept_missing=accept_missing,
             follow_links=follow_links,
+            engine=engine,
+            cluster=ClusterOptions(ray_address, ray_workers, cpus_per_worker, gpus_per_worker),
         ),
         preset=preset_in_use(context),
     )

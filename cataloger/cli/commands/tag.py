@@ -7,7 +7,7 @@ import typer
 from cataloger.cli import flags, render
 from cataloger.cli.run_command import watched
 from cataloger.cli.source_flags import ObjectRootOption
-from cataloger.options import DEFAULT_DB, RunOptions, SelectionOptions, WebOptions
+from cataloger.options import DEFAULT_DB, ClusterOptions, RunOptions, SelectionOptions, WebOptions
 
 EXAMPLES = """\b
 Examples:
@@ -51,6 +51,11 @@ def tag(
     workers: flags.WorkersOption = flags.DEFAULTS.workers,
     device: flags.DeviceOption = flags.DEFAULTS.device,
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
+    engine: flags.EngineOption = flags.DEFAULTS.engine,
+    ray_address: flags.RayAddressOption = flags.CLUSTER.address,
+    ray_workers: flags.RayWorkersOption = flags.CLUSTER.workers,
+    cpus_per_worker: flags.CpusPerWorkerOption = flags.CLUSTER.cpus_per_worker,
+    gpus_per_worker: flags.GpusPerWorkerOption = flags.CLUSTER.gpus_per_worker,
     limit: flags.LimitOption = None,
     dry_run: flags.DryRunOption = False,
     force: flags.ForceOption = False,
@@ -105,6 +110,8 @@ def tag(
             accept_move=accept_move,
             accept_missing=accept_missing,
             follow_links=follow_links,
+            engine=engine,
+            cluster=ClusterOptions(ray_address, ray_workers, cpus_per_worker, gpus_per_worker),
         ),
     )
     show = not (quiet or no_progress)

@@ -1,0 +1,101 @@
+"""The executor of --engine ray: what it sends to the workers of a cluster, and what it does here.
+
+Bytes that lie in the shop's database are read here, so that no password of it leaves this machine; files and web
+addresses are read by the workers. Ray is loaded only when a cluster is used.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from cataloger.engine.executors.base import OnImage
+from cataloger.engine.executors.dispatch import NO_WORKER_SECONDS, Dispatch, Input
+from cataloger.engine.executors.worker import Work
+from cataloger.fetch import Remote, fetch
+from cataloger.model import Bundle
+from cataloger.options import ClusterOptions
+from cataloger.records import Failure, Item, Result
+from cataloger.utils import Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterHooks:
+    """What an executor reports to. warn: receives what people should know."""
+
+    stop: threading.Event
+    watch: Stopwatch
+    warn: Callable[[str], None]
+
+
+class ClusterExecutor:
+    """Brings inputs to results with the workers of a cluster."""
+
+    def __init__(self, dispatch: Dispatch, device: str) -> None:
+        self._dispatch = dispatch
+        self._device = device
+
+    @property
+    def device(self) -> str:
+        """Where the model of the first worker runs, e.g. "cpu"."""
+        return self._device
+
+    def run(self, items: Iterable[Item | Failure], on_image: OnImage) -> Iterator[list[Result]]:
+        """Yield the results of the inputs as their chunks are done."""
+        return self._dispatch.run(items, on_image)
+
+
+class Cluster:
+    """The cluster of a job."""
+
+    def __init__(self, options: ClusterOptions) -> None:
+        from cataloger.engine.executors.ray_cluster import require_ray
+
+        require_ray()
+        self._options = options
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Be connected to it within the block. Raises ClusterError."""
+        from cataloger.engine.executors.ray_cluster import connected
+
+        with connected(self._options):
+            yield
+
+    @contextmanager
+    def executor(
+        self, bundle: Bundle, work: Work, remote: Remote | None, hooks: ClusterHooks
+    ) -> Iterator[ClusterExecutor]:
+        """Give an executor for one source. Raises ClusterError or UsageError where no worker can be used."""
+        from cataloger.engine.executors.ray_fleet import RayFleet
+
+        work = replace(work, processors=self._options.cpus_per_worker)
+        with RayFleet(self._options, bundle, work, hooks.warn) as fleet:
+            fleet.begin(NO_WORKER_SECONDS, hooks.stop.is_set)
+            dispatch = Dispatch(
+                fleet,
+                hooks.stop,
+                hooks.watch,
+                prepare=_reader(work, remote, hooks.watch),
+                per_host=work.web.per_host if work.web else 1,
+                warn=hooks.warn,
+            )
+            yield ClusterExecutor(dispatch, fleet.device)
+
+
+def describe_cluster(options: ClusterOptions) -> str:
+    """Return what a cluster has and what of it is free, for people. Raises ClusterError, UsageError."""
+    from cataloger.engine.executors.ray_cluster import connected, described, require_ray
+
+    require_ray()
+    with connected(options):
+        return described()
+
+
+def _reader(
+    work: Work, remote: Remote | None, watch: Stopwatch
+) -> Callable[[Iterable[Item | Failure]], Iterator[Input | Failure]]:
+    """Return what reads here the bytes that workers cannot reach."""
+    if remote is None or remote.blobs is None:
+        return iter
+    return lambda items: watch.over("reading", fetch(items, work.limits, remote, watch))

@@ -1,0 +1,141 @@
+"""What a worker of a cluster is: a local executor for the chunks that it is given. Nothing here knows Ray."""
+
+import socket
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from cataloger import __version__
+from cataloger.adaptation import SourceCalibration
+from cataloger.engine.executors.bundles import known_bundle, received_bundle
+from cataloger.engine.executors.local import Decoder, LocalExecutor, Stages
+from cataloger.errors import CatalogerError, UsageError
+from cataloger.fetch import Remote, fetch
+from cataloger.hooks import ignore
+from cataloger.imaging import DecodePool
+from cataloger.inference import choose_engine
+from cataloger.options import Limits, RunOptions, WebOptions
+from cataloger.records import Failure, Fetched, Image, Item, Result
+from cataloger.utils import Stopwatch, reuse_buffers, work_in_batch
+
+ANSWERS_DEPEND_ON = ("onnxruntime", "pillow", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker does with each input.
+
+    web: None for sources without web addresses; its `per_host` is this worker's share. within: see `fetch`.
+    processors: that it may keep busy.
+    """
+
+    calibration: SourceCalibration
+    run: RunOptions
+    limits: Limits
+    web: WebOptions | None = None
+    within: bytes | None = None
+    processors: int = 1
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what answers depend on."""
+    found = {"cataloger": __version__, "python": sys.version.split()[0]}
+    for name in ANSWERS_DEPEND_ON:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+class Worker:
+    """Answers chunks, one after the other. Its first call is `about`, then `start`; `run` as often as wanted.
+
+    What is wrong is returned and not raised, so that it can be read by another version.
+    """
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
+        self._executor: LocalExecutor | None = None
+
+    def about(self, digest: str) -> dict[str, Any]:
+        """Return who this is, as plain values. digest: of the bundle that may have to be sent."""
+        return {"versions": versions(), "host": socket.gethostname(), "has_bundle": known_bundle(digest) is not None}
+
+    def start(self, work: Work, digest: str, files: Mapping[str, bytes] | None) -> dict[str, Any]:
+        """Get ready for chunks. files: of the bundle, where the machine does not have it."""
+        reuse_buffers()
+        work_in_batch()
+        try:
+            return self._open(work, digest, files)
+        except CatalogerError as error:
+            return {"error": str(error), "is_usage": isinstance(error, UsageError)}
+        except OSError as error:
+            return {"error": f"the model bundle cannot be kept: {error.strerror} ({error.filename})"}
+
+    def run(self, subjects: Sequence[Item | Fetched]) -> list[Result] | str:
+        """Return the result of each input, in their order; or why there are none, after which this is of no use."""
+        assert self._executor is not None, "a worker is started first"
+        positions = {id(item_of(subject)): number for number, subject in enumerate(subjects)}
+        try:
+            found = [result for some in self._executor.run(_as_items(subjects), ignore) for result in some]
+        except CatalogerError as error:
+            return str(error)
+        return sorted(found, key=lambda result: positions[id(result.item)])
+
+    def close(self) -> None:
+        """End the decoding processes and free the model."""
+        self._opened.close()
+
+    def _open(self, work: Work, digest: str, files: Mapping[str, bytes] | None) -> dict[str, Any]:
+        engine = choose_engine(work.run.device)
+        bundle = engine.bundle(received_bundle(digest, files), work.run.precision)
+        stack, watch, stop = self._opened, Stopwatch(), threading.Event()
+        pool = stack.enter_context(
+            DecodePool(bundle.preprocess, work.limits, workers=work.run.workers or work.processors)
+        )
+        stages = Stages(
+            _decoding(pool, work, stack.enter_context(_remote(work)), watch),
+            stack.enter_context(closing(engine.open(bundle))),
+            threads=work.processors,
+            batch_size=work.run.batch_size or engine.batch_size,
+            top_k=work.run.top_k,
+            calibration_of=lambda item: work.calibration.of(item.department),
+        )
+        self._executor = stack.enter_context(LocalExecutor(stages, stop, watch))
+        return {"device": self._executor.device, "precision": bundle.precision}
+
+
+def item_of(subject: Item | Fetched) -> Item:
+    """Return the item of an input, whose bytes may have been sent with it."""
+    return subject.item if isinstance(subject, Fetched) else subject
+
+
+def _as_items(subjects: Sequence[Item | Fetched]) -> Iterable[Any]:
+    """Pass bytes that were sent along as they are: `_decoding` knows them."""
+    return subjects
+
+
+def _decoding(pool: DecodePool, work: Work, remote: Remote | None, watch: Stopwatch) -> Decoder:
+    """Return what decodes a chunk, and fetches what was not sent with it."""
+
+    def decode(subjects: Iterable[Any]) -> Iterator[Image | Failure]:
+        given = list(subjects)
+        if given and isinstance(given[0], Fetched):
+            return pool.decode(given)
+        return pool.decode(watch.over("reading", fetch(given, work.limits, remote, watch, work.within)))
+
+    return decode
+
+
+@contextmanager
+def _remote(work: Work) -> Iterator[Remote | None]:
+    if work.web is None:
+        yield None
+        return
+    from cataloger.fetch import Downloader
+
+    with Downloader(work.web, work.limits) as downloader:
+        yield Remote(web=downloader, threads=2 * work.web.per_host)
