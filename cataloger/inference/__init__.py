@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         draw,
         explain_images,
         explained,
+        heat_layer,
         overlaid,
     )
     from cataloger.inference.backend import BATCH_SIZES, Engine, choose_engine
@@ -64,6 +65,7 @@ __all__ = [
     "explain_images",
     "explained",
     "golden_key",
+    "heat_layer",
     "known_images",
     "load_folded",
     "log_sum_exp",
@@ -78,7 +80,15 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "activation_maps": ["Explanation", "activation_map", "draw", "explain_images", "explained", "overlaid"],
+        "activation_maps": [
+            "Explanation",
+            "activation_map",
+            "draw",
+            "explain_images",
+            "explained",
+            "heat_layer",
+            "overlaid",
+        ],
         "backend": ["BATCH_SIZES", "Engine", "choose_engine"],
         "classifier": [
             "Classifier",

@@ -122,12 +122,23 @@ def activation_map(place_scores: Floats, label: int, size: int) -> Floats:
 
 def overlaid(pixels: Pixels, heat: Floats) -> Pixels:
     """Return the picture in grey with a map over it, uint8 size x size x 3."""
-    steps = np.linspace(0.0, 1.0, len(COLOURS))
-    colours = np.stack([np.interp(heat, steps, COLOURS[:, channel]) for channel in range(3)], axis=-1)
     share = STRENGTH * heat[..., None]
     grey = pixels.mean(axis=2, keepdims=True)
-    mixed: Pixels = (grey * (1 - share) + colours * share).round().astype(np.uint8)
+    mixed: Pixels = (grey * (1 - share) + _colours(heat) * share).round().astype(np.uint8)
     return mixed
+
+
+def heat_layer(heat: Floats) -> Pixels:
+    """Return a map to lay over the picture, uint8 size x size x 4: the less a place says, the more shows through."""
+    layer: Pixels = (
+        np.concatenate((_colours(heat), 255 * STRENGTH * heat[..., None]), axis=-1).round().astype(np.uint8)
+    )
+    return layer
+
+
+def _colours(heat: Floats) -> Floats:
+    steps = np.linspace(0.0, 1.0, len(COLOURS))
+    return np.stack([np.interp(heat, steps, COLOURS[:, channel]) for channel in range(3)], axis=-1)
 
 
 def draw(explanations: Sequence[Explanation], categories: int) -> PillowImage.Image:

@@ -84,6 +84,10 @@ class Pictures:
             return self._file(item, name_of(row.key), root, self._bounds(row.source_id, root))
         return self._file(item, name_of(row.key), os.path.dirname(root), _Bounds())
 
+    def shop_source(self, source_id: int) -> ShopSource:
+        """Return the table or query of a source as its newest run has described it. Raises CatalogerError."""
+        return self._table(source_id).open(self._shop)
+
     def _of_table(self, item: Item, source_id: int) -> Fetched | Failure:
         table = self._table(source_id)
         if item.uri.startswith("/"):
@@ -184,7 +188,7 @@ class _Table:
     def _source(self, shop: Database) -> ShopSource:
         if self._recorded is None:
             raise CatalogerError("no run has recorded which table it was")
-        known = {field.name for field in fields(TableOptions)} - {"where", "version_column", "image_root"}
+        known = {field.name for field in fields(TableOptions)} - {"where", "version_column"}
         values = {name: value for name, value in self._recorded.items() if name in known}
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()

@@ -1,8 +1,7 @@
 """The routes of the review application. Every request has passed `cataloger.review.security`."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -20,7 +19,17 @@ from cataloger.review.adapting import Adapting
 from cataloger.review.image_cache import SIZES, Images, static_files
 from cataloger.review.security import Access, Guard, is_loopback
 from cataloger.review.turns import BusyError, Turns
-from cataloger.review_queue import ADAPTING, LARGEST_ID, ORDERS, REVIEWED, Filters, Queue, sources
+from cataloger.review_queue import (
+    ADAPTING,
+    LARGEST_ID,
+    ORDERS,
+    REVIEWED,
+    Filters,
+    Queue,
+    ShopColumns,
+    read_categories,
+    sources,
+)
 from cataloger.utils import printable
 from cataloger.web import template_environment
 
@@ -40,7 +49,8 @@ PATIENCE = 20.0
 class Review:
     """What the routes work with. author: of corrections while the reviewer has entered no name.
 
-    adapting: what the labels for an adaptation are worth; None where they are not asked for.
+    shop: what is shown of products beside their images. adapting: what the labels for an adaptation are worth; None
+    where they are not asked for.
     """
 
     database: Database
@@ -49,6 +59,7 @@ class Review:
     access: Access
     labels: corrections.Labels
     author: str
+    shop: ShopColumns
     adapting: Adapting | None = None
 
 
@@ -67,7 +78,9 @@ def make_app(review: Review) -> ASGIApp:
         Route("/api/queue", _queue),
         Route("/api/progress", _progress),
         Route("/api/adapting", _adapting),
-        Route("/api/labels/{source:int}", _labels),
+        Route("/api/facets", _facets),
+        Route("/api/categories/{source:int}", _categories),
+        Route("/api/examples/{source:int}", _examples),
         Route("/api/words", _corrections, methods=["POST"]),
         Route("/api/name", _name, methods=["POST"]),
     ]
@@ -118,19 +131,17 @@ def _page(request: Request) -> Response:
     try:
         filters = Filters.parse(request.query_params.multi_items())
         known = sources(review.database)
-        chosen = next((number for number, name in known.items() if name == filters.source), None)
-        categories = review.labels.read(chosen)
+        filters = replace(filters, by=filters.by or _unit(review, filters))
     except CatalogerError as error:
         problem, status = printable(str(error)), _failed(request, error).status_code
-        known, categories = {}, []
+        known = {}
     values = {
         "filters": filters,
         "query": filters.query(),
-        "sources": _choices(known.values(), filters.source),
-        "categories": _choices(categories, filters.category),
+        "sources": known,
         "orders": ORDERS | ({ADAPTING: "for adapting"} if review.adapting else {}),
         "is_for_adapting": review.adapting is not None,
-        "decisions": _choices(DECISIONS, ""),
+        "decisions": DECISIONS,
         "states": REVIEWED,
         "author": _author(request),
         "asks_name": not is_loopback(review.access.host) and NAME_COOKIE not in request.cookies,
@@ -141,9 +152,10 @@ def _page(request: Request) -> Response:
     return Response(text.encode("utf-8", "replace"), status, media_type="text/html; charset=utf-8")
 
 
-def _choices(values: Iterable[str], chosen: str) -> dict[str, str]:
-    """Return value -> text of a selection; the chosen value is included even if it is unknown."""
-    return {value: value for value in (*values, chosen) if value}
+def _unit(review: Review, filters: Filters) -> str:
+    """Return what an entry of the queue is: a product where there are any. What is chosen for adapting are images."""
+    is_by_product = filters.order != ADAPTING and review.queue.has_products(filters)
+    return "product" if is_by_product else "image"
 
 
 def _static(request: Request) -> Response:
@@ -156,7 +168,7 @@ def _static(request: Request) -> Response:
 async def _image(request: Request) -> Response:
     size = request.path_params["size"]
     if size not in SIZES:
-        return PlainTextResponse(f"Images come with {' or '.join(map(str, SIZES))} pixels.", 404)
+        return PlainTextResponse(f"Images come with {', '.join(map(str, SIZES))} pixels.", 404)
     draw = _of(request).images.thumbnail
     data = await request.app.state.drawing.run(draw, request.path_params["item"], size)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": KEPT})
@@ -180,6 +192,8 @@ def _queue(request: Request) -> Response:
     pairs = request.query_params.multi_items()
     filters = Filters.parse([pair for pair in pairs if pair[0] != "after"])
     rows, following = _of(request).queue.page(filters, request.query_params.get("after"))
+    if filters.by == "product":
+        _of(request).shop.add(rows)
     return _json({"rows": rows, "after": following})
 
 
@@ -194,8 +208,25 @@ def _adapting(request: Request) -> Response:
     return _json(None if adapting is None else adapting.state())
 
 
-def _labels(request: Request) -> Response:
-    return _json(_of(request).labels.read(min(request.path_params["source"], LARGEST_ID)))
+def _facets(request: Request) -> Response:
+    """Return the values of each filter with their counts; sources by name."""
+    review = _of(request)
+    found = review.queue.facets(Filters.parse(request.query_params.multi_items()))
+    names = sources(review.database)
+    found["source"] = [(names.get(int(number or 0), ""), count) for number, count in found["source"]]
+    return _json(found)
+
+
+def _categories(request: Request) -> Response:
+    source = min(request.path_params["source"], LARGEST_ID)
+    return _json(read_categories(_of(request).database, source))
+
+
+def _examples(request: Request) -> Response:
+    """Return images of a source that show a category; the pictures themselves are asked for afterwards."""
+    source, label = request.path_params["source"], request.query_params.get("label", "")
+    rows = _of(request).queue.examples(source, label)
+    return _json([{name: row[name] for name in ("item", "result", "key_text", "product", "word")} for row in rows])
 
 
 async def _corrections(request: Request) -> Response:

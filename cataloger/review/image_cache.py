@@ -16,7 +16,7 @@ from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
 from cataloger.errors import BundleError, CatalogerError, ImageError
 from cataloger.imaging import SMALL_LOADER, SharedBudget, SharedDecoder, as_jpeg, fitted
-from cataloger.inference import Explanation, OnnxClassifier, explained, open_classifier, overlaid
+from cataloger.inference import Explanation, OnnxClassifier, explained, heat_layer, open_classifier
 from cataloger.ledger import bundle_of, known_model
 from cataloger.model import Bundle, read_bundle, resolve_bundle_path
 from cataloger.options import Limits, PreprocessSpec
@@ -26,10 +26,10 @@ from cataloger.review_queue import find_shown
 from cataloger.utils import available_cpus
 from cataloger.web import read_asset
 
-SIZES = (240, 900)
+SIZES = (240, 900, 2048)
 MAP_LONGEST = 448
 CACHE_BYTES = 64 * 2**20
-DECODERS = {240: 2, 900: 1}
+DECODERS = {240: 2, 900: 1, 2048: 1}
 """Processes that draw the pictures of each size."""
 READING_AT_ONCE = 4
 """Encoded images that are in the memory; one may have 64 MB."""
@@ -101,7 +101,7 @@ class Images:
         return self._cached((row.result_id, longest), lambda: self._drawn(row, longest))
 
     def activation_map(self, item_id: int, rank: int) -> bytes:
-        """Return the places that speak for the category of a rank, 1 to 5, as PNG."""
+        """Return the places that speak for the category of a rank, 1 to 5, as PNG to lay over the image."""
         row = self._shown(item_id)
         label = getattr(row, f"label_{rank}")
         if label is None:
@@ -206,13 +206,13 @@ def _as_png(explanation: Explanation, label: str) -> bytes:
     heat = explanation.maps[explanation.labels.index(label)]
     size = fitted(explanation.width, explanation.height, MAP_LONGEST)
     buffer = io.BytesIO()
-    PillowImage.fromarray(overlaid(explanation.pixels, heat)).resize(size).save(buffer, "PNG")
+    PillowImage.fromarray(heat_layer(heat)).resize(size).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def static_files() -> dict[str, tuple[bytes, str]]:
     """Return what the page loads beside its pictures: name -> bytes and media type."""
     folder = Path(__file__).parent / "static"
-    kinds = {"review.js": "text/javascript", "review.css": "text/css", "icon.svg": "image/svg+xml"}
-    own = {name: ((folder / name).read_bytes(), kind) for name, kind in kinds.items()}
+    kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+    own = {path.name: (path.read_bytes(), kinds[path.suffix]) for path in folder.iterdir() if path.suffix in kinds}
     return {**own, "tokens.css": (read_asset("tokens.css"), "text/css")}

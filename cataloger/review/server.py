@@ -19,7 +19,7 @@ from cataloger.review.connections import BACKLOG, BoundedProtocol, no_repetition
 from cataloger.review.corrections import Labels
 from cataloger.review.image_cache import Images
 from cataloger.review.security import ANY_ADDRESS, Access
-from cataloger.review_queue import ADAPTING, Filters, Queue, sources
+from cataloger.review_queue import ADAPTING, Filters, Queue, ShopColumns, sources
 
 PATIENCE = 5.0
 """Seconds that a request waits for an unavailable database before it fails; the page tries again by itself."""
@@ -31,7 +31,8 @@ class ReviewOptions:
     """How to serve. author: of corrections while the reviewer has entered no name. port: 0 for any.
 
     model: for activation maps. source: shown first. allow_private: also images from private addresses. for_adapting:
-    first so many images whose labels teach most about the source.
+    first so many images whose labels teach most about the source. show: columns of the product table to show. link:
+    address of a product in the shop, with `{key}` in it.
     """
 
     access: Access
@@ -41,6 +42,8 @@ class ReviewOptions:
     model: str | None = None
     allow_private: bool = False
     for_adapting: int | None = None
+    show: tuple[str, ...] = ()
+    link: str = ""
 
 
 def serve(database: Database, options: ReviewOptions, ready: Callable[[str], None]) -> None:
@@ -59,8 +62,11 @@ def serve(database: Database, options: ReviewOptions, ready: Callable[[str], Non
         Images(patient, pictures, options.model) as images,
     ):
         queue = Queue(patient, () if adapting is None else adapting.items)
-        labels = Labels(patient)
-        app = make_app(Review(patient, queue, images, options.access, labels, options.author, adapting))
+        shop = ShopColumns(pictures, options.show, options.link)
+        shop.require(sources(patient))
+        app = make_app(
+            Review(patient, queue, images, options.access, Labels(patient), options.author, shop, adapting)
+        )
         configuration = _configuration(app)  # which sets the logging up
         with _quiet_signals(), no_repetitions():
             ready(_address(listener, options.access, filters.query()))

@@ -18,6 +18,8 @@ ORDERS = {
 ADAPTING = "adapting"
 """The order of the images that `--for-adapting` has chosen; only these are in it."""
 REVIEWED = {"no": "not reviewed yet", "yes": "reviewed", "any": "all"}
+UNITS = ("product", "image")
+VIEWS = ("queue", "survey")
 LARGEST_RUN = 2**31 - 1
 
 
@@ -26,7 +28,8 @@ class Filters:
     """Which images, and in which order. "" or None: any. Raises UsageError for invalid values.
 
     below: confidence of the best category. category: of the model, or of a person. run: current results of this run.
-    source: as `cataloger sources list` shows it. reviewed: corrected, and not changed since.
+    source: as `cataloger sources list` shows it. reviewed: corrected, and not changed since. by: products, or images;
+    "" for products where there are any. view: how the page shows it.
     """
 
     order: str = "confidence"
@@ -37,11 +40,15 @@ class Filters:
     product: str = ""
     source: str = ""
     reviewed: str = "no"
+    by: str = ""
+    view: str = "queue"
 
     def __post_init__(self) -> None:
         _check("order", self.order, (*ORDERS, ADAPTING))
         _check("decision", self.decision, ("", *DECISIONS))
         _check("reviewed", self.reviewed, REVIEWED)
+        _check("by", self.by, ("", *UNITS))
+        _check("view", self.view, VIEWS)
         if self.below is not None and not 0.0 <= self.below <= 1.0:
             raise UsageError("below: give a confidence from 0 to 1")
         if self.run is not None and not 0 < self.run <= LARGEST_RUN:

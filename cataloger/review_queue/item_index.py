@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select
 from cataloger.db import AnyRow, Database
 from cataloger.review_queue.filters import ADAPTING, Filters
 from cataloger.review_queue.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
-from cataloger.schema import CorrectionRow, ItemRow, ResultRow, key_hash
+from cataloger.schema import CorrectionRow, CurrentRow, ItemRow, ResultRow, key_hash
 
 IMAGES_PER_READ = 20_000
 BLOCK = 2**16
@@ -51,8 +51,8 @@ class Counts(NamedTuple):
 class Snapshot:
     """Columns of all images that may be shown, by rising id. seconds: duration of reading them.
 
-    products: the beginning of the product's hash as a number. The texts of labels, decisions, corrections and authors
-    are numbered by `codes`. orders: for each order, the positions in it.
+    products: the beginning of the product's hash as a number. disagrees: with the other images of it. The texts of
+    labels, decisions, corrections and authors are numbered by `codes`. orders: for each order, the positions in it.
     """
 
     seconds: float
@@ -64,6 +64,7 @@ class Snapshot:
     confidences: NDArray[np.float64]
     labels: NDArray[np.int32]
     decisions: NDArray[np.int32]
+    disagrees: NDArray[np.bool_]
     states: NDArray[np.int8]
     corrections: NDArray[np.int32]
     authors: NDArray[np.int32]
@@ -76,10 +77,10 @@ class Snapshot:
         chunks = [_columns((), codes), *(_columns(rows, codes) for rows in _pages(database))]
         columns = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
         made = cls(time.perf_counter() - started, codes, *columns)
-        made._sort()
+        made.sort()
         return made
 
-    def _sort(self) -> None:
+    def sort(self) -> None:
         """Put the images in each order; of those that are equal in it, the smaller item comes first."""
         plain = np.argsort(self.confidences, kind="stable").astype(np.int32)
         self.orders["confidence"] = plain
@@ -132,14 +133,37 @@ class Snapshot:
         found: list[NDArray[np.int32]] = [order[:0]]
         while start < len(order) and sum(map(len, found)) < most:
             block = order[start : start + BLOCK]
-            fits = self._fits(filters, sources, block)
+            fits = self.fits(filters, sources, block)
             if filters.reviewed != "any":
                 fits &= (self.states[block] == OPEN) == (filters.reviewed == "no")
             found.append(block[fits])
             start += BLOCK
         return np.concatenate(found)[:most]
 
-    def _fits(self, filters: Filters, sources: Collection[int] | None, where: Where) -> Mask:
+    def values_of(
+        self, name: str, filters: Filters, sources: Collection[int] | None
+    ) -> Iterator[tuple[str | int | None, int]]:
+        """Yield the values of a column - label, decision, source or run - with their number in a queue."""
+        fits = self.fits(filters, sources, ALL)
+        if filters.reviewed != "any":
+            fits &= (self.states == OPEN) == (filters.reviewed == "no")
+        column = {"category": self.labels, "decision": self.decisions, "source": self.sources, "run": self.runs}[name]
+        texts = list(self.codes)
+        for value, count in zip(*np.unique(column[fits], return_counts=True), strict=True):
+            yield (texts[value] if name in ("category", "decision") else int(value)), int(count)
+
+    def examples(self, source: int, label: str, most: int) -> list[int]:
+        """Return the items of a source that show a label best: so corrected by people, then accepted, confident."""
+        code = self.codes.get(label, UNKNOWN)
+        is_said = (self.states >= NAMED) & (self.corrections == code)
+        is_answered = (self.states == OPEN) & (self.labels == code) & ~self.disagrees
+        found = np.flatnonzero((is_said | is_answered) & (self.sources == source))
+        is_accepted = self.decisions[found] == self.codes.get("accept", UNKNOWN)
+        worth = 2.0 * is_said[found] + is_accepted + self.confidences[found]
+        order = np.argsort(-worth, kind="stable")
+        return [int(item) for item in self.items[found[order[:most]]]]
+
+    def fits(self, filters: Filters, sources: Collection[int] | None, where: Where) -> Mask:
         """Return which images pass all filters but `reviewed`."""
         fits = np.ones(len(self.items[where]), np.bool_)
         if filters.below is not None:
@@ -160,7 +184,7 @@ class Snapshot:
     def count(self, filters: Filters, sources: Collection[int] | None, author: str) -> tuple[Counts, Counts]:
         """Count all images of a queue, and those of them that somebody has reviewed."""
         where = self.orders[ADAPTING] if filters.order == ADAPTING else ALL
-        fits, states = self._fits(filters, sources, where), self.states[where]
+        fits, states = self.fits(filters, sources, where), self.states[where]
         mine = fits & (self.authors[where] == self.codes.get(author, UNKNOWN))
         return self._counts(states[fits]), self._counts(states[mine])
 
@@ -189,6 +213,7 @@ CORRECTION_COLUMNS = (STATE, CorrectionRow.label.label("corrected_label"), Corre
 COLUMNS = (
     *(ItemRow.id, ItemRow.product_hash, ItemRow.source_id),
     *(ResultRow.run_id, ResultRow.confidence_1, ResultRow.label_1, ResultRow.decision),
+    CurrentRow.disagrees,
     *CORRECTION_COLUMNS,
 )
 
@@ -221,7 +246,7 @@ def _page(connection: Connection, last: int) -> tuple[Sequence[AnyRow], int] | N
 def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
     """Turn rows into the arrays of a snapshot."""
     columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
-    items, products, sources, runs, confidences, labels, decisions, *correction_columns = columns
+    items, products, sources, runs, confidences, labels, decisions, disagrees, *correction_columns = columns
     return [
         np.array(items, np.int64),
         np.array(list(map(_product, products)), np.int64),
@@ -230,6 +255,7 @@ def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
         np.array(confidences, np.float64),
         np.array([codes[text] for text in labels], np.int32),
         np.array([codes[text] for text in decisions], np.int32),
+        np.array(disagrees, np.bool_),
         *_correction_columns(correction_columns, codes),
     ]
 

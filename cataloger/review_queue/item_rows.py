@@ -13,6 +13,7 @@ from cataloger.schema import (
     IS_UNCHANGED,
     SEEN,
     CorrectionRow,
+    CurrentRow,
     ItemRow,
     ResultRow,
     SourceRow,
@@ -28,7 +29,13 @@ ITEM_COLUMNS = (ItemRow.id, ItemRow.key, ItemRow.product_key, ItemRow.source_id,
 ANSWER_COLUMNS = tuple(
     getattr(ResultRow, f"{name}_{n}") for name in ("label", "confidence") for n in range(1, TOP_K + 1)
 )
-RESULT_COLUMNS = (ResultRow.id.label("result_id"), ResultRow.run_id, ResultRow.decision, *ANSWER_COLUMNS)
+RESULT_COLUMNS = (
+    ResultRow.id.label("result_id"),
+    ResultRow.run_id,
+    ResultRow.decision,
+    CurrentRow.disagrees,
+    *ANSWER_COLUMNS,
+)
 CORRECTION_COLUMNS = (
     *(CorrectionRow.id.label("correction_id"), CorrectionRow.verdict, CorrectionRow.label.label("corrected_label")),
     *(CorrectionRow.author, CorrectionRow.corrected_at, CorrectionRow.result_id.label("seen_id")),
@@ -112,9 +119,14 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     return [wanted[name](value) for name, value in values.items() if value not in (None, "")]
 
 
-def _as_json(row: AnyRow) -> dict[str, Any]:
+def answers_of(row: AnyRow) -> list[list[Any]]:
+    """Return the labels of a result with their confidences, best first."""
     labels = [getattr(row, f"label_{rank}") for rank in range(1, TOP_K + 1)]
     confidences = [getattr(row, f"confidence_{rank}") for rank in range(1, TOP_K + 1)]
+    return [[label, share] for label, share in zip(labels, confidences, strict=True) if label is not None]
+
+
+def _as_json(row: AnyRow) -> dict[str, Any]:
     return {
         "item": row.id,
         "result": row.result_id,
@@ -126,7 +138,8 @@ def _as_json(row: AnyRow) -> dict[str, Any]:
         "product": row.product_key,
         "product_text": row.product_key and shown_key(row.product_key),
         "decision": row.decision,
-        "answers": [[label, share] for label, share in zip(labels, confidences, strict=True) if label is not None],
+        "disagrees": bool(row.disagrees),
+        "answers": answers_of(row),
         "word": _correction(row),
     }
 

@@ -1,13 +1,14 @@
-"""The images to review, page by page, and the progress of the reviewers."""
+"""The products or images to review, page by page, and the progress of the reviewers."""
 
 import json
 import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, func, or_, select
 
 from cataloger.db import AnyRow, Database, slices
@@ -15,9 +16,12 @@ from cataloger.errors import CatalogerError, UsageError
 from cataloger.review_queue.filters import ADAPTING, Filters
 from cataloger.review_queue.item_index import Snapshot, read_corrections
 from cataloger.review_queue.item_rows import LARGEST_ID, read_rows
+from cataloger.review_queue.product_index import ProductIndex
+from cataloger.review_queue.product_rows import read_products
 from cataloger.schema import CorrectionRow, ResultRow, RunRow, SourceRow
 
 IMAGES_PER_PAGE = 60
+MOST_EXAMPLES = 12
 REFRESHED_AT_ONCE = 500
 OVERLAP = 1000
 """Number of newest corrections that are read again: they may be committed in another order than numbered."""
@@ -42,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReviewProgress:
-    """Counts of the images of a queue: all, reviewed ones, and those on which people and model agree.
+    """Counts of the products or images of a queue: all, reviewed ones, and those on which people and model agree.
 
     named: reviewed, and a person named a category. agreed: it was the model's first.
     """
@@ -58,12 +62,14 @@ class ReviewProgress:
 
 @dataclass(slots=True)
 class LedgerState:
-    """What was read of the ledger. stamp: changes when a run writes. newest: id of the last correction read.
+    """What was read of the ledger. products: made of `snapshot`. stamp: changes when a run writes.
 
-    recent: ids near that one that were read. due: when the ledger may be read again.
+    newest: id of the last correction read. recent: ids near that one that were read. due: when the ledger may be read
+    again.
     """
 
     snapshot: Snapshot
+    products: ProductIndex
     stamp: Stamp
     newest: int
     due: float
@@ -86,32 +92,69 @@ class Queue:
         self._state = self._read()
 
     def page(self, filters: Filters, after: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
-        """Return the next images as plain JSON values, and what to pass as `after` to get those behind them.
+        """Return the next products or images as plain JSON, and what to pass as `after` to get those behind them.
 
         Raises UsageError for an invalid `after`.
         """
         self._require_order(filters)
         cursor = None if after is None else _cursor(after, filters.order)
         sources = self._sources(filters)
+        state = self._catch_up()
+        shown = _shown(state, filters)
+        with self._lock:
+            found = shown.after(filters, sources, cursor, IMAGES_PER_PAGE)
+            is_full = len(found) == IMAGES_PER_PAGE
+            following = json.dumps(shown.place(filters.order, found[-1])) if is_full else None
+        if filters.by == "product":
+            return read_products(self._database, state.products.items_of(found.tolist())), following
+        return read_rows(self._database, filters, shown.items[found].tolist()), following
+
+    def has_products(self, filters: Filters) -> bool:
+        """True if the images of a queue belong to products, any of them."""
+        sources = self._sources(filters)
+        snapshot = self._state.snapshot
+        is_of_product = snapshot.products >= 0
+        return bool(np.any(is_of_product if sources is None else is_of_product & np.isin(snapshot.sources, sources)))
+
+    def facets(self, filters: Filters) -> dict[str, list[tuple[str | int | None, int]]]:
+        """Return the values of each filter with their number, the most first, as if this filter were not set."""
+        self._require_order(filters)
+        shown = _shown(self._catch_up(), filters)
+        plain: dict[str, Any] = {"category": "", "decision": "", "source": "", "run": None}
+        found = {}
+        for name, nothing in plain.items():
+            wider = replace(filters, **{name: nothing})
+            sources = self._sources(wider)
+            with self._lock:
+                counts = list(shown.values_of(name, wider, sources))
+            found[name] = sorted(counts, key=lambda pair: (-pair[1], str(pair[0])))
+        return found
+
+    def examples(self, source: int, label: str) -> list[dict[str, Any]]:
+        """Return images of a source that show a category best, one a product; none that people have called other."""
         snapshot = self._catch_up().snapshot
         with self._lock:
-            found = snapshot.after(filters, sources, cursor, IMAGES_PER_PAGE)
-            is_full = len(found) == IMAGES_PER_PAGE
-            following = json.dumps(snapshot.place(filters.order, found[-1])) if is_full else None
-        return read_rows(self._database, filters, snapshot.items[found].tolist()), following
+            items = snapshot.examples(source, label, MOST_EXAMPLES)
+        rows = read_rows(self._database, Filters(reviewed="any"), items)
+        found: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            found.setdefault(row["product"] or row["key"], row)
+        return list(found.values())
 
     def progress(self, filters: Filters, author: str) -> ReviewProgress:
-        """Count over all images of a queue, reviewed or not."""
+        """Count over all products or images of a queue, reviewed or not."""
         self._require_order(filters)
         sources = self._sources(filters)
-        snapshot = self._catch_up().snapshot
+        shown = _shown(self._catch_up(), filters)
         with self._lock:
-            everybody, me = snapshot.count(filters, sources, author)
+            everybody, me = shown.count(filters, sources, author)
         return ReviewProgress(*everybody, *me[1:])
 
     def _require_order(self, filters: Filters) -> None:
         if filters.order == ADAPTING and not self._adapting:
             raise UsageError("order: start `cataloger review` with --for-adapting to choose images for it")
+        if filters.order == ADAPTING and filters.by == "product":
+            raise UsageError("by: what --for-adapting chooses are images")
 
     def _sources(self, filters: Filters) -> list[int] | None:
         if not filters.source:
@@ -165,7 +208,17 @@ class Queue:
             stamp, newest = _stamp(connection), connection.scalar(select(func.max(CorrectionRow.id))) or 0
         snapshot = Snapshot.read(self._database)
         snapshot.put_in_order(ADAPTING, self._adapting)
-        return LedgerState(snapshot, stamp, newest, time.monotonic() + PAUSE * snapshot.seconds)
+        return LedgerState(
+            snapshot,
+            ProductIndex.read(self._database, snapshot),
+            stamp,
+            newest,
+            time.monotonic() + PAUSE * snapshot.seconds,
+        )
+
+
+def _shown(state: LedgerState, filters: Filters) -> Snapshot:
+    return state.products.products if filters.by == "product" else state.snapshot
 
 
 def _stamp(connection: Connection) -> Stamp:
@@ -184,7 +237,9 @@ def _new_corrections(connection: Connection, state: LedgerState) -> tuple[dict[i
 
 def _take_over(state: LedgerState, found: dict[int, int], rows: list[AnyRow]) -> None:
     """Refresh the snapshot with what `_new_corrections` has found."""
-    state.snapshot.refresh(rows)
+    if rows:
+        state.snapshot.refresh(rows)
+        state.products.refresh()
     state.newest = max(state.newest, *found, 0)
     state.recent = {number for number in state.recent.union(found) if number > state.newest - OVERLAP}
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         has_scheme,
         join_keys,
         locate,
+        split_key,
         text_of,
     )
     from cataloger.sources.manifest import MANIFEST_PRESETS, ManifestSource
@@ -72,6 +73,7 @@ __all__ = [
     "name_of",
     "odd_keys",
     "resolve_targets",
+    "split_key",
     "text_of",
     "with_query",
     "with_validators",
@@ -97,6 +99,7 @@ __getattr__ = lazy_names(
             "has_scheme",
             "join_keys",
             "locate",
+            "split_key",
             "text_of",
         ],
         "manifest": ["MANIFEST_PRESETS", "ManifestSource"],

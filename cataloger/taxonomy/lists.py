@@ -1,6 +1,7 @@
 """The taxonomies that come with the package: those categories of them that our labels mean, and what is above these.
 
-`lists/labels.csv` is our mapping; `lists/google.txt` and `lists/shopify.txt` have the lines of the published lists.
+`lists/labels.csv` is our mapping, `lists/synonyms.csv` what else people call the labels; `lists/google.txt` and
+`lists/shopify.txt` have the lines of the published lists.
 """
 
 import csv
@@ -51,6 +52,13 @@ def read_taxonomy(name: str) -> Taxonomy:
     with (LISTS / "labels.csv").open(encoding="utf-8", newline="") as file:
         labels = {row["label"]: row[name] for row in csv.DictReader(file) if row[name]}
     return Taxonomy(name, lines[0].rpartition(": ")[2], _categories(lines, SEPARATORS[name]), labels)
+
+
+@cache
+def read_synonyms() -> Mapping[str, tuple[str, ...]]:
+    """Return label -> what else people call it."""
+    with (LISTS / "synonyms.csv").open(encoding="utf-8", newline="") as file:
+        return {row["label"]: tuple(row["other"].split("|")) for row in csv.DictReader(file)}
 
 
 def _categories(lines: Iterable[str], separator: str) -> dict[str, Category]:

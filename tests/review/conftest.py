@@ -188,6 +188,49 @@ def copy_of(database, path):
     return path
 
 
+PRODUCTS = {
+    ("eu", "hats"): ("Three hats", ["red-fedora.png", "sombrero.png", "baseball-cap.png"]),
+    ("eu", "shirt"): ("Black T-shirt", ["t-shirt-black.png", "t-shirt-print.png", "sunglasses.png"]),
+    ("us", "shoes"): ("Tennis shoes", ["tennis-shoes.png", "tennis-shoe.png", "tennis-shoes.png"]),
+    ("us", "rings"): ("Rings", ["wedding-rings.png"]),
+}
+"""Products of a shop: title and images. The sunglasses are no T-shirt."""
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory):
+    """A database with a product table of composite keys, whose images were tagged."""
+    path = tmp_path_factory.mktemp("shop") / "shop.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "CREATE TABLE products (shop TEXT, sku TEXT, title TEXT, price REAL, PRIMARY KEY (shop, sku))"
+        )
+        connection.execute("CREATE TABLE images (id INTEGER PRIMARY KEY, shop TEXT, sku TEXT, path TEXT)")
+        for key, (title, images) in PRODUCTS.items():
+            connection.execute("INSERT INTO products VALUES (?, ?, ?, 9.5)", (*key, title))
+            rows = [(*key, image) for image in images]
+            connection.executemany("INSERT INTO images (shop, sku, path) VALUES (?, ?, ?)", rows)
+    (path.parent / "codes.csv").write_text(
+        "label,code,name,parent\nHat,11,Headwear,10\nT-shirt,21,Tees,20\nShirt,22,Shirts,20\n", encoding="utf-8"
+    )
+    table = ["--table", "products", "--id", "shop", "--id", "sku", "--image-table", "images"]
+    links = ["--image-fk", "shop", "--image-fk", "sku"]
+    codes = ["--label-map", str(path.parent / "codes.csv"), "--image", "path", "--image-root", str(IMAGES)]
+    for arguments in (["db", "upgrade"], ["sync", *table, *links, *codes, "-q"]):
+        result = CliRunner().invoke(app, [*arguments, "--db", f"sqlite:///{path}"])
+        assert result.exit_code == 0, result.stderr
+    return path
+
+
+@pytest.fixture
+def served_shop(shop, tmp_path):
+    """An application that shows a shop's products."""
+    with serving_here(
+        copy_of(shop, tmp_path / "shop.db"), "anna", show=("title", "price"), link="https://shop.example/?id={key}"
+    ) as running:
+        yield running
+
+
 @pytest.fixture
 def catalog(tagged, tmp_path):
     """Path of a copy of that database, which a test may change."""

@@ -18,6 +18,7 @@ Examples:
   cataloger review --db sqlite:///catalog.db
   cataloger review --source /srv/photos --port 0 --author anna
   cataloger review --source /srv/photos --for-adapting 100
+  cataloger review --show title,price --link "https://shop.example/admin?id={key}"
   cataloger review --host 0.0.0.0 --db postgresql://shop@db.example/catalog
 """
 
@@ -30,6 +31,14 @@ def review(
         typer.Option("--source", metavar="NAME", help="Source to show first, as `cataloger sources list` names it."),
     ] = None,
     for_adapting: flags.ForAdaptingOption = None,
+    show: Annotated[
+        str,
+        typer.Option("--show", metavar="COLUMNS", help="Columns of the product table to show, e.g. title,price."),
+    ] = "",
+    link: Annotated[
+        str,
+        typer.Option("--link", metavar="URL", help="Address of a product in the shop, with {key} in it."),
+    ] = "",
     host: Annotated[
         str,
         typer.Option(
@@ -81,7 +90,15 @@ def review(
 
     access = Access(host, token or (None if is_loopback(host) else new_token()))
     options = ReviewOptions(
-        access, author or login_name(), port, source, model, allow_private=allow_private, for_adapting=for_adapting
+        access,
+        author or login_name(),
+        port,
+        source,
+        model,
+        allow_private=allow_private,
+        for_adapting=for_adapting,
+        show=tuple(filter(None, map(str.strip, show.split(",")))),
+        link=link,
     )
     with open_results(db, schema) as database:
 

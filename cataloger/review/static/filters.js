@@ -1,0 +1,107 @@
+// The filters: chips of what is set, a field that completes what can be added with its count, and saved views.
+
+import {$, button, element, page, percent, plain, remember, remembered, visible} from "./dom.js";
+import {request} from "./requests.js";
+
+const NAMES = {category: "category", decision: "decision", below: "confidence below", run: "run", product: "product", source: "source"};
+const SHOWN = 30;
+let facets = null, finds = [], picked = -1;
+
+const shown = (name, value) => (name === "below" ? percent(Number(value)) : visible(value));
+const current = () => new URLSearchParams(page.query);
+
+export function address(changes) {
+  const query = current();
+  for (const [name, value] of Object.entries(changes)) if (value === null) query.delete(name); else query.set(name, value);
+  return "/?" + query;
+}
+
+const go = (changes) => location.assign(address(changes));
+
+export function showChips() {
+  $("chips").replaceChildren(...[...current()].filter(([name]) => name in NAMES).map(([name, value]) => {
+    const item = element("li");
+    item.append(element("span", NAMES[name] + " "), element("b", shown(name, value)));
+    item.append(button("×", () => go({[name]: null}), {ariaLabel: "Remove the filter " + NAMES[name] + " " + shown(name, value)}));
+    return item;
+  }));
+  $("to-queue").href = address({view: null});
+  $("to-survey").href = address({view: "survey"});
+}
+
+export async function loadFacets() {
+  facets ||= request("/api/facets?" + page.query).catch(() => { facets = null; return {}; });
+  return facets;
+}
+
+// What can be added: the values of the ledger with their counts, and what was typed as a product, run or confidence.
+async function find() {
+  const typed = $("filter").value.trim(), wanted = plain(typed).split(/\s+/).filter(Boolean), found = await loadFacets();
+  const known = Object.entries(found).flatMap(([name, values]) => values.filter(([value]) => value !== null && value !== "").map(([value, count]) => ({name, value: String(value), count})));
+  finds = known.filter(({name, value}) => wanted.every((part) => plain(NAMES[name] + " " + value).includes(part))).slice(0, SHOWN);
+  if (/^(0?\.\d+|\d{1,2}%)$/.test(typed)) finds.unshift({name: "below", value: String(typed.endsWith("%") ? parseInt(typed, 10) / 100 : Number(typed))});
+  if (typed) finds.push({name: "product", value: typed});
+  picked = typed && finds.length ? 0 : -1;
+  showFound(document.activeElement === $("filter"));
+}
+
+function showFound(isOpen) {
+  $("filter-list").hidden = !isOpen;
+  $("filter").setAttribute("aria-expanded", String(isOpen));
+  $("filter-list").replaceChildren(...(isOpen ? finds : []).map(({name, value, count}, index) => {
+    const made = element("li", null, {id: "filter-" + index});
+    made.setAttribute("role", "option");
+    made.setAttribute("aria-selected", String(index === picked));
+    made.append(element("span", NAMES[name] + " ", {className: "hint"}), element("span", shown(name, value), {className: "label"}));
+    if (count !== undefined) made.append(element("span", count.toLocaleString(), {className: "count"}));
+    made.addEventListener("pointerdown", (event) => { event.preventDefault(); pick(index); });
+    return made;
+  }));
+  const active = isOpen && picked >= 0 ? $("filter-" + picked) : null;
+  if (active) { $("filter").setAttribute("aria-activedescendant", active.id); active.scrollIntoView({block: "nearest"}); }
+  else $("filter").removeAttribute("aria-activedescendant");
+}
+
+function pick(index) {
+  if (finds[index]) go({[finds[index].name]: finds[index].value});
+}
+
+function onKey(event) {
+  if (event.isComposing) return;
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    if (finds.length) picked = (picked + (event.key === "ArrowDown" ? 1 : finds.length - (picked < 0 ? 0 : 1))) % finds.length;
+    showFound(true);
+  } else if (event.key === "Enter") find().then(() => pick(Math.max(picked, 0)));
+  else if (event.key === "Escape") $("filter").blur();
+  else return;
+  event.preventDefault();
+}
+
+// Saved views: names for the filters of an address, in this browser.
+
+function showSaved() {
+  const views = remembered("views");
+  $("saved-list").replaceChildren(...views.map(([name, query], index) => {
+    const item = element("li");
+    item.append(element("a", visible(name), {href: "/?" + query}), button("Remove", () => { remember("views", views.filter((_, other) => other !== index)); showSaved(); }, {ariaLabel: "Remove the view " + visible(name)}));
+    return item;
+  }));
+  if (!views.length) $("saved-list").append(element("li", "None yet. A view is the filters that are set; it is kept in this browser.", {className: "soft"}));
+}
+
+function onSaved() {
+  const name = $("saved-name").value.trim();
+  if ($("saved-views").returnValue === "save" && name) remember("views", [...remembered("views").filter(([other]) => other !== name), [name, page.query]]);
+  $("saved-name").value = "";
+}
+
+export function watchFilters() {
+  showChips();
+  $("filter").addEventListener("focus", find);
+  $("filter").addEventListener("input", find);
+  $("filter").addEventListener("keydown", onKey);
+  $("filter").addEventListener("blur", () => showFound(false));
+  for (const id of ["reviewed", "order", "by"]) $(id).addEventListener("change", () => go({[id]: $(id).value}));
+  $("saved").addEventListener("click", () => { showSaved(); $("saved-views").showModal(); });
+  $("saved-views").addEventListener("close", onSaved);
+}

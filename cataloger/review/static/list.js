@@ -1,0 +1,147 @@
+// The queue below the work, and the selection in it.
+
+import {$, element, page, percent, say, visible} from "./dom.js";
+import {at, byId, entries, entryOf, hasConflict, heldOf, isDone, isSurvey, selected, urlOf, wordText} from "./entries.js";
+import {request} from "./requests.js";
+
+const AHEAD = 4000;
+const loading = {following: null, isLoading: false, hasEnded: false};
+let arrived = () => {};
+
+// came: is called whenever entries have come.
+export function onArrival(came) { arrived = came; }
+
+const ahead = new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) loadMore(); }, {rootMargin: AHEAD + "px"});
+
+export async function loadMore() {
+  if (loading.isLoading || loading.hasEnded || "stopped" in page) return;
+  loading.isLoading = true;
+  try {
+    const query = page.query + (loading.following ? (page.query ? "&" : "") + "after=" + encodeURIComponent(loading.following) : "");
+    const found = await request("/api/queue?" + query);
+    loading.following = found.after;
+    loading.hasEnded = found.after === null;
+    append(found.rows.map(entryOf));
+    showEnd();
+  } catch (error) {
+    $("end").textContent = "The queue cannot be read, trying again: " + error.message;
+    setTimeout(loadMore, 5000);
+    return;
+  } finally {
+    loading.isLoading = false;
+  }
+  arrived();
+  // Observed anew, it reports again: an end that has stayed in sight would not.
+  ahead.unobserve($("end"));
+  if (!loading.hasEnded && !isSurvey()) ahead.observe($("end"));
+}
+
+function showEnd() {
+  if (isSurvey()) $("end").textContent = entries.length ? "" : "Nothing here to review.";
+  else $("end").textContent = loading.hasEnded ? (entries.length ? "End of the queue." : "Nothing here to review.") : "Loading …";
+}
+
+export function append(found) {
+  const fragment = document.createDocumentFragment();
+  for (const entry of found) {
+    if (byId.has(entry.id)) continue;  // its confidence has changed meanwhile
+    entry.element = tile(entry);
+    byId.set(entry.id, entry);
+    entries.push(entry);
+    fragment.append(entry.element);
+  }
+  $("list").append(fragment);
+}
+
+// Empties the list: a survey shows one page after the other.
+export function clearList() {
+  entries.length = 0;
+  byId.clear();
+  selected.clear();
+  at.current = at.alone = at.anchor = null;
+  $("list").replaceChildren();
+}
+
+// No more entries than those that are there.
+export function endHere() {
+  loading.hasEnded = true;
+  ahead.unobserve($("end"));
+  showEnd();
+}
+
+export const isAtEnd = () => loading.hasEnded;
+
+function tile(entry) {
+  const made = element("li", null, {tabIndex: -1});
+  made.setAttribute("role", "option");
+  made.setAttribute("aria-selected", "false");
+  made.dataset.item = entry.id;
+  const thumb = element("div", null, {className: "thumb"});
+  const image = element("img", null, {alt: "", loading: "lazy", decoding: "async", fetchPriority: "low", src: urlOf(entry.main, 240)});
+  image.addEventListener("error", () => { thumb.textContent = "no image"; });
+  thumb.append(image);
+  const many = entry.images.length > 1 ? element("span", "×" + entry.images.length, {className: "many"}) : "";
+  made.append(thumb, many, element("span", null, {className: "tick", ariaHidden: "true"}), element("span", null, {className: "says"}), element("span", null, {className: "word"}));
+  paint(entry, made);
+  return made;
+}
+
+export function paint(entry, made = entry.element) {
+  const word = heldOf(entry), [label, share] = entry.answers[0], isChosen = selected.has(entry);
+  made.querySelector(".says").textContent = visible(label) + " " + percent(share);
+  const old = entry.main.word && entry.main.word.outdated ? "changed since " + visible(entry.main.word.by) : "";
+  const text = hasConflict(entry) ? "conflict" : word ? "✓ " + wordText(word.verdict, word.label) : isSurvey() && isChosen ? "wrong" : old;
+  made.querySelector(".word").textContent = text;
+  made.querySelector(".tick").textContent = isChosen ? (isSurvey() ? "✕" : "✓") : "";
+  made.classList.toggle("done", Boolean(word) && !hasConflict(entry));
+  made.classList.toggle("conflict", hasConflict(entry));
+  made.classList.toggle("skipped", Boolean(entry.skipped) && !word);
+  made.classList.toggle("current", entry === at.current);
+  made.setAttribute("aria-selected", String(isChosen));
+  made.setAttribute("aria-label", [entry.name, visible(label), percent(share), text].filter(Boolean).join(", "));
+}
+
+export const nextOpen = (entry) => entries.slice(entries.indexOf(entry) + 1).find((each) => !isDone(each) && !hasConflict(each) && !each.skipped);
+export const columns = () => getComputedStyle($("list")).gridTemplateColumns.split(" ").length;
+
+// The selection. In a survey it holds what is wrong.
+
+export function select(entry, isSelected) {
+  if (isSelected) selected.add(entry); else selected.delete(entry);
+  paint(entry);
+}
+
+export function toggle(entry, isRange = false) {
+  if (isRange && at.anchor) {
+    const [first, last] = [entries.indexOf(at.anchor), entries.indexOf(entry)].sort((a, b) => a - b);
+    entries.slice(first, last + 1).forEach((each) => select(each, true));
+  } else select(entry, !selected.has(entry));
+  at.anchor = entry;
+  showSelection();
+}
+
+export function clearSelection() {
+  [...selected].forEach((entry) => select(entry, false));
+  showSelection();
+}
+
+export function selectAll() {
+  entries.forEach((entry) => select(entry, true));
+  showSelection();
+}
+
+let selectionShown = () => {};
+
+export function onSelection(shown) { selectionShown = shown; }
+
+export function showSelection() {
+  const many = selected.size;
+  $("selected").textContent = many ? many + " selected: a correction applies to all of them" : "Nothing selected";
+  for (const id of ["accept-selected", "set-selected", "not-selected", "clear-selected"]) $(id).hidden = !many;
+  selectionShown();
+}
+
+export function tell(group) {
+  const texts = new Set(group.map(({said}) => wordText(said.verdict, said.label))), names = new Set(group.map(({row}) => row.entry));
+  say((names.size > 1 ? names.size + " entries: " : group[0].row.entry.name + ": ") + (texts.size > 1 ? "accepted" : [...texts][0]));
+}

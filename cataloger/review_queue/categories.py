@@ -1,0 +1,47 @@
+"""The categories that people choose from: with what the shop and others call them, and what is above them."""
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from cataloger.corrections import labels_in_use
+from cataloger.db import AnyRow, Database
+from cataloger.schema import LabelMapRow
+from cataloger.taxonomy import read_synonyms
+
+DEEPEST = 8
+
+
+def read_categories(database: Database, source_id: int) -> list[dict[str, Any]]:
+    """Return the categories of a source as plain JSON values, by what is above them.
+
+    Each has its label, the code and the name of the shop, `also`, what else people call it, and `above`, the names of
+    the categories above it from the top, as the label map has them.
+    """
+    codes = database.fetch(_codes, source_id)
+    names = {row.code: row.name or row.code for row in codes.values()}
+    parents = {row.code: row.parent for row in codes.values()}
+    found = [_as_json(label, codes.get(label), names, parents) for label in labels_in_use(database, source_id)]
+    return sorted(found, key=lambda each: (each["above"], each["label"]))
+
+
+def _codes(connection: Connection, source_id: int) -> dict[str, AnyRow]:
+    rows = connection.execute(select(LabelMapRow.__table__).where(LabelMapRow.source_id == source_id))
+    return {row.label: row for row in rows}
+
+
+def _as_json(
+    label: str, code: AnyRow | None, names: dict[str, str], parents: dict[str, str | None]
+) -> dict[str, Any]:
+    above: list[str] = []
+    parent = None if code is None else code.parent
+    while parent and len(above) < DEEPEST:
+        above.insert(0, names.get(parent, parent))
+        parent = parents.get(parent)
+    return {
+        "label": label,
+        "code": None if code is None else code.code,
+        "name": None if code is None else code.name,
+        "also": list(read_synonyms().get(label, ())),
+        "above": above,
+    }

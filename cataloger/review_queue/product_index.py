@@ -1,0 +1,166 @@
+"""An in-memory index of the products, made from that of their images; an image without a product counts as one.
+
+A product is reviewed when each of its images that its answer is made from is: those that disagree with the others,
+and those that the model abstains from while it knows most of the others, show something else and need no answer.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, and_, select
+
+from cataloger.db import AnyRow, Database
+from cataloger.review_queue.item_index import PRODUCT_DIGITS, UNKNOWN, Mask, Snapshot
+from cataloger.review_queue.item_rows import AGREED, NAMED, OPEN, REVIEWED
+from cataloger.schema import ProductCurrentRow, ProductResultRow, SourceRow
+
+PRODUCTS_PER_READ = 20_000
+UNREVIEWED = AGREED + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProductIndex:
+    """The products as a snapshot whose items are their first images.
+
+    members: positions in the snapshot of the images, product by product. starts: of each product in `members`.
+    counted: which members the answer of their product is made from.
+    """
+
+    images: Snapshot
+    products: Snapshot
+    members: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    counted: Mask
+
+    @classmethod
+    def read(cls, database: Database, images: Snapshot) -> "ProductIndex":
+        """Group images, and read the answers for their products."""
+        members, starts = _grouped(images)
+        first = members[starts]
+        counted = _counted(images, members, starts)
+        products = replace(
+            images,
+            items=images.items[first],
+            products=images.products[first],
+            sources=images.sources[first],
+            runs=images.runs[first].copy(),
+            confidences=images.confidences[first].copy(),
+            labels=images.labels[first].copy(),
+            decisions=images.decisions[first].copy(),
+            disagrees=np.zeros(len(first), np.bool_),
+            states=np.zeros(len(first), np.int8),
+            corrections=np.zeros(len(first), np.int32),
+            authors=np.zeros(len(first), np.int32),
+        )
+        _take_answers(products, database)
+        made = cls(images, products, members, starts, counted)
+        made.refresh()
+        products.sort()
+        return made
+
+    def items_of(self, positions: Sequence[int]) -> list[list[int]]:
+        """Return the images of products, by their ids."""
+        ends = np.append(self.starts[1:], len(self.members))
+        return [self.images.items[self.members[self.starts[at] : ends[at]]].tolist() for at in positions]
+
+    def refresh(self) -> None:
+        """Take over what has been said of the images."""
+        if not len(self.members):
+            return
+        images, members, products = self.images, self.members, self.products
+        states = images.states[members]
+        least = np.minimum.reduceat(np.where(self.counted, states, UNREVIEWED), self.starts)
+        # The first image that was called something speaks for its product, else the first that was reviewed.
+        rank = np.where(states >= NAMED, 2, np.where(states == REVIEWED, 1, 0))
+        speaker = members[_first_of_most(rank, self.starts)]
+        corrections = images.corrections[speaker]
+        is_named = images.states[speaker] >= NAMED
+        said = np.where(is_named, np.where(corrections == products.labels, AGREED, NAMED), REVIEWED)
+        products.states[:] = np.where(least == OPEN, OPEN, said)
+        products.corrections[:], products.authors[:] = corrections, images.authors[speaker]
+
+
+def _grouped(images: Snapshot) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the positions of the images, product by product, and where each begins; by rising first image."""
+    count = len(images.items)
+    places = np.arange(count)
+    alone = images.products == UNKNOWN
+    # An image without product is its own: a number that no product has.
+    numbers = np.where(alone, -2 - places, images.products)
+    order = np.lexsort((places, numbers, images.sources))
+    changes = (np.diff(numbers[order]) != 0) | (np.diff(images.sources[order]) != 0)
+    starts = np.concatenate((np.zeros(min(count, 1), np.int64), np.flatnonzero(changes) + 1))
+    lengths = np.diff(np.append(starts, count))
+    by_first = np.argsort(order[starts], kind="stable")
+    moved = np.concatenate([order[:0], *(order[starts[at] : starts[at] + lengths[at]] for at in by_first)])
+    ends = np.cumsum(lengths[by_first])
+    return moved.astype(np.int32), (ends - lengths[by_first]).astype(np.int64)
+
+
+def _counted(images: Snapshot, members: NDArray[np.int32], starts: NDArray[np.int64]) -> Mask:
+    """Return which members are heard for the answer of their product, as `product_aggregation.combine` has it."""
+    if not len(members):
+        return np.zeros(0, np.bool_)
+    abstains = images.decisions[members] == images.codes.get("abstain", UNKNOWN)
+    lengths = np.diff(np.append(starts, len(members)))
+    is_mostly = np.repeat(2 * np.add.reduceat(abstains.astype(np.int64), starts) > lengths, lengths)
+    counted = ~images.disagrees[members] & (~abstains | is_mostly)
+    has_any = np.repeat(np.add.reduceat(counted.astype(np.int64), starts) > 0, lengths)
+    return counted | ~has_any
+
+
+def _first_of_most(rank: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each group the place of the first member of the highest rank."""
+    count = len(rank)
+    lengths = np.diff(np.append(starts, count))
+    best = np.repeat(np.maximum.reduceat(rank, starts), lengths)
+    places = np.where(rank == best, np.arange(count), count)
+    first: NDArray[np.int64] = np.minimum.reduceat(places, starts)
+    return first
+
+
+def _take_answers(products: Snapshot, database: Database) -> None:
+    """Replace what the first image says by the answer for the product, where there is one."""
+    places = {
+        (int(source), int(number)): at
+        for at, (source, number) in enumerate(zip(products.sources, products.products, strict=True))
+    }
+    for rows in _pages(database):
+        found = [(at, row) for row in rows if (at := places.get((row.source_id, _number(row)))) is not None]
+        for at, row in found:
+            products.runs[at], products.confidences[at] = row.run_id, row.confidence_1
+            products.labels[at] = products.codes[row.label_1]
+            products.decisions[at] = products.codes[row.decision]
+
+
+def _number(row: AnyRow) -> int:
+    return int(row.product_hash[:PRODUCT_DIGITS], 16)
+
+
+def current_answers(*columns: Any) -> Any:
+    """Select from the current answers for products of the models that their sources are pinned to."""
+    is_pinned = and_(
+        SourceRow.id == ProductCurrentRow.source_id, SourceRow.weights_id == ProductCurrentRow.weights_id
+    )
+    query = select(*columns).select_from(ProductCurrentRow).join(SourceRow, is_pinned)
+    return query.join(ProductResultRow, ProductResultRow.id == ProductCurrentRow.result_id)
+
+
+def _pages(database: Database) -> Iterator[Sequence[AnyRow]]:
+    last = 0
+    while rows := database.fetch(_page, last):
+        yield rows
+        last = rows[-1].id
+
+
+def _page(connection: Connection, last: int) -> Sequence[AnyRow]:
+    answer = (ProductResultRow.run_id, ProductResultRow.confidence_1, ProductResultRow.label_1)
+    columns = (ProductResultRow.id, ProductCurrentRow.source_id, ProductCurrentRow.product_hash, *answer)
+    query = current_answers(*columns, ProductResultRow.decision).where(
+        ProductResultRow.id > last, ProductResultRow.label_1.is_not(None)
+    )
+    rows: Sequence[AnyRow] = connection.execute(query.order_by(ProductResultRow.id).limit(PRODUCTS_PER_READ)).all()
+    return rows
