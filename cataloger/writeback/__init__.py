@@ -5,6 +5,7 @@ The plan, the checks beforehand, the writing and its journal.
 Imports `ledger`, `schema`, `db`, `sources`.
 """
 
+from cataloger.writeback.answer_places import WrittenAnswer, products_of_images, written_answers
 from cataloger.writeback.column_values import ABSENT, ANY_ROW, Cell, restore
 from cataloger.writeback.journal import CellChange, Journal, WriteCounts, write_cells, written_to
 from cataloger.writeback.other_preflight import LinkCheck, RowCheck
@@ -14,7 +15,6 @@ from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_dat
 from cataloger.writeback.product_table import ProductRow, ProductTable
 from cataloger.writeback.two_steps import PlainWriter
 from cataloger.writeback.writer import WriteBack
-from cataloger.writeback.written_answers import WrittenAnswer, products_of_images, written_answers
 
 __all__ = [
     "ABSENT",
