@@ -17,14 +17,16 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from cataloger.contracts import TOP_K
-from cataloger.fetch import fetch
+from cataloger.errors import UsageError
+from cataloger.fetch import ObjectReader, Remote, fetch
 from cataloger.imaging import DecodePool
 from cataloger.inference.classifier import Ranking, log_sum_exp
 from cataloger.inference.isolated import open_classifier
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model import Bundle
+from cataloger.objects import ObjectStores, is_object_address, read_address
 from cataloger.options import Limits
-from cataloger.records import Failure, Floats, Image, Item, Pixels
+from cataloger.records import Failure, Floats, Image, Item, Pixels, StoredObject
 from cataloger.utils import available_cpus, printable
 
 STRENGTH = 0.75
@@ -68,22 +70,36 @@ class Explanation:
         }
 
 
-def explain_images(bundle: Bundle, paths: Iterable[Path]) -> Iterator[Explanation | Failure]:
+def explain_images(bundle: Bundle, paths: Iterable[str | Path]) -> Iterator[Explanation | Failure]:
     """Classify images and find the places that speak for their best categories, in order.
 
+    paths: of files, or addresses in object stores as text. Raises UsageError for an address that is none.
     An image that cannot be used is a Failure; its codes are those of `cataloger.fetch.prefetch` and
     `cataloger.imaging.decode_pool`. Decoding happens in child processes, as in tagging.
     """
     paths = list(paths)
     limits = Limits()
-    items = (Item(str(path), str(path), "", path=os.fsencode(path)) for path in paths)
+    items = [_named(str(path)) for path in paths]
+    is_far = any(item.stored for item in items)
+    remote = Remote(objects=ObjectReader(ObjectStores(), limits)) if is_far else None
     workers = max(1, min(available_cpus(), len(paths)))
     with (
         DecodePool(bundle.preprocess, limits, workers=workers) as pool,
         closing(open_classifier(bundle)) as classifier,
     ):
-        for image in pool.decode(fetch(items, limits)):
+        for image in pool.decode(fetch(items, limits, remote)):
             yield image if isinstance(image, Failure) else explained(bundle, classifier, image)
+
+
+def _named(path: str) -> Item:
+    """Return the item of a file, or of an object in a store."""
+    if not is_object_address(path):
+        return Item(path, path, "", path=os.fsencode(path))
+    try:
+        address = read_address(path)
+    except ValueError as error:
+        raise UsageError(f"an address among the images cannot be used: {error}") from None
+    return Item(str(address), str(address), "", stored=StoredObject(address.store, address.key))
 
 
 def explained(bundle: Bundle, classifier: OnnxClassifier, image: Image) -> Explanation:

@@ -4,7 +4,6 @@ Credentials, regions and endpoints come from the environment, as each cloud has 
 Requests that may work soon are tried again here and not in obstore, so that a run that is stopped waits for none.
 """
 
-import importlib.util
 import os
 import random
 import threading
@@ -12,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,7 +74,7 @@ class ObjectStores:
     """
 
     def __init__(self, web: WebOptions | None = None, stop: threading.Event | None = None) -> None:
-        if importlib.util.find_spec("obstore") is None:
+        if find_spec("obstore") is None:
             raise MissingExtraError("objects", "reading from object stores (s3://, gs://, az://)")
         self._web = web or WebOptions()
         self._stop = stop or threading.Event()

@@ -10,7 +10,9 @@ from object_rig import s3_server
 
 from cataloger.db import DatabaseURL
 from cataloger.engine import SyncOptions, TagOptions, sync_table, tag_images
-from cataloger.errors import OutageError, SourceError, UsageError
+from cataloger.errors import MissingExtraError, OutageError, SourceError, UsageError
+from cataloger.inference import explain_images
+from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.objects import client
 from cataloger.options import Limits, RunOptions, TableOptions, WebOptions
 from cataloger.report import Pictures
@@ -203,3 +205,21 @@ def test_tables_name_objects_only_below_a_root(door, tmp_path):
     assert (report.run.done, report.run.failures) == (1, {"source.outside_root": 4})
     with pytest.raises(UsageError, match="--object-root: the address names no valid bucket"):
         run(tmp_path, str(manifest), object_roots=("s3://k:v@b",))
+
+
+def test_an_object_can_be_explained(door):
+    door.put("explained", {"tie.png": image("bow-tie")})
+    bundle = read_bundle(resolve_bundle_path("default"), check=()).at("auto")
+    there, missing, file = explain_images(
+        bundle, ["s3://explained/tie.png", "s3://explained/none.png", EXAMPLES / "bow-tie.png"]
+    )
+    assert there.confidences == file.confidences
+    assert (missing.item.uri, missing.code) == ("s3://explained/none.png", "fetch.not_found")
+    with pytest.raises(UsageError, match="names no valid bucket"):
+        list(explain_images(bundle, [f"s3://me:{SECRET}@shop/a.png"]))
+
+
+def test_without_the_extra_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'fashion-cataloger\[objects\]'"):
+        run(tmp_path, "s3://shop/photos")

@@ -11,6 +11,7 @@ from cataloger.cli.run_command import open_results, require_file
 from cataloger.contracts import TOP_K
 from cataloger.errors import FAILURES_STATUS, UsageError
 from cataloger.model import Bundle, read_bundle, resolve_bundle_path
+from cataloger.objects import is_object_address
 from cataloger.utils import replacing
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ Examples:
 
 
 def explain(
-    images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help="Images to explain.")] = None,
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE", help="Images to explain: files, or s3://, gs://, az://.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture to draw.")] = Path(
         "explanation.png"
     ),
@@ -67,9 +70,7 @@ def explain(
         raise UsageError("--product needs --db, the database of the results")
     if not images and not product:
         raise UsageError("name an image, or a product with --product and --db")
-    written = (
-        _read_written(db, schema, [str(path.absolute()) for path in images or ()], product or ()) if db else None
-    )
+    written = _read_written(db, schema, [_place(image) for image in images or ()], product or ()) if db else None
     explanations: list[Explanation] = []
     failures: list[Failure] = []
     if images:
@@ -86,7 +87,7 @@ def explain(
 
 
 def _explained(
-    bundle: Bundle, images: list[Path], output: Path, categories: int
+    bundle: Bundle, images: list[str], output: Path, categories: int
 ) -> "tuple[list[Explanation], list[Failure]]":
     """Draw the maps of images; return what was found, and what could not be read."""
     from cataloger.inference import draw
@@ -142,6 +143,11 @@ def _print_written(written: "dict[str, list[WrittenAnswer]]") -> None:
 def _value(answer: "WrittenAnswer") -> str:
     text = "taken away" if answer.value is None else str(answer.value)
     return f"{text} (restored)" if answer.is_restored else text
+
+
+def _place(image: str) -> str:
+    """Return where an image lies, as results name it."""
+    return image if is_object_address(image) else str(Path(image).absolute())
 
 
 def _print(explanations: "list[Explanation]", failures: "list[Failure]", output: Path) -> None:
