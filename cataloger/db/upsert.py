@@ -7,6 +7,7 @@ statement prepared. On MySQL and MariaDB a statement has many rows, on SQLite th
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,6 +28,9 @@ FEW = 8
 """Rows that PostgreSQL gets one by one, which costs less than arrays."""
 MOST = 4096
 """Rows of one statement."""
+NAMED = re.compile(r"%\((\w+)\)s")
+ROW = re.compile(r"^\(%(\(\w+\))?s(, %(\(\w+\))?s)*\)")
+"""The parameters of a row in a statement, as drivers of MySQL have them."""
 MOST_BYTES = 500_000
 """Of values in one statement of MySQL, before they are quoted; the smallest limit that servers have is a million."""
 
@@ -107,7 +111,8 @@ def _once_each(rows: Rows, insert: _Insert) -> Rows:
 
 
 def _write_arrays(connection: Connection, insert: _Insert, rows: Rows) -> list[Values] | None:
-    statement, found = _array_statement(insert), []
+    statement = _array_statement(insert)
+    found: list[Values] = []
     for start in range(0, len(rows), MOST):
         columns = _columns(rows[start : start + MOST], insert.columns, insert, connection.dialect)
         arrays = {f"b_{name}": array_of(values) for name, values in zip(insert.columns, columns, strict=True)}
@@ -153,7 +158,7 @@ def _write_wide(connection: Connection, insert: _Insert, rows: Rows) -> list[Val
     text, order = _statement_of(insert, connection.dialect)
     head, _, rest = text.partition(" VALUES ")
     one = "(" + ", ".join(["%s"] * len(order)) + ")"
-    tail = rest.removeprefix(one)
+    tail = ROW.sub("", rest, count=1)
     found: list[Values] = []
     for chunk in _chunks(zip(*_columns(rows, order, insert, connection.dialect), strict=True)):
         statement = f"{head} VALUES {', '.join([one] * len(chunk))}{tail}"
@@ -205,7 +210,8 @@ def _json(value: Any) -> str | None:
 def _statement_of(insert: _Insert, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
     """Return the text of an INSERT of one row, and its columns in the order of the parameters."""
     compiled = _insert_of(insert, dialect.name).compile(dialect=dialect, column_keys=list(insert.columns))
-    return str(compiled), tuple(compiled.positiontup or insert.columns)
+    text = str(compiled)
+    return text, tuple(compiled.positiontup or NAMED.findall(text))
 
 
 @lru_cache(64)

@@ -182,7 +182,8 @@ class ProductResults:
         if written is None:
             mine = (ProductResultRow.run_id == self.run_id) & (ProductResultRow.source_id == self.source.id)
             mine &= is_among(connection.dialect.name, ProductResultRow.product_hash, list(answers))
-            written = connection.execute(select(ProductResultRow.product_hash, ProductResultRow.id).where(mine)).all()
+            query = select(ProductResultRow.product_hash, ProductResultRow.id).where(mine)
+            written = [tuple(row) for row in connection.execute(query)]
         return {str(product): int(identity) for product, identity in written}
 
     def _point(self, connection: Connection, ids: dict[str, int]) -> None:

@@ -126,10 +126,11 @@ class DatabaseSink:
         if written is None:
             new = [row["key_hash"] for row in rows if row["key_hash"] not in ids]
             mine = (ItemRow.source_id == self._source_id) & is_among(connection.dialect.name, ItemRow.key_hash, new)
-            written = connection.execute(select(ItemRow.key_hash, ItemRow.id).where(mine)).all()
+            query = select(ItemRow.key_hash, ItemRow.id).where(mine)
+            written = [tuple(row) for row in connection.execute(query)]
         if restored := [row.id for row in known.values() if row.gone_run_id is not None]:
             mark_presence(connection, restored, self.products.run_id, is_gone=False)
-        return ids | dict(map(tuple, written))
+        return ids | dict(written)
 
     def _item_row(self, item: Item) -> dict[str, Any]:
         return {
@@ -152,8 +153,9 @@ class DatabaseSink:
         if written is None:
             items = is_among(connection.dialect.name, ResultRow.item_id, [row["item_id"] for row in rows])
             mine = (ResultRow.run_id == self.products.run_id) & items
-            written = connection.execute(select(ResultRow.item_id, ResultRow.id).where(mine)).all()
-        return dict(map(tuple, written))
+            query = select(ResultRow.item_id, ResultRow.id).where(mine)
+            written = [tuple(row) for row in connection.execute(query)]
+        return dict(written)
 
     def _row(self, result: Result, item_id: int, now: datetime) -> dict[str, Any]:
         common = {
