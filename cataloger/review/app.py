@@ -226,7 +226,7 @@ def _examples(request: Request) -> Response:
     """Return images of a source that show a category; the pictures themselves are asked for afterwards."""
     source, label = request.path_params["source"], request.query_params.get("label", "")
     rows = _of(request).queue.examples(source, label)
-    return _json([{name: row[name] for name in ("item", "result", "key_text", "product", "word")} for row in rows])
+    return _json([{name: row[name] for name in ("item", "result", "key_text", "product")} for row in rows])
 
 
 async def _corrections(request: Request) -> Response:
