@@ -551,3 +551,16 @@ def least_seconds():
 def password_of(url):
     """Return the password of a URL, unescaped."""
     return str(make_url(url).password)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser of all tests that look at a page."""
+    from playwright.sync_api import expect, sync_playwright
+
+    path = shutil.which("chromium") or absent("chromium")
+    expect.set_options(timeout=1000 * HANGS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

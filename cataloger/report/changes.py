@@ -7,20 +7,22 @@ away from it. Changes of the model's answers alone are counted, too.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, Select, exists, func, select
 
 from cataloger.db import Database
 from cataloger.history import Difference, DifferenceSummary, PastAnswer, compare
 from cataloger.ledger import TAGGING, RunRecord, find_run
 from cataloger.report.queries import AnswerQueries, CorrectionRef, CurrentAnswers
-from cataloger.report.reviewers import corrections_of
+from cataloger.report.reviewers import corrections_of, corrections_since
 from cataloger.schema import CorrectionRow, ItemRow, RunRow, RunSourceRow
 
 MOVED = 12
 IMAGES_PER_READ = 500
+WEEK = timedelta(days=7) - timedelta(hours=6)
+"""A run of each night begins a little earlier or later than a week before."""
 NO_PRODUCT = "(no product)"
 """In place of a category: a person has marked the image as no product."""
 
@@ -53,7 +55,7 @@ class Moves:
     """What changed since an earlier run. counts: images by kind of change. moves: (before, after, images).
 
     by_people: images moved by a correction or its withdrawal. kept: images whose model answer has moved, but not the
-    result, since it is a correction.
+    result, since it is a correction. corrected: images that people have corrected or confirmed since.
     """
 
     since: RunRecord
@@ -62,6 +64,7 @@ class Moves:
     examples: tuple[Moved, ...]
     by_people: int = 0
     kept: int = 0
+    corrected: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -70,25 +73,37 @@ class Moves:
             "counts": self.counts,
             "by_people": self.by_people,
             "kept": self.kept,
+            "corrected": self.corrected,
             "moves": [{"before": old, "after": new, "images": count} for old, new, count in self.moves],
             "examples": [each.as_json() for each in self.examples],
         }
 
 
-def moves_since(answers: AnswerQueries, run: RunRecord, progress: Progress) -> Moves | None:
-    """Compare with the run before; None if there is none with a complete history."""
+def moves_since(
+    answers: AnswerQueries, run: RunRecord, latest: RunRecord, progress: Progress
+) -> tuple[Moves | None, Moves | None]:
+    """Compare a run with the one before, and the latest with that of a week ago; None without a complete history."""
     database, ids = answers.database, [origin.id for origin in answers.origins]
-    before = database.fetch(_run_before, run.id, ids)
-    if before is None or run.pruned:
-        return None
+    before = None if run.pruned else database.fetch(_last_run, run, ids)
+    week_ago = None if latest.pruned else database.fetch(_run_of_last_week, latest, ids)
+    moves = None if before is None else _compared(answers, run, before, progress)
+    if week_ago is None or (week_ago == before and run == latest):
+        return moves, moves
+    return moves, _compared(answers, latest, week_ago, progress)
+
+
+def _compared(answers: AnswerQueries, run: RunRecord, before: int, progress: Progress) -> Moves:
+    database, ids = answers.database, [origin.id for origin in answers.origins]
     since, names = find_run(database, before), {origin.name for origin in answers.origins}
+    then = since.ended_at or since.started_at
     differences: Iterator[Difference] = (
         each for each in compare(database, before, run.id, products=False) if each.source in names
     )
-    is_corrected = database.fetch(_have_corrections, ids)
-    if is_corrected and isinstance(answers, CurrentAnswers):
-        differences = _with_corrections(database, differences, since.ended_at or since.started_at)
-    return _summed(database, since, differences, progress)
+    corrected = 0
+    if isinstance(answers, CurrentAnswers) and database.fetch(_have_corrections, ids):
+        differences = _with_corrections(database, differences, then)
+        corrected = database.fetch(corrections_since, ids, then)
+    return replace(_summed(database, since, differences, progress), corrected=corrected)
 
 
 def _summed(database: Database, since: RunRecord, differences: Iterable[Difference], progress: Progress) -> Moves:
@@ -111,15 +126,23 @@ def _summed(database: Database, since: RunRecord, differences: Iterable[Differen
     )
 
 
-def _run_before(connection: Connection, run_id: int, sources: Sequence[int]) -> int | None:
-    query = (
-        select(func.max(RunRow.id))
-        .join(RunSourceRow, RunSourceRow.run_id == RunRow.id)
-        .where(
-            RunRow.id < run_id, RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None), RunRow.pruned.is_(False)
-        )
+def _earlier(column: Any, run: RunRecord, sources: Sequence[int]) -> Select[Any]:
+    """Select from the runs before one over the same sources whose history is complete."""
+    query = select(column).join(RunSourceRow, RunSourceRow.run_id == RunRow.id)
+    query = query.where(
+        RunRow.id < run.id, RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None), RunRow.pruned.is_(False)
     )
-    return connection.scalar(query.where(RunSourceRow.source_id.in_(sources)))
+    return query.where(RunSourceRow.source_id.in_(sources))
+
+
+def _last_run(connection: Connection, run: RunRecord, sources: Sequence[int]) -> int | None:
+    return connection.scalar(_earlier(func.max(RunRow.id), run, sources))
+
+
+def _run_of_last_week(connection: Connection, run: RunRecord, sources: Sequence[int]) -> int | None:
+    """Return the last run that is a week older; where all are younger, the first of them."""
+    old = _earlier(func.max(RunRow.id), run, sources).where(RunRow.started_at <= run.started_at - WEEK)
+    return connection.scalar(old) or connection.scalar(_earlier(func.min(RunRow.id), run, sources))
 
 
 def _have_corrections(connection: Connection, sources: Sequence[int]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, select
 
 from cataloger.corrections import MeasuredAccept, measure_accept
 from cataloger.db import Database
@@ -18,12 +18,16 @@ from cataloger.ledger import TAGGING, RunRecord, find_run, source_model
 from cataloger.report.changes import Moves, Progress, moves_since
 from cataloger.report.disagreements import Disagreement, disagreements
 from cataloger.report.queries import BINS, AnswerQueries, CurrentAnswers, Origin, ReportImage, RunAnswers
-from cataloger.report.reviewers import Author, authors
+from cataloger.report.reviewers import Author, CategoryAccuracy, accuracy_by_category, authors
 from cataloger.schema import ModelRow, RunRow, RunSourceRow, SourceRow
 
 THUMBNAILS = 600
 LEAST = 24
 FAILURES = 20
+RUNS = 1000
+"""How far back the last run that has found something is looked for."""
+FOUND = ("done", "failed", "gone", "returned", "forgotten", "recomputed")
+"""Counts of a run, of which one is not 0 where it has found something."""
 LEAST_SHARE = 2 / 3
 """Of a gallery; the others are spread over the rest of the confidences."""
 
@@ -45,12 +49,16 @@ class ReportOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReportCategory:
-    """Images of a category. decisions: how many answers are accepted, to be reviewed, abstained from."""
+    """Images of a category. decisions: how many answers are accepted, to be reviewed, abstained from.
+
+    accuracy: of the model in this category, by corrections; None without one.
+    """
 
     label: str
     images: int
     decisions: dict[str, int]
     shown: tuple[ReportImage, ...] = ()
+    accuracy: CategoryAccuracy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,8 @@ class CatalogReport:
 
     no_product: images marked as no product. said: images corrected to a category. histogram: the others by
     confidence, BINS bins from 0 to 1. authors: of the current corrections. moves: None if there is no earlier run
-    to compare with. measured: what is known of accept in each source, where its current results have decisions.
+    to compare with; week: those of a week, up to the latest run. measured: what is known of accept in each source,
+    where its current results have decisions. latest: the latest run, if it is another one, which has found nothing.
     """
 
     run: RunRecord
@@ -88,6 +97,8 @@ class CatalogReport:
     authors: tuple[Author, ...]
     moves: Moves | None
     measured: tuple[MeasuredAccept, ...] = ()
+    week: Moves | None = None
+    latest: RunRecord | None = None
 
     @property
     def tagged(self) -> int:
@@ -128,6 +139,8 @@ class CatalogReport:
             **{name: [asdict(each) for each in getattr(self, name)] for name in lists},
             "authors": [each.as_json() for each in self.authors],
             "moves": self.moves and self.moves.as_json(),
+            "week": self.week and self.week.as_json(),
+            "latest": self.latest and self.latest.as_json(),
             "measured": [each.as_json() for each in self.measured],
         }
 
@@ -139,7 +152,7 @@ def gather_report(
 
     progress: callback that receives the current step, and the number of images so far.
     """
-    run = _run(database, options.run_id)
+    run, latest = _runs(database, options.run_id)
     origins = _origins(database, run, options)
     answers = _answers(database, origins, options.run_id)
     progress("counting", 0)
@@ -150,6 +163,7 @@ def gather_report(
     progress("choosing images", 0)
     total, products = disagreements(answers)
     decisions = _count(rows, "decision")
+    moves, week = moves_since(answers, run, latest or run, progress)
     return CatalogReport(
         run=run,
         holds_now=options.run_id is None,
@@ -166,8 +180,10 @@ def gather_report(
         disagreeing=total,
         products=tuple(products),
         authors=authors(answers),
-        moves=moves_since(answers, run, progress),
+        moves=moves,
         measured=_measured(database, origins) if decisions and options.run_id is None else (),
+        week=week,
+        latest=latest,
     )
 
 
@@ -185,14 +201,29 @@ def _answers(database: Database, origins: Sequence[Origin], run_id: int | None) 
     return CurrentAnswers(database, origins) if run_id is None else RunAnswers(database, origins, run_id)
 
 
-def _run(database: Database, run_id: int | None) -> RunRecord:
-    """Return a run that has tagged something: the newest one that is not undone, if none is named."""
-    query = select(func.max(RunRow.id)).join(RunSourceRow, RunSourceRow.run_id == RunRow.id)
-    newest = query.where(RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None))
-    wanted = run_id or database.scalar(newest)
-    if wanted is None:
+def _runs(database: Database, run_id: int | None) -> tuple[RunRecord, RunRecord | None]:
+    """Return a run that has tagged something: without a number, the newest that found anything and is not undone.
+
+    Second: the newest of all where that found nothing, as after a night in which nothing was new.
+    """
+    if run_id is not None:
+        return _tagging(find_run(database, run_id)), None
+    query = select(RunRow.id, RunRow.counts).where(RunRow.command.in_(TAGGING), RunRow.undone_by_id.is_(None))
+    query = query.where(exists().where(RunSourceRow.run_id == RunRow.id)).order_by(RunRow.id.desc())
+    runs = database.rows(query.limit(RUNS))
+    if not runs:
         raise UsageError("there is no run of `cataloger tag` or `sync` to report on yet")
-    run = find_run(database, wanted)
+    newest = runs[0].id
+    found = next((row.id for row in runs if _has_found_something(row.counts)), newest)
+    return find_run(database, found), None if found == newest else find_run(database, newest)
+
+
+def _has_found_something(counts: dict[str, Any] | None) -> bool:
+    """True for a run that has changed an answer or what is present, or is not over yet."""
+    return counts is None or any(counts.get(name) for name in FOUND)
+
+
+def _tagging(run: RunRecord) -> RunRecord:
     if run.command not in TAGGING or not run.sources:
         raise UsageError(f"run {run.id} (`cataloger {run.command}`) has tagged nothing: name a run of tag or sync")
     return run
@@ -254,8 +285,9 @@ def _categories(answers: AnswerQueries, rows: Sequence[Any], images: int) -> tup
     with_gallery = list(counts.items())[:THUMBNAILS]
     galleries = answers.at_places({label: places(count, shown) for label, count in with_gallery})
     decisions = {label: _count([row for row in rows if row.label_1 == label], "decision") for label in counts}
+    accuracy = accuracy_by_category(answers)
     return tuple(
-        ReportCategory(label, count, decisions[label], tuple(galleries.get(label, ())))
+        ReportCategory(label, count, decisions[label], tuple(galleries.get(label, ())), accuracy.get(label))
         for label, count in counts.items()
     )
 

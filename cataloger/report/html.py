@@ -5,22 +5,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from cataloger.contracts import DECISIONS
 from cataloger.db import Database
+from cataloger.report.changes import WEEK
 from cataloger.report.gather import CatalogReport
 from cataloger.report.images import Picture, Progress, open_maps, pictures_of
 from cataloger.report.queries import BINS
+from cataloger.report.review_links import ReviewLinks
+from cataloger.report.sentences import sentences
 from cataloger.report.stored_images import Pictures
+from cataloger.report.tasks import tasks
 from cataloger.sources import name_of
-from cataloger.utils import printable, replacing, shown_key
-from cataloger.web import Filters, template_environment
+from cataloger.utils import Share, printable, replacing, shown_key
+from cataloger.web import HEIGHT, WIDTH, Chart, Filters, count_ticks, share_ticks, template_environment
 
 TEMPLATE = "report.html.j2"
 LONGEST = 100  # characters of a name
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
-WIDTH, HEIGHT = 400, 150  # of a chart, in units of its own
+REVIEW_URL = "http://127.0.0.1:8765"
+"""Where `cataloger review` serves its page, unless it is told otherwise."""
 MAPS = "Beside each: which areas speak for its category, the brighter the more."
 NO_MODEL = "Activation maps are left out: the model's directory was not found; give it with --model."
 EXPLANATIONS = {
@@ -34,33 +40,37 @@ EXPLANATIONS = {
 class PageOptions:
     """How a page is made. model: directory of the bundle that gave the answers, if it was moved.
 
-    allow_private: download pictures from private addresses, too.
+    allow_private: download pictures from private addresses, too. review_url: where the review page is; "": no links.
     """
 
     path: Path
     maps: bool = True
     model: str | None = None
     allow_private: bool = False
+    review_url: str = REVIEW_URL
 
 
 def write_page(
     database: Database, report: CatalogReport, options: PageOptions, progress: Progress = lambda _done, _total: None
 ) -> None:
     """Read the pictures and write the page. Raises OutputError, and UsageError for a model that is another one."""
+    links = ReviewLinks.of(report, options.review_url)
     maps = open_maps(database, report, options.model) if options.maps else None
     with Pictures(database, allow_private=options.allow_private) as pictures:
         found = pictures_of(pictures, report, maps, progress)
     about_maps = (MAPS if maps else NO_MODEL) if options.maps else ""
-    page = render_page(report, found, about_maps=about_maps)
+    page = render_page(report, found, links, about_maps=about_maps)
     with replacing(options.path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def render_page(report: CatalogReport, pictures: Mapping[int, Picture], *, about_maps: str = "") -> str:
+def render_page(
+    report: CatalogReport, pictures: Mapping[int, Picture], links: ReviewLinks, *, about_maps: str = ""
+) -> str:
     """Return the page as HTML. pictures: by item."""
-    coverage = report.coverage()
     filters: Filters = {
         "percent": percent,
+        "interval": interval,
         "shortened": shortened,
         "link": link,
         "as_key": shown_key,
@@ -69,28 +79,48 @@ def render_page(report: CatalogReport, pictures: Mapping[int, Picture], *, about
     return template.render(
         report=report,
         pictures=pictures,
+        links=links,
+        tasks=tasks(report, links),
         about_maps=about_maps,
         nothing=Picture(why="the image is no longer in the ledger"),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         decisions=[name for name in DECISIONS if name in report.decisions],
         explanations=EXPLANATIONS,
-        bars=_bars(report.histogram),
-        curve=_curve(coverage),
-        thresholds=[(threshold, coverage[round(threshold * BINS)]) for threshold in THRESHOLDS],
-        width=WIDTH,
-        height=HEIGHT,
+        **_of_last_week(report),
+        **_charts(report),
     )
 
 
-def _bars(histogram: tuple[int, ...]) -> list[tuple[float, float, float, float, str]]:
-    """Return x, y, width, height and title of each bar."""
-    highest, step = max(histogram, default=0) or 1, WIDTH / BINS
+def _of_last_week(report: CatalogReport) -> dict[str, Any]:
+    """Return what changed in a week, and since when: the first run may be younger."""
+    if report.week is None:
+        return {"sentences": [], "since": ""}
+    is_old = report.week.since.started_at <= (report.latest or report.run).started_at - WEEK
+    return {"sentences": sentences(report.week), "since": "last week" if is_old else "the first run"}
+
+
+def _charts(report: CatalogReport) -> dict[str, Any]:
+    """Return the data and the frames of the two charts."""
+    shares, coverage = share_ticks(WIDTH), report.coverage()
+    top, counts = count_ticks(max(report.histogram, default=0))
+    return {
+        "histogram": Chart("confidence of the best category", "images", shares, counts),
+        "bars": _bars(report.histogram, top),
+        "coverage": Chart("confidence of at least", "share of the images", shares, share_ticks(HEIGHT, rising=True)),
+        "curve": _curve(coverage),
+        "thresholds": [(threshold, coverage[round(threshold * BINS)]) for threshold in THRESHOLDS],
+    }
+
+
+def _bars(histogram: tuple[int, ...], top: int) -> list[tuple[float, float, float, float, str]]:
+    """Return x, y, width, height and title of each bar. top: count at the upper end."""
+    step = WIDTH / BINS
     return [
         (
             number * step + 1,
-            HEIGHT * (1 - count / highest),
+            HEIGHT * (1 - count / top),
             step - 2,
-            HEIGHT * count / highest,
+            HEIGHT * count / top,
             f"{percent(number / BINS)} to {percent((number + 1) / BINS)}: {count:,}",
         )
         for number, count in enumerate(histogram)
@@ -110,6 +140,11 @@ def percent(value: float | None) -> str:
     if number == 100 and value < 1:
         return "over 99%"
     return "under 1%" if number == 0 and value > 0 else f"{number}%"
+
+
+def interval(share: Share) -> str:
+    """Return the interval of a share in percent."""
+    return f"{100 * share.low:.0f} to {100 * share.high:.0f}%"
 
 
 def shortened(text: str) -> str:

@@ -2,12 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, select
 
 from cataloger.report.queries import AnswerQueries, CorrectionRef
-from cataloger.schema import IS_UNCHANGED, CorrectionRow, CurrentCorrectionRow, ResultRow, with_corrections, with_seen
+from cataloger.schema import (
+    IS_UNCHANGED,
+    CorrectionRow,
+    CurrentCorrectionRow,
+    ItemRow,
+    ResultRow,
+    with_corrections,
+    with_seen,
+)
+from cataloger.utils import Share, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,11 @@ class Author:
     no_product: int
     judged: int
     agreed: int
+
+    @property
+    def share(self) -> Share:
+        """How often the model was right, with its interval."""
+        return wilson(self.agreed, self.judged)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -48,6 +63,36 @@ def authors(answers: AnswerQueries) -> tuple[Author, ...]:
         for row in answers.database.rows(query)
     ]
     return tuple(sorted(found, key=lambda each: (-each.corrections, each.name)))
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryAccuracy:
+    """Images that the model put into a category and people have judged since. agreed: of these, it was right."""
+
+    judged: int
+    agreed: int
+
+    @property
+    def share(self) -> Share:
+        """How often the model was right, with its interval."""
+        return wilson(self.agreed, self.judged)
+
+
+def accuracy_by_category(answers: AnswerQueries) -> dict[str, CategoryAccuracy]:
+    """Measure each category of the model by corrections. An image that shows no product is a mistake."""
+    is_right = and_(CorrectionRow.verdict == "label", CorrectionRow.label == ResultRow.label_1)
+    sums = (func.count().label("judged"), func.sum(case((is_right, 1), else_=0)).label("agreed"))
+    said = with_corrections(answers.results(ResultRow.label_1, *sums), only=True)
+    query = with_seen(said).where(ResultRow.status == "ok", IS_UNCHANGED).group_by(ResultRow.label_1)
+    rows = answers.database.rows(query)
+    return {row.label_1: CategoryAccuracy(int(row.judged), int(row.agreed)) for row in rows}
+
+
+def corrections_since(connection: Connection, sources: Sequence[int], then: datetime) -> int:
+    """Count the images of some sources that people have corrected or confirmed after a time."""
+    query = select(func.count(CorrectionRow.item_id.distinct())).join(ItemRow, ItemRow.id == CorrectionRow.item_id)
+    query = query.where(ItemRow.source_id.in_(sources), CorrectionRow.corrected_at > then)
+    return connection.scalar(query.where(CorrectionRow.verdict != "withdrawn")) or 0
 
 
 def corrections_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, CorrectionRef]:

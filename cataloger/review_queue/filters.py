@@ -21,6 +21,8 @@ REVIEWED = {"no": "not reviewed yet", "yes": "reviewed", "any": "all"}
 UNITS = ("product", "image")
 VIEWS = ("queue", "survey")
 LARGEST_RUN = 2**31 - 1
+LARGEST_IMAGE = 2**63 - 1
+NUMBERS: dict[str, type[float] | type[int]] = {"below": float, "run": int, "image": int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,9 @@ class Filters:
     """Which images, and in which order. "" or None: any. Raises UsageError for invalid values.
 
     below: confidence of the best category. category: of the model, or of a person. run: current results of this run.
-    source: as `cataloger sources list` shows it. reviewed: corrected, and not changed since. by: products, or images;
-    "" for products where there are any. view: how the page shows it.
+    image: its number in the database, as the links of a report have it. source: as `cataloger sources list` shows it.
+    reviewed: corrected, and not changed since. by: products, or images; "" for products where there are any. view: how
+    the page shows it.
     """
 
     order: str = "confidence"
@@ -38,6 +41,7 @@ class Filters:
     category: str = ""
     run: int | None = None
     product: str = ""
+    image: int | None = None
     source: str = ""
     reviewed: str = "no"
     by: str = ""
@@ -54,6 +58,9 @@ class Filters:
         if self.run is not None and not 0 < self.run <= LARGEST_RUN:
             raise UsageError("run: give the number of a run, as `cataloger runs list` shows it")
 
+        if self.image is not None and not 0 < self.image <= LARGEST_IMAGE:
+            raise UsageError("image: give the number of an image, as the links of a report have it")
+
     @classmethod
     def parse(cls, query: Iterable[tuple[str, str]]) -> Self:
         """Read the pairs of a query string; empty values are left out. Raises UsageError, also for unknown names."""
@@ -61,7 +68,7 @@ class Filters:
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise UsageError(f"the address contains the unknown filter {min(unknown)!r}")
-        numbers = {"below": _number(values, "below", float), "run": _number(values, "run", int)}
+        numbers = {name: _number(values, name, kind) for name, kind in NUMBERS.items()}
         return cls(**{**values, **numbers})  # type: ignore[arg-type]
 
     def query(self) -> str:

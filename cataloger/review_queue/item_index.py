@@ -175,6 +175,8 @@ class Snapshot:
             fits &= (self.labels[where] == code) | (self.corrections[where] == code)
         if filters.run is not None:
             fits &= self.runs[where] == filters.run
+        if filters.image is not None:
+            fits &= self.items[where] == filters.image
         if filters.product:
             fits &= self.products[where] == _product(key_hash(filters.product))
         if sources is not None:

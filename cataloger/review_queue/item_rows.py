@@ -113,6 +113,7 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
         "category": lambda value: or_(ResultRow.label_1 == value, CorrectionRow.label == value),
         "run": lambda value: ResultRow.run_id == value,
         "product": lambda value: ItemRow.product_key == value,
+        "image": lambda value: ItemRow.id == value,
         "source": lambda value: or_(SourceRow.name == value, SourceRow.root == value),
     }
     values = {name: getattr(filters, name) for name in wanted}

@@ -1,5 +1,7 @@
 """How pages are made from templates: no text from outside becomes markup, and a value that is missing is an error."""
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,8 @@ def template_environment(file: str, filters: Filters | None = None) -> "Environm
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"visible": printable, "number": "{:,}".format, **(filters or {})}
+    environment.filters |= {"visible": printable, "number": "{:,}".format, "script_hash": script_hash}
+    environment.filters |= filters or {}
     environment.globals["asset"] = _embedded
     return environment
 
@@ -35,6 +38,11 @@ def template_environment(file: str, filters: Filters | None = None) -> "Environm
 def read_asset(name: str) -> bytes:
     """Return a file of the folder `static` as it lies there. name: one of ours, never from outside."""
     return (HERE / "static" / name).read_bytes()
+
+
+def script_hash(script: str) -> str:
+    """Return what a policy names to let a page run this script, and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def _embedded(name: str) -> str:

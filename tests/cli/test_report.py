@@ -1,6 +1,7 @@
 """`cataloger report`: one page with everything inside, inert whatever the names, readable everywhere."""
 
 import base64
+import hashlib
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import by_url
 import pytest
@@ -25,6 +27,7 @@ from cataloger.report import stored_images
 from cataloger.report.gather import ReportOptions, gather_report
 from cataloger.report.html import link, percent, shortened
 from cataloger.report.images import open_maps
+from cataloger.web import read_asset
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 HOSTILE = (
@@ -37,6 +40,7 @@ HOSTILE = (
     b"javascript:alert(1).png",
     b"a" * 250 + b".png",
 )
+REVIEW = "http://127.0.0.1:8765"
 LOADING = {"src", "href", "data", "poster", "srcset", "action", "formaction", "xlink:href", "background", "style"}
 
 
@@ -62,7 +66,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        self._is_style = tag == "style"
+        self._is_style = tag in ("style", "script")
 
     def handle_endtag(self, tag):
         self._is_style = False
@@ -138,20 +142,25 @@ def reviewed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", ["hostile", "examples", "reviewed"])
-def test_nothing_is_loaded_or_run(page, request):
+def test_nothing_is_loaded_and_only_our_own_script_runs(page, request):
+    html = request.getfixturevalue(page).read_text(encoding="utf-8")
     page = Page(request.getfixturevalue(page))
-    assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "form", "base"} == set()
+    assert {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed", "form", "base"} == set()
     for tag, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")]
         for name in LOADING & attributes.keys():
             value = attributes[name]
             assert "url(" not in value
             if tag == "a":
-                assert value.startswith(("#", "file:///")), value
+                assert value.startswith(("#", "file:///", f"{REVIEW}/?")), value
             elif name != "style":
                 assert value.startswith("data:image/jpeg;base64,")
     (policy,) = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
     assert "default-src 'none'" in policy
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'; " in policy
+    assert script == read_asset("page.js").decode()
 
 
 @pytest.mark.parametrize("page", ["hostile", "examples", "reviewed"])
@@ -168,7 +177,9 @@ def test_people_are_told_from_the_model_and_their_names_are_inert(reviewed):
     assert "People have corrected or confirmed 3 of 20 images; 1 shows no product." in text
     assert "<b>ann\\u202e: Shoes; the model:" in text
     assert text.count("by hand") == 2
-    assert "Corrections moved 3." in text
+    assert "3 images moved to another category, 3 of them by corrections." in text
+    assert "People corrected or confirmed 3 images." in text
+    assert "found nothing new. This page shows run 1" in text
     assert "by <b>ann\\u202e" in text
     found = re.search(r"The model was right about (\d) of 2 \((\d+)%\)", text)
     assert found
@@ -203,11 +214,26 @@ def test_hostile_names_are_shown_as_they_are(hostile):
 
 
 def test_links_lead_to_the_files(hostile):
-    links = {each["href"] for each in Page(hostile).all("a") if not each["href"].startswith("#")}
+    links = {each["href"] for each in Page(hostile).all("a") if each["href"].startswith("file:")}
     folder = str(hostile.parent / "photos")
     assert f"file://{folder}/caf%E9.png" in links
     assert f"file://{folder}/%7B%7B%207%20%2A%207%20%7D%7D.png" in links
     assert len(links) == len(HOSTILE)
+
+
+def test_every_picture_leads_to_its_review_and_none_where_no_page_is_wanted(reviewed, tmp_path):
+    page = Page(reviewed)
+    links = [parse_qs(urlsplit(each["href"]).query) for each in page.all("a") if each.get("class") == "picture"]
+    assert len(links) == len([image for image in page.all("img") if "areas that speak" not in image["alt"]])
+    assert all(
+        link["reviewed"] == ["any"] and link["source"] == [str(reviewed.parent / "list.csv")] for link in links
+    )
+    assert {link["product"][0] for link in links} == {f"P{number}" for number in range(5)}
+    arguments = ("report", "--db", f"sqlite:///{reviewed.parent}/a.db", "--no-maps", "-q", "--review-url")
+    cataloger(*arguments, "")
+    assert not [each for each in Page(Path("report.html")).all("a") if each["href"].startswith("http")]
+    for wrong in ("javascript:alert(1)", "shop:8765", "http://", "http://shop/?a=1", "file:///etc"):
+        assert "give the address of the review page" in cataloger(*arguments, wrong, status=2)
 
 
 @pytest.mark.parametrize("uri", ["javascript:alert(1)", "data:text/html,x", "products/7", "(not a URL)", ""])
@@ -287,7 +313,8 @@ def test_the_page_stays_small_whatever_the_pictures(examples, monkeypatch):
 def test_json_holds_the_data_and_writes_no_page_unless_named(examples):
     values = json.loads(cataloger("report", "--json", "--db", f"sqlite:///{examples.parent}/a.db"))
     assert (values["images"], values["failures"][0]["code"]) == (21, "decode.truncated")
-    assert values["moves"]["counts"] == {"same": 21}
+    assert (values["run"]["id"], values["latest"]["id"], values["moves"]) == (1, 2, None)
+    assert (values["week"]["since"], values["week"]["counts"]) == (1, {"same": 21})
     assert not Path("report.html").exists()
 
 

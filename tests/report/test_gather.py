@@ -3,19 +3,25 @@
 import json
 import shutil
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote_plus, urlsplit
 
 import pytest
 from by_url import open_database
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
 from cataloger.errors import UsageError
 from cataloger.report.changes import MOVED
 from cataloger.report.gather import LEAST, THUMBNAILS, ReportOptions, gather_report, places
+from cataloger.report.review_links import ReviewLinks
+from cataloger.report.sentences import sentences
+from cataloger.report.tasks import tasks
 from cataloger.schema.hashing import key_hash
-from cataloger.schema.models import CurrentRow, ItemRow, ResultRow
+from cataloger.schema.models import CurrentRow, ItemRow, ResultRow, RunRow
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 URL = "sqlite:///cataloger.db"
@@ -202,3 +208,92 @@ def test_the_same_is_told_from_every_engine(photos, url):
         for values in (one, other):
             del values["run"]
         assert json.dumps(one) == json.dumps(other)
+
+
+def at_night(database, run_id, days):
+    """Have a run have begun and ended so many days earlier."""
+    with database.begin() as connection:
+        run = connection.execute(select(RunRow.started_at, RunRow.ended_at).where(RunRow.id == run_id)).one()
+        earlier = [each - timedelta(days=days) for each in run]
+        values = {"started_at": earlier[0], "ended_at": earlier[1]}
+        connection.execute(update(RunRow).where(RunRow.id == run_id).values(values))
+
+
+def test_after_a_night_without_work_the_last_run_that_found_something_is_shown(photos):
+    cataloger("tag", "photos", "-q")
+    assert told().latest is None
+    (photos / "earring.png").unlink()
+    for _ in range(3):
+        cataloger("tag", "photos", "-q")
+    report = told()
+    assert (report.run.id, report.latest.id, report.images) == (2, 4, 19)
+    assert report.moves.counts == {"same": 19, "gone": 1}
+    assert told(run_id=1).latest is None
+    (photos / "new.png").write_bytes((photos / "sombrero.png").read_bytes())
+    cataloger("tag", "photos", "-q")
+    assert (told().run.id, told().latest) == (5, None)
+
+
+def test_where_no_run_found_anything_the_newest_is_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for _ in range(2):
+        cataloger("tag", "photos", "-q")
+    assert (told().run.id, told().latest) == (2, None)
+
+
+def test_what_changed_in_a_week_is_told_in_sentences(photos):
+    spare = photos.parent / "spare.png"
+    (photos / "earring.png").rename(spare)
+    cataloger("tag", "photos", "-q")
+    (photos / "straw-tote.png").unlink()
+    cataloger("tag", "photos", "-q")
+    spare.rename(photos / "earring.png")
+    cataloger("tag", "photos", "-q")
+    with closing(open_database(URL)) as database:
+        for run_id, days in ((1, 14), (2, 7)):
+            at_night(database, run_id, days)
+    report = told()
+    assert (report.moves.since.id, report.week.since.id) == (2, 2)
+    assert sentences(report.week) == ["1 image is new."]
+    shutil.copy(photos / "sombrero.png", photos / "t-shirt-black.png")
+    cataloger("tag", "photos", "-q")
+    cataloger("tag", "photos", "-q")
+    (photos.parent / "words.csv").write_text("key,label\nearring.png,Hat\n")
+    cataloger("corrections", "import", "words.csv", "--author", "ann")
+    report = told()
+    assert (report.run.id, report.moves.since.id, report.week.since.id) == (4, 3, 2)
+    assert sentences(report.week) == [
+        "1 image is new.",
+        "1 image moved to another category.",
+        "People corrected or confirmed 1 image.",
+    ]
+    assert sentences(replace(report.week, counts={"same": 19}, corrected=0)) == ["Nothing has changed."]
+
+
+def test_the_accuracy_of_a_category_is_that_of_the_model_by_those_who_looked(photos):
+    cataloger("tag", "photos", "-q")
+    hats = {shown.key: shown.item_id for shown in next(c for c in told().categories if c.label == "Hat").shown}
+    right, wrong, none, *_ = sorted(hats)
+    (photos.parent / "words.csv").write_text(
+        f"key,label,verdict\n{right},Hat,\n{wrong},Dress,\n{none},,not_product\n"
+    )
+    cataloger("corrections", "import", "words.csv", "--author", "ann")
+    found = {each.label: each.accuracy for each in told().categories}
+    assert (found["Hat"].judged, found["Hat"].agreed) == (3, 1)
+    assert found["Hat"].share.low == pytest.approx(0.0615, abs=1e-3)
+    assert not any(accuracy for label, accuracy in found.items() if label != "Hat")
+
+
+def test_what_there_is_to_do_leads_to_the_images_and_is_nothing_when_all_is_done(photos):
+    (photos / "broken.png").write_bytes(b"not an image")
+    cataloger("tag", "photos", "-q", status=3)
+    report = told()
+    found = {task.what: task for task in tasks(report, ReviewLinks.of(report, "https://shop.example/review/"))}
+    assert found["failed"].count == 1
+    assert found["to review"].count == report.decisions["review"]
+    query = f"decision=review&source={quote_plus(str(photos))}"
+    assert sorted(urlsplit(found["to review"].href).query.split("&")) == sorted(query.split("&"))
+    assert found["to review"].href.startswith("https://shop.example/review/?")
+    done = replace(report, failed=0, decisions={"accept": 20}, measured=())
+    assert tasks(done, ReviewLinks.of(report, "")) == []

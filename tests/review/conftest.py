@@ -1,6 +1,5 @@
 """A tagged catalog, and the real application that serves it: in a thread, or by the command where that matters."""
 
-import importlib.util
 import itertools
 import os
 import re
@@ -26,10 +25,6 @@ from typer.testing import CliRunner
 from cataloger.cli.app import app
 from cataloger.review import server
 from cataloger.review.security import Access
-
-SHARED = importlib.util.spec_from_file_location("shared", Path(__file__).parents[1] / "conftest.py")
-shared = importlib.util.module_from_spec(SHARED)
-SHARED.loader.exec_module(shared)
 
 PATIENCE = 1000 * HANGS
 """Milliseconds that a page has to get there."""
@@ -280,18 +275,6 @@ def word():
         }
 
     return word
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    from playwright.sync_api import expect, sync_playwright
-
-    path = shutil.which("chromium") or shared.absent("chromium")
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

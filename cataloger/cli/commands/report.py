@@ -13,6 +13,7 @@ EXAMPLES = """\b
 Examples:
   cataloger report                              the current results, after the latest run: report.html
   cataloger report --run 12 -o run12.html       only the results of run 12
+  cataloger report --review-url http://shop:8765  its pictures link into the review page there
   cataloger report --json | jq .failures
 
 The page contains all its images: it opens offline, and can be sent by mail.
@@ -49,6 +50,15 @@ def report(
             help="Also download from private and local addresses, such as the shop's own.",
         ),
     ] = False,
+    review_url: Annotated[
+        str,
+        typer.Option(
+            "--review-url",
+            envvar="CATALOGER_REVIEW_URL",
+            metavar="URL",
+            help="Where the review page is served, for the links of the images; '' for no links.",
+        ),
+    ] = "http://127.0.0.1:8765",
     json_output: Annotated[
         bool,
         typer.Option(
@@ -82,7 +92,7 @@ def report(
 
         found = gather_report(database, options, gathering)
         if path:
-            write_page(database, found, PageOptions(path, maps, model, allow_private), drawing)
+            write_page(database, found, PageOptions(path, maps, model, allow_private, review_url), drawing)
     if json_output:
         render.print_json(found.as_json())
     elif not quiet:
