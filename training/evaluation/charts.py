@@ -25,6 +25,8 @@ DPI = 160
 MATRIX_CLASSES = 60
 BAR_CLASSES = 60
 RARE = 20  # images; a bin of fewer says little
+LEAST_IMAGES = 100
+"""Images below which a curve would show chance."""
 LONGEST_NAME = 28
 ACCENT = "#2563c9"
 
@@ -52,7 +54,7 @@ def confusion_chart(findings: Findings, palette: Palette) -> Figure:
     names = [_short(findings.labels[index]) for index in chosen]
     side = max(4.0, 0.24 * len(names) + 1.8)
     figure, axes = _figure(palette, side, side)
-    shares = matrix / np.maximum(findings.matrix[chosen].sum(axis=1, keepdims=True), 1)
+    shares = _shares(findings.matrix, chosen)
     pixels = np.zeros((*matrix.shape, 4))
     pixels[..., :3] = to_rgb(ACCENT)
     pixels[..., 3] = np.sqrt(shares)
@@ -150,6 +152,36 @@ CHARTS: dict[str, Draw] = {
     "coverage": coverage_chart,
     "classes": class_chart,
 }
+
+
+def charts_of(findings: Findings) -> set[str]:
+    """Return which of CHARTS the images are enough for."""
+    images, single = findings.overall.images, sum(each.images for each in findings.reliability)
+    counts = {"coverage": images, "reliability": min(images, single)}
+    return {name for name in CHARTS if counts.get(name, LEAST_IMAGES) >= LEAST_IMAGES}
+
+
+@dataclass(frozen=True, slots=True)
+class FrequentMatrix:
+    """The confusions of the most frequent classes. rows: (images, share of all with this label), row by row."""
+
+    labels: tuple[str, ...]
+    rows: list[list[tuple[int, float]]]
+
+
+def frequent_matrix(findings: Findings) -> FrequentMatrix:
+    """Return the matrix that a page shows as a table."""
+    chosen = _most_frequent(findings.matrix)
+    counts = findings.matrix[np.ix_(chosen, chosen)]
+    shares = _shares(findings.matrix, chosen)
+    rows = [list(zip(*row, strict=True)) for row in zip(counts.tolist(), shares.tolist(), strict=True)]
+    return FrequentMatrix(tuple(findings.labels[index] for index in chosen), rows)
+
+
+def _shares(matrix: Ints, chosen: Sequence[int]) -> Floats:
+    """Return each count as a share of the images with its label, also of those in classes that are left out."""
+    shares: Floats = matrix[np.ix_(chosen, chosen)] / np.maximum(matrix[chosen].sum(axis=1, keepdims=True), 1)
+    return shares
 
 
 def write_png(name: str, findings: Findings, path: Path) -> None:

@@ -20,6 +20,8 @@ PAGE = "report.html"
 TEMPLATE = "report.html.j2"
 THUMBNAILS = 50
 CONFUSIONS = 20
+FEW = 200
+"""Images below which the page warns of how wide the intervals are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,11 @@ def require_page_extra() -> None:
 def write_report(evaluation: Evaluation, folder: Path) -> None:
     """Write report.html, report.json and a PNG of each chart into a folder; files of these names are replaced.
 
-    Raises MissingExtraError, and OutputError where they cannot be written; those that are there then stay.
+    A chart that the images are too few for is deleted where an earlier evaluation has left it. Raises
+    MissingExtraError, and OutputError where a file cannot be written; those that are there then stay.
     """
     require_page_extra()
-    from cataloger.training.evaluation.charts import CHARTS, write_png
+    from cataloger.training.evaluation.charts import CHARTS, charts_of, write_png
 
     page = render_page(evaluation)
     text = json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False) + "\n"
@@ -52,21 +55,23 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
     with ExitStack() as stack:  # all of them are put in place when all are written
-        for name in CHARTS:
+        for name in charts_of(evaluation.findings):
             write_png(name, evaluation.findings, stack.enter_context(replacing(folder / f"{name}.png")))
         _write(stack.enter_context(replacing(folder / "report.json")), text)
         _write(stack.enter_context(replacing(folder / PAGE)), page)
+    for name in CHARTS.keys() - charts_of(evaluation.findings):
+        _delete(folder / f"{name}.png")
 
 
 def render_page(evaluation: Evaluation) -> str:
     """Return the page as HTML: styles, charts and pictures are inside, and nothing is loaded from anywhere."""
     from cataloger.training.data import draw_thumbnails
-    from cataloger.training.evaluation.charts import MATRIX_CLASSES, svg
+    from cataloger.training.evaluation.charts import LEAST_IMAGES, MATRIX_CLASSES, charts_of, frequent_matrix, svg
 
     findings = evaluation.findings
     shown = findings.mistakes[:THUMBNAILS]
     pictures = draw_thumbnails([evaluation.examples[mistake.index] for mistake in shown])
-    filters: Filters = {"of_100": of_100, "interval": interval, "percent": percent, "joined": joined}
+    filters: Filters = {"of_100": of_100, "interval": interval, "percent": percent, "joined": joined, "plain": plain}
     template = template_environment(__file__, filters).get_template(TEMPLATE)
     return template.render(
         of_images=of_images,
@@ -76,15 +81,17 @@ def render_page(evaluation: Evaluation) -> str:
         created=datetime.now(UTC).strftime("%Y-%m-%d"),
         mistakes=[PicturedMistake(mistake, picture) for mistake, picture in zip(shown, pictures, strict=True)],
         confusions=findings.confusions[:CONFUSIONS],
+        matrix=frequent_matrix(findings),
         matrix_classes=MATRIX_CLASSES,
-        charts={name: svg(name, findings, alt=alt) for name, alt in ALTS.items()},
+        few=FEW,
+        least_images=LEAST_IMAGES,
+        charts={name: svg(name, findings, alt=alt) for name, alt in ALTS.items() if name in charts_of(findings)},
     )
 
 
 ALTS = {
     "coverage": "Curve: how much is right of the images that are taken, as more of the unsure ones are taken.",
     "reliability": "Points: share of right answers at each confidence; on the dashed line both are equal.",
-    "confusion": "Confusion matrix: images of each label, by the category that was predicted for them.",
 }
 
 
@@ -111,9 +118,21 @@ def percent(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}%"
 
 
+def plain(value: float) -> str:
+    """Return a figure as a page sorts by it, "" if there is none."""
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
 def joined(texts: Sequence[str]) -> str:
     """Return accepted labels as one text."""
     return printable(" or ".join(texts))
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be deleted: {error.strerror}") from error
 
 
 def _write(path: Path, text: str) -> None:
