@@ -234,14 +234,6 @@ def test_after_a_night_without_work_the_last_run_that_found_something_is_shown(p
     assert (told().run.id, told().latest) == (5, None)
 
 
-def test_where_no_run_found_anything_the_newest_is_shown(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for _ in range(2):
-        cataloger("tag", "photos", "-q")
-    assert (told().run.id, told().latest) == (2, None)
-
-
 def test_what_changed_in_a_week_is_told_in_sentences(photos):
     spare = photos.parent / "spare.png"
     (photos / "earring.png").rename(spare)
