@@ -37,7 +37,7 @@ class ReviewLinks:
         """Return where an image is reviewed, with those of its product; None if it is no longer in the ledger."""
         if item_id is None:
             return None
-        which = {"product": product_key} if product_key else {"image": str(item_id)}
+        which = {"product": product_key} if product_key else {"image": str(item_id), "by": "image"}
         return self._address({**which, "source": source, "reviewed": "any"})
 
     def _address(self, filters: dict[str, str]) -> str | None:
