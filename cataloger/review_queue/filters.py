@@ -31,8 +31,8 @@ class Filters:
 
     below: confidence of the best category. category: of the model, or of a person. run: current results of this run.
     image: its number in the database, as the links of a report have it. source: as `cataloger sources list` shows it.
-    reviewed: corrected, and not changed since. by: products, or images; "" for products where there are any. view: how
-    the page shows it.
+    reviewed: corrected, and not changed since. by: products, or images; "" for products where there are any. view:
+    how the page shows it.
     """
 
     order: str = "confidence"
