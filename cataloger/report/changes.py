@@ -136,13 +136,15 @@ def _earlier(column: Any, run: RunRecord, sources: Sequence[int]) -> Select[Any]
 
 
 def _last_run(connection: Connection, run: RunRecord, sources: Sequence[int]) -> int | None:
-    return connection.scalar(_earlier(func.max(RunRow.id), run, sources))
+    found: int | None = connection.scalar(_earlier(func.max(RunRow.id), run, sources))
+    return found
 
 
 def _run_of_last_week(connection: Connection, run: RunRecord, sources: Sequence[int]) -> int | None:
     """Return the last run that is a week older; where all are younger, the first of them."""
     old = _earlier(func.max(RunRow.id), run, sources).where(RunRow.started_at <= run.started_at - WEEK)
-    return connection.scalar(old) or connection.scalar(_earlier(func.min(RunRow.id), run, sources))
+    found: int | None = connection.scalar(old) or connection.scalar(_earlier(func.min(RunRow.id), run, sources))
+    return found
 
 
 def _have_corrections(connection: Connection, sources: Sequence[int]) -> bool:
