@@ -147,9 +147,11 @@ class Snapshot:
         fits = self.fits(filters, sources, ALL)
         if filters.reviewed != "any":
             fits &= (self.states == OPEN) == (filters.reviewed == "no")
-        column = {"category": self.labels, "decision": self.decisions, "source": self.sources, "run": self.runs}[name]
+        columns: dict[str, NDArray[np.integer[Any]]] = {
+            "category": self.labels, "decision": self.decisions, "source": self.sources, "run": self.runs
+        }  # fmt: skip
         texts = list(self.codes)
-        for value, count in zip(*np.unique(column[fits], return_counts=True), strict=True):
+        for value, count in zip(*np.unique(columns[name][fits], return_counts=True), strict=True):
             yield (texts[value] if name in ("category", "decision") else int(value)), int(count)
 
     def examples(self, source: int, label: str, most: int) -> list[int]:

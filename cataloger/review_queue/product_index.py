@@ -109,7 +109,8 @@ def _counted(images: Snapshot, members: NDArray[np.int32], starts: NDArray[np.in
     is_mostly = np.repeat(2 * np.add.reduceat(abstains.astype(np.int64), starts) > lengths, lengths)
     counted = ~images.disagrees[members] & (~abstains | is_mostly)
     has_any = np.repeat(np.add.reduceat(counted.astype(np.int64), starts) > 0, lengths)
-    return counted | ~has_any
+    heard: Mask = counted | ~has_any
+    return heard
 
 
 def _first_of_most(rank: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
