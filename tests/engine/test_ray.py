@@ -32,10 +32,13 @@ pytest.importorskip("ray")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "images").glob("*.png"))
-RESULTS = (
-    "SELECT key, status, error_code, label_1, label_2, decision, round(confidence_1, 3), width, product_key "
-    "FROM cataloger_image_top5 ORDER BY key"
-)
+RESULTS = """
+SELECT image.key, image.status, image.error_code, label_1, label_2, decision, round(confidence_1, 3),
+  image.product_key, width, height, hex(content_hash)
+FROM cataloger_image_top5 image JOIN cataloger_item item USING (key) JOIN (
+  SELECT item_id, width, height, content_hash FROM cataloger_result) result ON result.item_id = item.id
+ORDER BY image.key
+"""
 PROGRAM = "from cataloger.cli.app import main; main()"
 RIG = """
 import os

@@ -208,10 +208,10 @@ class Dispatch:
         waits_for_host = any(not chunk.asked for chunk in self._again)
         if waits_for_host or self._must_wait(member.machine):
             return None
-        chunk = inputs.chunk(FIRST_CHUNK if member.given < FIRST_CHUNKS else CHUNK)
-        if chunk is None or self._may_ask_hosts(chunk, member):
-            return chunk
-        self._again.append(chunk)
+        new = inputs.chunk(FIRST_CHUNK if member.given < FIRST_CHUNKS else CHUNK)
+        if new is None or self._may_ask_hosts(new, member):
+            return new
+        self._again.append(new)
         return None
 
     def _may_be_asked(self, machine: str, chunk: Chunk) -> bool:
