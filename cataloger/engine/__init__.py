@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
-    from cataloger.engine.executors.cluster import describe_cluster
+    from cataloger.engine.executors import describe_cluster
     from cataloger.engine.job import JobHooks
     from cataloger.engine.job_report import JobReport, SyncReport, TagReport
     from cataloger.engine.run_report import RunReport
@@ -36,7 +36,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "executors.cluster": ["describe_cluster"],
+        "executors": ["describe_cluster"],
         "job": ["JobHooks"],
         "job_report": ["JobReport", "SyncReport", "TagReport"],
         "run_report": ["RunReport"],

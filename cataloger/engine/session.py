@@ -1,8 +1,8 @@
 """One source in one run: looked up once, with its model, and processed."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -10,15 +10,7 @@ from typing import Any
 from cataloger.corrections import LEAST_ACCEPTED, MeasuredAccept, measure_accept
 from cataloger.db import Database, DatabaseURL
 from cataloger.engine.column_check import check_column
-from cataloger.engine.executors import (
-    ClusterHooks,
-    Decoder,
-    Executor,
-    LocalExecutor,
-    Stages,
-    Work,
-    decoding,
-)
+from cataloger.engine.executors import Decoder, Executor, ExecutorHooks, Work, decoding, open_local
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place
 from cataloger.engine.pipeline import Parts, Planner
@@ -158,40 +150,16 @@ class SourceSession(SourceModel):
             self._record(products, lease, executor, remote, write)
         return ref
 
-    @contextmanager
-    def _executor(self, bundle: Bundle, remote: Remote | None) -> Iterator[Executor]:
-        """Give what brings the items of the source to results."""
-        if self._context.cluster is None:
-            with self._local_executor(bundle, remote) as executor:
-                yield executor
-        else:
-            hooks = ClusterHooks(self._context.hooks.stop, self._report.run.watch, self._warn)
-            with self._context.cluster.executor(bundle, self._work(remote), remote, hooks) as executor:
-                yield executor
-
-    def _work(self, remote: Remote | None) -> Work:
-        """Return what workers of a cluster do with each item."""
-        calibration, options = self.model.calibration, self._options
+    def _executor(self, bundle: Bundle, remote: Remote | None) -> AbstractContextManager[Executor]:
+        """Return what brings the items of the source to results; a context manager."""
+        context, calibration, options = self._context, self.model.calibration, self._options
         assert calibration is not None
         web = None if remote is None or remote.web is None else remote.web.options
-        return Work(calibration, options.run, options.limits, web, self._within)
-
-    @contextmanager
-    def _local_executor(self, bundle: Bundle, remote: Remote | None) -> Iterator[Executor]:
-        calibration, engine, run = self.model.calibration, self._context.engine, self._options.run
-        assert calibration is not None
-        with ExitStack() as stack:
-            # The children start while the model is loaded here.
-            pool = stack.enter_context(self._pool(bundle))
-            stages = Stages(
-                self._decoder(pool, remote),
-                stack.enter_context(closing(engine.open(bundle))),
-                threads=available_cpus(),
-                batch_size=run.batch_size or engine.batch_size,
-                top_k=run.top_k,
-                calibration_of=lambda item: calibration.of(item.department),
-            )
-            yield stack.enter_context(LocalExecutor(stages, self._context.hooks.stop, self._report.run.watch))
+        work = Work(calibration, options.run, options.limits, web, self._within, available_cpus())
+        hooks = ExecutorHooks(context.hooks.stop, self._report.run.watch, self._warn)
+        if context.cluster is not None:
+            return context.cluster.executor(bundle, work, remote, hooks)
+        return open_local(work, bundle, context.engine, lambda pool: self._decoder(pool, remote), hooks)
 
     def _record_targets(self, run: Run, ref: SourceRef, write: Sequence[WritePlan]) -> None:
         """Record where a run is going to write to."""

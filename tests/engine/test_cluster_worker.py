@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cataloger.adaptation import SourceCalibration
-from cataloger.engine.executors import bundles
+from cataloger.engine.executors import Work, bundles
 from cataloger.engine.executors.bundles import digest_of, known_bundle, packed, received_bundle
-from cataloger.engine.executors.worker import Work, Worker
+from cataloger.engine.executors.worker import Worker
 from cataloger.errors import BundleError
 from cataloger.fetch import read_file
 from cataloger.inference import Tagger

@@ -419,7 +419,9 @@ def memory():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_memory_does_not_grow_with_the_number_of_images(world):
+def test_memory_does_not_grow_with_the_number_of_images(world, monkeypatch):
+    monkeypatch.setattr(pipeline, "WRITE_EVERY_RESULTS", 64)
+
     class Forgetful(Sink):
         seen = 0
         used = ()

@@ -5,32 +5,32 @@ Imports what is below the engine, and nothing of it: an executor knows no databa
 
 from typing import TYPE_CHECKING
 
-from cataloger.engine.executors.base import Executor, OnImage
-from cataloger.engine.executors.local import Decoder, LocalExecutor, Stages, decoding
+from cataloger.engine.executors.base import Executor, ExecutorHooks, OnImage, Work
+from cataloger.engine.executors.local import Decoder, LocalExecutor, Stages, decoding, open_local
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
-    from cataloger.engine.executors.cluster import Cluster, ClusterExecutor, ClusterHooks
-    from cataloger.engine.executors.worker import Work
+    from cataloger.engine.executors.cluster import Cluster, ClusterExecutor, describe_cluster
 
 __all__ = [
     "Cluster",
     "ClusterExecutor",
-    "ClusterHooks",
     "Decoder",
     "Executor",
+    "ExecutorHooks",
     "LocalExecutor",
     "OnImage",
     "Stages",
     "Work",
     "decoding",
+    "describe_cluster",
+    "open_local",
 ]
 
 
 __getattr__ = lazy_names(
     __name__,
     {
-        "cluster": ["Cluster", "ClusterExecutor", "ClusterHooks"],
-        "worker": ["Work"],
+        "cluster": ["Cluster", "ClusterExecutor", "describe_cluster"],
     },
 )

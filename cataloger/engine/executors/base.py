@@ -1,9 +1,14 @@
 """What a run needs of whatever reads, decodes and classifies its inputs."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
+from cataloger.adaptation import SourceCalibration
+from cataloger.options import Limits, RunOptions, WebOptions
 from cataloger.records import Failure, Item, Result
+from cataloger.utils import Stopwatch
 
 OnImage = Callable[[Item], None]
 """Receives the item of each image that could be decoded, before its result comes, at once where that is possible."""
@@ -24,3 +29,28 @@ class Executor(Protocol):
         later ones. It may be called again when it has ended. After a stop, what does not end soon has no result.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an executor does with each input.
+
+    web: None for sources without web addresses; its `per_host` is the share of one worker. within: see `fetch`.
+    processors: that it may keep busy.
+    """
+
+    calibration: SourceCalibration
+    run: RunOptions
+    limits: Limits
+    web: WebOptions | None = None
+    within: bytes | None = None
+    processors: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorHooks:
+    """What an executor reports to. warn: receives what people should know."""
+
+    stop: threading.Event
+    watch: Stopwatch
+    warn: Callable[[str], None]

@@ -4,28 +4,17 @@ Bytes that lie in the shop's database are read here, so that no password of it l
 addresses are read by the workers. Ray is loaded only when a cluster is used.
 """
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from cataloger.engine.executors.base import OnImage
+from cataloger.engine.executors.base import ExecutorHooks, OnImage, Work
 from cataloger.engine.executors.dispatch import NO_WORKER_SECONDS, Dispatch, Input
-from cataloger.engine.executors.worker import Work
 from cataloger.fetch import Remote, fetch
 from cataloger.model import Bundle
 from cataloger.options import ClusterOptions
 from cataloger.records import Failure, Item, Result
 from cataloger.utils import Stopwatch
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterHooks:
-    """What an executor reports to. warn: receives what people should know."""
-
-    stop: threading.Event
-    watch: Stopwatch
-    warn: Callable[[str], None]
 
 
 class ClusterExecutor:
@@ -64,7 +53,7 @@ class Cluster:
 
     @contextmanager
     def executor(
-        self, bundle: Bundle, work: Work, remote: Remote | None, hooks: ClusterHooks
+        self, bundle: Bundle, work: Work, remote: Remote | None, hooks: ExecutorHooks
     ) -> Iterator[ClusterExecutor]:
         """Give an executor for one source. Raises ClusterError or UsageError where no worker can be used."""
         from cataloger.engine.executors.ray_fleet import RayFleet

@@ -9,16 +9,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
-from cataloger.engine.executors.base import OnImage
+from cataloger.engine.executors.base import ExecutorHooks, OnImage, Work
 from cataloger.fetch import Remote, fetch
 from cataloger.imaging import DecodePool
-from cataloger.inference import Classifier, classify
-from cataloger.model import Calibration
+from cataloger.inference import Classifier, Engine, classify
+from cataloger.model import Bundle, Calibration
 from cataloger.options import Limits
 from cataloger.records import Batch, Failure, Image, Item, Result
 from cataloger.utils import Stopwatch, failpoints
@@ -49,6 +50,26 @@ class Stages:
     batch_size: int = 8
     top_k: int = 5
     calibration_of: Callable[[Item], Calibration] | None = None
+
+
+@contextmanager
+def open_local(
+    work: Work, bundle: Bundle, engine: Engine, decoder_of: Callable[[DecodePool], Decoder], hooks: ExecutorHooks
+) -> Iterator["LocalExecutor"]:
+    """Give an executor for one source. decoder_of: returns what fetches and decodes with a pool."""
+    with ExitStack() as stack:
+        # The children start while the model is loaded here.
+        workers = work.run.workers or work.processors
+        pool = stack.enter_context(DecodePool(bundle.preprocess, work.limits, workers=workers))
+        stages = Stages(
+            decoder_of(pool),
+            stack.enter_context(closing(engine.open(bundle))),
+            threads=work.processors,
+            batch_size=work.run.batch_size or engine.batch_size,
+            top_k=work.run.top_k,
+            calibration_of=lambda item: work.calibration.of(item.department),
+        )
+        yield stack.enter_context(LocalExecutor(stages, hooks.stop, hooks.watch))
 
 
 def decoding(

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cataloger.engine.executors.base import Work
 from cataloger.engine.executors.bundles import digest_of, packed
 from cataloger.engine.executors.dispatch import Answer, Input, Lost, Member
-from cataloger.engine.executors.worker import Work, Worker, versions
+from cataloger.engine.executors.worker import Worker, versions
 from cataloger.errors import ClusterError, UsageError
 from cataloger.model import Bundle
 from cataloger.options import ClusterOptions

@@ -4,41 +4,23 @@ import socket
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from cataloger import __version__
-from cataloger.adaptation import SourceCalibration
+from cataloger.engine.executors.base import ExecutorHooks, Work
 from cataloger.engine.executors.bundles import known_bundle, received_bundle
-from cataloger.engine.executors.local import Decoder, LocalExecutor, Stages
+from cataloger.engine.executors.local import Decoder, LocalExecutor, open_local
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.fetch import Remote, fetch
 from cataloger.hooks import ignore
 from cataloger.imaging import DecodePool
 from cataloger.inference import choose_engine
-from cataloger.options import Limits, RunOptions, WebOptions
 from cataloger.records import Failure, Fetched, Image, Item, Result
 from cataloger.utils import Stopwatch, reuse_buffers, work_in_batch
 
 ANSWERS_DEPEND_ON = ("onnxruntime", "pillow", "numpy")
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a worker does with each input.
-
-    web: None for sources without web addresses; its `per_host` is this worker's share. within: see `fetch`.
-    processors: that it may keep busy.
-    """
-
-    calibration: SourceCalibration
-    run: RunOptions
-    limits: Limits
-    web: WebOptions | None = None
-    within: bytes | None = None
-    processors: int = 1
 
 
 def versions() -> dict[str, str]:
@@ -92,19 +74,10 @@ class Worker:
     def _open(self, work: Work, digest: str, files: Mapping[str, bytes] | None) -> dict[str, Any]:
         engine = choose_engine(work.run.device)
         bundle = engine.bundle(received_bundle(digest, files), work.run.precision)
-        stack, watch, stop = self._opened, Stopwatch(), threading.Event()
-        pool = stack.enter_context(
-            DecodePool(bundle.preprocess, work.limits, workers=work.run.workers or work.processors)
-        )
-        stages = Stages(
-            _decoding(pool, work, stack.enter_context(_remote(work)), watch),
-            stack.enter_context(closing(engine.open(bundle))),
-            threads=work.processors,
-            batch_size=work.run.batch_size or engine.batch_size,
-            top_k=work.run.top_k,
-            calibration_of=lambda item: work.calibration.of(item.department),
-        )
-        self._executor = stack.enter_context(LocalExecutor(stages, stop, watch))
+        hooks = ExecutorHooks(threading.Event(), Stopwatch(), ignore)
+        remote = self._opened.enter_context(_remote(work))
+        local = open_local(work, bundle, engine, lambda pool: _decoding(pool, work, remote, hooks.watch), hooks)
+        self._executor = self._opened.enter_context(local)
         return {"device": self._executor.device, "precision": bundle.precision}
 
 
