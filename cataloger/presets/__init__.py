@@ -11,13 +11,13 @@ from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
     from cataloger.presets.filling import FilledPreset, fill
-    from cataloger.presets.grants import grants
     from cataloger.presets.label_maps import label_map_template
     from cataloger.presets.preset import Preset, Setting, WriteTarget
     from cataloger.presets.preset_check import CheckInput, Finding, check_preset
+    from cataloger.presets.privileges import grants
     from cataloger.presets.reading import preset_names, read_preset
     from cataloger.presets.shop_categories import ShopCategory, choices_of, read_categories, require_categories
-    from cataloger.presets.statements import statements
+    from cataloger.presets.shown_sql import statements
 
 __all__ = [
     "CheckInput",
@@ -43,12 +43,12 @@ __getattr__ = lazy_names(
     __name__,
     {
         "filling": ("FilledPreset", "fill"),
-        "grants": ("grants",),
+        "privileges": ("grants",),
         "label_maps": ("label_map_template",),
         "preset": ("Preset", "Setting", "WriteTarget"),
         "preset_check": ("CheckInput", "Finding", "check_preset"),
         "reading": ("preset_names", "read_preset"),
         "shop_categories": ("ShopCategory", "choices_of", "read_categories", "require_categories"),
-        "statements": ("statements",),
+        "shown_sql": ("statements",),
     },
 )

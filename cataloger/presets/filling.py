@@ -86,8 +86,13 @@ class _Filler:
 
     def target(self, target: WriteTarget) -> WriteTarget:
         """Return a table to write to."""
-        texts = {name: self.text(getattr(target, name)) for name in ("link", "table", "key", "where")}
-        return replace(target, **texts)
+        return replace(
+            target,
+            link=self.text(target.link),
+            table=self.text(target.table),
+            key=self.text(target.key),
+            where=self.text(target.where),
+        )
 
     def text(self, text: str, flag: str = "") -> str:
         """Return a text with values. flag: that can be given instead."""

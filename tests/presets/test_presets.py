@@ -20,7 +20,7 @@ from cataloger.presets.filling import fill
 from cataloger.presets.label_maps import label_map_template
 from cataloger.presets.reading import preset_names, read_preset
 from cataloger.presets.shop_categories import ShopCategory
-from cataloger.presets.statements import statements
+from cataloger.presets.shown_sql import statements
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 OWN = """\
