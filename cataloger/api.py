@@ -23,7 +23,8 @@ from cataloger.db import DatabaseURL
 from cataloger.engine import JobHooks, RunReport, SyncReport, TagOptions, TagReport, tag_images
 from cataloger.errors import UsageError
 from cataloger.hooks import Hooks
-from cataloger.options import DEFAULT_DB, RunOptions, TableOptions, WebOptions, WriteOptions
+from cataloger.options import DEFAULT_DB, RunOptions, WebOptions, WriteOptions
+from cataloger.table_options import TableOptions
 
 if TYPE_CHECKING:
     from cataloger.engine import SyncOptions  # with a client of HTTP, which a run over files does without

@@ -7,10 +7,10 @@ import pytest
 from by_url import open_source
 from sqlalchemy import MetaData, Table, create_engine, insert, make_url, text
 
-from cataloger.options import TableOptions
 from cataloger.queries import QuerySource
 from cataloger.records import Failure
 from cataloger.sources.table import TableSource
+from cataloger.table_options import TableOptions
 
 BYTES = {"sqlite": "BLOB", "postgresql": "BYTEA", "mysql": "LONGBLOB"}
 

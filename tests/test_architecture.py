@@ -24,6 +24,8 @@ ORDER = (
     "cataloger.records",
     "cataloger.hooks",
     "cataloger.write_targets",
+    "cataloger.option_checks",
+    "cataloger.table_options",
     "cataloger.options",
     "cataloger.write_flags",
     "cataloger.utils",
@@ -306,6 +308,8 @@ CONTRACTS = {
     ("cataloger.fetch.http", "gone"),  # HTTPStatus.GONE
     ("cataloger.history.diff", "gone"),
     ("cataloger.ledger.source_registry", "gone"),
+    ("cataloger.report.gather", "gone"),
+    ("cataloger.report.sentences", "gone"),
     ("cataloger.report.reviewers", "words"),
     ("cataloger.review.app", "words"),
     ("cataloger.review.corrections", "words"),

@@ -26,22 +26,14 @@ from cataloger.ledger import (
     store_label_map,
     warn_of_gaps,
 )
-from cataloger.options import (
-    QUERY_COLUMNS,
-    Limits,
-    PresetUse,
-    RunOptions,
-    SelectionOptions,
-    TableOptions,
-    WebOptions,
-    WriteOptions,
-)
+from cataloger.options import Limits, PresetUse, RunOptions, SelectionOptions, WebOptions, WriteOptions
 from cataloger.presets import require_categories
 from cataloger.queries import ShopSource, open_shop_source
 from cataloger.records import Item
 from cataloger.schema import open_database, open_for_planning, open_source
 from cataloger.sinks import files
 from cataloger.sources import check_folder
+from cataloger.table_options import QUERY_COLUMNS, TableOptions
 from cataloger.taxonomy import merged_codes, read_taxonomy, taxonomy_codes
 from cataloger.writeback import (
     LinkCheck,

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from cataloger.options import TableOptions, WriteOptions
+from cataloger.options import WriteOptions
 from cataloger.presets.preset import FlagValue
+from cataloger.table_options import TableOptions
 from cataloger.write_flags import OtherWrites
 
 

@@ -7,8 +7,8 @@ from sqlalchemy import ColumnElement, Connection, Subquery, Text, cast, func, se
 
 from cataloger.db import TableName, one_select, select_as_table, select_names
 from cataloger.errors import WrongSourceError
-from cataloger.options import QUERY_COLUMNS, TableOptions
 from cataloger.sources import TableLayout, digest_of
+from cataloger.table_options import QUERY_COLUMNS, TableOptions
 
 FLAG = "--image-query"
 PRODUCT, IMAGE_ID, IMAGE, VERSION, DEPARTMENT = QUERY_COLUMNS

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, select
 
 from cataloger.db import AnyRow, Database, explained
 from cataloger.errors import DatabaseError, UnavailableError, WrongSourceError
-from cataloger.options import TableOptions
 from cataloger.queries.query_layout import FLAG, IMAGE_ID, inspect_query
 from cataloger.queries.row_store import RowStore, StoredRow
 from cataloger.records import Failure, Item
@@ -27,6 +26,7 @@ from cataloger.sources import (
     locate,
     text_of,
 )
+from cataloger.table_options import TableOptions
 from cataloger.utils import visible
 
 ROWS_PER_FETCH = 1000

@@ -17,11 +17,12 @@ from cataloger.errors import CatalogerError, ImageError, UnavailableError, Usage
 from cataloger.fetch import Downloaded, Downloader, ObjectReader, read_file
 from cataloger.ledger import follows_links, last_table
 from cataloger.objects import ObjectRoots, ObjectStores, is_object_address, read_address
-from cataloger.options import Limits, TableOptions, WebOptions
+from cataloger.options import Limits, WebOptions
 from cataloger.queries import ShopSource, open_shop_source
 from cataloger.records import Failure, Fetched, Item, StoredObject
 from cataloger.schema import ItemRow, SourceRow
 from cataloger.sources import OUTSIDE_ROOT, SCHEMES, name_of
+from cataloger.table_options import TableOptions
 
 UNKNOWN_ITEM = "source.unknown_item"
 NOT_IN_DATABASE = "source.not_in_database"

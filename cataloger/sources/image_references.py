@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cataloger.objects import OBJECT_SCHEMES, ObjectRoots, read_address
-from cataloger.options import LIST_FORMS
 from cataloger.records import StoredObject
 from cataloger.sources import change_tokens
 from cataloger.sources.file_keys import existing_spelling, key_of, name_bytes
 from cataloger.sources.web_addresses import WEB_ADDRESS, as_address, clean_address, query_identity
+from cataloger.table_options import LIST_FORMS
 from cataloger.tabular import read_php_array
 from cataloger.utils import clean_name, path_spellings, strip_invisible, without_query
 

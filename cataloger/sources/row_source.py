@@ -11,7 +11,6 @@ from sqlalchemy import Select, case, func, null, select
 from cataloger.db import AnyRow, Database
 from cataloger.errors import ImageError, UsageError, WrongSourceError
 from cataloger.objects import ObjectRoots
-from cataloger.options import TableOptions
 from cataloger.records import Blob, Failure, Item
 from cataloger.sources import change_tokens
 from cataloger.sources.column_sample import ColumnSample
@@ -29,6 +28,7 @@ from cataloger.sources.image_references import (
     text_of,
 )
 from cataloger.sources.table_layout import TableLayout
+from cataloger.table_options import TableOptions
 from cataloger.utils import clean_department, counted
 
 SAMPLE = 20

@@ -15,11 +15,11 @@ from cataloger.errors import (
     UsageError,
     WrongSourceError,
 )
-from cataloger.options import TableOptions
 from cataloger.records import Failure, Item
 from cataloger.sources.image_references import BAD_VALUE, clean_values, join_keys
 from cataloger.sources.row_source import SAMPLE, Names, RowSource, unpadded
 from cataloger.sources.table_layout import inspect_layout, odd_keys
+from cataloger.table_options import TableOptions
 
 ROWS_PER_READ = 1000
 

@@ -31,8 +31,8 @@ from sqlalchemy.types import NullType
 
 from cataloger.db import TableInfo, TableName, describe
 from cataloger.errors import WrongSourceError
-from cataloger.options import TableOptions
 from cataloger.sources.image_references import clean_values
+from cataloger.table_options import TableOptions
 
 Column = ColumnElement[Any]
 

@@ -14,7 +14,8 @@ from cataloger.contracts import DECISIONS, MAX_LABEL_LENGTH
 from cataloger.db import Database, DatabaseURL, TableInfo, TableName, describe, driver_message, is_transient
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import LabelCode
-from cataloger.options import TableOptions, WriteOptions
+from cataloger.options import WriteOptions
+from cataloger.table_options import TableOptions
 from cataloger.writeback.column_values import Cell, UnwritableError
 from cataloger.writeback.plan import WritePlan, top5_json
 from cataloger.writeback.product_table import ProductRow, ProductTable

@@ -11,7 +11,7 @@ from cataloger.engine.job_report import JobOptions
 from cataloger.engine.sync import SyncOptions
 from cataloger.engine.tag import TagOptions
 from cataloger.errors import ConfigError, UsageError
-from cataloger.options import TableOptions
+from cataloger.table_options import TableOptions
 from cataloger.training.options import DataOptions
 
 SECRET = "postgresql://shop:s3cret@db:5433/catalog?sslpassword=s3cret"

@@ -14,9 +14,10 @@ from cataloger.errors import MissingExtraError, OutageError, SourceError, UsageE
 from cataloger.inference import explain_images
 from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.objects import client
-from cataloger.options import Limits, RunOptions, TableOptions, WebOptions
+from cataloger.options import Limits, RunOptions, WebOptions
 from cataloger.report import Pictures
 from cataloger.schema import open_results
+from cataloger.table_options import TableOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 SECRET = "wJalrXUtnFEMI-SECRET"

@@ -15,7 +15,8 @@ from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.errors import UsageError
 from cataloger.history import undo_run
 from cataloger.model import default_bundle_path, read_bundle
-from cataloger.options import RunOptions, SelectionOptions, TableOptions
+from cataloger.options import RunOptions, SelectionOptions
+from cataloger.table_options import TableOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 IMAGES = ("blue-fedora.png", "sunglasses.png", "summer-shorts.png", "winter-hat.png")

@@ -30,7 +30,8 @@ from cataloger.imaging.decode_pool import DecodePool
 from cataloger.inference.backend import Engine
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import default_bundle_path, read_bundle
-from cataloger.options import Limits, RunOptions, TableOptions, WebOptions
+from cataloger.options import Limits, RunOptions, WebOptions
+from cataloger.table_options import TableOptions
 
 AFTER = 10
 """Signs of an outage in a row that suspend a place, instead of a hundred."""

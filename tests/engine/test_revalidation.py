@@ -12,7 +12,8 @@ import pytest
 from by_url import parsed
 
 from cataloger.engine.sync import SyncOptions, sync_table
-from cataloger.options import RunOptions, TableOptions, WebOptions
+from cataloger.options import RunOptions, WebOptions
+from cataloger.table_options import TableOptions
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 

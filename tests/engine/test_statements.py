@@ -18,11 +18,12 @@ from cataloger.inference.onnx import OnnxClassifier
 from cataloger.ledger import presence as presences
 from cataloger.ledger.deletion import purge_items
 from cataloger.ledger.presence import Presence
-from cataloger.options import RunOptions, TableOptions, WriteOptions
+from cataloger.options import RunOptions, WriteOptions
 from cataloger.schema import open as opening
 from cataloger.schema.models import ItemRow
 from cataloger.sources import table as tables
 from cataloger.sources.table import TableSource
+from cataloger.table_options import TableOptions
 
 # To see what is known of a chunk, to record a batch, to read a page of the product table. Servers are asked the time.
 TO_PLAN, TO_RECORD, TO_PAGE = 1, {"sqlite": 8, "postgresql": 10, "mysql": 10}, 1

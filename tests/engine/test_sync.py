@@ -18,7 +18,8 @@ from sqlalchemy import text
 
 from cataloger.engine.sync import SyncOptions, sync_table
 from cataloger.errors import DatabaseError, SchemaError, SourceError, UsageError
-from cataloger.options import RunOptions, TableOptions
+from cataloger.options import RunOptions
+from cataloger.table_options import TableOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 IMAGES = ("blue-fedora.png", "sunglasses.png", "summer-shorts.png", "winter-hat.png")

@@ -42,9 +42,10 @@ from cataloger.hooks import Hooks
 from cataloger.inference.classifier import Scores
 from cataloger.ledger import presence, product_results
 from cataloger.model.calibration import Calibration
-from cataloger.options import RunOptions, TableOptions, WriteOptions
+from cataloger.options import RunOptions, WriteOptions
 from cataloger.records import Failure, Image, Item
 from cataloger.schema.models import Base
+from cataloger.table_options import TableOptions
 from cataloger.utils import failpoints
 from cataloger.writeback import writer
 from cataloger.writeback.preflight import PossibleAnswers, WriteCheck

@@ -15,7 +15,7 @@ from cataloger.errors import SourceError
 from cataloger.history import move_source, prune, recalibrate, source_deletion, undo
 from cataloger.ledger import model_ref
 from cataloger.model.bundle import default_bundle_path, read_bundle
-from cataloger.options import TableOptions
+from cataloger.table_options import TableOptions
 
 IMAGE = Path(__file__).parents[2] / "examples" / "images" / "sunglasses.png"
 REFUSING = (

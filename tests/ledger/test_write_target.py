@@ -14,8 +14,9 @@ from cataloger.history.prune import prune_runs
 from cataloger.history.undo import undo_run
 from cataloger.ledger import WriteTarget, record_write_target, write_targets
 from cataloger.ledger.run_queries import find_run
-from cataloger.options import TableOptions, WriteOptions
+from cataloger.options import WriteOptions
 from cataloger.schema.models import RunRow, WriteTargetRow
+from cataloger.table_options import TableOptions
 
 PHOTO = Path(__file__).parents[2] / "examples" / "images" / "sunglasses.png"
 SHOWN = {"table": "products", "schema": None, "ids": ["sku"]}

@@ -7,8 +7,8 @@ from by_url import open_source
 from sqlalchemy import create_engine, event, text
 
 from cataloger.ledger.presence import Presence
-from cataloger.options import TableOptions
 from cataloger.sources.table import TableSource
+from cataloger.table_options import TableOptions
 
 pytestmark = pytest.mark.slow
 

@@ -24,11 +24,12 @@ from sqlalchemy import types as sql
 
 from cataloger.errors import DatabaseError, ImageError, SourceError, UsageError, WrongSourceError
 from cataloger.fetch import Remote, fetch
-from cataloger.options import Limits, TableOptions
+from cataloger.options import Limits
 from cataloger.records import Failure
 from cataloger.sources import table as tables
 from cataloger.sources.image_references import join_keys
 from cataloger.sources.table import TableSource
+from cataloger.table_options import TableOptions
 
 
 def on(*names):

@@ -13,9 +13,10 @@ from sqlalchemy import select, text
 from cataloger.db.reflection import TableName
 from cataloger.errors import UsageError
 from cataloger.ledger.label_map import LabelCode
-from cataloger.options import TableOptions, WriteOptions
+from cataloger.options import WriteOptions
 from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import WriteRow
+from cataloger.table_options import TableOptions
 from cataloger.writeback import product_table
 from cataloger.writeback import writer as write_back
 from cataloger.writeback.column_values import restore

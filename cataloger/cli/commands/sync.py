@@ -35,7 +35,8 @@ from cataloger.cli.source_flags import (
     preset_in_use,
 )
 from cataloger.errors import UsageError
-from cataloger.options import ClusterOptions, RunOptions, SelectionOptions, TableOptions, WebOptions
+from cataloger.options import ClusterOptions, RunOptions, SelectionOptions, WebOptions
+from cataloger.table_options import TableOptions
 from cataloger.write_flags import OtherWrites
 
 COMMAND = PresetCommand
