@@ -12,7 +12,7 @@ from cataloger.utils import lazy_names
 if TYPE_CHECKING:
     from cataloger.presets.filling import FilledPreset, fill
     from cataloger.presets.label_maps import label_map_template
-    from cataloger.presets.preset import Preset, Setting, WriteTarget
+    from cataloger.presets.preset import Preset, PresetSetting, PresetTarget
     from cataloger.presets.preset_check import CheckInput, Finding, check_preset
     from cataloger.presets.privileges import grants
     from cataloger.presets.reading import preset_names, read_preset
@@ -24,9 +24,9 @@ __all__ = [
     "FilledPreset",
     "Finding",
     "Preset",
-    "Setting",
+    "PresetSetting",
+    "PresetTarget",
     "ShopCategory",
-    "WriteTarget",
     "check_preset",
     "choices_of",
     "fill",
@@ -45,7 +45,7 @@ __getattr__ = lazy_names(
         "filling": ("FilledPreset", "fill"),
         "privileges": ("grants",),
         "label_maps": ("label_map_template",),
-        "preset": ("Preset", "Setting", "WriteTarget"),
+        "preset": ("Preset", "PresetSetting", "PresetTarget"),
         "preset_check": ("CheckInput", "Finding", "check_preset"),
         "reading": ("preset_names", "read_preset"),
         "shop_categories": ("ShopCategory", "choices_of", "read_categories", "require_categories"),

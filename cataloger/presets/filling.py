@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cataloger.errors import UsageError
-from cataloger.presets.preset import PLACEHOLDER, FlagValue, Preset, Setting, WriteTarget, placeholders
+from cataloger.presets.preset import PLACEHOLDER, FlagValue, Preset, PresetSetting, PresetTarget, placeholders
 from cataloger.utils import nearest_of
 
 WRITE_FLAGS = ("write-table", "write-key", "write-where", "write-existing", "write-link")
@@ -20,13 +20,13 @@ class FilledPreset:
     preset: Preset
     values: Mapping[str, str]
     flags: Mapping[str, FlagValue]
-    targets: tuple[WriteTarget, ...]
+    targets: tuple[PresetTarget, ...]
     categories: str
     privileges: Mapping[str, str]
     choices: Mapping[str, str]
 
     @property
-    def missing(self) -> list[Setting]:
+    def missing(self) -> list[PresetSetting]:
         """Settings that must be given and were not."""
         return [each for name, each in self.preset.settings.items() if name not in self.values and not each.optional]
 
@@ -84,7 +84,7 @@ class _Filler:
             return [self.text(each, name) for each in value]
         return " ".join(self.text(value, name).split()) if name == "source-name" else self.text(value, name).strip()
 
-    def target(self, target: WriteTarget) -> WriteTarget:
+    def target(self, target: PresetTarget) -> PresetTarget:
         """Return a table to write to."""
         return replace(
             target,
@@ -115,7 +115,7 @@ class _Filler:
         )
 
 
-def _write_flags(targets: Sequence[WriteTarget]) -> dict[str, FlagValue]:
+def _write_flags(targets: Sequence[PresetTarget]) -> dict[str, FlagValue]:
     tables = [each for each in targets if each.table]
     found: dict[str, list[str]] = {
         "write-table": [each.table for each in tables],
@@ -127,5 +127,5 @@ def _write_flags(targets: Sequence[WriteTarget]) -> dict[str, FlagValue]:
     return {name: value for name, value in found.items() if value}
 
 
-def _name(target: WriteTarget) -> str:
+def _name(target: PresetTarget) -> str:
     return target.table.partition(":")[0].strip()

@@ -34,7 +34,7 @@ SQL_FLAGS = ("image-query", "where")
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class PresetSetting:
     """A value that differs from shop to shop. default: None where the user must give it, or may, if `optional`.
 
     choices: a SELECT of its possible values and their names; "" for none.
@@ -55,7 +55,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteTarget:
+class PresetTarget:
     """A table that results are written to, in the form of the flags: either `link`, or `table` with key and where.
 
     adds_rows: of a table, also products without a row. needs: setting without which nothing is written there.
@@ -83,9 +83,9 @@ class Preset:
     title: str
     versions: str
     databases: tuple[str, ...]
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, PresetSetting]
     flags: Mapping[str, FlagValue]
-    targets: tuple[WriteTarget, ...] = ()
+    targets: tuple[PresetTarget, ...] = ()
     categories: str = ""
     privileges: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

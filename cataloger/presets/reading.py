@@ -17,8 +17,8 @@ from cataloger.presets.preset import (
     FlagValue,
     Kind,
     Preset,
-    Setting,
-    WriteTarget,
+    PresetSetting,
+    PresetTarget,
     placeholders,
 )
 from cataloger.utils import line_of, nearest_of
@@ -94,7 +94,7 @@ class _Reader:
         line = line_of(self.text, keys)
         return ConfigError(f"{self.origin}{'' if line is None else f', line {line}'}: {message}")
 
-    def _setting(self, name: str, values: Any) -> Setting:
+    def _setting(self, name: str, values: Any) -> PresetSetting:
         keys = ("settings", name)
         if not isinstance(values, dict):
             raise self.error(keys, f"[settings]: {name} is a setting; write a table [settings.{name}]")
@@ -111,7 +111,7 @@ class _Reader:
         text, choices = self._text(values, (*keys, "help")), self._text(values, (*keys, "choices"))
         if not text:
             raise self.error(keys, f"[settings.{name}] lacks the key 'help': what the value is, for people")
-        return Setting(name, text, kind, default, is_optional, choices)
+        return PresetSetting(name, text, kind, default, is_optional, choices)
 
     def _flags(self, values: Mapping[str, Any]) -> dict[str, FlagValue]:
         self._known(("sync",), values, (*TEXT_FLAGS, *LIST_FLAGS, *BOOLEAN_FLAGS))
@@ -126,7 +126,7 @@ class _Reader:
                 found[name] = self._texts(values, keys) if name in LIST_FLAGS else self._text(values, keys)
         return found
 
-    def _targets(self, values: Any) -> Iterable[WriteTarget]:
+    def _targets(self, values: Any) -> Iterable[PresetTarget]:
         if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
             raise self.error(("write",), "write is a list of tables; write [[write]] for each")
         for number, each in enumerate(values, start=1):
@@ -139,7 +139,7 @@ class _Reader:
             if not isinstance(adds_rows, bool):
                 raise self.error(("write",), f"{place}: adds-rows is true or false")
             needs = texts.pop("if")
-            yield WriteTarget(**texts, adds_rows=adds_rows, needs=needs)
+            yield PresetTarget(**texts, adds_rows=adds_rows, needs=needs)
 
     def _backends(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         found = self._texts(values, ("databases",))
