@@ -22,7 +22,8 @@ from cataloger.utils import malloc
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-HEAVY = ("torch", "onnxruntime", "sqlalchemy", "alembic", "numpy", "PIL", "httpx", "typer", "cataloger.api")
+HEAVY = ("torch", "onnxruntime", "sqlalchemy", "alembic", "numpy", "PIL", "httpx", "typer", "ray", "obstore")
+HEAVY += ("cataloger.api",)
 
 
 @pytest.fixture

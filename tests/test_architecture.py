@@ -215,7 +215,8 @@ def test_the_command_line_starts_without_heavy_modules():
     code = (
         "import sys, cataloger.cli.app\n"
         "heavy = {'torch', 'onnxruntime', 'pyarrow', 'PIL', 'numpy', 'matplotlib', 'starlette', 'uvicorn'}\n"
-        "heavy |= {'sqlalchemy', 'alembic', 'rich'}\n"  # completion in a shell starts it at every key
+        # Completion in a shell starts it at every key.
+        "heavy |= {'sqlalchemy', 'alembic', 'rich', 'ray', 'obstore'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)"
     )
@@ -224,6 +225,7 @@ def test_the_command_line_starts_without_heavy_modules():
 
 
 HEAVY = ("torch", "onnxruntime", "sqlalchemy", "alembic", "httpx", "PIL", "matplotlib", "starlette", "onnx")
+HEAVY += ("ray", "obstore")
 STARTS = {
     "cataloger.cli.commands.tag": (),
     "cataloger.api": ("onnxruntime", "sqlalchemy", "PIL"),
@@ -240,6 +242,19 @@ def test_what_a_start_loads(name):
     code = f"import sys, {name}; print(*(set({HEAVY!r}) & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(result.stdout.split()) <= set(STARTS[name])
+
+
+@pytest.mark.parametrize("command", [(), ("tag",), ("sync",)])
+def test_help_names_the_engines_and_loads_none_of_them(command):
+    code = (
+        "import sys, cataloger.cli.app\n"
+        "try:\n    cataloger.cli.app.main()\n"
+        "finally:\n    print(*({'ray', 'obstore', 'onnxruntime'} & set(sys.modules)), file=sys.stderr)"
+    )
+    arguments = [sys.executable, "-c", code, *command, "--help"]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert ("--engine" in result.stdout) == bool(command)
+    assert result.stderr.split() == []
 
 
 def test_the_pipeline_knows_no_database():
