@@ -24,7 +24,7 @@ WRONG = {
         "''",
         "http://",
         "ftp://host/a.jpg",
-        "s3://No_Bucket/a.jpg",
+        "s3://me:secret@bucket/a.jpg",
         "p --output none/x.csv",
         "p --output folder",
         "p --output file/x.csv",
