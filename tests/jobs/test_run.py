@@ -188,7 +188,7 @@ def test_a_job_without_what_its_command_must_have_is_named_with_its_line_before_
     assert (status, out) == (2, "")
     assert (
         err == f"cataloger: error: cataloger.toml, line {line}: [jobs.late] lacks the key 'table' "
-        "(--table or --image-query or --image-query-file of sync)\n"
+        "(--table or --image-query or --image-query-file or --preset of sync)\n"
     )
     assert "[jobs.none] lacks the key 'arguments'" in run("none")[2]
     assert outcomes() == []
