@@ -73,7 +73,7 @@ class Shop:
 
     def of_runner(self):
         """Make a user that has the privileges that the preset names and those on our own tables, and no more."""
-        name = f"runner_{self.system.preset.replace('-', '_')}"
+        name = f"runner_{self.system.preset.replace('-', '_')}_{self.admin.database}"
         own = [row[0] for row in self.rows(OWN_TABLES[self.system.engine])]
         shown = json.loads(self.cataloger("presets", "show", *self.preset_flags(), "--json"))
         grants, self.source = shown["privileges"], shown["flags"]["source-name"]
