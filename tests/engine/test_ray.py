@@ -50,7 +50,7 @@ def rigged(path, *arguments, **options):
     if isinstance(path, bytes) and b"/photos/" in path:
         if os.environ.get("RIG_BLIND"):
             raise FileNotFoundError(2, "No such file or directory")
-        if b"lethal" in path:
+        if b"-lethal" in path:
             os._exit(1)
     return real(path, *arguments, **options)
 os.open = rigged
@@ -298,6 +298,9 @@ def test_lethal_inputs_fail_alone_and_are_tried_again(rig, tmp_path, photos, exp
     assert report.run.failures["io.worker_lost"] == 2
     failed = [row for row in rig.results if row[2] == "io.worker_lost"]
     assert [row[0] for row in failed] == ["100-lethal.jpg", "200-lethal.jpg"]
+    with closing(sqlite3.connect(rig.folder / "catalog.db")) as connection:
+        reasons = connection.execute("SELECT error_text FROM cataloger_result WHERE error_code = 'io.worker_lost'")
+        assert not [text for (text,) in reasons if "memory" in text or "died" not in text]
     assert [row for row in rig.results if row[2] != "io.worker_lost"] == expected
 
 

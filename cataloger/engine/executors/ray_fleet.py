@@ -1,6 +1,7 @@
 """The workers of a Ray cluster: actors that are started where there is room, and are not restarted by Ray."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from cataloger.model import Bundle
 from cataloger.options import ClusterOptions
 
 REFRESH_SECONDS = 1.0
+OUT_OF_MEMORY = re.compile("NODE_OUT_OF_MEMORY|node running low on memory")
 STARTING_SECONDS = 30.0
 """That other machines wait for one that has begun to start, where it matters who can read what."""
 
@@ -282,7 +284,8 @@ def _reason(error: BaseException) -> str:
     """Return what a lost worker has to say, as one line."""
     import ray
 
-    if isinstance(error, ray.exceptions.OutOfMemoryError) or "memory" in str(error).lower():
+    # The text of any other end names a lack of memory as well, as one of several causes that there may be.
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or OUT_OF_MEMORY.search(str(error)):
         return "its machine had no memory left"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, ray.exceptions.RayTaskError) and lines:
