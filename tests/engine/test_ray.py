@@ -288,13 +288,14 @@ def test_a_cluster_that_shrinks_and_grows(rig, photos, expected):
 
 
 @pytest.mark.long
-def test_lethal_inputs_fail_alone_and_are_tried_again(rig, tmp_path, photos, expected):
+def test_lethal_inputs_fail_alone_and_print_nothing(rig, tmp_path, photos, expected, capsys):
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
     for name in ("100-lethal.jpg", "200-lethal.jpg"):
         shutil.copy(photos / "000.jpg", folder / name)
     rig.add(2)
     report = rig.tag(folder)
+    assert capsys.readouterr().out == ""
     assert report.run.failures["io.worker_lost"] == 2
     failed = [row for row in rig.results if row[2] == "io.worker_lost"]
     assert [row[0] for row in failed] == ["100-lethal.jpg", "200-lethal.jpg"]

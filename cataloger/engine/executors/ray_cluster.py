@@ -52,12 +52,13 @@ def connected(options: ClusterOptions) -> Iterator[None]:
         return
     if options.address != "local":
         _require_answer(_resolved(options.address))
-    _connect(options)
-    try:
-        yield
-    finally:
-        with redirect_stdout(sys.stderr), _kept_handlers():
-            ray.shutdown()
+    with _without_prints():
+        _connect(options)
+        try:
+            yield
+        finally:
+            with redirect_stdout(sys.stderr), _kept_handlers():
+                ray.shutdown()
 
 
 def described() -> str:
@@ -136,6 +137,19 @@ def _token() -> str:
     if not _TOKEN:
         _TOKEN.append(secrets.token_hex(32))
     return _TOKEN[0]
+
+
+@contextmanager
+def _without_prints() -> Iterator[None]:
+    """Keep off stdout, where reports go, what a thread of Ray prints of each worker that ends."""
+    from ray._private import worker
+
+    before = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
 
 
 @contextmanager
