@@ -39,6 +39,19 @@ FROM cataloger_image_top5 image JOIN cataloger_item item USING (key) JOIN (
   SELECT item_id, width, height, content_hash FROM cataloger_result) result ON result.item_id = item.id
 ORDER BY image.key
 """
+TOKENS = """
+import os, subprocess, sys
+from cataloger.engine.executors import ray_cluster
+from cataloger.options import ClusterOptions
+ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1]).internal_kv_keys(b'', None, 5)"
+with ray_cluster.connected(ClusterOptions()):
+    import ray
+    address = ray.get_runtime_context().gcs_address
+    mode = {"RAY_AUTH_MODE": "token"}
+    for more in ({}, {**mode, "RAY_AUTH_TOKEN": "0" * 64}, {**mode, "RAY_AUTH_TOKEN": ray_cluster._token()}):
+        command = [sys.executable, "-c", ASK, address]
+        print(subprocess.run(command, env=os.environ | more, stderr=subprocess.DEVNULL).returncode)
+"""
 PROGRAM = "from cataloger.cli.app import main; main()"
 RIG = """
 import os
@@ -154,6 +167,13 @@ def test_a_private_cluster_gives_the_tables_of_the_local_engine(tmp_path):
     assert seen <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
     assert run("local.db").wait(HANGS) == 0
     assert results(tmp_path / "ray.db") == results(tmp_path / "local.db")
+
+
+@pytest.mark.long
+def test_a_private_cluster_answers_only_with_its_token():
+    command = [sys.executable, "-c", TOKENS]
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=HANGS, check=True)
+    assert found.stdout.split() == ["1", "1", "0"]  # without one, with another one, with its own
 
 
 def test_flags_of_a_cluster_need_the_engine():
