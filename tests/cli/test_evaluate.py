@@ -185,7 +185,7 @@ def test_a_report_is_written_where_it_is_asked_for(tagged, tmp_path):
     output = tmp_path / "new" / "report"
     result = invoke("evaluate", LABELS, "--images", IMAGES, "--results", tagged, "-o", output, "--json")
     assert {path.name for path in output.iterdir()} == {
-        *("report.html", "report.json", "confusion.png", "reliability.png", "coverage.png", "classes.png"),
+        *("report.html", "report.json", "confusion.png", "classes.png"),  # no curves of 20 images
     }
     assert json.loads((output / "report.json").read_text()) == json.loads(result.stdout)
     assert f"open {output / 'report.html'} in a browser" in result.stderr

@@ -119,12 +119,13 @@ def test_text_stands_out_from_its_background(browser, path, scheme, media):
 
 def test_every_link_is_reached_by_tab_and_seen_to_be(browser, path):
     page, _ = opened(browser, path)
-    links = page.locator("a, summary").count()
-    for _ in range(links):
+    page.evaluate("document.querySelectorAll('details').forEach(each => (each.open = true))")
+    stops = page.locator("a, summary, input, button, [tabindex='0']").count()
+    for _ in range(stops):
         page.keyboard.press("Tab")
         page.evaluate("document.activeElement.dataset.reached = 1")
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert page.locator("[data-reached]").count() == links
+    assert page.locator("[data-reached]").count() == stops
 
 
 def test_it_prints(browser, path):

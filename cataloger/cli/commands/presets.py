@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cataloger.db import Database
     from cataloger.presets import FilledPreset, Finding
 
-app = make_group("Presets of shop systems: list, show, check, categories, label-map.")
+app = make_group("Presets of shop systems: list, show, check and more.")
 
 MISSING_STATUS = 2
 EXAMPLES = """\b

@@ -71,7 +71,7 @@ def tag(
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
-    """Tag images of folders, files, manifests, web addresses and object stores.
+    """Tag images: folders, files, manifests, web and object stores.
 
     The five best categories per image, with calibrated confidences, go to a database. Folders are searched
     recursively. Unchanged images are skipped, so that a run can be repeated every night.
