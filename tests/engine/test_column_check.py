@@ -85,12 +85,17 @@ def test_a_column_of_files_or_bytes_of_another_kind_is_wrong_usage(shop, column,
 def test_a_column_of_images_may_have_faults(shop, column):
     done = sync(None if column == "picture" else shop, column, "--dry-run", "--json")
     report = json.loads(done.stdout)
-    assert (report["planned_by_reason"], report["warnings"]) == ({"new": 30}, [])
+    assert (report["planned_by_reason"], opened(report)) == ({"new": 30}, [])
 
 
 def test_that_none_of_a_sample_is_there_is_a_warning(shop):
     report = json.loads(sync(shop, "gone", "--dry-run", "--json").stdout)
-    assert report["warnings"] == ["none of a sample of 20 images can be opened: io.missing 20"]
+    assert opened(report) == ["none of a sample of 20 images can be opened: io.missing 20"]
+
+
+def opened(report):
+    """Return the warnings of a dry run but the one that this database has no tables of cataloger yet."""
+    return [warning for warning in report["warnings"] if "has no tables of cataloger" not in warning]
 
 
 def test_a_list_that_is_none_is_wrong_usage(shop):

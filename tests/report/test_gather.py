@@ -128,6 +128,7 @@ def test_a_run_that_was_undone_is_not_the_newest_one_nor_the_one_before(photos):
     cataloger("tag", "photos", "-q", "--force")
     cataloger("runs", "undo", 2, "-q")
     assert told().run.id == 1
+    shutil.copy(photos / "winter-hat.png", photos / "new.png")
     cataloger("tag", "photos", "-q")
     assert (told().run.id, told().moves.since.id) == (4, 1)
 
