@@ -84,7 +84,7 @@ def mariadb_shop(mariadb_server):
     shop = new_shop(mariadb_server, "shop")
     # This server takes who comes from 127.0.0.1 for localhost, where an anonymous user comes before those of '%'.
     blocks = [re.sub(r"''%''|'%'", "localhost", block) for block in statements_of("MariaDB and MySQL")]
-    users, query, rights, columns, _create_columns = blocks
+    users, query, rights, columns, _create_columns, _temporary_tables = blocks
     shop.run(users)
     shop.command("catalog_owner", "db", "upgrade")
     shop.run("\n".join(statement for (statement,) in shop.run(query)))

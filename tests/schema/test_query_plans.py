@@ -51,24 +51,18 @@ QUERIES = {
     ),
     "renew the lease": (r"UPDATE cataloger_lease", "cataloger_lease"),
     "make items known": (r"INSERT INTO cataloger_item", "uq_cataloger_item"),
-    "the products that images had before": (
-        r"SELECT cataloger_item\.key_hash, cataloger_item\.product_hash \nFROM",
+    "what is known of a batch": (
+        r"SELECT cataloger_item\.key_hash, cataloger_item\.id, cataloger_item\.gone_run_id, cataloger_item\.uri",
         "uq_cataloger_item",
     ),
-    "the ids of items": (
-        r"SELECT cataloger_item\.key_hash, cataloger_item\.id, cataloger_item\.gone_run_id \nFROM",
-        "uq_cataloger_item",
+    "the good results before": (
+        r"SELECT cataloger_item\.key_hash, cataloger_item\.id, cataloger_item\.gone_run_id, cataloger_item\.uri",
+        "pk_cataloger_current",
     ),
     "append results": (r"INSERT INTO cataloger_result", "Insert on cataloger_result"),
-    "the ids of results": (
-        r"SELECT cataloger_result\.item_id, cataloger_result\.id",
-        "uq_cataloger_result_run_id_item_id",
-    ),
-    "the good results before": (r"SELECT cataloger_current\.item_id, cataloger_result\.id", "pk_cataloger_current"),
     "move the pointers": (r"INSERT INTO cataloger_current", "pk_cataloger_current"),
     "the images of products": (r"SELECT cataloger_item\.product_hash, ", "ix_cataloger_item_source_id_product_hash"),
     "record the answers for products": (r"INSERT INTO cataloger_product_result", "uq_cataloger_product_result"),
-    "the ids of these answers": (r"SELECT cataloger_product_result\.product_hash", "uq_cataloger_product_result"),
     "point to the answers": (r"INSERT INTO cataloger_product_current", "pk_cataloger_product_current"),
     "a page of items to look for missing ones": (
         r"SELECT cataloger_item\.id, cataloger_item\.key",
