@@ -22,7 +22,7 @@ $(RUNTIME)/.ready: pyproject.toml constraints.txt
 $(DEV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt \
-		--editable '.[train,parquet,postgres,mysql,review,dev]'
+		--editable '.[train,parquet,postgres,mysql,review,objects,ray,dev]'
 	touch $@
 
 $(DOCS)/.ready: pyproject.toml constraints.txt
