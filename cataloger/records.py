@@ -187,6 +187,6 @@ class Renewal:
     is_department: bool = False
 
 
-def item_of(subject: Item | Failure) -> Item:
-    """Return the item of an input, which may have failed already in its source."""
-    return subject.item if isinstance(subject, Failure) else subject
+def item_of(subject: Item | Fetched | Failure) -> Item:
+    """Return the item of an input, which may have been fetched, or have failed, already."""
+    return subject if isinstance(subject, Item) else subject.item

@@ -1,7 +1,10 @@
 """What a worker of a cluster does with a chunk is what the local engine does with it. No Ray here."""
 
 import os
+import threading
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +18,8 @@ from cataloger.errors import BundleError
 from cataloger.fetch import read_file
 from cataloger.inference import Tagger
 from cataloger.model import default_bundle_path, keep_bundle, read_bundle
-from cataloger.options import Limits, RunOptions
-from cataloger.records import Fetched, Item, Prediction
+from cataloger.options import Limits, RunOptions, WebOptions
+from cataloger.records import Failure, Fetched, Item, Prediction
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "images").glob("*.png"))[:6]
 BUNDLE = read_bundle(default_bundle_path())
@@ -62,6 +65,30 @@ def test_a_chunk_has_the_answers_of_the_local_engine_in_its_order(tmp_path):
     assert [result.labels for result in predicted] == [result.labels for result in expected]
     for mine, theirs in zip(predicted, expected, strict=True):
         np.testing.assert_allclose(mine.confidences, theirs.confidences, rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def site():
+    """A web site with the examples; gives its address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=EXAMPLES[0].parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_downloads_keep_their_order_although_they_have_another_version_afterwards(site):
+    names = [path.name for path in EXAMPLES[:3]] + ["none.png"]
+    chunk = [Item(str(n), f"{site}/{name}", "v", url=f"{site}/{name}") for n, name in enumerate(names)]
+    worker = Worker()
+    worker.start(replace(WORK, web=WebOptions(allow_private=True)), DIGEST, None)
+    try:
+        found = worker.run(chunk)
+    finally:
+        worker.close()
+    assert [result.item.key for result in found] == ["0", "1", "2", "3"]
+    assert [type(result) for result in found] == [Prediction] * 3 + [Failure]
+    assert found[0].item is not chunk[0]
 
 
 def test_a_bundle_is_kept_once_and_only_as_it_was_sent(tmp_path, folder):

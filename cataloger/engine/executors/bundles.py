@@ -46,6 +46,10 @@ def known_bundle(digest: str) -> Bundle | None:
 
 def received_bundle(digest: str, files: Mapping[str, bytes] | None) -> Bundle:
     """Return the bundle with this digest, kept on this machine. Raises OSError, BundleError."""
+    if files is None and (known := known_bundle(digest)) is not None:
+        with suppress(OSError):
+            os.utime(_folder() / digest)
+        return known
     folder = _folder()
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

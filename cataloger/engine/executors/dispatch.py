@@ -15,7 +15,7 @@ from typing import Protocol
 from cataloger.engine.executors.base import OnImage
 from cataloger.engine.executors.machines import MOST_ASKED, Machines, place_of
 from cataloger.errors import ClusterError
-from cataloger.records import Failure, Fetched, Item, Prediction, Result
+from cataloger.records import Failure, Fetched, Item, Prediction, Result, item_of
 from cataloger.utils import Stopwatch
 
 FIRST_CHUNKS = 2
@@ -131,7 +131,7 @@ class Fleet(Protocol):
 class Dispatch:
     """Brings inputs to results with a fleet.
 
-    stop: after it, chunks that take long are given up. ready: turns items into what is sent, e.g. their bytes, and
+    stop: after it, chunks that take long are given up. prepare: turns items into what is sent, e.g. their bytes, and
     failures. per_host: workers that download from one host at once. warn: receives what people should know.
     """
 
@@ -345,6 +345,5 @@ class _Inputs:
 
 
 def _worker_lost(subject: Input, reason: str) -> Failure:
-    item = subject.item if isinstance(subject, Fetched) else subject
     message = f"{MOST_LOSSES} workers that had this image ended without an answer, the last one: {reason}"
-    return Failure(item, "io.worker_lost", message)
+    return Failure(item_of(subject), "io.worker_lost", message)

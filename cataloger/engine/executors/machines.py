@@ -63,7 +63,8 @@ class Machines:
             if not is_unread(result):
                 self._note_read(machine, place_of(result.item), asked)
         doubtful = [number for number, result in enumerate(results) if self._is_doubtful(machine, result)]
-        accepted = [result for number, result in enumerate(results) if number not in set(doubtful)]
+        left = set(doubtful)
+        accepted = [result for number, result in enumerate(results) if number not in left]
         return accepted, doubtful
 
     def conclude(self, results: Iterable[Result]) -> None:

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from cataloger.engine.executors.base import Work
@@ -231,18 +232,22 @@ class RayFleet:
             fit = min(fit, found.get("GPU", 0.0) / self._options.gpus_per_worker)
         return int(fit + 1e-6)
 
-    def _new(self) -> RayMember:
+    @cached_property
+    def _kind(self) -> Any:
+        """What the workers are; Ray sends it to the cluster once."""
         import ray
 
         options = self._options
-        kind = ray.remote(
+        return ray.remote(
             num_cpus=options.cpus_per_worker,
             num_gpus=options.gpus_per_worker,
             max_restarts=0,
             max_task_retries=0,
             scheduling_strategy="SPREAD",
         )(RayWorker)
-        member = RayMember("", actor=kind.remote())
+
+    def _new(self) -> RayMember:
+        member = RayMember("", actor=self._kind.remote())
         member.calls.append(member.actor.about.remote(self._digest))
         return member
 

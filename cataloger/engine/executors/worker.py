@@ -6,18 +6,18 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, cast
 
 from cataloger import __version__
 from cataloger.engine.executors.base import ExecutorHooks, Work
 from cataloger.engine.executors.bundles import known_bundle, received_bundle
-from cataloger.engine.executors.local import Decoder, LocalExecutor, open_local
+from cataloger.engine.executors.local import Decoder, LocalExecutor, decoding, open_local
 from cataloger.errors import CatalogerError, UsageError
-from cataloger.fetch import Remote, fetch
+from cataloger.fetch import Remote
 from cataloger.hooks import ignore
 from cataloger.imaging import DecodePool
 from cataloger.inference import choose_engine
-from cataloger.records import Failure, Fetched, Image, Item, Result
+from cataloger.records import Failure, Fetched, Image, Item, Result, item_of
 from cataloger.utils import Stopwatch, reuse_buffers, work_in_batch
 
 ANSWERS_DEPEND_ON = ("onnxruntime", "pillow", "numpy")
@@ -60,12 +60,14 @@ class Worker:
     def run(self, subjects: Sequence[Item | Fetched]) -> list[Result] | str:
         """Return the result of each input, in their order; or why there are none, after which this is of no use."""
         assert self._executor is not None, "a worker is started first"
-        positions = {id(item_of(subject)): number for number, subject in enumerate(subjects)}
+        # A downloaded item has another version than before, and so is another object.
+        positions = {item_of(subject).key: number for number, subject in enumerate(subjects)}
+        sent = cast("Sequence[Item]", subjects)  # bytes that were sent along stay as they are: `_decoding` knows them
         try:
-            found = [result for some in self._executor.run(_as_items(subjects), ignore) for result in some]
+            found = [result for some in self._executor.run(sent, ignore) for result in some]
         except CatalogerError as error:
             return str(error)
-        return sorted(found, key=lambda result: positions[id(result.item)])
+        return sorted(found, key=lambda result: positions[result.item.key])
 
     def close(self) -> None:
         """End the decoding processes and free the model."""
@@ -81,24 +83,13 @@ class Worker:
         return {"device": self._executor.device, "precision": bundle.precision}
 
 
-def item_of(subject: Item | Fetched) -> Item:
-    """Return the item of an input, whose bytes may have been sent with it."""
-    return subject.item if isinstance(subject, Fetched) else subject
-
-
-def _as_items(subjects: Sequence[Item | Fetched]) -> Iterable[Any]:
-    """Pass bytes that were sent along as they are: `_decoding` knows them."""
-    return subjects
-
-
 def _decoding(pool: DecodePool, work: Work, remote: Remote | None, watch: Stopwatch) -> Decoder:
     """Return what decodes a chunk, and fetches what was not sent with it."""
+    fetched = decoding(pool, work.limits, watch, remote=remote, within=work.within)
 
     def decode(subjects: Iterable[Any]) -> Iterator[Image | Failure]:
         given = list(subjects)
-        if given and isinstance(given[0], Fetched):
-            return pool.decode(given)
-        return pool.decode(watch.over("reading", fetch(given, work.limits, remote, watch, work.within)))
+        return pool.decode(given) if given and isinstance(given[0], Fetched) else fetched(given)
 
     return decode
 
