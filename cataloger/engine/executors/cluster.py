@@ -1,7 +1,7 @@
 """The executor of --engine ray: what it sends to the workers of a cluster, and what it does here.
 
-Bytes that lie in the shop's database are read here, so that no password of it leaves this machine; files and web
-addresses are read by the workers. Ray is loaded only when a cluster is used.
+Bytes that lie in the shop's database or in object stores are read here, so that no password of them leaves this
+machine; files and web addresses of other sources are read by the workers. Ray is loaded only when a cluster is used.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -85,6 +85,6 @@ def _reader(
     work: Work, remote: Remote | None, watch: Stopwatch
 ) -> Callable[[Iterable[Item | Failure]], Iterator[Input | Failure]]:
     """Return what reads here the bytes that workers cannot reach."""
-    if remote is None or remote.blobs is None:
+    if remote is None or (remote.blobs is None and remote.objects is None):
         return iter
-    return lambda items: watch.over("reading", fetch(items, work.limits, remote, watch))
+    return lambda items: watch.over("reading", fetch(items, work.limits, remote, watch, work.within))
