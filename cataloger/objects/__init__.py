@@ -1,4 +1,4 @@
-"""Object stores: addresses such as s3://bucket/key, and the client that lists, reads and writes there.
+"""Object stores: addresses such as s3://bucket/key, and the client that lists and reads there.
 
 Imports `errors`, `options`, `records` and `utils`. `client` alone loads obstore, of the extra `objects`, and only
 when a store is opened.

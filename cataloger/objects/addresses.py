@@ -53,14 +53,18 @@ class ObjectAddress:
         """The folder that it lies in."""
         return ObjectAddress(self.store, self.key.rpartition("/")[0])
 
+    @property
+    def inside(self) -> str:
+        """What the keys of all that lies in this folder begin with."""
+        return f"{self.key}/" if self.key else ""
+
     def below(self, name: str) -> "ObjectAddress":
         """Return the address of something in this folder."""
-        return ObjectAddress(self.store, f"{self.key}/{name}" if self.key else name)
+        return ObjectAddress(self.store, self.inside + name)
 
     def lies_below(self, folder: "ObjectAddress") -> bool:
         """Tell whether it lies in a folder, or in one below; nothing lies in itself."""
-        inside = f"{folder.key}/" if folder.key else ""
-        return self.store == folder.store and self.key.startswith(inside) and self.key not in ("", folder.key)
+        return self.store == folder.store and self.key.startswith(folder.inside) and self.key not in ("", folder.key)
 
 
 def is_object_address(text: str) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, TypeVar
 
 from cataloger.errors import ImageError, MissingExtraError, UsageError
@@ -69,15 +68,15 @@ class Body:
 class ObjectStores:
     """Opens object stores, each once, and asks them. Usable from several threads.
 
-    web: how long, how often and how many at once, per bucket as per host. stop: ends the waits between attempts.
+    web: how long, how often and how many at once, per bucket as per host.
     Raises MissingExtraError.
     """
 
-    def __init__(self, web: WebOptions | None = None, stop: threading.Event | None = None) -> None:
+    def __init__(self, web: WebOptions | None = None) -> None:
         if find_spec("obstore") is None:
             raise MissingExtraError("objects", "reading from object stores (s3://, gs://, az://)")
         self._web = web or WebOptions()
-        self._stop = stop or threading.Event()
+        self._stop = threading.Event()
         self._lock = threading.Lock()
         self._stores: dict[str, Any] = {}
         self._places: dict[str, threading.BoundedSemaphore] = {}
@@ -132,13 +131,6 @@ class ObjectStores:
             return take(Listed.of(answer.meta), Body(answer))
 
         return self._persist(address.store, attempt)
-
-    def put(self, address: ObjectAddress, file: Path) -> None:
-        """Write a file as an object, which is there whole or not at all. Raises StoreError."""
-        import obstore
-
-        store = self._open(address.store)
-        self._persist(address.store, lambda: obstore.put(store, address.key, file))
 
     def _persist(self, store: str, attempt: Callable[[], T]) -> T:
         """Try once, or several times where that may help."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cataloger.errors import OutageError, SourceError
-from cataloger.objects import ObjectAddress, ObjectStores, StoreError
+from cataloger.objects import Listed, ObjectAddress, ObjectStores, StoreError
 from cataloger.records import Failure, Item, StoredObject
 from cataloger.sources import change_tokens
 from cataloger.sources.folder import (
@@ -80,12 +80,10 @@ class BucketSource:
         return f"no image found below {self.root}: looked for {' '.join(SUPPORTED)} in any case{others}"
 
     def _listed(self) -> Iterator[Item]:
-        inside = f"{self.folder.key}/" if self.folder.key else ""
         for found in self.stores.list(self.folder):
-            name = found.key.removeprefix(inside)
+            name = found.key.removeprefix(self.folder.inside)
             if is_scanned(name.encode()):
-                token = change_tokens.of_object(found.size, found.etag, found.modified.isoformat())
-                yield self._item(name, token, found.size)
+                yield self._found(name, found)
             else:
                 self._leave_out(name)
 
@@ -98,8 +96,11 @@ class BucketSource:
                     raise
                 yield Failure(self._item(name, "", None), error.code, str(error))
                 continue
-            token = change_tokens.of_object(found.size, found.etag, found.modified.isoformat())
-            yield self._item(name, token, found.size)
+            yield self._found(name, found)
+
+    def _found(self, name: str, found: Listed) -> Item:
+        token = change_tokens.of_object(found.size, found.etag, found.modified.isoformat())
+        return self._item(name, token, found.size)
 
     def _item(self, name: str, token: str, size: int | None) -> Item:
         address = self.folder.below(name)

@@ -111,8 +111,7 @@ def _bucket_targets(texts: Sequence[str]) -> Iterator[Target]:
 
 def _is_listed(address: ObjectAddress, folder: ObjectAddress, takes: Callable[[bytes], bool]) -> bool:
     """Tell whether the listing of a folder finds what lies at an address. takes: relative names."""
-    inside = f"{folder.key}/" if folder.key else ""
-    return address.lies_below(folder) and takes(address.key.removeprefix(inside).encode())
+    return address.lies_below(folder) and takes(address.key.removeprefix(folder.inside).encode())
 
 
 def find_address(path: str) -> str | None:
