@@ -127,7 +127,7 @@ class DatabaseSink:
             new = [row["key_hash"] for row in rows if row["key_hash"] not in ids]
             mine = (ItemRow.source_id == self._source_id) & is_among(connection.dialect.name, ItemRow.key_hash, new)
             query = select(ItemRow.key_hash, ItemRow.id).where(mine)
-            written = [tuple(row) for row in connection.execute(query)]
+            written = [tuple(row) for row in connection.execute(query)] if new else []
         if restored := [row.id for row in known.values() if row.gone_run_id is not None]:
             mark_presence(connection, restored, self.products.run_id, is_gone=False)
         return ids | dict(written)
