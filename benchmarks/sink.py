@@ -153,6 +153,7 @@ class Arm:
     def begin(self) -> None:
         """Start a run, and end the one before."""
         from concurrent.futures import ThreadPoolExecutor
+        from dataclasses import fields
 
         from cataloger.engine.pipeline import Parts, Pipeline
         from cataloger.engine.run_report import RunReport
@@ -173,9 +174,12 @@ class Arm:
         products = ProductResults(self.source, run.id, self.model)
         sink = DatabaseSink(self.database, products, self.lease, self.ledger.recorded)
         nothing: Any = None
-        parts = Parts(self.ledger, nothing, nothing, sink)
+        # Older revisions, which are measured as well, decoded and classified in the pipeline itself.
+        is_old = "decode" in {each.name for each in fields(Parts)}
+        parts = Parts(self.ledger, nothing, nothing, sink) if is_old else Parts(self.ledger, nothing, sink)
         with ThreadPoolExecutor(1) as executor:
-            self.pipeline = Pipeline(parts, RunOptions(), Hooks(), RunReport(), executor)
+            threads = (executor,) if is_old else ()
+            self.pipeline = Pipeline(parts, RunOptions(), Hooks(), RunReport(), *threads)
         self.run_id = run.id
 
     def do(self, what: str, start: int, count: int) -> tuple[float, float]:
