@@ -36,6 +36,7 @@ def table_options(flags: Mapping[str, FlagValue]) -> TableOptions:
         image_ids=_texts(flags, "image-id"),
         version_column=_text(flags, "version-column"),
         where=_text(flags, "where"),
+        department_column=_text(flags, "department-column"),
         name=_text(flags, "source-name"),
     )
 

@@ -1,7 +1,6 @@
 """Files of presets: what is wrong in them, what they stand for, and which flags go before them."""
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from cataloger.cli.app import app
 from cataloger.cli.source_flags import complete_presets
 from cataloger.errors import ConfigError, UsageError
 from cataloger.ledger.label_map import LabelCode
+from cataloger.presets.as_options import table_options
 from cataloger.presets.filling import fill
 from cataloger.presets.label_maps import label_map_template
 from cataloger.presets.reading import preset_names, read_preset
@@ -286,14 +286,23 @@ def test_flags_that_make_no_sense_beside_a_preset(shop, arguments, message):
     assert message in call("sync", "--db", shop, *arguments, status=2)
 
 
-def test_what_is_configured_goes_before_the_preset(shop):
+def test_what_is_configured_goes_before_the_preset(shop, monkeypatch):
     Path("cataloger.toml").write_text(f'[sync]\nimage-root = "{IMAGES}"\nsource-name = "named"\n')
     Path("codes.csv").write_text("label,code\nHat,34\nSunglasses,35\n")
     flags = ("sync", "--db", shop, "--preset", "own.toml", "--label-map", "codes.csv", "--dry-run", "--json")
     assert json.loads(call(*flags))["preset"] == "own.toml"
     assert "no_products" in call(*flags, "--prefix", "no_", status=2)
-    os.environ["CATALOGER_PREFIX"] = "no_"
-    try:
-        assert "no_products" in call(*flags, status=2)
-    finally:
-        del os.environ["CATALOGER_PREFIX"]
+    monkeypatch.setenv("CATALOGER_PREFIX", "no_")
+    assert "no_products" in call(*flags, status=2)
+
+
+def test_each_flag_of_a_table_is_checked():
+    given = {
+        "table": "products",
+        "id": ["sku"],
+        "image": "photo",
+        "department-column": "aisle",
+        "where": "active = 1",
+    }
+    options = table_options(given)
+    assert (options.department_column, options.where, options.ids) == ("aisle", "a = 1", ("sku",))
