@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+from cataloger.contracts import TOP_K
 from cataloger.db import Database, DatabaseURL, TableName
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.ledger import LabelCode, read_label_map
@@ -23,7 +24,6 @@ from cataloger.writeback import LinkCheck, PossibleAnswers, RowCheck, qualified
 TRIED = 40
 """Categories that are tried to write; each is a statement."""
 SHOWN = 30
-TOP_K = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +60,22 @@ def check_preset(filled: FilledPreset, given: CheckInput) -> Iterator[Finding]:
     yield _database(filled, given)
     if any(each.kind != "folder" for each in filled.missing):
         return  # without it the statements are none
-    source = _Attempt()
-    yield source.tried("images", partial(_images, filled, given, source))
+    opened: list[ShopSource] = []
+    yield _tried("images", partial(_images, filled, given, opened))
     if filled.categories:
-        yield source.tried("categories", partial(_categories, filled, given))
-        yield source.tried("label map", partial(_label_map, filled, given))
-    if filled.targets and source.found is not None:
-        yield from _targets(filled, given, source.found)
-    yield source.tried("tables of cataloger", partial(_own_tables, given))
+        yield _tried("categories", partial(_categories, filled, given))
+        yield _tried("label map", partial(_label_map, filled, given))
+    if filled.targets and opened:
+        yield from _targets(filled, given, opened[0])
+    yield _tried("tables of cataloger", partial(_own_tables, given))
 
 
-class _Attempt:
-    """Turns an error into a finding. found: the source, once it is open."""
-
-    def __init__(self) -> None:
-        self.found: ShopSource | None = None
-
-    def tried(self, subject: str, look: Callable[[], Finding]) -> Finding:
-        try:
-            return look()
-        except CatalogerError as error:
-            return Finding(subject, False, str(error))
+def _tried(subject: str, look: Callable[[], Finding]) -> Finding:
+    """Turn an error into a finding."""
+    try:
+        return look()
+    except CatalogerError as error:
+        return Finding(subject, False, str(error))
 
 
 def _settings(filled: FilledPreset, given: CheckInput) -> Iterator[Finding]:
@@ -109,8 +104,10 @@ def _database(filled: FilledPreset, given: CheckInput) -> Finding:
     return Finding("database", not wanted or backend in wanted, text)
 
 
-def _images(filled: FilledPreset, given: CheckInput, attempt: _Attempt) -> Finding:
-    source = attempt.found = open_shop_source(given.database, table_options(filled.flags))
+def _images(filled: FilledPreset, given: CheckInput, opened: list[ShopSource]) -> Finding:
+    """Look at some images. opened: receives the source, once it is open."""
+    source = open_shop_source(given.database, table_options(filled.flags))
+    opened.append(source)
     drawn = [each.subject for each in source.sample.drawn] if source.sample else []
     places = [each.uri for each in drawn if isinstance(each, Item)]
     if not places:
@@ -146,7 +143,7 @@ def _label_map(filled: FilledPreset, given: CheckInput) -> Finding:
 
 
 def _targets(filled: FilledPreset, given: CheckInput, source: ShopSource) -> Iterator[Finding]:
-    options, attempt = write_options(filled.flags), _Attempt()
+    options, answers = write_options(filled.flags), cache(partial(_answers, filled, given))
     drawn = [each.subject for each in source.sample.drawn] if source.sample else []
     product = next((each.product_key for each in drawn if isinstance(each, Item)), None)
 
@@ -163,13 +160,15 @@ def _targets(filled: FilledPreset, given: CheckInput, source: ShopSource) -> Ite
     checks += [(each.table, partial(of_table, each)) for each in options.tables]
     checks += [(each.table, partial(of_link, each)) for each in options.links]
     for table, make in checks:
-        yield attempt.tried(f"write to {table}", partial(_tried, filled, given, make))
+        yield _tried(f"write to {table}", partial(_written, filled, answers, make))
 
 
-def _tried(filled: FilledPreset, given: CheckInput, make: Callable[[], RowCheck | LinkCheck]) -> Finding:
+def _written(
+    filled: FilledPreset, answers: Callable[[], PossibleAnswers], make: Callable[[], RowCheck | LinkCheck]
+) -> Finding:
     check = make()
     check.check(len(table_options(filled.flags).ids) or 1)
-    check.plan(_answers(filled, given))
+    check.plan(answers())
     return Finding(f"write to {check.name}", True, "can be written, and was taken back")
 
 
