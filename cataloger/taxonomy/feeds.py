@@ -16,7 +16,7 @@ from cataloger.ledger import find_source_id
 from cataloger.schema import PRODUCT_TOP5, LabelMapRow, ProductCurrentRow, SourceRow
 from cataloger.tabular import write_csv
 from cataloger.taxonomy.export_rows import CATEGORY, TAGS, TYPE
-from cataloger.taxonomy.lists import NAMES, Taxonomy, read_taxonomy
+from cataloger.taxonomy.lists import NAMES, Category, Taxonomy, read_taxonomy
 from cataloger.taxonomy.shopify_copy import CopyOptions, CopyReport, write_copy
 from cataloger.taxonomy.shopify_export import ExportedProduct, read_export
 from cataloger.utils import replacing
@@ -117,24 +117,28 @@ class _Feed:
     def rows(self, products: Iterable[Mapping[Any, Any]]) -> Iterator[list[str]]:
         """Yield a row for each product that has what is asked for, and count the others."""
         for product in products:
-            category = self._taxonomy.of_label(product["label_1"])
-            if reason := self._refusal(product):
-                self.left_out[reason] += 1
-            elif category is None:
-                self.left_out["category"] += 1
+            found = self._choice(product)
+            if isinstance(found, str):
+                self.left_out[found] += 1
             else:
-                kind = self._names.get(product["label_1"], product["label_1"])
+                category, kind = found
                 yield self._row(product["product_key"], category.id, category.path, kind)
 
     def judged(self, product: Mapping[Any, Any]) -> Mapping[str, str] | str:
         """Return what a product is to have in the columns of an export, or why it is left out."""
-        category = self._taxonomy.of_label(product["label_1"])
+        found = self._choice(product)
+        if isinstance(found, str):
+            return found
+        category, kind = found
+        return {CATEGORY: category.path, TYPE: kind, TAGS: _tag(kind)}
+
+    def _choice(self, product: Mapping[Any, Any]) -> tuple[Category, str] | str:
+        """Return the category of a product and what the shop calls it, or why it has none."""
         if reason := self._refusal(product):
             return reason
-        if category is None:
+        if (category := self._taxonomy.of_label(product["label_1"])) is None:
             return "category"
-        kind = self._names.get(product["label_1"], product["label_1"])
-        return {CATEGORY: category.path, TYPE: kind, TAGS: _tag(kind)}
+        return category, self._names.get(product["label_1"], product["label_1"])
 
     def _refusal(self, product: Mapping[Any, Any]) -> str | None:
         decision, wanted = product["decision"], self._options.only_decision
