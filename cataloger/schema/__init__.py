@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from cataloger.schema.hashing import CHUNK, key_hash
     from cataloger.schema.models import (
+        CONFIRMED,
         INTENDED,
         CalibrationRow,
         CorrectionRow,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANSWER",
     "CHUNK",
+    "CONFIRMED",
     "IMAGE_COLUMNS",
     "IMAGE_TOP5",
     "INTENDED",
@@ -98,6 +100,7 @@ __getattr__ = lazy_names(
         ],
         "hashing": ["CHUNK", "key_hash"],
         "models": [
+            "CONFIRMED",
             "INTENDED",
             "CalibrationRow",
             "CorrectionRow",

@@ -285,6 +285,7 @@ class ProductCurrentRow(Base):
 
 
 INTENDED = "intended"
+CONFIRMED = "confirmed"
 """The state of a write that is recorded before it is known to be made."""
 
 
@@ -313,7 +314,7 @@ class WriteRow(Base):
     written_at: Mapped[datetime] = mapped_column(UtcDateTime)
     restores: Mapped[bool] = mapped_column(Boolean, server_default=false())
     target_id: Mapped[int | None] = mapped_column(identifier())
-    state: Mapped[str] = mapped_column(String(16), server_default="confirmed")
+    state: Mapped[str] = mapped_column(String(16), server_default=CONFIRMED)
 
 
 class OtherTargetRow(Base):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from cataloger.db import AnyRow, Database, TableName, utc_now
 from cataloger.ledger import Lease, OtherTarget, find_other_target, record_other_targets
-from cataloger.schema import INTENDED, WriteRow
+from cataloger.schema import CONFIRMED, INTENDED, WriteRow
 from cataloger.utils import clean_label
 
 COLUMNS = OtherTarget("file", TableName("shopify"), ("Handle",))
@@ -67,7 +67,7 @@ class CopyJournal:
         mine = (*self._mine(), WriteRow.state == INTENDED)
         settled: Any = delete(WriteRow).where(*mine)
         if imported:
-            settled = update(WriteRow).where(*mine).values(state="confirmed")
+            settled = update(WriteRow).where(*mine).values(state=CONFIRMED)
         connection.execute(settled)
 
     def intend(self, connection: Connection, lease: Lease, run_id: int, writes: Sequence[CellWrite]) -> None:

@@ -65,12 +65,9 @@ def products_of_images(database: Database, paths: Iterable[str]) -> dict[str, li
     return found
 
 
-def written_answers(database: Database, products: Iterable[str]) -> list[WrittenAnswer]:
-    """Return what was written last into each cell of products, by source, product and place."""
-    found: list[WrittenAnswer] = []
-    for product in products:
-        found += database.fetch(_of_product, product)
-    return found
+def written_answers(database: Database, product: str) -> list[WrittenAnswer]:
+    """Return what was written last into each cell of a product, by source and place."""
+    return database.fetch(_of_product, product)
 
 
 def _of_product(connection: Connection, product: str) -> list[WrittenAnswer]:

@@ -8,14 +8,13 @@ from sqlalchemy import ColumnElement, Connection, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from cataloger.db import AnyRow, DatabaseURL, driver_message, is_transient, sanitize_text, utc_now
-from cataloger.schema import INTENDED, RunRow, WriteRow
+from cataloger.schema import CONFIRMED, INTENDED, RunRow, WriteRow
 from cataloger.utils import shown_key
 from cataloger.writeback.column_values import ABSENT, UnwritableError, keep
 from cataloger.writeback.product_table import Cells, ProductRow, ProductTable
 
 EXAMPLES = 5
 RUNS_PER_STATEMENT = 500
-CONFIRMED = "confirmed"
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from cataloger.table_options import TableOptions
 from cataloger.writeback.column_values import Cell, UnwritableError
 from cataloger.writeback.plan import WritePlan, top5_json
 from cataloger.writeback.product_table import ProductRow, ProductTable
-from cataloger.writeback.shadow_table import shadow
+from cataloger.writeback.shadow_table import quoted_in, shadow
 
 FITS = {
     "label": ("text", "integer", "any"),
@@ -247,8 +247,7 @@ class WriteCheck(TableCheck):
         return created
 
     def _add(self, column: str, name: str) -> str:
-        preparer = self.database.engine.dialect.identifier_preparer
-        quoted = [preparer.quote_identifier(part) for part in (self.name.schema, self.name.name) if part]
+        dialect = self.database.engine.dialect
         kind: Any = {"confidence": Double(), "decision": String(16), "top5_json": JSON()}.get(
             kind_of(name), String(MAX_LABEL_LENGTH)
         )
@@ -256,9 +255,8 @@ class WriteCheck(TableCheck):
             kind = postgresql.JSONB()
         if self.dialect == "sqlite" and isinstance(kind, Float):
             kind = Float()
-        compiled = kind.compile(self.database.engine.dialect)
-        statement = f"ALTER TABLE {'.'.join(quoted)} ADD COLUMN {preparer.quote_identifier(column)} {compiled}"
-        return statement if self.database.engine.dialect.paramstyle == "qmark" else statement.replace("%%", "%")
+        own, added = quoted_in(dialect, self.name), quoted_in(dialect, TableName(column))
+        return f"ALTER TABLE {own} ADD COLUMN {added} {kind.compile(dialect)}"
 
     def _describe(self) -> TableInfo:
         return self.database.fetch(describe, self.name, "--table")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, insert, select, table
+from sqlalchemy import Connection, Dialect, insert, select, table
 from sqlalchemy import column as named
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import quoted_name
@@ -22,7 +22,7 @@ def shadow(connection: Connection, products: ProductTable) -> Iterator[None]:
     A temporary table hides one of the same name from its session, and from no other.
     """
     name = products.info.name
-    own, copy = _quoted(connection, name), _quoted(connection, TableName(COPY, name.schema))
+    own, copy = (quoted_in(connection.dialect, each) for each in (name, TableName(COPY, name.schema)))
     try:
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {copy} LIKE {own}")
     except DBAPIError as error:
@@ -58,7 +58,7 @@ def _drop(connection: Connection, quoted: str) -> None:
         raise
 
 
-def _quoted(connection: Connection, name: TableName) -> str:
-    preparer = connection.dialect.identifier_preparer
-    text = ".".join(preparer.quote_identifier(part) for part in (name.schema, name.name) if part)
-    return text.replace("%%", "%") if connection.dialect.paramstyle != "qmark" else text
+def quoted_in(dialect: Dialect, name: TableName) -> str:
+    """Return a name as a statement without parameters has it: there, drivers leave '%' as it is."""
+    text = ".".join(dialect.identifier_preparer.quote_identifier(part) for part in (name.schema, name.name) if part)
+    return text if dialect.paramstyle == "qmark" else text.replace("%%", "%")

@@ -16,11 +16,10 @@ from sqlalchemy.exc import DBAPIError
 
 from cataloger.db import AnyRow, Database, DatabaseURL, driver_message, is_transient, sanitize_text, value_pages
 from cataloger.ledger import Lease
-from cataloger.schema import INTENDED, WriteRow
+from cataloger.schema import CONFIRMED, INTENDED, WriteRow
 from cataloger.utils import failpoints
 from cataloger.writeback.column_values import keep, restore
 from cataloger.writeback.journal import (
-    CONFIRMED,
     CellChange,
     Journal,
     WriteCounts,

@@ -112,7 +112,7 @@ def _read_written(
     with open_results(db, schema) as database:
         found = products_of_images(database, images)
         keys = dict.fromkeys([*products, *(key for path in images for key in found[path])])
-        return {key: written_answers(database, [key]) for key in keys}
+        return {key: written_answers(database, key) for key in keys}
 
 
 def _print_json(
