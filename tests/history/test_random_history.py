@@ -73,6 +73,7 @@ class Photos:
     kind = "table"
     root = "shop"
     prefix = ""
+    within = None
     is_complete = True
     problems = ()
     without_image = 0

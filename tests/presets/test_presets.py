@@ -302,7 +302,7 @@ def test_each_flag_of_a_table_is_checked():
         "id": ["sku"],
         "image": "photo",
         "department-column": "aisle",
-        "where": "active = 1",
+        "where": "a = 1",
     }
     options = table_options(given)
     assert (options.department_column, options.where, options.ids) == ("aisle", "a = 1", ("sku",))
