@@ -27,7 +27,7 @@ LOADS = 5
 INTERVALS = {0.25: "", 0.0: "order=category"}
 """Seconds between keys, and which images; two reviewers have others again."""
 TOGETHER = ("decision=accept", "decision=accept&order=category")
-KEYS = {"accept": "Enter", "choose the second": "2", "skip": "s", "undo": "u"}
+KEYS = {"accept": "a", "choose the second": "2", "skip": "s", "undo": "u"}
 
 IS_DRAWN = """() => {
     const picture = document.getElementById("picture");

@@ -125,7 +125,7 @@ def measure(reviewer: Reviewer) -> None:
     """Time all requests and print them."""
     print(f"{'milliseconds':34}   first  median  longest", flush=True)
     show("the page itself", timed(partial(_get, reviewer, "/"), PAGES))
-    show("the categories", timed(partial(_get, reviewer, "/api/labels/1"), PAGES))
+    show("the categories", timed(partial(_get, reviewer, "/api/categories/1"), PAGES))
     for name, query in QUERIES.items():
         show(name, _timed_pages(reviewer, query))
     for name in ("least confident first", "one category", "one run"):

@@ -1,4 +1,4 @@
-"""The page of a report: HTML with everything inside, which loads nothing, runs nothing and prints."""
+"""The page of a report: HTML with everything inside, which loads nothing, runs its own script alone and prints."""
 
 import re
 from collections.abc import Mapping

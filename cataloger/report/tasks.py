@@ -39,8 +39,9 @@ def _tasks(report: CatalogReport, links: ReviewLinks) -> Iterator[Task]:
         yield Task(unsure, "unsure", f"confidence below {UNSURE:.0%}", "Review", links.filtered(below=f"{UNSURE:g}"))
     yield Task(report.disagreeing, "products disagree", "their images have different categories", "Show", "#products")
     yield Task(report.failed, "failed", "the image could not be read", "Show", "#failures")
-    for each in report.measured:
-        if not each.is_measured:
-            href = links.filtered(decision="accept", source=each.source)
-            more = max(0, report.decisions.get("accept", 0) - each.accepted)
-            yield Task(more, "accepted, unchecked", "check some to know how many are right", "Check", href)
+    if unmeasured := [each.source for each in report.measured if not each.is_measured]:
+        # The numbers by decision are those of all sources together, and so is this one.
+        only = {"source": unmeasured[0]} if len(unmeasured) == 1 else {}
+        more = report.decisions.get("accept", 0) - sum(each.accepted for each in report.measured)
+        href = links.filtered(decision="accept", **only)
+        yield Task(max(0, more), "accepted, unchecked", "check some to know how many are right", "Check", href)

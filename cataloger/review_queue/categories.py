@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, select
-
 from cataloger.corrections import labels_in_use
-from cataloger.db import AnyRow, Database
-from cataloger.schema import LabelMapRow
+from cataloger.db import Database
+from cataloger.ledger import LabelCode, load_label_map
 from cataloger.taxonomy import read_synonyms
 
 DEEPEST = 8
@@ -18,20 +16,15 @@ def read_categories(database: Database, source_id: int) -> list[dict[str, Any]]:
     Each has its label, the code and the name of the shop, `also`, what else people call it, and `above`, the names of
     the categories above it from the top, as the label map has them.
     """
-    codes = database.fetch(_codes, source_id)
+    codes = {each.label: each for each in load_label_map(database, source_id)}
     names = {row.code: row.name or row.code for row in codes.values()}
     parents = {row.code: row.parent for row in codes.values()}
     found = [_as_json(label, codes.get(label), names, parents) for label in labels_in_use(database, source_id)]
     return sorted(found, key=lambda each: (each["above"], each["label"]))
 
 
-def _codes(connection: Connection, source_id: int) -> dict[str, AnyRow]:
-    rows = connection.execute(select(LabelMapRow.__table__).where(LabelMapRow.source_id == source_id))
-    return {row.label: row for row in rows}
-
-
 def _as_json(
-    label: str, code: AnyRow | None, names: dict[str, str], parents: dict[str, str | None]
+    label: str, code: LabelCode | None, names: dict[str, str], parents: dict[str, str | None]
 ) -> dict[str, Any]:
     above: list[str] = []
     parent = None if code is None else code.parent

@@ -5,7 +5,6 @@ slow down every insert. A million images take about 80 MB.
 """
 
 import bisect
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
@@ -49,13 +48,12 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Columns of all images that may be shown, by rising id. seconds: duration of reading them.
+    """Columns of all images that may be shown, by rising id.
 
     products: the beginning of the product's hash as a number. disagrees: with the other images of it. The texts of
     labels, decisions, corrections and authors are numbered by `codes`. orders: for each order, the positions in it.
     """
 
-    seconds: float
     codes: Codes
     items: NDArray[np.int64]
     products: NDArray[np.int64]
@@ -73,10 +71,10 @@ class Snapshot:
     @classmethod
     def read(cls, database: Database) -> Self:
         """Read the ledger, page by page."""
-        started, codes = time.perf_counter(), Codes()
+        codes = Codes()
         chunks = [_columns((), codes), *(_columns(rows, codes) for rows in _pages(database))]
         columns = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
-        made = cls(time.perf_counter() - started, codes, *columns)
+        made = cls(codes, *columns)
         made.sort()
         return made
 
@@ -180,7 +178,7 @@ class Snapshot:
         if filters.image is not None:
             fits &= self.items[where] == filters.image
         if filters.product:
-            fits &= self.products[where] == _product(key_hash(filters.product))
+            fits &= self.products[where] == product_number(key_hash(filters.product))
         if sources is not None:
             fits &= np.isin(self.sources[where], list(sources))
         return fits
@@ -253,7 +251,7 @@ def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
     items, products, sources, runs, confidences, labels, decisions, disagrees, *correction_columns = columns
     return [
         np.array(items, np.int64),
-        np.array(list(map(_product, products)), np.int64),
+        np.array(list(map(product_number, products)), np.int64),
         np.array(sources, np.int64),
         np.array(runs, np.int64),
         np.array(confidences, np.float64),
@@ -270,5 +268,6 @@ def _correction_columns(columns: Sequence[Sequence[Any]], codes: Codes) -> list[
     return [np.array(states, np.int8), *coded]
 
 
-def _product(product_hash: str | None) -> int:
+def product_number(product_hash: str | None) -> int:
+    """Return the beginning of a product's hash as a number, UNKNOWN for an image of no product."""
     return int(product_hash[:PRODUCT_DIGITS], 16) if product_hash else UNKNOWN

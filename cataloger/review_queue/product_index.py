@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, and_, select
 
 from cataloger.db import AnyRow, Database
-from cataloger.review_queue.item_index import PRODUCT_DIGITS, UNKNOWN, Mask, Snapshot
+from cataloger.review_queue.item_index import UNKNOWN, Mask, Snapshot, product_number
 from cataloger.review_queue.item_rows import AGREED, NAMED, OPEN, REVIEWED
 from cataloger.schema import ProductCurrentRow, ProductResultRow, SourceRow
 
@@ -46,10 +46,10 @@ class ProductIndex:
             items=images.items[first],
             products=images.products[first],
             sources=images.sources[first],
-            runs=images.runs[first].copy(),
-            confidences=images.confidences[first].copy(),
-            labels=images.labels[first].copy(),
-            decisions=images.decisions[first].copy(),
+            runs=images.runs[first],
+            confidences=images.confidences[first],
+            labels=images.labels[first],
+            decisions=images.decisions[first],
             disagrees=np.zeros(len(first), np.bool_),
             states=np.zeros(len(first), np.int8),
             corrections=np.zeros(len(first), np.int32),
@@ -95,9 +95,10 @@ def _grouped(images: Snapshot) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     starts = np.concatenate((np.zeros(min(count, 1), np.int64), np.flatnonzero(changes) + 1))
     lengths = np.diff(np.append(starts, count))
     by_first = np.argsort(order[starts], kind="stable")
-    moved = np.concatenate([order[:0], *(order[starts[at] : starts[at] + lengths[at]] for at in by_first)])
-    ends = np.cumsum(lengths[by_first])
-    return moved.astype(np.int32), (ends - lengths[by_first]).astype(np.int64)
+    lengths = lengths[by_first]
+    begins = np.cumsum(lengths) - lengths
+    moved = order[places + np.repeat(starts[by_first] - begins, lengths)]
+    return moved.astype(np.int32), begins
 
 
 def _counted(images: Snapshot, members: NDArray[np.int32], starts: NDArray[np.int64]) -> Mask:
@@ -130,15 +131,15 @@ def _take_answers(products: Snapshot, database: Database) -> None:
         for at, (source, number) in enumerate(zip(products.sources, products.products, strict=True))
     }
     for rows in _pages(database):
-        found = [(at, row) for row in rows if (at := places.get((row.source_id, _number(row)))) is not None]
+        found = [
+            (at, row)
+            for row in rows
+            if (at := places.get((row.source_id, product_number(row.product_hash)))) is not None
+        ]
         for at, row in found:
             products.runs[at], products.confidences[at] = row.run_id, row.confidence_1
             products.labels[at] = products.codes[row.label_1]
             products.decisions[at] = products.codes[row.decision]
-
-
-def _number(row: AnyRow) -> int:
-    return int(row.product_hash[:PRODUCT_DIGITS], 16)
 
 
 def current_answers(*columns: Any) -> Any:

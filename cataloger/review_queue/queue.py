@@ -64,14 +64,15 @@ class ReviewProgress:
 class LedgerState:
     """What was read of the ledger. products: made of `snapshot`. stamp: changes when a run writes.
 
-    newest: id of the last correction read. recent: ids near that one that were read. due: when the ledger may be read
-    again.
+    newest: id of the last correction read. recent: ids near that one that were read. seconds: that reading took.
+    due: when the ledger may be read again.
     """
 
     snapshot: Snapshot
     products: ProductIndex
     stamp: Stamp
     newest: int
+    seconds: float
     due: float
     recent: set[int] = field(default_factory=set)
 
@@ -120,13 +121,13 @@ class Queue:
         """Return the values of each filter with their number, the most first, as if this filter were not set."""
         self._require_order(filters)
         shown = _shown(self._catch_up(), filters)
+        sources = self._sources(filters)
         plain: dict[str, Any] = {"category": "", "decision": "", "source": "", "run": None}
         found = {}
         for name, nothing in plain.items():
             wider = replace(filters, **{name: nothing})
-            sources = self._sources(wider)
             with self._lock:
-                counts = list(shown.values_of(name, wider, sources))
+                counts = list(shown.values_of(name, wider, None if name == "source" else sources))
             found[name] = sorted(counts, key=lambda pair: (-pair[1], str(pair[0])))
         return found
 
@@ -178,7 +179,7 @@ class Queue:
     def _read_new(self) -> LedgerState:
         with self._database.read() as connection:
             is_old = _stamp(connection) != self._state.stamp
-        if is_old and self._state.snapshot.seconds < QUICK:
+        if is_old and self._state.seconds < QUICK:
             self._replace(self._read())
             is_old = False
         state = self._state
@@ -206,15 +207,12 @@ class Queue:
         # Rows written meanwhile may be missed, so that they must count as new.
         with self._database.read() as connection:
             stamp, newest = _stamp(connection), connection.scalar(select(func.max(CorrectionRow.id))) or 0
+        began = time.monotonic()
         snapshot = Snapshot.read(self._database)
         snapshot.put_in_order(ADAPTING, self._adapting)
-        return LedgerState(
-            snapshot,
-            ProductIndex.read(self._database, snapshot),
-            stamp,
-            newest,
-            time.monotonic() + PAUSE * snapshot.seconds,
-        )
+        products = ProductIndex.read(self._database, snapshot)
+        now = time.monotonic()
+        return LedgerState(snapshot, products, stamp, newest, now - began, now + PAUSE * (now - began))
 
 
 def _shown(state: LedgerState, filters: Filters) -> Snapshot:

@@ -43,7 +43,7 @@ export const isDone = (entry) => heldOf(entry) !== null;
 export const hasConflict = (entry) => entry.images.some((row) => row.conflict);
 
 // The images that a word about an entry is a word about. Those set aside show something else: they get it only if
-// the model says the same of them. What a person has said of one of the images alone stays.
+// the model says the same of them. What has been said in this page of one of the images alone stays.
 export function imagesFor(entry, said) {
   if (said.verdict !== "label") return entry.images.filter((row) => !row.isOwn);
   return entry.images.filter((row) => !row.isOwn && (row.counts || row.answers[0][0] === said.label));

@@ -3,7 +3,7 @@
 import {$, button, element, page, percent, plain, remember, remembered, visible} from "./dom.js";
 import {request} from "./requests.js";
 
-const NAMES = {category: "category", decision: "decision", below: "confidence below", run: "run", product: "product", source: "source"};
+const NAMES = {category: "category", decision: "decision", below: "confidence below", run: "run", product: "product", source: "source", image: "image"};
 const SHOWN = 30;
 let facets = null, finds = [], picked = -1;
 
