@@ -60,13 +60,14 @@ ORDER = (
     "cataloger.training",
     "cataloger.training.options",
     "cataloger.training.recipes",
+    "cataloger.training.mixed_precision",
     "cataloger.training.data",
     "cataloger.training.inputs",
     "cataloger.training.metrics",
     "cataloger.training.curation",
     "cataloger.training.evaluation",
-    "cataloger.training.export",
     "cataloger.training.calibration",
+    "cataloger.training.export",
     "cataloger.training.fit",
     "cataloger.jobs",
     "cataloger.catalog",
@@ -86,6 +87,7 @@ TORCH_MODULES = {
     "cataloger.model.network",
     "cataloger.inference.backend",  # only to ask it for a GPU
     "cataloger.inference.torch",
+    "cataloger.training.mixed_precision",
 }
 TORCH_PACKAGES = ("cataloger.training.inputs", "cataloger.training.fit", "cataloger.training.export")
 TORCH = {"torch", "torchvision", "safetensors"}

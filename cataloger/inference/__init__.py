@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cataloger.inference.onnx import OnnxClassifier
     from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, RankedAnswer, combine
     from cataloger.inference.tagger import Tagger
-    from cataloger.inference.torch import load_folded
+    from cataloger.inference.torch import load_folded, load_network
 
 __all__ = [
     "BATCH_SIZES",
@@ -68,6 +68,7 @@ __all__ = [
     "heat_layer",
     "known_images",
     "load_folded",
+    "load_network",
     "log_sum_exp",
     "open_classifier",
     "overlaid",
@@ -108,6 +109,6 @@ __getattr__ = lazy_names(
         "onnx": ["OnnxClassifier"],
         "product_aggregation": ["DISAGREEMENT", "ProductAnswer", "RankedAnswer", "combine"],
         "tagger": ["Tagger"],
-        "torch": ["load_folded"],
+        "torch": ["load_folded", "load_network"],
     },
 )

@@ -122,6 +122,15 @@ def load_folded(bundle: Bundle, dtype: torch.dtype) -> FromPixels:
 
     Raises BundleError where the weights cannot be read or do not fit.
     """
+    model = load_network(bundle)
+    for module in model.modules():
+        if isinstance(module, ConvBNReLU6):
+            module.conv, module.bn = fuse_conv_bn_eval(module.conv, module.bn), nn.Identity()  # type: ignore[assignment]
+    return model.to(dtype)
+
+
+def load_network(bundle: Bundle) -> FromPixels:
+    """Return a bundle's network in fp32 and in eval mode, with its batch norms. Raises as `load_folded`."""
     path = bundle.path / WEIGHTS
     try:
         _check_tensors(bundle)
@@ -131,11 +140,7 @@ def load_folded(bundle: Bundle, dtype: torch.dtype) -> FromPixels:
         network.load_state_dict(tensors, strict=False)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise refusal(path, f"cannot be used: {error}") from error
-    network.eval()
-    for module in network.modules():
-        if isinstance(module, ConvBNReLU6):
-            module.conv, module.bn = fuse_conv_bn_eval(module.conv, module.bn), nn.Identity()  # type: ignore[assignment]
-    return FromPixels(network, prototypes).eval().to(dtype)
+    return FromPixels(network, prototypes).eval()
 
 
 def _check_tensors(bundle: Bundle) -> None:

@@ -56,7 +56,7 @@ class ConvBNReLU6(nn.Module):
         elif self.conv.groups > 1 and self.training and torch.is_autocast_enabled("cpu"):
             # Every other place of the stride-1 convolution: the same numbers, whose gradient in bfloat16 is three
             # times as fast on a CPU as that of the padded stride-2 one.
-            everywhere = F.conv2d(x, self.conv.weight, padding=1, groups=self.conv.groups)
+            everywhere = F.conv2d(x, self.conv.weight, self.conv.bias, padding=1, groups=self.conv.groups)
             mixed = everywhere[:, :, 1::2, 1::2].contiguous(memory_format=torch.channels_last)
         else:
             mixed = self.conv(F.pad(x, (0, 1, 0, 1)))

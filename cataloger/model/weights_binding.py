@@ -1,9 +1,9 @@
 """Whether an ONNX file of a bundle holds the tensors of its weights.safetensors, whose hash is the model's identity.
 
 Each tensor of the weights must be among the constants of the file: as it is, rounded to fp16, transposed, or, of a
-batch norm, multiplied into the convolution before it. In integers it may differ by half a step of seven bits, and by
-what training with simulated integers moves. Constants that none of the weights explains must be small or all the
-same, as shapes and limits are. Behind the last of the weights stands nothing that could change or exchange scores.
+batch norm, multiplied into the convolution before it. In integers it may differ by half a step of seven bits.
+Constants that none of the weights explains must be small or all the same, as shapes and limits are. Behind the last
+of the weights stands nothing that could change or exchange scores.
 
 So a file with other weights cannot go under the identity of these. What the nodes between the tensors compute is not
 compared here: `cataloger.model.reference_network` says what they must answer.
@@ -31,8 +31,6 @@ FOLDED = 1e-5
 MOST = 64.0
 STEPS = 120
 """The integers reach from -64 to 64, so half a step is the largest weight of a channel divided by 128."""
-TRAINED = 1e-3
-"""That training with simulated integers moves a weight at most: its learning rate times its steps."""
 STEPS_OF_SUMS = STEPS * 255 / 6.0
 """The same of a bias: its step is that of the kernel times that of what goes in, of 0 to 6 in eight bits."""
 
@@ -113,7 +111,7 @@ class _File:
 
     def _is_same(self, constant: _Constant, wanted: _Wanted) -> bool:
         turns = [constant.values, constant.values.T] if wanted.values.ndim == 2 else [constant.values]
-        slack = wanted.slack + NEARLY_ZERO + (TRAINED if self.is_int8 else 0.0)
+        slack = wanted.slack + NEARLY_ZERO
         steps = wanted.half_step if self.is_int8 and constant.is_integer else 0.0
         return any(
             turn.shape == wanted.values.shape and _is_near(turn, wanted.values, slack, steps) for turn in turns

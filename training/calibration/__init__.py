@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         shares,
     )
     from cataloger.training.calibration.calibrate import (
+        DECISIONS_SECTION,
         Coverage,
         calibrate_bundle,
         decisions_section,
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
         ProductScore,
         measure_product_score,
         product_section,
+        tell_apart,
     )
 
 __all__ = [
+    "DECISIONS_SECTION",
     "MOST_IMAGES",
     "PRODUCT_SECTION",
     "AdaptOptions",
@@ -46,6 +49,7 @@ __all__ = [
     "needing_more",
     "product_section",
     "shares",
+    "tell_apart",
     "write_recalibrated",
 ]
 
@@ -55,6 +59,7 @@ __getattr__ = lazy_names(
     {
         "adapt": ["AdaptOptions", "AdaptReport", "adapt_source", "needing_more", "shares"],
         "calibrate": [
+            "DECISIONS_SECTION",
             "Coverage",
             "calibrate_bundle",
             "decisions_section",
@@ -62,6 +67,6 @@ __getattr__ = lazy_names(
             "write_recalibrated",
         ],
         "familiarity": ["MOST_IMAGES", "fit_prototypes"],
-        "no_product": ["PRODUCT_SECTION", "ProductScore", "measure_product_score", "product_section"],
+        "no_product": ["PRODUCT_SECTION", "ProductScore", "measure_product_score", "product_section", "tell_apart"],
     },
 )

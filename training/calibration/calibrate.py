@@ -20,7 +20,7 @@ from cataloger.training.data import Example, accepted_matrix
 from cataloger.training.evaluation import ScoredImages, predictions_of, score, with_section
 from cataloger.training.metrics import Share, wilson
 
-SECTION = "## Decisions"
+DECISIONS_SECTION = "## Decisions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def write_recalibrated(
         copy_files(bundle, folder)
         card = (folder / CARD).read_text(encoding="utf-8")
         section = decisions_section(calibrated, coverage)
-        (folder / CARD).write_text(with_section(card, SECTION, section), encoding="utf-8")
+        (folder / CARD).write_text(with_section(card, DECISIONS_SECTION, section), encoding="utf-8")
         sealed = seal(replace(calibrated, path=folder))
     return replace(sealed, path=output), coverage
 

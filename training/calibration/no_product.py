@@ -5,15 +5,18 @@ sigmoid is the probability that an image shows a product (`cataloger.training.fi
 less well. Every result keeps it, so that nothing has to be classified again to use it.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from cataloger.inference import log_sum_exp
+from cataloger.model import Bundle
 from cataloger.records import Floats
 from cataloger.training.calibration.familiarity import auroc
-from cataloger.training.evaluation import ScoredImages
+from cataloger.training.data import LabelledImages
+from cataloger.training.evaluation import ScoredImages, score
 from cataloger.training.metrics import Share, between, wilson
 
 DRAWS = 500
@@ -66,6 +69,29 @@ def measure_product_score(products: ScoredImages, others: ScoredImages, least: f
         lost=wilson(int((known < least).sum()), len(known)),
         passed=wilson(int((strange >= least).sum()), len(strange)),
     )
+
+
+def tell_apart(
+    bundle: Bundle,
+    data: LabelledImages,
+    products: Mapping[str, ScoredImages | None],
+    *,
+    stage: Callable[[str, int], None] = lambda _name, _total: None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[str, ProductScore]:
+    """Measure how well what shows no product is told from what does, by split, where a split has both.
+
+    products: scores of the images that show products, by split. stage: receives what begins, and its images; progress
+    the images done.
+    """
+    least, measured = bundle.calibration.least_log_sum_exp, {}
+    for split, scored in products.items():
+        others = data.no_products(split)
+        if scored is not None and others and least is not None:
+            stage(f"measuring on {split} images of no product", len(others))
+            found = score(bundle, others, progress=progress)
+            measured[split] = measure_product_score(scored, found, least)
+    return measured
 
 
 def product_section(measured: dict[str, ProductScore]) -> str:

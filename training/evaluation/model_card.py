@@ -39,13 +39,16 @@ Seed {seed}, {options}.
 ## Decisions
 
 {decisions}
+{results}"""
+
+RESULTS = """\
 ## Results on the test split
 
 Share and 95% interval (Wilson for shares, bootstrap for macro F1 and ECE). A row with several accepted labels
 counts as right when any of them is ranked; macro F1, ECE and recall use rows with one accepted label, and classes
 with at least 20 of them. By chance: the ECE to expect of perfect confidences on so few images.
 
-{results}
+{tables}
 {confusions}"""
 
 MOST_CONFUSIONS = 15
@@ -86,10 +89,21 @@ def write_card(bundle: Bundle, findings: Findings | None, *, decisions: str, not
         seed=provenance["seed"],
         options=", ".join(_option(name, recipe[name]) for name in LISTED_OPTIONS if recipe[name] != []),
         decisions=decisions,
-        results=markdown_tables(findings.reports) if findings else "No row of the labels had split test.",
-        confusions=_confusions(findings) if findings else "",
+        results=_results(findings),
     )
     (bundle.path / CARD).write_text(card, encoding="utf-8")
+
+
+def with_results(card: str, findings: Findings | None) -> str:
+    """Put the results of the test split into a model card, in place of those that stand there."""
+    return card.partition("## Results")[0] + _results(findings)
+
+
+def _results(findings: Findings | None) -> str:
+    return RESULTS.format(
+        tables=markdown_tables(findings.reports) if findings else "No row of the labels had split test.",
+        confusions=_confusions(findings) if findings else "",
+    )
 
 
 def _option(name: str, value: Any) -> str:

@@ -1,6 +1,6 @@
 """From a trained network to the files of a bundle: ONNX, integers, files for other tools.
 
-Needs torch and onnx. Imports `training.evaluation` and what lies below.
+Needs torch and onnx. Imports `training.calibration` and what lies below.
 """
 
 from typing import TYPE_CHECKING

@@ -69,11 +69,6 @@ def write_model_files(network: Network, prototypes: Floats, folder: Path, *, siz
     onnx.save(store_as_half(model), folder / MODEL)
 
 
-def write_network(model: FromPixels, path: Path, *, size: int) -> None:
-    """Write a network, in fp32 and with all its outputs, as it is."""
-    onnx.save(_to_onnx(model, size, [LOGITS, PLACE_SCORES, FAMILIARITY]), path)
-
-
 def write_frozen_part(network: Network, path: Path, *, size: int) -> None:
     """Write the frozen layers as ONNX, uint8 `images` to float `features`, for the feature cache."""
     with replacing(path) as temporary:

@@ -3,12 +3,16 @@
 Rounding to integers moves some layers too much to be repaired afterwards. Here the network is trained a little
 further with weights and activations rounded as the model in int8 will round them (Jacob et al., arXiv:1712.05877);
 gradients pass the rounding unchanged (straight-through estimator, Bengio et al., arXiv:1308.3432). It learns to
-answer as the network in floating point does (distillation, Hinton et al., arXiv:1503.02531), which needs no label.
+answer as it did in floating point (distillation, Hinton et al., arXiv:1503.02531), which needs no label.
+
+What comes out are weights that are integers already, each channel by its scale. The model in int8 and the one in
+floating point hold the same numbers then and differ by how activations are rounded, and by nothing else.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from cataloger.inference import load_folded
-from cataloger.model import Bundle, ConvBNReLU6, FromPixels
+from cataloger.inference import load_folded, load_network
+from cataloger.model import Bundle, ConvBNReLU6, Network
 from cataloger.records import Failure, Pixels
 from cataloger.training.data import Example, decode_examples
+from cataloger.training.mixed_precision import mixed_precision
 
 WEIGHT_LEVELS = 64
 """Largest integer of a weight: seven bits with their sign, as `cataloger.training.export.quantize` writes them."""
@@ -29,9 +34,27 @@ BATCH = 32
 IMAGES = 6_400
 """Training images that are seen, some of them twice where there are fewer."""
 MOST_REPEATS = 4
-LEARNING_RATE = 5e-6
+SUM_WEIGHT = 0.1
+LEAST_FACTOR = 1e-3
+"""What a batch norm multiplies a channel with at least."""
+LEARNING_RATE = 3e-5
 TEMPERATURE = 2.0
 """Of the softmax whose probabilities are compared: above 1, unlikely categories count for more."""
+
+
+class _Rounded(torch.autograd.Function):
+    """Round to one of 256 values; gradients pass unchanged."""
+
+    @staticmethod
+    def forward(_ctx: Any, values: Tensor, step: float, zero: int) -> Tensor:
+        """Return multiples of `step`, from -zero to 255 - zero of them, in the dtype of the values."""
+        rounded = (values / step).round_()
+        return rounded.clamp_(-zero, ACTIVATION_LEVELS - zero).mul_(step)
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient as it came."""
+        return gradients[0], None, None
 
 
 @dataclass(slots=True)
@@ -49,7 +72,8 @@ class _Activation:
             return values
         step = max((self.high - self.low) / ACTIVATION_LEVELS, 1e-8)
         zero = min(max(round(-self.low / step), 0), ACTIVATION_LEVELS)
-        return torch.fake_quantize_per_tensor_affine(values, step, zero, 0, ACTIVATION_LEVELS)
+        rounded: Tensor = _Rounded.apply(values, step, zero)
+        return rounded
 
 
 class _RoundedWeight(nn.Module):
@@ -78,14 +102,19 @@ class _Simulation:
             if isinstance(module, ConvBNReLU6 | nn.Linear):
                 weighted = module.conv if isinstance(module, ConvBNReLU6) else module
                 parametrize.register_parametrization(weighted, "weight", _RoundedWeight())
-                simulation._round(module)
+                # A convolution takes what another one gives, rounded already, but for the first: that takes pixels,
+                # which are integers. What linear layers give stays in floating point.
+                simulation._round(module, taken=isinstance(module, nn.Linear))
         return simulation
 
-    def _round(self, module: nn.Module) -> None:
-        given, taken = _Activation(), _Activation()
-        self.activations.extend((taken, given))
-        self.handles.append(module.register_forward_pre_hook(lambda _module, inputs: (taken(inputs[0]),)))
-        self.handles.append(module.register_forward_hook(lambda _module, _inputs, output: given(output)))
+    def _round(self, module: nn.Module, *, taken: bool) -> None:
+        activation = _Activation()
+        self.activations.append(activation)
+        if taken:
+            handle = module.register_forward_pre_hook(lambda _module, inputs: (activation(inputs[0]),))
+        else:
+            handle = module.register_forward_hook(lambda _module, _inputs, output: activation(output))
+        self.handles.append(handle)
 
     def calibrate(self, pixels: Pixels) -> None:
         """Measure the ranges of all activations; from then on they are rounded."""
@@ -96,12 +125,12 @@ class _Simulation:
             activation.is_observing = False
 
     def take_off(self) -> None:
-        """Leave the trained weights, in floating point, in a plain network."""
+        """Leave the trained weights, rounded as they are in int8, in a plain network."""
         for handle in self.handles:
             handle.remove()
         for module in list(self.model.modules()):
             if parametrize.is_parametrized(module, "weight"):
-                parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+                parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
 
 
 Progress = Callable[[int, int], None]
@@ -109,12 +138,12 @@ Progress = Callable[[int, int], None]
 
 def train_for_int8(
     bundle: Bundle, train: Sequence[Example], calibration: Pixels, *, progress: Progress = lambda _done, _total: None
-) -> FromPixels:
-    """Return a bundle's network, batch norms folded, trained to answer in int8 as it does in floating point.
+) -> Network:
+    """Return a bundle's network, trained to answer in int8 as it did in floating point; its weights are integers.
 
     train: images to train on; their labels are not read. calibration: uint8 N x size x size x 3; they give the ranges
     of the activations. progress: receives the steps done and their number. Raises BundleError where the weights do
-    not fit. Its answers in floating point change a little, too; only what is made of it in int8 is for use.
+    not fit. Its answers in floating point change as well: it needs a calibration of its own.
     """
     torch.manual_seed(0)
     teacher, student = load_folded(bundle, torch.float32), load_folded(bundle, torch.float32)
@@ -122,26 +151,74 @@ def train_for_int8(
     simulation.calibrate(calibration)
     images = min(IMAGES, MOST_REPEATS * len(train))
     steps = max(1, math.ceil(images / BATCH))
-    # Batch norms are folded and dropout is off: both networks stay in eval mode.
+    _learn_without_dropout(student)
     optimizer = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps + 1, pct_start=0.2)
     for step, pixels in zip(range(steps), _batches(bundle, train), strict=False):
-        loss = _distance(student, teacher, pixels)
+        with mixed_precision(pixels.device):
+            loss = _distance(student, teacher, pixels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         progress(step + 1, steps)
+    student.eval()
     simulation.take_off()
-    return student
+    return _with_norms(load_network(bundle).network, student.network)
+
+
+def _learn_without_dropout(model: nn.Module) -> None:
+    """Set it to train mode, in which convolutions compute as is fastest for gradients. Its batch norms are folded."""
+    for module in model.train().modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
+@torch.no_grad()
+def _with_norms(network: Network, trained: Network) -> Network:
+    """Give a network the weights of a trained one whose batch norms are folded.
+
+    Its own norms stay, so that it can learn on. A kernel is divided by what its norm multiplies it with,
+    channel by channel, so that integers stay integers.
+    """
+    layers = dict(trained.named_modules())
+    for name, module in network.named_modules():
+        if isinstance(module, ConvBNReLU6):
+            _unfold(module, layers[name].conv)
+        elif isinstance(module, nn.Linear | nn.LayerNorm):
+            module.load_state_dict(layers[name].state_dict())
+    for name, own in network.named_parameters():
+        if name.endswith("position"):
+            own.copy_(trained.get_parameter(name))
+    return network
+
+
+def _unfold(layer: ConvBNReLU6, folded: nn.Conv2d) -> None:
+    mean, variance = layer.bn.running_mean, layer.bn.running_var
+    assert mean is not None
+    assert variance is not None
+    assert folded.bias is not None
+    spread = torch.sqrt(variance + layer.bn.eps)
+    # A channel that its norm all but silences would need weights beyond the numbers of fp16.
+    least = LEAST_FACTOR * spread
+    layer.bn.weight.copy_(torch.where(layer.bn.weight < 0, -1.0, 1.0) * layer.bn.weight.abs().maximum(least))
+    factor = layer.bn.weight / spread
+    layer.conv.weight.copy_(folded.weight / factor[:, None, None, None])
+    layer.bn.bias.copy_(folded.bias + mean * factor)
 
 
 def _distance(student: nn.Module, teacher: nn.Module, pixels: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence of the student's probabilities from the teacher's, mean over images."""
+    """Return how far the student's answers are from the teacher's, mean over images.
+
+    It is the Kullback-Leibler divergence of its probabilities, and the squared difference of their normalizers.
+    """
     with torch.no_grad():
-        wanted = F.log_softmax(teacher(pixels)[0] / TEMPERATURE, dim=1)
-    given = F.log_softmax(student(pixels)[0] / TEMPERATURE, dim=1)
-    return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * TEMPERATURE**2
+        wanted = teacher(pixels)[0].float()
+    given = student(pixels)[0].float()
+    told, learned = (F.log_softmax(logits / TEMPERATURE, dim=1) for logits in (wanted, given))
+    divergence = F.kl_div(learned, told, reduction="batchmean", log_target=True) * TEMPERATURE**2
+    # Probabilities say nothing of the sum of all scores, by which what shows no product is told.
+    return divergence + SUM_WEIGHT * F.mse_loss(given.logsumexp(dim=1), wanted.logsumexp(dim=1))
 
 
 def _batches(bundle: Bundle, train: Sequence[Example]) -> Iterator[Tensor]:

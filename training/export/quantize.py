@@ -3,6 +3,9 @@
 Weights become seven-bit integers, so that processors without VNNI, which add products in sixteen bits, give the same
 as others; activations have eight bits. What is most sensitive to that stays in floating point: layer by layer it is
 measured how much the logits move when that layer alone is quantized, and as few as the gate allows are kept.
+
+With training, the weights become such integers before: then fp32 and int8 hold the same ones, and it is fp32 that
+changes, so that the calibration and the figures of the card are made anew.
 """
 
 import tempfile
@@ -37,8 +40,8 @@ from cataloger.model import (
 from cataloger.records import Failure, Floats, Pixels
 from cataloger.training.data import Example, LabelledImages, decode_examples
 from cataloger.training.evaluation import ScoredImages, markdown_figures, scoring, with_section
-from cataloger.training.export.onnx import store_as_half, write_network
-from cataloger.training.export.quantization_aware import train_for_int8
+from cataloger.training.export.integer_weights import with_integer_weights
+from cataloger.training.export.onnx import store_as_half
 
 LEAST_AGREEMENT = 0.98
 LARGEST_LOSS = 0.005
@@ -60,27 +63,32 @@ LISTED_LAYERS = 5
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The same validation images in fp32 and in int8. agreement: share with the same best label. ece: 15 bins."""
+    """The same validation images in fp32 and in int8. agreement: share with the same best label. ece: 15 bins.
+
+    before: top-1 in fp32 before the training with simulated integers; None without it.
+    """
 
     images: int
     agreement: float
     top1: tuple[float, float]
     ece: tuple[float, float]
+    before: float | None = None
 
     @property
     def passes(self) -> bool:
         """Whether the model in int8 can stand in for the other one."""
         return (
             self.agreement >= LEAST_AGREEMENT
-            and self.top1[0] - self.top1[1] <= LARGEST_LOSS
+            and max(self.top1[0], self.before or 0.0) - self.top1[1] <= LARGEST_LOSS
             and abs(self.ece[1] - self.ece[0]) <= LARGEST_CALIBRATION_CHANGE
         )
 
     def line(self) -> str:
         """Say it in one line."""
+        trained = "" if self.before is None else f" ({self.before:.4f} before training)"
         return (
             f"the same best label for {self.agreement:.2%} of {self.images:,} validation images "
-            f"(at least {LEAST_AGREEMENT:.0%}), top-1 {self.top1[0]:.4f} -> {self.top1[1]:.4f} "
+            f"(at least {LEAST_AGREEMENT:.0%}), top-1 {self.top1[0]:.4f}{trained} -> {self.top1[1]:.4f} "
             f"(at most {LARGEST_LOSS:.3f} lost), ECE {self.ece[0]:.4f} -> {self.ece[1]:.4f} "
             f"(at most {LARGEST_CALIBRATION_CHANGE:.3f} changed)"
         )
@@ -125,9 +133,9 @@ def quantize_bundle(
 ) -> QuantizedModel:
     """Write a copy of a bundle with a model in int8, calibrated on training and judged on validation images.
 
-    output: may be the bundle's own directory. train: train it with simulated integers first. note: receives the
-    progress. Raises TrainingError where there are no
-    such images, and QualityGateError, with nothing written, where no tried model passes the gate.
+    output: may be the bundle's own directory. train: train it with simulated integers first; images of no product are
+    used, too, if there are any. note: receives the progress. Raises TrainingError where there are no such images, and
+    QualityGateError, with nothing written, where no tried model passes the gate.
     """
     bundle.require_training_files("`cataloger models quantize`")
     check_files(bundle)
@@ -135,35 +143,26 @@ def quantize_bundle(
     with tempfile.TemporaryDirectory() as name, new_bundle(output) as folder:
         copy_files(bundle, folder)
         draft = replace(bundle, path=folder)
-        model = _trained(bundle, data, calibration, Path(name), note) if train else bundle.model_path
-        quantizer = _Quantizer.prepared(model, Path(name), calibration)
+        before = _top1(bundle, val) if train else None
+        if train:
+            draft = with_integer_weights(draft, data, calibration, note)
+        quantizer = _Quantizer.prepared(draft.model_path, Path(name), calibration)
         note(f"calibrated on {len(calibration)} training images; {len(quantizer.layers)} layers")
         moved = quantizer.sensitivity(draft, calibration[:SENSITIVITY_IMAGES])
-        kept, gate = _fewest_kept(draft, quantizer, moved, val, note)
+        kept, gate = _fewest_kept(draft, quantizer, moved, _Judge(val, before), note)
         milliseconds = _paces(draft, calibration[:TIMED_IMAGES])
         _add_golden(draft)
         quantized = QuantizedModel(draft, kept, moved, gate, milliseconds, train)
         card = (folder / CARD).read_text(encoding="utf-8")
         text = section(quantized) + _test_figures(draft, data.split("test"), note)
         (folder / CARD).write_text(with_section(card, SECTION, text), encoding="utf-8")
-        provenance = {**bundle.provenance, "int8": quantized.facts()}
+        provenance = {**draft.provenance, "int8": quantized.facts()}
         sealed = seal(replace(draft, int8_tolerance=GOLDEN_TOLERANCE, provenance=provenance))
     return replace(quantized, bundle=replace(sealed, path=output))
 
 
-def _trained(bundle: Bundle, data: LabelledImages, calibration: Pixels, folder: Path, note: Note) -> Path:
-    """Train a copy of the network with simulated integers; return its model in fp32, which is made into integers."""
-    model = train_for_int8(bundle, data.split("train"), calibration, progress=_noted_tenths(note))
-    write_network(model, folder / "trained.onnx", size=bundle.preprocess.size)
-    return folder / "trained.onnx"
-
-
-def _noted_tenths(note: Note) -> Callable[[int, int], None]:
-    def progress(done: int, steps: int) -> None:
-        if done * 10 // steps > (done - 1) * 10 // steps:
-            note(f"training with simulated integers: {done * 100 // steps}%")
-
-    return progress
+def _top1(bundle: Bundle, val: Sequence[Example]) -> float:
+    return scoring.report(bundle, scoring.score(bundle, val))["all"].top1.value
 
 
 def section(quantized: QuantizedModel) -> str:
@@ -259,6 +258,8 @@ class _Quantizer:
             weight_type=QuantType.QInt8,
             # With its ReLU6 a convolution is one layer, whose output never leaves 0 to 6.
             op_types_to_quantize=["Conv", "Clip", "MatMul"],
+            # Sums, norms and the softmax that follow a matrix are computed in floating point anyway.
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
             nodes_to_exclude=[*excluded, *self.others],
             calibration_cache_path=self.folder / "ranges.json",
         )
@@ -293,34 +294,44 @@ def _own_name(tensor: str) -> str:
     return tensor.rpartition("network.")[2].rpartition(".")[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """The images that decide, and top-1 of fp32 on them before a training."""
+
+    val: Sequence[Example]
+    before: float | None
+
+    def gate(self, draft: Bundle, fp32: ScoredImages) -> Gate:
+        """Compare the bundle's model in int8 with what it answers in fp32."""
+        int8 = scoring.score(_in_int8(draft), self.val)
+        if fp32.examples != int8.examples:
+            raise QualityGateError("scores in int8 are not finite numbers for some images, so nothing was written")
+        same = fp32.logits.argmax(axis=1) == int8.logits.argmax(axis=1)
+        reports = [scoring.report(draft, scored)["all"] for scored in (fp32, int8)]
+        return Gate(
+            images=len(same),
+            agreement=float(same.mean()),
+            top1=(reports[0].top1.value, reports[1].top1.value),
+            ece=(reports[0].ece.value, reports[1].ece.value),
+            before=self.before,
+        )
+
+
 def _fewest_kept(
-    draft: Bundle, quantizer: _Quantizer, moved: dict[str, float], val: Sequence[Example], note: Note
+    draft: Bundle, quantizer: _Quantizer, moved: dict[str, float], judge: _Judge, note: Note
 ) -> tuple[tuple[str, ...], Gate]:
     """Keep more and more of the most sensitive layers in fp32 until the gate is passed."""
     order = sorted(moved, key=lambda name: -moved[name])
-    fp32, tried = scoring.score(draft, val), []
+    fp32, tried = scoring.score(draft, judge.val), []
     for number in (number for number in KEPT if number < len(order)):
         quantizer.write(draft.path / MODEL_INT8, kept=order[:number])
-        gate = _judge(fp32, scoring.score(_in_int8(draft), val), draft)
+        gate = judge.gate(draft, fp32)
         note(f"{number} layers in fp32: {gate.line()}")
         if gate.passes:
             return tuple(order[:number]), gate
         tried.append(gate)
     best = max(tried, key=lambda gate: gate.agreement)
     raise QualityGateError(f"no model in int8 is good enough, so nothing was written; the best has {best.line()}")
-
-
-def _judge(fp32: ScoredImages, int8: ScoredImages, bundle: Bundle) -> Gate:
-    if fp32.examples != int8.examples:
-        raise QualityGateError("scores in int8 are not finite numbers for some images, so nothing was written")
-    same = fp32.logits.argmax(axis=1) == int8.logits.argmax(axis=1)
-    reports = [scoring.report(bundle, scored)["all"] for scored in (fp32, int8)]
-    return Gate(
-        images=len(same),
-        agreement=float(same.mean()),
-        top1=(reports[0].top1.value, reports[1].top1.value),
-        ece=(reports[0].ece.value, reports[1].ece.value),
-    )
 
 
 def _in_int8(draft: Bundle) -> Bundle:

@@ -17,13 +17,12 @@ from cataloger.training.calibration import (
     MOST_IMAGES,
     PRODUCT_SECTION,
     Coverage,
-    ProductScore,
     calibrate_bundle,
     decisions_section,
     fit_prototypes,
     measure_coverage,
-    measure_product_score,
     product_section,
+    tell_apart,
 )
 from cataloger.training.data import Example, accepted_matrix, decode_examples
 from cataloger.training.evaluation import (
@@ -63,7 +62,12 @@ def finish(job: TrainingJob, folder: Path, history: Sequence[dict[str, float]]) 
     val = _score_val(bundle, job.data.split("val"), job.listener)
     bundle, coverage = _calibrated(bundle, val, options.target_precision, job.listener)
     scored = _score_test(bundle, job)
-    told_apart = _told_apart(bundle, job, {"val": val, "test": scored})
+    listener = job.listener
+    told_apart = tell_apart(
+        bundle, job.data, {"val": val, "test": scored}, stage=listener.stage, progress=listener.advance
+    )
+    for split, measured in told_apart.items():
+        listener.note(f"no product, on {split}: {measured.line()}")
     findings = assess(scored.examples, scoring.predictions_of(bundle, scored)) if scored else None
     reports = findings.reports if findings else {}
     provenance = {
@@ -137,21 +141,6 @@ def _score_test(bundle: Bundle, job: TrainingJob) -> ScoredImages | None:
         return None
     job.listener.stage("measuring on the test split", len(test))
     return scoring.score(bundle, test, progress=job.listener.advance)
-
-
-def _told_apart(
-    bundle: Bundle, job: TrainingJob, products: dict[str, ScoredImages | None]
-) -> dict[str, ProductScore]:
-    """Measure how well what shows no product is told from what does, in each split that has both."""
-    least, measured = bundle.calibration.least_log_sum_exp, {}
-    for split, scored in products.items():
-        others = job.data.no_products(split)
-        if scored is not None and others and least is not None:
-            job.listener.stage(f"measuring on {split} images of no product", len(others))
-            found = scoring.score(bundle, others, progress=job.listener.advance)
-            measured[split] = measure_product_score(scored, found, least)
-            job.listener.note(f"no product, on {split}: {measured[split].line()}")
-    return measured
 
 
 def _write_report(bundle: Bundle, scored: ScoredImages, options: TrainOptions) -> Path:

@@ -18,10 +18,10 @@ from cataloger.training.fit.checkpoint import TrainingProgress
 from cataloger.training.fit.distributed import Place
 from cataloger.training.fit.ema import Average
 from cataloger.training.fit.loss import loss_with_no_products, partial_label_loss, partial_label_losses
-from cataloger.training.fit.mixed_precision import mixed_precision
 from cataloger.training.fit.schedule import learning_rate
 from cataloger.training.fit.throughput import Throughput
 from cataloger.training.inputs import Indices, Inputs, Weights, epoch_batches, sample, share_of, to_network
+from cataloger.training.mixed_precision import mixed_precision
 from cataloger.training.recipes import Recipe
 
 LARGEST_GRADIENT = 5.0

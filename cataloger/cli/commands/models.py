@@ -254,7 +254,8 @@ def quantize(
 
     It is refused unless its results match fp32. At least 98% of the val images must keep their best label, top-1
     may fall by at most 0.005, and the calibration error may change by at most 0.005. The most sensitive layers stay
-    in floating point, as many as that needs; --train makes them fewer. The model in fp32 stays as it is.
+    in floating point, as many as that needs; --train makes them fewer. Without it the model in fp32 stays as it is;
+    with it the weights become integers in fp32, too, and the model is calibrated and measured anew.
     """
     require_train_extra("`cataloger models quantize`")
     require_folder(output, "--output")
