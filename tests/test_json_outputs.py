@@ -174,7 +174,7 @@ def sync_and_undo(made):
     made.run("sync", "sync", *SYNC, "--dry-run")
     first = made.run("sync", "sync", *SYNC, "--label-map", str(EXAMPLES / "shop" / "codes.csv"))
     assert first["write_back"]["written"]["category"]
-    shop.execute("UPDATE products SET category = 'mine' WHERE sku = 'CAP-01'")
+    shop.execute("UPDATE products SET category = 'mine' WHERE sku = 'TSH-02'")
     shop.commit()
     shop.close()
     second = made.run("sync", "sync", *SYNC, "--force")

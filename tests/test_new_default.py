@@ -21,11 +21,14 @@ from small_bundles import LABELS, small_bundle
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
+from cataloger.model import resolve_bundle_path
 from cataloger.model.bundle import default_bundle_path, read_bundle
 
 ROOT = Path(__file__).parents[1]
-FORMER = read_bundle(default_bundle_path(), check=())
-NAME = FORMER.reference
+PRESENT = read_bundle(default_bundle_path(), check=())
+NAME = PRESENT.reference
+OLD = read_bundle(resolve_bundle_path("fashion-39@0.3"), check=())
+"""The default of 0.1.0, by which the old ledger was tagged."""
 
 
 def cataloger(*arguments, status=0):
@@ -41,13 +44,13 @@ class NextVersion:
     def __init__(self, site, *, keeps):
         self.site = site
         package = site / "cataloger"
-        left = shutil.ignore_patterns("default_model", "__pycache__")
+        left = shutil.ignore_patterns("default_model", "__pycache__", *([] if keeps else ["kept_models"]))
         shutil.copytree(ROOT / "cataloger", package, ignore=left)
         for name in ("training", "migrations"):
             shutil.copytree(ROOT / name, package / name, ignore=left)
         small_bundle(package / "default_model")
         if keeps:
-            cataloger("models", "keep", "default", package / "kept_models" / "former", "--slim")
+            cataloger("models", "keep", "default", package / "kept_models" / "present", "--slim")
 
     def run(self, *arguments, status=0):
         """Run a command; return what it printed."""
@@ -92,10 +95,11 @@ def query(ledger, sql):
         return connection.execute(sql).fetchall()
 
 
-def test_the_next_version_has_both_models(upgraded):
+def test_the_next_version_has_the_former_models(upgraded):
     listed = upgraded.answer("models", "list")
-    assert [(each["name"], each["version"]) for each in listed] == [("shop", "3"), (FORMER.name, FORMER.version)]
-    assert listed[1]["weights_id"] == FORMER.weights_id
+    former = [(each.name, each.version, each.weights_id) for each in (OLD, PRESENT)]
+    assert (listed[0]["name"], listed[0]["version"]) == ("shop", "3")
+    assert [(each["name"], each["version"], each["weights_id"]) for each in listed[1:]] == former
 
 
 def test_the_night_after_the_upgrade_tags_nothing_again_and_new_images_with_the_former_model(upgraded, ledger):
@@ -108,10 +112,10 @@ def test_the_night_after_the_upgrade_tags_nothing_again_and_new_images_with_the_
     for precision in ("int8", "fp32"):
         shutil.copy(EXAMPLES / "winter-hat.png", folder / f"{precision}.png")
         night = upgraded.answer("tag", folder, "--db", ledger.url, "--precision", precision)
-        assert (night["done"], night["models"]) == (1, [f"{FORMER.title} in {precision} on cpu"])
+        assert (night["done"], night["models"]) == (1, [f"{OLD.title} in {precision} on cpu"])
     assert query(ledger, "SELECT label_1 FROM cataloger_image_top5 WHERE key LIKE '%8.png'") == [("Hat",)]
-    assert query(ledger, "SELECT name, location FROM cataloger_model") == [(FORMER.name, NAME)]
-    assert upgraded.answer("recalibrate", "--db", ledger.url, "--model", NAME)["unchanged"] > 0
+    assert query(ledger, "SELECT name, location FROM cataloger_model") == [(OLD.name, OLD.reference)]
+    assert upgraded.answer("recalibrate", "--db", ledger.url, "--model", OLD.reference)["unchanged"] > 0
 
 
 def test_the_new_default_is_adopted_and_the_former_one_comes_back_by_name(upgraded, tmp_path):
@@ -148,12 +152,12 @@ def test_a_label_map_of_the_former_labels_says_which_lines_are_missing(upgraded,
 def test_without_a_copy_the_error_says_what_helps_and_that_helps(without_copy, ledger, tmp_path):
     folder = ledger.root / maker.FOLDER
     refused = without_copy.run("tag", folder, "--db", ledger.url, status=2).stderr
-    assert f"was tagged with {FORMER.title}, which came with another version of cataloger" in refused
+    assert f"was tagged with {OLD.title}, which came with another version of cataloger" in refused
     assert (
         "--model DIR goes on with a copy of it, which `cataloger models keep default DIR` of that version makes"
         in refused
     )
-    cataloger("models", "keep", "default", tmp_path / "copy")
+    cataloger("models", "keep", OLD.reference, tmp_path / "copy")
     night = without_copy.answer("tag", folder, "--db", ledger.url, "--model", tmp_path / "copy")
     assert (night["done"], night["skipped"]) == (0, 6)
     assert without_copy.answer("tag", folder, "--db", ledger.url)["skipped"] == 6

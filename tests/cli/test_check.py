@@ -65,7 +65,7 @@ def test_a_night_in_which_all_is_a_hat_trips_and_names_the_category(catalog):
     ("change", "reason"),
     [
         ("confidence_1 = confidence_1 / 3", "mean confidence"),
-        ("decision = 'abstain'", "abstain 0.200 -> 1.000 (a change of +0.800, limit 0.05)"),
+        ("decision = 'abstain'", "abstain 0.300 -> 1.000 (a change of +0.700, limit 0.05)"),
         ("status = 'failed', error_code = 'decode.truncated', label_1 = NULL", "failed 0.000 -> 1.000"),
     ],
 )
@@ -101,7 +101,7 @@ def test_json_is_the_whole_result_also_when_it_trips(catalog):
 
 def test_drawings_are_not_what_the_shipped_model_was_calibrated_on(catalog):
     result = invoke("check", "--against", "default", *FEW, status=4)
-    assert "against the labelled images of fashion-39" in result.stderr
+    assert "against the labelled images of fashion-50" in result.stderr
     assert "not recorded" in result.stdout
 
 
@@ -110,7 +110,7 @@ def test_a_calibrated_copy_records_what_a_run_is_compared_with(catalog, tmp_path
     labels = (EXAMPLES / "labels.csv", "--images", EXAMPLES / "images", "--split", "test")
     invoke("calibrate", *labels, "--output", own, "--no-progress")
     found = json.loads(invoke("check", "--against", own, *FEW, "--json").stdout)
-    assert (found["reference"]["title"], found["drifted"]) == ("the labelled images of fashion-39 0.3", [])
+    assert (found["reference"]["title"], found["drifted"]) == ("the labelled images of fashion-50 0.4", [])
     assert sum(found["reference"]["labels"].values()) == 20
     assert "another calibration" in found["notes"][0]
 

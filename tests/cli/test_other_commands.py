@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import cataloger
 from cataloger.cli.app import app
-from cataloger.model.bundle import GOLDEN, default_bundle_path
+from cataloger.model.bundle import GOLDEN, default_bundle_path, kept_bundle_paths
 from cataloger.schema.revisions import HEAD
 
 runner = CliRunner()
@@ -27,10 +27,11 @@ def test_version_is_printed():
 
 def test_the_shipped_model_is_listed_shown_and_verified(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (listed,) = json.loads(run("models", "list", "--json").stdout)
+    listed, former = json.loads(run("models", "list", "--json").stdout)
     shown = json.loads(run("models", "show", "--json").stdout)
     assert listed["weights_id"] == shown["weights_id"]
-    assert len(shown["labels"]) == 39
+    assert len(shown["labels"]) == 50
+    assert (former["name"], former["version"], len(former["labels"])) == ("fashion-39", "0.3", 39)
     assert "golden images give the same logits" in run("models", "verify").stdout
     for command in ("list", "show"):
         assert shown["name"] in run("models", command).stdout
@@ -39,7 +40,8 @@ def test_the_shipped_model_is_listed_shown_and_verified(tmp_path, monkeypatch):
 def test_bundles_of_a_folder_are_listed(tmp_path):
     shutil.copytree(default_bundle_path(), tmp_path / "mine")
     listed = json.loads(run("models", "list", str(tmp_path), "--json").stdout)
-    assert [entry["path"] for entry in listed] == [str(default_bundle_path()), str(tmp_path / "mine")]
+    shipped = [default_bundle_path(), *kept_bundle_paths()]
+    assert [entry["path"] for entry in listed] == [*map(str, shipped), str(tmp_path / "mine")]
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "weights.safetensors", "golden.npz", "MODEL_CARD.md"])

@@ -188,7 +188,7 @@ def test_verbose_names_images_that_fail_and_twice_verbose_all(photos, flag, name
     (photos / "page.jpg").write_text("<html>")
     text = " ".join(cataloger("tag", "photos", flag).stderr.split())
     assert f"failed: {photos / 'page.jpg'}: decode.not_image: " in text
-    assert (f"{photos / 'winter-hat.png'}: Hat 0.7" in text) == names_all
+    assert (f"{photos / 'winter-hat.png'}: Hat 0.3" in text) == names_all
 
 
 def test_damaged_files_are_recorded_and_too_many_exit_with_3(photos):

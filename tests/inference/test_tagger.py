@@ -191,4 +191,4 @@ def test_top_k_and_wrong_arguments(tmp_path):
 
 
 def test_it_says_what_it_is(tagger):
-    assert repr(tagger) == f"Tagger('{tagger.model}': 39 categories, int8 on cpu)"
+    assert repr(tagger) == f"Tagger('{tagger.model}': 50 categories, int8 on cpu)"

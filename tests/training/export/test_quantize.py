@@ -16,7 +16,7 @@ pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 
 from cataloger.cli.app import app
 from cataloger.errors import BundleError, QualityGateError, TrainingError, UsageError
-from cataloger.inference import load_folded
+from cataloger.inference import load_folded, load_network
 from cataloger.inference.golden import replay_golden
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import (
@@ -29,12 +29,14 @@ from cataloger.model.bundle import (
     copy_files,
     default_bundle_path,
     read_bundle,
+    seal,
 )
 from cataloger.model.weights_binding import check_tensors
 from cataloger.training.data.read import read_dataset
 from cataloger.training.export import quantization_aware
 from cataloger.training.export import quantize as module
 from cataloger.training.export.integer_weights import with_integer_weights
+from cataloger.training.export.onnx import write_golden, write_model_files
 from cataloger.training.export.quantize import Gate, quantize_bundle
 from cataloger.training.options import DataOptions
 
@@ -131,10 +133,30 @@ def test_a_layer_that_is_kept_between_integers_is_really_in_fp32(labelled, tmp_p
     assert moved[1] < 1.5 * moved[0]
 
 
-@pytest.fixture
-def reading(labelled):
-    """The shipped model, the labels, and the pixels of those to calibrate on."""
+@pytest.fixture(scope="module")
+def rough(tmp_path_factory):
+    """The shipped model, whose weights are integers, with other weights near them that are none."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("rough")
     bundle = read_bundle(default_bundle_path())
+    copy_files(bundle, folder)
+    model = load_network(bundle)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in (each for each in model.network.parameters() if each.ndim >= 2):
+            weight.mul_(1 + 0.05 * torch.randn_like(weight))
+    write_model_files(model.network, model.prototypes.numpy(), folder, size=bundle.preprocess.size)
+    other = replace(bundle, path=folder, files={})
+    write_golden(other)
+    (folder / MODEL_INT8).unlink()
+    return seal(other)
+
+
+@pytest.fixture
+def reading(labelled, rough):
+    """A model that was not trained with integers, the labels, and the pixels of those to calibrate on."""
+    bundle = rough
     data = read_dataset(DataOptions(data=labelled, images=EXAMPLES / "images"))
     return bundle, data, module._pixels(bundle, data.split("train"))
 
@@ -168,10 +190,10 @@ def test_what_training_simulates_is_what_int8_computes(reading, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(labelled, tmp_path_factory):
-    """The shipped model with weights that were trained to be integers, what it was, the pixels, and what was said."""
+def trained(labelled, rough, tmp_path_factory):
+    """A model whose weights were trained to be integers, what it was, the pixels, and what was said."""
     folder, steps = tmp_path_factory.mktemp("trained"), []
-    bundle = read_bundle(default_bundle_path())
+    bundle = rough
     data = read_dataset(DataOptions(data=labelled, images=EXAMPLES / "images"))
     images = module._pixels(bundle, data.split("train"))
     copy_files(bundle, folder)
