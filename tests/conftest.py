@@ -21,6 +21,7 @@ import forks
 import hypothesis
 import pytest
 import templates
+from browsers import Contexts
 from by_url import open_database
 from patience import HANGS
 from sqlalchemy import URL, create_engine, make_url, text
@@ -566,13 +567,19 @@ def password_of(url):
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    """The browser of all tests that look at a page."""
-    from playwright.sync_api import expect, sync_playwright
-
+def contexts():
+    """The contexts of one browser for all tests that look at a page."""
+    sync_api = pytest.importorskip("playwright.sync_api")
     path = shutil.which("chromium") or absent("chromium")
-    expect.set_options(timeout=1000 * HANGS)
-    with sync_playwright() as playwright:
+    sync_api.expect.set_options(timeout=1000 * HANGS)
+    with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
+        yield Contexts(browser)
         browser.close()
+
+
+@pytest.fixture
+def new_page(contexts):
+    """Return a function: options of a context -> a page that finds nothing of other pages, closed after the test."""
+    yield contexts.page
+    contexts.clear()

@@ -1,12 +1,10 @@
 """The page of a report in a real browser: offline, on a phone, on paper, in the dark, by keyboard."""
 
 import importlib.util
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from patience import HANGS
 
 TESTS = Path(__file__).parents[1]
 
@@ -20,7 +18,6 @@ def load(path):
 
 
 pages = load(TESTS / "cli" / "test_report.py")
-absent = load(TESTS / "conftest.py").absent
 
 pytestmark = pytest.mark.slow
 
@@ -51,24 +48,6 @@ CONTRAST = """
 """
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium") or absent("chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(autouse=True)
-def closed(browser):
-    """Close the pages of a test: they would go on moving behind those of the next."""
-    yield
-    for context in browser.contexts:
-        context.close()
-
-
 @pytest.fixture(scope="module", params=["hostile", "examples", "reviewed"])
 def path(request):
     """A page of each kind; the fixtures of the other file make them."""
@@ -78,10 +57,9 @@ def path(request):
 hostile, examples, reviewed = pages.hostile, pages.examples, pages.reviewed
 
 
-def opened(browser, path, **options):
+def opened(new_page, path, **options):
     """Open a page without a network; return it and everything that it complained of or asked for."""
-    page = browser.new_context(offline=True, **options).new_page()
-    page.set_default_timeout(1000 * HANGS)
+    page = new_page(offline=True, **options)
     noted = []
     page.on("console", lambda message: noted.append(message.text))
     page.on("pageerror", lambda error: noted.append(str(error)))
@@ -93,8 +71,8 @@ def opened(browser, path, **options):
 
 
 @pytest.mark.parametrize("has_scripts", [True, False])
-def test_it_opens_offline_and_shows_its_pictures_with_and_without_scripts(browser, path, has_scripts):
-    page, noted = opened(browser, path, java_script_enabled=has_scripts)
+def test_it_opens_offline_and_shows_its_pictures_with_and_without_scripts(new_page, path, has_scripts):
+    page, noted = opened(new_page, path, java_script_enabled=has_scripts)
     assert noted == []
     assert page.locator("h1").is_visible()
     assert page.locator("img").count() > 5
@@ -103,22 +81,22 @@ def test_it_opens_offline_and_shows_its_pictures_with_and_without_scripts(browse
 
 
 @pytest.mark.parametrize("width", [320, 360, 768, 1280])
-def test_nothing_sticks_out_to_the_side(browser, path, width):
-    page, _ = opened(browser, path, viewport={"width": width, "height": 800})
+def test_nothing_sticks_out_to_the_side(new_page, path, width):
+    page, _ = opened(new_page, path, viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("media", ["screen", "print"])
-def test_text_stands_out_from_its_background(browser, path, scheme, media):
-    page, _ = opened(browser, path, color_scheme=scheme)
+def test_text_stands_out_from_its_background(new_page, path, scheme, media):
+    page, _ = opened(new_page, path, color_scheme=scheme)
     page.emulate_media(media=media, color_scheme=scheme)
     contrast, words = page.evaluate(CONTRAST)
     assert contrast >= 4.5, words
 
 
-def test_every_link_is_reached_by_tab_and_seen_to_be(browser, path):
-    page, _ = opened(browser, path)
+def test_every_link_is_reached_by_tab_and_seen_to_be(new_page, path):
+    page, _ = opened(new_page, path)
     page.evaluate("document.querySelectorAll('details').forEach(each => (each.open = true))")
     stops = page.locator("a, summary, input, button, [tabindex='0']").count()
     for _ in range(stops):
@@ -128,6 +106,6 @@ def test_every_link_is_reached_by_tab_and_seen_to_be(browser, path):
     assert page.locator("[data-reached]").count() == stops
 
 
-def test_it_prints(browser, path):
-    page, _ = opened(browser, path)
+def test_it_prints(new_page, path):
+    page, _ = opened(new_page, path)
     assert page.pdf(format="A4").startswith(b"%PDF")

@@ -26,8 +26,6 @@ from cataloger.cli.app import app
 from cataloger.review import server
 from cataloger.review.security import Access
 
-PATIENCE = 1000 * HANGS
-"""Milliseconds that a page has to get there."""
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 NASTY = "<img src=x onerror=alert(1)>&quot;\u202e'.png"
 
@@ -278,17 +276,14 @@ def word():
 
 
 @pytest.fixture
-def open_page(chromium):
+def open_page(contexts):
     """Open an address in a browser of its own; whatever its console complains of fails the test."""
     from playwright.sync_api import expect
 
-    contexts, complaints = [], []
+    complaints = []
 
     def open_page(url, *, name=None, **options):
-        context = chromium.new_context(**options)
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        page = context.new_page()
+        page = contexts.page(**options)
         page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.complaints = complaints
@@ -302,6 +297,5 @@ def open_page(chromium):
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    contexts.clear()
     assert complaints == []

@@ -76,22 +76,19 @@ def evaluation_page(photos, names):
 
 
 @pytest.fixture
-def opened(chromium, pages):
+def opened(contexts, pages):
     """Open one of the pages; what its console complains of fails the test."""
-    contexts, complaints = [], []
+    complaints = []
 
     def opened(name, size=SIZES[0], **options):
-        context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-        contexts.append(context)
-        page = context.new_page()
+        page = contexts.page(viewport={"width": size[0], "height": size[1]}, **options)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"file://{pages}/{name}.html")
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    contexts.clear()
     assert complaints == []
 
 
@@ -110,7 +107,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(opened, 
             ]
             assert serious == [], (size, scheme)
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-            page.context.close()
+            page.close()
 
 
 def test_a_report_comes_to_its_details_after_three_screens(opened):
