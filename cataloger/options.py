@@ -282,8 +282,8 @@ class RunOptions:
     run ends with exit status 3. outage_after: images of one host or folder in a row without any answer after which
     it may be out. forget: delete what was removed from the source and all its records. accept_move: continue although
     the source looks like one that has moved. accept_missing: take missing files as deleted, however many.
-    follow_links: read also what links lead to that lies outside of the folder or image root. engine: "local", or
-    "ray" for the machines of a cluster.
+    follow_links: read also what links lead to that lies outside of the folder or image root. exclude: patterns of
+    files and folders that are left out of folders. engine: "local", or "ray" for the machines of a cluster.
     """
 
     top_k: int = TOP_K
@@ -301,6 +301,7 @@ class RunOptions:
     accept_move: bool = False
     accept_missing: bool = False
     follow_links: bool = False
+    exclude: tuple[str, ...] = ()
     engine: EngineChoice = "local"
     cluster: ClusterOptions = ClusterOptions()
 

@@ -255,6 +255,15 @@ FollowLinksOption = Annotated[
         help="Also read symbolic links that lead out of the folder or image root.",
     ),
 ]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        envvar="CATALOGER_EXCLUDE",
+        metavar="GLOB",
+        help="Leave out files and folders of this name, or with a / of this path, e.g. @eaDir; may be repeated.",
+    ),
+]
 SoldLabelsOption = Annotated[
     str | None,
     typer.Option(

@@ -254,15 +254,18 @@ class SourceSession(SourceModel):
         def place(key: str) -> Place:
             return "folder", f"{ref.root}/{key}".rpartition("/")[0]
 
+        is_excluded = self.source.is_excluded
         losses = Losses()
         if self.source.kind in ("folder", "bucket") and not self._options.run.accept_missing:
             for key, is_missing in presence.survey(losses.fewest_missing):
+                if is_excluded(key):
+                    continue
                 losses.know(place(key))
                 if is_missing and self.source.can_be_missing(key):
                     losses.miss(place(key))
         losses.conclude()
         self._report.run.outages += losses.found()
-        return lambda key: losses.covers(place(key)) or not self.source.can_be_missing(key)
+        return lambda key: not is_excluded(key) and (losses.covers(place(key)) or not self.source.can_be_missing(key))
 
     def _pin(self, ref: SourceRef, run: Run, device: str) -> None:
         bundle = self.bundle

@@ -197,7 +197,8 @@ def _source(target: Target, options: TagOptions) -> AnySource:
         return WebSource(target.root.decode(), target.addresses)
     if target.kind == "bucket":
         names = None if target.files is None else tuple(name.decode() for name in target.files)
-        return BucketSource(read_address(target.root.decode()), ObjectStores(options.web), names=names)
+        folder, stores = read_address(target.root.decode()), ObjectStores(options.web)
+        return BucketSource(folder, stores, names=names, exclude=options.run.exclude)
     if target.kind == "manifest":
         source = ManifestSource(
             Path(os.fsdecode(target.root)),
@@ -208,4 +209,6 @@ def _source(target: Target, options: TagOptions) -> AnySource:
         )
         source.check()
         return source
-    return FolderSource(target.root, files=target.files, follow_links=options.run.follow_links)
+    return FolderSource(
+        target.root, files=target.files, follow_links=options.run.follow_links, exclude=options.run.exclude
+    )

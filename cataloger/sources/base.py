@@ -46,6 +46,10 @@ class Source(Protocol):
         """Tell whether a known item that a complete scan did not meet has left; False where that is not certain."""
         ...
 
+    def is_excluded(self, key: str) -> bool:
+        """Tell whether a known item is one that the user wants left out: it leaves, and is not missing."""
+        ...
+
     def count(self) -> int | None:
         """Count the inputs, for a progress bar; None if that is not known before they are read."""
         ...

@@ -1,8 +1,17 @@
-"""Names of files as text that can be stored: every byte name has exactly one key, and no two share one."""
+"""Names of files as text that can be stored: every byte name has exactly one key, and no two share one.
 
+And patterns of names, as users write them.
+"""
+
+import fnmatch
 import os
 import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
 
+from cataloger.errors import UsageError
 from cataloger.utils import part_spellings, path_spellings
 
 _LOOKS_ESCAPED = re.compile(r"%(?=[0-9A-Fa-f]{2})")
@@ -65,3 +74,48 @@ def existing_spelling(path: bytes) -> bytes | None:
             return None
         found = place
     return found if os.path.isfile(found) else None
+
+
+@dataclass(frozen=True, slots=True)
+class NamePatterns:
+    """Patterns of files and folders: names: of the last part of a path; paths: of all of it."""
+
+    names: tuple[re.Pattern[str], ...] = ()
+    paths: tuple[re.Pattern[str], ...] = ()
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Self:
+        """Return the patterns that users write; one with a slash is for paths below the folder. Raises UsageError."""
+        globs = [_glob(text) for text in texts]
+        return cls(tuple(_regex(g) for g in globs if "/" not in g), tuple(_regex(g) for g in globs if "/" in g))
+
+    def match(self, path: bytes) -> bool:
+        """Tell whether a file or folder is meant itself. path: below the folder."""
+        if not (self.names or self.paths):
+            return False
+        text = _composed(path.decode("utf-8", "surrogateescape"))
+        name = text.rpartition("/")[2]
+        return any(each.fullmatch(name) for each in self.names) or any(each.fullmatch(text) for each in self.paths)
+
+    def cover(self, path: bytes) -> bool:
+        """Tell whether a file or folder is meant, or a folder that it lies in. path: below the folder."""
+        if not (self.names or self.paths):
+            return False
+        parts = path.split(b"/")
+        return any(self.match(b"/".join(parts[:end])) for end in range(1, len(parts) + 1))
+
+
+def _glob(text: str) -> str:
+    glob = text.strip().removeprefix("./").rstrip("/")
+    if not glob or glob.startswith("/"):
+        raise UsageError(f"--exclude {text!r}: write the name of files or folders, or a path below the folder")
+    return glob
+
+
+def _regex(glob: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(_composed(glob)), re.DOTALL)
+
+
+def _composed(text: str) -> str:
+    """Return a name with accents in one form: some systems store them apart from their letters."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

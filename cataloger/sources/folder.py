@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
 from cataloger.sources import change_tokens
-from cataloger.sources.file_keys import key_of, name_of
+from cataloger.sources.file_keys import NamePatterns, key_of, name_of
 from cataloger.utils import visible
 
 SUPPORTED = (
@@ -21,8 +21,8 @@ SUPPORTED = (
 UNSUPPORTED = (".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k")
 EXTENSIONS = tuple(extension.encode() for extension in SUPPORTED + UNSUPPORTED)
 
-HIDDEN, LINKED_FOLDER, LINK_OUTSIDE, SPECIAL_FILE, NO_EXTENSION, OTHER = (
-    "hidden", "linked_folder", "link_outside", "special_file", "no_extension", "other_extension",
+HIDDEN, EXCLUDED, LINKED_FOLDER, LINK_OUTSIDE, SPECIAL_FILE, NO_EXTENSION, OTHER = (
+    "hidden", "excluded", "linked_folder", "link_outside", "special_file", "no_extension", "other_extension",
 )  # fmt: skip
 """Why a scan leaves something out, besides an extension such as ".txt"."""
 KNOWN_EXTENSIONS = 100
@@ -43,20 +43,27 @@ class FolderSource:
     Hidden files and folders are left out, and links that lead out of the folder unless `follow_links`. A link to a
     file is an item of its own. A link to a folder is followed unless that lies inside the folder, where it is found
     under its own name, or was followed before.
+
+    exclude: patterns of files and folders that are left out, too; known images that they are for leave the views.
     """
 
     folder: bytes
     prefix: str = ""
     files: Sequence[bytes] | None = None
     follow_links: bool = False
+    exclude: Sequence[str] = ()
     left_out: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     _followed: set[tuple[int, int]] = field(default_factory=set)
+    _patterns: NamePatterns = field(init=False, repr=False)
 
     kind = "folder"
     without_image = 0
     sample = None
     uncertain_queries = 0
+
+    def __post_init__(self) -> None:
+        self._patterns = NamePatterns.of(self.exclude)
 
     @property
     def root(self) -> str:
@@ -79,7 +86,7 @@ class FolderSource:
         """Count the items without opening any of them; for a progress bar."""
         if self.files is not None:
             return len(self.files)
-        counter = FolderSource(self.folder, follow_links=self.follow_links)
+        counter = FolderSource(self.folder, follow_links=self.follow_links, exclude=self.exclude)
         return sum(1 for _ in counter._names(b"", (self._identity(self.folder),)))
 
     @property
@@ -111,6 +118,8 @@ class FolderSource:
         What lies behind a link that leads nowhere, or cannot be looked at, may be there.
         """
         name = name_of(key.removeprefix(self.prefix))
+        if self._patterns.cover(name):
+            return True
         above = [os.path.join(self.folder, name[:end]) for end in range(len(name)) if name[end : end + 1] == b"/"]
         links = [folder for folder in above if os.path.islink(folder)]
         try:
@@ -121,6 +130,10 @@ class FolderSource:
             return False
         # What lies behind a link to a folder is found under its other name.
         return any(self.follow_links or not self._leads_out(path) for path in links)
+
+    def is_excluded(self, key: str) -> bool:
+        """Tell whether a known item is left out by a pattern: that it is missing says nothing about its folder."""
+        return self._patterns.cover(name_of(key.removeprefix(self.prefix)))
 
     def _scan(self, folder: bytes, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Item | Failure]:
         for name in self._names(folder, ancestors):
@@ -149,15 +162,16 @@ class FolderSource:
         """Yield (path relative to the root, whether it is a folder) of what counts in one folder."""
         try:
             with os.scandir(os.path.join(self.folder, folder)) as entries:
-                kept = ((entry.name, kind) for entry in entries if (kind := self._kind(entry)) is not None)
+                kept = ((entry.name, kind) for entry in entries if (kind := self._kind(entry, folder)) is not None)
                 while block := sorted(itertools.islice(kept, BLOCK)):
                     yield from ((os.path.join(folder, name), kind == "folder") for name, kind in block)
         except OSError as error:
             self.problems.append(f"the folder {key_of(folder) or '.'} cannot be read: {error.strerror}")
 
-    def _kind(self, entry: "os.DirEntry[bytes]") -> str | None:
-        """Return "folder", "file" or None for what is left out."""
-        reason = self._judge(entry)
+    def _kind(self, entry: "os.DirEntry[bytes]", folder: bytes) -> str | None:
+        """Return "folder", "file" or None for what is left out. folder: that it lies in, relative to the root."""
+        is_excluded = self._patterns.match(os.path.join(folder, entry.name))
+        reason = EXCLUDED if is_excluded else self._judge(entry)
         if reason in ("folder", "file"):
             return reason
         is_new = reason not in self.left_out and reason.startswith(".")

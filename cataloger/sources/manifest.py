@@ -98,6 +98,10 @@ class ManifestSource:
         """Tell whether an item that the scan did not meet has left: a row that could not be read may name it."""
         return not self.unread or _LINE_KEY.fullmatch(key) is not None
 
+    def is_excluded(self, _key: str) -> bool:
+        """No row is left out."""
+        return False
+
     def scan(self) -> Iterator[Item | Failure]:
         """Yield one item per row. Raises SourceError when the file or its columns cannot be used."""
         self.unread, self.first_unread, self.uncertain_queries, self.without_image = 0, "", 0, 0

@@ -8,7 +8,9 @@ from cataloger.errors import OutageError, SourceError
 from cataloger.objects import Listed, ObjectAddress, ObjectStores, StoreError
 from cataloger.records import Failure, Item, StoredObject
 from cataloger.sources import change_tokens
+from cataloger.sources.file_keys import NamePatterns
 from cataloger.sources.folder import (
+    EXCLUDED,
     EXTENSIONS,
     HIDDEN,
     KNOWN_EXTENSIONS,
@@ -24,22 +26,27 @@ class BucketSource:
     """Images below a folder of a bucket, or only some of them. stores: asks the bucket.
 
     names: keys below the folder, of those that are named one by one; None for all. The key of an item is that of its
-    object below the folder. As in a folder, an image is what has the extension of one and is not hidden. After a
-    scan: `left_out`, what it met and did not take.
+    object below the folder. As in a folder, an image is what has the extension of one, is not hidden, and is not
+    what a pattern of `exclude` is for. After a scan: `left_out`, what it met and did not take.
     """
 
     folder: ObjectAddress
     stores: ObjectStores = field(repr=False)
     prefix: str = ""
     names: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
     left_out: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    _patterns: NamePatterns = field(init=False, repr=False)
 
     kind = "bucket"
     without_image = 0
     sample = None
     within = None
     uncertain_queries = 0
+
+    def __post_init__(self) -> None:
+        self._patterns = NamePatterns.of(self.exclude)
 
     @property
     def root(self) -> str:
@@ -62,7 +69,12 @@ class BucketSource:
 
     def can_be_missing(self, key: str) -> bool:
         """Tell whether a known item has left: what a listing leaves out may be there."""
-        return is_scanned(key.removeprefix(self.prefix).encode())
+        name = key.removeprefix(self.prefix).encode()
+        return is_scanned(name) or self._patterns.cover(name)
+
+    def is_excluded(self, key: str) -> bool:
+        """Tell whether a known item is left out by a pattern."""
+        return self._patterns.cover(key.removeprefix(self.prefix).encode())
 
     def count(self) -> None:
         """Count nothing: every page of a listing is paid for."""
@@ -82,7 +94,9 @@ class BucketSource:
     def _listed(self) -> Iterator[Item]:
         for found in self.stores.list(self.folder):
             name = found.key.removeprefix(self.folder.inside)
-            if is_scanned(name.encode()):
+            if self._patterns.cover(name.encode()):
+                self.left_out[EXCLUDED] += 1
+            elif is_scanned(name.encode()):
                 yield self._found(name, found)
             else:
                 self._leave_out(name)

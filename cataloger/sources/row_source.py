@@ -111,6 +111,10 @@ class RowSource:
         """Tell whether a known item has left: one of a product whose list could not be read may still be in it."""
         return not self._unread or first_part(key) not in (self._unread | self._unread_former)
 
+    def is_excluded(self, _key: str) -> bool:
+        """No row is left out but by a condition."""
+        return False
+
     def require_root(self) -> None:
         """Raise SourceError when --image-root is not there any more, or empty."""
         if self._image_root is not None:

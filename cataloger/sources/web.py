@@ -55,6 +55,10 @@ class WebSource:
         """No image leaves: nobody has said what else the host has."""
         return False
 
+    def is_excluded(self, _key: str) -> bool:
+        """No address is left out but by not being named."""
+        return False
+
     def count(self) -> int:
         """Count the items; for a progress bar."""
         return len(self.addresses)

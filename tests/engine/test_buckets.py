@@ -76,6 +76,9 @@ def test_a_bucket_is_a_source_like_a_folder(door, tmp_path, capfd):
     ]
     assert rows(tmp_path, "select kind, root from cataloger_source") == [("bucket", "s3://shop/photos")]
     assert run(tmp_path, "s3://shop/photos").run.skipped == {"unchanged": 4, "failed_before": 1}
+    without = run(tmp_path, "s3://shop/photos", run=RunOptions(exclude=("deep", "*.jpg")))
+    assert (without.missing, without.run.left_out["excluded"]) == (2, 2)
+    assert run(tmp_path, "s3://shop/photos").restored == 2
 
     # Changed under its name, deleted, new; then there again. A folder of a known source shares its keys.
     door.put("shop", {"photos/bow-tie.png": image("earring"), "photos/new/cap.png": image("baseball-cap")})

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cataloger.errors import SourceError
+from cataloger.errors import SourceError, UsageError
 from cataloger.records import Failure, Item
 from cataloger.sources.file_keys import key_of
 from cataloger.sources.folder import FolderSource
@@ -235,3 +235,42 @@ def test_a_folder_that_may_not_be_read_is_a_problem_and_costs_nothing_else(tmp_p
     result = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
     expected = "['open/2.jpg'] ['the folder closed cannot be read: Permission denied'] False"
     assert result.stdout.strip() == expected, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("pattern", "out"),
+    [
+        ("@eaDir", {"n/@eaDir/a.jpg"}),
+        ("@eaDir/", {"n/@eaDir/a.jpg"}),
+        ("*_thumb.jpg", {"n/a_thumb.jpg"}),
+        ("cache/*", {"cache/c.jpg"}),
+        ("./n/cache", {"n/cache/é.jpg"}),
+        ("n/*", {"n/@eaDir/a.jpg", "n/a_thumb.jpg", "n/cache/é.jpg", "n/d.jpg", "n/[x].jpg"}),
+        ("*/cache", {"n/cache/é.jpg"}),
+        ("[[]x].jpg", {"n/[x].jpg"}),
+        ("?.jpg", {"a.jpg", "cache/c.jpg", "n/@eaDir/a.jpg", "n/cache/é.jpg", "n/d.jpg"}),
+        ("e\u0301.jpg", {"n/cache/é.jpg"}),
+        ("A.jpg", set()),
+    ],
+)
+def test_patterns_leave_files_and_folders_out(tmp_path, pattern, out):
+    make(tmp_path, "a.jpg", "a_thumb.JPG", "cache/c.jpg", "n/a_thumb.jpg", "n/cache/é.jpg", "n/d.jpg", "n/[x].jpg")
+    make(tmp_path, "n/@eaDir/a.jpg")
+    source = FolderSource(os.fsencode(tmp_path), exclude=[pattern])
+    everything = set(keys(tmp_path))
+    found = [subject_key(subject) for subject in source.scan()]
+    assert (len(found), set(found)) == (8 - len(out), everything - out)
+    assert source.count() == len(found)
+    assert (source.left_out["excluded"] > 0) is bool(out)
+    for key in everything:
+        assert source.is_excluded(key) is source.can_be_missing(key) is (key in out)
+
+
+def test_names_that_are_no_text_can_be_left_out_and_named_files_cannot(tmp_path):
+    make(tmp_path, b"\xff.jpg", b"\xff/a.jpg", "b.jpg")
+    assert keys(tmp_path, exclude=["\udcff*"]) == ["b.jpg"]
+    assert keys(tmp_path, exclude=["*"]) == []
+    assert keys(tmp_path, exclude=["*"], files=[b"b.jpg"]) == ["b.jpg"]
+    for pattern in ("", " ", "/", "./", "/abs/*"):
+        with pytest.raises(UsageError, match="--exclude"):
+            FolderSource(os.fsencode(tmp_path), exclude=[pattern])
