@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from cataloger.contracts import DECISIONS, TOP_K
 from cataloger.option_checks import require as _require
+from cataloger.web_options import WebOptions as WebOptions  # noqa: PLC0414 - options have one home for others
 from cataloger.write_targets import WriteLinkOptions, WriteTableOptions
 
 Attention = Literal["none", "mhsa", "mhsa-early"]
@@ -114,34 +115,6 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             _require(getattr(self, field.name) > 0, f"{field.name} must be positive")
-
-
-@dataclass(frozen=True, slots=True)
-class WebOptions:
-    """How images are downloaded.
-
-    allow_private: also from hosts with private, loopback or link-local addresses, such as the shop's own.
-    per_host: connections to one host and port at once. timeout: seconds that one attempt at an image may take
-    altogether, redirects included. connect_timeout: seconds until a host must have accepted a connection.
-    attempts: how often an image is tried in one run when the failure looks like a passing one. revalidate: ask for
-    every unchanged address whether it still shows the same image.
-    """
-
-    allow_private: bool = False
-    per_host: int = 8
-    timeout: float = 30.0
-    connect_timeout: float = 10.0
-    attempts: int = 4
-    revalidate: bool = False
-
-    def __post_init__(self) -> None:
-        _require(1 <= self.per_host <= 100, f"per_host must be between 1 and 100, not {self.per_host}")
-        _require(0 < self.timeout <= 3600, f"timeout must be between 0 and 3600 seconds, not {self.timeout}")
-        _require(
-            0 < self.connect_timeout <= 3600,
-            f"connect_timeout must be between 0 and 3600 seconds, not {self.connect_timeout}",
-        )
-        _require(1 <= self.attempts <= 20, f"attempts must be between 1 and 20, not {self.attempts}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +256,8 @@ class RunOptions:
     it may be out. forget: delete what was removed from the source and all its records. accept_move: continue although
     the source looks like one that has moved. accept_missing: take missing files as deleted, however many.
     follow_links: read also what links lead to that lies outside of the folder or image root. exclude: patterns of
-    files and folders that are left out of folders. engine: "local", or "ray" for the machines of a cluster.
+    files and folders that are left out of folders.
+    engine: "local", or "ray" for the machines of a cluster.
     """
 
     top_k: int = TOP_K

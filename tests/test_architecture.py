@@ -23,6 +23,8 @@ ORDER = (
     "cataloger.contracts",
     "cataloger.records",
     "cataloger.hooks",
+    "cataloger.references",
+    "cataloger.web_options",
     "cataloger.write_targets",
     "cataloger.option_checks",
     "cataloger.table_options",

@@ -53,6 +53,43 @@ JsonOption = Annotated[
 VerboseOption = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Name each image that fails, on stderr; -vv: each image.")
 ]
+UserAgentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--user-agent",
+        envvar="CATALOGER_USER_AGENT",
+        metavar="TEXT",
+        help="What downloads tell the host of who asks. Default: the name and version of cataloger.",
+    ),
+]
+HeaderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        envvar="CATALOGER_HEADER",
+        metavar="NAME[@HOST]=VALUE",
+        help="Header of downloads, for all hosts of the catalog or for one; env:NAME and file:PATH stand for a value "
+        "that is kept there. May be repeated.",
+    ),
+]
+ProxyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--proxy",
+        envvar="CATALOGER_PROXY",
+        metavar="URL|env",
+        help="Proxy for what goes to the web; env: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say. Default: none.",
+    ),
+]
+CaFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-file",
+        envvar="CATALOGER_CA_FILE",
+        metavar="PEM",
+        help="Certificates of authorities that are trusted besides the usual ones.",
+    ),
+]
 QuietOption = Annotated[
     bool,
     typer.Option(

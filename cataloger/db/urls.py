@@ -1,7 +1,5 @@
 """A database URL as a value: parsed once at the edge, shown without its password."""
 
-import os
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,16 +8,13 @@ from typing import Self, final
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from cataloger.errors import ConfigError, DatabaseError, UsageError
+from cataloger.errors import DatabaseError, UsageError
+from cataloger.references import dereferenced
 from cataloger.utils import strip_invisible
 
 BUSY_TIMEOUT = 30.0  # seconds that SQLite waits for the lock of another
 SQLITE_PAGE = 4096  # bytes
 DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
-REFERENCES = {"env": "variable", "file": "file"}
-"""Where a URL may stand instead of in a flag: `env:NAME`, `file:PATH`."""
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-LONGEST_URL = 65536  # characters
 EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 
 
@@ -43,7 +38,7 @@ class DatabaseURL:
         text: the URL, or where it is: env:NAME of a variable, file:PATH of a file.
         """
         try:
-            parsed = make_url(strip_invisible(_dereferenced(strip_invisible(text))))
+            parsed = make_url(strip_invisible(dereferenced(strip_invisible(text), "--db", "the URL of a database")))
         except (ArgumentError, ValueError) as error:
             raise UsageError(
                 "--db is not a database URL; write e.g. sqlite:///catalog.db or postgresql://user@host/name"
@@ -117,34 +112,6 @@ class DatabaseURL:
 
     def __deepcopy__(self, _memo: object) -> Self:
         return self
-
-
-def _dereferenced(text: str) -> str:
-    """Return the URL that `env:NAME` or `file:PATH` refers to; any other text as it is. Raises ConfigError.
-
-    No message holds the value, nor a name that may be a URL with a password.
-    """
-    kind, _, name = text.partition(":")
-    if kind not in REFERENCES:
-        return text
-    name = name.removeprefix("//") if kind == "file" else name
-    if "://" in name or not name or (kind == "env" and not VARIABLE.fullmatch(name)):
-        raise ConfigError(f"--db: after {kind}: stands the name of a {REFERENCES[kind]}")
-    found = _content(Path(name)) if kind == "file" else os.environ.get(name, "")
-    if not found.strip():
-        raise ConfigError(f"--db: {text} is empty or not set; it must hold the URL of a database")
-    if len(found.strip().splitlines()) > 1:
-        raise ConfigError(f"--db: {text} has several lines; it must hold the URL of a database, and nothing else")
-    return found
-
-
-def _content(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            return file.read(LONGEST_URL)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
-        raise ConfigError(f"--db: the file {path} cannot be read: {why}") from None
 
 
 def _was_begun(path: Path) -> bool:

@@ -78,6 +78,7 @@ class SyncOptions:
         record = asdict(self)
         del record["db"], record["ledger_db"]
         record["preset"] = None if self.preset is None else self.preset.name
+        record["web"] = self.web.as_json()
         return JobOptions(
             command="sync",
             record=_plain(record),

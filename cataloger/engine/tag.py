@@ -75,6 +75,7 @@ class TagOptions:
         addresses = map(find_address, self.paths)
         paths = [without_query(found) if found else path for found, path in zip(addresses, self.paths, strict=True)]
         selection = {name: value for name, value in values.pop("selection").items() if value is not None}
+        values["web"] = self.web.as_json()
         return {**values, "paths": paths, "output": str(self.output) if self.output else None, **selection}
 
     def job(self) -> JobOptions:

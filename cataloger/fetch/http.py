@@ -20,7 +20,8 @@ What goes wrong becomes a `Failure` with one of these codes:
 
 "Again" means up to `WebOptions.attempts` times in all, after a random part of a wait that doubles each time, or what
 the server asks for in Retry-After, at most a minute. Messages hold hosts and paths, never user info or query strings.
-Proxies, netrc and cookies are not used; SSL_CERT_FILE and SSL_CERT_DIR name other certificate authorities.
+netrc and cookies are not used, nor proxies unless `WebOptions.proxy` says so; SSL_CERT_FILE and SSL_CERT_DIR name
+other certificate authorities.
 """
 
 import hashlib
@@ -47,13 +48,16 @@ from cataloger.fetch.download_buffer import BUFFER_BYTES, Downloaded
 from cataloger.fetch.ssrf_guard import CheckedBackend, CheckedTransport
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
-from cataloger.utils import without_query
+from cataloger.utils import printable, without_query
+from cataloger.web_options import headers_for
 
 SCHEMES = {"http": 80, "https": 443}
 MAX_REDIRECTS = 5
 MAX_RETRY_AFTER = 60.0
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
+LONGEST_REASON = 80
+"""Characters of what a proxy says."""
 SILENT_IMAGES = 8
 SILENT_HOSTS = 10_000
 # Unused responses up to this size are read, since that is cheaper than a new connection.
@@ -77,11 +81,12 @@ class Downloader:
         self._limits = limits
         self._backend = backend or CheckedBackend(allow_private=web.allow_private)
         self._places = _Places(web.per_host)
+        self._headers = web.request_headers()
         self._silences = _Silences()
         self._stop = threading.Event()
         self._client = httpx.Client(
-            transport=CheckedTransport(self._backend),
-            headers=HEADERS,
+            transport=CheckedTransport(self._backend, proxy=web.proxy_choice(), ca_file=web.ca_file),
+            headers=HEADERS if web.user_agent is None else {**HEADERS, "User-Agent": web.user_agent},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             timeout=httpx.Timeout(web.timeout, connect=min(web.connect_timeout, web.timeout)),
             trust_env=False,
@@ -159,7 +164,8 @@ class Downloader:
         try:
             parsed = httpx.URL(url)
             _check(parsed)
-            return self._client.build_request(method, parsed)
+            own = headers_for(self._headers, parsed.host, is_of_catalog=True)
+            return self._client.build_request(method, parsed, headers=own)
         except (httpx.InvalidURL, ValueError):  # also what idna raises, only when the host is asked for
             raise ImageError("fetch.bad_url", "the address is not a valid URL") from None
 
@@ -192,7 +198,15 @@ class Downloader:
             if response.next_request is None:
                 raise _status_error(response)
             _check_redirect(request.url, response.next_request.url)
-            return response.next_request
+            return self._redirected(request.url, response.next_request)
+
+    def _redirected(self, origin: httpx.URL, request: httpx.Request) -> httpx.Request:
+        """Take away the headers that are not for where a redirect leads."""
+        if _place(origin) != _place(request.url) or origin.scheme != request.url.scheme:
+            for header in self._headers:
+                request.headers.pop(header.name, None)
+            request.headers.update(headers_for(self._headers, request.url.host, is_of_catalog=False))
+        return request
 
     def _check_headers(self, response: httpx.Response) -> None:
         named = response.headers.get("content-encoding", "").lower().split(",")
@@ -231,6 +245,9 @@ class Downloader:
             raise _TransientError("fetch.timeout", message) from None
         except httpcore.ConnectError as error:
             raise _TransientError("fetch.connection", f"no connection to {host}: {error}") from None
+        except httpcore.ProxyError as error:
+            why = printable(str(error))[:LONGEST_REASON]
+            raise _TransientError("fetch.connection", f"the proxy does not connect to {host}: {why}") from None
         except (httpcore.NetworkError, httpcore.ProtocolError):
             # Without httpcore's message, which may contain what the server sent.
             what = "before the image ended" if code == "fetch.truncated" else "without a valid answer"

@@ -13,13 +13,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 import httpcore
 import httpx
 
-from cataloger.errors import ImageError
+from cataloger.errors import ImageError, UsageError
+from cataloger.web_options import ProxyChoice
 
+LOCAL_NAMES = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
+"""Ends of names that mean no public host (RFC 6761, 6762, 8375; ICANN for internal)."""
 IDLE_CONNECTIONS = 100
 IDLE_SECONDS = 5.0
 
@@ -73,6 +78,29 @@ def system_resolve(host: str, port: int) -> list[str]:
     """Ask the system, which has its own time limit. Raises OSError, and ValueError for an impossible name."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _literal_address(name: str) -> str | None:
+    """Return the IP address that a host is, also as 127.1, 0x7f000001 or 2130706433; None if it is a name."""
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(name))
+    with suppress(OSError, ValueError):
+        return socket.inet_ntoa(socket.inet_aton(name))
+    return None
+
+
+def _private(text: str) -> ImageError:
+    return ImageError("fetch.private_address", f"{text}; --allow-private is for your own servers")
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:  # the latter is one of the former, with no text for people
+            raise UsageError(f"--ca-file {ca_file} holds no certificates in PEM: {_reason(error)}") from error
+    return context
 
 
 class CheckedBackend(httpcore.NetworkBackend):
@@ -139,31 +167,81 @@ class CheckedBackend(httpcore.NetworkBackend):
         except (OSError, ValueError) as error:
             raise httpcore.ConnectError(f"the name cannot be resolved: {_reason(error)}") from error
         if private:
-            text = f"{host} has the address {private[0]}, which is not a public one"
-            raise ImageError("fetch.private_address", f"{text}; --allow-private is for your own servers")
+            raise _private(f"{host} has the address {private[0]}, which is not a public one")
         return addresses
+
+    def check_name(self, host: str) -> None:
+        """Check what a proxy is to connect to, as far as a name tells. Raises ImageError (fetch.private_address)."""
+        if self._allow_private:
+            return
+        name = host.strip("[]").rstrip(".").lower()
+        literal = _literal_address(name)
+        if literal is not None:
+            if not is_public(literal):
+                raise _private(f"{host} is not a public address")
+        elif "." not in name or name.endswith(LOCAL_NAMES):
+            raise _private(f"{host} is the name of a host that is not public")
+
+    def unchecked(self) -> "CheckedBackend":
+        """Return one that connects to any address, for a proxy; time limits and `abort` are those of this one."""
+        made = copy(self)
+        made._allow_private = True
+        return made
 
 
 class CheckedTransport(httpx.BaseTransport):
-    """httpx over connections of a `CheckedBackend`; raises httpcore's errors as they are."""
+    """httpx over connections of a `CheckedBackend`; raises httpcore's errors as they are.
 
-    def __init__(self, backend: CheckedBackend) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=None,
-            max_keepalive_connections=IDLE_CONNECTIONS,
-            keepalive_expiry=IDLE_SECONDS,
-            network_backend=backend,
-        )
+    proxy: chooses the proxy of an address. What a name means, the proxy finds out, so that only the name is checked.
+    ca_file: certificates of authorities that are trusted, too. Raises UsageError if it holds none.
+    """
+
+    def __init__(
+        self, backend: CheckedBackend, *, proxy: ProxyChoice | None = None, ca_file: Path | None = None
+    ) -> None:
+        self._backend = backend
+        self._proxy = proxy
+        self._pools: dict[str | None, httpcore.ConnectionPool] = {}
+        self._lock = threading.Lock()
+        self._ssl = _trusting(ca_file)
+        self._pool(None)
+
+    def _pool(self, proxy: str | None) -> httpcore.ConnectionPool:
+        """Return the connections through a proxy, or those without one."""
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = self._new_pool(proxy)
+            return self._pools[proxy]
+
+    def _new_pool(self, proxy: str | None) -> httpcore.ConnectionPool:
+        options: dict[str, Any] = {
+            "ssl_context": self._ssl,
+            "max_connections": None,
+            "max_keepalive_connections": IDLE_CONNECTIONS,
+            "keepalive_expiry": IDLE_SECONDS,
+        }
+        if proxy is None:
+            return httpcore.ConnectionPool(network_backend=self._backend, **options)
+        url = httpx.URL(proxy)
+        own = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/")
+        user = (url.username, url.password) if url.username or url.password else None
+        if url.scheme == "https":
+            options["proxy_ssl_context"] = self._ssl
+        return httpcore.HTTPProxy(own, proxy_auth=user, network_backend=self._backend.unchecked(), **options)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and receive the header of its answer; the body is still to be read or closed."""
         url = request.url
-        response = self._pool.handle_request(
+        port = url.port or (443 if url.scheme == "https" else 80)
+        proxy = None if self._proxy is None else self._proxy(url.scheme, url.host, port)
+        if proxy is not None:
+            self._backend.check_name(url.host)
+        response = self._pool(proxy).handle_request(
             httpcore.Request(
                 request.method,
                 httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
                 headers=request.headers.raw,
+                content=request.read() or None,
                 extensions=request.extensions,
             )
         )
@@ -171,7 +249,8 @@ class CheckedTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close the connections; none may be in use by another thread."""
-        self._pool.close()
+        for pool in self._pools.values():
+            pool.close()
 
 
 class _Body(httpx.SyncByteStream):

@@ -229,6 +229,10 @@ def sync(
     per_host: flags.PerHostOption = flags.WEB.per_host,
     download_timeout: flags.DownloadTimeoutOption = flags.WEB.timeout,
     revalidate: flags.RevalidateOption = False,
+    user_agent: flags.UserAgentOption = None,
+    header: flags.HeaderOption = None,
+    proxy: flags.ProxyOption = None,
+    ca_file: flags.CaFileOption = None,
     top_k: flags.TopKOption = flags.DEFAULTS.top_k,
     batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
     workers: flags.WorkersOption = flags.DEFAULTS.workers,
@@ -306,7 +310,14 @@ def sync(
             name=source_name,
         ),
         web=WebOptions(
-            allow_private=allow_private, per_host=per_host, timeout=download_timeout, revalidate=revalidate
+            allow_private=allow_private,
+            per_host=per_host,
+            timeout=download_timeout,
+            revalidate=revalidate,
+            user_agent=user_agent,
+            headers=tuple(header or ()),
+            proxy=proxy,
+            ca_file=ca_file,
         ),
         run=RunOptions(
             top_k=top_k,

@@ -274,9 +274,7 @@ class RayFleet:
 
 def share_of(work: Work, workers: int) -> Work:
     """Return the same work with a worker's share of the downloads from one host."""
-    if work.web is None:
-        return work
-    return replace(work, web=replace(work.web, per_host=max(1, work.web.per_host // max(1, workers))))
+    return work if work.web is None else replace(work, web=work.web.share(max(1, workers)))
 
 
 def _is_there(call: Any) -> bool:
