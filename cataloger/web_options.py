@@ -19,6 +19,8 @@ OUR_HEADERS = {
 """Headers that belong to the connection, or have a flag of their own."""
 PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 """Characters of a header's value (RFC 9110, 5.5)."""
+SLOWEST, FASTEST = 0.001, 10_000
+"""Requests a second."""
 FROM_ENVIRONMENT = "env"
 """The value of --proxy that means the usual variables."""
 
@@ -49,7 +51,7 @@ class WebOptions:
     altogether, redirects included. connect_timeout: seconds until a host must have accepted a connection.
     attempts: how often an image is tried in one run when the failure looks like a passing one. revalidate: ask for
     every unchanged address whether it still shows the same image.
-    user_agent: what requests say who asks;
+    rate_per_host: requests to one host and port a second; None for no limit. user_agent: what requests say who asks;
     None for our name and version. headers: further ones, each NAME=VALUE or NAME@HOST=VALUE, whose value may be
     env:VARIABLE or file:PATH. proxy: the URL of a proxy, or where it is kept, or "env" for the variables HTTPS_PROXY,
     HTTP_PROXY and NO_PROXY; None for none. ca_file: certificates in PEM of authorities that are trusted, too.
@@ -61,6 +63,7 @@ class WebOptions:
     connect_timeout: float = 10.0
     attempts: int = 4
     revalidate: bool = False
+    rate_per_host: float | None = None
     user_agent: str | None = None
     headers: tuple[str | RequestHeader, ...] = field(default=(), repr=False)
     proxy: str | None = field(default=None, repr=False)
@@ -74,6 +77,10 @@ class WebOptions:
             f"connect_timeout must be between 0 and 3600 seconds, not {self.connect_timeout}",
         )
         _require(1 <= self.attempts <= 20, f"attempts must be between 1 and 20, not {self.attempts}")
+        rate = self.rate_per_host
+        _require(
+            rate is None or SLOWEST <= rate <= FASTEST, f"--rate-per-host must be {SLOWEST} to {FASTEST}, not {rate}"
+        )
         agent = self.user_agent
         is_agent = agent is None or (agent.strip() != "" and agent.isascii() and bool(PRINTABLE.fullmatch(agent)))
         _require(is_agent, "--user-agent must be a text of one line in ASCII")
@@ -106,6 +113,7 @@ class WebOptions:
         return replace(
             self,
             per_host=max(1, self.per_host // workers),
+            rate_per_host=None if self.rate_per_host is None else max(SLOWEST, self.rate_per_host / workers),
             headers=tuple(self.request_headers()),
             proxy=self.proxy if self.proxy == FROM_ENVIRONMENT else self._own_proxy(),
         )
@@ -120,7 +128,7 @@ class WebOptions:
 
 PLAIN = (
     *("allow_private", "per_host", "timeout", "connect_timeout", "attempts", "revalidate"),
-    *("user_agent"),
+    *("rate_per_host", "user_agent"),
 )
 """Options that are recorded as they are."""
 

@@ -90,6 +90,15 @@ CaFileOption = Annotated[
         help="Certificates of authorities that are trusted besides the usual ones.",
     ),
 ]
+RatePerHostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--rate-per-host",
+        envvar="CATALOGER_RATE_PER_HOST",
+        metavar="NUMBER",
+        help="At most so many requests a second to one host. Default: no limit.",
+    ),
+]
 QuietOption = Annotated[
     bool,
     typer.Option(

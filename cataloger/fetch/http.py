@@ -45,6 +45,7 @@ import httpx
 from cataloger import __version__
 from cataloger.errors import ImageError
 from cataloger.fetch.download_buffer import BUFFER_BYTES, Downloaded
+from cataloger.fetch.host_places import HostPlaces
 from cataloger.fetch.ssrf_guard import CheckedBackend, CheckedTransport
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
@@ -80,7 +81,7 @@ class Downloader:
         self._web = web
         self._limits = limits
         self._backend = backend or CheckedBackend(allow_private=web.allow_private)
-        self._places = _Places(web.per_host)
+        self._places = HostPlaces(web.per_host, web.rate_per_host)
         self._headers = web.request_headers()
         self._silences = _Silences()
         self._stop = threading.Event()
@@ -260,39 +261,6 @@ class _TransientError(ImageError):
     def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(code, message)
         self.retry_after = retry_after
-
-
-class _Places:
-    """Limits the connections per host; waiting for one ends with `stop`."""
-
-    def __init__(self, per_host: int) -> None:
-        self._per_host = per_host
-        self._taken: Counter[str] = Counter()
-        self._changed = threading.Condition()
-        self._stopped = False
-
-    @contextmanager
-    def take(self, host: str) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._taken[host] < self._per_host)
-            if self._stopped:
-                raise ImageError("fetch.connection", "the run was stopped before the image was downloaded")
-            self._taken[host] += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._taken -= Counter({host: 1})
-                self._changed.notify_all()
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-
-    def all_free(self) -> bool:
-        with self._changed:
-            return not self._taken.total()
 
 
 class _Silences:

@@ -54,6 +54,8 @@ WRONG = {
         "p --proxy ftp://proxy",
         "p --ca-file none",
         "p --ca-file file",
+        "p --rate-per-host 0",
+        "p --rate-per-host nan",
         "list.csv --path-column none",
         "list.csv --product-column none",
     ],

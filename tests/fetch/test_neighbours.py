@@ -12,14 +12,17 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import forks
 import pytest
 from patience import HANGS
 
-from cataloger.errors import CatalogerError, ConfigError, UsageError
+from cataloger.errors import CatalogerError, ConfigError, ImageError, UsageError
 from cataloger.fetch.download_buffer import Downloaded
+from cataloger.fetch.host_places import HostPlaces
 from cataloger.fetch.http import Downloader
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Failure, Item
@@ -311,6 +314,8 @@ def test_hosts_get_the_headers_that_are_for_them(site, monkeypatch, tmp_path):
         {"proxy": f"http://u:{SECRET}@[broken"},
         {"proxy": f"http://u:{SECRET}@proxy.example:0"},
         {"proxy": ""},
+        {"rate_per_host": 0.0},
+        {"rate_per_host": float("nan")},
     ],
 )
 def test_what_cannot_be_asked_is_told_without_the_secret(options):
@@ -335,12 +340,12 @@ def test_no_secret_is_shown_or_recorded(monkeypatch):
 def test_a_machine_of_a_cluster_gets_the_values_and_its_share(monkeypatch):
     monkeypatch.setenv("TOKEN", "env:LOOKS_LIKE_ANOTHER")
     monkeypatch.setenv("SHOP_PROXY", "proxy.example:3128")
-    web = WebOptions(headers=("X-A=env:TOKEN",), proxy="env:SHOP_PROXY", per_host=9)
+    web = WebOptions(headers=("X-A=env:TOKEN",), proxy="env:SHOP_PROXY", per_host=9, rate_per_host=6.0)
     sent = pickle.dumps(web.share(4))
     monkeypatch.delenv("TOKEN")
     monkeypatch.delenv("SHOP_PROXY")
     there = pickle.loads(sent)
-    assert there.per_host == 2
+    assert (there.per_host, there.rate_per_host) == (2, 1.5)
     ((name, value),) = [(each.name, each.value) for each in there.request_headers()]
     assert (name, value) == ("X-A", "env:LOOKS_LIKE_ANOTHER")
     assert there.proxy_choice()("https", NAME, 443) == "http://proxy.example:3128"
@@ -364,3 +369,42 @@ def test_a_secret_is_in_nothing_that_the_command_leaves(site, tmp_path, monkeypa
     assert len(left) >= 3
     assert not any(SECRET in text for text in left)
     assert "Authorization@127.0.0.1" in left[2], "the run records which header it was"
+
+
+# The rate
+
+
+def test_requests_to_a_host_keep_their_distance(site):
+    given = WebOptions(allow_private=True, attempts=1, rate_per_host=20.0)
+    address = url(site, host="127.0.0.1")
+    with Downloader(given, Limits()) as downloader:
+        begin = time.monotonic()
+        threads = [
+            threading.Thread(target=downloader.get, args=(Item(str(number), address, "", url=address),))
+            for number in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(HANGS)
+        seconds = time.monotonic() - begin
+    assert len(site.seen) == 6
+    assert seconds >= 5 / 20.0
+
+
+def test_each_host_has_a_rate_of_its_own_and_a_stop_ends_the_wait():
+    places, ended = HostPlaces(8, 0.001), []
+    with places.take("a"), places.take("b"):
+        pass
+
+    def wait():
+        with suppress(ImageError), places.take("a"):
+            return
+        ended.append("stopped")
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    places.stop()
+    waiting.join(HANGS)
+    assert ended == ["stopped"]
+    assert places.all_free()
