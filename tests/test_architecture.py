@@ -72,6 +72,7 @@ ORDER = (
     "cataloger.training.export",
     "cataloger.training.fit",
     "cataloger.jobs",
+    "cataloger.signals",
     "cataloger.catalog",
     "cataloger.api",
     "cataloger.cli",

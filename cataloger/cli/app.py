@@ -1,9 +1,8 @@
 """The command `cataloger`: its commands, configuration, and the one place where an error becomes an exit status."""
 
 import atexit
-import errno
 import gc
-import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,8 @@ from cataloger.cli import config as configuration
 from cataloger.cli import streams
 from cataloger.cli.groups import LazyCommands
 from cataloger.errors import CatalogerError
-from cataloger.utils import keep_numpy_to_one_thread, one_line, printable
+from cataloger.signals import asks_for_json, begin_log, turn_into_lines
+from cataloger.utils import keep_numpy_to_one_thread
 
 EXIT_STATUSES = (
     "Exit status: 0 done; 1 fatal; 2 wrong usage or configuration; 3 done, but not all of it, e.g. more failures "
@@ -47,10 +47,6 @@ COMMANDS = (
 """In the order of the help; each is a module of `cataloger.cli.commands`."""
 
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""What a disk says that takes no more, wherever that happens: no fault of ours, so that one line says it."""
-
-
 class CommandGroup(TyperGroup):
     """Loads commands when they are called; prints a CatalogerError as one line on stderr, with what is to be copied
     below it, and exits with its status.
@@ -76,16 +72,12 @@ class CommandGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except CatalogerError as error:
-            logging.getLogger("cataloger").debug("the error in full:", exc_info=error)
-            typer.echo(f"cataloger: error: {one_line(error)}", err=True)
-            for line in error.lines:
-                typer.echo(printable(line), err=True)
+            streams.tell_error(error)
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
-            if error.errno not in DISK_ERRORS:
+            if error.errno not in streams.DISK_ERRORS:
                 raise
-            where = f"{error.filename}: " if error.filename else "a file cannot be written: "
-            typer.echo(f"cataloger: error: {where}{error.strerror}", err=True)
+            streams.tell_error(error)
             raise typer.Exit(CatalogerError.exit_code) from error
 
 
@@ -130,6 +122,15 @@ def root(
     if context.obj is None:  # a job brings the configuration that its `run` has read
         context.obj = _configure(configuration.load_config(config), context.command)
     context.default_map = context.obj.defaults
+    defaults = context.obj.defaults.get(context.invoked_subcommand or "", {})
+    if asks_for_json(sys.argv[1:], os.environ, defaults):
+        _begin_lines()
+
+
+def _begin_lines() -> None:
+    """Let all that is said on stderr be JSON, whatever the command; one with flags about its log says more of it."""
+    begin_log("json")
+    turn_into_lines()
 
 
 def _configure(file: configuration.ConfigFile, group: Any) -> configuration.Configuration:
@@ -166,6 +167,8 @@ def _flags(command: Any) -> dict[str, str]:
 def main() -> None:
     """Entry point of the console script."""
     stdout = streams.tolerate_lost_output()
+    if asks_for_json(sys.argv[1:], os.environ):  # also what is said of wrong flags is a line then
+        _begin_lines()
     keep_numpy_to_one_thread()
     # Python collects garbage of all modules before it exits: a fifth of a second for nothing.
     atexit.register(gc.freeze)

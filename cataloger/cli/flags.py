@@ -7,6 +7,7 @@ import typer
 
 from cataloger.contracts import TOP_K
 from cataloger.options import ClusterOptions, Device, EngineChoice, PrecisionChoice, RunOptions, WebOptions
+from cataloger.signals import LogFormat
 
 DEFAULTS = RunOptions()
 WEB = WebOptions()
@@ -51,7 +52,21 @@ JsonOption = Annotated[
     bool, typer.Option("--json", envvar="CATALOGER_JSON", help="Print the result as JSON on stdout.")
 ]
 VerboseOption = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="Name each image that fails, on stderr; -vv: each image.")
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        help="Name each image that fails, on stderr; -vv: say of each image what is done with it, step by step.",
+    ),
+]
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        envvar="CATALOGER_LOG_FORMAT",
+        help="What goes to stderr: text for people, or one JSON object a line, without exception.",
+    ),
 ]
 UserAgentOption = Annotated[
     str | None,

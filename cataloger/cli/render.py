@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from cataloger.signals import LogFormat, begin_log, is_json, turn_into_lines
 from cataloger.utils import printable
 
 if TYPE_CHECKING:
@@ -46,8 +47,14 @@ def print_json(values: Any) -> None:
     sys.stdout.write(as_json(values))
 
 
-def set_up_logging(*, verbose: int, quiet: bool) -> None:
-    """Send log records to stderr: warnings, with -v information, with -vv everything."""
+def set_up_logging(*, verbose: int, quiet: bool, form: LogFormat | None = None) -> None:
+    """Send log records to stderr: warnings, with -v information, with -vv everything.
+
+    form: of the log; None as it is.
+    """
+    if begin_log(form or ("json" if is_json() else "text"), quiet=quiet, verbose=verbose):
+        turn_into_lines()
+        return
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[0 if quiet else min(verbose, 2)]
     logger = logging.getLogger("cataloger")
     logger.handlers = [_terminal_handler(verbose > 0) if sys.stderr.isatty() else _plain_handler(verbose > 0)]

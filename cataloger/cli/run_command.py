@@ -1,9 +1,9 @@
 """What commands that run a job share: Ctrl-C, the progress bar and the summary at the end."""
 
 import getpass
+import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -17,6 +17,7 @@ from cataloger.cli import render
 from cataloger.contracts import DECISIONS
 from cataloger.errors import INTERRUPTED_STATUS, LostOutputError, UsageError
 from cataloger.hooks import ignore
+from cataloger.signals import is_json, tell
 from cataloger.utils import (
     STOP_REQUEST,
     counted,
@@ -30,6 +31,8 @@ from cataloger.utils import (
 
 SHOWN = 10
 """Reasons that are named one by one."""
+
+EVENTS = logging.getLogger("cataloger.events")
 
 tell_summary: ContextVar[Callable[[Mapping[str, Any]], None]] = ContextVar("tell_summary", default=ignore)
 """Receives the JSON of a run that has ended, whatever is printed of it."""
@@ -86,7 +89,17 @@ def _show_report(report: "JobReport", *, quiet: bool, json: bool) -> None:
         print_summary(report, render.stdout_console())
     if not report.run.interrupted:
         for line in report.shortfalls():
-            typer.echo(f"cataloger: {printable(line)}", err=True)
+            tell(f"cataloger: {printable(line)}", "run.shortfall", "error")
+    _log_end(report)
+
+
+def _log_end(report: "JobReport") -> None:
+    run, state = report.run, "was interrupted" if report.run.interrupted else "ended"
+    figures = {"done": run.done, "failed": run.failed, "skipped": sum(run.skipped.values())}
+    values = {"event": "run.ended", "exit_status": report.exit_status, "seconds": round(report.seconds, 3), **figures}
+    name = f"run {report.run_id}" if report.run_id else "the dry run"
+    text = ", ".join(f"{number:,} {kind}" for kind, number in figures.items())
+    EVENTS.info("%s %s: %s", name, state, text, extra={**values, "dry_run": report.options.run.dry_run})
 
 
 def _write_profile(report: "JobReport", path: Path) -> None:
@@ -125,7 +138,8 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
         stop.set()
         # The reader of a pipe gets the Ctrl-C too and may have exited; that must not end the run here.
         with suppress(OSError, RuntimeError):
-            sys.stderr.write("\nstopping after the images in progress; press Ctrl-C again to stop at once\n")
+            begin = "" if is_json() else "\n"
+            tell(f"{begin}stopping after the images in progress; press Ctrl-C again to stop at once", "run.stopping")
 
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 import os
 import select
 import sys
@@ -9,9 +10,27 @@ from typing import Any, TextIO
 
 import typer
 
-from cataloger.errors import INTERRUPTED_STATUS, LostOutputError
+from cataloger.errors import INTERRUPTED_STATUS, CatalogerError, LostOutputError
+from cataloger.signals import is_json, tell
+from cataloger.utils import one_line, printable
 
 STANDARD = (0, 1, 2)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a disk says that takes no more, wherever that happens: no fault of ours, so that one line says it."""
+
+
+def tell_error(error: CatalogerError | OSError) -> str:
+    """Print what has ended a command as one line on stderr, and below it what is to be copied; return the line."""
+    logging.getLogger("cataloger").debug("the error in full:", exc_info=error)
+    if isinstance(error, CatalogerError):
+        line, rest = one_line(error), [printable(each) for each in error.lines]
+    else:
+        line, rest = f"{error.filename or 'a file cannot be written'}: {error.strerror}", []
+    tell(f"cataloger: error: {line}", "error", "error", lines=rest)
+    if not is_json():
+        for each in rest:
+            typer.echo(each, err=True)
+    return line
 
 
 class TolerantOutput(io.RawIOBase):
@@ -98,7 +117,7 @@ def final_status(stdout: TolerantOutput, status: Any) -> Any:
     error = stdout.lost
     # Ctrl-C reaches the reader of a pipe, too: its end is no news then.
     if error is not None and not (status == INTERRUPTED_STATUS and isinstance(error, BrokenPipeError)):
-        typer.echo(f"cataloger: error: the output cannot be written: {error.strerror}", err=True)
+        tell(f"cataloger: error: the output cannot be written: {error.strerror}", "error", "error")
     sys.stderr.flush()
     return status or (0 if error is None else LostOutputError.exit_code)
 

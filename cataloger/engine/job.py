@@ -4,6 +4,7 @@ A job owns the run's row, its report and the inference engine; what works on a s
 say which sources there are and in which database the results go.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ from cataloger.sources import Source
 
 if TYPE_CHECKING:
     from cataloger.engine.executors import Cluster
+EVENTS = logging.getLogger("cataloger.events")
+"""What a program that reads the log wants to see whatever people do."""
 
 JobHooks = Hooks[[RunReport, int | None]]
 """The progress callback receives the report, and the number of all inputs once that is known."""
@@ -70,6 +73,8 @@ class Job(Generic[Report]):
             run = stack.enter_context(recorded_run(database, options.command, options.record, device=device))
             run.report = self
             self.report.run_id = run.id
+            values = {"event": "run.began", "run_id": run.id, "command": self.options.command}
+            EVENTS.info("run %d began: cataloger %s", run.id, self.options.command, extra=values)
             yield run
 
     def counts(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cataloger.engine.executors import Executor
 from cataloger.engine.outages import Outages
 from cataloger.engine.run_report import RunHooks, RunReport
 from cataloger.options import RunOptions
-from cataloger.records import Failure, Item, Planned, Result
+from cataloger.records import Failure, Item, Planned, Prediction, Result
 from cataloger.utils import printable, visible
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,18 @@ def _log(recorded: Sequence[Result]) -> None:
         return
     for result in recorded:
         where = visible(result.item.uri or result.item.key)
+        values: dict[str, object] = {"key": result.item.key, "uri": result.item.uri}
         if isinstance(result, Failure):
-            logger.info("failed: %s: %s: %s", where, result.code, printable(result.message))
-        else:
-            logger.debug("%s: %s %.2f", where, result.labels[0], result.confidences[0])
+            values |= {"event": "image.failed", "code": result.code, "is_transient": result.is_transient}
+            logger.info("failed: %s: %s: %s", where, result.code, printable(result.message), extra=values)
+        elif logger.isEnabledFor(logging.DEBUG):
+            _log_answer(result, where, values)
+
+
+def _log_answer(result: Prediction, where: str, values: dict[str, object]) -> None:
+    answers = list(zip(result.labels, result.confidences, strict=True))
+    values |= {"event": "image.tagged", "answers": [[label, round(sure, 4)] for label, sure in answers]}
+    values |= {"decision": result.decision, "familiarity": result.familiarity}
+    text = ", ".join(f"{label} {sure:.2f}" for label, sure in answers)
+    decided = f"; {result.decision}" if result.decision else ""
+    logger.debug("%s: %s%s", where, text, decided, extra=values)

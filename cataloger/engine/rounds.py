@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from cataloger.engine.backlog import Backlog
+from cataloger.engine.executors import log_step, tells_steps
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place, place_of
 from cataloger.engine.pipeline import Parts, Pipeline
@@ -99,6 +100,7 @@ class _Rounds:
             self._note_known(planned)
             if not planned.do:
                 self._report.skipped[planned.reason] += 1
+                _log_plan(planned, "image.skipped", "skipped")
                 self._pipeline.hooks.progress(self._report)
             elif planned.is_late:
                 self._put_off(self._late, planned, None)
@@ -138,6 +140,7 @@ class _Rounds:
                 self._put_off(self._suspended, planned, place)
             else:
                 self._started += 1
+                _log_plan(planned, "image.planned", "to be tagged")
                 self._report.planned[planned.reason] += 1
                 if planned.was_there:
                     self._were_there.add(item.key)
@@ -268,4 +271,12 @@ class _Rounds:
     def _leave(self, item: Item, reason: str = "outage") -> None:
         """Leave an image as it is, since its place is out or put off."""
         self._report.skipped[reason] += 1
+        if tells_steps():
+            log_step(item, "image.skipped", f"left as it is: {reason.replace('_', ' ')}", reason=reason)
         self._planner.release(item)
+
+
+def _log_plan(planned: Planned, event: str, what: str) -> None:
+    if tells_steps():
+        item, reason = item_of(planned.subject), planned.reason
+        log_step(item, event, f"{what}: {reason.replace('_', ' ')}", reason=reason)

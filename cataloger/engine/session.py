@@ -357,7 +357,7 @@ class SourceSession(SourceModel):
 
     def _warn(self, text: str) -> None:
         self._report.warnings.append(text)
-        logger.warning("%s", text)
+        logger.warning("%s", text, extra={"event": "run.warning"})
 
     def _written(self, counts: WriteCounts) -> None:
         if self._report.writes:

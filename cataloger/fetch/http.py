@@ -154,9 +154,13 @@ class Downloader:
             attempts = 1 if is_silent else self._web.attempts
             for attempt in range(1, attempts + 1):
                 try:
-                    return self._attempt(item, request)
+                    downloaded = self._attempt(item, request)
+                    _log(downloaded, attempt)
+                    return downloaded
                 except _TransientError as error:
-                    logger.debug("attempt %d at %s: %s", attempt, without_query(item.url), error)
+                    values = {"event": "image.attempt_failed", "key": item.key, "code": error.code}
+                    where = without_query(item.url)
+                    logger.debug("attempt %d at %s: %s", attempt, where, error, extra=values)
                     if attempt == attempts or self._stop.wait(_wait(attempt, error.retry_after)):
                         raise
         raise AssertionError("the last attempt returns or raises")
@@ -253,6 +257,15 @@ class Downloader:
             # Without httpcore's message, which may contain what the server sent.
             what = "before the image ended" if code == "fetch.truncated" else "without a valid answer"
             raise _TransientError(code, f"the connection to {host} ended {what}") from None
+
+
+def _log(downloaded: Downloaded, attempt: int) -> None:
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
+    item, size = downloaded.item, downloaded.size
+    values = {"event": "image.downloaded", "key": item.key, "uri": item.uri, "bytes": size, "attempt": attempt}
+    where = without_query(item.url or "")
+    logger.debug("%s: downloaded %d bytes in attempt %d", where, size, attempt, extra=values)
 
 
 class _TransientError(ImageError):

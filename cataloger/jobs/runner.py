@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +101,7 @@ class JobRunner:
             status = INTERRUPTED_STATUS
         finally:
             if (error := sys.exc_info()[1]) is not None:
-                traceback.print_exception(error)
+                sys.excepthook(type(error), error, error.__traceback__)
             # Not the way back through the frames of the parent, which are copies here.
             os._exit(status)
 

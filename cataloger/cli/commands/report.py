@@ -65,6 +65,7 @@ def report(
             "--json", envvar="CATALOGER_JSON", help="Print the data as JSON; write a page only with --output."
         ),
     ] = False,
+    log_format: flags.LogFormatOption = "text",
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
@@ -73,7 +74,7 @@ def report(
     It shows settings, categories, confidences, failures, images and changes. The thumbnails are samples: the least
     confident images first, and some of the others.
     """
-    render.set_up_logging(verbose=0, quiet=quiet)
+    render.set_up_logging(verbose=0, quiet=quiet, form=log_format)
     from cataloger.report import PageOptions, ReportOptions, gather_report, write_page
 
     options = ReportOptions(run, source, images)

@@ -1,5 +1,6 @@
 """`cataloger run`: named jobs of cataloger.toml."""
 
+import logging
 import os
 import signal
 import sys
@@ -17,11 +18,13 @@ from cataloger.cli.config import Configuration, load_config
 from cataloger.cli.run_command import tell_summary
 from cataloger.errors import ConfigError, UsageError
 from cataloger.jobs import Child, JobOutcome, JobRunner, JobsReport, NamedJob
+from cataloger.signals import LogFormat, end_lines, is_json, note_job, tell
 from cataloger.utils import nearest_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+EVENTS = logging.getLogger("cataloger.events")
 EXAMPLES = """\b
 Examples:
   cataloger run                 # which jobs there are
@@ -62,12 +65,14 @@ class PassedOn:
     verbose: int
     quiet: bool
     no_progress: bool
+    log_format: LogFormat = "text"
 
     def flags_for(self, known: Collection[str]) -> list[str]:
         """Return those that a command knows, as it takes them. known: its flags without dashes."""
         wanted: dict[str, int] = {"dry-run": self.dry_run, "json": self.json, "quiet": self.quiet}
         wanted |= {"verbose": self.verbose, "no-progress": self.no_progress}
-        return [f"--{flag}" for flag, number in wanted.items() for _ in range(int(number)) if flag in known]
+        given = [f"--{flag}" for flag, number in wanted.items() for _ in range(int(number)) if flag in known]
+        return [*given, *(["--log-format", self.log_format] if is_json() and "log-format" in known else [])]
 
 
 def complete_jobs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -96,6 +101,7 @@ def run(
         bool, typer.Option("--dry-run", help="Show what the jobs would do; those that cannot show it are not run.")
     ] = False,
     json_output: flags.JsonOption = False,
+    log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
@@ -104,6 +110,8 @@ def run(
 
     Each job is run in a process of its own. A table shows at the end what became of each.
     """
+    if log_format == "json":  # else what a command says of its own log holds
+        render.set_up_logging(verbose=verbose, quiet=quiet, form=log_format)
     root = context.find_root()
     configuration: Configuration = root.obj
     if names and run_all:
@@ -113,8 +121,9 @@ def run(
         _show(JobsReport(outcomes), configuration, json=json_output, quiet=False)
         return
     jobs = _chosen(configuration, names or ())
-    passed_on = PassedOn(dry_run, json_output, verbose, quiet, no_progress)
-    session = _Session(root.command, configuration, passed_on, has_titles=not quiet and len(jobs) > 1)
+    passed_on = PassedOn(dry_run, json_output, verbose, quiet, no_progress, log_format)
+    has_titles = not quiet and len(jobs) > 1
+    session = _Session(root.command, configuration, passed_on, has_titles)
     for job in jobs:
         session.require_flags(job)
     report = session.run(jobs)
@@ -181,6 +190,7 @@ class _Session:
         return JobsReport(outcomes, time.monotonic() - start)
 
     def _print_title(self, job: NamedJob) -> None:
+        EVENTS.info("job %s began: cataloger %s", job.name, job.command, extra=_event("job.began", job))
         if self.has_titles and not self.passed_on.json:
             typer.echo(f"{job.name}: cataloger {job.command}")
         # What is buffered would be printed by the job's process, too.
@@ -190,6 +200,7 @@ class _Session:
     def _call(self, child: Child) -> int:
         """Call the command of a job in its own process; return its exit status."""
         job = child.job
+        note_job(job.name)
         self._choose_stdout(child)
         streams.open_standard()
         stdout = streams.tolerate_lost_output()
@@ -202,6 +213,8 @@ class _Session:
             self.root.main(args=arguments, prog_name="cataloger", obj=configuration)
         except SystemExit as end:
             return int(streams.final_status(stdout, end.code) or 0)
+        finally:
+            end_lines()  # of a job that has its log in JSON where ours is not
         return 0
 
     def _choose_stdout(self, child: Child) -> None:
@@ -255,12 +268,31 @@ def _stopped_by_signals(runner: JobRunner) -> Iterator[None]:
 
 def _report_problem(outcome: JobOutcome) -> None:
     name = f"cataloger: job {outcome.job.name}"
+    values = _event("job.ended", outcome.job) | _figures(outcome)
     if outcome.signal is not None:
-        typer.echo(f"{name} was ended by {outcome.signal}" + _advice(outcome.signal), err=True)
+        tell(f"{name} was ended by {outcome.signal}" + _advice(outcome.signal), level="error", **values)
     elif outcome.exit_status:
-        typer.echo(f"{name} ended with exit status {outcome.exit_status}: {_meaning(outcome)}", err=True)
+        why = f"{name} ended with exit status {outcome.exit_status}: {_meaning(outcome)}"
+        tell(why, level="error", **values)
     elif outcome.not_run == "interrupted":
-        typer.echo(f"{name} was not run", err=True)
+        tell(f"{name} was not run", level="warning", **values)
+    else:
+        EVENTS.info("job %s ended: %s", outcome.job.name, _meaning(outcome), extra=values)
+
+
+def _figures(outcome: JobOutcome) -> dict[str, Any]:
+    """Return what a log says of the end of a job."""
+    seconds = None if outcome.seconds is None else round(outcome.seconds, 3)
+    return {
+        "exit_status": outcome.exit_status,
+        "seconds": seconds,
+        "signal": outcome.signal,
+        "not_run": outcome.not_run,
+    }
+
+
+def _event(name: str, job: NamedJob) -> dict[str, Any]:
+    return {"event": name, "job": job.name, "command": job.command}
 
 
 def _advice(name: str) -> str:

@@ -225,6 +225,7 @@ def undo(
         bool, typer.Option("--skip-edited", help="Keep cells that people have changed since, and undo the rest.")
     ] = False,
     json_output: flags.JsonOption = False,
+    log_format: flags.LogFormatOption = "text",
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
 ) -> None:
@@ -233,7 +234,7 @@ def undo(
     They get the values that they would have without it. After an interruption, run the same command again to
     continue.
     """
-    render.set_up_logging(verbose=0, quiet=quiet)
+    render.set_up_logging(verbose=0, quiet=quiet, form=log_format)
     from cataloger.history import undo_run
     from cataloger.hooks import Hooks
 

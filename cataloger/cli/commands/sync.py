@@ -255,6 +255,7 @@ def sync(
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
     profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
+    log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
@@ -265,7 +266,7 @@ def sync(
     Its images are paths, http(s) URLs or bytes.
     """
     del preset, settings, prefix  # the other flags have been filled in from them
-    render.set_up_logging(verbose=verbose, quiet=quiet)
+    render.set_up_logging(verbose=verbose, quiet=quiet, form=log_format)
     from cataloger import api
     from cataloger.db import DatabaseURL
     from cataloger.engine import SyncOptions

@@ -73,6 +73,7 @@ def tag(
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
     profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
+    log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
     no_progress: flags.NoProgressOption = False,
@@ -82,7 +83,7 @@ def tag(
     The five best categories per image, with calibrated confidences, go to a database. Folders are searched
     recursively. Unchanged images are skipped, so that a run can be repeated every night.
     """
-    render.set_up_logging(verbose=verbose, quiet=quiet)
+    render.set_up_logging(verbose=verbose, quiet=quiet, form=log_format)
     from cataloger import api
     from cataloger.db import DatabaseURL
     from cataloger.engine import TagOptions

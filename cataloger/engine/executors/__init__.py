@@ -6,6 +6,7 @@ Imports what is below the engine, and nothing of it: an executor knows no databa
 from typing import TYPE_CHECKING
 
 from cataloger.engine.executors.base import Executor, ExecutorHooks, OnImage, Work
+from cataloger.engine.executors.image_log import log_step, tells_steps
 from cataloger.engine.executors.local import Decoder, LocalExecutor, Stages, decoding, open_local
 from cataloger.utils import lazy_names
 
@@ -24,7 +25,9 @@ __all__ = [
     "Work",
     "decoding",
     "describe_cluster",
+    "log_step",
     "open_local",
+    "tells_steps",
 ]
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from cataloger.engine.executors.base import ExecutorHooks, OnImage, Work
+from cataloger.engine.executors.image_log import log_decoded
 from cataloger.fetch import Remote, fetch
 from cataloger.imaging import DecodePool
 from cataloger.inference import Classifier, Engine, classify
@@ -116,6 +117,7 @@ class LocalExecutor:
                 yield [subject]
                 continue
             on_image(subject.item)
+            log_decoded(subject)
             images.append(subject)
             if len(images) == self._stages.batch_size:
                 failpoints.reach("after_decode")

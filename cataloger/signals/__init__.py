@@ -1,0 +1,31 @@
+"""What a run tells programs: a log as JSON lines.
+
+Imports errors and utils.
+"""
+
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.signals.json_log import LogFormat, asks_for_json, begin_log, is_json, note_job, tell
+    from cataloger.signals.json_stderr import end_lines, turn_into_lines
+
+__all__ = [
+    "LogFormat",
+    "asks_for_json",
+    "begin_log",
+    "end_lines",
+    "is_json",
+    "note_job",
+    "tell",
+    "turn_into_lines",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "json_log": ("LogFormat", "asks_for_json", "begin_log", "is_json", "note_job", "tell"),
+        "json_stderr": ("end_lines", "turn_into_lines"),
+    },
+)
