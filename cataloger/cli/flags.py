@@ -68,6 +68,15 @@ LogFormatOption = Annotated[
         help="What goes to stderr: text for people, or one JSON object a line, without exception.",
     ),
 ]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        envvar="CATALOGER_TIMEOUT",
+        metavar="SECONDS",
+        help="Stop after this time, as after Ctrl-C, with exit status 3; the same command goes on from there.",
+    ),
+]
 UserAgentOption = Annotated[
     str | None,
     typer.Option(

@@ -17,7 +17,7 @@ from cataloger.cli import render
 from cataloger.contracts import DECISIONS
 from cataloger.errors import INTERRUPTED_STATUS, LostOutputError, UsageError
 from cataloger.hooks import ignore
-from cataloger.signals import is_json, tell
+from cataloger.signals import is_json, limit_time, tell
 from cataloger.utils import (
     STOP_REQUEST,
     counted,
@@ -52,14 +52,19 @@ def watched(
     quiet: bool,
     json: bool,
     profile: Path | None = None,
+    timeout: float | None = None,
 ) -> None:
-    """Run a job, show its progress, print its summary; exit with its status. profile: file of its profile."""
+    """Run a job, show its progress, print its summary; exit with its status.
+
+    profile: file of its profile. timeout: seconds after which it is to stop.
+    """
     if profile:
         require_file(profile, "--profile")
     reuse_buffers()
     work_in_batch()
-    with stop_on_interrupt() as stop, _progress(enabled=progress) as show:
+    with stop_on_interrupt() as stop, limit_time(timeout, stop.set) as limit, _progress(enabled=progress) as show:
         report = work(show, stop)
+    report.timed_out = limit.is_over and report.run.interrupted
     tell_summary.get()(report.as_json())
     _show_report(report, quiet=quiet, json=json)
     if profile:
@@ -87,7 +92,7 @@ def _show_report(report: "JobReport", *, quiet: bool, json: bool) -> None:
         render.print_json(report.as_json())
     elif not quiet:
         print_summary(report, render.stdout_console())
-    if not report.run.interrupted:
+    if report.exit_status != INTERRUPTED_STATUS:
         for line in report.shortfalls():
             tell(f"cataloger: {printable(line)}", "run.shortfall", "error")
     _log_end(report)

@@ -46,6 +46,7 @@ class JobReport:
     uncertain_queries: web addresses whose query may be a part of the image or of a signature. recomputed: results of
     images that were not read, but had the scores of another calibration than the source has now. measured: what is
     known of accept in each source that has thresholds.
+    timed_out: interrupted since the time of the whole run was over.
     """
 
     run: RunReport
@@ -62,17 +63,23 @@ class JobReport:
     uncertain_queries: int = 0
     recomputed: int = 0
     measured: list[MeasuredAccept] = field(default_factory=list)
+    timed_out: bool = False
 
     @property
     def exit_status(self) -> int:
-        """130 when interrupted, 3 when more failed than allowed, a place was out or a value was refused, else 0."""
+        """130 when interrupted, 3 when more failed than allowed, a place was out or a value was refused, else 0.
+
+        Also 3 when the time was over.
+        """
         if self.run.interrupted:
-            return 130
+            return 3 if self.timed_out else 130
         return 3 if self.shortfalls() else 0
 
     def shortfalls(self) -> list[str]:
         """Return what makes the exit status 3, one line each, unless the run was interrupted."""
         lines, run, writes = [], self.run, self.writes
+        if self.timed_out:
+            lines.append("the time of --timeout was over before all was done; the same command goes on from there")
         allowed = self.options.run.max_failure_rate
         if run.failure_rate > allowed:
             codes = ", ".join(f"{code} {count:,}" for code, count in run.failures.most_common())
@@ -133,6 +140,7 @@ class JobReport:
             "uncertain_queries": self.uncertain_queries,
             "recomputed": self.recomputed,
             "measured": [each.as_json() for each in self.measured],
+            "timed_out": self.timed_out,
             "exit_status": self.exit_status,
         }
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cataloger.errors import INTERRUPTED_STATUS
+from cataloger.errors import FAILURES_STATUS, INTERRUPTED_STATUS
 from cataloger.jobs.job import NamedJob
 
 NotRun = Literal["listed", "interrupted", "no_dry_run"]
@@ -49,10 +49,14 @@ class JobOutcome:
 
 @dataclass(frozen=True, slots=True)
 class JobsReport:
-    """What became of all jobs that were asked for, in their order. seconds: from the first to the last."""
+    """What became of all jobs that were asked for, in their order. seconds: from the first to the last.
+
+    timed_out: the time of all of them was over, so that the present one was stopped, and no other was begun.
+    """
 
     outcomes: Sequence[JobOutcome]
     seconds: float = 0.0
+    timed_out: bool = False
 
     @property
     def interrupted(self) -> bool:
@@ -61,10 +65,12 @@ class JobsReport:
 
     @property
     def exit_status(self) -> int:
-        """The worst of the jobs."""
-        if self.interrupted:
-            return INTERRUPTED_STATUS
+        """The worst of the jobs; one that the time limit has stopped counts as not all done."""
         statuses = [each.exit_status for each in self.outcomes if each.exit_status is not None]
+        if self.timed_out:
+            statuses = [FAILURES_STATUS, *(each for each in statuses if each != INTERRUPTED_STATUS)]
+        elif self.interrupted:
+            return INTERRUPTED_STATUS
         return max(statuses, key=_severity, default=0)
 
     def as_json(self) -> dict[str, Any]:
@@ -72,6 +78,7 @@ class JobsReport:
         return {
             "exit_status": self.exit_status,
             "interrupted": self.interrupted,
+            "timed_out": self.timed_out,
             "seconds": round(self.seconds, 3),
             "jobs": [each.as_json() for each in self.outcomes],
         }

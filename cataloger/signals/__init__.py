@@ -10,13 +10,16 @@ from cataloger.utils import lazy_names
 if TYPE_CHECKING:
     from cataloger.signals.json_log import LogFormat, asks_for_json, begin_log, is_json, note_job, tell
     from cataloger.signals.json_stderr import end_lines, turn_into_lines
+    from cataloger.signals.time_limit import TimeLimit, limit_time
 
 __all__ = [
     "LogFormat",
+    "TimeLimit",
     "asks_for_json",
     "begin_log",
     "end_lines",
     "is_json",
+    "limit_time",
     "note_job",
     "tell",
     "turn_into_lines",
@@ -27,5 +30,6 @@ __getattr__ = lazy_names(
     {
         "json_log": ("LogFormat", "asks_for_json", "begin_log", "is_json", "note_job", "tell"),
         "json_stderr": ("end_lines", "turn_into_lines"),
+        "time_limit": ("TimeLimit", "limit_time"),
     },
 )

@@ -56,6 +56,8 @@ WRONG = {
         "p --ca-file file",
         "p --rate-per-host 0",
         "p --rate-per-host nan",
+        "p --timeout 0",
+        "p --timeout nan",
         "list.csv --path-column none",
         "list.csv --product-column none",
     ],

@@ -16,9 +16,9 @@ import typer
 from cataloger.cli import flags, render, streams
 from cataloger.cli.config import Configuration, load_config
 from cataloger.cli.run_command import tell_summary
-from cataloger.errors import ConfigError, UsageError
+from cataloger.errors import INTERRUPTED_STATUS, ConfigError, UsageError
 from cataloger.jobs import Child, JobOutcome, JobRunner, JobsReport, NamedJob
-from cataloger.signals import LogFormat, end_lines, is_json, note_job, tell
+from cataloger.signals import LogFormat, end_lines, is_json, limit_time, note_job, tell
 from cataloger.utils import nearest_of
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def run(
         bool, typer.Option("--dry-run", help="Show what the jobs would do; those that cannot show it are not run.")
     ] = False,
     json_output: flags.JsonOption = False,
+    timeout: flags.TimeoutOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -123,10 +124,11 @@ def run(
     jobs = _chosen(configuration, names or ())
     passed_on = PassedOn(dry_run, json_output, verbose, quiet, no_progress, log_format)
     has_titles = not quiet and len(jobs) > 1
-    session = _Session(root.command, configuration, passed_on, has_titles)
+    own = () if timeout is None else ("timeout",)
+    session = _Session(root.command, configuration, passed_on, has_titles, own)
     for job in jobs:
         session.require_flags(job)
-    report = session.run(jobs)
+    report = session.run(jobs, timeout)
     _show(report, configuration, json=json_output, quiet=quiet or len(jobs) == 1)
     if report.exit_status:
         raise typer.Exit(report.exit_status)
@@ -149,12 +151,17 @@ ONE_OF: Mapping[str, Sequence[str]] = {"sync": ("table", "image-query", "image-q
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """Runs jobs as commands of the command line. root: the group of all commands."""
+    """Runs jobs as commands of the command line.
+
+    root: the group of all commands. own: flags without dashes that the run itself has, so that no job takes them from
+    where the run has them.
+    """
 
     root: Any
     configuration: Configuration
     passed_on: PassedOn
     has_titles: bool
+    own: tuple[str, ...]
 
     def require_flags(self, job: NamedJob) -> None:
         """Raise ConfigError for a job without a flag that its command must have, or without any of ONE_OF them."""
@@ -173,12 +180,15 @@ class _Session:
     def _lacks(self, job: NamedJob, key: str, what: str) -> ConfigError:
         return self.configuration.file.error(("jobs", job.name), f"[jobs.{job.name}] lacks the key '{key}' ({what})")
 
-    def run(self, jobs: Sequence[NamedJob]) -> JobsReport:
-        """Run jobs, say on stderr which one ended with a status other than 0; return what became of all."""
+    def run(self, jobs: Sequence[NamedJob], timeout: float | None = None) -> JobsReport:
+        """Run jobs, say on stderr which one ended with a status other than 0; return what became of all.
+
+        timeout: seconds for all of them.
+        """
         start = time.monotonic()
         runner = JobRunner(self._call)
         outcomes = []
-        with _stopped_by_signals(runner):
+        with _stopped_by_signals(runner), limit_time(timeout, runner.stop) as limit:
             for job in jobs:
                 if self.passed_on.dry_run and "dry-run" not in self._parameters(job):
                     outcomes.append(JobOutcome(job, not_run="no_dry_run"))
@@ -187,7 +197,8 @@ class _Session:
                     self._print_title(job)
                 outcomes += runner.run([job])
                 _report_problem(outcomes[-1])
-        return JobsReport(outcomes, time.monotonic() - start)
+        is_stopped = any(each.exit_status == INTERRUPTED_STATUS or each.not_run == "interrupted" for each in outcomes)
+        return JobsReport(outcomes, time.monotonic() - start, limit.is_over and is_stopped)
 
     def _print_title(self, job: NamedJob) -> None:
         EVENTS.info("job %s began: cataloger %s", job.name, job.command, extra=_event("job.began", job))
@@ -204,6 +215,9 @@ class _Session:
         self._choose_stdout(child)
         streams.open_standard()
         stdout = streams.tolerate_lost_output()
+        for flag in self.own:
+            if flag in self._parameters(job):
+                os.environ.pop(str(self._parameters(job)[flag].envvar), None)
         for flag in job.flags:  # they win over the environment, as flags do that are typed
             os.environ.pop(str(self._parameters(job)[flag].envvar), None)
         arguments = [*job.command.split(), *self.passed_on.flags_for(self._parameters(job))]
@@ -250,6 +264,9 @@ class _Session:
         made = own = deepcopy(self.configuration.defaults)
         for name in job.command.split():
             own = own.setdefault(name, {})
+        for flag in self.own:
+            if flag in self._parameters(job):
+                own.pop(self._parameters(job)[flag].name, None)
         for flag, value in job.flags.items():
             own[self._parameters(job)[flag].name] = value
         return made

@@ -255,6 +255,7 @@ def sync(
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
     profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
+    timeout: flags.TimeoutOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -349,6 +350,7 @@ def sync(
         quiet=quiet,
         json=json_output,
         profile=profile,
+        timeout=timeout,
     )
 
 

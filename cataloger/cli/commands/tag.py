@@ -73,6 +73,7 @@ def tag(
     max_failure_rate: flags.MaxFailureRateOption = flags.DEFAULTS.max_failure_rate,
     profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
+    timeout: flags.TimeoutOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -137,4 +138,5 @@ def tag(
         quiet=quiet,
         json=json_output,
         profile=profile,
+        timeout=timeout,
     )
