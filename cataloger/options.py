@@ -256,7 +256,7 @@ class RunOptions:
     it may be out. forget: delete what was removed from the source and all its records. accept_move: continue although
     the source looks like one that has moved. accept_missing: take missing files as deleted, however many.
     follow_links: read also what links lead to that lies outside of the folder or image root. exclude: patterns of
-    files and folders that are left out of folders.
+    files and folders that are left out of folders. count_catalog: count the images of the sources at the end.
     engine: "local", or "ray" for the machines of a cluster.
     """
 
@@ -276,6 +276,7 @@ class RunOptions:
     accept_missing: bool = False
     follow_links: bool = False
     exclude: tuple[str, ...] = ()
+    count_catalog: bool = False
     engine: EngineChoice = "local"
     cluster: ClusterOptions = ClusterOptions()
 

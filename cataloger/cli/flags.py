@@ -68,6 +68,15 @@ LogFormatOption = Annotated[
         help="What goes to stderr: text for people, or one JSON object a line, without exception.",
     ),
 ]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics",
+        envvar="CATALOGER_METRICS",
+        metavar="FILE",
+        help="Write the figures of the run to this file when it has ended, in the text format of Prometheus.",
+    ),
+]
 TimeoutOption = Annotated[
     float | None,
     typer.Option(

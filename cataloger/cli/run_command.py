@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cataloger.cli import render
+from cataloger.cli.streams import tell_error
 from cataloger.contracts import DECISIONS
-from cataloger.errors import INTERRUPTED_STATUS, LostOutputError, UsageError
+from cataloger.errors import INTERRUPTED_STATUS, CatalogerError, LostOutputError, UsageError
 from cataloger.hooks import ignore
-from cataloger.signals import is_json, limit_time, tell
+from cataloger.signals import Reporter, SignalOptions, is_json, limit_time, tell
 from cataloger.utils import (
     STOP_REQUEST,
     counted,
@@ -36,6 +37,8 @@ EVENTS = logging.getLogger("cataloger.events")
 
 tell_summary: ContextVar[Callable[[Mapping[str, Any]], None]] = ContextVar("tell_summary", default=ignore)
 """Receives the JSON of a run that has ended, whatever is printed of it."""
+counts_catalog: ContextVar[bool] = ContextVar("counts_catalog", default=False)
+"""Whether the run that this job belongs to wants the images of the sources counted."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,6 +74,62 @@ def watched(
         _write_profile(report, profile)
     if report.exit_status:
         raise typer.Exit(report.exit_status)
+
+
+@contextmanager
+def signalled(reporter: Reporter, *, is_dry: bool) -> Iterator[None]:
+    """Send what is wanted when the block has ended, however it has; a dry run sends nothing.
+
+    Exits with status 5 where all is done, but the file of metrics could not be written.
+    """
+    if is_dry or reporter.options == SignalOptions():
+        yield
+        return
+    error, status = None, CatalogerError.exit_code
+    try:
+        with _kept_output(reporter):
+            yield
+        status = 0
+    except typer.Exit as end:
+        status = end.exit_code
+        raise
+    except CatalogerError as problem:
+        error, status = tell_error(problem), problem.exit_code
+        raise typer.Exit(status) from problem
+    except BaseException as problem:
+        error = type(problem).__name__
+        status = INTERRUPTED_STATUS if isinstance(problem, KeyboardInterrupt) else status
+        raise
+    finally:
+        _send_signals(reporter, status, error)
+
+
+@contextmanager
+def _kept_output(reporter: Reporter) -> Iterator[None]:
+    """Let the reporter have the JSON of the run, too."""
+    tell_before = tell_summary.get()
+
+    def keep(values: Mapping[str, Any]) -> None:
+        reporter.output = values
+        tell_before(values)
+
+    token = tell_summary.set(keep)
+    try:
+        yield
+    finally:
+        tell_summary.reset(token)
+
+
+def _send_signals(reporter: Reporter, status: int, error: str | None) -> None:
+    for problem in reporter.send(reporter.summary(status, error)):
+        tell(f"cataloger: {printable(problem)}", "signal.failed", "error")
+    if reporter.is_metrics_lost and not status:
+        raise typer.Exit(LostOutputError.exit_code)
+
+
+def is_catalog_wanted(reporter: Reporter) -> bool:
+    """Tell whether somebody wants the images of the sources counted: a file of metrics."""
+    return counts_catalog.get() or reporter.options.metrics is not None
 
 
 def require_file(path: Path, flag: str) -> None:

@@ -5,6 +5,7 @@ Imports `ledger`, `schema`, `db`, `adaptation`, `inference`, `model`, `utils`.
 
 from typing import TYPE_CHECKING
 
+from cataloger.corrections.catalog_figures import CatalogFigures, count_catalog
 from cataloger.corrections.csv_export import ExportOptions, What, export_corrections
 from cataloger.corrections.csv_import import ImportOptions, ImportReport, import_corrections
 from cataloger.corrections.measured_accept import LEAST_ACCEPTED, ORIGINS, MeasuredAccept, measure_accept
@@ -28,6 +29,7 @@ __all__ = [
     "LEAST_ACCEPTED",
     "ORIGINS",
     "AuthorSummary",
+    "CatalogFigures",
     "CorrectionInput",
     "CorrectionSummary",
     "ExportOptions",
@@ -42,6 +44,7 @@ __all__ = [
     "correct",
     "correct_image",
     "corrected_label",
+    "count_catalog",
     "count_labelled",
     "export_corrections",
     "find_image",

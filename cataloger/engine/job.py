@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from cataloger.corrections import count_catalog
 from cataloger.db import Database
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.run_report import RunReport
@@ -93,6 +94,11 @@ class Job(Generic[Report]):
     def count(self, sources: Sequence[Source]) -> None:
         """Count the items of all sources in a thread beside the run, for the progress bar."""
         threading.Thread(target=self._count, args=(sources,), name="count", daemon=True).start()
+
+    def count_catalog(self, database: Database, sources: Sequence[int]) -> None:
+        """Count the images of the sources, where that is wanted: it reads all of their current results."""
+        if self.options.run.count_catalog:
+            self.report.catalog = count_catalog(database, sources)
 
     def session(self, database: Database | None, source: Source) -> SourceSession:
         """Look a source up. database: None for a plan when there is none yet."""

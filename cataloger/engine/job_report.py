@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.contracts import DECISIONS
-from cataloger.corrections import MeasuredAccept
+from cataloger.corrections import CatalogFigures, MeasuredAccept
 from cataloger.db import DatabaseURL
 from cataloger.engine.run_report import RunReport
 from cataloger.options import Limits, RunOptions, SelectionOptions
@@ -45,7 +45,7 @@ class JobReport:
     precision and device.
     uncertain_queries: web addresses whose query may be a part of the image or of a signature. recomputed: results of
     images that were not read, but had the scores of another calibration than the source has now. measured: what is
-    known of accept in each source that has thresholds.
+    known of accept in each source that has thresholds. catalog: the images of each source, if they are to be counted.
     timed_out: interrupted since the time of the whole run was over.
     """
 
@@ -63,6 +63,7 @@ class JobReport:
     uncertain_queries: int = 0
     recomputed: int = 0
     measured: list[MeasuredAccept] = field(default_factory=list)
+    catalog: list[CatalogFigures] = field(default_factory=list)
     timed_out: bool = False
 
     @property
@@ -140,6 +141,7 @@ class JobReport:
             "uncertain_queries": self.uncertain_queries,
             "recomputed": self.recomputed,
             "measured": [each.as_json() for each in self.measured],
+            "catalog": [each.as_json() for each in self.catalog],
             "timed_out": self.timed_out,
             "exit_status": self.exit_status,
         }

@@ -158,6 +158,7 @@ def _run(
             ref = session.process(run, remote, write)
             session.recompute(run)
             session.measure()
+        job.count_catalog(database, [ref.id])
     if options.output:
         files.export(database, [files.Selection(ref.root, ref.prefix, None)], options.output)
 

@@ -139,6 +139,7 @@ def _run(
         for session in sessions.values():
             session.recompute(run)
             session.measure()
+        job.count_catalog(database, list(sessions))
         if outages:
             raise outages[0]
     if options.output:  # of a run that has ended: it is complete whether or not there is space for a file

@@ -19,8 +19,12 @@ LONGEST_PREFIX = 40
 
 
 @contextmanager
-def replacing(path: Path, *, failure: type[OutputError] = OutputError, advice: str = "") -> Iterator[Path]:
+def replacing(
+    path: Path, *, failure: type[OutputError] = OutputError, advice: str = "", suffix: str | None = None
+) -> Iterator[Path]:
     """Give a name to write a file under, which takes its place when it is complete.
+
+    suffix: of that name; None: that of the file.
 
     A link stays one, and the file that it leads to is replaced; mode and owner of a file that is there are kept. A
     device or a pipe cannot be replaced and is written to. Raises `failure` with `advice` at the end of its message,
@@ -31,7 +35,9 @@ def replacing(path: Path, *, failure: type[OutputError] = OutputError, advice: s
         if target.exists() and not (target.is_file() or target.is_dir()):
             yield target
             return
-        descriptor, name = tempfile.mkstemp(path.suffix, f".{path.stem[:LONGEST_PREFIX]}-", target.parent)
+        descriptor, name = tempfile.mkstemp(
+            path.suffix if suffix is None else suffix, f".{path.stem[:LONGEST_PREFIX]}-", target.parent
+        )
         os.close(descriptor)
         temporary = Path(name)
         try:

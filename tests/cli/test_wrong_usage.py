@@ -58,6 +58,8 @@ WRONG = {
         "p --rate-per-host nan",
         "p --timeout 0",
         "p --timeout nan",
+        "p --metrics none/m.prom",
+        "p --metrics folder",
         "list.csv --path-column none",
         "list.csv --product-column none",
     ],

@@ -15,10 +15,10 @@ import typer
 
 from cataloger.cli import flags, render, streams
 from cataloger.cli.config import Configuration, load_config
-from cataloger.cli.run_command import tell_summary
+from cataloger.cli.run_command import counts_catalog, is_catalog_wanted, signalled, tell_summary
 from cataloger.errors import INTERRUPTED_STATUS, ConfigError, UsageError
 from cataloger.jobs import Child, JobOutcome, JobRunner, JobsReport, NamedJob
-from cataloger.signals import LogFormat, end_lines, is_json, limit_time, note_job, tell
+from cataloger.signals import LogFormat, Reporter, SignalOptions, end_lines, is_json, limit_time, note_job, tell
 from cataloger.utils import nearest_of
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def run(
     ] = False,
     json_output: flags.JsonOption = False,
     timeout: flags.TimeoutOption = None,
+    metrics: flags.MetricsOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -121,17 +122,28 @@ def run(
         outcomes = [JobOutcome(job, not_run="listed") for job in configuration.jobs]
         _show(JobsReport(outcomes), configuration, json=json_output, quiet=False)
         return
-    jobs = _chosen(configuration, names or ())
+    reporter = Reporter("run", SignalOptions(metrics))
     passed_on = PassedOn(dry_run, json_output, verbose, quiet, no_progress, log_format)
-    has_titles = not quiet and len(jobs) > 1
-    own = () if timeout is None else ("timeout",)
-    session = _Session(root.command, configuration, passed_on, has_titles, own)
-    for job in jobs:
-        session.require_flags(job)
-    report = session.run(jobs, timeout)
-    _show(report, configuration, json=json_output, quiet=quiet or len(jobs) == 1)
-    if report.exit_status:
-        raise typer.Exit(report.exit_status)
+    with signalled(reporter, is_dry=dry_run):
+        jobs = _chosen(configuration, names or ())
+        own = [name for name, value in _signal_values(reporter.options, timeout).items() if value is not None]
+        has_titles = not quiet and len(jobs) > 1
+        session = _Session(root.command, configuration, passed_on, has_titles, tuple(own), reporter)
+        for job in jobs:
+            session.require_flags(job)
+        report = session.run(jobs, timeout)
+        reporter.jobs = [each.as_json() for each in report.outcomes]
+        _show(report, configuration, json=json_output, quiet=quiet or len(jobs) == 1)
+        if report.exit_status:
+            raise typer.Exit(report.exit_status)
+
+
+def _signal_values(signals: SignalOptions, timeout: float | None) -> dict[str, object]:
+    """Return the flags that concern the whole run, by their names: what it has, its jobs have only of their own."""
+    return {
+        "timeout": timeout,
+        "metrics": signals.metrics,
+    }
 
 
 def _chosen(configuration: Configuration, names: Sequence[str]) -> list[NamedJob]:
@@ -154,7 +166,7 @@ class _Session:
     """Runs jobs as commands of the command line.
 
     root: the group of all commands. own: flags without dashes that the run itself has, so that no job takes them from
-    where the run has them.
+    where the run has them. reporter: of the run.
     """
 
     root: Any
@@ -162,6 +174,7 @@ class _Session:
     passed_on: PassedOn
     has_titles: bool
     own: tuple[str, ...]
+    reporter: Reporter
 
     def require_flags(self, job: NamedJob) -> None:
         """Raise ConfigError for a job without a flag that its command must have, or without any of ONE_OF them."""
@@ -215,6 +228,7 @@ class _Session:
         self._choose_stdout(child)
         streams.open_standard()
         stdout = streams.tolerate_lost_output()
+        counts_catalog.set(is_catalog_wanted(self.reporter))
         for flag in self.own:
             if flag in self._parameters(job):
                 os.environ.pop(str(self._parameters(job)[flag].envvar), None)

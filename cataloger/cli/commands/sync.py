@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cataloger.cli import flags, render
-from cataloger.cli.run_command import watched
+from cataloger.cli.run_command import is_catalog_wanted, signalled, watched
 from cataloger.cli.source_flags import (
     DepartmentColumnOption,
     DepartmentsOption,
@@ -36,6 +36,7 @@ from cataloger.cli.source_flags import (
 )
 from cataloger.errors import UsageError
 from cataloger.options import ClusterOptions, RunOptions, SelectionOptions, WebOptions
+from cataloger.signals import Reporter, SignalOptions
 from cataloger.table_options import TableOptions
 from cataloger.write_flags import OtherWrites
 
@@ -256,6 +257,7 @@ def sync(
     profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
     timeout: flags.TimeoutOption = None,
+    metrics: flags.MetricsOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -272,47 +274,9 @@ def sync(
     from cataloger.db import DatabaseURL
     from cataloger.engine import SyncOptions
 
-    options = SyncOptions(
-        db=DatabaseURL.parse(db),
-        ledger_db=None if ledger_db is None else DatabaseURL.parse(ledger_db),
-        schema=schema,
-        model=model,
-        output=output,
-        label_map=label_map,
-        taxonomy=taxonomy,
-        selection=SelectionOptions(labels, exclude_labels, department_column, departments),
-        write=OtherWrites(
-            tuple(write_table or ()),
-            tuple(write_key or ()),
-            tuple(write_where or ()),
-            tuple(write_link or ()),
-            tuple(write_existing or ()),
-        ).options(
-            write or (),
-            only_null=only_null,
-            only_if=tuple(value.strip() for text in only_if or () for value in text.split(",")),
-            overwrite=overwrite,
-            min_confidence=min_confidence,
-            only_decision=tuple(only_decision or ()),
-            create_columns=create_columns,
-            require_measured=require_measured,
-        ),
-        table=TableOptions(
-            table=table or "",
-            ids=tuple(ids or ()),
-            image=image or "",
-            query=_query(image_query, image_query_file),
-            image_root=image_root,
-            image_list=image_list,
-            object_roots=tuple(object_root or ()),
-            image_table=image_table,
-            image_fk=tuple(image_fk or ()),
-            image_ids=tuple(image_id or ()),
-            version_column=version_column,
-            where=where,
-            name=source_name,
-        ),
-        web=WebOptions(
+    reporter = Reporter("sync", SignalOptions(metrics))
+    with signalled(reporter, is_dry=dry_run):
+        web = WebOptions(
             allow_private=allow_private,
             per_host=per_host,
             timeout=download_timeout,
@@ -322,36 +286,78 @@ def sync(
             headers=tuple(header or ()),
             proxy=proxy,
             ca_file=ca_file,
-        ),
-        run=RunOptions(
-            top_k=top_k,
-            batch_size=batch_size,
-            workers=workers,
-            device=device,
-            precision=precision,
-            limit=limit,
-            dry_run=dry_run,
-            force=force,
-            retry_failed=retry_failed,
-            max_failure_rate=max_failure_rate,
-            forget=forget,
-            accept_move=accept_move,
-            accept_missing=accept_missing,
-            follow_links=follow_links,
-            engine=engine,
-            cluster=ClusterOptions(ray_address, ray_workers, cpus_per_worker, gpus_per_worker),
-        ),
-        preset=preset_in_use(context),
-    )
-    show = not (quiet or no_progress)
-    watched(
-        lambda tell, stop: api.sync(options, on_progress=tell, stop=stop),
-        progress=show,
-        quiet=quiet,
-        json=json_output,
-        profile=profile,
-        timeout=timeout,
-    )
+        )
+        options = SyncOptions(
+            db=DatabaseURL.parse(db),
+            ledger_db=None if ledger_db is None else DatabaseURL.parse(ledger_db),
+            schema=schema,
+            model=model,
+            output=output,
+            label_map=label_map,
+            taxonomy=taxonomy,
+            selection=SelectionOptions(labels, exclude_labels, department_column, departments),
+            write=OtherWrites(
+                tuple(write_table or ()),
+                tuple(write_key or ()),
+                tuple(write_where or ()),
+                tuple(write_link or ()),
+                tuple(write_existing or ()),
+            ).options(
+                write or (),
+                only_null=only_null,
+                only_if=tuple(value.strip() for text in only_if or () for value in text.split(",")),
+                overwrite=overwrite,
+                min_confidence=min_confidence,
+                only_decision=tuple(only_decision or ()),
+                create_columns=create_columns,
+                require_measured=require_measured,
+            ),
+            table=TableOptions(
+                table=table or "",
+                ids=tuple(ids or ()),
+                image=image or "",
+                query=_query(image_query, image_query_file),
+                image_root=image_root,
+                image_list=image_list,
+                object_roots=tuple(object_root or ()),
+                image_table=image_table,
+                image_fk=tuple(image_fk or ()),
+                image_ids=tuple(image_id or ()),
+                version_column=version_column,
+                where=where,
+                name=source_name,
+            ),
+            web=web,
+            run=RunOptions(
+                top_k=top_k,
+                batch_size=batch_size,
+                workers=workers,
+                device=device,
+                precision=precision,
+                limit=limit,
+                dry_run=dry_run,
+                force=force,
+                retry_failed=retry_failed,
+                max_failure_rate=max_failure_rate,
+                forget=forget,
+                accept_move=accept_move,
+                accept_missing=accept_missing,
+                follow_links=follow_links,
+                count_catalog=is_catalog_wanted(reporter),
+                engine=engine,
+                cluster=ClusterOptions(ray_address, ray_workers, cpus_per_worker, gpus_per_worker),
+            ),
+            preset=preset_in_use(context),
+        )
+        show = not (quiet or no_progress)
+        watched(
+            lambda tell, stop: api.sync(options, on_progress=tell, stop=stop),
+            progress=show,
+            quiet=quiet,
+            json=json_output,
+            profile=profile,
+            timeout=timeout,
+        )
 
 
 def _query(text: str | None, path: Path | None) -> str | None:

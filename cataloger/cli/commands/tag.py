@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from cataloger.cli import flags, render
-from cataloger.cli.run_command import watched
+from cataloger.cli.run_command import is_catalog_wanted, signalled, watched
 from cataloger.cli.source_flags import ObjectRootOption
 from cataloger.options import DEFAULT_DB, ClusterOptions, RunOptions, SelectionOptions, WebOptions
+from cataloger.signals import Reporter, SignalOptions
 
 EXAMPLES = """\b
 Examples:
@@ -74,6 +75,7 @@ def tag(
     profile: flags.ProfileOption = None,
     json_output: flags.JsonOption = False,
     timeout: flags.TimeoutOption = None,
+    metrics: flags.MetricsOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -89,18 +91,9 @@ def tag(
     from cataloger.db import DatabaseURL
     from cataloger.engine import TagOptions
 
-    options = TagOptions(
-        paths=tuple(paths),
-        db=DatabaseURL.parse(db),
-        schema=schema,
-        model=model,
-        output=output,
-        path_column=path_column,
-        product_column=product_column,
-        object_roots=tuple(object_root or ()),
-        preset=preset,
-        selection=SelectionOptions(labels, exclude_labels),
-        web=WebOptions(
+    reporter = Reporter("tag", SignalOptions(metrics))
+    with signalled(reporter, is_dry=dry_run):
+        web = WebOptions(
             allow_private=allow_private,
             per_host=per_host,
             timeout=download_timeout,
@@ -110,33 +103,46 @@ def tag(
             headers=tuple(header or ()),
             proxy=proxy,
             ca_file=ca_file,
-        ),
-        run=RunOptions(
-            top_k=top_k,
-            batch_size=batch_size,
-            workers=workers,
-            device=device,
-            precision=precision,
-            limit=limit,
-            dry_run=dry_run,
-            force=force,
-            retry_failed=retry_failed,
-            max_failure_rate=max_failure_rate,
-            forget=forget,
-            accept_move=accept_move,
-            accept_missing=accept_missing,
-            follow_links=follow_links,
-            exclude=tuple(exclude or ()),
-            engine=engine,
-            cluster=ClusterOptions(ray_address, ray_workers, cpus_per_worker, gpus_per_worker),
-        ),
-    )
-    show = not (quiet or no_progress)
-    watched(
-        lambda tell, stop: api.tag(options, on_progress=tell, stop=stop),
-        progress=show,
-        quiet=quiet,
-        json=json_output,
-        profile=profile,
-        timeout=timeout,
-    )
+        )
+        options = TagOptions(
+            paths=tuple(paths),
+            db=DatabaseURL.parse(db),
+            schema=schema,
+            model=model,
+            output=output,
+            path_column=path_column,
+            product_column=product_column,
+            object_roots=tuple(object_root or ()),
+            preset=preset,
+            selection=SelectionOptions(labels, exclude_labels),
+            web=web,
+            run=RunOptions(
+                top_k=top_k,
+                batch_size=batch_size,
+                workers=workers,
+                device=device,
+                precision=precision,
+                limit=limit,
+                dry_run=dry_run,
+                force=force,
+                retry_failed=retry_failed,
+                max_failure_rate=max_failure_rate,
+                forget=forget,
+                accept_move=accept_move,
+                accept_missing=accept_missing,
+                follow_links=follow_links,
+                exclude=tuple(exclude or ()),
+                engine=engine,
+                cluster=ClusterOptions(ray_address, ray_workers, cpus_per_worker, gpus_per_worker),
+                count_catalog=is_catalog_wanted(reporter),
+            ),
+        )
+        show = not (quiet or no_progress)
+        watched(
+            lambda tell, stop: api.tag(options, on_progress=tell, stop=stop),
+            progress=show,
+            quiet=quiet,
+            json=json_output,
+            profile=profile,
+            timeout=timeout,
+        )
