@@ -1,6 +1,8 @@
-"""What runs of the night have around them: cron's environment, a reader of metrics."""
+"""What runs of the night have around them: cron's environment, a server that is told, a reader of metrics."""
 
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import forks
@@ -11,6 +13,40 @@ from prometheus_client.parser import text_string_to_metric_families
 from cataloger.signals import FAMILIES
 
 ROOT = Path(__file__).parents[1]
+TOKEN = "token-in-the-path"
+
+
+class Receiver(ThreadingHTTPServer):
+    """A web address that notifications go to. statuses: of its answers, the last one from then on."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.statuses = [204]
+        self.got = []
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/{TOKEN}"
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_POST(self):
+        server = self.server
+        server.got.append((self.path, self.headers, self.rfile.read(int(self.headers["Content-Length"]))))
+        status = server.statuses[min(len(server.got), len(server.statuses)) - 1]
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        if 300 <= status < 400:
+            self.send_header("Location", server.url + "/other")
+        self.end_headers()
+
+    do_GET = do_POST  # noqa: N815 - the name that the server looks for
+
+    def log_message(self, *_):
+        pass
 
 
 def run_as_cron(*arguments, code=MAIN, **env):

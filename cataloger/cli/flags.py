@@ -77,6 +77,33 @@ MetricsOption = Annotated[
         help="Write the figures of the run to this file when it has ended, in the text format of Prometheus.",
     ),
 ]
+OnFailureOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on-failure",
+        envvar="CATALOGER_ON_FAILURE",
+        metavar="CMD",
+        help="Command of the shell to run when the exit status is neither 0 nor 130; its stdin is a summary in JSON.",
+    ),
+]
+NotifyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        envvar="CATALOGER_NOTIFY",
+        metavar="URL",
+        help="Send a summary in JSON to this web address when the run has ended; needs --notify-secret.",
+    ),
+]
+NotifySecretOption = Annotated[
+    str | None,
+    typer.Option(
+        "--notify-secret",
+        envvar="CATALOGER_NOTIFY_SECRET",
+        metavar="env:NAME|file:PATH",
+        help="Where the secret is that signs what --notify sends.",
+    ),
+]
 TimeoutOption = Annotated[
     float | None,
     typer.Option(

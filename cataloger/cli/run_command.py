@@ -128,8 +128,9 @@ def _send_signals(reporter: Reporter, status: int, error: str | None) -> None:
 
 
 def is_catalog_wanted(reporter: Reporter) -> bool:
-    """Tell whether somebody wants the images of the sources counted: a file of metrics."""
-    return counts_catalog.get() or reporter.options.metrics is not None
+    """Tell whether somebody wants the images of the sources counted: a file of metrics, or a notification."""
+    wanted = reporter.options.metrics, reporter.options.notify
+    return counts_catalog.get() or wanted != (None, None)
 
 
 def require_file(path: Path, flag: str) -> None:

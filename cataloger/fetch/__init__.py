@@ -13,8 +13,18 @@ if TYPE_CHECKING:
     from cataloger.fetch.http import Downloader
     from cataloger.fetch.object_store import ObjectReader
     from cataloger.fetch.prefetch import Remote, fetch, read_file
+    from cataloger.fetch.ssrf_guard import CheckedBackend, CheckedTransport
 
-__all__ = ["Downloaded", "Downloader", "ObjectReader", "Remote", "fetch", "read_file"]
+__all__ = [
+    "CheckedBackend",
+    "CheckedTransport",
+    "Downloaded",
+    "Downloader",
+    "ObjectReader",
+    "Remote",
+    "fetch",
+    "read_file",
+]
 
 
 __getattr__ = lazy_names(
@@ -24,5 +34,6 @@ __getattr__ = lazy_names(
         "http": ["Downloader"],
         "object_store": ["ObjectReader"],
         "prefetch": ["Remote", "fetch", "read_file"],
+        "ssrf_guard": ["CheckedBackend", "CheckedTransport"],
     },
 )

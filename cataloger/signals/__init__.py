@@ -1,6 +1,6 @@
-"""What a run tells programs: a log as JSON lines, and metrics when it has ended.
+"""What a run tells programs: a log as JSON lines, metrics, and what is called when it has ended.
 
-Imports errors and utils.
+Imports errors, options, references, utils and, for notifications, fetch.
 """
 
 from typing import TYPE_CHECKING

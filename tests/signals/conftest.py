@@ -6,7 +6,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cron_rig import ROOT
+from cron_rig import ROOT, Receiver
+
+
+@pytest.fixture
+def receiver():
+    server = Receiver()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

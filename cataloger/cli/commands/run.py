@@ -18,6 +18,7 @@ from cataloger.cli.config import Configuration, load_config
 from cataloger.cli.run_command import counts_catalog, is_catalog_wanted, signalled, tell_summary
 from cataloger.errors import INTERRUPTED_STATUS, ConfigError, UsageError
 from cataloger.jobs import Child, JobOutcome, JobRunner, JobsReport, NamedJob
+from cataloger.options import WebOptions
 from cataloger.signals import LogFormat, Reporter, SignalOptions, end_lines, is_json, limit_time, note_job, tell
 from cataloger.utils import nearest_of
 
@@ -103,6 +104,19 @@ def run(
     json_output: flags.JsonOption = False,
     timeout: flags.TimeoutOption = None,
     metrics: flags.MetricsOption = None,
+    on_failure: flags.OnFailureOption = None,
+    notify: flags.NotifyOption = None,
+    notify_secret: flags.NotifySecretOption = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private",
+            envvar="CATALOGER_ALLOW_PRIVATE",
+            help="Also notify private and local addresses, such as your own server.",
+        ),
+    ] = False,
+    proxy: flags.ProxyOption = None,
+    ca_file: flags.CaFileOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -122,7 +136,11 @@ def run(
         outcomes = [JobOutcome(job, not_run="listed") for job in configuration.jobs]
         _show(JobsReport(outcomes), configuration, json=json_output, quiet=False)
         return
-    reporter = Reporter("run", SignalOptions(metrics))
+    reporter = Reporter(
+        "run",
+        SignalOptions(metrics, on_failure, notify, notify_secret),
+        WebOptions(allow_private=allow_private, proxy=proxy, ca_file=ca_file),
+    )
     passed_on = PassedOn(dry_run, json_output, verbose, quiet, no_progress, log_format)
     with signalled(reporter, is_dry=dry_run):
         jobs = _chosen(configuration, names or ())
@@ -143,6 +161,9 @@ def _signal_values(signals: SignalOptions, timeout: float | None) -> dict[str, o
     return {
         "timeout": timeout,
         "metrics": signals.metrics,
+        "on-failure": signals.on_failure,
+        "notify": signals.notify,
+        "notify-secret": signals.notify_secret,
     }
 
 

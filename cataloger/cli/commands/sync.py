@@ -258,6 +258,9 @@ def sync(
     json_output: flags.JsonOption = False,
     timeout: flags.TimeoutOption = None,
     metrics: flags.MetricsOption = None,
+    on_failure: flags.OnFailureOption = None,
+    notify: flags.NotifyOption = None,
+    notify_secret: flags.NotifySecretOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -274,9 +277,9 @@ def sync(
     from cataloger.db import DatabaseURL
     from cataloger.engine import SyncOptions
 
-    reporter = Reporter("sync", SignalOptions(metrics))
+    reporter = Reporter("sync", SignalOptions(metrics, on_failure, notify, notify_secret))
     with signalled(reporter, is_dry=dry_run):
-        web = WebOptions(
+        reporter.web = WebOptions(
             allow_private=allow_private,
             per_host=per_host,
             timeout=download_timeout,
@@ -327,7 +330,7 @@ def sync(
                 where=where,
                 name=source_name,
             ),
-            web=web,
+            web=reporter.web,
             run=RunOptions(
                 top_k=top_k,
                 batch_size=batch_size,

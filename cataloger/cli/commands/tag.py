@@ -76,6 +76,9 @@ def tag(
     json_output: flags.JsonOption = False,
     timeout: flags.TimeoutOption = None,
     metrics: flags.MetricsOption = None,
+    on_failure: flags.OnFailureOption = None,
+    notify: flags.NotifyOption = None,
+    notify_secret: flags.NotifySecretOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,
@@ -91,9 +94,9 @@ def tag(
     from cataloger.db import DatabaseURL
     from cataloger.engine import TagOptions
 
-    reporter = Reporter("tag", SignalOptions(metrics))
+    reporter = Reporter("tag", SignalOptions(metrics, on_failure, notify, notify_secret))
     with signalled(reporter, is_dry=dry_run):
-        web = WebOptions(
+        reporter.web = WebOptions(
             allow_private=allow_private,
             per_host=per_host,
             timeout=download_timeout,
@@ -115,7 +118,7 @@ def tag(
             object_roots=tuple(object_root or ()),
             preset=preset,
             selection=SelectionOptions(labels, exclude_labels),
-            web=web,
+            web=reporter.web,
             run=RunOptions(
                 top_k=top_k,
                 batch_size=batch_size,
