@@ -9,8 +9,9 @@ decoders there are and however fast a GPU is. Printed: processor milliseconds pe
 its main thread, and by stage; medians of the rounds. Images per second say how fast this machine decodes; with
 --blank the decoders answer at once, too, so that they say how many images can pass through one command.
 
-With --along, so many links to the photos are tagged in one run, into an empty database, and each line is of the
-images since the line before: time per image, processor time of the process and of recording, and its memory by then.
+With --along, so many copies of the photos are tagged in one run, into an empty database. No two have the same bytes:
+the folder for temporary files needs room for them. Each line is of the images since the line before: time per image,
+processor time of the process and of recording, and its memory by then.
 """
 
 import argparse
@@ -137,7 +138,7 @@ def measure(photos: Path, batch_size: int, *, blank_images: bool) -> dict[str, f
 
 
 def along(photos: Path, images: int, url: str | None) -> None:
-    """Tag so many links to the photos; print a line at each step of the way."""
+    """Tag so many copies of the photos; print a line at each step of the way."""
     steps = [step * 10**power for power in range(3, 10) for step in STEPS if step * 10**power < images] + [images]
     passed: list[Moment] = []
 

@@ -73,13 +73,17 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A decoded item. pixels: uint8 RGB, size x size x 3. width, height: upright original, in pixels."""
+    """A decoded item. pixels: uint8 RGB, size x size x 3. width, height: upright original, in pixels.
+
+    decoder: what turned the bytes into pixels; "" if that is not known.
+    """
 
     item: Item
     content_hash: str
     pixels: Pixels
     width: int
     height: int
+    decoder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,19 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureScores:
+    """What a model says of the bytes of an image, whatever item they are of; see `Prediction`, `Image`."""
+
+    content_hash: str
+    width: int
+    height: int
+    log_sum_exp: float
+    scores: bytes
+    familiarity: float | None = None
+    decoder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer of the model for one image, best label first.
 
@@ -101,7 +118,7 @@ class Prediction:
     log_sum_exp: of *all* raw logits at temperature 1. scores: all raw logits in the order of the model's labels,
     float32, little-endian, so that a recalibration can start from the record. familiarity: how much the image looks
     like those that the model was trained on, at most 1; None if the model does not measure it. decision: accept,
-    review or abstain; None if the model's calibration does not decide.
+    review or abstain; None if the model's calibration does not decide. decoder: of `Image`.
     """
 
     item: Item
@@ -115,6 +132,12 @@ class Prediction:
     scores: bytes = b""
     familiarity: float | None = None
     decision: str | None = None
+    decoder: str = ""
+
+    def picture(self) -> PictureScores:
+        """Return what of it holds for every item with these bytes."""
+        of_bytes = (self.content_hash, self.width, self.height, self.log_sum_exp)
+        return PictureScores(*of_bytes, self.scores, self.familiarity, self.decoder)
 
 
 TRANSIENT_PREFIXES = ("fetch.", "io.")
@@ -125,7 +148,8 @@ MISSING = ("io.missing", "io.permission", "fetch.not_found")
 class Failure:
     """Why one input has no prediction. `code` is stable; `message` is for people.
 
-    may_be_outage: no answer about this image came at all, so that its host or storage may be out.
+    may_be_outage: no answer about this image came at all, so that its host or storage may be out. is_shared: another
+    item shows the same picture, and was asked for in place of this one.
     """
 
     item: Item
@@ -133,6 +157,7 @@ class Failure:
     message: str
     content_hash: str | None = None
     may_be_outage: bool = False
+    is_shared: bool = False
 
     @property
     def is_transient(self) -> bool:

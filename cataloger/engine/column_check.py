@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from cataloger.errors import WrongSourceError
-from cataloger.records import Failure, Image, Item
+from cataloger.records import Failure, Image, Item, Result
 from cataloger.sources import ColumnSample, Sampled
 
 NOT_AN_IMAGE = "decode.not_image"
 UNREAD = ("io.", "fetch.", "source.", "decode.empty", "decode.timeout", "decode.crashed")
 """Beginnings of codes of failures that say nothing of what an image is."""
 
-Decode = Callable[[Iterable[Item | Failure]], Iterator[Image | Failure]]
+Decode = Callable[[Iterable[Item | Failure]], Iterator[Image | Result]]
 
 
 def check_column(sample: ColumnSample, decode: Decode) -> str | None:

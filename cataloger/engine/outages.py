@@ -6,8 +6,8 @@ number of answers is an outage. An image that is unchanged is not read and says 
 
 A *sign of an outage* says something about the place (a host and port, a bucket, or a folder), since no answer came:
 the name does not resolve, the connection is refused or breaks, no secure connection, a time limit, 408, 429 and 5xx,
-wrong credentials of a bucket, an error of the file system (`Failure.may_be_outage`). One sign may be the fault of one
-image all the same, and so:
+wrong credentials of a bucket, an error of the file system (`Failure.may_be_outage`). Images that share one address or
+file are asked for once, and are one sign. One sign may be the fault of one image all the same, and so:
 
 1. `RunOptions.outage_after` signs of one place without an answer in between suspend the place; so do as many signs of
    several hosts (or folders) without an answer of any of them, which suspends all hosts (or folders). The run goes on
@@ -96,6 +96,7 @@ class Outages:
         self.is_probing = False
         self._after = after
         self._signs: dict[Place, list[Failure]] = {}  # of each place since its last answer, the oldest place first
+        self._asked: Counter[Place] = Counter()  # how many of its signs are of images that were asked for themselves
         self._kept = 0
         self._in_a_row: Counter[str] = Counter()  # signs of a kind of place since the last answer of any
         self._suspended: dict[Place, Failure] = {}  # with the sign that was the last
@@ -191,10 +192,13 @@ class Outages:
         signs = self._signs.setdefault(place, [])
         signs.append(failure)
         self._kept += 1
+        if failure.is_shared:  # of an image that counts already
+            return self._bounded()
+        self._asked[place] += 1
         self._in_a_row[place[0]] += 1
         if not self.is_probing:
             self._judge(place, failure)
-        return self._pop(next(iter(self._signs))) if self._kept > KEPT else []
+        return self._bounded()
 
     def conclude(self) -> list[Failure]:
         """End the search for an answer: what is still suspended is out. Return its signs, which are not recorded."""
@@ -213,15 +217,20 @@ class Outages:
         return [sign for place in few for sign in self._pop(place)]
 
     def _judge(self, place: Place, last: Failure) -> None:
-        kind, signs = place[0], len(self._signs[place])
+        kind, signs = place[0], self._asked[place]
         if signs >= self._after:
             self._suspended[place] = last
             self._in_a_row[kind] = max(0, self._in_a_row[kind] - signs)
         elif self._in_a_row[kind] >= self._after:
             self._suspended[kind, ""] = last
 
+    def _bounded(self) -> list[Failure]:
+        """Return the signs of the oldest place if there are too many."""
+        return self._pop(next(iter(self._signs))) if self._kept > KEPT else []
+
     def _pop(self, place: Place) -> list[Failure]:
         signs = self._signs.pop(place, [])
+        self._asked.pop(place, None)
         self._kept -= len(signs)
         return signs
 

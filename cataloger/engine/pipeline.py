@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cataloger.engine.executors import Executor
+from cataloger.engine.executors import Executor, SharedAnswers
 from cataloger.engine.outages import Outages
 from cataloger.engine.run_report import RunHooks, RunReport
 from cataloger.options import RunOptions
@@ -48,7 +48,7 @@ class Parts:
     """The parts of a run.
 
     require_root: raises SourceError when the root of the source is not there any more. outages: what is known of them
-    already.
+    already. answers: how inputs that share a picture are answered; without it, each is asked for.
     """
 
     planner: Planner
@@ -56,6 +56,7 @@ class Parts:
     sink: Sink
     require_root: Callable[[], None] = lambda: None
     outages: Outages | None = None
+    answers: SharedAnswers | None = None
 
 
 class Pipeline:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from cataloger.engine.backlog import Backlog
-from cataloger.engine.executors import log_step, tells_steps
+from cataloger.engine.executors import Executor, SharedPlaces, log_step, tells_steps
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place, place_of
 from cataloger.engine.pipeline import Parts, Pipeline
@@ -40,6 +40,11 @@ def run(scan: Scan, parts: Parts, options: RunOptions, *, hooks: RunHooks, repor
     report.interrupted = hooks.stop.is_set()
 
 
+def _sharing(parts: Parts) -> Executor:
+    """Return an executor that asks for a picture once, where it is known how others are answered by it."""
+    return parts.executor if parts.answers is None else SharedPlaces(parts.executor, parts.answers)
+
+
 class _Rounds:
     """The rounds of one run over one source."""
 
@@ -50,6 +55,7 @@ class _Rounds:
         self._report = pipeline.report
         self._planner = pipeline.parts.planner
         self._outages = pipeline.parts.outages or Outages(pipeline.options.outage_after)
+        self._executor = _sharing(pipeline.parts)
         self._losses = Losses()
         self._late: Backlog[Planned] = Backlog()
         self._suspended: Backlog[Planned] = Backlog()
@@ -122,7 +128,7 @@ class _Rounds:
 
     def _through(self, plan: Iterable[Planned]) -> None:
         """Bring inputs to their results, up to the limit."""
-        for results in self._pipeline.parts.executor.run(self._begun(plan), self._note_image):
+        for results in self._executor.run(self._begun(plan), self._note_image):
             for result in results:
                 self._note(result)
 
@@ -225,7 +231,7 @@ class _Rounds:
         return self._outages.suspension(item_of(planned.subject))
 
     def _alive(self) -> set[Place]:
-        """Return the suspended places where an image that was read before is read again."""
+        """Return the suspended places where an image that was read before is read again, whoever shares it."""
         answers = self._pipeline.parts.executor.run(self._outages.controls(), ignore)
         read = (each for some in answers for each in some if not isinstance(each, Failure) or not each.may_be_outage)
         items = [each.item for each in read]

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from cataloger.corrections import LEAST_ACCEPTED, MeasuredAccept, measure_accept
 from cataloger.db import Database, DatabaseURL
 from cataloger.engine.column_check import check_column
-from cataloger.engine.executors import Decoder, Executor, ExecutorHooks, Work, decoding, open_local
+from cataloger.engine.executors import Executor
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place
 from cataloger.engine.pipeline import Parts, Planner
@@ -20,7 +20,6 @@ from cataloger.engine.source_model import JobContext, SourceModel
 from cataloger.errors import QualityGateError, SourceError
 from cataloger.fetch import Remote
 from cataloger.history import OutdatedResults
-from cataloger.imaging import DecodePool
 from cataloger.ledger import (
     Lease,
     Ledger,
@@ -39,12 +38,10 @@ from cataloger.ledger import (
     record_write_target,
     register_source,
 )
-from cataloger.model import Bundle
 from cataloger.records import Planned, Renewal
 from cataloger.schema import without_tables
 from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
-from cataloger.utils import available_cpus
 from cataloger.writeback import WriteBack, WriteCounts, WritePlan
 
 logger = logging.getLogger(__name__)
@@ -55,7 +52,6 @@ class SourceSession(SourceModel):
 
     def __init__(self, context: JobContext, database: Database | None, source: Source) -> None:
         super().__init__(context, database, source)
-        self._report = context.report
 
     def register(self) -> SourceRef:
         """Return the row of the source, created if there is none."""
@@ -150,17 +146,6 @@ class SourceSession(SourceModel):
             self._record(products, lease, executor, remote, write)
         return ref
 
-    def _executor(self, bundle: Bundle, remote: Remote | None) -> AbstractContextManager[Executor]:
-        """Return what brings the items of the source to results; a context manager."""
-        context, calibration, options = self._context, self.model.calibration, self._options
-        assert calibration is not None
-        web = None if remote is None or remote.web is None else remote.web.options
-        work = Work(calibration, options.run, options.limits, web, self._within, available_cpus())
-        hooks = ExecutorHooks(context.hooks.stop, self._report.run.watch, self._warn)
-        if context.cluster is not None:
-            return context.cluster.executor(bundle, work, remote, hooks)
-        return open_local(work, bundle, context.engine, lambda pool: self._decoder(pool, remote), hooks)
-
     def _record_targets(self, run: Run, ref: SourceRef, write: Sequence[WritePlan]) -> None:
         """Record where a run is going to write to."""
         for plan in write:
@@ -187,7 +172,7 @@ class SourceSession(SourceModel):
         sink = DatabaseSink(database, products, lease, ledger.recorded, write_back, self._written)
         outages = Outages(self._options.run.outage_after)
         planner = _planner(ledger, remote, outages)
-        parts = Parts(planner, executor, sink, require_root=self.source.require_root, outages=outages)
+        parts = Parts(planner, executor, sink, self.source.require_root, outages, self._answers)
         self._go_through(parts)
         self._note_presence(presence, ref, run_id)
         if write_back and not self._is_partial:
@@ -291,18 +276,6 @@ class SourceSession(SourceModel):
         ledger.on_known = presence.see
         return ledger
 
-    def _pool(self, bundle: Bundle) -> DecodePool:
-        workers = self._options.run.workers or available_cpus()
-        return DecodePool(bundle.preprocess, self._options.limits, workers=workers)
-
-    def _decoder(self, pool: DecodePool, remote: Remote | None) -> Decoder:
-        return decoding(pool, self._options.limits, self._report.run.watch, remote=remote, within=self._within)
-
-    @property
-    def _within(self) -> bytes | None:
-        """The folder that files must lie in, whatever links say; None: anywhere."""
-        return None if self._options.run.follow_links else self.source.within
-
     @property
     def _interrupted(self) -> bool:
         return self._report.run.interrupted
@@ -354,10 +327,6 @@ class SourceSession(SourceModel):
         """Warn, in a dry run, of what will keep the run from its work. A new SQLite file gets its tables itself."""
         if self._database is None and not url.is_new_sqlite_file():
             self._warn(f"{without_tables(url, schema)} before the run that this plan is of")
-
-    def _warn(self, text: str) -> None:
-        self._report.warnings.append(text)
-        logger.warning("%s", text, extra={"event": "run.warning"})
 
     def _written(self, counts: WriteCounts) -> None:
         if self._report.writes:

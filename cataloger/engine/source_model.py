@@ -1,16 +1,30 @@
-"""One source in one run, looked up once, and the model and calibration that its results are recorded under."""
+"""One source in one run, looked up once; the model and calibration of its results, and what classifies by them."""
 
 import logging
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cataloger.adaptation import LabelSelection, changed_selection
 from cataloger.db import Database
+from cataloger.engine.executors import (
+    Decoder,
+    Executor,
+    ExecutorHooks,
+    SharedAnswers,
+    SharedBytes,
+    Work,
+    decoding,
+    open_local,
+)
 from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.run_report import RunReport
 from cataloger.errors import UsageError
+from cataloger.fetch import Remote
+from cataloger.history import KnownPictures
 from cataloger.hooks import Hooks
+from cataloger.imaging import DecodePool, decoder_identity
 from cataloger.inference import Engine
 from cataloger.ledger import (
     ModelRef,
@@ -23,6 +37,7 @@ from cataloger.ledger import (
 )
 from cataloger.model import Bundle, Calibration, shipped_bundle
 from cataloger.sources import Source
+from cataloger.utils import available_cpus
 
 if TYPE_CHECKING:
     from cataloger.engine.executors import Cluster
@@ -47,7 +62,7 @@ class JobContext:
 
 
 class SourceModel:
-    """One source and its model. database: None when there is none yet.
+    """One source, its model and what runs it. database: None when there is none yet.
 
     known: the row of the source; None until it has one. mapped: the labels that its label map has codes for; None for
     all. It is set before the model is asked for.
@@ -58,6 +73,7 @@ class SourceModel:
         self.known: SourceRef | None = None
         self._context = context
         self._options = context.options
+        self._report = context.report
         self._database = database
         self.mapped: tuple[str, ...] | None = None
         self._is_behind = False
@@ -134,6 +150,48 @@ class SourceModel:
     def labels(self) -> tuple[str, ...]:
         """The labels that the model can answer."""
         return self.bundle.labels
+
+    def _executor(self, bundle: Bundle, remote: Remote | None) -> AbstractContextManager[Executor]:
+        """Return what brings the items of the source to results; a context manager."""
+        context, calibration, options = self._context, self.model.calibration, self._options
+        assert calibration is not None
+        web = None if remote is None or remote.web is None else remote.web.options
+        work = Work(calibration, options.run, options.limits, web, self._within, available_cpus())
+        recorded = KnownPictures(self._open(), self.model, decoder_identity(bundle.preprocess))
+        hooks = ExecutorHooks(
+            context.hooks.stop, self._report.run.watch, self._warn, None if options.run.force else recorded
+        )
+        if context.cluster is not None:
+            return context.cluster.executor(bundle, work, remote, hooks)
+        return open_local(
+            work, bundle, context.engine, lambda pool, shared: self._decoder(pool, remote, shared), hooks
+        )
+
+    def _pool(self, bundle: Bundle) -> DecodePool:
+        workers = self._options.run.workers or available_cpus()
+        return DecodePool(bundle.preprocess, self._options.limits, workers=workers)
+
+    def _decoder(self, pool: DecodePool, remote: Remote | None, shared: SharedBytes | None = None) -> Decoder:
+        watch, limits = self._report.run.watch, self._options.limits
+        return decoding(pool, limits, watch, remote=remote, within=self._within, shared=shared)
+
+    @property
+    def _answers(self) -> SharedAnswers:
+        """How items that share a picture are answered."""
+        calibration = self.model.calibration
+        assert calibration is not None
+        return SharedAnswers(
+            self.bundle.labels, lambda item: calibration.of(item.department), self._options.run.top_k
+        )
+
+    @property
+    def _within(self) -> bytes | None:
+        """The folder that files must lie in, whatever links say; None: anywhere."""
+        return None if self._options.run.follow_links else self.source.within
+
+    def _warn(self, text: str) -> None:
+        self._report.warnings.append(text)
+        logger.warning("%s", text, extra={"event": "run.warning"})
 
     def _open(self) -> Database:
         """Return the database, which only a plan can do without."""

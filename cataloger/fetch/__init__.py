@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cataloger.fetch.download_buffer import Downloaded
     from cataloger.fetch.http import Downloader
     from cataloger.fetch.object_store import ObjectReader
-    from cataloger.fetch.prefetch import Remote, fetch, read_file
+    from cataloger.fetch.prefetch import Remote, fetch, fetch_together, read_file
     from cataloger.fetch.ssrf_guard import CheckedBackend, CheckedTransport
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "ObjectReader",
     "Remote",
     "fetch",
+    "fetch_together",
     "read_file",
 ]
 
@@ -33,7 +34,7 @@ __getattr__ = lazy_names(
         "download_buffer": ["Downloaded"],
         "http": ["Downloader"],
         "object_store": ["ObjectReader"],
-        "prefetch": ["Remote", "fetch", "read_file"],
+        "prefetch": ["Remote", "fetch", "fetch_together", "read_file"],
         "ssrf_guard": ["CheckedBackend", "CheckedTransport"],
     },
 )

@@ -28,6 +28,8 @@ THREADS = 4
 LOOK_AHEAD = 128
 """Items, read or on their way, until the oldest must be there."""
 STOP_SECONDS = 0.2  # until a stop is noticed
+TOGETHER = (32, 8_000_000)
+"""How many of them, and how many bytes, are given on at once when they are there."""
 GROUPS = {"blob": (32, 8_000_000), "file": (8, 2_000_000)}
 """Kind of item -> how many neighbours, and how many bytes, a thread reads in one go: blobs with one statement."""
 ONE_FILE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.EOVERFLOW, errno.EFBIG)
@@ -77,8 +79,21 @@ def fetch(
     watch: Stopwatch | None = None,
     within: bytes | None = None,
 ) -> Iterator[Fetched | Failure]:
+    """Yield the inputs with their bytes one by one; see `fetch_together`."""
+    for answers in fetch_together(items, limits, remote, watch, within):
+        yield from answers
+
+
+def fetch_together(
+    items: Iterable[Item | Failure],
+    limits: Limits,
+    remote: Remote | None = None,
+    watch: Stopwatch | None = None,
+    within: bytes | None = None,
+) -> Iterator[list[Fetched | Failure]]:
     """Read items ahead, in order; at most `limits.bytes_in_flight` bytes, or one group, wait to be taken.
 
+    What has arrived is yielded together; nothing is waited for to have more of it.
     watch: receives the processor time of reading. within: folder that files must lie in, whatever links say; None:
     anywhere. Failures among the items pass through. Codes: io.missing, io.permission, io.not_a_file, io.error
     (transient), source.outside_root, decode.too_many_bytes (permanent), and those of `cataloger.fetch.http` and of
@@ -96,14 +111,14 @@ def fetch(
                 while waiting and (ahead + count > LOOK_AHEAD or waiting_bytes + group.size > limits.bytes_in_flight):
                     if not _arrives(waiting[0].future, remote):
                         return
-                    task = waiting.popleft()
-                    yield from _take(task.future)
-                    waiting_bytes, ahead = waiting_bytes - task.size, ahead - task.items
+                    answers, size, taken = _take(waiting)
+                    yield answers
+                    waiting_bytes, ahead = waiting_bytes - size, ahead - taken
                 work = partial(_fetch_group, group.items, limits, remote, within)
                 waiting.append(_Task(executor.submit(watch.apart, "reading", work), group.size, count))
                 waiting_bytes, ahead = waiting_bytes + group.size, ahead + count
             while waiting and _arrives(waiting[0].future, remote):
-                yield from _take(waiting.popleft().future)
+                yield _take(waiting)[0]
             is_done = not waiting
         finally:
             if not is_done:
@@ -179,9 +194,34 @@ def _kind(item: Item | Failure) -> str:
     return "file" if item.url is None else "url"
 
 
-def _take(future: Future[list[Answer]]) -> Iterator[Fetched | Failure]:
-    for answer in future.result():
-        yield answer.read() if isinstance(answer, Downloaded) else answer
+def _take(waiting: "deque[_Task]") -> tuple[list[Fetched | Failure], int, int]:
+    """Take the first task, which is done, and some that are done behind it.
+
+    Return their answers, the bytes that were set aside for them, and the number of their items.
+    """
+    most, most_bytes = TOGETHER
+    answers: list[Fetched | Failure] = []
+    size = taken = joined = 0
+    while not answers or (waiting and _may_join(waiting[0], most - len(answers), most_bytes - joined)):
+        task = waiting.popleft()
+        size, taken = size + task.size, taken + task.items
+        for answer in task.future.result():
+            answers.append(answer.read() if isinstance(answer, Downloaded) else answer)
+            joined += len(each.data) if isinstance(each := answers[-1], Fetched) else 0
+    return answers, size, taken
+
+
+def _may_join(task: "_Task", most: int, most_bytes: int) -> bool:
+    """True where a task is done and what it has read fits in."""
+    if task.items > most or not task.future.done() or task.future.exception() is not None:
+        return False
+    return sum(_bytes_of(answer) for answer in task.future.result()) <= most_bytes
+
+
+def _bytes_of(answer: Answer) -> int:
+    if isinstance(answer, Fetched):
+        return len(answer.data)
+    return answer.size if isinstance(answer, Downloaded) else 0
 
 
 def _expected_size(item: Item | Failure, limits: Limits) -> int:

@@ -4,6 +4,7 @@ Imports `ledger` and what lies below it, `sinks`, `writeback`.
 """
 
 from cataloger.history.diff import Difference, DifferenceSummary, Part, PastAnswer, compare
+from cataloger.history.known_pictures import KnownPictures
 from cataloger.history.move_source import relocate_source, rename_source
 from cataloger.history.prune import prune_runs
 from cataloger.history.recalibrate import RecalibrationReport, count_to_recompute, recalibrate_results
@@ -15,6 +16,7 @@ __all__ = [
     "DeletionReport",
     "Difference",
     "DifferenceSummary",
+    "KnownPictures",
     "OutdatedResults",
     "Part",
     "PastAnswer",

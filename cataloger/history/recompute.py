@@ -39,7 +39,7 @@ class OutdatedResults:
         columns = (
             ItemRow.id, ItemRow.key, ItemRow.uri, ItemRow.product_key, ItemRow.department, ResultRow.version_token,
             ResultRow.content_hash, ResultRow.width, ResultRow.height, ResultRow.log_sum_exp, ResultRow.scores,
-            ResultRow.familiarity,
+            ResultRow.familiarity, ResultRow.decoder,
         )  # fmt: skip
         outdated = self._mine() & self._is_recomputable() & ~self._is_current()
         for page in row_pages(self.database, _joined(select(*columns)).where(outdated), ItemRow.id, PAGE):
@@ -103,6 +103,7 @@ def _prediction(row: AnyRow, answer: Ranked) -> Prediction:
         scores=row.scores,
         familiarity=row.familiarity,
         decision=answer.decision,
+        decoder=row.decoder or "",
     )
 
 

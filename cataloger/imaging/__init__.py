@@ -10,6 +10,7 @@ from cataloger.utils import lazy_names
 if TYPE_CHECKING:
     from cataloger.imaging.decode_budget import SharedBudget
     from cataloger.imaging.decode_pool import DecodePool
+    from cataloger.imaging.decoder_version import decoder_identity
     from cataloger.imaging.preprocess import load
     from cataloger.imaging.shared_decoder import SharedDecoder
     from cataloger.imaging.thumbnails import SMALL_LOADER, as_jpeg, data_uri, fitted
@@ -21,6 +22,7 @@ __all__ = [
     "SharedDecoder",
     "as_jpeg",
     "data_uri",
+    "decoder_identity",
     "fitted",
     "load",
 ]
@@ -31,6 +33,7 @@ __getattr__ = lazy_names(
     {
         "decode_budget": ["SharedBudget"],
         "decode_pool": ["DecodePool"],
+        "decoder_version": ["decoder_identity"],
         "preprocess": ["load"],
         "shared_decoder": ["SharedDecoder"],
         "thumbnails": ["SMALL_LOADER", "as_jpeg", "data_uri", "fitted"],

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, overload
 
 from cataloger.errors import CatalogerError, ImageError
 from cataloger.imaging.decode_budget import SharedBudget
@@ -29,10 +29,11 @@ from cataloger.imaging.decode_worker import (
     encode_images,
     image_of,
 )
+from cataloger.imaging.decoder_version import decoder_identity
 from cataloger.imaging.preprocess import Loaded
 from cataloger.imaging.shared_memory import SharedMemory
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.records import Failure, Fetched, Image
+from cataloger.records import Failure, Fetched, Image, Result
 from cataloger.utils import start_child
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class _Slot:
     """An input on its way; slots keep the order. result: set when it is done."""
 
     fetched: Fetched | None
-    result: Image | Failure | None = None
+    result: Image | Result | None = None
     attempts: int = 0
+    decoder: str = ""
 
     @property
     def data(self) -> bytes:
@@ -174,6 +176,7 @@ class DecodePool:
         self._limits = limits
         self._config = encode_config(loader or LOADER, spec, limits)
         self._layout = MemoryLayout.of(spec, limits)
+        self._decoder = decoder_identity(spec)
         self._count = workers
         self._workers: list[_Worker] = []
         self._again: deque[_Slot] = deque()  # were with an image that ended their worker
@@ -216,14 +219,20 @@ class DecodePool:
         assert self._budget is not None
         return _Worker(self._config, self._layout, self._budget)
 
-    def decode(self, items: Iterable[Fetched | Failure]) -> Iterator[Image | Failure]:
-        """Yield an image or a failure for every input, in order; failures pass through.
+    @overload
+    def decode(self, items: Iterable[Fetched | Failure]) -> Iterator[Image | Failure]: ...
+
+    @overload
+    def decode(self, items: Iterable[Fetched | Result]) -> Iterator[Image | Result]: ...
+
+    def decode(self, items: Iterable[Fetched | Result]) -> Iterator[Image | Result]:
+        """Yield an image or a failure for every input, in order; what is a result already passes through.
 
         Codes: those of `preprocess.load`, decode.crashed, decode.timeout. Raises CatalogerError when a new process
         is needed and cannot be started.
         """
         self._again.clear()
-        stream = _Stream(items, self._limits.max_bytes, self._count * LOOK_AHEAD * CHUNK)
+        stream = _Stream(items, self._limits.max_bytes, self._count * LOOK_AHEAD * CHUNK, self._decoder)
         while not self._hand_out(stream) or stream.slots:
             # Without slots every worker still holds images of a stream that was left early.
             if not stream.slots or stream.slots[0].result is None:
@@ -291,19 +300,20 @@ class DecodePool:
 
 
 class _Stream:
-    """The inputs of one call: `slots` are those on their way, at most `bound`, in order."""
+    """The inputs of one call: `slots` are those on their way, at most `bound`, in order. decoder: of the images."""
 
-    def __init__(self, items: Iterable[Fetched | Failure], max_bytes: int, bound: int) -> None:
+    def __init__(self, items: Iterable[Fetched | Result], max_bytes: int, bound: int, decoder: str) -> None:
         self.source = iter(items)
         self.max_bytes = max_bytes
         self.bound = bound
+        self.decoder = decoder
         self.slots: deque[_Slot] = deque()
         self.has_ended = False
 
     def next(self) -> _Slot | None:
         """Take the next input that is to be decoded; None if there is none now."""
         while len(self.slots) < self.bound and (item := next(self.source, None)) is not None:
-            slot = _Slot(None, item) if isinstance(item, Failure) else _Slot(item)
+            slot = _Slot(item, decoder=self.decoder) if isinstance(item, Fetched) else _Slot(None, item)
             self.slots.append(slot)
             if slot.fetched is None:
                 continue
@@ -313,7 +323,7 @@ class _Stream:
         self.has_ended = self.has_ended or len(self.slots) < self.bound
         return None
 
-    def done(self) -> Iterator[Image | Failure]:
+    def done(self) -> Iterator[Image | Result]:
         """Give out the results that are there, up to the first that is not."""
         while self.slots and (result := self.slots[0].result) is not None:
             self.slots.popleft()
@@ -343,4 +353,4 @@ def _record(slot: _Slot, answer: Loaded | ImageError) -> None:
     if isinstance(answer, ImageError):
         slot.result = Failure(fetched.item, answer.code, str(answer), fetched.content_hash)
     else:
-        slot.result = Image(fetched.item, fetched.content_hash, *answer)
+        slot.result = Image(fetched.item, fetched.content_hash, *answer, slot.decoder)

@@ -225,6 +225,7 @@ def _predictions(images: Sequence[Image], scores: Scores, answers: Sequence[Rank
             scores=logits.tobytes(),
             familiarity=familiarity,
             decision=answer.decision,
+            decoder=image.decoder,
         )
 
 

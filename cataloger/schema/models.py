@@ -212,13 +212,17 @@ class AnswerColumns:
 
 
 class ResultRow(AnswerColumns, Base):
-    """The result of one run for one image; never changed afterwards."""
+    """The result of one run for one image; never changed afterwards.
+
+    decoder: what turned the bytes into pixels; null if nothing did, or in results of earlier versions.
+    """
 
     __tablename__ = "cataloger_result"
     __table_args__ = (
         UniqueConstraint("run_id", "item_id"),
         CheckConstraint("status IN ('ok', 'failed')", name="status"),
         Index(None, "item_id", "weights_id"),
+        Index(None, "content_hash"),
         Base.__table_args__,
     )
     id: Mapped[int] = _key()
@@ -238,6 +242,7 @@ class ResultRow(AnswerColumns, Base):
     familiarity: Mapped[float | None] = mapped_column(Float(53))
     width: Mapped[int | None] = mapped_column(Integer)
     height: Mapped[int | None] = mapped_column(Integer)
+    decoder: Mapped[str | None] = mapped_column(String(64))
     tagged_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

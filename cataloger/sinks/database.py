@@ -178,6 +178,7 @@ class DatabaseSink:
             "error_text": self.to_text(failure.message)[:TEXT_LIMIT],
             **dict.fromkeys([f"label_{rank}" for rank in ranks] + [f"confidence_{rank}" for rank in ranks]),
             **dict.fromkeys(("logits", "log_sum_exp", "scores", "familiarity", "decision", "width", "height")),
+            "decoder": None,
         }
 
     def _move_pointers(
@@ -239,6 +240,7 @@ def _ok(prediction: Prediction) -> dict[str, Any]:
         "decision": prediction.decision,
         "width": prediction.width,
         "height": prediction.height,
+        "decoder": prediction.decoder or None,
     }
 
 

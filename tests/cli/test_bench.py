@@ -74,6 +74,7 @@ def test_images_are_spread_over_the_folder_or_used_again(tmp_path):
     many = lay_out(photos, tmp_path / "many", 23)
     assert len(set(many)) == len(os.listdir(tmp_path / "many")) == 23
     assert {Path(name).read_bytes()[0] for name in many} == set(range(10))
+    assert len({Path(name).read_bytes() for name in many}) == 23  # the same bytes would be decoded once
 
 
 @pytest.mark.parametrize(("name", "message"), [("empty", "no image found in"), ("missing", "is not a folder")])

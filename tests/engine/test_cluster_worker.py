@@ -58,6 +58,18 @@ def test_a_chunk_has_the_answers_of_the_local_engine_in_its_order(tmp_path):
         assert all(isinstance(each, Fetched) for each in sent)
         assert [result.labels for result in worker.run(sent)] == [result.labels for result in found[2:5]]
         assert worker.run([]) == []
+        # Bytes that are alike are decoded once; what is known is answered without decoding, the rest read once.
+        os.link(EXAMPLES[0], tmp_path / "link.png")
+        alike = [
+            Item("a", "a", "v", os.fsencode(EXAMPLES[0])),
+            Item("b", "b", "v", os.fsencode(tmp_path / "link.png")),
+        ]
+        alike += [Item("c", "c", "v", os.fsencode(tmp_path / "missing.jpg"))]
+        (hashed,) = set(worker.read(alike))
+        strange = replace(found[0].picture(), content_hash=hashed, width=7)
+        answers = worker.run(alike, {hashed: strange})
+        assert [getattr(each, "width", None) for each in answers] == [7, 7, None]
+        assert [each.item for each in answers] == alike
     finally:
         worker.close()
     expected = list(Tagger(device="cpu").predict([EXAMPLES[0], *EXAMPLES[1:]]))

@@ -471,6 +471,8 @@ def test_a_root_that_goes_away_in_the_middle_of_a_run_leaves_no_failure_behind(s
     monkeypatch.setattr(prefetch, "LOOK_AHEAD", 4)
     monkeypatch.setattr(prefetch, "GROUPS", {"file": (1, 1)})
     shop.add(fill(shop, ["a"], 40))
+    for n, path in enumerate((shop.folder / "a").iterdir()):  # the same bytes would be decoded once
+        path.write_bytes(shop.picture + bytes([n]))
     at("after_decode", lambda: shop.folder.exists() and shop.folder.rename(shop.folder.parent / "away"))
     with pytest.raises(SourceError, match="is the storage mounted"):
         shop.sync()

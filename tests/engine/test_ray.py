@@ -135,10 +135,10 @@ def test_a_private_cluster_gives_the_tables_of_the_local_engine(tmp_path):
     (tmp_path / "cataloger").mkdir()
     (tmp_path / "cataloger" / "__init__.py").write_text("raise SystemExit('the wrong cataloger')")
 
-    def run(name, *flags):
+    def run(name, *flags, folder="photos"):
         arguments = [
             "tag",
-            "photos",
+            folder,
             "--db",
             f"sqlite:///{name}",
             "--json",
@@ -154,6 +154,14 @@ def test_a_private_cluster_gives_the_tables_of_the_local_engine(tmp_path):
             text=True,
         )
 
+    # Three pictures are known under other names, and what is known of them is told by a width that they do not have.
+    (tmp_path / "seed").mkdir()
+    for number in range(3):
+        shutil.copy(tmp_path / "photos" / f"{number:03}.jpg", tmp_path / "seed" / f"s{number}.jpg")
+    assert run("local.db", folder="seed").wait(HANGS) == 0
+    with closing(sqlite3.connect(tmp_path / "local.db")) as connection, connection:
+        connection.execute("UPDATE cataloger_result SET width = 7777")
+    shutil.copy(tmp_path / "local.db", tmp_path / "ray.db")
     cluster = run("ray.db", "--engine", "ray", "--ray-workers", "2")
     seen = set()
     while cluster.poll() is None:
@@ -167,6 +175,7 @@ def test_a_private_cluster_gives_the_tables_of_the_local_engine(tmp_path):
     assert seen <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
     assert run("local.db").wait(HANGS) == 0
     assert results(tmp_path / "ray.db") == results(tmp_path / "local.db")
+    assert count(tmp_path / "ray.db", "SELECT count(*) FROM cataloger_result WHERE width = 7777") == 6
 
 
 @pytest.mark.long

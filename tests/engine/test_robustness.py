@@ -391,7 +391,7 @@ def test_a_file_that_may_not_be_read_fails_alone(photos, tmp_path, clean, as_nob
 
 def test_a_file_that_vanishes_during_the_run_fails_alone(photos, tmp_path, clean, at):
     for number in range(30):
-        (photos / f"x-{number:02}.png").write_bytes(encode(photo()))
+        (photos / f"x-{number:02}.png").write_bytes(encode(photo()) + bytes([number]))  # each is decoded
     last = photos / "x-29.png"
     at("after_decode", lambda: last.unlink(missing_ok=True))
     _, rows = tag_into(
@@ -437,7 +437,7 @@ def test_pictures_that_crash_or_hang_their_decoder_fail_alone(photos, tmp_path, 
 
 def test_decoders_killed_from_outside_cost_nothing(photos, tmp_path, clean, workers_of, at):
     for number in range(30):
-        (photos / f"x-{number:02}.png").write_bytes(encode(photo()))
+        (photos / f"x-{number:02}.png").write_bytes(encode(photo()) + bytes([number]))  # each is decoded
     killed = []
 
     def kill_all_once():

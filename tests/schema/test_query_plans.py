@@ -6,6 +6,7 @@ import pytest
 from by_url import open_source
 from sqlalchemy import create_engine, event, text
 
+from cataloger.history import KnownPictures
 from cataloger.ledger.presence import Presence
 from cataloger.sources.table import TableSource
 from cataloger.table_options import TableOptions
@@ -23,7 +24,8 @@ FROM generate_series(1, :items) n, LATERAL (SELECT 'sku' || n AS sku) named,
     LATERAL (SELECT encode(sha256(sku::bytea), 'hex') AS digest) hashed;
 INSERT INTO cataloger_result (id, item_id, run_id, weights_id, calibration_id, precision, content_hash, version_token,
     status, label_1, confidence_1, logits, log_sum_exp, width, height, tagged_at)
-SELECT n, n, :run, :weights, :weights, 'fp32', :weights, 'v1', 'ok', 'Hat', 1, '[1]', 1, 30, 40, now()
+SELECT n, n, :run, :weights, :weights, 'fp32', encode(sha256(n::text::bytea), 'hex'), 'v1',
+    'ok', 'Hat', 1, '[1]', 1, 30, 40, now()
 FROM generate_series(1, :items) n;
 INSERT INTO cataloger_product_result (id, source_id, run_id, weights_id, product_key, product_hash, images, tagged_at)
 SELECT id, :source, :run, :weights, product_key, product_hash, 1, now() FROM cataloger_item;
@@ -49,6 +51,7 @@ QUERIES = {
         r"SELECT cataloger_item\.key_hash, cataloger_item\.id, cataloger_item\.gone_run_id, cataloger_item\.product",
         "uq_cataloger_item",
     ),
+    "what is known of pictures": (r"SELECT cataloger_result\.content_hash, ", "ix_cataloger_result_content_hash"),
     "renew the lease": (r"UPDATE cataloger_lease", "cataloger_lease"),
     "make items known": (r"INSERT INTO cataloger_item", "uq_cataloger_item"),
     "what is known of a batch": (
@@ -117,6 +120,7 @@ def statements_of_a_batch(world, url, make):
     blobs = TableSource(shop, TableOptions(table="products", ids=("sku",), image="picture"))
     blobs.read_blobs([next(scan) for scan in [blobs.scan()] for _ in range(32)])
     list(world.ledger.plan(items))
+    KnownPictures(world.database, world.model, "pillow").find([f"{number:064}" for number in range(32)])
     world.sink.write([make.good(item.key, product_key=item.key) for item in items[:64]])
     presence = Presence(world.database, world.source)
     for item_id in range(3, ITEMS + 1):

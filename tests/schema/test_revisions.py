@@ -436,6 +436,7 @@ LATER_TABLES = {
 }  # fmt: skip
 LATER_COLUMNS = {
     "product_hash", "disagrees", "scores", "familiarity", "department", "is_mixed", "target_id",
+    "decoder",
     "cataloger_write.state",
     "cataloger_source.calibration_id", "cataloger_run_source.calibration_id",
 }  # fmt: skip

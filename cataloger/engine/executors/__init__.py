@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cataloger.engine.executors.base import Executor, ExecutorHooks, OnImage, Work
 from cataloger.engine.executors.image_log import log_step, tells_steps
 from cataloger.engine.executors.local import Decoder, LocalExecutor, Stages, decoding, open_local
+from cataloger.engine.executors.pictures import SharedAnswers, SharedBytes, SharedPlaces
 from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ __all__ = [
     "ExecutorHooks",
     "LocalExecutor",
     "OnImage",
+    "SharedAnswers",
+    "SharedBytes",
+    "SharedPlaces",
     "Stages",
     "Work",
     "decoding",

@@ -1,17 +1,31 @@
 """What a run needs of whatever reads, decodes and classifies its inputs."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from cataloger.adaptation import SourceCalibration
+from cataloger.model import Calibration
 from cataloger.options import Limits, RunOptions, WebOptions
-from cataloger.records import Failure, Item, Result
+from cataloger.records import Failure, Item, PictureScores, Result
 from cataloger.utils import Stopwatch
 
 OnImage = Callable[[Item], None]
 """Receives the item of each image that could be decoded, before its result comes, at once where that is possible."""
+
+
+class RecordedPictures(Protocol):
+    """What is recorded of pictures."""
+
+    @property
+    def has_any(self) -> bool:
+        """False where nothing was recorded when the run began."""
+        ...
+
+    def find(self, hashes: Sequence[str], /) -> Mapping[str, PictureScores]:
+        """Return what is known of pictures by the SHA-256 of their bytes; those that are not known are left out."""
+        ...
 
 
 class Executor(Protocol):
@@ -46,11 +60,16 @@ class Work:
     within: bytes | None = None
     processors: int = 1
 
+    def calibration_of(self, item: Item) -> Calibration:
+        """Return how the scores of an image become its answer."""
+        return self.calibration.of(item.department)
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutorHooks:
-    """What an executor reports to. warn: receives what people should know."""
+    """What an executor reports to. warn: receives what people should know. recorded: what it may answer with."""
 
     stop: threading.Event
     watch: Stopwatch
     warn: Callable[[str], None]
+    recorded: RecordedPictures | None = None

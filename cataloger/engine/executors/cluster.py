@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from cataloger.engine.executors.base import ExecutorHooks, OnImage, Work
 from cataloger.engine.executors.dispatch import NO_WORKER_SECONDS, Dispatch, Input
-from cataloger.fetch import Remote, fetch
+from cataloger.engine.executors.pictures import SharedAnswers, SharedBytes
+from cataloger.fetch import Remote, fetch_together
 from cataloger.model import Bundle
 from cataloger.options import ClusterOptions
 from cataloger.records import Failure, Item, Result
@@ -18,11 +19,12 @@ from cataloger.utils import Stopwatch
 
 
 class ClusterExecutor:
-    """Brings inputs to results with the workers of a cluster."""
+    """Brings inputs to results with the workers of a cluster. shared: has bytes that are read here sent once."""
 
-    def __init__(self, dispatch: Dispatch, device: str) -> None:
+    def __init__(self, dispatch: Dispatch, device: str, shared: SharedBytes) -> None:
         self._dispatch = dispatch
         self._device = device
+        self._shared = shared
 
     @property
     def device(self) -> str:
@@ -31,7 +33,9 @@ class ClusterExecutor:
 
     def run(self, items: Iterable[Item | Failure], on_image: OnImage) -> Iterator[list[Result]]:
         """Yield the results of the inputs as their chunks are done."""
-        return self._dispatch.run(items, on_image)
+        self._shared.begin()
+        for results in self._dispatch.run(items, on_image):
+            yield self._shared.settle(results)
 
 
 class Cluster:
@@ -59,17 +63,18 @@ class Cluster:
         from cataloger.engine.executors.ray_fleet import RayFleet
 
         work = replace(work, processors=self._options.cpus_per_worker)
-        with RayFleet(self._options, bundle, work, hooks.warn) as fleet:
+        shared = SharedBytes(SharedAnswers(bundle.labels, work.calibration_of, work.run.top_k), hooks.recorded)
+        with RayFleet(self._options, bundle, work, hooks.warn, hooks.recorded) as fleet:
             fleet.begin(NO_WORKER_SECONDS, hooks.stop.is_set)
             dispatch = Dispatch(
                 fleet,
                 hooks.stop,
                 hooks.watch,
-                prepare=_reader(work, remote, hooks.watch),
+                prepare=_reader(work, remote, hooks.watch, shared),
                 per_host=work.web.per_host if work.web else 1,
                 warn=hooks.warn,
             )
-            yield ClusterExecutor(dispatch, fleet.device)
+            yield ClusterExecutor(dispatch, fleet.device, shared)
 
 
 def describe_cluster(options: ClusterOptions) -> str:
@@ -82,9 +87,14 @@ def describe_cluster(options: ClusterOptions) -> str:
 
 
 def _reader(
-    work: Work, remote: Remote | None, watch: Stopwatch
-) -> Callable[[Iterable[Item | Failure]], Iterator[Input | Failure]]:
+    work: Work, remote: Remote | None, watch: Stopwatch, shared: SharedBytes
+) -> Callable[[Iterable[Item | Failure]], Iterator[Input | Result]]:
     """Return what reads here the bytes that workers cannot reach."""
     if remote is None or (remote.blobs is None and remote.objects is None):
         return iter
-    return lambda items: watch.over("reading", fetch(items, work.limits, remote, watch, work.within))
+
+    def read(items: Iterable[Item | Failure]) -> Iterator[Input | Result]:
+        fetched = fetch_together(items, work.limits, remote, watch, work.within)
+        return shared.new(watch.over("reading", fetched))
+
+    return read

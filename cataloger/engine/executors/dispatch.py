@@ -35,7 +35,7 @@ NO_WORKER_SECONDS = 120.0
 GRACE_SECONDS = 4.0
 """That chunks have after a stop; their images are tagged by the next run."""
 WAIT_SECONDS = 0.2
-MOST_FAILURES = 256
+MOST_RESULTS = 256
 
 Input = Item | Fetched
 
@@ -132,7 +132,7 @@ class Dispatch:
     """Brings inputs to results with a fleet.
 
     stop: after it, chunks that take long are given up. prepare: turns items into what is sent, e.g. their bytes, and
-    failures. per_host: workers that download from one host at once. warn: receives what people should know.
+    results. per_host: workers that download from one host at once. warn: receives what people should know.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Dispatch:
         stop: threading.Event,
         watch: Stopwatch,
         *,
-        prepare: Callable[[Iterable[Item | Failure]], Iterator[Input | Failure]] = iter,
+        prepare: Callable[[Iterable[Item | Failure]], Iterator[Input | Result]] = iter,
         per_host: int = 8,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -156,7 +156,7 @@ class Dispatch:
         self._last_member = time.monotonic()
 
     def run(self, items: Iterable[Item | Failure], on_image: OnImage) -> Iterator[list[Result]]:
-        """Yield the results of the inputs as their chunks are done; failures among the inputs at once."""
+        """Yield the results of the inputs as their chunks are done; results among the inputs at once."""
         inputs = _Inputs(self._prepare(items))
         self._last_member = time.monotonic()
         stopped_at: float | None = None
@@ -164,8 +164,9 @@ class Dispatch:
             if settled := self._settle_doubts():
                 yield settled
             is_done = self._hand_out(inputs)
-            if failures := inputs.take_failures():
-                yield failures
+            if results := inputs.take_results():
+                _tell_images(results, on_image)
+                yield results
                 continue
             if is_done:
                 return
@@ -182,9 +183,7 @@ class Dispatch:
             events = self._fleet.wait(WAIT_SECONDS)
         for event in events:
             if results := self._settled(event):
-                for result in results:
-                    if isinstance(result, Prediction):
-                        on_image(result.item)
+                _tell_images(results, on_image)
                 yield results
 
     def _hand_out(self, inputs: "_Inputs") -> bool:
@@ -308,20 +307,20 @@ class Dispatch:
 class _Inputs:
     """What is to be handed out, taken from its source as it is needed."""
 
-    def __init__(self, source: Iterator[Input | Failure]) -> None:
+    def __init__(self, source: Iterator[Input | Result]) -> None:
         self._source = source
         self._next: Input | None = None
-        self._failures: list[Result] = []
+        self._results: list[Result] = []
         self._has_ended = False
 
     def has_more(self) -> bool:
-        """True unless the source has ended; it is not read on while many failures of it wait to be taken."""
-        while self._next is None and not self._has_ended and len(self._failures) < MOST_FAILURES:
+        """True unless the source has ended; it is not read on while many results of it wait to be taken."""
+        while self._next is None and not self._has_ended and len(self._results) < MOST_RESULTS:
             each = next(self._source, None)
             if each is None:
                 self._has_ended = True
-            elif isinstance(each, Failure):
-                self._failures.append(each)
+            elif isinstance(each, Failure | Prediction):
+                self._results.append(each)
             else:
                 self._next = each
         return not (self._has_ended and self._next is None)
@@ -338,10 +337,17 @@ class _Inputs:
             self._next = None
         return Chunk(taken) if taken else None
 
-    def take_failures(self) -> list[Result]:
-        """Return the failures that were among the inputs, each once."""
-        failures, self._failures = self._failures, []
-        return failures
+    def take_results(self) -> list[Result]:
+        """Return the results that were among the inputs, each once."""
+        results, self._results = self._results, []
+        return results
+
+
+def _tell_images(results: Iterable[Result], on_image: OnImage) -> None:
+    """Report the items that could be decoded."""
+    for result in results:
+        if isinstance(result, Prediction):
+            on_image(result.item)
 
 
 def _worker_lost(subject: Input, reason: str) -> Failure:

@@ -12,12 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from types import TracebackType
 from typing import Protocol, Self
 
 from cataloger.engine.executors.base import ExecutorHooks, OnImage, Work
 from cataloger.engine.executors.image_log import log_decoded
-from cataloger.fetch import Remote, fetch
+from cataloger.engine.executors.pictures import SharedAnswers, SharedBytes
+from cataloger.fetch import Remote, fetch_together
 from cataloger.imaging import DecodePool
 from cataloger.inference import Classifier, Engine, classify
 from cataloger.model import Bundle, Calibration
@@ -33,16 +35,17 @@ GRACE_SECONDS = 10.0
 
 class Decoder(Protocol):
     """Turns items into images; see `cataloger.imaging.decode_pool.DecodePool` behind
-    `cataloger.fetch.prefetch.fetch`. It is called several times in a run."""
+    `cataloger.fetch.prefetch.fetch`. It is called several times in a run. What has its result already, has that."""
 
-    def __call__(self, items: Iterable[Item | Failure], /) -> Iterator[Image | Failure]: ...
+    def __call__(self, items: Iterable[Item | Failure], /) -> Iterator[Image | Result]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
     """What becomes of each input. threads: batches classified at once. batch_size: images classified together.
 
-    calibration_of: how the scores of an image become an answer; None as the classifier's bundle says.
+    calibration_of: how the scores of an image become an answer; None as the classifier's bundle says. shared: what
+    `decode` puts inputs with the same bytes together with, if it does.
     """
 
     decode: Decoder
@@ -51,33 +54,51 @@ class Stages:
     batch_size: int = 8
     top_k: int = 5
     calibration_of: Callable[[Item], Calibration] | None = None
+    shared: SharedBytes | None = None
 
 
 @contextmanager
 def open_local(
-    work: Work, bundle: Bundle, engine: Engine, decoder_of: Callable[[DecodePool], Decoder], hooks: ExecutorHooks
+    work: Work,
+    bundle: Bundle,
+    engine: Engine,
+    decoder_of: Callable[[DecodePool, SharedBytes], Decoder],
+    hooks: ExecutorHooks,
 ) -> Iterator["LocalExecutor"]:
     """Give an executor for one source. decoder_of: returns what fetches and decodes with a pool."""
+    shared = SharedBytes(SharedAnswers(bundle.labels, work.calibration_of, work.run.top_k), hooks.recorded)
     with ExitStack() as stack:
         # The children start while the model is loaded here.
         workers = work.run.workers or work.processors
         pool = stack.enter_context(DecodePool(bundle.preprocess, work.limits, workers=workers))
         stages = Stages(
-            decoder_of(pool),
+            decoder_of(pool, shared),
             stack.enter_context(closing(engine.open(bundle))),
             threads=work.processors,
             batch_size=work.run.batch_size or engine.batch_size,
             top_k=work.run.top_k,
-            calibration_of=lambda item: work.calibration.of(item.department),
+            calibration_of=work.calibration_of,
+            shared=shared,
         )
         yield stack.enter_context(LocalExecutor(stages, hooks.stop, hooks.watch))
 
 
 def decoding(
-    pool: DecodePool, limits: Limits, watch: Stopwatch, *, remote: Remote | None, within: bytes | None
+    pool: DecodePool,
+    limits: Limits,
+    watch: Stopwatch,
+    *,
+    remote: Remote | None,
+    within: bytes | None,
+    shared: SharedBytes | None = None,
 ) -> Decoder:
-    """Return what fetches and decodes. within: see `fetch`."""
-    return lambda items: pool.decode(watch.over("reading", fetch(items, limits, remote, watch, within)))
+    """Return what fetches and decodes. within: see `fetch`. shared: has inputs with the same bytes decoded once."""
+
+    def decode(items: Iterable[Item | Failure]) -> Iterator[Image | Result]:
+        fetched = watch.over("reading", fetch_together(items, limits, remote, watch, within))
+        return pool.decode(chain.from_iterable(fetched) if shared is None else shared.new(fetched))
+
+    return decode
 
 
 class LocalExecutor:
@@ -109,14 +130,23 @@ class LocalExecutor:
 
     def run(self, items: Iterable[Item | Failure], on_image: OnImage) -> Iterator[list[Result]]:
         """Decode and classify; failures come as they are, predictions when their batch is done."""
+        if self._stages.shared is None:
+            yield from self._results(items, on_image)
+            return
+        self._stages.shared.begin()
+        for results in self._results(items, on_image):
+            yield self._stages.shared.settle(results)
+
+    def _results(self, items: Iterable[Item | Failure], on_image: OnImage) -> Iterator[list[Result]]:
         futures: deque[Future[list[Result]]] = deque()
         images: list[Image] = []
         decoded = self._stages.decode(items)
         while (subject := self._next(decoded)) is not None:
-            if isinstance(subject, Failure):
+            if not isinstance(subject, Failure):
+                on_image(subject.item)
+            if not isinstance(subject, Image):
                 yield [subject]
                 continue
-            on_image(subject.item)
             log_decoded(subject)
             images.append(subject)
             if len(images) == self._stages.batch_size:
@@ -130,7 +160,7 @@ class LocalExecutor:
         while futures:
             yield self._wait(futures.popleft())
 
-    def _next(self, decoded: Iterator[Image | Failure]) -> Image | Failure | None:
+    def _next(self, decoded: Iterator[Image | Result]) -> Image | Result | None:
         with self._watch.stage("decoding"):
             return next(decoded, None)
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from cataloger.engine.executors.base import Work
+from cataloger.engine.executors.base import RecordedPictures, Work
 from cataloger.engine.executors.bundles import digest_of, packed
 from cataloger.engine.executors.dispatch import Answer, Input, Lost, Member
 from cataloger.engine.executors.worker import Worker, versions
 from cataloger.errors import ClusterError, UsageError
 from cataloger.model import Bundle
 from cataloger.options import ClusterOptions
+from cataloger.records import Fetched
 
 REFRESH_SECONDS = 1.0
 OUT_OF_MEMORY = re.compile("NODE_OUT_OF_MEMORY|node running low on memory")
@@ -24,10 +25,14 @@ STARTING_SECONDS = 30.0
 
 @dataclass(slots=True, eq=False)
 class RayMember(Member):
-    """An actor. machine: the node that it is on, "" until it has said so. calls: what it has not answered yet."""
+    """An actor. machine: the node that it is on, "" until it has said so. calls: what it has not answered yet.
+
+    reading: those of them that read inputs first, with these.
+    """
 
     actor: Any = None
     calls: list[Any] = field(default_factory=list)
+    reading: dict[Any, list[Input]] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
     is_ready: bool = False
     is_useless: bool = False
@@ -46,10 +51,19 @@ class RayWorker(Worker):
 class RayFleet:
     """Workers for one source; a context manager. Connected to a cluster already.
 
-    warn: receives what people should know. Raises ClusterError or UsageError where no worker can be used.
+    warn: receives what people should know. recorded: what images that workers read are answered with; this process
+    is asked, so that no password leaves it. Raises ClusterError or UsageError where no worker can be used.
     """
 
-    def __init__(self, options: ClusterOptions, bundle: Bundle, work: Work, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        options: ClusterOptions,
+        bundle: Bundle,
+        work: Work,
+        warn: Callable[[str], None],
+        recorded: RecordedPictures | None = None,
+    ) -> None:
+        self._recorded = recorded
         self._options = options
         self._bundle = bundle
         self._work = work
@@ -107,7 +121,12 @@ class RayFleet:
     def give(self, member: Member, inputs: Sequence[Input]) -> None:
         """Send inputs to a worker."""
         assert isinstance(member, RayMember)
-        member.calls.append(member.actor.run.remote(list(inputs)))
+        is_asked = self._recorded is not None and self._recorded.has_any
+        if not is_asked or all(isinstance(each, Fetched) for each in inputs):
+            member.calls.append(member.actor.run.remote(list(inputs)))
+        else:
+            member.calls.append(member.actor.read.remote(list(inputs)))
+            member.reading[member.calls[-1]] = list(inputs)
 
     def wait(self, seconds: float) -> list[Answer | Lost]:
         """Wait until something has come of the workers."""
@@ -142,12 +161,23 @@ class RayFleet:
             if not member.is_ready:
                 self._greet(member, value)
                 return events
+            inputs = member.reading.pop(first, None)
+            if inputs is not None and not isinstance(value, str):
+                self._go_on(member, inputs, value)
+                call = first
+                continue
             if isinstance(value, str) or len(value) != len(member.in_flight[len(events)].inputs):
                 reason = value if isinstance(value, str) else "it answered for other images than it was given"
                 return [*events, *self._end(member, reason, is_reported=True)]
             events.append(Answer(member, value))
             call = first
         return events
+
+    def _go_on(self, member: RayMember, inputs: list[Input], hashes: Sequence[str]) -> None:
+        """Have inputs that a worker has read answered, with what is recorded of them."""
+        assert self._recorded is not None
+        known = self._recorded.find(sorted(set(hashes))) if hashes else {}
+        member.calls.append(member.actor.run.remote(inputs, dict(known)))
 
     def _greet(self, member: RayMember, value: Mapping[str, Any]) -> None:
         """Take an answer of a worker that starts; ask it the next question."""
@@ -264,6 +294,7 @@ class RayFleet:
 
         member.is_ready = False
         member.calls.clear()
+        member.reading.clear()
         ray.kill(member.actor)
 
     def _tell_once(self, text: str) -> None:
