@@ -14,6 +14,7 @@ from cataloger.schema import (
     ProductCurrentRow,
     ProductResultRow,
     ResultRow,
+    SecondAnswerRow,
     WriteRow,
 )
 
@@ -22,7 +23,7 @@ def purge_items(connection: Connection, source_id: int, ids: Sequence[int]) -> N
     """Delete items, and what was recorded of products that have no image left."""
     products = select(ItemRow.product_hash).where(ItemRow.id.in_(ids), ItemRow.product_hash.is_not(None)).distinct()
     touched = set(connection.scalars(products))
-    for table in (CurrentCorrectionRow, CorrectionRow, CurrentRow, ItemPresenceRow, ResultRow):
+    for table in (SecondAnswerRow, CurrentCorrectionRow, CorrectionRow, CurrentRow, ItemPresenceRow, ResultRow):
         connection.execute(delete(table).where(table.item_id.in_(ids)))
     connection.execute(delete(ItemRow).where(ItemRow.id.in_(ids)))
     rest = (

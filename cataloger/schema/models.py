@@ -14,45 +14,21 @@ from sqlalchemy import (
     CheckConstraint,
     Float,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
     UniqueConstraint,
     false,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from cataloger.db import UtcDateTime, digest, exact_name, exact_text, identifier
+from cataloger.schema.base import Base, key_column
+from cataloger.schema.review_models import AssignmentRow, ClaimRow, SecondAnswerRow
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-def _key() -> Mapped[int]:
-    return mapped_column(identifier(), Identity(), primary_key=True)
-
-
-class Base(DeclarativeBase):
-    """Root of the tables; its metadata is what the migrations are checked against."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    __table_args__: Any = {  # noqa: RUF012 (SQLAlchemy reads it so)
-        "mysql_engine": "InnoDB",
-        "mysql_charset": "utf8mb4",
-        "mysql_row_format": "DYNAMIC",
-        "mariadb_engine": "InnoDB",
-        "mariadb_charset": "utf8mb4",
-        "mariadb_row_format": "DYNAMIC",
-    }
+__all__ = ["AssignmentRow", "Base", "ClaimRow", "SecondAnswerRow"]
 
 
 class ModelRow(Base):
@@ -91,7 +67,7 @@ class SourceRow(Base):
     """
 
     __tablename__ = "cataloger_source"
-    id: Mapped[int] = _key()
+    id: Mapped[int] = key_column()
     kind: Mapped[str] = mapped_column(String(16))
     root: Mapped[str] = mapped_column(exact_text())
     root_hash: Mapped[str] = mapped_column(digest(), unique=True)
@@ -122,7 +98,7 @@ class RunRow(Base):
     """
 
     __tablename__ = "cataloger_run"
-    id: Mapped[int] = _key()
+    id: Mapped[int] = key_column()
     command: Mapped[str] = mapped_column(String(32))
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
     counts: Mapped[dict[str, Any] | None] = mapped_column(JSON)
@@ -173,7 +149,7 @@ class ItemRow(Base):
         Index(None, "source_id", "product_hash"),
         Base.__table_args__,
     )
-    id: Mapped[int] = _key()
+    id: Mapped[int] = key_column()
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
     key: Mapped[str] = mapped_column(exact_text())
     key_hash: Mapped[str] = mapped_column(digest())
@@ -225,7 +201,7 @@ class ResultRow(AnswerColumns, Base):
         Index(None, "content_hash"),
         Base.__table_args__,
     )
-    id: Mapped[int] = _key()
+    id: Mapped[int] = key_column()
     item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"))
     run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"))
     weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"))
@@ -269,7 +245,7 @@ class ProductResultRow(AnswerColumns, Base):
         Index(None, "source_id", "product_hash"),
         Base.__table_args__,
     )
-    id: Mapped[int] = _key()
+    id: Mapped[int] = key_column()
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
     run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"))
     weights_id: Mapped[str] = mapped_column(ForeignKey("cataloger_model.weights_id"))
@@ -308,7 +284,7 @@ class WriteRow(Base):
         Index(None, "run_id", "product_hash"),
         Base.__table_args__,
     )
-    id: Mapped[int] = _key()
+    id: Mapped[int] = key_column()
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
     run_id: Mapped[int] = mapped_column(ForeignKey("cataloger_run.id"))
     product_key: Mapped[str] = mapped_column(exact_text())
@@ -331,7 +307,7 @@ class OtherTargetRow(Base):
 
     __tablename__ = "cataloger_other_target"
     __table_args__ = (UniqueConstraint("source_id", "target_hash"), Base.__table_args__)
-    id: Mapped[int] = _key()
+    id: Mapped[int] = key_column()
     source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"))
     target_hash: Mapped[str] = mapped_column(digest())
     kind: Mapped[str] = mapped_column(String(16))
@@ -358,7 +334,7 @@ class CorrectionRow(Base):
     """
 
     __tablename__ = "cataloger_correction"
-    id: Mapped[int] = _key()
+    id: Mapped[int] = key_column()
     item_id: Mapped[int] = mapped_column(ForeignKey("cataloger_item.id"), index=True)
     result_id: Mapped[int | None] = mapped_column(ForeignKey("cataloger_result.id"), index=True)
     label: Mapped[str | None] = mapped_column(String(255))

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from cataloger.migrations.statements import add_column, create_index, drop_column, drop_index
 
 revision = "0017"
-down_revision = "0015"
+down_revision = "0016"
 
 TABLE = "cataloger_result"
 
