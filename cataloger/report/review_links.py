@@ -29,8 +29,8 @@ class ReviewLinks:
         return cls(base, None if report.holds_now else report.run.id, source)
 
     def filtered(self, **filters: str) -> str | None:
-        """Return the address of a queue. filters: of the review page, by name."""
-        own = {"run": "" if self.run is None else str(self.run), "source": self.source or ""}
+        """Return the address of a queue of images, as a report counts them. filters: of the review page, by name."""
+        own = {"by": "image", "run": "" if self.run is None else str(self.run), "source": self.source or ""}
         return self._address({**own, **filters})
 
     def image(self, source: str, item_id: int | None, product_key: str | None = None) -> str | None:

@@ -17,6 +17,7 @@ def test_every_link_of_a_report_is_a_queue_that_holds_its_image(steady, tmp_path
     client, single = steady.client(), []
     for link in links:
         assert link.startswith(f"{steady.url}/?")
+        assert "by=image" in link or "product=" in link  # a report counts images
         found = client.get("/api/queue", params=parse_qsl(urlsplit(link).query))
         assert found.status_code == 200, link
         assert found.json()["rows"], link
