@@ -51,6 +51,7 @@ ORDER = (
     "cataloger.presets",
     "cataloger.sinks",
     "cataloger.corrections",
+    "cataloger.reviewers",
     "cataloger.drift",
     "cataloger.history",
     "cataloger.engine.executors",

@@ -2,14 +2,19 @@
 
 import csv
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import URL, create_engine, select, text
 from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
+from cataloger.corrections import CorrectionInput
+from cataloger.db import DatabaseURL
+from cataloger.reviewers import Claims, ReviewSample, SecondAnswers, Wish, assign, read_assignments, unassign
+from cataloger.schema import CurrentCorrectionRow, ItemRow, open_results
 
 ROOT = Path(__file__).parent.parent
 SHOP = ROOT / "examples" / "shop"
@@ -140,9 +145,25 @@ def the_reviewer_reads_and_corrects(shop, path):
     ):
         shop.command("catalog_reviewer", *command)
     shop.command("catalog_reviewer", "evaluate", "--corrections")
+    with closing(open_results(DatabaseURL(shop.url("catalog_reviewer")))) as database:
+        reviews_with_others(database)
     assert shop.run("SELECT 1 FROM cataloger_image_top5 WHERE corrected_by = 'ann'")
     shop.command("catalog_reviewer", "runs", "undo", "3", status=1)
     shop.refuses("DELETE FROM cataloger_correction", "catalog_reviewer")
+
+
+def reviews_with_others(database):
+    """Do what pages of the review do besides reading and correcting."""
+    [item, other] = database.scalars(select(ItemRow.id).order_by(ItemRow.id).limit(2))
+    for items in ((item, other), (item,), ()):
+        assert Claims(database).declare(Wish("a" * 64, "Ann", items))[0] == {}
+    corrected = database.scalars(select(CurrentCorrectionRow.item_id))[0]
+    answers = SecondAnswers(database, ReviewSample(1.0))
+    for verdict, label in (("label", "Hat"), ("label", "Tie"), ("withdrawn", None)):
+        assert answers.record([CorrectionInput(corrected, verdict, label, None, None)], "ben") == {corrected}
+    assign(database, "Ann", "category=Hat", "ben")
+    [assignment] = read_assignments(database)
+    unassign(database, assignment.id)
 
 
 def the_reader_reads_the_views_alone(shop):

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from cataloger.contracts import DECISIONS
 from cataloger.db import Database, sanitize_text
 from cataloger.errors import CatalogerError, DatabaseError, ImageError, UsageError
-from cataloger.review import corrections
+from cataloger.review import corrections, people
 from cataloger.review.adapting import Adapting
 from cataloger.review.image_cache import SIZES, Images, static_files
 from cataloger.review.security import Access, Guard, is_loopback
@@ -24,6 +24,7 @@ from cataloger.review_queue import (
     LARGEST_ID,
     ORDERS,
     REVIEWED,
+    WHOSE,
     Filters,
     Queue,
     ShopColumns,
@@ -40,6 +41,8 @@ YEAR = 365 * 24 * 3600
 KEPT = "private, max-age=600"
 WRITERS = 4
 """Posts that are recorded at once: while a lock holds them up, most connections to the database stay for the rest."""
+CLAIMERS = 2
+"""Claims that are written at once, beside those: a page goes on without an answer to one."""
 DRAWERS = 16
 PATIENCE = 20.0
 """Seconds that a post waits for its turn, or a picture."""
@@ -79,15 +82,19 @@ def make_app(review: Review) -> ASGIApp:
         Route("/api/progress", _progress),
         Route("/api/adapting", _adapting),
         Route("/api/facets", _facets),
+        Route("/api/people", _people),
         Route("/api/categories/{source:int}", _categories),
         Route("/api/examples/{source:int}", _examples),
         Route("/api/words", _corrections, methods=["POST"]),
         Route("/api/name", _name, methods=["POST"]),
+        Route("/api/claims", _claims, methods=["POST"]),
+        Route("/api/assignments", _assignments, methods=["POST"]),
     ]
     handlers: dict[Any, Any] = {CatalogerError: _failed, ClientDisconnect: _left}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.state.review = review
     app.state.writing, app.state.drawing = Turns(WRITERS, PATIENCE), Turns(DRAWERS, PATIENCE)
+    app.state.claiming = Turns(CLAIMERS, PATIENCE)
     app.state.static = static_files()
     app.state.templates = template_environment(__file__)
     return Guard(app, review.access)
@@ -128,10 +135,12 @@ def _left(request: Request, error: ClientDisconnect) -> Response:
 def _page(request: Request) -> Response:
     """Return the page; its list is loaded afterwards. A wrong filter is named on it, and the page stays usable."""
     review, problem, status, filters = _of(request), "", 200, Filters()
+    assigned: dict[bool, list[Filters]] = {}
     try:
         filters = Filters.parse(request.query_params.multi_items())
         known = sources(review.database)
         filters = replace(filters, by=filters.by or _unit(review, filters))
+        assigned = people.assigned_parts(review.database, _author(request))
     except CatalogerError as error:
         problem, status = printable(str(error)), _failed(request, error).status_code
         known = {}
@@ -143,6 +152,9 @@ def _page(request: Request) -> Response:
         "is_for_adapting": review.adapting is not None,
         "decisions": DECISIONS,
         "states": REVIEWED,
+        "whose": WHOSE,
+        "mine": [(part.query(), part.text()) for part in assigned.get(True, [])],
+        "is_assigned": bool(assigned),
         "author": _author(request),
         "asks_name": not is_loopback(review.access.host) and NAME_COOKIE not in request.cookies,
         "problem": problem,
@@ -191,7 +203,7 @@ def _session(request: Request) -> Response:
 def _queue(request: Request) -> Response:
     pairs = request.query_params.multi_items()
     filters = Filters.parse([pair for pair in pairs if pair[0] != "after"])
-    rows, following = _of(request).queue.page(filters, request.query_params.get("after"))
+    rows, following = _of(request).queue.page(filters, request.query_params.get("after"), _author(request))
     if filters.by == "product":
         _of(request).shop.add(rows)
     return _json({"rows": rows, "after": following})
@@ -211,7 +223,7 @@ def _adapting(request: Request) -> Response:
 def _facets(request: Request) -> Response:
     """Return the values of each filter with their counts; sources by name."""
     review = _of(request)
-    found = review.queue.facets(Filters.parse(request.query_params.multi_items()))
+    found = review.queue.facets(Filters.parse(request.query_params.multi_items()), _author(request))
     names = sources(review.database)
     found["source"] = [(names.get(int(number or 0), ""), count) for number, count in found["source"]]
     return _json(found)
@@ -233,7 +245,30 @@ async def _corrections(request: Request) -> Response:
     review, author = _of(request), _author(request)
     parsed = corrections.parse(await _body(request))
     save = request.app.state.writing.run
-    return _json({"outcomes": await save(corrections.save, review.database, review.labels, parsed, author)})
+    return _json(
+        {"outcomes": await save(corrections.save, review.queue.second_answers, review.labels, parsed, author)}
+    )
+
+
+async def _claims(request: Request) -> Response:
+    """Give a page what it wants to review next and nobody else has. Asked again and again: what it has not, ends."""
+    review = _of(request)
+    wish, images = people.parse_wish(await _body(request), _author(request))
+    give = request.app.state.claiming.run
+    return _json(await give(people.declare, review.database, review.queue, wish, images))
+
+
+def _people(request: Request) -> Response:
+    """Return who is reviewing what, and what each has done on the last days."""
+    review = _of(request)
+    return _json(people.everybody(review.database, review.queue, request.query_params.get("zone", "")))
+
+
+async def _assignments(request: Request) -> Response:
+    """Assign a part of the queue to a person, or end an assignment."""
+    sent, save = await _body(request), request.app.state.writing.run
+    await save(people.change_assignments, _of(request).database, sent, _author(request))
+    return _json({})
 
 
 async def _name(request: Request) -> Response:

@@ -9,8 +9,10 @@ from cataloger.corrections import CorrectionInput, Outcome, correct, labels_in_u
 from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.review_queue import LARGEST_ID, results_of, source_of
+from cataloger.reviewers import SecondAnswers
 
 MAX_CORRECTIONS = 500
+HOLDS = ("by", "verdict", "label")
 
 
 class Labels:
@@ -68,8 +70,14 @@ def _number(values: dict[str, Any], name: str) -> int | None:
     return value
 
 
-def save(database: Database, labels: Labels, corrections: list[CorrectionInput], author: str) -> list[dict[str, Any]]:
-    """Record corrections; return their outcomes as plain JSON values. Raises UsageError for an unknown category."""
+def save(
+    second_answers: SecondAnswers, labels: Labels, corrections: list[CorrectionInput], author: str
+) -> list[dict[str, Any]]:
+    """Record corrections and second answers; return their outcomes as plain JSON values, in the same order.
+
+    Raises UsageError for an unknown category.
+    """
+    database = second_answers.database
     sources = source_of(database, [correction.item_id for correction in corrections])
     for correction in corrections:
         source_id = sources.get(correction.item_id)
@@ -78,7 +86,18 @@ def save(database: Database, labels: Labels, corrections: list[CorrectionInput],
     # A result may have been pruned since it was seen.
     results = results_of(database, corrections)
     known = [replace(correction, result_id=results.get(correction.item_id)) for correction in corrections]
-    return [_as_json(outcome) for outcome in correct(database, known, author)]
+    second = second_answers.record(known, author)
+    first = correct(database, [each for each in known if each.item_id not in second], author)
+    outcomes = {outcome.item_id: _as_json(outcome) for outcome in first}
+    outcomes |= {each.item_id: _as_second(each, author) for each in known if each.item_id in second}
+    return [outcomes[each.item_id] for each in known]
+
+
+def _as_second(answer: CorrectionInput, author: str) -> dict[str, Any]:
+    """Return what became of a second answer: it has no number, and what was answered first stays hidden."""
+    is_there = answer.verdict != "withdrawn"
+    holds = {"by": author, "verdict": answer.verdict, "label": answer.label} if is_there else dict.fromkeys(HOLDS)
+    return {"item": answer.item_id, "status": "saved", "id": None, **holds, "second": is_there}
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

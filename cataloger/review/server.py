@@ -20,6 +20,7 @@ from cataloger.review.corrections import Labels
 from cataloger.review.image_cache import Images
 from cataloger.review.security import ANY_ADDRESS, Access
 from cataloger.review_queue import ADAPTING, Filters, Queue, ShopColumns, sources
+from cataloger.reviewers import ReviewSample
 
 PATIENCE = 5.0
 """Seconds that a request waits for an unavailable database before it fails; the page tries again by itself."""
@@ -32,7 +33,7 @@ class ReviewOptions:
 
     model: for activation maps. source: shown first. allow_private: also images from private addresses. for_adapting:
     first so many images whose labels teach most about the source. show: columns of the product table to show. link:
-    address of a product in the shop, with `{key}` in it.
+    address of a product in the shop, with `{key}` in it. double: share of the products that two people review.
     """
 
     access: Access
@@ -44,6 +45,7 @@ class ReviewOptions:
     for_adapting: int | None = None
     show: tuple[str, ...] = ()
     link: str = ""
+    double: float = 0.0
 
 
 def serve(database: Database, options: ReviewOptions, ready: Callable[[str], None]) -> None:
@@ -61,7 +63,7 @@ def serve(database: Database, options: ReviewOptions, ready: Callable[[str], Non
         Pictures(patient, allow_private=options.allow_private) as pictures,
         Images(patient, pictures, options.model) as images,
     ):
-        queue = Queue(patient, () if adapting is None else adapting.items)
+        queue = Queue(patient, () if adapting is None else adapting.items, ReviewSample(options.double))
         shop = ShopColumns(pictures, options.show, options.link)
         shop.require(sources(patient))
         app = make_app(

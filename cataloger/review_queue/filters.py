@@ -1,9 +1,9 @@
 """The filters of the queue, as the address of the page contains them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Self
-from urllib.parse import urlencode
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode
 
 from cataloger.contracts import DECISIONS
 from cataloger.db import sanitize_text
@@ -20,6 +20,9 @@ ADAPTING = "adapting"
 REVIEWED = {"no": "not reviewed yet", "yes": "reviewed", "any": "all"}
 UNITS = ("product", "image")
 VIEWS = ("queue", "survey")
+WHOSE = {"": "me", "all": "everybody"}
+HOW = ("order", "reviewed", "by", "view", "whose")
+"""Filters that say how a queue is shown, not what belongs to it."""
 LARGEST_RUN = 2**31 - 1
 LARGEST_IMAGE = 2**63 - 1
 NUMBERS: dict[str, type[float] | type[int]] = {"below": float, "run": int, "image": int}
@@ -32,7 +35,7 @@ class Filters:
     below: confidence of the best category. category: of the model, or of a person. run: current results of this run.
     image: its number in the database, as the links of a report have it. source: as `cataloger sources list` shows it.
     reviewed: corrected, and not changed since. by: products, or images; "" for products where there are any. view:
-    how the page shows it.
+    how the page shows it. whose: also what is assigned to others.
     """
 
     order: str = "confidence"
@@ -46,6 +49,7 @@ class Filters:
     reviewed: str = "no"
     by: str = ""
     view: str = "queue"
+    whose: str = ""
 
     def __post_init__(self) -> None:
         _check("order", self.order, (*ORDERS, ADAPTING))
@@ -53,6 +57,7 @@ class Filters:
         _check("reviewed", self.reviewed, REVIEWED)
         _check("by", self.by, ("", *UNITS))
         _check("view", self.view, VIEWS)
+        _check("whose", self.whose, WHOSE)
         if self.below is not None and not 0.0 <= self.below <= 1.0:
             raise UsageError("below: give a confidence from 0 to 1")
         if self.run is not None and not 0 < self.run <= LARGEST_RUN:
@@ -70,6 +75,16 @@ class Filters:
             raise UsageError(f"the address contains the unknown filter {min(unknown)!r}")
         numbers = {name: _number(values, name, kind) for name, kind in NUMBERS.items()}
         return cls(**{**values, **numbers})  # type: ignore[arg-type]
+
+    def part(self) -> Self:
+        """Return the filters that say what belongs to the queue, without how it is shown."""
+        plain: dict[str, Any] = {field.name: field.default for field in fields(self) if field.name in HOW}
+        return replace(self, **plain)
+
+    def text(self) -> str:
+        """Return for people what belongs to the queue."""
+        pairs = parse_qsl(self.part().query())
+        return ", ".join(f"{name} {value}" for name, value in pairs) or "all"
 
     def query(self) -> str:
         """Return the query string that `parse` reads, without default values."""

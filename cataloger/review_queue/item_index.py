@@ -5,7 +5,7 @@ slow down every insert. A million images take about 80 MB.
 """
 
 import bisect
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from cataloger.db import AnyRow, Database
-from cataloger.review_queue.filters import ADAPTING, Filters
+from cataloger.review_queue.filters import ADAPTING
 from cataloger.review_queue.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
+from cataloger.review_queue.wanted import QueuePart, Wanted
 from cataloger.schema import CorrectionRow, CurrentRow, ItemRow, ResultRow, key_hash
 
 IMAGES_PER_READ = 20_000
@@ -51,7 +52,8 @@ class Snapshot:
     """Columns of all images that may be shown, by rising id.
 
     products: the beginning of the product's hash as a number. disagrees: with the other images of it. The texts of
-    labels, decisions, corrections and authors are numbered by `codes`. orders: for each order, the positions in it.
+    labels, decisions, corrections and authors are numbered by `codes`. answered_twice: has a second answer.
+    orders: for each order, the positions in it.
     """
 
     codes: Codes
@@ -66,6 +68,7 @@ class Snapshot:
     states: NDArray[np.int8]
     corrections: NDArray[np.int32]
     authors: NDArray[np.int32]
+    answered_twice: Mask
     orders: dict[str, NDArray[np.int32]] = field(init=False, default_factory=dict)
 
     @classmethod
@@ -119,32 +122,21 @@ class Snapshot:
         lead = leading[order]
         return lambda at: [*lead(at), float(self.confidences[at]), int(self.items[at])]
 
-    def after(
-        self, filters: Filters, sources: Collection[int] | None, place: Sequence[Any] | None, most: int
-    ) -> NDArray[np.int32]:
-        """Return the positions of at most `most` images behind a place of the filters' order.
-
-        sources: only these, None for all.
-        """
-        order = self.orders[filters.order]
-        start = 0 if place is None else bisect.bisect_right(order, list(place), key=self._placer(filters.order))
+    def after(self, wanted: Wanted, place: Sequence[Any] | None, most: int) -> NDArray[np.int32]:
+        """Return the positions of at most `most` images behind a place of the order of what is wanted."""
+        name = wanted.filters.order
+        order = self.orders[name]
+        start = 0 if place is None else bisect.bisect_right(order, list(place), key=self._placer(name))
         found: list[NDArray[np.int32]] = [order[:0]]
         while start < len(order) and sum(map(len, found)) < most:
             block = order[start : start + BLOCK]
-            fits = self.fits(filters, sources, block)
-            if filters.reviewed != "any":
-                fits &= (self.states[block] == OPEN) == (filters.reviewed == "no")
-            found.append(block[fits])
+            found.append(block[self.fits(wanted, block) & self._has_state(wanted, block)])
             start += BLOCK
         return np.concatenate(found)[:most]
 
-    def values_of(
-        self, name: str, filters: Filters, sources: Collection[int] | None
-    ) -> Iterator[tuple[str | int | None, int]]:
+    def values_of(self, name: str, wanted: Wanted) -> Iterator[tuple[str | int | None, int]]:
         """Yield the values of a column - label, decision, source or run - with their number in a queue."""
-        fits = self.fits(filters, sources, ALL)
-        if filters.reviewed != "any":
-            fits &= (self.states == OPEN) == (filters.reviewed == "no")
+        fits = self.fits(wanted, ALL) & self._has_state(wanted, ALL)
         columns: dict[str, NDArray[np.integer[Any]]] = {
             "category": self.labels, "decision": self.decisions, "source": self.sources, "run": self.runs
         }  # fmt: skip
@@ -163,8 +155,20 @@ class Snapshot:
         order = np.argsort(-worth, kind="stable")
         return [int(item) for item in self.items[found[order[:most]]]]
 
-    def fits(self, filters: Filters, sources: Collection[int] | None, where: Where) -> Mask:
-        """Return which images pass all filters but `reviewed`."""
+    def fits(self, wanted: Wanted, where: Where) -> Mask:
+        """Return which images pass all filters but `reviewed`, and are not for others alone."""
+        hidden = self.hidden(wanted, where)
+        fits = self._passes(wanted.part, hidden, where)
+        theirs = np.zeros(len(fits), np.bool_)
+        for part in wanted.others:
+            theirs |= self._passes(part, hidden, where)
+        for part in wanted.mine if wanted.others else ():
+            theirs &= ~self._passes(part, hidden, where)
+        return fits & ~theirs
+
+    def _passes(self, part: QueuePart, hidden: Mask, where: Where) -> Mask:
+        """Return which images pass filters. hidden: of these, the corrections do not count."""
+        filters = part.filters
         fits = np.ones(len(self.items[where]), np.bool_)
         if filters.below is not None:
             fits &= self.confidences[where] < filters.below
@@ -172,23 +176,41 @@ class Snapshot:
             fits &= self.decisions[where] == self.codes.get(filters.decision, UNKNOWN)
         if filters.category:
             code = self.codes.get(filters.category, UNKNOWN)
-            fits &= (self.labels[where] == code) | (self.corrections[where] == code)
+            fits &= (self.labels[where] == code) | ((self.corrections[where] == code) & ~hidden)
         if filters.run is not None:
             fits &= self.runs[where] == filters.run
         if filters.image is not None:
             fits &= self.items[where] == filters.image
         if filters.product:
             fits &= self.products[where] == product_number(key_hash(filters.product))
-        if sources is not None:
-            fits &= np.isin(self.sources[where], list(sources))
+        if part.sources is not None:
+            fits &= np.isin(self.sources[where], list(part.sources))
         return fits
 
-    def count(self, filters: Filters, sources: Collection[int] | None, author: str) -> tuple[Counts, Counts]:
-        """Count all images of a queue, and those of them that somebody has reviewed."""
-        where = self.orders[ADAPTING] if filters.order == ADAPTING else ALL
-        fits, states = self.fits(filters, sources, where), self.states[where]
-        mine = fits & (self.authors[where] == self.codes.get(author, UNKNOWN))
-        return self._counts(states[fits]), self._counts(states[mine])
+    def hidden(self, wanted: Wanted, where: Where) -> Mask:
+        """Return of which images the first answer is hidden, since a person is to answer them a second time."""
+        if not wanted.sample.share:
+            return np.zeros(len(self.items[where]), np.bool_)
+        is_foreign = self.authors[where] != self.codes.get(wanted.author, UNKNOWN)
+        is_due = (self.states[where] != OPEN) & is_foreign & ~self.answered_twice[where]
+        hidden: Mask = is_due & wanted.sample.mask(self.products[where], self.items[where])
+        return hidden
+
+    def _has_state(self, wanted: Wanted, where: Where) -> Mask:
+        """Return which images have the state that is wanted; what is to be answered a second time is open."""
+        if wanted.filters.reviewed == "any":
+            return np.ones(len(self.items[where]), np.bool_)
+        is_open = (self.states[where] == OPEN) | self.hidden(wanted, where)
+        has_state: Mask = is_open == (wanted.filters.reviewed == "no")
+        return has_state
+
+    def count(self, wanted: Wanted) -> tuple[Counts, Counts, int]:
+        """Count all images of a queue, those of them that the person has reviewed, and those for a second answer."""
+        where = self.orders[ADAPTING] if wanted.filters.order == ADAPTING else ALL
+        fits, states = self.fits(wanted, where), self.states[where]
+        mine = fits & (self.authors[where] == self.codes.get(wanted.author, UNKNOWN))
+        second = int(np.count_nonzero(fits & self.hidden(wanted, where)))
+        return self._counts(states[fits]), self._counts(states[mine]), second
 
     @staticmethod
     def _counts(states: NDArray[np.int8]) -> Counts:
@@ -209,6 +231,10 @@ class Snapshot:
             np.array(column)[known] for column in _correction_columns(columns, self.codes)
         )
         self.states[at[known]], self.corrections[at[known]], self.authors[at[known]] = states, corrections, authors
+
+    def note_second_answers(self, items: Sequence[int]) -> None:
+        """Take over which images have a second answer. items: by rising id."""
+        self.answered_twice[:] = np.isin(self.items, np.array(items, np.int64), assume_unique=True)
 
 
 CORRECTION_COLUMNS = (STATE, CorrectionRow.label.label("corrected_label"), CorrectionRow.author)
@@ -259,6 +285,7 @@ def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
         np.array([codes[text] for text in decisions], np.int32),
         np.array(disagrees, np.bool_),
         *_correction_columns(correction_columns, codes),
+        np.zeros(len(items), np.bool_),
     ]
 
 

@@ -9,6 +9,7 @@ from cataloger.contracts import TOP_K
 from cataloger.corrections import CorrectionInput
 from cataloger.db import AnyRow, Database
 from cataloger.review_queue.filters import Filters
+from cataloger.reviewers import SecondAnswers
 from cataloger.schema import (
     IS_UNCHANGED,
     SEEN,
@@ -17,6 +18,7 @@ from cataloger.schema import (
     ItemRow,
     ResultRow,
     SourceRow,
+    key_hash,
     select_current,
     with_corrections,
     with_seen,
@@ -59,6 +61,33 @@ def read_rows(database: Database, filters: Filters, item_ids: Sequence[int]) -> 
     with database.read() as connection:
         found = {row.id: row for row in connection.execute(query)}
     return [_as_json(found[item]) for item in item_ids if item in found]
+
+
+def corrections_in(rows: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any] | None]:
+    """Return item -> its current correction in rows as `read_rows` returns them, None for none."""
+    return {row["item"]: row["word"] for row in rows}
+
+
+def hide_first_answers(rows: Sequence[dict[str, Any]], answers: SecondAnswers, author: str) -> None:
+    """Take from rows what others have answered and this person is to answer a second time, or has answered so."""
+    foreign = {row["item"]: row for row in rows if _is_foreign(row, author)}
+    products = {item: None if row["product"] is None else key_hash(row["product"]) for item, row in foreign.items()}
+    for item, second in answers.among(products).items():
+        row = foreign[item]
+        if second is None:
+            row["word"] = None
+        elif (second.author, second.correction_id) == (author, row["word"]["id"]):
+            answer = {"verdict": second.verdict, "label": second.label, "by": author, "result": row["result"]}
+            row["word"] = {"id": None, **answer, "outdated": False, "second": True}
+
+
+def _is_foreign(row: dict[str, Any], author: str) -> bool:
+    return row["word"] is not None and not row["word"]["outdated"] and row["word"]["by"] != author
+
+
+def is_open(row: dict[str, Any]) -> bool:
+    """True for an image without a correction, or one that has changed since."""
+    return row["word"] is None or row["word"]["outdated"]
 
 
 def find_shown(database: Database, item_id: int) -> AnyRow | None:

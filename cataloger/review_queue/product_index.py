@@ -54,6 +54,7 @@ class ProductIndex:
             states=np.zeros(len(first), np.int8),
             corrections=np.zeros(len(first), np.int32),
             authors=np.zeros(len(first), np.int32),
+            answered_twice=np.zeros(len(first), np.bool_),
         )
         _take_answers(products, database)
         made = cls(images, products, members, starts, counted)
@@ -81,6 +82,8 @@ class ProductIndex:
         said = np.where(is_named, np.where(corrections == products.labels, AGREED, NAMED), REVIEWED)
         products.states[:] = np.where(least == OPEN, OPEN, said)
         products.corrections[:], products.authors[:] = corrections, images.authors[speaker]
+        twice = ~self.counted | images.answered_twice[members]
+        products.answered_twice[:] = np.logical_and.reduceat(twice, self.starts)
 
 
 def _grouped(images: Snapshot) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -15,9 +15,11 @@ from cataloger.db import AnyRow, Database, slices
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.review_queue.filters import ADAPTING, Filters
 from cataloger.review_queue.item_index import Snapshot, read_corrections
-from cataloger.review_queue.item_rows import LARGEST_ID, read_rows
+from cataloger.review_queue.item_rows import LARGEST_ID, corrections_in, hide_first_answers, is_open, read_rows
 from cataloger.review_queue.product_index import ProductIndex
 from cataloger.review_queue.product_rows import read_products
+from cataloger.review_queue.wanted import QueuePart, Wanted, assigned_part
+from cataloger.reviewers import ReviewSample, SecondAnswers, read_answered, read_assignments
 from cataloger.schema import CorrectionRow, ResultRow, RunRow, SourceRow
 
 IMAGES_PER_PAGE = 60
@@ -48,7 +50,8 @@ logger = logging.getLogger(__name__)
 class ReviewProgress:
     """Counts of the products or images of a queue: all, reviewed ones, and those on which people and model agree.
 
-    named: reviewed, and a person named a category. agreed: it was the model's first.
+    named: reviewed, and a person named a category. agreed: it was the model's first. second: reviewed, and to be
+    answered by this person a second time.
     """
 
     images: int
@@ -58,6 +61,7 @@ class ReviewProgress:
     my_reviewed: int
     my_named: int
     my_agreed: int
+    second: int
 
 
 @dataclass(slots=True)
@@ -65,7 +69,7 @@ class LedgerState:
     """What was read of the ledger. products: made of `snapshot`. stamp: changes when a run writes.
 
     newest: id of the last correction read. recent: ids near that one that were read. seconds: that reading took.
-    due: when the ledger may be read again.
+    due: when the ledger may be read again. answered: stamp of the second answers that were read.
     """
 
     snapshot: Snapshot
@@ -75,40 +79,56 @@ class LedgerState:
     seconds: float
     due: float
     recent: set[int] = field(default_factory=set)
+    answered: Stamp = ()
 
 
 class Queue:
     """The queue of reviews. Reads the whole ledger when created, and again in the background after a run.
 
     Corrections are visible at once, also those of other processes. Safe to use from several threads. adapting: items
-    that were chosen for it, in their order.
+    that were chosen for it, in their order. sample: of which two people answer; the second does not see the first.
     """
 
-    def __init__(self, database: Database, adapting: Sequence[int] = ()) -> None:
+    def __init__(self, database: Database, adapting: Sequence[int] = (), sample: ReviewSample | None = None) -> None:
         self._database = database
         self._adapting = adapting
+        self.second_answers = SecondAnswers(database, sample or ReviewSample())
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         self._catching_up = threading.Lock()
         self._state = self._read()
 
-    def page(self, filters: Filters, after: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
+    def page(
+        self, filters: Filters, after: str | None = None, author: str = ""
+    ) -> tuple[list[dict[str, Any]], str | None]:
         """Return the next products or images as plain JSON, and what to pass as `after` to get those behind them.
 
-        Raises UsageError for an invalid `after`.
+        author: who is to review them. Raises UsageError for an invalid `after`.
         """
         self._require_order(filters)
         cursor = None if after is None else _cursor(after, filters.order)
-        sources = self._sources(filters)
+        wanted = self._wanted(filters, author)
         state = self._catch_up()
         shown = _shown(state, filters)
         with self._lock:
-            found = shown.after(filters, sources, cursor, IMAGES_PER_PAGE)
+            found = shown.after(wanted, cursor, IMAGES_PER_PAGE)
             is_full = len(found) == IMAGES_PER_PAGE
             following = json.dumps(shown.place(filters.order, found[-1])) if is_full else None
         if filters.by == "product":
-            return read_products(self._database, state.products.items_of(found.tolist())), following
-        return read_rows(self._database, filters, shown.items[found].tolist()), following
+            return self._products(state.products.items_of(found.tolist()), author), following
+        return self._images(filters, shown.items[found].tolist(), author), following
+
+    def _products(self, products: Sequence[Sequence[int]], author: str) -> list[dict[str, Any]]:
+        found = read_products(self._database, products)
+        hide_first_answers([image for each in found for image in each["images"]], self.second_answers, author)
+        return found
+
+    def _images(self, filters: Filters, items: Sequence[int], author: str) -> list[dict[str, Any]]:
+        if not self.second_answers.sample.share:
+            return read_rows(self._database, filters, items)
+        rows = read_rows(self._database, replace(filters, reviewed="any"), items)
+        hide_first_answers(rows, self.second_answers, author)
+        return [row for row in rows if filters.reviewed == "any" or is_open(row) == (filters.reviewed == "no")]
 
     def has_products(self, filters: Filters) -> bool:
         """True if the images of a queue belong to products, any of them."""
@@ -117,17 +137,18 @@ class Queue:
         is_of_product = snapshot.products >= 0
         return bool(np.any(is_of_product if sources is None else is_of_product & np.isin(snapshot.sources, sources)))
 
-    def facets(self, filters: Filters) -> dict[str, list[tuple[str | int | None, int]]]:
+    def facets(self, filters: Filters, author: str = "") -> dict[str, list[tuple[str | int | None, int]]]:
         """Return the values of each filter with their number, the most first, as if this filter were not set."""
         self._require_order(filters)
         shown = _shown(self._catch_up(), filters)
-        sources = self._sources(filters)
+        wanted = self._wanted(filters, author)
         plain: dict[str, Any] = {"category": "", "decision": "", "source": "", "run": None}
         found = {}
         for name, nothing in plain.items():
-            wider = replace(filters, **{name: nothing})
+            sources = None if name == "source" else wanted.part.sources
+            wider = QueuePart(replace(filters, **{name: nothing}), sources)
             with self._lock:
-                counts = list(shown.values_of(name, wider, None if name == "source" else sources))
+                counts = list(shown.values_of(name, replace(wanted, part=wider)))
             found[name] = sorted(counts, key=lambda pair: (-pair[1], str(pair[0])))
         return found
 
@@ -142,14 +163,30 @@ class Queue:
             found.setdefault(row["product"] or row["key"], row)
         return list(found.values())
 
+    def corrections(self, items: Sequence[int], author: str = "") -> dict[int, dict[str, Any] | None]:
+        """Return item -> its current correction, as rows of the queue have it and this person is to see it."""
+        rows = self._images(Filters(reviewed="any"), items, author) if items else []
+        return corrections_in(rows)
+
     def progress(self, filters: Filters, author: str) -> ReviewProgress:
         """Count over all products or images of a queue, reviewed or not."""
         self._require_order(filters)
-        sources = self._sources(filters)
+        wanted = self._wanted(filters, author)
         shown = _shown(self._catch_up(), filters)
         with self._lock:
-            everybody, me = shown.count(filters, sources, author)
-        return ReviewProgress(*everybody, *me[1:])
+            everybody, me, second = shown.count(wanted)
+        return ReviewProgress(*everybody, *me[1:], second)
+
+    def _wanted(self, filters: Filters, author: str) -> Wanted:
+        """Return what a person wants to see."""
+        part, sample = QueuePart(filters, self._sources(filters)), self.second_answers.sample
+        if filters.whose == "all" or filters.image is not None or filters.product:
+            return Wanted(part, author, sample)
+        assigned: dict[bool, list[QueuePart]] = {True: [], False: []}
+        for each in read_assignments(self._database):
+            if (theirs := assigned_part(each)) is not None:
+                assigned[each.is_of(author)].append(QueuePart(theirs, self._sources(theirs)))
+        return Wanted(part, author, sample, tuple(assigned[True]), tuple(assigned[False]))
 
     def _require_order(self, filters: Filters) -> None:
         if filters.order == ADAPTING and not self._adapting:
@@ -187,8 +224,11 @@ class Queue:
             threading.Thread(target=self._read_aside, daemon=True).start()
         with self._database.read() as connection:
             found, rows = _new_corrections(connection, state)
+            answered = read_answered(connection) if self.second_answers.sample.share else None
         with self._lock:
             _take_over(state, found, rows)
+            if answered is not None:
+                _take_second_answers(state, *answered)
         return state
 
     def _replace(self, state: LedgerState) -> None:
@@ -240,6 +280,13 @@ def _take_over(state: LedgerState, found: dict[int, int], rows: list[AnyRow]) ->
         state.products.refresh()
     state.newest = max(state.newest, *found, 0)
     state.recent = {number for number in state.recent.union(found) if number > state.newest - OVERLAP}
+
+
+def _take_second_answers(state: LedgerState, stamp: Stamp, items: Sequence[int]) -> None:
+    if stamp != state.answered:
+        state.snapshot.note_second_answers(items)
+        state.products.refresh()
+        state.answered = stamp
 
 
 def _cursor(after: str, order: str) -> list[Any]:

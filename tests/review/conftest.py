@@ -252,6 +252,18 @@ def steady(tagged):
 
 
 @pytest.fixture
+def serve_here():
+    """Serve a database in a thread."""
+    return serving_here
+
+
+@pytest.fixture
+def copy_database():
+    """Copy a database that others use to a place of its own."""
+    return copy_of
+
+
+@pytest.fixture
 def serve():
     """Serve a database with more flags, by the command in a process of its own."""
     return serving

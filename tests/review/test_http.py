@@ -184,7 +184,16 @@ def test_progress_counts_words_and_agreement_of_all_and_of_oneself(served, word)
     say(anna, word(first), word(second, "Dress"), word(fourth, verdict="not_product"))
     say(ben, word(third))
     assert anna.get("/api/progress").json() == {
-        **{"images": 21, "reviewed": 4, "named": 3, "agreed": 2, "my_reviewed": 3, "my_named": 2, "my_agreed": 1}
+        **{
+            "images": 21,
+            "reviewed": 4,
+            "named": 3,
+            "agreed": 2,
+            "my_reviewed": 3,
+            "my_named": 2,
+            "my_agreed": 1,
+            "second": 0,
+        }
     }
 
 

@@ -1,5 +1,6 @@
 """`cataloger corrections`: export to, import from spreadsheets, and list."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from cataloger.utils import counted, printable
 
 if TYPE_CHECKING:
     from cataloger.corrections import AuthorSummary, CorrectionSummary, ImportReport, What
+    from cataloger.reviewers import Agreement, DayOfPerson
 
 SHOWN = 20
 
@@ -117,16 +119,23 @@ def list_command(
     source: SourceOption = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Count corrections by author, and those that the model had right."""
+    """Count corrections by author and by day, those that the model had right, and how far two people agree."""
     from cataloger.corrections import summarize
     from cataloger.ledger import find_source_id
+    from cataloger.reviewers import measure_agreement, read_activity, read_assignments, read_pairs
 
     with open_results(db, schema) as database:
-        summary = summarize(database, find_source_id(database, source))
+        source_id = find_source_id(database, source)
+        summary, days = summarize(database, source_id), read_activity(database, source_id)
+        pairs, assignments = read_pairs(database, source_id), read_assignments(database)
+    agreement = measure_agreement(pairs)
     if json_output:
-        render.print_json(summary.as_json())
+        values = {**summary.as_json(), "days": [each.as_json() for each in days], "agreement": agreement.as_json()}
+        values["disagreements"] = [each.as_json() for each in pairs if each.disputed is not None]
+        render.print_json({**values, "assignments": [each.as_json() for each in assignments]})
     else:
         _print_summary(summary)
+        _print_together(days, agreement)
 
 
 def _print_report(report: "ImportReport", *, dry_run: bool) -> None:
@@ -148,6 +157,20 @@ def _print_summary(summary: "CorrectionSummary") -> None:
     console.print(render.table(columns, rows))
     console.print(f"images in all: {summary.images:,}")
     console.print(f"corrections ever made, replaced and withdrawn ones included: {summary.ever:,}")
+
+
+def _print_together(days: Sequence["DayOfPerson"], agreement: "Agreement") -> None:
+    console = render.stdout_console()
+    if days:
+        columns = ("day", "author", "products", "images", "same as the model")
+        rows = [(each.day, each.person, each.products, each.images, each.agreed) for each in days]
+        console.print(render.table(columns, rows))
+    if agreement.products:
+        kappa, same = agreement.kappa, f"{agreement.same:,} of {counted(agreement.products, 'product')}"
+        line = f"answered twice with the same answer: {same}; still to be decided: {agreement.open:,}"
+        console.print(line, markup=False)
+        if kappa.value == kappa.value:
+            console.print(f"Cohen's kappa: {kappa.value:.2f} ({kappa.low:.2f} to {kappa.high:.2f})", markup=False)
 
 
 def _row(each: "AuthorSummary") -> tuple[object, ...]:

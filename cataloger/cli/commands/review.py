@@ -10,7 +10,7 @@ import typer
 
 from cataloger.cli import flags
 from cataloger.cli.run_command import login_name, open_results
-from cataloger.errors import MissingExtraError
+from cataloger.errors import MissingExtraError, UsageError
 from cataloger.options import DEFAULT_DB
 
 EXAMPLES = """\b
@@ -18,6 +18,7 @@ Examples:
   cataloger review --db sqlite:///catalog.db
   cataloger review --source /srv/photos --port 0 --author anna
   cataloger review --source /srv/photos --for-adapting 100
+  cataloger review --double 5% --db postgresql://shop@db.example/catalog
   cataloger review --show title,price --link "https://shop.example/admin?id={key}"
   cataloger review --host 0.0.0.0 --db postgresql://shop@db.example/catalog
 """
@@ -35,6 +36,14 @@ def review(
         str,
         typer.Option("--show", metavar="COLUMNS", help="Columns of the product table to show, e.g. title,price."),
     ] = "",
+    double: Annotated[
+        str,
+        typer.Option(
+            "--double",
+            metavar="SHARE",
+            help="Share of the products that a second person reviews without seeing the first answer, e.g. 5%.",
+        ),
+    ] = "0",
     link: Annotated[
         str,
         typer.Option("--link", metavar="URL", help="Address of a product in the shop, with {key} in it."),
@@ -99,6 +108,7 @@ def review(
         for_adapting=for_adapting,
         show=tuple(filter(None, map(str.strip, show.split(",")))),
         link=link,
+        double=_share(double),
     )
     with open_results(db, schema) as database:
 
@@ -110,6 +120,18 @@ def review(
 
         typer.echo(f"reading the results in {database.name}: about a second per 100,000 images", err=True)
         serve(database, options, ready)
+
+
+def _share(text: str) -> float:
+    """Return a share that is written as `5%` or `0.05`. Raises UsageError."""
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if number != text.strip() else 1)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise UsageError(f"--double {text}: give a share of the products, such as 5%")
+    return share
 
 
 def _is_desktop() -> bool:

@@ -63,6 +63,8 @@ function choice(label, key, word) {
 }
 
 function showState(word) {
+  const {holder} = at.current;
+  if (holder && !word) { $("state").textContent = visible(holder) + " has this one at the moment"; return; }
   const row = at.alone || at.current.main, old = row.word;
   const by = word && old && !("pending" in row) ? " (" + visible(old.by) + ")" : "";
   const outdated = old && old.outdated && !("pending" in row) ? visible(old.by) + " chose " + wordText(old.verdict, old.label) + ", but the image has changed since." : "";

@@ -18,6 +18,9 @@ export function address(changes) {
 
 const go = (changes) => location.assign(address(changes));
 
+// What is set of what can be assigned to somebody, for people.
+export const partText = () => [...current()].filter(([name]) => name in NAMES).map(([name, value]) => NAMES[name] + " " + shown(name, value)).join(", ");
+
 export function showChips() {
   $("chips").replaceChildren(...[...current()].filter(([name]) => name in NAMES).map(([name, value]) => {
     const item = element("li");
@@ -101,7 +104,7 @@ export function watchFilters() {
   $("filter").addEventListener("input", find);
   $("filter").addEventListener("keydown", onKey);
   $("filter").addEventListener("blur", () => showFound(false));
-  for (const id of ["reviewed", "order", "by"]) $(id).addEventListener("change", () => go({[id]: $(id).value}));
+  for (const id of ["reviewed", "order", "by", "whose"]) $(id).addEventListener("change", () => go({[id]: $(id).value}));
   $("saved").addEventListener("click", () => { showSaved(); $("saved-views").showModal(); });
   $("saved-views").addEventListener("close", onSaved);
 }

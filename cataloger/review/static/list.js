@@ -6,10 +6,10 @@ import {request} from "./requests.js";
 
 const AHEAD = 4000;
 const loading = {following: null, isLoading: false, hasEnded: false};
-let arrived = () => {};
+let arrived = () => {}, admitted = async (found) => found;
 
-// came: is called whenever entries have come.
-export function onArrival(came) { arrived = came; }
+// came: is called whenever entries have come. admits: is given entries before they are shown; returns those to show.
+export function onArrival(came, admits) { [arrived, admitted] = [came, admits]; }
 
 const ahead = new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) loadMore(); }, {rootMargin: AHEAD + "px"});
 
@@ -21,7 +21,7 @@ export async function loadMore() {
     const found = await request("/api/queue?" + query);
     loading.following = found.after;
     loading.hasEnded = found.after === null;
-    append(found.rows.map(entryOf));
+    append(await admitted(found.rows.map(entryOf)));
     showEnd();
   } catch (error) {
     $("end").textContent = "The queue cannot be read, trying again: " + error.message;
@@ -30,6 +30,7 @@ export async function loadMore() {
   } finally {
     loading.isLoading = false;
   }
+  if (isSurvey() && !entries.length && !loading.hasEnded) { loadMore(); return; }  // others have all of the page
   arrived();
   // Observed anew, it reports again: an end that has stayed in sight would not.
   ahead.unobserve($("end"));
@@ -90,18 +91,20 @@ export function paint(entry, made = entry.element) {
   const word = heldOf(entry), [label, share] = entry.answers[0], isChosen = selected.has(entry);
   made.querySelector(".says").textContent = visible(label) + " " + percent(share);
   const old = entry.main.word && entry.main.word.outdated ? "changed since " + visible(entry.main.word.by) : "";
-  const text = hasConflict(entry) ? "conflict" : word ? "✓ " + wordText(word.verdict, word.label) : isSurvey() && isChosen ? "wrong" : old;
+  const text = hasConflict(entry) ? "conflict" : word ? "✓ " + wordText(word.verdict, word.label) : entry.holder ? "with " + visible(entry.holder) : isSurvey() && isChosen ? "wrong" : old;
   made.querySelector(".word").textContent = text;
   made.querySelector(".tick").textContent = isChosen ? (isSurvey() ? "✕" : "✓") : "";
   made.classList.toggle("done", Boolean(word) && !hasConflict(entry));
   made.classList.toggle("conflict", hasConflict(entry));
   made.classList.toggle("skipped", Boolean(entry.skipped) && !word);
+  made.classList.toggle("taken", Boolean(entry.holder) && !word);
   made.classList.toggle("current", entry === at.current);
   made.setAttribute("aria-selected", String(isChosen));
   made.setAttribute("aria-label", [entry.name, visible(label), percent(share), text].filter(Boolean).join(", "));
 }
 
-export const nextOpen = (entry) => entries.slice(entries.indexOf(entry) + 1).find((each) => !isDone(each) && !hasConflict(each) && !each.skipped);
+export const nextOpen = (entry) => entries.slice(entries.indexOf(entry) + 1).find((each) => !isDone(each) && !hasConflict(each) && !each.skipped && !each.holder);
+export const nextFree = (entry, steps = 1) => (steps > 0 ? entries.slice(entries.indexOf(entry) + 1) : entries.slice(0, Math.max(0, entries.indexOf(entry))).reverse()).filter((each) => !each.holder)[Math.abs(steps) - 1];
 export const columns = () => getComputedStyle($("list")).gridTemplateColumns.split(" ").length;
 
 // The selection. In a survey it holds what is wrong.

@@ -1,9 +1,10 @@
 // What a reviewer says is kept in an outbox until the server has answered. The answer rules: a word that came second
 // is shown as a conflict and changes nothing.
 
-import {$, button, complain, element, say, visible} from "./dom.js";
+import {$, complain, say, visible} from "./dom.js";
 import {at, entries, sameWord, saidOf, urlOf, wordText} from "./entries.js";
 import {post} from "./requests.js";
+import {versus} from "./versus.js";
 
 const BATCH = 200, LONGEST_PAUSE = 15000;
 const outbox = [];                  // {row, verdict, label}: said, and not answered yet
@@ -15,6 +16,7 @@ let changed = () => {}, settled = () => {};
 export function onChange(entryChanged, allSettled) { [changed, settled] = [entryChanged, allSettled]; }
 
 export const isWaiting = () => outbox.length > 0;
+export const waitingEntries = () => outbox.map((each) => each.row.entry);
 
 // A null word takes back. A word that has not been sent yet gives way to the later one.
 export function put(row, word) {
@@ -72,7 +74,7 @@ async function deliver(sent) {
 function settle(sent, outcome) {
   const row = sent.row;
   remove((each) => each === sent);
-  const holds = outcome.id === null ? null : {...outcome, result: sent.result, outdated: outcome.status === "saved" && sent.isOutdated};
+  const holds = outcome.id === null && !outcome.second ? null : {...outcome, result: sent.result, outdated: outcome.status === "saved" && sent.isOutdated};
   if (outcome.status === "saved") row.word = holds;
   else {
     remove((each) => each.row === row);  // what I said after it followed a word that does not hold
@@ -121,29 +123,39 @@ function showSaving(reason) {
   $("saving").textContent = !outbox.length ? "" : reason ? many + " not saved yet, trying again: " + reason : failures ? $("saving").textContent : "saving …";
 }
 
-// Conflicts: both words side by side, and a button for each.
+// Conflicts: both words side by side, and a button for each; one line for the images of an entry with the same two.
 
 function showConflicts() {
   const conflicting = entries.flatMap((entry) => entry.images).filter((row) => row.conflict);
   $("conflicts").hidden = !conflicting.length;
-  const focused = $("conflicts").contains(document.activeElement);
-  $("conflicts").replaceChildren(...conflicting.map(conflictLine));
+  const focused = $("conflicts").contains(document.activeElement), groups = new Map();
+  for (const row of conflicting) {
+    const key = [row.entry.id, ...wordsOf(row)].join("\n");
+    groups.set(key, [...(groups.get(key) || []), row]);
+  }
+  $("conflicts").replaceChildren(...[...groups.values()].map(conflictLine));
   if (conflicting.length && !focused) say("Conflicts with other reviewers: " + conflicting.length + " images");
 }
 
-function conflictLine(row) {
-  const line = element("div"), mine = row.conflict, theirs = row.word;
-  const wanted = mine.verdict === "withdrawn" ? "withdrew it" : "chose " + wordText(mine.verdict, mine.label);
-  const stands = mine.isGone ? "the image was removed from the ledger" : theirs ? visible(theirs.by) + " chose " + wordText(theirs.verdict, theirs.label) : "somebody has withdrawn the correction";
-  const keep = button(mine.isGone ? "OK" : "Keep theirs", () => { delete row.conflict; changed(row.entry); showConflicts(); settled(); });
-  line.append(element("img", null, {alt: "", src: urlOf(row, 240)}), element("p", visible(row.key_text) + ": " + stands + "; you " + wanted + ". Their correction is kept."), keep);
-  if (!mine.isGone) line.append(button("Use mine", () => insist(row, mine)));
-  return line;
+const wordsOf = ({word, conflict}) => [
+  conflict.isGone ? "the image was removed from the ledger" : word ? wordText(word.verdict, word.label) : "withdrawn",
+  conflict.verdict === "withdrawn" ? "withdrawn" : wordText(conflict.verdict, conflict.label),
+];
+
+function conflictLine(rows) {
+  const row = rows[0], {isGone} = row.conflict, [theirs, mine] = wordsOf(row);
+  const by = row.word ? visible(row.word.by) : "somebody", wanted = mine === "withdrawn" ? "withdrew it" : "chose " + mine;
+  const stands = isGone ? theirs : by + (row.word ? " chose " + theirs : " has withdrawn the correction");
+  const name = rows.length > 1 ? row.entry.name + " (" + rows.length + " images)" : visible(row.key_text);
+  const keep = () => { for (const each of rows) { delete each.conflict; changed(each.entry); } showConflicts(); settled(); };
+  const sides = [{who: isGone ? "" : by, what: theirs, act: isGone ? "OK" : "Keep theirs", does: keep}];
+  if (!isGone) sides.push({who: "you", what: mine, act: "Use mine", does: () => insist(rows)});
+  return versus(name, urlOf(row, 240), sides, name + ": " + stands + "; you " + wanted + ". Their correction is kept.");
 }
 
-function insist(row, mine) {
-  const said = mine.verdict === "withdrawn" ? null : {verdict: mine.verdict, label: mine.label};
-  undone.push([{row, before: saidOf(row), said, own: row.isOwn}]);
-  put(row, said);
+function insist(rows) {
+  const words = rows.map((row) => ({row, before: saidOf(row), said: row.conflict.verdict === "withdrawn" ? null : {verdict: row.conflict.verdict, label: row.conflict.label}, own: row.isOwn}));
+  undone.push(words);
+  for (const {row, said} of words) put(row, said);
   send();
 }

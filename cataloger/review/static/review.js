@@ -1,21 +1,25 @@
 // The page of `cataloger review`: what its keys, buttons and gestures do.
 
 import {firstLabel, isAbstained, loadCategories, noteChoice, onDecision, recentChoice, showAnswers, showExamples, showFacts, watchSearch} from "./answers.js";
-import {$, complain, page, percent, visible} from "./dom.js";
+import {$, complain, page, percent, say, visible} from "./dom.js";
 import {at, byId, entries, imagesFor, isDone, isSurvey, saidOf, selected, subject} from "./entries.js";
 import {watchFilters} from "./filters.js";
-import {clearSelection, columns, loadMore, nextOpen, onArrival, paint, selectAll, tell, toggle} from "./list.js";
+import {clearSelection, columns, loadMore, nextFree, nextOpen, onArrival, paint, selectAll, tell, toggle} from "./list.js";
 import {isWaiting, onChange, put, send, undone} from "./outbox.js";
+import {watchPeople} from "./people.js";
 import {post, request} from "./requests.js";
 import {endZoom, isZoomed, preload, showFilm, showPicture, stepImage, toggleLoupe, toggleMap, toggleZoom, watchStage} from "./stage.js";
 import {acceptRest, reviewMarked, showAgain, showSweep, startSurvey} from "./survey.js";
+import {admit, claim, onTogether, showPeople, watchTogether} from "./together.js";
 
 const SWIPE = 70;
 
 // What is looked at.
 
-function show(entry, {focus = true, scrolls = false} = {}) {
+// isAsked: it was chosen, so that it stays even when somebody else has it.
+function show(entry, {focus = true, scrolls = false, isAsked = false} = {}) {
   const before = at.current;
+  entry.isAsked = isAsked;
   at.current = entry;
   at.alone = null;
   if (before && before.element.isConnected) { before.element.tabIndex = -1; paint(before); }
@@ -31,6 +35,7 @@ function show(entry, {focus = true, scrolls = false} = {}) {
   const place = entries.indexOf(entry);
   preload(entries.slice(place + 1));
   if (entries.length - place < 20) loadMore();
+  claim(entry.isMine ? undefined : 0);
 }
 
 function showWork() {
@@ -48,6 +53,12 @@ function look(row) {
 function changed(entry) {
   if (entry.element.isConnected) paint(entry);
   if (entry === at.current && !isSurvey()) { showFilm(look); showAnswers(); }
+}
+
+// Somebody else has what is looked at, or has answered it.
+function lost(entry) {
+  say(entry.name + ": " + visible(entry.holder || entry.main.word.by) + (entry.holder ? " has it" : " has answered it"));
+  if (!isSurvey()) goOn();
 }
 
 // What the reviewer says.
@@ -75,8 +86,13 @@ function proceed() {
   if (!selected.size && at.current && isAbstained()) decide("not_product"); else accept();
 }
 
-function record(words) {
-  if (!words.length) return;
+function record(all) {
+  const words = all.filter(({row}) => !row.entry.holder);
+  if (!words.length) {
+    if (all.length) say(visible(all[0].row.entry.holder) + " has this one at the moment");
+    else if (at.current) say("Each image has an answer of its own: choose one of them to change it");
+    return;
+  }
   complain("");
   undone.push(words.map(({row, said}) => ({row, before: saidOf(row), said, own: row.isOwn})));
   const wasBulk = selected.size > 1, wasAlone = at.alone;
@@ -84,6 +100,7 @@ function record(words) {
   for (const {row, said} of words) put(row, said);
   send();
   tell(undone[undone.length - 1]);
+  claim();
   if (isSurvey()) return;
   clearSelection();
   if (wasAlone && at.current && !isDone(at.current)) look(null);
@@ -98,11 +115,11 @@ function undo() {
   send();
   const found = [...new Set(last.map(({row}) => row.entry))];
   $("said").textContent = (found.length > 1 ? found.length + " entries" : found[0].name) + ": undone";
-  if (isSurvey()) showAgain(found); else show(found[0]);
+  if (isSurvey()) showAgain(found); else show(found[0], {isAsked: true});
 }
 
 function goOn() {
-  const next = nextOpen(at.current) || entries[entries.indexOf(at.current) + 1];
+  const next = nextOpen(at.current) || nextFree(at.current);
   if (next) show(next);
   else { look(null); at.current.element.focus({preventScroll: true}); loadMore(); }
 }
@@ -110,12 +127,12 @@ function goOn() {
 function skip() {
   if (!at.current) return;
   at.current.skipped = true;
-  const next = entries[entries.indexOf(at.current) + 1];
+  const next = nextFree(at.current);
   if (next) show(next); else { paint(at.current); loadMore(); }
 }
 
 function move(steps) {
-  const entry = entries[entries.indexOf(at.current) + steps];
+  const entry = nextFree(at.current, steps);
   if (entry) show(entry);
 }
 
@@ -158,7 +175,7 @@ async function showProgress() {
     const agreement = (agreed, named, whom) => (named ? "; the model agrees with " + whom + " on " + percent(agreed / named) + " of " + named.toLocaleString() : "");
     const all = agreement(now.agreed, now.named, now.my_named === now.named ? "you" : "people");
     const mine = now.my_named && now.my_named !== now.named ? agreement(now.my_agreed, now.my_named, "you") : "";
-    $("progress").textContent = now.reviewed.toLocaleString() + " of " + now.images.toLocaleString() + " reviewed, " + now.my_reviewed.toLocaleString() + " by you" + all + mine;
+    $("progress").textContent = now.reviewed.toLocaleString() + " of " + now.images.toLocaleString() + " reviewed, " + now.my_reviewed.toLocaleString() + " by you" + (now.second ? ", " + now.second.toLocaleString() + " for a second answer by you" : "") + all + mine;
   } catch (error) {
     $("progress").textContent = "Progress cannot be read: " + error.message;
   }
@@ -243,7 +260,7 @@ function onListClick(event) {
   const isTick = event.target.matches(".tick") || event.shiftKey || event.ctrlKey || event.metaKey;
   if (isTick || isSurvey()) toggle(entry, event.shiftKey);
   else at.anchor = entry;
-  show(entry, {scrolls: !isTick && !isSurvey()});
+  show(entry, {scrolls: !isTick && !isSurvey(), isAsked: true});
 }
 
 function watch() {
@@ -259,7 +276,7 @@ function watch() {
   $("name").querySelector("form").addEventListener("submit", saveName);
   $("name").addEventListener("cancel", (event) => { if ("asksName" in page) event.preventDefault(); });
   // Otherwise the button that opened it would take the keys.
-  for (const id of ["name", "keys", "saved-views"]) $(id).addEventListener("close", () => { if (at.current) at.current.element.focus({preventScroll: true}); });
+  for (const id of ["name", "keys", "saved-views", "team"]) $(id).addEventListener("close", () => { if (at.current) at.current.element.focus({preventScroll: true}); });
   window.addEventListener("beforeunload", (event) => { if (isWaiting()) event.preventDefault(); });
 }
 
@@ -268,12 +285,15 @@ function start() {
   watchSearch();
   watchFilters();
   watchStage(swiped);
+  watchPeople();
+  watchTogether();
   onDecision(decide);
-  onChange(changed, planProgress);
+  onChange(changed, () => { planProgress(); claim(); });
+  onTogether(changed, lost, showPeople);
   onArrival(() => {
-    if (!at.current && entries.length) show(entries[0], {focus: document.activeElement === document.body});
-    if (isSurvey()) showSweep();
-  });
+    if (!at.current && entries.length) show(entries.find((entry) => !entry.holder) || entries[0], {focus: document.activeElement === document.body});
+    if (isSurvey()) { showSweep(); claim(); }
+  }, admit);
   if (isSurvey() && !("stopped" in page)) startSurvey(record); else loadMore();
   showProgress();
   if ("asksName" in page) askName();

@@ -6,11 +6,11 @@ import {address, loadFacets} from "./filters.js";
 import {append, clearList, endHere, isAtEnd, loadMore, onSelection, paint, showSelection} from "./list.js";
 
 const CATEGORIES = 14;
-const marked = [];               // entries that were called wrong, to be reviewed one by one
+export const marked = [];        // entries that were called wrong, to be reviewed one by one
 let record = () => {};
 
 const chosen = () => new URLSearchParams(page.query).get("category");
-const rest = () => entries.filter((entry) => !selected.has(entry) && !isDone(entry));
+const rest = () => entries.filter((entry) => !selected.has(entry) && !isDone(entry) && !entry.holder);
 
 // saying: records words, lists of {row, said}, as one step to be undone.
 export async function startSurvey(saying) {
