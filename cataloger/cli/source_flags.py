@@ -1,4 +1,4 @@
-"""Flags of `sync` that say what is read: database of the products, table or query, images; or a preset.
+"""Flags that say what is read: database of the products, table or query, images and their downloads; or a preset.
 
 A preset fills the other flags in, as `PresetCommand` does.
 """
@@ -17,6 +17,78 @@ from cataloger.presets import fill, preset_names, read_preset
 if TYPE_CHECKING:
     from cataloger.presets import FilledPreset, Preset
 
+UserAgentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--user-agent",
+        envvar="CATALOGER_USER_AGENT",
+        metavar="TEXT",
+        help="What downloads tell the host of who asks. Default: the name and version of cataloger.",
+    ),
+]
+HeaderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        envvar="CATALOGER_HEADER",
+        metavar="NAME[@HOST]=VALUE",
+        help="Header of downloads, for all hosts of the catalog or for one; env:NAME and file:PATH stand for a value "
+        "that is kept there. May be repeated.",
+    ),
+]
+ProxyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--proxy",
+        envvar="CATALOGER_PROXY",
+        metavar="URL|env",
+        help="Proxy for what goes to the web; env: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say. Default: none.",
+    ),
+]
+CaFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-file",
+        envvar="CATALOGER_CA_FILE",
+        metavar="PEM",
+        help="Certificates of authorities that are trusted besides the usual ones.",
+    ),
+]
+RatePerHostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--rate-per-host",
+        envvar="CATALOGER_RATE_PER_HOST",
+        metavar="NUMBER",
+        help="At most so many requests a second to one host. Default: no limit.",
+    ),
+]
+AllowPrivateOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private",
+        envvar="CATALOGER_ALLOW_PRIVATE",
+        help="Also download from private and local addresses, such as the shop's own.",
+    ),
+]
+PerHostOption = Annotated[
+    int,
+    typer.Option("--per-host", envvar="CATALOGER_PER_HOST", min=1, help="Downloads from one host at a time."),
+]
+DownloadTimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--download-timeout", envvar="CATALOGER_DOWNLOAD_TIMEOUT", help="Longest time of a download, in seconds."
+    ),
+]
+RevalidateOption = Annotated[
+    bool,
+    typer.Option(
+        "--revalidate",
+        envvar="CATALOGER_REVALIDATE",
+        help="Ask for every unchanged URL whether it still shows the same image (one HEAD request each).",
+    ),
+]
 ShopOption = Annotated[
     str,
     typer.Option(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cataloger.cli import flags, render, streams
+from cataloger.cli import flags, render, source_flags, streams
 from cataloger.cli.config import Configuration, load_config
 from cataloger.cli.run_command import counts_catalog, is_catalog_wanted, signalled, tell_summary
 from cataloger.errors import INTERRUPTED_STATUS, ConfigError, UsageError
@@ -115,8 +115,8 @@ def run(
             help="Also notify private and local addresses, such as your own server.",
         ),
     ] = False,
-    proxy: flags.ProxyOption = None,
-    ca_file: flags.CaFileOption = None,
+    proxy: source_flags.ProxyOption = None,
+    ca_file: source_flags.CaFileOption = None,
     log_format: flags.LogFormatOption = "text",
     verbose: flags.VerboseOption = 0,
     quiet: flags.QuietOption = False,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cataloger.cli import flags, render
+from cataloger.cli import flags, render, source_flags
 from cataloger.cli.run_command import is_catalog_wanted, signalled, watched
 from cataloger.cli.source_flags import (
     DepartmentColumnOption,
@@ -226,15 +226,15 @@ def sync(
     schema: flags.SchemaOption = None,
     model: flags.ModelOption = None,
     output: flags.OutputOption = None,
-    allow_private: flags.AllowPrivateOption = False,
-    per_host: flags.PerHostOption = flags.WEB.per_host,
-    download_timeout: flags.DownloadTimeoutOption = flags.WEB.timeout,
-    revalidate: flags.RevalidateOption = False,
-    rate_per_host: flags.RatePerHostOption = None,
-    user_agent: flags.UserAgentOption = None,
-    header: flags.HeaderOption = None,
-    proxy: flags.ProxyOption = None,
-    ca_file: flags.CaFileOption = None,
+    allow_private: source_flags.AllowPrivateOption = False,
+    per_host: source_flags.PerHostOption = flags.WEB.per_host,
+    download_timeout: source_flags.DownloadTimeoutOption = flags.WEB.timeout,
+    revalidate: source_flags.RevalidateOption = False,
+    rate_per_host: source_flags.RatePerHostOption = None,
+    user_agent: source_flags.UserAgentOption = None,
+    header: source_flags.HeaderOption = None,
+    proxy: source_flags.ProxyOption = None,
+    ca_file: source_flags.CaFileOption = None,
     top_k: flags.TopKOption = flags.DEFAULTS.top_k,
     batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
     workers: flags.WorkersOption = flags.DEFAULTS.workers,

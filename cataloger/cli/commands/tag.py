@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cataloger.cli import flags, render
+from cataloger.cli import flags, render, source_flags
 from cataloger.cli.run_command import is_catalog_wanted, signalled, watched
 from cataloger.cli.source_flags import ObjectRootOption
 from cataloger.options import DEFAULT_DB, ClusterOptions, RunOptions, SelectionOptions, WebOptions
@@ -43,15 +43,15 @@ def tag(
     preset: flags.ManifestPresetOption = None,
     labels: flags.SoldLabelsOption = None,
     exclude_labels: flags.ExcludeLabelsOption = None,
-    allow_private: flags.AllowPrivateOption = False,
-    per_host: flags.PerHostOption = flags.WEB.per_host,
-    download_timeout: flags.DownloadTimeoutOption = flags.WEB.timeout,
-    revalidate: flags.RevalidateOption = False,
-    rate_per_host: flags.RatePerHostOption = None,
-    user_agent: flags.UserAgentOption = None,
-    header: flags.HeaderOption = None,
-    proxy: flags.ProxyOption = None,
-    ca_file: flags.CaFileOption = None,
+    allow_private: source_flags.AllowPrivateOption = False,
+    per_host: source_flags.PerHostOption = flags.WEB.per_host,
+    download_timeout: source_flags.DownloadTimeoutOption = flags.WEB.timeout,
+    revalidate: source_flags.RevalidateOption = False,
+    rate_per_host: source_flags.RatePerHostOption = None,
+    user_agent: source_flags.UserAgentOption = None,
+    header: source_flags.HeaderOption = None,
+    proxy: source_flags.ProxyOption = None,
+    ca_file: source_flags.CaFileOption = None,
     top_k: flags.TopKOption = flags.DEFAULTS.top_k,
     batch_size: flags.BatchSizeOption = flags.DEFAULTS.batch_size,
     workers: flags.WorkersOption = flags.DEFAULTS.workers,
