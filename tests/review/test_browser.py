@@ -366,6 +366,7 @@ def test_words_wait_for_a_server_that_is_away_and_leaving_warns(catalog, serve, 
     with serve(catalog, "--port", port) as running:  # its pages have another token against forgery
         expect(page.locator("#saving")).to_have_text("")
         assert [row[1] for row in running.rows(CURRENT)] == ["label", "label", "not_product"]
+        page.close()  # it would go on asking what others have
     assert all("ERR_CONNECTION" in text or "403" in text or "ERR_EMPTY" in text for text in page.complaints)
     page.complaints.clear()
 
