@@ -130,7 +130,7 @@ def by_queue(page: Page, address: str, chance: random.Random) -> None:
 
 def by_search(page: Page, address: str, chance: random.Random) -> None:
     """Name the category of each product by typing its first letters."""
-    opened(page, f"{address}/?by=product&decision=review")
+    opened(page, f"{address}/?by=product")
     needed, waited = 0.0, []
     for _ in range(PRODUCTS):
         page.wait_for_timeout(1000 * PAUSE)
