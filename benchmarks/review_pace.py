@@ -157,7 +157,7 @@ def pressed(page: Page, keys: list[str]) -> float:
 def by_survey(page: Page, address: str, chance: random.Random) -> None:
     """Click what is wrong on each page, and accept the rest; what was clicked is decided as in the queue."""
     page.goto(f"{address}/?by=product&view=survey")
-    page.wait_for_function("document.querySelectorAll('#list li').length > 0")
+    page.wait_for_function("() => document.querySelectorAll('#list li').length > 0")
     needed, shown, drawn, products = 0.0, [], [], 0
     for _ in pages(page):
         page.wait_for_timeout(1000 * PAUSE)
