@@ -17,12 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from cataloger.engine import SyncOptions, TagOptions, losses, sync_table, tag_images
+from cataloger.engine import SyncOptions, TagOptions, losses, source_model, sync_table, tag_images
 from cataloger.engine import backlog as backlogs
-from cataloger.engine import sync as syncs
-from cataloger.engine import tag as tags
-from cataloger.engine.job import Job
-from cataloger.engine.session import SourceSession
+from cataloger.engine.executors import local
 from cataloger.errors import OutageError, SourceError
 from cataloger.fetch import http as download
 from cataloger.fetch import prefetch
@@ -61,17 +58,9 @@ def quick(monkeypatch, machine):
     """Runs start neither processes nor a model of their own, and wait less between two attempts."""
     pool, classifier = machine
 
-    class Session(SourceSession):
-        def _pool(self, _bundle):
-            return nullcontext(pool)
-
-    class Quick(Job):
-        def session(self, database, source):
-            return Session(self._context(), database, source)
-
     monkeypatch.setattr(Engine, "open", lambda _self, _bundle: classifier)
-    monkeypatch.setattr(syncs, "Job", Quick)
-    monkeypatch.setattr(tags, "Job", Quick)
+    for module in (local, source_model):
+        monkeypatch.setattr(module, "DecodePool", lambda *_, **__: nullcontext(pool))
     monkeypatch.setattr(download, "FIRST_WAIT", 0.01)
 
 
@@ -570,7 +559,7 @@ def live_through(shop, plan, timeout):
         were_ok = {sku for sku in table if shown.get(sku) == "ok"}
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plan=nights("slow"))
 def test_every_good_image_has_its_result_in_the_night_it_appeared(tmp_path_factory, empty, picture, plan):
     shop = Shop(tmp_path_factory.mktemp("shop"), empty, picture)
