@@ -245,6 +245,40 @@ class ClusterOptions:
         _require(is_share, f"--gpus-per-worker is a share of one GPU or a whole number up to 16, not {gpus:g}")
 
 
+MOST_SHARDS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` parts of a source, which are told apart by the hash of a product's key. number: from 1."""
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        _require(
+            1 <= self.number <= self.count <= MOST_SHARDS,
+            f"--shard {self} is not one of at most {MOST_SHARDS} parts: the first of eight is 1/8, the last 8/8",
+        )
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read NUMBER/COUNT. Raises UsageError."""
+        number, slash, count = text.strip().partition("/")
+        _require(
+            bool(slash) and number.isascii() and number.isdigit() and count.isascii() and count.isdigit(),
+            f"--shard {text!r} is not NUMBER/COUNT, e.g. 2/8",
+        )
+        return cls(int(number), int(count))
+
+    def has(self, digest: str) -> bool:
+        """True for what this part has. digest: hexadecimal, of a key."""
+        return int(digest[:15], 16) % self.count == self.number - 1
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How one run behaves, whatever its source.
@@ -257,7 +291,8 @@ class RunOptions:
     the source looks like one that has moved. accept_missing: take missing files as deleted, however many.
     follow_links: read also what links lead to that lies outside of the folder or image root. exclude: patterns of
     files and folders that are left out of folders. count_catalog: count the images of the sources at the end.
-    engine: "local", or "ray" for the machines of a cluster.
+    engine: "local", or "ray" for the machines of a cluster. shard: the part of each source to work on, beside other
+    runs that have the others; None for all of it.
     """
 
     top_k: int = TOP_K
@@ -279,6 +314,7 @@ class RunOptions:
     count_catalog: bool = False
     engine: EngineChoice = "local"
     cluster: ClusterOptions = ClusterOptions()
+    shard: Shard | None = None
 
     def __post_init__(self) -> None:
         _check_choices(self)

@@ -1,14 +1,19 @@
 """The examples run as their first lines say."""
 
+import os
 import re
 import runpy
 import sqlite3
+import subprocess
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from cataloger.cli.app import app
+from cataloger.options import Shard
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -61,3 +66,24 @@ def test_a_shop_is_adapted_by_sixty_labels_and_taken_back(tmp_path, capfd):
     assert after[2] / after[1] > before[2] / before[1]
     assert figures["undone"] == before
     assert (tmp_path / "after.html").is_file()
+
+
+def test_the_indexed_job_is_one_of_kubernetes_and_gives_each_pod_its_part():
+    """Against the schema of Kubernetes itself; what the pod runs is a command of ours."""
+    path = EXAMPLES / "kubernetes" / "indexed-job.yaml"
+    job = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for version in ("1.29", "1.31"):  # the first that has limits for each index by default, and a later one
+        kubernetes_validate.validate(job, version, strict=True)
+    spec = job["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    assert container["command"] == ["sh", "-c"]
+    (line,) = container["args"]
+    numbers = []
+    for index in range(spec["completions"]):
+        text = line.replace("exec cataloger", "printf '%s\\n'")
+        environment = {"JOB_COMPLETION_INDEX": str(index), "PATH": os.environ["PATH"]}
+        words = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True, check=True)
+        numbers.append(Shard.parse(words.stdout.split()[-1]))
+    assert numbers == [Shard(index + 1, spec["completions"]) for index in range(spec["completions"])]
+    page = (EXAMPLES.parent / "docs" / "how-to" / "shards.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0]) == job

@@ -230,6 +230,15 @@ GpusPerWorkerOption = Annotated[
         "--gpus-per-worker", envvar="CATALOGER_GPUS_PER_WORKER", min=0.0, help="GPUs of each worker, e.g. 1 or 0.25."
     ),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        envvar="CATALOGER_SHARD",
+        metavar="NUMBER/COUNT",
+        help="Work on one of COUNT parts of each source, beside runs that have the others, e.g. 2/8.",
+    ),
+]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", envvar="CATALOGER_LIMIT", min=1, help="Tag at most this number of images.")
 ]

@@ -353,6 +353,10 @@ def _closing_line(report: "JobReport") -> str:
     state = "interrupted, run the same command again to continue" if report.run.interrupted else "ended"
     options = report.options
     where = f"results: {options.db.redacted}" + (f" and {options.output}" if options.output else "")
+    shard = options.run.shard
+    if shard is not None:
+        rest = "all parts are done, and the whole is settled" if report.settled else "other parts are not done"
+        state += f": shard {shard}, {rest}"
     return f"run {report.run_id} {state}; {where}"
 
 

@@ -46,7 +46,8 @@ class JobReport:
     uncertain_queries: web addresses whose query may be a part of the image or of a signature. recomputed: results of
     images that were not read, but had the scores of another calibration than the source has now. measured: what is
     known of accept in each source that has thresholds. catalog: the images of each source, if they are to be counted.
-    timed_out: interrupted since the time of the whole run was over.
+    timed_out: interrupted since the time of the whole run was over. settled: the run had the last of the shards, and
+    has settled the whole source.
     """
 
     run: RunReport
@@ -65,6 +66,7 @@ class JobReport:
     measured: list[MeasuredAccept] = field(default_factory=list)
     catalog: list[CatalogFigures] = field(default_factory=list)
     timed_out: bool = False
+    settled: bool = False
 
     @property
     def exit_status(self) -> int:
@@ -143,6 +145,7 @@ class JobReport:
             "measured": [each.as_json() for each in self.measured],
             "catalog": [each.as_json() for each in self.catalog],
             "timed_out": self.timed_out,
+            "settled": self.settled,
             "exit_status": self.exit_status,
         }
 

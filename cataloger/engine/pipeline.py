@@ -6,7 +6,7 @@ The parts are passed in; this module depends on neither databases nor models.
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cataloger.engine.executors import Executor, SharedAnswers
@@ -41,6 +41,31 @@ class Planner(Protocol):
     def release(self, subject: Item | Failure, /) -> None:
         """Forget that an input was planned: it will not be recorded, unless it is planned again."""
         ...
+
+
+class WithoutRetries:
+    """Plans as another planner does, but what has failed is not tried again: the shards have just done that.
+
+    What this run has recorded itself is unchanged; duplicates have been counted by the run of their shard.
+    """
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+
+    def plan(self, subjects: Iterable[Item | Failure], *, again: bool = False) -> Iterator[Planned]:
+        """Yield a decision for each input, in order. again: as for the other planner."""
+        for planned in self._planner.plan(subjects, again=again):
+            if planned.do and planned.reason == "retry":
+                self._planner.release(planned.subject)
+                yield replace(planned, do=False, reason="failed_before")
+            elif planned.reason.startswith("duplicate"):
+                yield replace(planned, reason="unchanged")
+            else:
+                yield planned
+
+    def release(self, subject: Item | Failure) -> None:
+        """Forget that an input was planned."""
+        self._planner.release(subject)
 
 
 @dataclass(frozen=True, slots=True)

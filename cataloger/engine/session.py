@@ -1,7 +1,7 @@
 """One source in one run: looked up once, with its model, and processed."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +13,7 @@ from cataloger.engine.column_check import check_column
 from cataloger.engine.executors import Executor
 from cataloger.engine.losses import Losses
 from cataloger.engine.outages import Outages, Place
-from cataloger.engine.pipeline import Parts, Planner
+from cataloger.engine.pipeline import Parts, Planner, WithoutRetries
 from cataloger.engine.revalidation import RevalidatingPlanner
 from cataloger.engine.rounds import run as run_pipeline
 from cataloger.engine.source_model import JobContext, SourceModel
@@ -38,8 +38,8 @@ from cataloger.ledger import (
     record_write_target,
     register_source,
 )
-from cataloger.records import Planned, Renewal
-from cataloger.schema import without_tables
+from cataloger.records import Failure, Item, Planned, Renewal, item_of
+from cataloger.schema import key_hash, without_tables
 from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
 from cataloger.writeback import WriteBack, WriteCounts, WritePlan
@@ -52,6 +52,9 @@ class SourceSession(SourceModel):
 
     def __init__(self, context: JobContext, database: Database | None, source: Source) -> None:
         super().__init__(context, database, source)
+        self._shard = context.options.run.shard
+        self._others = 0  # items of other shards that a scan has met
+        self._settles = False  # all shards have been through, and what none of them can do is left
 
     def register(self) -> SourceRef:
         """Return the row of the source, created if there is none."""
@@ -67,12 +70,12 @@ class SourceSession(SourceModel):
     def plan(self, remote: Remote | None = None) -> None:
         """Decide about every item of the source and write nothing."""
         if self._database is None or self.known is None:
-            self._count_plan(Planned(subject, True, "new") for subject in self.source.scan())
+            self._count_plan(Planned(subject, True, "new") for subject in self._scan())
         else:
             presence = Presence(self._database, self.known)
             ledger = self._ledger(self.known, presence, None)
             planner = _planner(ledger, remote, Outages(self._options.run.outage_after))
-            self._count_plan(planner.plan(self.source.scan()))
+            self._count_plan(planner.plan(self._scan()))
             if self._saw_all:
                 self._report.missing += presence.count_missing(self._staying(presence, self.known))
         self._report_scan_problems()
@@ -130,20 +133,35 @@ class SourceSession(SourceModel):
     def process(self, run: Run, remote: Remote | None = None, write: Sequence[WritePlan] = ()) -> SourceRef:
         """Bring every item of the source to a result; those of another calibration, `recompute` sees to.
 
+        Of a shard, only those of the shard; but the run that ends the last one settles the whole source, too.
         remote: for sources whose bytes are not in files. write: what goes back into the shop's tables.
         """
         ref = self.register()
         self._record_targets(run, ref, write)
         if self._interrupted:
             return ref
-        bundle = self.bundle
+        database, shard = self._open(), self._shard
+        products = ProductResults(ref, run.id, self.model)
         with ExitStack() as stack:
-            lease = stack.enter_context(hold_lease(self._open(), ref.id, run.id))
-            executor = stack.enter_context(self._executor(bundle, remote))
+            leases = stack.enter_context(ExitStack())
+            lease = leases.enter_context(hold_lease(database, ref.id, run.id, shard))
+            executor = stack.enter_context(self._executor(self.bundle, remote))
             self._pin(ref, run, executor.device)
-            products = ProductResults(ref, run.id, self.model)
-            products.catch_up(self._open(), lease)
+            if shard is not None:
+                self._record(products, lease, executor, remote, ())
+                first = None if self._is_partial else lease.finish()
+                if first is None:
+                    return ref
+                leases.close()
+                self._shard, self._settles = None, True
+                self._report.settled = True
+                lease = leases.enter_context(hold_lease(database, ref.id, run.id))
+                self._pin(ref, run, executor.device)
+                products.recompute_since(database, lease, first)
+            products.catch_up(database, lease)
             self._record(products, lease, executor, remote, write)
+            if not self._is_partial:
+                lease.close_shards()
         return ref
 
     def _record_targets(self, run: Run, ref: SourceRef, write: Sequence[WritePlan]) -> None:
@@ -172,6 +190,8 @@ class SourceSession(SourceModel):
         sink = DatabaseSink(database, products, lease, ledger.recorded, write_back, self._written)
         outages = Outages(self._options.run.outage_after)
         planner = _planner(ledger, remote, outages)
+        if self._settles:
+            planner = WithoutRetries(planner)
         parts = Parts(planner, executor, sink, self.source.require_root, outages, self._answers)
         self._go_through(parts)
         self._note_presence(presence, ref, run_id)
@@ -191,7 +211,7 @@ class SourceSession(SourceModel):
 
         Only then: an image that has changed has one result in a run, and that is of what it shows now.
         """
-        if not self._is_mixed or self._is_partial or self.known is None:
+        if not self._is_mixed or self._is_partial or self.known is None or self._shard is not None:
             return
         database = self._open()
         with hold_lease(database, self.known.id, run.id) as lease:
@@ -214,11 +234,22 @@ class SourceSession(SourceModel):
         """Run the pipeline over the source. Raises SourceError when there was nothing in it."""
         before = self._seen()
         hooks, report = self._context.hooks, self._report.run
-        run_pipeline(self.source.scan, parts, self._options.run, hooks=hooks, report=report)
-        found_nothing = self._seen() == before
-        self._report_scan_problems()
+        run_pipeline(self._scan, parts, self._options.run, hooks=hooks, report=report)
+        found_nothing = self._seen() == before and not self._others
+        if not self._settles:
+            self._report_scan_problems()
         if found_nothing and not self._interrupted:
             raise SourceError(self.source.nothing_found())
+
+    def _scan(self) -> Iterator[Item | Failure]:
+        """Yield the items of the source; those of other shards are counted only."""
+        shard = self._shard
+        for subject in self.source.scan():
+            item = item_of(subject)
+            if shard is None or shard.has(key_hash(item.product_key or item.key)):
+                yield subject
+            else:
+                self._others += 1
 
     def _note_presence(self, presence: Presence, ref: SourceRef, run_id: int) -> None:
         """Record which items are restored and, after a complete scan, which are missing."""
@@ -272,7 +303,8 @@ class SourceSession(SourceModel):
 
     def _ledger(self, ref: SourceRef, presence: Presence, run_id: int | None) -> Ledger:
         run, weights_id = self._options.run, self.bundle.weights_id
-        ledger = Ledger(self._open(), ref, run_id, weights_id=weights_id, force=run.force, retry=run.retry_failed)
+        force, retry = run.force and not self._settles, run.retry_failed and not self._settles
+        ledger = Ledger(self._open(), ref, run_id, weights_id=weights_id, force=force, retry=retry)
         ledger.on_known = presence.see
         return ledger
 
@@ -287,7 +319,7 @@ class SourceSession(SourceModel):
     @property
     def _saw_all(self) -> bool:
         """True when what was not met is really missing."""
-        return not self._is_partial and (self.source.is_complete or self._goes_on_as_before)
+        return self._shard is None and not self._is_partial and (self.source.is_complete or self._goes_on_as_before)
 
     def note_other_query(self) -> None:
         """Warn that a query is another one than in the last run: by that alone nothing leaves the views."""

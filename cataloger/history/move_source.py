@@ -14,7 +14,16 @@ from sqlalchemy import Connection, delete, func, select, update
 from cataloger.db import AnyRow, Database, row_pages
 from cataloger.errors import UsageError
 from cataloger.ledger import Lease, hold_lease, recorded_run, root_exists
-from cataloger.schema import ItemRow, LabelMapRow, LeaseRow, RunSourceRow, SourceRow, key_hash, paged_source_id
+from cataloger.schema import (
+    ItemRow,
+    LabelMapRow,
+    LeaseRow,
+    RunSourceRow,
+    ShardRow,
+    SourceRow,
+    key_hash,
+    paged_source_id,
+)
 from cataloger.sources import key_of
 from cataloger.utils import clean_name, existing_path, spellings
 
@@ -88,7 +97,7 @@ def _relocate(database: Database, command: str, found: AnyRow, root: str) -> Non
             for lease in leases:
                 lease.check(connection)
             if taken is not None:
-                for table in (LeaseRow, RunSourceRow, LabelMapRow):
+                for table in (LeaseRow, ShardRow, RunSourceRow, LabelMapRow):
                     connection.execute(delete(table).where(table.source_id == taken.id))
                 connection.execute(delete(SourceRow).where(SourceRow.id == taken.id))
             values = {"root": root, "root_hash": key_hash(root)}

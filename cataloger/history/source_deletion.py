@@ -24,6 +24,7 @@ from cataloger.schema import (
     ResultRow,
     RunRow,
     RunSourceRow,
+    ShardRow,
     SourceRow,
     WriteRow,
     WriteTargetRow,
@@ -166,7 +167,7 @@ def _purge_source(connection: Connection, lease: Lease) -> None:
     lease.check(connection)
     source_id = lease.source_id
     connection.execute(delete(WriteTargetRow).where(WriteTargetRow.run_id.in_(_runs_of_it_alone(source_id))))
-    for table in (LabelMapRow, OtherTargetRow, RunSourceRow, LeaseRow):
+    for table in (LabelMapRow, OtherTargetRow, RunSourceRow, ShardRow, LeaseRow):
         connection.execute(delete(table).where(table.source_id == source_id))
     connection.execute(delete(SourceRow).where(SourceRow.id == source_id))
 

@@ -69,6 +69,14 @@ class ProductResults:
         """Recompute the answers for all products: those of a model that was not pinned are out of date."""
         self._recompute_selected(database, lease, select(ItemRow.product_hash))
 
+    def recompute_since(self, database: Database, lease: Lease, run_id: int) -> None:
+        """Recompute the answers for products of which any image has a result of this run or of a later one.
+
+        Shards that recorded images of one product at the same time have not seen those of each other.
+        """
+        tagged = select(ItemRow.product_hash).join(ResultRow, ResultRow.item_id == ItemRow.id)
+        self._recompute_selected(database, lease, tagged.where(ResultRow.run_id >= run_id))
+
     def recompute_reviewed(self, database: Database, lease: Lease) -> None:
         """Recompute the answers for products with newer corrections of whether an image shows a product."""
         doubted = select(CorrectionRow.item_id).where(CorrectionRow.verdict == "not_product")

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cataloger.db import UtcDateTime, digest, exact_name, exact_text, identifier
+from cataloger.schema.answer_columns import AnswerColumns
 from cataloger.schema.base import Base, key_column
 from cataloger.schema.review_models import AssignmentRow, ClaimRow, SecondAnswerRow
 
@@ -137,6 +138,24 @@ class LeaseRow(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class ShardRow(Base):
+    """A part of a source that a run of its own works on, while not all parts are done. number: from 1, of `shards`.
+
+    run_id: that has it, or had it last. first_run_id: that had it first since all parts were done together.
+    """
+
+    __tablename__ = "cataloger_shard"
+    source_id: Mapped[int] = mapped_column(ForeignKey("cataloger_source.id"), primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    shards: Mapped[int] = mapped_column(Integer)
+    first_run_id: Mapped[int] = mapped_column(identifier())
+    run_id: Mapped[int] = mapped_column(identifier())
+    fence: Mapped[int] = mapped_column(BigInteger)
+    owner: Mapped[str] = mapped_column(String(255))
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    is_done: Mapped[bool] = mapped_column(Boolean)
+
+
 class ItemRow(Base):
     """Identity of one image. gone_run_id: the complete scan that no longer found it; null while it is found.
 
@@ -169,22 +188,6 @@ class ItemPresenceRow(Base):
         ForeignKey("cataloger_item.id"), primary_key=True, autoincrement=False, index=True
     )
     is_gone: Mapped[bool] = mapped_column(Boolean)
-
-
-class AnswerColumns:
-    """The answer of a model; columns that image and product results share."""
-
-    decision: Mapped[str | None] = mapped_column(String(16))
-    label_1: Mapped[str | None] = mapped_column(String(255))
-    label_2: Mapped[str | None] = mapped_column(String(255))
-    label_3: Mapped[str | None] = mapped_column(String(255))
-    label_4: Mapped[str | None] = mapped_column(String(255))
-    label_5: Mapped[str | None] = mapped_column(String(255))
-    confidence_1: Mapped[float | None] = mapped_column(Float(53))
-    confidence_2: Mapped[float | None] = mapped_column(Float(53))
-    confidence_3: Mapped[float | None] = mapped_column(Float(53))
-    confidence_4: Mapped[float | None] = mapped_column(Float(53))
-    confidence_5: Mapped[float | None] = mapped_column(Float(53))
 
 
 class ResultRow(AnswerColumns, Base):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-HEAD = "0017"
+HEAD = "0018"
 """The revision that this version needs, the last one of `cataloger.migrations`."""
 VERSION_TABLE = "cataloger_alembic_version"
 UPGRADE_LOCK = 0x636174616C6F67  # "catalog"

@@ -11,10 +11,12 @@ from patience import wait_until
 from sqlalchemy import text, update
 
 from cataloger.db.clock import utc_now
-from cataloger.errors import LeaseError
+from cataloger.errors import LeaseError, UsageError
 from cataloger.ledger import leases, register_source
 from cataloger.ledger.runs import open_run
-from cataloger.schema.models import LeaseRow
+from cataloger.options import Shard
+from cataloger.schema.hashing import key_hash
+from cataloger.schema.models import LeaseRow, ShardRow
 from cataloger.utils.process_identity import this_process
 
 
@@ -155,3 +157,104 @@ def test_runs_of_dead_processes_are_closed_as_abandoned_and_live_ones_are_not(wo
 def test_options_may_hold_names_that_are_not_utf8(world):
     run = open_run(world.database, command="tag", options={"paths": ["\udcff.jpg", "é", "👗"]}, device="cpu")
     assert world.rows(f"SELECT COUNT(options) FROM cataloger_run WHERE id = {run.id}") == [(1,)]
+
+
+# --- shards
+
+
+@pytest.fixture
+def divided(world):
+    """A source that no run has; take(text, run) takes a shard of it."""
+    world.end()
+    world.run = open_run(world.database, command="tag", options={}, device="cpu")
+    return world
+
+
+def take(world, text=None):
+    return leases.acquire(world.database, world.source.id, world.run.id, None if text is None else Shard.parse(text))
+
+
+def silence(world, seconds):
+    """Let the shards be silent for so long, on another machine."""
+    elsewhere = "|".join(["elsewhere", *this_process().split("|")[1:]])
+    with world.database.begin() as connection:
+        heartbeat = utc_now(connection) - timedelta(seconds=seconds)
+        connection.execute(update(ShardRow).values(heartbeat_at=heartbeat, owner=elsewhere))
+
+
+def test_shards_go_side_by_side_and_exclude_the_whole_and_themselves(divided):
+    first, second = take(divided, "1/3"), take(divided, "2/3")
+    with divided.database.begin() as connection:
+        first.check(connection)
+        second.check(connection)
+    with pytest.raises(LeaseError, match=r"is working on shard 1/3 of this source \(process"):
+        take(divided, "1/3")
+    with pytest.raises(LeaseError, match="is working on shard 1/3 of this source"):
+        take(divided)
+    first.release()
+    second.release()
+    whole = take(divided)
+    with pytest.raises(LeaseError, match="is working on this source"):
+        take(divided, "3/3")
+    whole.release()
+    assert take(divided, "3/3").fence == 1
+
+
+def test_a_source_that_is_divided_is_not_divided_otherwise_until_it_is_settled(divided):
+    take(divided, "1/8").release()
+    with pytest.raises(LeaseError, match=r"--shard 1/4: .* 8 parts, .*NUMBER/8\), or run once without --shard"):
+        take(divided, "1/4")
+    whole = take(divided)
+    whole.close_shards()
+    whole.release()
+    assert take(divided, "1/4").fence == 1
+
+
+def test_a_silent_shard_is_taken_over_and_its_late_owner_stopped(divided):
+    late = take(divided, "2/3")
+    silence(divided, 50)
+    with pytest.raises(LeaseError, match=r"on elsewhere, last heartbeat 5\d seconds ago"):
+        take(divided, "2/3")
+    silence(divided, 61)
+    assert take(divided, "2/3").fence == late.fence + 1
+    for stop in (late.finish, lambda: divided.database.write(late.check)):
+        with pytest.raises(LeaseError, match="taken over this source"):
+            stop()
+    silence(divided, 61)
+    take(divided).release()  # a run over the whole may take over, too: then no late shard writes
+    with pytest.raises(LeaseError, match="taken over this source"):
+        divided.database.write(leases.Lease(divided.database, divided.source.id, late.fence + 1, late.shard).check)
+
+
+def test_a_silent_run_over_the_whole_is_stopped_by_a_shard(divided):
+    whole = take(divided)
+    set_lease(divided, silent=61)
+    take(divided, "1/2")
+    with pytest.raises(LeaseError, match="taken over this source"):
+        divided.database.write(whole.check)
+
+
+def test_only_the_last_shard_is_told_that_all_are_done(divided):
+    begun = divided.run.id
+    first, second = take(divided, "1/2"), take(divided, "2/2")
+    assert first.finish() is None
+    first.release()
+    divided.run = open_run(divided.database, command="tag", options={}, device="cpu")
+    again = take(divided, "1/2")  # it is not done any more, and it had begun before
+    assert second.finish() is None
+    assert again.finish() == begun
+    again.release()
+    second.release()
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "1", "a/b", "-1/4", "1/2/3", "1/5000", "\u00b2/8"])
+def test_what_is_no_shard_is_an_error(text):
+    with pytest.raises(UsageError, match="--shard"):
+        Shard.parse(text)
+
+
+def test_each_key_is_in_one_shard():
+    shards = [Shard(number, 7) for number in range(1, 8)]
+    counts = [sum(shard.has(key_hash(f"k{n}")) for n in range(700)) for shard in shards]
+    assert sum(counts) == 700
+    assert min(counts) > 50

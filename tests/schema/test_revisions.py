@@ -433,6 +433,7 @@ def fill(world, make):
 
 LATER_TABLES = {
     "cataloger_label_map", "cataloger_write_target", "cataloger_calibration", "cataloger_other_target",
+    "cataloger_shard",
 }  # fmt: skip
 LATER_COLUMNS = {
     "product_hash", "disagrees", "scores", "familiarity", "department", "is_mixed", "target_id",

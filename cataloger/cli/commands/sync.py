@@ -35,7 +35,7 @@ from cataloger.cli.source_flags import (
     preset_in_use,
 )
 from cataloger.errors import UsageError
-from cataloger.options import ClusterOptions, RunOptions, SelectionOptions, WebOptions
+from cataloger.options import ClusterOptions, RunOptions, SelectionOptions, Shard, WebOptions
 from cataloger.signals import Reporter, SignalOptions
 from cataloger.table_options import TableOptions
 from cataloger.write_flags import OtherWrites
@@ -245,6 +245,7 @@ def sync(
     ray_workers: flags.RayWorkersOption = flags.CLUSTER.workers,
     cpus_per_worker: flags.CpusPerWorkerOption = flags.CLUSTER.cpus_per_worker,
     gpus_per_worker: flags.GpusPerWorkerOption = flags.CLUSTER.gpus_per_worker,
+    shard: flags.ShardOption = None,
     limit: flags.LimitOption = None,
     dry_run: flags.DryRunOption = False,
     force: flags.ForceOption = False,
@@ -349,6 +350,7 @@ def sync(
                 count_catalog=is_catalog_wanted(reporter),
                 engine=engine,
                 cluster=ClusterOptions(ray_address, ray_workers, cpus_per_worker, gpus_per_worker),
+                shard=None if shard is None else Shard.parse(shard),
             ),
             preset=preset_in_use(context),
         )

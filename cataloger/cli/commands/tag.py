@@ -7,7 +7,7 @@ import typer
 from cataloger.cli import flags, render, source_flags
 from cataloger.cli.run_command import is_catalog_wanted, signalled, watched
 from cataloger.cli.source_flags import ObjectRootOption
-from cataloger.options import DEFAULT_DB, ClusterOptions, RunOptions, SelectionOptions, WebOptions
+from cataloger.options import DEFAULT_DB, ClusterOptions, RunOptions, SelectionOptions, Shard, WebOptions
 from cataloger.signals import Reporter, SignalOptions
 
 EXAMPLES = """\b
@@ -62,6 +62,7 @@ def tag(
     ray_workers: flags.RayWorkersOption = flags.CLUSTER.workers,
     cpus_per_worker: flags.CpusPerWorkerOption = flags.CLUSTER.cpus_per_worker,
     gpus_per_worker: flags.GpusPerWorkerOption = flags.CLUSTER.gpus_per_worker,
+    shard: flags.ShardOption = None,
     limit: flags.LimitOption = None,
     dry_run: flags.DryRunOption = False,
     force: flags.ForceOption = False,
@@ -137,6 +138,7 @@ def tag(
                 exclude=tuple(exclude or ()),
                 engine=engine,
                 cluster=ClusterOptions(ray_address, ray_workers, cpus_per_worker, gpus_per_worker),
+                shard=None if shard is None else Shard.parse(shard),
                 count_catalog=is_catalog_wanted(reporter),
             ),
         )
