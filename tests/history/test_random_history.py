@@ -4,14 +4,14 @@ The reference keeps every run's own results and writes in plain Python and works
 through the effective runs. The real program works on a real database; only the model's answers are made up, so that
 every example has others. After each step the shop's table, the views and the runs must agree with the reference.
 
-CATALOGER_TEST_EXAMPLES=200 tries more histories, and other ones each time.
+`make test-long` tries more histories; CATALOGER_TEST_EXAMPLES=200 so many, and other ones each time.
 """
 
 import math
 import os
 import signal
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from sqlalchemy import text
 
 from cataloger.db.reflection import TableName
 from cataloger.engine import SourceSession, SyncReport, pipeline
+from cataloger.engine.executors import local
 from cataloger.engine.job import Job
 from cataloger.engine.job_report import JobOptions
 from cataloger.errors import EditedError, UsageError
@@ -42,7 +43,7 @@ from cataloger.hooks import Hooks
 from cataloger.inference.classifier import Scores
 from cataloger.ledger import presence, product_results
 from cataloger.model.calibration import Calibration
-from cataloger.options import RunOptions, WriteOptions
+from cataloger.options import PreprocessSpec, RunOptions, WriteOptions
 from cataloger.records import Failure, Image, Item
 from cataloger.schema.models import Base
 from cataloger.table_options import TableOptions
@@ -53,6 +54,7 @@ from cataloger.writeback.preflight import PossibleAnswers, WriteCheck
 pytestmark = pytest.mark.slow
 
 EXAMPLES = int(os.environ.get("CATALOGER_TEST_EXAMPLES", "0"))
+NUMBERS = [pytest.param(5, id="some"), pytest.param(40, id="many", marks=pytest.mark.long)]
 LABELS = ("Dress", "Hat", "Sock")
 MODELS = {name: SimpleNamespace(shift=shift, weights_id=name * 64) for shift, name in enumerate("ab")}
 # What the first, second and third image of a product gives its label: no two of them are level.
@@ -83,6 +85,9 @@ class Photos:
 
     def can_be_missing(self, key):
         return True
+
+    def is_excluded(self, key):
+        return False
 
     def scan(self):
         for key in sorted(self.shown):
@@ -132,6 +137,7 @@ class Model:
     labels: tuple[str, ...] = LABELS
     precision: str = "fp32"
     calibration: Calibration = Classifier.calibration
+    preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
 
     @property
     def title(self):
@@ -162,11 +168,7 @@ class Shop(Job):
 class Decoded(SourceSession):
     """The real session, with photos that need no decoding."""
 
-    @contextmanager
-    def _pool(self, bundle):
-        yield None
-
-    def _decoder(self, pool, remote):
+    def _decoder(self, pool, remote, shared=None):
         return lambda items: (self.decoded(item) for item in items)
 
     def decoded(self, item):
@@ -554,6 +556,7 @@ SIZES = (
 @pytest.fixture
 def database(url, monkeypatch):
     """A database with our tables and the shop's, on each engine; everything goes in pages of two or three."""
+    monkeypatch.setattr(local, "DecodePool", lambda *_, **__: nullcontext())
     monkeypatch.setattr(pipeline, "WRITE_EVERY_RESULTS", 2)
     for module, name in SIZES:
         monkeypatch.setattr(module, name, 2)
@@ -565,8 +568,11 @@ def database(url, monkeypatch):
         yield database
 
 
-@pytest.mark.timeout(1500)
-def test_any_history_leaves_what_the_reference_says(database, url):
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "examples", [pytest.param(5, id="some"), pytest.param(40, id="many", marks=pytest.mark.long)]
+)
+def test_any_history_leaves_what_the_reference_says(database, url, examples):
     class OfThisEngine(History):
         pass
 
@@ -575,7 +581,7 @@ def test_any_history_leaves_what_the_reference_says(database, url):
     run_state_machine_as_test(
         OfThisEngine,
         settings=settings(
-            max_examples=EXAMPLES or 12,
+            max_examples=EXAMPLES or examples,
             stateful_step_count=16,
             deadline=None,
             derandomize=not EXAMPLES,
