@@ -123,7 +123,7 @@ def the_runner_tags_writes_back_and_undoes(shop):
     shop.command("catalog_runner", "runs", "undo", "1")
     shop.command("catalog_runner", "sync", *SYNC, "--force")
     shop.command("catalog_runner", "runs", "prune", "--keep", "1")
-    assert shop.run("SELECT category FROM products WHERE category = 'Hat'")
+    assert shop.run("SELECT category FROM products WHERE category = 'T-shirt'")
     shop.refuses("UPDATE products SET title = 'mine'", "catalog_runner")
 
 

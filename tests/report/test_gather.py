@@ -134,13 +134,14 @@ def test_a_run_that_was_undone_is_not_the_newest_one_nor_the_one_before(photos):
 
 
 def test_products_whose_images_disagree_are_shown_with_those_first(photos):
-    names = ("winter-hat.png", "red-fedora.png", "t-shirt-print.png")
+    names = ("t-shirt-print.png", "t-shirt-black.png", "winter-hat.png")
     (photos / "list.csv").write_text("path,sku\n" + "".join(f"{name},A <b>\n" for name in names) + "sombrero.png,B\n")
     cataloger("tag", photos / "list.csv", "--product-column", "sku", "-q")
     report = told()
     (product,) = report.products
-    assert (report.disagreeing, product.product_key, product.label, product.images_in_all) == (1, "A <b>", "Hat", 3)
-    assert (product.images[0].label, product.images[0].disagrees) == ("T-shirt", True)
+    found = (report.disagreeing, product.product_key, product.label, product.images_in_all)
+    assert found == (1, "A <b>", "T-shirt", 3)
+    assert (product.images[0].label, product.images[0].disagrees) == ("Hat", True)
     assert told(run_id=1).products == report.products
 
 
@@ -285,7 +286,7 @@ def test_what_there_is_to_do_leads_to_the_images_and_is_nothing_when_all_is_done
     found = {task.what: task for task in tasks(report, ReviewLinks.of(report, "https://shop.example/review/"))}
     assert found["failed"].count == 1
     assert found["to review"].count == report.decisions["review"]
-    query = f"decision=review&source={quote_plus(str(photos))}"
+    query = f"by=image&decision=review&source={quote_plus(str(photos))}"
     assert sorted(urlsplit(found["to review"].href).query.split("&")) == sorted(query.split("&"))
     assert found["to review"].href.startswith("https://shop.example/review/?")
     done = replace(report, failed=0, decisions={"accept": 20}, measured=())
