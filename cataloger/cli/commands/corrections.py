@@ -119,7 +119,10 @@ def list_command(
     source: SourceOption = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Count corrections by author and by day, those that the model had right, and how far two people agree."""
+    """Count corrections by author and day.
+
+    Also those that the model had right, and how far two people agree who saw the same products.
+    """
     from cataloger.corrections import summarize
     from cataloger.ledger import find_source_id
     from cataloger.reviewers import measure_agreement, read_activity, read_assignments, read_pairs
