@@ -42,7 +42,10 @@ def tag(folder, images):
     log, pictures = folder / "log", folder / "pictures"
     pictures.mkdir(parents=True)
     for number in range(images):
-        Image.new("RGB", (300, 400), (number, 100, 50)).save(pictures / f"{number:03}.jpg")
+        picture = Image.new("RGB", (300, 400), (0, 100, 50))
+        # Each is another one: the same picture would be decoded and classified once.
+        picture.paste((255, 200, 0), (number, number, number + 60, number + 60))
+        picture.save(pictures / f"{number:03}.jpg")
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[1] / "counting"),
