@@ -347,6 +347,7 @@ def test_two_reviewers_at_once_and_the_later_one_decides_with_open_eyes(served, 
     anna.click("#conflicts button:has-text('Keep theirs')")
     expect(anna.locator("#conflicts")).to_be_hidden()
     assert served.rows(CURRENT) == [(first, "not_product", None, "Ben Ö")]
+    ben.close()  # after which it asks for nothing more
     ben.complaints[:] = [each for each in ben.complaints if "503" not in each]
 
 
