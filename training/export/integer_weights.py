@@ -33,8 +33,10 @@ TARGET = 0.95
 Note = Callable[[str], None]
 
 
-def with_integer_weights(draft: Bundle, data: LabelledImages, calibration: Pixels, note: Note) -> Bundle:
-    """Give a bundle that is being written weights that are integers; returns it, with all that follows from them.
+def with_integer_weights(
+    draft: Bundle, data: LabelledImages, calibration: Pixels, note: Note
+) -> tuple[Bundle, ScoredImages]:
+    """Give a bundle that is being written weights that are integers; returns it, and its scores of `val` in fp32.
 
     calibration: uint8 N x size x size x 3. It trains on `train`, calibrates on `val` and measures on `test` images of
     the data. Raises BundleError, TrainingError, and QualityGateError where the files do not answer as the network.
@@ -47,10 +49,9 @@ def with_integer_weights(draft: Bundle, data: LabelledImages, calibration: Pixel
     check_parity(network, draft, calibration[:PARITY_IMAGES])
     write_golden(draft)
     note("calibrating and measuring in fp32")
-    val, test = (scoring.score(draft, data.split(name)) if data.split(name) else None for name in ("val", "test"))
-    assert val is not None
+    val, test = scoring.score(draft, data.split("val")), data.split("test")
     draft = calibrate_bundle(draft, val, target=draft.calibration.target_precision or TARGET)
-    return _described(draft, data, val, test)
+    return _described(draft, data, val, scoring.score(draft, test) if test else None), val
 
 
 def _described(draft: Bundle, data: LabelledImages, val: ScoredImages, test: ScoredImages | None) -> Bundle:

@@ -11,7 +11,7 @@ changes, so that the calibration and the figures of the card are made anew.
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from cataloger.model import (
 from cataloger.records import Failure, Floats, Pixels
 from cataloger.training.data import Example, LabelledImages, decode_examples
 from cataloger.training.evaluation import ScoredImages, markdown_figures, scoring, with_section
-from cataloger.training.export.integer_weights import with_integer_weights
+from cataloger.training.export.integer_weights import Note, with_integer_weights
 from cataloger.training.export.onnx import store_as_half
 
 LEAST_AGREEMENT = 0.98
@@ -125,9 +125,6 @@ class QuantizedModel:
         }
 
 
-Note = Callable[[str], None]
-
-
 def quantize_bundle(
     bundle: Bundle, data: LabelledImages, output: Path, *, train: bool = False, note: Note = lambda _: None
 ) -> QuantizedModel:
@@ -143,13 +140,14 @@ def quantize_bundle(
     with tempfile.TemporaryDirectory() as name, new_bundle(output) as folder:
         copy_files(bundle, folder)
         draft = replace(bundle, path=folder)
-        before = _top1(bundle, val) if train else None
+        fp32, before = scoring.score(draft, val), None
         if train:
-            draft = with_integer_weights(draft, data, calibration, note)
+            before = scoring.report(draft, fp32)["all"].top1.value
+            draft, fp32 = with_integer_weights(draft, data, calibration, note)
         quantizer = _Quantizer.prepared(draft.model_path, Path(name), calibration)
         note(f"calibrated on {len(calibration)} training images; {len(quantizer.layers)} layers")
         moved = quantizer.sensitivity(draft, calibration[:SENSITIVITY_IMAGES])
-        kept, gate = _fewest_kept(draft, quantizer, moved, _Judge(val, before), note)
+        kept, gate = _fewest_kept(draft, quantizer, moved, _Judge(val, fp32, before), note)
         milliseconds = _paces(draft, calibration[:TIMED_IMAGES])
         _add_golden(draft)
         quantized = QuantizedModel(draft, kept, moved, gate, milliseconds, train)
@@ -159,10 +157,6 @@ def quantize_bundle(
         provenance = {**draft.provenance, "int8": quantized.facts()}
         sealed = seal(replace(draft, int8_tolerance=GOLDEN_TOLERANCE, provenance=provenance))
     return replace(quantized, bundle=replace(sealed, path=output))
-
-
-def _top1(bundle: Bundle, val: Sequence[Example]) -> float:
-    return scoring.report(bundle, scoring.score(bundle, val))["all"].top1.value
 
 
 def section(quantized: QuantizedModel) -> str:
@@ -296,18 +290,19 @@ def _own_name(tensor: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """The images that decide, and top-1 of fp32 on them before a training."""
+    """The images that decide, how fp32 scores them, and its top-1 on them before a training."""
 
     val: Sequence[Example]
+    fp32: ScoredImages
     before: float | None
 
-    def gate(self, draft: Bundle, fp32: ScoredImages) -> Gate:
+    def gate(self, draft: Bundle) -> Gate:
         """Compare the bundle's model in int8 with what it answers in fp32."""
         int8 = scoring.score(_in_int8(draft), self.val)
-        if fp32.examples != int8.examples:
+        if self.fp32.examples != int8.examples:
             raise QualityGateError("scores in int8 are not finite numbers for some images, so nothing was written")
-        same = fp32.logits.argmax(axis=1) == int8.logits.argmax(axis=1)
-        reports = [scoring.report(draft, scored)["all"] for scored in (fp32, int8)]
+        same = self.fp32.logits.argmax(axis=1) == int8.logits.argmax(axis=1)
+        reports = [scoring.report(draft, scored)["all"] for scored in (self.fp32, int8)]
         return Gate(
             images=len(same),
             agreement=float(same.mean()),
@@ -322,10 +317,10 @@ def _fewest_kept(
 ) -> tuple[tuple[str, ...], Gate]:
     """Keep more and more of the most sensitive layers in fp32 until the gate is passed."""
     order = sorted(moved, key=lambda name: -moved[name])
-    fp32, tried = scoring.score(draft, judge.val), []
+    tried: list[Gate] = []
     for number in (number for number in KEPT if number < len(order)):
         quantizer.write(draft.path / MODEL_INT8, kept=order[:number])
-        gate = judge.gate(draft, fp32)
+        gate = judge.gate(draft)
         note(f"{number} layers in fp32: {gate.line()}")
         if gate.passes:
             return tuple(order[:number]), gate

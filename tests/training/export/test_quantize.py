@@ -200,7 +200,7 @@ def trained(labelled, rough, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantization_aware, "BATCH", 5)
         patch.setattr(quantization_aware, "MOST_REPEATS", 8)
-        made = with_integer_weights(replace(bundle, path=folder), data, images, steps.append)
+        made, _ = with_integer_weights(replace(bundle, path=folder), data, images, steps.append)
     return made, bundle, images, steps
 
 
