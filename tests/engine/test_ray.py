@@ -107,7 +107,10 @@ def listening(pids):
     inodes = set()
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").glob("*"):
-            target = os.readlink(link) if link.is_symlink() else ""
+            try:
+                target = os.readlink(link)
+            except OSError:  # closed since it was listed
+                continue
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
     tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
