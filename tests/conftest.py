@@ -1,8 +1,6 @@
 """Throw-away database servers, and a world of one source, one model and one run in each of them."""
 
-import fcntl
 import gc
-import hashlib
 import importlib.util
 import json
 import logging
@@ -18,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import forks
+import frozen_layers
 import hypothesis
 import pytest
 import templates
@@ -35,6 +34,7 @@ from cataloger.ledger.leases import Lease, acquire
 from cataloger.ledger.product_results import ProductResults
 from cataloger.ledger.runs import Run, open_run
 from cataloger.records import Failure, Item, Prediction
+from cataloger.schema import revisions
 from cataloger.schema.models import Base
 from cataloger.sinks.database import DatabaseSink
 from cataloger.utils import failpoints
@@ -53,6 +53,7 @@ NOBODY = 65534
 PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
 SCHEMAS = Path(__file__).parent.parent / "docs" / "reference" / "schemas"
 start_decoder = decode_pool._start
+upgrade_with = revisions.upgrade_with
 
 
 @pytest.hookimpl(wrapper=True)
@@ -240,13 +241,32 @@ def mariadb_server():
 
 
 @pytest.fixture(scope="session")
-def make_tables(request, tmp_path_factory):
+def template(tmp_path_factory):
+    """Path of a SQLite file with our tables, once it is asked for."""
+    return tmp_path_factory.getbasetemp() / "template.db"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def copied_ledgers(template):
+    """Copy the tables of new SQLite files in this process, which the migrations take seven times as long to make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(revisions, "upgrade_with", templates.copying(upgrade_with, template))
+        yield
+
+
+@pytest.fixture
+def migrated_ledgers(monkeypatch):
+    """Make them as everywhere else, for tests of migrations."""
+    monkeypatch.setattr(revisions, "upgrade_with", upgrade_with)
+
+
+@pytest.fixture(scope="session")
+def make_tables(request, template):
     """Return a function: engine, folder -> the URL of a new database with our tables."""
     servers = {}
 
     def make_tables(engine, folder):
         if engine == "sqlite":
-            template = tmp_path_factory.getbasetemp() / "template.db"
             templates.copy_file(template, folder / "catalog.db")
             return f"sqlite:///{folder}/catalog.db"
         if engine not in servers:
@@ -521,24 +541,8 @@ def one_export(frozen_parts):
     """Export the same frozen layers once, which takes most of a small training; the network itself always is."""
     from cataloger.training.export import onnx
 
-    write = onnx.write_frozen_part
-
-    def write_or_copy(network, path, *, size):
-        frozen = {name.rpartition(".")[0] for name, values in network.named_parameters() if not values.requires_grad}
-        digest = hashlib.sha256(str(size).encode())
-        for name, values in network.state_dict().items():
-            if name.rpartition(".")[0] in frozen:
-                digest.update(name.encode() + values.cpu().numpy().tobytes())
-        known = frozen_parts / f"{digest.hexdigest()}.onnx"
-        with (frozen_parts / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # others export the same
-            if not known.exists():
-                write(network, path, size=size)
-                shutil.copyfile(path, known)
-        shutil.copyfile(known, path)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnx, "write_frozen_part", write_or_copy)
+        patch.setattr(onnx, "write_frozen_part", frozen_layers.shared(onnx.write_frozen_part, frozen_parts))
         yield
 
 

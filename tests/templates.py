@@ -1,8 +1,10 @@
 """Databases with our tables, copied from one that the migrations have made: they take longer than most tests."""
 
 import itertools
+import os
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import by_url
 import pymysql
@@ -33,6 +35,18 @@ def copy_file(template, path):
     if not template.exists():
         by_url.upgrade(f"sqlite:///{template}")
     shutil.copyfile(template, path)
+
+
+def copying(upgrade_with, template):
+    """Return what does as `upgrade_with`, and makes a new SQLite file by copying."""
+
+    def copy_or_upgrade(engine, *, schema=None, is_new=False):
+        path = Path(engine.url.database or "")
+        if schema or not is_new or path == template or not os.access(path.parent, os.W_OK):
+            return upgrade_with(engine, schema=schema, is_new=is_new)
+        return copy_file(template, path)
+
+    return copy_or_upgrade
 
 
 def url_of(server_url, name):

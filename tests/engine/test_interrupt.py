@@ -206,8 +206,8 @@ def many(tmp_path):
 
 
 @pytest.fixture
-def sqlite_url(tmp_path):
-    return f"sqlite:///{tmp_path}/catalog.db"
+def sqlite_url(make_tables, tmp_path):
+    return make_tables("sqlite", tmp_path)
 
 
 def recorded(url):

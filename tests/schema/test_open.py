@@ -12,6 +12,8 @@ from cataloger.options import RunOptions
 from cataloger.schema import open as opening
 from cataloger.schema import open_database, open_for_planning
 
+pytestmark = pytest.mark.usefixtures("migrated_ledgers")
+
 
 @pytest.fixture
 def engines(monkeypatch):

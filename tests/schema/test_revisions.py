@@ -24,6 +24,8 @@ from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import Base, WriteRow
 from cataloger.schema.revisions import HEAD, VERSION_TABLE, revisions
 
+pytestmark = pytest.mark.usefixtures("migrated_ledgers")
+
 VIEWS = [
     "cataloger_image_codes",
     "cataloger_image_labels",

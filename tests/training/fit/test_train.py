@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import frozen_layers
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -218,12 +219,26 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(trained, shop, tmp_pat
     assert read_bundle(tmp_path / "model").files[WEIGHTS] == read_bundle(shop / "model").files[WEIGHTS]
 
 
-def test_two_processes_train_one_model(shop, tmp_path):
-    arguments = ["train", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "model"]
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv.pop(1))
+import frozen_layers
+from cataloger.cli.app import main
+from cataloger.training.export import onnx
+onnx.write_frozen_part = frozen_layers.shared(onnx.write_frozen_part, Path(sys.argv.pop(1)))
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_two_processes_train_one_model(shop, tmp_path, frozen_parts):
+    arguments = [shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "model"]
     arguments += ["--recipe", "quick", "--epochs", 1, "--views", 1, "--no-progress"]
+    (tmp_path / "program.py").write_text(PROGRAM)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, "-m", "cataloger", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [*torchrun, tmp_path / "program.py", Path(frozen_layers.__file__).parent, frozen_parts, "train"]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("use it with `cataloger tag") == 1
     assert replay_golden(read_bundle(tmp_path / "model")) <= 1e-3
