@@ -214,7 +214,16 @@ LOCKS = {
     "mysql": "LOCK TABLES products WRITE",
     "sqlite": "BEGIN EXCLUSIVE",
 }
-IMPATIENT = "session.LOCK_TIMEOUT = 1\n"
+# A statement waits for a lock for a second.
+IMPATIENT = """
+from cataloger.db import sessions
+usual, brief = f"_timeout = {sessions.LOCK_TIMEOUT}", "_timeout = 1"
+sessions.POSTGRESQL_SETTINGS = (
+    *(each for each in sessions.POSTGRESQL_SETTINGS if not each.startswith("lock_timeout")), "lock_timeout = '1s'"
+)
+assert sessions.MYSQL_SETTINGS.count(usual) == 2
+sessions.MYSQL_SETTINGS = sessions.MYSQL_SETTINGS.replace(usual, brief)
+"""
 
 
 @contextmanager
