@@ -14,8 +14,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image, UnidentifiedImageError
+
+from cataloger.utils import onnxruntime
 
 
 def main(model: str, size: int, batch_size: int) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 
 from cataloger.errors import BundleError, UsageError
 from cataloger.inference.answers import check_answers
@@ -25,6 +24,7 @@ from cataloger.model import (
     refusal,
 )
 from cataloger.records import Floats, Pixels
+from cataloger.utils import onnxruntime
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         strip_invisible,
         visible,
     )
+    from cataloger.utils.private_onnxruntime import onnxruntime
     from cataloger.utils.shares import UNKNOWN, Z95, Share, wilson
     from cataloger.utils.text import counted, nearest_of, one_line, printable
     from cataloger.utils.timing import Stopwatch
@@ -58,6 +59,7 @@ __all__ = [
     "line_of",
     "nearest_of",
     "one_line",
+    "onnxruntime",
     "part_spellings",
     "path_spellings",
     "printable",
@@ -96,6 +98,7 @@ __getattr__ = lazy_names(
             "strip_invisible",
             "visible",
         ),
+        "private_onnxruntime": ("onnxruntime",),
         "shares": ("UNKNOWN", "Z95", "Share", "wilson"),
         "text": ("counted", "nearest_of", "one_line", "printable"),
         "timing": ("Stopwatch",),

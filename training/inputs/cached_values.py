@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from cataloger.options import PreprocessSpec
 from cataloger.records import Pixels
 from cataloger.training.inputs.augmentation import Augmentation
-from cataloger.utils import available_cpus
+from cataloger.utils import available_cpus, onnxruntime
 
 
 @dataclass(frozen=True, slots=True)
