@@ -6,6 +6,8 @@ RUNTIME := .venv/runtime
 DEV := .venv/dev
 DOCS := .venv/docs
 # Many tests wait, for a server or a lock, so that one process more than processors keeps these busy.
+# The tests start hundreds of commands; without bytecode on the disk each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 # Compiled modules are kept, whatever is set outside: hundreds of programs are started that would compile them anew.

@@ -34,7 +34,7 @@ from cataloger.engine.pipeline import RunReport
 from cataloger.engine.tag import TagOptions, tag_images
 from cataloger.hooks import Hooks
 from cataloger.imaging import decode_pool
-from cataloger.imaging.preprocess import Loaded
+from cataloger.imaging.loaded import Loaded
 from cataloger.inference import backend
 from cataloger.inference.classifier import Scores
 from cataloger.inference.onnx import OnnxClassifier

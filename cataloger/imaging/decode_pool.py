@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self, overload
 
 from cataloger.errors import CatalogerError, ImageError
 from cataloger.imaging.decode_budget import SharedBudget
-from cataloger.imaging.decode_worker import (
+from cataloger.imaging.decode_protocol import (
     CHUNK,
     CHUNK_BYTES,
     READY,
@@ -30,7 +30,7 @@ from cataloger.imaging.decode_worker import (
     image_of,
 )
 from cataloger.imaging.decoder_version import decoder_identity
-from cataloger.imaging.preprocess import Loaded
+from cataloger.imaging.loaded import Loaded
 from cataloger.imaging.shared_memory import SharedMemory
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image, Result

@@ -8,7 +8,7 @@ without them, and colour management would cost more than the decoding.
 import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from PIL.ImageFile import ImageFile
 
 from cataloger.errors import ImageError
 from cataloger.imaging import formats
+from cataloger.imaging.loaded import Loaded
 from cataloger.imaging.memory_need import (
     BAND_PIXELS,
     MOST_PER_PIXEL,
@@ -39,7 +40,6 @@ from cataloger.imaging.memory_need import (
     is_deep_grey,
 )
 from cataloger.options import Limits, PreprocessSpec
-from cataloger.records import Pixels
 
 # Phones write JPEGs that hold several pictures (MPO); Pillow opens those as JPEG and shows the first.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -74,14 +74,6 @@ def _unshared(need: int) -> AbstractContextManager[None]:
 
 reserve: Reserve = _unshared
 """Of this process; decoding processes set one that they share with others."""
-
-
-class Loaded(NamedTuple):
-    """pixels: uint8 RGB, size x size x 3, C-contiguous. width, height: upright original, in pixels."""
-
-    pixels: Pixels
-    width: int
-    height: int
 
 
 def load(data: bytes, spec: PreprocessSpec, limits: Limits = _DEFAULT_LIMITS) -> Loaded:

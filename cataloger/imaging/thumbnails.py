@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from PIL import Image as PillowImage
 
-from cataloger.imaging.preprocess import FORMATS, Loaded, load
+from cataloger.imaging.loaded import Loaded
+from cataloger.imaging.preprocess import FORMATS, load
 from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Pixels
 

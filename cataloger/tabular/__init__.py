@@ -5,16 +5,21 @@ they were written; what they mean is the business of its users. And the arrays t
 Imports nothing of ours.
 """
 
-from cataloger.tabular import shopify_columns
-from cataloger.tabular.columns import find_column, find_key
-from cataloger.tabular.csv_cells import cells_as_written, row_with_cells, text_of_cell
-from cataloger.tabular.csv_table import CsvTable, open_csv
-from cataloger.tabular.csv_writer import csv_line, write_csv
-from cataloger.tabular.formulas import escape_formula, unescape_formula
-from cataloger.tabular.json_lines import JsonRow, read_json_lines
-from cataloger.tabular.php_arrays import read_php_array
-from cataloger.tabular.problems import RawRow, RowProblem, TableFormatError
-from cataloger.tabular.shopify_columns import find_shopify_column
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.tabular import shopify_columns
+    from cataloger.tabular.columns import find_column, find_key
+    from cataloger.tabular.csv_cells import cells_as_written, row_with_cells, text_of_cell
+    from cataloger.tabular.csv_table import CsvTable, open_csv
+    from cataloger.tabular.csv_writer import csv_line, write_csv
+    from cataloger.tabular.formulas import escape_formula, unescape_formula
+    from cataloger.tabular.json_lines import JsonRow, read_json_lines
+    from cataloger.tabular.php_arrays import read_php_array
+    from cataloger.tabular.problems import RawRow, RowProblem, TableFormatError
+    from cataloger.tabular.shopify_columns import find_shopify_column
 
 __all__ = [
     "CsvTable",
@@ -37,3 +42,41 @@ __all__ = [
     "unescape_formula",
     "write_csv",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "columns": (
+            "find_column",
+            "find_key",
+        ),
+        "csv_cells": (
+            "cells_as_written",
+            "row_with_cells",
+            "text_of_cell",
+        ),
+        "csv_table": (
+            "CsvTable",
+            "open_csv",
+        ),
+        "csv_writer": (
+            "csv_line",
+            "write_csv",
+        ),
+        "formulas": (
+            "escape_formula",
+            "unescape_formula",
+        ),
+        "json_lines": (
+            "JsonRow",
+            "read_json_lines",
+        ),
+        "php_arrays": ("read_php_array",),
+        "problems": (
+            "RawRow",
+            "RowProblem",
+            "TableFormatError",
+        ),
+        "shopify_columns": ("find_shopify_column",),
+    },
+)

@@ -5,16 +5,21 @@ The plan, the checks beforehand, the writing and its journal.
 Imports `ledger`, `schema`, `db`, `sources`.
 """
 
-from cataloger.writeback.answer_places import WrittenAnswer, products_of_images, written_answers
-from cataloger.writeback.column_values import ABSENT, ANY_ROW, Cell, restore
-from cataloger.writeback.journal import CellChange, Journal, WriteCounts, write_cells, written_to
-from cataloger.writeback.other_preflight import LinkCheck, RowCheck
-from cataloger.writeback.other_tables import other_table
-from cataloger.writeback.plan import WritePlan
-from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_database, qualified
-from cataloger.writeback.product_table import ProductRow, ProductTable
-from cataloger.writeback.two_steps import PlainWriter
-from cataloger.writeback.writer import WriteBack
+from typing import TYPE_CHECKING
+
+from cataloger.utils import lazy_names
+
+if TYPE_CHECKING:
+    from cataloger.writeback.answer_places import WrittenAnswer, products_of_images, written_answers
+    from cataloger.writeback.column_values import ABSENT, ANY_ROW, Cell, restore
+    from cataloger.writeback.journal import CellChange, Journal, WriteCounts, write_cells, written_to
+    from cataloger.writeback.other_preflight import LinkCheck, RowCheck
+    from cataloger.writeback.other_tables import other_table
+    from cataloger.writeback.plan import WritePlan
+    from cataloger.writeback.preflight import PossibleAnswers, WriteCheck, check_database, qualified
+    from cataloger.writeback.product_table import ProductRow, ProductTable
+    from cataloger.writeback.two_steps import PlainWriter
+    from cataloger.writeback.writer import WriteBack
 
 __all__ = [
     "ABSENT",
@@ -42,3 +47,45 @@ __all__ = [
     "written_answers",
     "written_to",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "answer_places": (
+            "WrittenAnswer",
+            "products_of_images",
+            "written_answers",
+        ),
+        "column_values": (
+            "ABSENT",
+            "ANY_ROW",
+            "Cell",
+            "restore",
+        ),
+        "journal": (
+            "CellChange",
+            "Journal",
+            "WriteCounts",
+            "write_cells",
+            "written_to",
+        ),
+        "other_preflight": (
+            "LinkCheck",
+            "RowCheck",
+        ),
+        "other_tables": ("other_table",),
+        "plan": ("WritePlan",),
+        "preflight": (
+            "PossibleAnswers",
+            "WriteCheck",
+            "check_database",
+            "qualified",
+        ),
+        "product_table": (
+            "ProductRow",
+            "ProductTable",
+        ),
+        "two_steps": ("PlainWriter",),
+        "writer": ("WriteBack",),
+    },
+)
