@@ -22,7 +22,8 @@ mkdir -p "$out"
 out=$(realpath "$out")
 root=$PWD
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+store=()  # the command that has the images
+trap '[ ${#store[@]} = 0 ] || "${store[@]}" umount --all >/dev/null 2>&1; rm -rf "$work"' EXIT
 
 ok() { printf 'ok       %s\n' "$*"; }
 untested() { printf 'untested %s\n' "$*"; }
@@ -35,7 +36,7 @@ unpack() {  # REVISION FOLDER
 
 environment() {  # FOLDER PYTHON REQUIREMENT
     "$2" -m venv "$1"
-    "$1/bin/python" -m pip install --quiet --constraint "$root/constraints.txt" "$3"
+    "$1/bin/python" -m pip install -qq --constraint "$root/constraints.txt" "$3"
 }
 
 build_twice() {
@@ -82,11 +83,11 @@ check_sdist() {
 
 check_pythons() {
     for version in 3.11 3.12 3.13 3.14; do
-        if ! command -v "python$version" >/dev/null; then
-            untested "Python $version: this machine has none"
-            continue
-        fi
-        environment "$work/python$version" "python$version" "$out/$wheel"
+        # pyenv has commands for versions that are not switched on.
+        python=$(PYENV_VERSION=$(ls "$(pyenv root 2>/dev/null)/versions" 2>/dev/null | grep -m1 "^$version") \
+            "python$version" -c 'import sys; print(sys.executable)' 2>/dev/null) ||
+            { untested "Python $version: this machine has none"; continue; }
+        environment "$work/python$version" "$python" "$out/$wheel"
         "$work/python$version/bin/cataloger" tag examples/images --db "sqlite:///$work/$version.db" --quiet ||
             fail "tagging on Python $version"
         ok "Python $version: installed, imported, 20 images tagged"
@@ -132,7 +133,7 @@ check_image() {
     debootstrap --variant=minbase "$suite" "$work/base" "$mirror" >"$work/image.log" 2>&1 || { tail "$work/image.log"; fail base; }
     # As the images of Debian that are called slim.
     rm -rf "$work"/base/usr/share/{doc,info,locale,man}/* "$work"/base/var/cache/apt/* "$work"/base/var/lib/apt/lists/*
-    "$PYTHON" -m pip wheel --quiet --constraint constraints.txt --wheel-dir "$work/wheels" "$out/$wheel[$EXTRAS]" 'setuptools>=77'
+    "$PYTHON" -m pip wheel -qq --constraint constraints.txt --wheel-dir "$work/wheels" "$out/$wheel[$EXTRAS]" 'setuptools>=77'
     export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
     store=(buildah --root "$work/store" --runroot "$work/runroot")
     {
@@ -149,7 +150,7 @@ check_image() {
 run_image() {
     local container size
     container=$("${store[@]}" from localhost/cataloger)
-    size=$(du -s --block-size=1MB "$("${store[@]}" mount "$container")" | cut -f1)
+    size=$(du -s --apparent-size --block-size=1MB "$("${store[@]}" mount "$container")" | cut -f1)
     [ "$size" -lt "$LIMIT" ] || fail "the image has $size MB, more than $LIMIT"
     install -d -o 10001 -g 10001 "$work/data"
     chmod 711 "$work"
@@ -160,11 +161,10 @@ run_image() {
     [ "$(stat -c %u "$work/data/catalog.db")" = 10001 ] || fail "the image runs as another user"
     ok "the image for processors: $size MB with $EXTRAS; doctor and tag run in it as uid 10001"
     untested "the image for graphics cards (--target gpu): 6 GB, built by hand"
-    "${store[@]}" umount --all >/dev/null
 }
 
 "$PYTHON" -m venv "$work/tools"
-"$work/tools/bin/python" -m pip install --quiet build cyclonedx-bom pip-licenses twine
+"$work/tools/bin/python" -m pip install -qq build cyclonedx-bom pip-licenses twine
 build_twice
 check_metadata
 environment "$work/new" "$PYTHON" "$out/$wheel[$EXTRAS]"
