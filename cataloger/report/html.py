@@ -68,14 +68,7 @@ def render_page(
     report: CatalogReport, pictures: Mapping[int, Picture], links: ReviewLinks, *, about_maps: str = ""
 ) -> str:
     """Return the page as HTML. pictures: by item."""
-    filters: Filters = {
-        "percent": percent,
-        "interval": interval,
-        "shortened": shortened,
-        "link": link,
-        "as_key": shown_key,
-    }
-    template = template_environment(__file__, filters).get_template(TEMPLATE)
+    template = template_environment(__file__, filters()).get_template(TEMPLATE)
     return template.render(
         report=report,
         pictures=pictures,
@@ -89,6 +82,17 @@ def render_page(
         **_of_last_week(report),
         **_charts(report),
     )
+
+
+def filters() -> Filters:
+    """Return what the templates of this package show values with."""
+    return {
+        "percent": percent,
+        "interval": interval,
+        "shortened": shortened,
+        "link": link,
+        "as_key": shown_key,
+    }
 
 
 def _of_last_week(report: CatalogReport) -> dict[str, Any]:

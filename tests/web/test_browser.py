@@ -17,6 +17,8 @@ SIZES = ((1400, 900), (390, 844))
 SCHEMES = ("light", "dark")
 VIOLATIONS = {"resultTypes": ["violations"]}
 """Of what is right axe is to collect nothing, which takes most of its time."""
+PAGES = {"report": "#categories tbody tr", "evaluation": "#categories tbody tr", "explanation": ".maps img"}
+"""What is seen at once on each page."""
 SCREENS = 3
 """That the page of a report takes before its details."""
 
@@ -51,8 +53,16 @@ def pages(tmp_path_factory):
     cataloger("corrections", "import", folder / "words.csv", "--author", "ann", "--new-labels", "--db", db)
     cataloger(*tag)
     cataloger("report", "--db", db, "-o", folder / "report.html", "-q")
+    cataloger("explain", *explained(folder / "photos"), "-o", folder / "explanation.html", status=3)
     (folder / "evaluation.html").write_text(evaluation_page(folder / "photos", names), encoding="utf-8")
     return folder
+
+
+def explained(photos):
+    """Return photos to explain: one with a hostile name, and a file that is none."""
+    hostile = photos.parent / "<img src=x onerror=alert(1)>.png"
+    shutil.copyfile(EXAMPLES / "sunglasses.png", hostile)
+    return [photos / "blue-fedora.png", hostile, photos / os.fsdecode(b"<img src=x>caf\xe9.png")]
 
 
 def evaluation_page(photos, names):
@@ -94,7 +104,7 @@ def opened(contexts, pages):
     assert complaints == []
 
 
-@pytest.mark.parametrize("name", ["report", "evaluation"])
+@pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(opened, name):
     for size in SIZES:
         for scheme in SCHEMES:
@@ -143,6 +153,19 @@ def test_a_search_opens_what_it_finds_and_leaves_the_rest_as_it_was(opened):
     assert shown.count() == 0
 
 
+def test_an_explanation_says_all_in_words_too_and_runs_nothing_of_a_name(opened):
+    page = opened("explanation")
+    page.on("dialog", lambda _: pytest.fail("a name of a file was run"))
+    assert page.locator("#image-2 h2").inner_text() == "<img src=x onerror=alert(1)>.png"
+    alts = page.eval_on_selector_all("#image-1 .maps img", "(images) => images.map((each) => each.alt)")
+    assert alts[0] == "blue-fedora.png"
+    assert [text.split(" speak for ")[1].split(",")[0] for text in alts[1:]] == page.eval_on_selector_all(
+        "#image-1 .maps .label", "(labels) => labels.map((each) => each.innerText)"
+    )
+    assert page.locator("#image-1 .answer").count() == 5
+    assert "decode.not_image" in page.inner_text("#failures")
+
+
 def test_a_link_of_the_navigation_opens_its_details(opened):
     page = opened("report")
     page.click("nav.sections a[href='#least']")
@@ -158,11 +181,11 @@ def test_what_is_closed_is_printed_all_the_same(opened):
     assert page.locator("nav.sections").is_hidden()
 
 
-@pytest.mark.parametrize("name", ["report", "evaluation"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_readable_without_a_script(opened, name):
     page = opened(name, java_script_enabled=False)
     assert page.locator("h1").is_visible()
-    assert page.locator("#categories tbody tr").first.is_visible()
+    assert page.locator(PAGES[name]).first.is_visible()
     assert page.locator("#find").is_hidden()
     if name == "report":
         page.click("#failures summary")

@@ -17,11 +17,13 @@ from cataloger.utils import replacing
 if TYPE_CHECKING:
     from cataloger.inference import Explanation
     from cataloger.records import Failure
+    from cataloger.report import Explained
     from cataloger.writeback import WrittenAnswer
 
 EXAMPLES = """\b
 Examples:
   cataloger explain dress.jpg
+  cataloger explain photos/*.jpg --output why.html
   cataloger explain photos/*.jpg --output why.png --categories 5
   cataloger explain dress.jpg --db sqlite:///shop.db
   cataloger explain --product 1041 --db sqlite:///shop.db
@@ -32,9 +34,9 @@ def explain(
     images: Annotated[
         list[str] | None, typer.Argument(metavar="IMAGE", help="Images to explain: files, or s3://, gs://, az://.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture to draw.")] = Path(
-        "explanation.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Picture (.png) or page (.html) to write.")
+    ] = Path("explanation.png"),
     categories: Annotated[
         int, typer.Option("--categories", min=1, max=TOP_K, help="Maps per image, best category first.")
     ] = 3,
@@ -57,14 +59,14 @@ def explain(
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Draw which places of an image speak for its categories.
+    """Draw which places of an image speak for its categories, as a picture or a page.
 
     A map shows the network's own score of each place; the score of the category is their mean. It shows where
     evidence was found, not the outline of an object. With --db it is also said which table, row and column of the
     shop hold the answer of an image's product, since when, and by which run.
     """
-    if output.suffix.lower() != ".png":
-        raise UsageError(f"--output {output}: name a .png file")
+    if output.suffix.lower() not in WRITERS:
+        raise UsageError(f"--output {output}: name a .png file, or a page, .html")
     require_file(output, "--output")
     if product and not db:
         raise UsageError("--product needs --db, the database of the results")
@@ -75,7 +77,12 @@ def explain(
     failures: list[Failure] = []
     if images:
         bundle = read_bundle(resolve_bundle_path(model or "default"), check=()).at(precision)
-        explanations, failures = _explained(bundle, images, output, categories)
+        explanations, failures = _explained(bundle, images)
+    if explanations:
+        from cataloger.report import Explained
+
+        with replacing(output) as temporary:
+            WRITERS[output.suffix.lower()](Explained(explanations, failures, written), categories, temporary)
     if json_output:
         _print_json(explanations, failures, written)
     else:
@@ -86,21 +93,33 @@ def explain(
         raise typer.Exit(FAILURES_STATUS)
 
 
-def _explained(
-    bundle: Bundle, images: list[str], output: Path, categories: int
-) -> "tuple[list[Explanation], list[Failure]]":
-    """Draw the maps of images; return what was found, and what could not be read."""
-    from cataloger.inference import draw
+def _explained(bundle: Bundle, images: list[str]) -> "tuple[list[Explanation], list[Failure]]":
+    """Return the maps of images, and what could not be read."""
     from cataloger.inference import explain_images as find
     from cataloger.records import Failure
 
     found = list(find(bundle, images))
     explanations = [each for each in found if not isinstance(each, Failure)]
     failures = [each for each in found if isinstance(each, Failure)]
-    if explanations:
-        with replacing(output) as temporary:
-            draw(explanations, categories).save(temporary, "PNG")
     return explanations, failures
+
+
+def _write_picture(explained: "Explained", categories: int, path: Path) -> None:
+    from cataloger.inference import draw
+
+    draw(explained.images, categories).save(path, "PNG")
+
+
+def _write_page(explained: "Explained", categories: int, path: Path) -> None:
+    from cataloger.report import render_explanation
+
+    page = render_explanation(explained, categories)
+    # The name of a file may contain bytes that are not UTF-8.
+    path.write_text(page, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+WRITERS = {".png": _write_picture, ".html": _write_page}
+"""What writes a file, by the end of its name."""
 
 
 def _read_written(
