@@ -17,7 +17,12 @@ SIZES = ((1400, 900), (390, 844))
 SCHEMES = ("light", "dark")
 VIOLATIONS = {"resultTypes": ["violations"]}
 """Of what is right axe is to collect nothing, which takes most of its time."""
-PAGES = {"report": "#categories tbody tr", "evaluation": "#categories tbody tr", "explanation": ".maps img"}
+PAGES = {
+    "report": "#categories tbody tr",
+    "evaluation": "#categories tbody tr",
+    "explanation": ".maps img",
+    "data": "#categories tbody tr",
+}
 """What is seen at once on each page."""
 SCREENS = 3
 """That the page of a report takes before its details."""
@@ -54,8 +59,18 @@ def pages(tmp_path_factory):
     cataloger(*tag)
     cataloger("report", "--db", db, "-o", folder / "report.html", "-q")
     cataloger("explain", *explained(folder / "photos"), "-o", folder / "explanation.html", status=3)
+    (folder / "labels.csv").write_text(labelled(names))
+    cataloger("inspect", folder / "labels.csv", "--work", folder / "work")
+    (folder / "work" / "data.html").rename(folder / "data.html")
     (folder / "evaluation.html").write_text(evaluation_page(folder / "photos", names), encoding="utf-8")
     return folder
+
+
+def labelled(names):
+    """Return a manifest with a copy in another split and of another label, and hostile names."""
+    given = [f"photos/{name},{'Hat' if number % 2 else '<b>Shoes'},train" for number, name in enumerate(names)]
+    copy = "<img src=x onerror=alert(1)>.png,Sunglasses,val"
+    return "\n".join(["image,label,split", *given, copy, "<i>gone.png,Hat,train", ""])
 
 
 def explained(photos):
@@ -164,6 +179,18 @@ def test_an_explanation_says_all_in_words_too_and_runs_nothing_of_a_name(opened)
     )
     assert page.locator("#image-1 .answer").count() == 5
     assert "decode.not_image" in page.inner_text("#failures")
+
+
+def test_the_page_of_labelled_images_shows_what_contradicts_itself_side_by_side(opened):
+    page = opened("data")
+    page.on("dialog", lambda _: pytest.fail("a name of a file was run"))
+    page.click("a[href='#kind-conflict_bytes']")
+    alike = page.locator("#kind-conflict_bytes .gallery li")
+    alike.first.wait_for(state="visible")
+    assert [text.split("\n")[0] for text in alike.all_inner_texts()] == ["<b>Shoes, train", "Sunglasses, val"]
+    assert alike.locator("img").evaluate_all("(images) => images.every((each) => each.naturalWidth > 100)")
+    assert page.locator("#examples details").count() == 3
+    assert "<i>gone.png" in page.text_content("#kind-unreadable")
 
 
 def test_a_link_of_the_navigation_opens_its_details(opened):

@@ -222,7 +222,7 @@ def _problem(
     kind: str, parts: dict[str, list[str]], examples: Sequence[Example], members: Sequence[int]
 ) -> DataProblem:
     message = "; ".join(f"{name}: {', '.join(files)}" for name, files in parts.items())
-    return DataProblem(kind, examples[members[0]].file, message)
+    return DataProblem(kind, examples[members[0]].file, message, tuple(examples[each].file for each in members))
 
 
 def _copies(groups: list[int]) -> int:

@@ -9,6 +9,7 @@ from typing import Protocol
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
 from cataloger.tabular import write_csv
+from cataloger.training.curation.data_page import write_page
 from cataloger.training.curation.data_report import DataReport, data_report, write_problems
 from cataloger.training.curation.inventory import Inventory, take_inventory
 from cataloger.training.curation.splitting import make_splits
@@ -33,12 +34,16 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PreparedData:
-    """dataset: readable images, each with a split. problems_file: all problems, None if there are none."""
+    """dataset: readable images, each with a split. problems_file: all problems, None if there are none.
+
+    page: the report for a browser.
+    """
 
     dataset: LabelledImages
     report: DataReport
     splits_file: Path | None
     problems_file: Path | None
+    page: Path
 
     def lines(self) -> Iterable[str]:
         """Yield the report in lines, and where the rest is."""
@@ -47,12 +52,16 @@ class PreparedData:
             yield f"data: the images were divided into splits; see {self.splits_file}"
         if self.problems_file:
             yield f"data: every problem is listed in {self.problems_file}"
+        yield f"data: all of this is in {self.page}, for a browser"
 
 
-def prepare_data(options: DataOptions, spec: PreprocessSpec, folder: Path, watcher: Watcher) -> PreparedData:
+def prepare_data(
+    options: DataOptions, spec: PreprocessSpec, folder: Path, watcher: Watcher, *, examples: int = 0
+) -> PreparedData:
     """Read a source, look at every file, make the splits that are missing, report.
 
-    folder: keeps the inventory, problems.csv and, where splits were made, splits.csv, a manifest with these splits.
+    folder: keeps the inventory, the report as data.html, problems.csv and, where splits were made, splits.csv, a
+    manifest with these splits. examples: images of each category in data.html.
     Raises TrainingError, OutputError, UsageError, DatabaseError or MissingExtraError.
     """
     dataset = read_dataset(options)
@@ -67,7 +76,8 @@ def prepare_data(options: DataOptions, spec: PreprocessSpec, folder: Path, watch
     split = make_splits(dataset, inventory, options.shares, options.seed)
     report = data_report(split, inventory)
     splits_file = None if split is dataset else _write(folder / SPLITS_FILE, split)
-    return PreparedData(split, report, splits_file, write_problems(report, folder))
+    page = write_page(split, report, options.name, folder, examples=examples)
+    return PreparedData(split, report, splits_file, write_problems(report, folder), page)
 
 
 def readable_only(dataset: LabelledImages, inventory: Inventory) -> tuple[LabelledImages, Inventory]:

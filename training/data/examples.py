@@ -19,12 +19,13 @@ class DataProblem:
     """Something in a source that was left out, or is worth a look.
 
     kind: stable name, see `cataloger.training.curation.data_report`. place: file, or file and line. message: what is
-    wrong.
+    wrong. files: images that show it when they are seen together, as examples name them.
     """
 
     kind: str
     place: str
     message: str
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ Examples:
     f"{data_flags.SOURCES}\n"
 )
 
+EXAMPLE_IMAGES = 6
+"""Of each category on the page."""
+
 
 def inspect(
     data: data_flags.DataArgument = None,
@@ -45,7 +48,7 @@ def inspect(
             "--work",
             envvar="CATALOGER_WORK",
             metavar="DIR",
-            help="Folder for the cache, problems.csv and, if splits were made, splits.csv.",
+            help="Folder for the cache, data.html, problems.csv and, if splits were made, splits.csv.",
         ),
     ] = Path("inspect.work"),
     json_output: flags.JsonOption = False,
@@ -53,7 +56,8 @@ def inspect(
 ) -> None:
     """Check labelled images before training.
 
-    Shows how many there are, their splits, and problems by file name.
+    Shows how many there are, their splits, and problems by file name. data.html shows the same in a browser, with
+    some images of each category.
     """
     require_folder(work, "--work")
     from cataloger.db import DatabaseURL
@@ -75,7 +79,7 @@ def inspect(
         no_product=no_product,
     )
     with render.progress_bar(enabled=not no_progress) as bar:
-        prepared = prepare_data(options, PreprocessSpec(), work, _Watcher(bar))
+        prepared = prepare_data(options, PreprocessSpec(), work, _Watcher(bar), examples=EXAMPLE_IMAGES)
     if json_output:
         render.print_json(prepared.report.as_json())
     else:

@@ -59,7 +59,11 @@ def test_clean_data_has_counts_and_no_problem(report, tmp_path):
     prepared = report(CLEAN)
     assert prepared.report.splits == {"train": 24, "val": 4, "test": 1}
     assert prepared.report.labels["Hat"] == {"train": 12, "val": 2, "test": 1}
-    assert list(prepared.lines()) == ["data: 29 images in 2 categories: 24 train, 4 val, 1 test"]
+    assert list(prepared.lines()) == [
+        "data: 29 images in 2 categories: 24 train, 4 val, 1 test",
+        f"data: all of this is in {tmp_path}/work/data.html, for a browser",
+    ]
+    assert "Nothing was found that is wrong with these data" in prepared.page.read_text()
     assert prepared.problems_file is None
     assert not (tmp_path / "work" / "problems.csv").exists()
 
