@@ -217,24 +217,32 @@ class Snapshot:
         counts = np.bincount(states, minlength=AGREED + 1)
         return Counts(*(int(counts[state:].sum()) for state in (OPEN, REVIEWED, NAMED, AGREED)))
 
-    def refresh(self, rows: Sequence[AnyRow]) -> None:
-        """Take the corrections of some images over, as `read_corrections` returns them.
+    def refresh(self, rows: Sequence[AnyRow]) -> NDArray[np.int64]:
+        """Take the corrections of some images over, as `read_corrections` returns them; return their positions.
 
         Images that are not in this snapshot are left out.
         """
         if not rows or not len(self.items):
-            return
+            return np.zeros(0, np.int64)
         items, *columns = zip(*rows, strict=True)
-        at = np.minimum(np.searchsorted(self.items, items), len(self.items) - 1)
+        at: NDArray[np.int64] = np.minimum(np.searchsorted(self.items, items), len(self.items) - 1)
         known = self.items[at] == items
         states, corrections, authors = (
             np.array(column)[known] for column in _correction_columns(columns, self.codes)
         )
-        self.states[at[known]], self.corrections[at[known]], self.authors[at[known]] = states, corrections, authors
+        at = at[known]
+        self.states[at], self.corrections[at], self.authors[at] = states, corrections, authors
+        return at
 
-    def note_second_answers(self, items: Sequence[int]) -> None:
-        """Take over which images have a second answer. items: by rising id."""
-        self.answered_twice[:] = np.isin(self.items, np.array(items, np.int64), assume_unique=True)
+    def newly_answered_twice(self, items: Sequence[int]) -> NDArray[np.int64]:
+        """Return the positions of images that have a second answer now, or no longer. items: those that have one."""
+        has = np.isin(self.items, np.array(items, np.int64), assume_unique=True)
+        at: NDArray[np.int64] = np.flatnonzero(has != self.answered_twice)
+        return at
+
+    def note_second_answers(self, at: NDArray[np.int64]) -> None:
+        """Take over what `newly_answered_twice` has found."""
+        self.answered_twice[at] ^= True
 
 
 CORRECTION_COLUMNS = (STATE, CorrectionRow.label.label("corrected_label"), CorrectionRow.author)

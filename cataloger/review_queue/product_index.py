@@ -19,6 +19,7 @@ from cataloger.schema import ProductCurrentRow, ProductResultRow, SourceRow
 
 PRODUCTS_PER_READ = 20_000
 UNREVIEWED = AGREED + 1
+Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,14 @@ class ProductIndex:
     """The products as a snapshot whose items are their first images.
 
     members: positions in the snapshot of the images, product by product. starts: of each product in `members`.
-    counted: which members the answer of their product is made from.
+    owners: position of the product of each image. counted: which members the answer of their product is made from.
     """
 
     images: Snapshot
     products: Snapshot
     members: NDArray[np.int32]
     starts: NDArray[np.int64]
+    owners: NDArray[np.int32]
     counted: Mask
 
     @classmethod
@@ -57,8 +59,9 @@ class ProductIndex:
             answered_twice=np.zeros(len(first), np.bool_),
         )
         _take_answers(products, database)
-        made = cls(images, products, members, starts, counted)
-        made.refresh()
+        made = cls(images, products, members, starts, _owners(members, starts), counted)
+        if len(members):
+            made.take_over(made.heard(np.arange(len(starts))))
         products.sort()
         return made
 
@@ -67,23 +70,47 @@ class ProductIndex:
         ends = np.append(self.starts[1:], len(self.members))
         return [self.images.items[self.members[self.starts[at] : ends[at]]].tolist() for at in positions]
 
-    def refresh(self) -> None:
-        """Take over what has been said of the images."""
-        if not len(self.members):
-            return
-        images, members, products = self.images, self.members, self.products
-        states = images.states[members]
-        least = np.minimum.reduceat(np.where(self.counted, states, UNREVIEWED), self.starts)
+    def products_of(self, images: Positions) -> Positions:
+        """Return the positions of the products of some images, each once."""
+        return np.unique(self.owners[images])
+
+    def heard(self, products: Positions) -> "Heard":
+        """Return what has been said of the images of some products; reads as much as these have, not all."""
+        at, starts = self._members_of(products)
+        members, counted = self.members[at], self.counted[at]
+        images, states = self.images, self.images.states[members]
+        least = np.minimum.reduceat(np.where(counted, states, UNREVIEWED), starts)
         # The first image that was called something speaks for its product, else the first that was reviewed.
         rank = np.where(states >= NAMED, 2, np.where(states == REVIEWED, 1, 0))
-        speaker = members[_first_of_most(rank, self.starts)]
+        speaker = members[_first_of_most(rank, starts)]
         corrections = images.corrections[speaker]
         is_named = images.states[speaker] >= NAMED
-        said = np.where(is_named, np.where(corrections == products.labels, AGREED, NAMED), REVIEWED)
-        products.states[:] = np.where(least == OPEN, OPEN, said)
-        products.corrections[:], products.authors[:] = corrections, images.authors[speaker]
-        twice = ~self.counted | images.answered_twice[members]
-        products.answered_twice[:] = np.logical_and.reduceat(twice, self.starts)
+        said = np.where(is_named, np.where(corrections == self.products.labels[products], AGREED, NAMED), REVIEWED)
+        twice = np.logical_and.reduceat(~counted | images.answered_twice[members], starts)
+        return Heard(products, np.where(least == OPEN, OPEN, said), corrections, images.authors[speaker], twice)
+
+    def take_over(self, heard: "Heard") -> None:
+        """Keep what has been said of the images of some products."""
+        known, at = self.products, heard.products
+        known.states[at], known.corrections[at] = heard.states, heard.corrections
+        known.authors[at], known.answered_twice[at] = heard.authors, heard.answered_twice
+
+    def _members_of(self, products: Positions) -> tuple[Positions, Positions]:
+        """Return where the members of some products are, product by product, and where each begins."""
+        lengths = np.append(self.starts[1:], len(self.members))[products] - self.starts[products]
+        begins = np.cumsum(lengths) - lengths
+        return np.repeat(self.starts[products] - begins, lengths) + np.arange(lengths.sum()), begins
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What has been said of some products. products: their positions; the rest as snapshots have it."""
+
+    products: Positions
+    states: NDArray[np.int64]
+    corrections: NDArray[np.int32]
+    authors: NDArray[np.int32]
+    answered_twice: Mask
 
 
 def _grouped(images: Snapshot) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -102,6 +129,13 @@ def _grouped(images: Snapshot) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     begins = np.cumsum(lengths) - lengths
     moved = order[places + np.repeat(starts[by_first] - begins, lengths)]
     return moved.astype(np.int32), begins
+
+
+def _owners(members: NDArray[np.int32], starts: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the number of the product of each image."""
+    owners = np.zeros(len(members), np.int32)
+    owners[members] = np.repeat(np.arange(len(starts), dtype=np.int32), np.diff(np.append(starts, len(members))))
+    return owners
 
 
 def _counted(images: Snapshot, members: NDArray[np.int32], starts: NDArray[np.int64]) -> Mask:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, func, or_, select
 
 from cataloger.db import AnyRow, Database, slices
@@ -225,11 +226,34 @@ class Queue:
         with self._database.read() as connection:
             found, rows = _new_corrections(connection, state)
             answered = read_answered(connection) if self.second_answers.sample.share else None
-        with self._lock:
-            _take_over(state, found, rows)
-            if answered is not None:
-                _take_second_answers(state, *answered)
+        self._take_over(state, found, rows)
+        if answered is not None and answered[0] != state.answered:
+            self._take_second_answers(state, *answered)
         return state
+
+    def _take_over(self, state: LedgerState, found: dict[int, int], rows: list[AnyRow]) -> None:
+        """Refresh what is known with what `_new_corrections` has found."""
+        if rows:
+            with self._lock:
+                images = state.snapshot.refresh(rows)
+            self._hear(state, images)
+        state.newest = max(state.newest, *found, 0)
+        state.recent = {number for number in state.recent.union(found) if number > state.newest - OVERLAP}
+
+    def _take_second_answers(self, state: LedgerState, stamp: Stamp, items: Sequence[int]) -> None:
+        images = state.snapshot.newly_answered_twice(items)
+        with self._lock:
+            state.snapshot.note_second_answers(images)
+        self._hear(state, images)
+        state.answered = stamp
+
+    def _hear(self, state: LedgerState, images: NDArray[np.int64]) -> None:
+        """Take over for their products what was said of images; others go on until it is found out."""
+        if not len(images):
+            return
+        heard = state.products.heard(state.products.products_of(images))
+        with self._lock:
+            state.products.take_over(heard)
 
     def _replace(self, state: LedgerState) -> None:
         with self._lock:
@@ -271,22 +295,6 @@ def _new_corrections(connection: Connection, state: LedgerState) -> tuple[dict[i
     found = {row.id: row.item_id for row in connection.execute(query) if row.id not in state.recent}
     pages = slices(list(dict.fromkeys(found.values())), REFRESHED_AT_ONCE)
     return found, [row for items in pages for row in read_corrections(connection, items)]
-
-
-def _take_over(state: LedgerState, found: dict[int, int], rows: list[AnyRow]) -> None:
-    """Refresh the snapshot with what `_new_corrections` has found."""
-    if rows:
-        state.snapshot.refresh(rows)
-        state.products.refresh()
-    state.newest = max(state.newest, *found, 0)
-    state.recent = {number for number in state.recent.union(found) if number > state.newest - OVERLAP}
-
-
-def _take_second_answers(state: LedgerState, stamp: Stamp, items: Sequence[int]) -> None:
-    if stamp != state.answered:
-        state.snapshot.note_second_answers(items)
-        state.products.refresh()
-        state.answered = stamp
 
 
 def _cursor(after: str, order: str) -> list[Any]:

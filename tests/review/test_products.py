@@ -1,12 +1,18 @@
 """Products as entries of the queue, on each engine: their images, their state, and what stands beside them."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import numpy as np
 import pytest
+from patience import HANGS
 from sqlalchemy import insert, update
 
 from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.errors import UsageError
 from cataloger.review_queue.categories import read_categories
 from cataloger.review_queue.filters import Filters
+from cataloger.review_queue.product_index import ProductIndex
 from cataloger.review_queue.queue import Queue
 from cataloger.review_queue.shop_columns import ShopColumns
 from cataloger.schema.models import CurrentRow, LabelMapRow
@@ -125,3 +131,35 @@ def test_categories_have_the_names_of_the_shop_synonyms_and_what_is_above(shared
 def test_an_address_that_leads_nowhere_is_wrong_usage(link):
     with pytest.raises(UsageError, match="--link"):
         ShopColumns(None, link=link)
+
+
+def test_what_is_known_of_products_is_what_a_new_queue_reads(shared_database, queue):
+    images = {row["key"]: row for row in queue.page(Filters(reviewed="any"))[0]}
+    for key, verdict in {"d.jpg": "label", "c.jpg": "not_product", "b.jpg": "label", "a.jpg": "label"}.items():
+        say(shared_database, images[key], verdict, "Sock")
+        queue.progress(PRODUCTS, "anna")
+        kept, read = queue._state.products.products, Queue(shared_database)._state.products.products
+        for name in ("items", "states", "answered_twice"):
+            assert np.array_equal(getattr(kept, name), getattr(read, name)), (key, name)
+        assert kept.count(queue._wanted(PRODUCTS, "anna")) == read.count(queue._wanted(PRODUCTS, "anna"))
+
+
+def test_nobody_waits_while_what_was_said_of_products_is_taken_over(shared_database, queue, monkeypatch):
+    begun, may_end, heard = Event(), Event(), ProductIndex.heard
+
+    def held(index, products):
+        begun.set()
+        assert may_end.wait(HANGS)
+        return heard(index, products)
+
+    say(shared_database, images_of(queue, "two")[0])
+    monkeypatch.setattr(ProductIndex, "heard", held)
+    with ThreadPoolExecutor(1) as aside:
+        first = aside.submit(queue.progress, PRODUCTS, "anna")
+        try:
+            assert begun.wait(HANGS)
+            assert queue.progress(PRODUCTS, "bert").reviewed == 0
+            assert [row["product"] for row in queue.page(PRODUCTS)[0]] == ["one", "two", None]
+        finally:
+            may_end.set()
+        assert first.result().reviewed == 1
