@@ -2,6 +2,9 @@
 
 import csv
 import os
+import re
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from cataloger.errors import UsageError
 from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.taxonomy import NAMES, merged_codes, read_taxonomy, taxonomy_codes
-from cataloger.taxonomy.lists import BELOW, LISTS, SEPARATORS, SHOPIFY_PREFIX
+from cataloger.taxonomy.lists import BELOW, LISTS
 
 ROOT = Path(__file__).parents[2]
 # Full copies of the lists under their published names, to compare ours with; see docs/reference/taxonomies.md.
@@ -89,15 +92,59 @@ def test_versions_and_licences_stand_in_the_files():
     assert "Permission is hereby granted" in (LISTS / "shopify.txt").read_text()
 
 
+CHECK = runpy.run_path(str(ROOT / "examples" / "taxonomy" / "check_list.py"))
+OTHERS = "".join(f"{number} - Other > {number}\n" for number in range(900001, 900060))
+"""What a full list has besides our categories."""
+
+
+def check_list(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["check_list.py", *map(str, arguments)])
+    status = CHECK["main"]()
+    printed = capsys.readouterr()
+    return status, printed.out + printed.err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_full_list_is_compared_with_ours(name, tmp_path, monkeypatch, capsys):
+    full = tmp_path / "full.txt"
+    more = OTHERS if name == "google" else OTHERS.replace(" - ", " : ")
+    kept = (LISTS / f"{name}.txt").read_text()
+    full.write_text(kept + more)
+    status, text = check_list(monkeypatch, capsys, name, full)
+    assert (status, "50 labels, 0 of them to be looked at" in text) == (0, True), text
+    # Another id has the path of the dresses, and backpacks are no more.
+    dress, bag = (read_taxonomy(name).of_label(label) for label in ("Dress", "Backpack"))
+    lines = kept.replace(f"{dress.id} ", "zz-9 ").splitlines(keepends=True)
+    full.write_text("".join(line for line in lines if bag.path not in line) + more)
+    status, text = check_list(monkeypatch, capsys, name, full)
+    assert (status, "50 labels, 2 of them to be looked at" in text) == (1, True), text
+    assert f"Dress: {dress.path!r} was {dress.id}; the list has no {dress.id}; zz-9 has that path" in text
+    assert f"Backpack: {bag.path!r} was {bag.id}; the list has no {bag.id}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is no list of google: .*No such file"),
+        ("<html>moved</html>", "line 1 is not ID - PATH: '<html>moved</html>'"),
+        ("1 - Animals\n", "it has 1 categories; was all of it saved?"),
+    ],
+)
+def test_a_file_that_is_no_list_is_said_to_be_none(text, message, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "full.txt"
+    if text is not None:
+        path.write_text(text)
+    status, printed = check_list(monkeypatch, capsys, "google", path)
+    assert status == 2
+    assert re.search(message, printed)
+
+
 if FULL_LISTS:
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_every_id_has_this_path_in_the_published_list(name):
-        lines = (Path(FULL_LISTS) / PUBLISHED[name]).read_text(encoding="utf-8").splitlines()
-        pairs = (line.split(SEPARATORS[name], 1) for line in lines if SEPARATORS[name] in line and line[0] != "#")
-        published = {key.strip().removeprefix(SHOPIFY_PREFIX): path.strip() for key, path in pairs}
-        for category in read_taxonomy(name).categories.values():
-            assert published[category.id] == category.path
+    def test_every_id_has_this_path_in_the_published_list(name, monkeypatch, capsys):
+        status, text = check_list(monkeypatch, capsys, name, Path(FULL_LISTS) / PUBLISHED[name])
+        assert status == 0, text
 
 
 def test_a_taxonomy_that_is_none_is_wrong_usage():
