@@ -168,8 +168,9 @@ ManifestPresetOption = Annotated[
     str | None,
     typer.Option(
         "--preset",
-        metavar="shopify",
-        help="Whose files the manifests are. It knows their columns: shopify reads an export of its products.",
+        metavar="shopify|FILE.toml",
+        help="Whose files the manifests are. It knows their columns: shopify reads an export of its products "
+        "(`cataloger presets show shopify`).",
     ),
 ]
 OutputOption = Annotated[

@@ -352,6 +352,11 @@ class PresetCommand(TyperCommand):
         return super().invoke(ctx)
 
     def _values(self, ctx: Any, preset: "Preset", name: str) -> Mapping[str, Any]:
+        if preset.file is not None:
+            raise UsageError(
+                f"--preset {name} is for a file, not for a database: `cataloger tag EXPORT.csv --preset {name}`; "
+                f"`cataloger presets show {name}` shows the way"
+            )
         by_flag = {option.removeprefix("--"): each for each in self.params for option in each.opts}
         given = [flag for flag, each in by_flag.items() if _is_given(ctx, str(each.name))]
         own = {*given, *(["image-query"] if "image-query-file" in given else [])}

@@ -148,7 +148,8 @@ def _chain(database: Database, run_id: int) -> Chain:
         raise UsageError(f"there is no run {run_id}; `cataloger runs list` shows them")
     target, base = runs[0], runs[-1]
     if base.command not in ("tag", "sync", "recalibrate"):
-        raise UsageError(f"run {run_id} is of `cataloger {base.command}`, which cannot be undone")
+        instead = "; `cataloger feed --into EXPORT.csv --undo` takes copies back" if base.command == "feed" else ""
+        raise UsageError(f"run {run_id} is of `cataloger {base.command}`, which cannot be undone{instead}")
     if any(run.pruned for run in runs):
         raise UsageError(
             f"run {run_id} cannot be undone: `cataloger runs prune` has deleted its history, or `cataloger sources "

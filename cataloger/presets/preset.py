@@ -70,12 +70,24 @@ class PresetTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class PresetFile:
+    """The files of a system whose database nobody can reach. format: whose columns they have.
+
+    commands: those that read them and write a copy of them, for people.
+    """
+
+    format: str
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     """What `sync` needs to know of a shop system. Texts hold placeholders of its settings.
 
     origin: its name, or its file. databases: backends that it is for: "mysql", which is MariaDB, too, "postgresql",
     "sqlite". flags: of `sync`, without dashes. categories: SELECT of code, name and parent of the shop's categories;
     "" if there are none to choose from. privileges: object -> what its user may do. notes: what else is to do.
+    file: in place of all that, for `tag` and `feed`.
     """
 
     name: str
@@ -89,6 +101,7 @@ class Preset:
     categories: str = ""
     privileges: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    file: PresetFile | None = None
 
 
 def placeholders(text: str) -> list[str]:

@@ -17,6 +17,7 @@ from cataloger.presets.preset import (
     FlagValue,
     Kind,
     Preset,
+    PresetFile,
     PresetSetting,
     PresetTarget,
     placeholders,
@@ -26,7 +27,9 @@ from cataloger.utils import line_of, nearest_of
 SHOPS = Path(__file__).parent / "shops"
 SUFFIX = ".toml"
 BACKENDS = ("mysql", "postgresql", "sqlite")
-KEYS = ("title", "versions", "databases", "notes", "settings", "sync", "write", "categories", "privileges")
+OF_DATABASE = ("databases", "settings", "sync", "write", "categories", "privileges")
+KEYS = ("title", "versions", "notes", *OF_DATABASE, "file")
+FILE_KEYS = ("format", "commands")
 SETTING_KEYS = ("help", "kind", "default", "optional", "choices")
 TARGET_KEYS = ("link", "table", "key", "where", "adds-rows", "if")
 
@@ -57,6 +60,21 @@ def read_preset(name: str) -> Preset:
     return _Reader(str(path) if is_file else name, path.stem, text).preset(values)
 
 
+def file_format(name: str) -> str:
+    """Return whose files the preset called so is for, as `tag` has it. Raises UsageError for one of a database."""
+    preset = read_preset(name)
+    if preset.file is None:
+        raise UsageError(
+            f"--preset {name} is for the database of a shop: `cataloger sync --preset {name}`; tag reads files, and "
+            f"its presets are {', '.join(_of_files())}"
+        )
+    return preset.file.format
+
+
+def _of_files() -> list[str]:
+    return [name for name in preset_names() if read_preset(name).file is not None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     """Reads one file. origin: how messages call it. text: where the lines of keys are found."""
@@ -85,6 +103,7 @@ class _Reader:
             categories=self._text(categories, ("categories", "query")),
             privileges=self._privileges(self._table(values, "privileges")),
             notes=tuple(self._texts(values, ("notes",))),
+            file=self._file(values) if "file" in values else None,
         )
         self._check_placeholders(preset)
         return preset
@@ -140,6 +159,19 @@ class _Reader:
                 raise self.error(("write",), f"{place}: adds-rows is true or false")
             needs = texts.pop("if")
             yield PresetTarget(**texts, adds_rows=adds_rows, needs=needs)
+
+    def _file(self, values: Mapping[str, Any]) -> PresetFile:
+        """Return what [file] says; a file has no database."""
+        from cataloger.sources import MANIFEST_PRESETS  # `sync` needs none of that
+
+        if others := [key for key in OF_DATABASE if key in values]:
+            raise self.error((others[0],), f"{others[0]} is of a database, and [file] of a file: leave one out")
+        found = self._table(values, "file")
+        self._known(("file",), found, FILE_KEYS)
+        form = self._text(found, ("file", "format"))
+        if form not in MANIFEST_PRESETS:
+            raise self.error(("file", "format"), f"[file]: format is one of {', '.join(MANIFEST_PRESETS)}")
+        return PresetFile(form, tuple(self._texts(found, ("file", "commands"))))
 
     def _backends(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         found = self._texts(values, ("databases",))

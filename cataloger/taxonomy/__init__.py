@@ -4,7 +4,7 @@ Imports `schema`, `ledger`, `db`, `tabular`, `utils`. Where the lists come from 
 """
 
 from cataloger.taxonomy.codes import merged_codes, taxonomy_codes
-from cataloger.taxonomy.export_rows import WRITABLE
+from cataloger.taxonomy.export_rows import WRITABLE, open_export
 from cataloger.taxonomy.feeds import FeedOptions, FeedReport, copy_export, feed_kind, write_feed
 from cataloger.taxonomy.lists import NAMES, Category, Taxonomy, read_synonyms, read_taxonomy
 from cataloger.taxonomy.shopify_copy import CopyOptions, CopyReport
@@ -21,6 +21,7 @@ __all__ = [
     "copy_export",
     "feed_kind",
     "merged_codes",
+    "open_export",
     "read_synonyms",
     "read_taxonomy",
     "taxonomy_codes",

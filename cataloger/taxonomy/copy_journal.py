@@ -45,17 +45,27 @@ class CopyJournal:
 
     def rows(self, products: Sequence[str]) -> dict[str, list[AnyRow]]:
         """Return what was written for products, by their hash, the oldest first."""
-        columns = (WriteRow.product_hash, WriteRow.target_id, WriteRow.column_name, WriteRow.new_value)
-        query = select(*columns, WriteRow.state).where(*self._mine(), WriteRow.product_hash.in_(products))
+        columns = (WriteRow.product_hash, WriteRow.target_id, WriteRow.column_name, WriteRow.state)
+        query = select(*columns, WriteRow.old_value, WriteRow.new_value).where(
+            *self._mine(), WriteRow.product_hash.in_(products)
+        )
         found: dict[str, list[AnyRow]] = {}
         for row in self.database.rows(query.order_by(WriteRow.id)):
             found.setdefault(row.product_hash, []).append(row)
         return found
 
     def values(self, rows: Sequence[AnyRow], *, imported: bool) -> Values:
-        """Return what was written last into each cell. imported: whether the last copy was."""
-        counted = (row for row in rows if imported or row.state != INTENDED)
-        return {self._key(row): row.new_value for row in counted}
+        """Return what was written last into each cell, unless the shop had that. imported: the last copy was."""
+        found = {self._key(row): row.new_value for row in self._counted(rows, imported=imported)}
+        former = self.former(rows, imported=imported)
+        return {key: value for key, value in found.items() if value != former[key]}
+
+    def former(self, rows: Sequence[AnyRow], *, imported: bool) -> Values:
+        """Return what cells said before the first copy that is recorded."""
+        return {self._key(row): row.old_value for row in reversed(self._counted(rows, imported=imported))}
+
+    def _counted(self, rows: Sequence[AnyRow], *, imported: bool) -> list[AnyRow]:
+        return [row for row in rows if imported or row.state != INTENDED]
 
     def intended(self, rows: Sequence[AnyRow]) -> Values:
         """Return what the last copy was to change."""

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from cataloger.contracts import DECISIONS
 from cataloger.db import Database
 from cataloger.errors import UsageError
 from cataloger.ledger import find_source_id
-from cataloger.schema import PRODUCT_TOP5, LabelMapRow, ProductCurrentRow, SourceRow
+from cataloger.schema import PRODUCT_TOP5, LabelMapRow, OtherTargetRow, ProductCurrentRow, SourceRow
 from cataloger.tabular import write_csv
+from cataloger.taxonomy.copy_journal import COLUMNS
 from cataloger.taxonomy.export_rows import CATEGORY, TAGS, TYPE
 from cataloger.taxonomy.lists import NAMES, Category, Taxonomy, read_taxonomy
 from cataloger.taxonomy.shopify_copy import CopyOptions, CopyReport, write_copy
@@ -86,7 +87,7 @@ def write_feed(database: Database, path: Path, options: FeedOptions) -> FeedRepo
 def copy_export(database: Database, path: Path, options: FeedOptions) -> CopyReport:
     """Write a copy of Shopify's export with the products' categories. Raises UsageError, OutputError, LeaseError."""
     assert options.copy is not None
-    source_id, _ = _source(database, options.source)
+    source_id, _ = _source(database, options.source, _written() if options.copy.undo else _with_products())
     feed = _Feed(read_taxonomy(options.kind), options, _names(database, source_id), None)
     return write_copy(database, source_id, path, options.copy, feed.judged)
 
@@ -163,10 +164,25 @@ def _tag(kind: str) -> str:
     return " ".join(kind.replace(",", " ").split())
 
 
-def _source(database: Database, name: str | None) -> tuple[int, str]:
-    """Return id and name of the source whose products are written. Raises UsageError where that is not one."""
+def _with_products() -> Select[Any]:
+    """Select the sources whose products have a result."""
+    return select(ProductCurrentRow.source_id)
+
+
+def _written() -> Select[Any]:
+    """Select the sources that copies were written of; their results may have been undone."""
+    return select(OtherTargetRow.source_id).where(OtherTargetRow.kind == COLUMNS.kind)
+
+
+def _source(database: Database, name: str | None, among: Select[Any] | None = None) -> tuple[int, str]:
+    """Return id and name of the source whose products are written. Raises UsageError where that is not one.
+
+    among: SELECT of the sources to choose from; without it those with products.
+    """
     wanted = find_source_id(database, name)
-    query = select(SourceRow.id, SourceRow.name).where(SourceRow.id.in_(select(ProductCurrentRow.source_id)))
+    query = select(SourceRow.id, SourceRow.name).where(
+        SourceRow.id.in_(among if among is not None else _with_products())
+    )
     found = [(int(row.id), str(row.name)) for row in database.rows(query.order_by(SourceRow.name))]
     chosen = [each for each in found if wanted in (None, each[0])]
     if not chosen:

@@ -48,7 +48,8 @@ Judge = Callable[[Mapping[Any, Any]], Wanted | str]
 class CopyOptions:
     """What to copy. path: the export. columns: of WRITABLE; without any, those that the export has.
 
-    only_if: values of the shop that may be replaced. overwrite: any may be. dry_run: only count.
+    only_if: values of the shop that may be replaced. overwrite: any may be. dry_run: only count. undo: take back what
+    earlier copies were given.
     """
 
     path: Path
@@ -56,8 +57,11 @@ class CopyOptions:
     only_if: tuple[str, ...] = ()
     overwrite: bool = False
     dry_run: bool = False
+    undo: bool = False
 
     def __post_init__(self) -> None:
+        if self.undo and (self.overwrite or self.only_if):
+            raise UsageError("--undo gives the shop its own values back: leave out --overwrite and --only-if")
         if self.overwrite and self.only_if:
             raise UsageError("--only-if names the values to replace, --overwrite replaces all: give one of them")
 
@@ -73,6 +77,7 @@ class CopyOptions:
             "columns": list(self.columns),
             "only_if": list(self.only_if),
             "overwrite": self.overwrite,
+            "undo": self.undo,
         }
 
 
@@ -186,18 +191,21 @@ class _Copy:
     ) -> tuple[list[str], list[CellWrite]]:
         """Return the lines of rows as they are to be, and what is changed in them; count it."""
         products = [key_hash(each.product) for each in block if each.product]
-        answers, written = self._answers(products), _read(journal, products)
+        answers = {} if self.options.undo else self._answers(products)
+        written = _read(journal, products)
         lines, writes = [], []
         for each in block:
-            line = each.row.text
-            if each.product and (wanted := self._wanted(answers.get(key_hash(each.product)))) is not None:
-                last = journal.values(written.get(key_hash(each.product), ()), imported=imported)
-                cells = _Cells(self.options, self.report, each, last)
+            digest, line = key_hash(each.product), each.row.text
+            rows = written.get(digest, ())
+            cells = _Cells(self.options, self.report, each, journal.values(rows, imported=imported))
+            if each.product and self.options.undo:
+                self.report.products += 1
+                cells.give_back(places, journal.former(rows, imported=imported))
+            elif each.product and (wanted := self._wanted(answers.get(digest))) is not None:
                 for column, place in places.items():
                     cells.set(column, place, wanted[column])
-                line = row_with_cells(each.row, ",", cells.new) if cells.new else line
-                writes += cells.writes
-            lines.append(line)
+            lines.append(row_with_cells(each.row, ",", cells.new) if cells.new else line)
+            writes += cells.writes
         return lines, writes
 
     def _wanted(self, answer: AnyRow | None) -> Wanted | None:
@@ -240,6 +248,28 @@ class _Cells:
             self._write((False, column), present, wanted)
             self.new[place] = wanted
         self.report.changed[column] += len(self.writes) > before
+
+    def give_back(self, places: Mapping[str, int], former: Values) -> None:
+        """Put back what the shop had before the first copy; what a person has changed since stays."""
+        for column, place in places.items():
+            before, present = len(self.writes), self.row.cell(place)
+            if column == TAGS:
+                self._take_tags(place, present)
+            elif (ours := self.last.get((False, column))) is not None:
+                if clean_label(present) == clean_label(ours):
+                    self.new[place] = former[False, column] or ""
+                    self._write((False, column), present, self.new[place])
+                else:
+                    self._leave_edited()
+            self.report.changed[column] += len(self.writes) > before
+
+    def _take_tags(self, place: int, present: str) -> None:
+        ours = {name for (is_tag, name), tag in self.last.items() if is_tag and tag is not None}
+        taken = [tag for tag in _tags(present) if folded(tag) in ours]
+        for tag in taken:
+            self._write((True, tag), tag, None)
+        if taken:
+            self.new[place] = ", ".join(tag for tag in _tags(present) if tag not in taken)
 
     def _may_set(self, column: str, present: str) -> bool:
         ours = self.last.get((False, column))

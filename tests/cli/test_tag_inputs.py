@@ -252,13 +252,18 @@ def test_an_export_of_shopify_is_tagged_and_copied_with_categories(server):
     hat_row, shades = told("new.csv")
     assert (hat_row[1], hat_row[3].split(", ")[0], shades[2]) == ("", "sale", "Sunglasses")  # emptied by a colleague
     assert hat_row[2] == hat_row[3].split(", ")[1] != "Hat"
+    # And all of it taken back: the copy imported, its runs undone. The category is the colleague's.
+    Path("new.csv").rename("products_export.csv")
+    result = runner.invoke(app, ["feed", "-o", "new.csv", "--into", "products_export.csv", "--undo"])
+    assert result.exit_code == 0, result.output
+    assert told("new.csv") == [("hat", "", "", "sale"), ("shades", "", "", "")]
 
 
 def test_shopify_knows_its_columns(server):
     Path("other.csv").write_text("Title,Image Src\nA,a.jpg\n")
     for arguments, text, status in (
         (("products_export.csv", "--preset", "shopify", "--path-column", "x"), "leave out --path-column", 2),
-        (("products_export.csv", "--preset", "magento"), "the presets of tag are shopify", 2),
+        (("products_export.csv", "--preset", "magento"), "its presets are shopify", 2),
         (("other.csv", "--preset", "shopify"), "no column 'URL handle' or 'Handle'", 2),
         (("other.csv",), "--preset shopify reads it", 1),
     ):

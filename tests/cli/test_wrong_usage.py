@@ -212,6 +212,8 @@ WRONG = {
         "-o shopify.csv --into list.csv --write Title",
         "-o shopify.csv --into list.csv --overwrite --only-if x",
         "-o shopify.csv --overwrite",
+        "-o shopify.csv --undo",
+        "-o shopify.csv --into list.csv --undo --overwrite",
         "-o shopify.csv --dry-run",
     ],
     "models list": ["--none"],

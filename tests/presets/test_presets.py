@@ -148,7 +148,10 @@ def test_flags_of_ones_own_go_before_the_preset():
     assert not filled.targets
 
 
-@pytest.mark.parametrize("name", preset_names())
+OF_FILES = ("shopify",)
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if name not in OF_FILES])
 def test_the_presets_that_come_with_the_package_can_be_shown(name, fits_schema):
     preset = read_preset(name)
     assert preset.targets
@@ -165,6 +168,73 @@ def test_the_presets_that_come_with_the_package_can_be_shown(name, fits_schema):
     fits_schema("presets-show", found)
     assert found["flags"]["image-root"].startswith("{folder}/")
     assert name in call("presets", "list")
+
+
+def test_a_preset_for_files_is_listed_shown_and_checked(fits_schema):
+    assert {each for each in preset_names() if read_preset(each).file} == set(OF_FILES)
+    assert "Shopify, product CSV" in call("presets", "list")
+    found = json.loads(call("presets", "show", "shopify", "--json"))
+    fits_schema("presets-show", found)
+    assert found["file"]["read"]["product"] == ["URL handle", "Handle"]
+    assert found["file"]["written"] == ["Product Category", "Type", "Tags"]
+    shown = call("presets", "show", "shopify")
+    commands = found["file"]["commands"]
+    assert [command.split()[1] for command in commands] == ["tag", "feed"]
+    assert all(f"  {line}\n" in shown for line in (*commands, *found["notes"], "Product Category"))
+    Path("a.csv").write_text("Handle,Title,Type,Image Src\na,A,Robe,http://h.example/1.jpg\na,,,2.jpg\n,,,3.jpg\n")
+    checked = call("presets", "check", "shopify", "--file", "a.csv")
+    assert "ok      file: 1 product in 3 rows; a copy of it can be imported\n" in checked
+    assert "ok      column Type: 1 of 1 products have a value; it stays\n" in checked
+    assert "ok      column Tags: not in the file" in checked
+    assert (
+        "ok      images: 1 by address, 1 by path; 1 row cannot be used, the first in line 4: the row has" in checked
+    )
+    flags = ("presets", "check", "shopify", "--json", "--file")
+    lacking = json.loads(call(*flags, "a.csv", "--db", "sqlite:///none.db", status=2))
+    fits_schema("presets-check", lacking)
+    assert [each["subject"] for each in lacking["findings"] if not each["is_fine"]] == ["tables of cataloger"]
+    Path("b.csv").write_text("Handle;Title;Type;Image Src\na;A;Robe;1.jpg\n")
+    [problem, *_] = json.loads(call(*flags, "b.csv", status=2))["findings"]
+    assert "not as Shopify imports it, with commas" in problem["text"]
+    Path("c.csv").write_text("Handle,Title,Image Src\na,A,\n")
+    assert not any(each["is_fine"] for each in json.loads(call(*flags, "c.csv", status=2))["findings"][1:])
+
+
+def test_a_file_of_ones_own_may_be_for_exports():
+    Path("own.toml").write_text('[file]\nformat = "shopify"\n')
+    Path("a.csv").write_text(f"Handle,Title,Type,Image Src\na,A,,{IMAGES}/sombrero.png\na,,,\n")
+    plan = json.loads(call("tag", "a.csv", "--preset", "own.toml", "--dry-run", "--json"))
+    assert (plan["done"], plan["failed"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[file]\nformat = "amazon"\n', r"line 2: \[file\]: format is one of shopify"),
+        ('[file]\nform = "shopify"\n', r"line 2: \[file\] has an unknown key 'form'"),
+        ('[file]\nformat = "shopify"\n[sync]\n', r"line 3: sync is of a database, and \[file\] of a file"),
+    ],
+)
+def test_what_is_wrong_in_a_preset_for_files(text, message):
+    Path("own.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_preset("own.toml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("presets", "check", "shopify"), "the preset shopify is for a file: give the shop's own export with --file"),
+        (("presets", "check", "opencart"), "the preset opencart is for a database: give --db URL"),
+        (("presets", "check", "opencart", "--file", "a.csv", "--db", "sqlite:///a.db"), "without --file"),
+        (("presets", "categories", "shopify", "--db", "sqlite:///a.db"), "models labels --taxonomy shopify"),
+        (("sync", "--preset", "shopify", "--db", "sqlite:///a.db"), "cataloger tag EXPORT.csv --preset shopify"),
+        (("tag", "a.csv", "--preset", "magento"), "cataloger sync --preset magento"),
+        (("tag", "a.csv", "--preset", "shopfy"), "the nearest is 'shopify'"),
+    ],
+)
+def test_a_preset_goes_with_its_command(arguments, message):
+    assert message in call(*arguments, status=2)
 
 
 def test_the_file_that_the_reference_explains_is_one():

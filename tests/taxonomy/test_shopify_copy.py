@@ -173,12 +173,45 @@ def test_values_of_the_shop_are_replaced_where_that_is_asked_for(shop):
     assert [key for key, cells in shop.copied().items() if DRESSES in cells] == ["review"]
 
 
+def test_after_undo_the_export_is_as_people_alone_have_made_it(shop):
+    shop.feed(only_if=("Uncategorized",))
+    shop.imported()
+    shop.tag(a="Hat", new="Dress")
+    edits = (("c,C,", "new,N,,,,,9.jpg\r\nc,C,"), (",Robe,", ",Gown,"))
+    own = (f",{DRESSES},Dress,Dress,4.jpg", f",{DRESSES},Own,Mine,4.jpg")  # a colleague: another type, our tag away
+    shop.imported(*edits, own)
+    shop.feed(only_if=("Uncategorized",))
+    assert shop.copied()["new"] == (DRESSES, "Dress", "Dress")
+    shop.imported()
+    before, runs = (
+        shop.copied(),
+        shop.world.rows("SELECT id FROM cataloger_run WHERE command = 'tag' ORDER BY id DESC"),
+    )
+    shop.world.end()
+    for (run,) in runs:
+        undo_run(shop.world.database, run)
+    assert dict(shop.feed(undo=True, dry_run=True).changed) == {"Product Category": 4, "Type": 2, "Tags": 3}
+    assert shop.copied() == before
+    report = shop.feed(undo=True)
+    assert (report.products, report.edited, report.edited_products) == (6, 1, ["c"])
+    expected = EXPORT.replace(",,, neu ,", ',,,"neu",')
+    for old, new in (*edits, ("c,C,,,,,4.jpg", "c,C,,,Own,Mine,4.jpg")):
+        expected = expected.replace(old, new)
+    assert shop.copy.read_bytes().decode() == expected
+    # What was taken back is the shop's again: nothing is left to take back, and a value stays without --only-if.
+    shop.imported()
+    assert not shop.feed(undo=True).changed.total()
+    shop.tag(b="Dress")
+    shop.feed()
+    assert shop.copied()["b"] == ("Uncategorized", "Gown", "Sale, dress")
+
+
 def test_pruning_keeps_what_tells_our_cells_and_a_copy_is_no_run_to_undo(shop):
     shop.feed()
     shop.imported()
     shop.feed()
     run_id = max(run for (run,) in shop.world.rows("SELECT id FROM cataloger_run WHERE command = 'feed'"))
-    with pytest.raises(UsageError, match="is of `cataloger feed`, which cannot be undone"):
+    with pytest.raises(UsageError, match=r"cannot be undone; `cataloger feed --into EXPORT\.csv --undo`"):
         undo_run(shop.world.database, run_id)
     shop.tag(a="Hat")
     prune_runs(shop.world.database, 1)

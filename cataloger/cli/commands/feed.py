@@ -21,6 +21,7 @@ Examples:
   cataloger feed -o shopify.csv --export products_export.csv
   cataloger feed -o shopify.csv --into products_export.csv
   cataloger feed -o shopify.csv --into products_export.csv --write Tags
+  cataloger feed -o shopify.csv --into products_export.csv --undo
   cataloger feed -o night.csv --taxonomy google --source shop --min-confidence 0.9
 
 google: a supplemental feed of Merchant Center (id, google_product_category, product_type).
@@ -94,6 +95,13 @@ def feed(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --into: count what would change, and write nothing.")
     ] = False,
+    undo: Annotated[
+        bool,
+        typer.Option(
+            "--undo",
+            help="With --into: take back what earlier copies have written, except what people have changed since.",
+        ),
+    ] = False,
     export: Annotated[
         Path | None,
         typer.Option(
@@ -112,9 +120,9 @@ def feed(
     require_file(output, "--output")
     copy = None
     if into is not None:
-        copy = CopyOptions(into, _columns(write or ()), tuple(only_if or ()), overwrite, dry_run)
-    elif write or only_if or overwrite or dry_run:
-        raise UsageError("--write, --only-if, --overwrite and --dry-run need --into, an export of Shopify")
+        copy = CopyOptions(into, _columns(write or ()), tuple(only_if or ()), overwrite, dry_run, undo)
+    elif write or only_if or overwrite or dry_run or undo:
+        raise UsageError("--write, --only-if, --overwrite, --undo and --dry-run need --into, an export of Shopify")
     options = FeedOptions(kind, source, min_confidence, tuple(only_decision or ()), export, copy)
     with open_results(db, schema) as database:
         if options.copy is not None:

@@ -16,7 +16,7 @@ from cataloger.presets import preset_names, read_preset
 
 if TYPE_CHECKING:
     from cataloger.db import Database
-    from cataloger.presets import FilledPreset, Finding
+    from cataloger.presets import FilledPreset, Finding, Preset
 
 app = make_group("Presets of shop systems: list, show, check and more.")
 
@@ -27,12 +27,26 @@ Examples:
   cataloger presets show woocommerce --prefix wp_
   cataloger presets label-map woocommerce --db mysql://shop@db/shop > codes.csv
   cataloger presets check woocommerce --db mysql://shop@db/shop --set folder=/var/www/shop --label-map codes.csv
+  cataloger presets check shopify --file products_export.csv
   cataloger sync --preset woocommerce --db mysql://shop@db/shop --set folder=/var/www/shop --label-map codes.csv
 """
 
 MapOption = Annotated[
     Path | None,
     typer.Option("--label-map", envvar="CATALOGER_LABEL_MAP", metavar="CSV", help="The shop's codes so far."),
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="FILE.csv", help="The shop's own export, where the preset is for files."),
+]
+CheckedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        envvar="CATALOGER_DB",
+        metavar="URL",
+        help="Database of the products; of a preset for files that of the results.",
+    ),
 ]
 
 
@@ -56,21 +70,22 @@ def show(
 ) -> None:
     """Show what a preset stands for: settings, flags of `sync`, every statement that is run, privileges.
 
-    Nothing is read from a database.
+    Of a preset for files: the columns that are read and written, and the commands. Nothing is read from a database.
     """
     filled = filled_preset(preset, settings, prefix)
     found = _shown(filled)
     if json_output:
         render.print_json(found)
         return
-    for line in _lines(found):
+    for line in _lines(found) if found["file"] is None else _lines_of_file(found):
         typer.echo(line)
 
 
 @app.command(epilog=EXAMPLES)
 def check(
     preset: PresetArgument,
-    db: ShopOption,
+    db: CheckedOption = None,
+    file: FileOption = None,
     settings: SetOption = None,
     prefix: PrefixOption = None,
     label_map: MapOption = None,
@@ -78,18 +93,23 @@ def check(
     model: flags.BundleOption = None,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Check a preset against a database, and say what is missing.
+    """Check a preset against a database, or a file, and say what is missing.
 
-    Its queries are run, a sample of images is looked for, and what would be written is written and taken back.
-    Nothing is changed. Exit status 2 if something is missing.
+    Its queries are run, a sample of images is looked for, and what would be written is written and taken back. A
+    file is read to its end. Nothing is changed. Exit status 2 if something is missing.
     """
     from cataloger.model import read_bundle, resolve_bundle_path
     from cataloger.presets import CheckInput, check_preset
 
     filled = filled_preset(preset, settings, prefix)
-    labels = read_bundle(resolve_bundle_path(model or "default"), check=()).labels
-    with _shop(db) as database:
-        findings = list(check_preset(filled, CheckInput(database, labels, label_map, schema)))
+    if filled.preset.file is not None:
+        findings = _checked_file(filled.preset, file, db, schema)
+    else:
+        if db is None or file is not None:
+            raise UsageError(f"the preset {preset} is for a database: give --db URL, without --file")
+        labels = read_bundle(resolve_bundle_path(model or "default"), check=()).labels
+        with _shop(db) as database:
+            findings = list(check_preset(filled, CheckInput(database, labels, label_map, schema)))
     if json_output:
         render.print_json({"preset": preset, "findings": [asdict(each) for each in findings]})
     else:
@@ -146,8 +166,22 @@ def label_map_of(
         typer.echo(line)
 
 
+def _checked_file(preset: "Preset", file: Path | None, db: str | None, schema: str | None) -> "list[Finding]":
+    from cataloger.db import DatabaseURL
+    from cataloger.presets import FileCheckInput, check_file
+
+    if file is None:
+        raise UsageError(f"the preset {preset.name} is for a file: give the shop's own export with --file")
+    return list(check_file(preset, FileCheckInput(file, None if db is None else DatabaseURL.parse(db), schema)))
+
+
 def _with_categories(preset: str, settings: list[str] | None, prefix: str | None) -> "FilledPreset":
     filled = filled_preset(preset, settings, prefix)
+    if filled.preset.file is not None:
+        raise UsageError(
+            f"the preset {preset} is for a file, whose categories are those of a taxonomy: `cataloger models labels "
+            f"--taxonomy {filled.preset.file.format}` lists them"
+        )
     if not filled.categories:
         raise UsageError(f"the preset {preset} has no query of categories, [categories]")
     return filled
@@ -180,6 +214,27 @@ def _shown(filled: "FilledPreset") -> dict[str, Any]:
         "statements": [{"purpose": purpose, "sql": sql} for purpose, sql in statements(filled)],
         "privileges": grants(filled, backend, "shop"),
         "notes": list(preset.notes),
+        "file": _file(preset),
+    }
+
+
+def _file(preset: "Preset") -> dict[str, Any] | None:
+    from cataloger.tabular import shopify_columns as columns
+    from cataloger.taxonomy import WRITABLE
+
+    if preset.file is None:
+        return None
+    read = {
+        "product": columns.HANDLE,
+        "title": columns.TITLE,
+        "image": columns.IMAGE,
+        "image of a variant": columns.VARIANT_IMAGE,
+    }
+    return {
+        "format": preset.file.format,
+        "commands": list(preset.file.commands),
+        "read": {name: list(each) for name, each in read.items()},
+        "written": list(WRITABLE),
     }
 
 
@@ -201,6 +256,18 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     if found["notes"]:
         yield "\nAfter a run:"
         yield from (f"  {note}" for note in found["notes"])
+
+
+def _lines_of_file(found: dict[str, Any]) -> Iterator[str]:
+    yield f"{found['title']}: {found['versions']}"
+    yield "\nColumns that are read, in capital or small letters:"
+    yield from (f"  {name}: {' or '.join(written)}" for name, written in found["file"]["read"].items())
+    yield "\nColumns that a copy of the file has answers in, in the first row of a product; all else is as it was:"
+    yield from (f"  {name}" for name in found["file"]["written"])
+    yield "\nCommands, each night:"
+    yield from (f"  {command}" for command in found["file"]["commands"])
+    yield "\nAfter a run:"
+    yield from (f"  {note}" for note in found["notes"])
 
 
 def _print_findings(findings: "list[Finding]") -> None:

@@ -94,6 +94,7 @@ def tag(
     from cataloger import api
     from cataloger.db import DatabaseURL
     from cataloger.engine import TagOptions
+    from cataloger.presets import file_format
 
     reporter = Reporter("tag", SignalOptions(metrics, on_failure, notify, notify_secret))
     with signalled(reporter, is_dry=dry_run):
@@ -117,7 +118,7 @@ def tag(
             path_column=path_column,
             product_column=product_column,
             object_roots=tuple(object_root or ()),
-            preset=preset,
+            preset=None if preset is None else file_format(preset),
             selection=SelectionOptions(labels, exclude_labels),
             web=reporter.web,
             run=RunOptions(
