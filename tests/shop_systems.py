@@ -4,6 +4,7 @@ The tables are described anew from what the systems publish of their schemas: na
 columns that must have a value. `{p}` is the prefix of the tables.
 """
 
+import re
 from dataclasses import dataclass, field
 
 CLOTHES, HEADWEAR, FOOTWEAR = 20, 21, 22
@@ -21,7 +22,7 @@ LANGUAGES = {1: "{}", 2: "{} (fr)"}
 """Ids of languages, and how a category is called there."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class System:
     """A shop system. A product is a number; a picture is known by the number of its row.
 
@@ -228,6 +229,15 @@ class OpenCart(System):
 
     def unlink(self, number, code):
         return [f"DELETE FROM {{p}}product_to_category WHERE product_id = {number} AND category_id = {code}"]
+
+
+class OpenCart3(OpenCart):
+    """OpenCart 3 has MyISAM and three bytes a letter, where OpenCart 4 has InnoDB and four."""
+
+    def __init__(self):
+        super().__init__()
+        self.prefix, self.settings = "oc_", {}
+        self.make = tuple(f"{each} ENGINE=MyISAM DEFAULT CHARSET=utf8 COLLATE=utf8_general_ci" for each in self.make)
 
 
 class PrestaShop(System):
@@ -477,6 +487,8 @@ class MagentoAttribute(Magento):
 
 
 class Spree(System):
+    record = "Spree::Asset"
+
     def __init__(self):
         super().__init__(
             preset="spree",
@@ -526,16 +538,15 @@ class Spree(System):
             made.append(f"INSERT INTO {{p}}variants VALUES ({variant}, 'V', {number}, {place == 0}, NULL)")
             made.append(f"INSERT INTO {{p}}assets VALUES ({n}, 'Spree::Variant', {variant}, 'Spree::Image', 1, NULL)")
             key = f"{n:06}abcdefghij"[::-1]
-            made.append(
-                "INSERT INTO active_storage_blobs "
-                f"VALUES ({n}, '{key}', '{name}', 'image/png', 1, 'sum{n}') ON CONFLICT DO NOTHING"
-            )
-            made.append(
-                "INSERT INTO active_storage_attachments "
-                f"VALUES ({n}, 'attachment', 'Spree::Asset', {n}, {n}) ON CONFLICT DO NOTHING"
-            )
+            made.append(self.once(f"active_storage_blobs VALUES ({n}, '{key}', '{name}', 'image/png', 1, 'sum{n}')"))
+            attached = f"({n}, 'attachment', '{self.record}', {n}, {n})"
+            made.append(self.once(f"active_storage_attachments VALUES {attached}"))
             files[f"{key[:2]}/{key[2:4]}/{key}"] = name
         return made, files
+
+    def once(self, row):
+        """Return the statement that adds a row of a table that the twin has as well."""
+        return f"INSERT INTO {row} ON CONFLICT DO NOTHING"
 
     def remove(self, number):
         return [f"UPDATE {{p}}products SET deleted_at = '2024-06-01' WHERE id = {number}"]
@@ -553,4 +564,23 @@ class Spree(System):
         return [f"DELETE FROM {{p}}products_taxons WHERE product_id = {number} AND taxon_id = {code}"]
 
 
-SYSTEMS = (WooCommerce, OpenCart, PrestaShop, Magento, MagentoAttribute, Spree)
+class Solidus(Spree):
+    """Solidus, here on MariaDB: nothing there keeps a product from being linked twice with a taxon."""
+
+    record = "Spree::Image"
+
+    def __init__(self):
+        super().__init__()
+        self.engine, self.prefix = "mariadb", "spree_"
+        self.make = tuple(map(self._of_mariadb, self.make))
+
+    def _of_mariadb(self, statement):
+        found = statement.replace("BIGSERIAL", "BIGINT AUTO_INCREMENT").replace("TIMESTAMP", "DATETIME(6)")
+        found = re.sub(r"VARCHAR(?!\()", "VARCHAR(191)", found.replace(" key ", " `key` "))
+        return found.replace(", UNIQUE (product_id, taxon_id)", "")
+
+    def once(self, row):
+        return f"INSERT IGNORE INTO {row}"
+
+
+SYSTEMS = (WooCommerce, OpenCart, OpenCart3, PrestaShop, Magento, MagentoAttribute, Spree, Solidus)

@@ -167,6 +167,8 @@ def test_the_presets_that_come_with_the_package_can_be_shown(name, fits_schema):
     found = json.loads(call("presets", "show", name, "--json"))
     fits_schema("presets-show", found)
     assert found["flags"]["image-root"].startswith("{folder}/")
+    assert all(grant in text for grants in found["privileges_by_database"].values() for grant in grants)
+    assert ("-- PostgreSQL\n" in text) is (name == "spree")
     assert name in call("presets", "list")
 
 

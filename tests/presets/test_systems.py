@@ -26,7 +26,8 @@ class Shop:
         self.admin = make_url(url)
         self.folder = folder
         self.engine = create_engine(self.admin.set(drivername=DRIVERS[system.engine]))
-        self.twin = f"t{len(system.preset)}_"  # short: a name of Magento's has 52 letters, and 64 is the limit
+        # Short: a name of Magento's has 52 letters, and 64 is the limit.
+        self.twin = f"t{systems.SYSTEMS.index(type(system))}_"
         self.products = {}
         for prefix in (system.prefix, self.twin):
             self.execute(prefix, *system.make, *system.own)
@@ -73,10 +74,12 @@ class Shop:
 
     def of_runner(self):
         """Make a user that has the privileges that the preset names and those on our own tables, and no more."""
-        name = f"runner_{self.system.preset.replace('-', '_')}_{self.admin.database}"
+        name = f"runner_{self.twin}{self.admin.database}"
         own = [row[0] for row in self.rows(OWN_TABLES[self.system.engine])]
         shown = json.loads(self.cataloger("presets", "show", *self.preset_flags(), "--json"))
-        grants, self.source = shown["privileges"], shown["flags"]["source-name"]
+        self.source, backend = shown["flags"]["source-name"], DRIVERS[self.system.engine].partition("+")[0]
+        grants = shown["privileges_by_database"][backend]
+        assert shown["privileges"] == next(iter(shown["privileges_by_database"].values()))
         if self.system.engine == "mariadb":
             user, schema = f"{name}@localhost", f"{self.admin.database}."
             made = [f"CREATE USER {user} IDENTIFIED BY '{PASSWORD}'"]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 app = make_group("Presets of shop systems: list, show, check and more.")
 
 MISSING_STATUS = 2
+NAMES = {"mysql": "MySQL, MariaDB", "postgresql": "PostgreSQL"}
 EXAMPLES = """\b
 Examples:
   cataloger presets list
@@ -200,7 +201,8 @@ def _shown(filled: "FilledPreset") -> dict[str, Any]:
     from cataloger.presets import grants, statements
 
     preset = filled.preset
-    backend = "postgresql" if preset.databases[:1] == ("postgresql",) else "mysql"
+    backends = [each for each in preset.databases if each != "sqlite"] or ["mysql"]
+    privileges = {backend: grants(filled, backend, "shop") for backend in backends}
     return {
         "name": preset.name,
         "title": preset.title,
@@ -212,7 +214,8 @@ def _shown(filled: "FilledPreset") -> dict[str, Any]:
         ],
         "flags": {name: value for name, value in filled.flags.items() if name != "image-query"},
         "statements": [{"purpose": purpose, "sql": sql} for purpose, sql in statements(filled)],
-        "privileges": grants(filled, backend, "shop"),
+        "privileges": privileges[backends[0]],
+        "privileges_by_database": privileges,
         "notes": list(preset.notes),
         "file": _file(preset),
     }
@@ -252,7 +255,10 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     for each in found["statements"]:
         yield f"\n-- {each['purpose']}\n{each['sql']}"
     yield "\nPrivileges that they need, in a database `shop` (those on cataloger's own tables: Database privileges):"
-    yield from found["privileges"]
+    by_database = found["privileges_by_database"]
+    for name, grants in by_database.items():
+        yield from [f"-- {NAMES[name]}"] if len(by_database) > 1 else []
+        yield from grants
     if found["notes"]:
         yield "\nAfter a run:"
         yield from (f"  {note}" for note in found["notes"])
