@@ -40,6 +40,10 @@ class Door(ThreadingHTTPServer):
         for key, data in objects.items():
             self.behind.put(f"/{bucket}/{quote(key, safe='/')}", content=data, headers=OWNER).raise_for_status()
 
+    def read(self, bucket, key):
+        """Return the bytes of an object."""
+        return self.behind.get(f"/{bucket}/{quote(key, safe='/')}", headers=OWNER).raise_for_status().content
+
     def delete(self, bucket, key):
         """Delete an object."""
         self.behind.delete(f"/{bucket}/{quote(key, safe='/')}", headers=OWNER).raise_for_status()

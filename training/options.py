@@ -10,6 +10,7 @@ from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db import DatabaseURL
 from cataloger.errors import UsageError
 from cataloger.model import unprintable
+from cataloger.objects import ObjectRoots, checked_roots
 from cataloger.options import Attention, Device
 
 
@@ -131,6 +132,7 @@ class DataOptions:
     made. seed: of these splits. traits: further columns that are kept, for `ColumnShares` and `ColumnValues`.
     corrections: take the corrections in the database `db` (and `schema`), with `data` mixed in if it is given.
     no_product: label of images that show no product, "" for none at all; None where all show one.
+    object_roots: addresses in object stores, below which a manifest or query may name images.
     """
 
     data: Path | None = None
@@ -148,6 +150,7 @@ class DataOptions:
     schema: str | None = None
     traits: tuple[str, ...] = ()
     no_product: str | None = None
+    object_roots: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks = {
@@ -171,6 +174,11 @@ class DataOptions:
         for message, is_valid in checks.items():
             if not is_valid:
                 raise UsageError(message)
+        self.roots()
+
+    def roots(self) -> ObjectRoots:
+        """Return `object_roots`. Raises UsageError, which shows nothing that may be secret."""
+        return checked_roots(self.object_roots)
 
     @property
     def name(self) -> str:

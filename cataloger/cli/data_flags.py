@@ -44,6 +44,16 @@ QueryOption = Annotated[
         help="A SELECT of image, category and, if there is one, product_id.",
     ),
 ]
+ObjectRootOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--object-root",
+        envvar="CATALOGER_OBJECT_ROOT",
+        metavar="s3://BUCKET/PREFIX",
+        help="Read images in object stores (s3://, gs://, az://) that labels name, if they lie below this address. "
+        "May be repeated. Default: none.",
+    ),
+]
 ImageColumnOption = Annotated[
     str | None,
     typer.Option(

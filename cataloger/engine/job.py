@@ -17,13 +17,13 @@ from cataloger.engine.job_report import JobOptions, JobReport
 from cataloger.engine.run_report import RunReport
 from cataloger.engine.session import SourceSession
 from cataloger.engine.source_model import JobContext
-from cataloger.errors import CatalogerError, UsageError
+from cataloger.errors import CatalogerError
 from cataloger.fetch import ObjectReader, Remote
 from cataloger.hooks import Hooks
 from cataloger.inference import Engine, choose_engine
 from cataloger.ledger import Run, recorded_run
 from cataloger.model import read_bundle, resolve_bundle_path
-from cataloger.objects import ObjectRoots, ObjectStores
+from cataloger.objects import ObjectStores
 from cataloger.options import RunOptions, WebOptions
 from cataloger.sources import Source
 
@@ -117,14 +117,6 @@ class Job(Generic[Report]):
         except CatalogerError:
             return  # the run itself meets the same problem and reports it
         self._total = None if None in counts else sum(count or 0 for count in counts)
-
-
-def checked_roots(texts: Sequence[str]) -> ObjectRoots:
-    """Return the folders of --object-root. Raises UsageError, which shows nothing that may be secret."""
-    try:
-        return ObjectRoots(texts)
-    except ValueError as error:
-        raise UsageError(f"--object-root: {error}") from None
 
 
 def _engine(options: RunOptions) -> "tuple[Engine, Cluster | None]":

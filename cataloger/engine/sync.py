@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db import Database, DatabaseURL, TableName
-from cataloger.engine.job import Job, JobHooks, checked_roots, downloading
+from cataloger.engine.job import Job, JobHooks, downloading
 from cataloger.engine.job_report import JobOptions, SyncReport
 from cataloger.engine.session import SourceSession
 from cataloger.errors import UsageError
@@ -26,6 +26,7 @@ from cataloger.ledger import (
     store_label_map,
     warn_of_gaps,
 )
+from cataloger.objects import checked_roots
 from cataloger.options import Limits, PresetUse, RunOptions, SelectionOptions, WebOptions, WriteOptions
 from cataloger.presets import require_categories
 from cataloger.queries import ShopSource, open_shop_source

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.db import Database, DatabaseURL
-from cataloger.engine.job import Job, JobHooks, checked_roots, downloading, reading_objects
+from cataloger.engine.job import Job, JobHooks, downloading, reading_objects
 from cataloger.engine.job_report import JobOptions, TagReport
 from cataloger.engine.session import SourceSession
 from cataloger.errors import OutageError, UsageError
 from cataloger.fetch import Remote
 from cataloger.hooks import Hooks
 from cataloger.ledger import require_not_moved
-from cataloger.objects import ObjectStores, read_address
+from cataloger.objects import ObjectStores, checked_roots, read_address
 from cataloger.options import DEFAULT_DB, Limits, RunOptions, SelectionOptions, WebOptions
 from cataloger.schema import open_database, open_for_planning
 from cataloger.sinks import files

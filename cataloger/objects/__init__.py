@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         OBJECT_SCHEMES,
         ObjectAddress,
         ObjectRoots,
+        checked_roots,
         is_object_address,
         read_address,
     )
@@ -27,6 +28,7 @@ __all__ = [
     "ObjectRoots",
     "ObjectStores",
     "StoreError",
+    "checked_roots",
     "is_object_address",
     "read_address",
 ]
@@ -35,7 +37,14 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "addresses": ["OBJECT_SCHEMES", "ObjectAddress", "ObjectRoots", "is_object_address", "read_address"],
+        "addresses": [
+            "OBJECT_SCHEMES",
+            "ObjectAddress",
+            "ObjectRoots",
+            "checked_roots",
+            "is_object_address",
+            "read_address",
+        ],
         "client": ["Body", "Listed", "ObjectStores"],
         "store_errors": ["StoreError"],
     },

@@ -5,9 +5,10 @@ a password in front of the bucket or a signature behind the key, makes an addres
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cataloger.errors import UsageError
 from cataloger.utils import strip_invisible
 
 OBJECT_SCHEMES = ("s3", "gs", "az")
@@ -118,3 +119,11 @@ class ObjectRoots:
     def contain(self, address: ObjectAddress) -> bool:
         """Tell whether an object may be asked for."""
         return any(address.lies_below(root) for root in self._roots)
+
+
+def checked_roots(texts: Sequence[str]) -> ObjectRoots:
+    """Return the folders of --object-root. Raises UsageError, which shows nothing that may be secret."""
+    try:
+        return ObjectRoots(texts)
+    except ValueError as error:
+        raise UsageError(f"--object-root: {error}") from None

@@ -1,23 +1,30 @@
 """`cataloger tag s3://..`, and objects that tables and manifests name, against a server that speaks S3."""
 
+import hashlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import by_url
+import numpy as np
 import pytest
 from object_rig import s3_server
 
+from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.db import DatabaseURL
 from cataloger.engine import SyncOptions, TagOptions, sync_table, tag_images
 from cataloger.errors import MissingExtraError, OutageError, SourceError, UsageError
 from cataloger.inference import explain_images
 from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.objects import client
-from cataloger.options import Limits, RunOptions, WebOptions
+from cataloger.options import Limits, PreprocessSpec, RunOptions, WebOptions
 from cataloger.report import Pictures
 from cataloger.schema import open_results
 from cataloger.table_options import TableOptions
+from cataloger.training.curation.inventory import take_inventory
+from cataloger.training.data import read_dataset
+from cataloger.training.evaluation.scoring import score
+from cataloger.training.options import DataOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 SECRET = "wJalrXUtnFEMI-SECRET"
@@ -227,3 +234,73 @@ def test_without_the_extra_the_error_says_how_to_install_it(tmp_path, monkeypatc
     monkeypatch.setattr(client, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'fashion-cataloger\[objects\]'"):
         run(tmp_path, "s3://shop/photos")
+
+
+def test_labels_may_name_objects_below_a_root(door, tmp_path):
+    names = ("baseball-cap", "blue-fedora", "bow-tie", "earring")
+    door.put("labelled", {f"a/{name}.png": image(name) for name in names} | {"b/earring.png": image("earring")})
+    manifest = tmp_path / "labels.csv"
+    labels = ("Hat", "Hat", "Tie", "Jewellery", "Jewellery", "Hat")
+    places = [*(f"S3://labelled/a/{name}.png" for name in names), "s3://labelled/b/earring.png", "https://a.b/c.png"]
+    manifest.write_text("image,label\n" + "".join(f"{p},{x}\n" for p, x in zip(places, labels, strict=True)))
+    options = DataOptions(data=manifest, object_roots=("s3://labelled/a",))
+    before = door.asked.copy()
+
+    data = read_dataset(options)
+
+    assert door.asked == before
+    assert [example.place for example in data.examples] == [f"s3://labelled/a/{name}.png" for name in names]
+    assert ["--object-root" in each.message for each in data.problems] == [True, False]
+    # Each is read once; as long as its store says that it is the same, another run takes what is known of it.
+    for times, next_image in ((1, "bow-tie"), (1, "earring"), (2, "bow-tie")):
+        inventory = take_inventory(data.examples, PreprocessSpec(), tmp_path / "work", lambda _: None)
+        assert inventory.sha256[2] == hashlib.sha256(door.read("labelled", "a/bow-tie.png")).digest()
+        assert door.asked["GET", "/labelled/a/bow-tie.png"] == times
+        door.put("labelled", {"a/bow-tie.png": image(next_image)})
+    assert door.asked["GET", "/labelled/a/earring.png"] == 1
+
+    # A model is measured by them as by files.
+    bundle = read_bundle(resolve_bundle_path("default"), check=()).at("auto")
+    (tmp_path / "files.csv").write_text(
+        "image,label\n" + "".join(f"{name}.png,{x}\n" for name, x in zip(names, labels, strict=False))
+    )
+    scores = [
+        score(bundle, read_dataset(each).examples, progress=lambda _: None).logits
+        for each in (options, DataOptions(data=tmp_path / "files.csv", images=EXAMPLES))
+    ]
+    assert np.array_equal(*scores)
+    with pytest.raises(UsageError, match="--object-root: the address names no valid bucket") as raised:
+        DataOptions(data=manifest, object_roots=(f"s3://me:{SECRET}@labelled",))
+    assert SECRET not in str(raised.value)
+
+
+def test_what_people_have_corrected_is_learned_from_where_it_lies(door, tmp_path):
+    door.put("said", {"a.png": image("bow-tie"), "b.png": image("earring"), "c.png": image("baseball-cap")})
+    run(tmp_path, "s3://said")
+    url = DatabaseURL.parse(f"sqlite:///{tmp_path}/catalog.db")
+    with closing(open_results(url)) as database:
+        for name, said in (("a.png", "Hat"), ("b.png", "Hat"), ("c.png", None)):
+            query = "select item_id, r.id from cataloger_result r join cataloger_item i on i.id = item_id"
+            [ids] = rows(tmp_path, f"{query} where key = '{name}'")
+            saying = CorrectionInput(ids[0], "label" if said else "not_product", said, None, ids[1])
+            assert correct(database, [saying], "Ann")[0].status == "saved"
+    options = DataOptions(corrections=True, db=url, no_product="")
+    assert {each.place: each.labels for each in read_dataset(options).examples} == {
+        "s3://said/a.png": ("Hat",), "s3://said/b.png": ("Hat",), "s3://said/c.png": (),
+    }  # fmt: skip
+    door.put("said", {"a.png": image("earring")})
+    changed = read_dataset(options)
+    assert [(each.kind, each.place) for each in changed.problems] == [("changed_image", "s3://said/a.png")]
+    assert [each.place for each in changed.products] == ["s3://said/b.png"]
+    # A table may name any object: only below the roots of its newest run they are read.
+    with sqlite3.connect(tmp_path / "catalog.db") as connection:
+        connection.execute("update cataloger_source set kind = 'table'")
+    refused = read_dataset(DataOptions(corrections=True, db=url, data=_one_label(tmp_path)))
+    assert {each.message for each in refused.problems if each.kind == "no_image"} == {
+        "the object lies below no --object-root of the last run over its table"
+    }
+
+
+def _one_label(folder):
+    (folder / "one.csv").write_text(f"image,label\n{EXAMPLES / 'bow-tie.png'},Tie\n")
+    return folder / "one.csv"

@@ -22,8 +22,7 @@ from PIL import Image as PillowImage
 from cataloger.errors import MissingExtraError, TrainingError
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure, Image, Pixels
-from cataloger.sources import change_tokens
-from cataloger.training.data import Example, decode_examples
+from cataloger.training.data import Example, decode_examples, versions_of
 
 FILE = "inventory.sqlite"
 HASH_SIDE = 16
@@ -80,7 +79,7 @@ def take_inventory(
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError("train", "looking for identical and near-identical images")
     with _opened(folder, spec) as database:
-        tokens = [_version(example.path) for example in examples]
+        tokens = versions_of(examples)
         entries = _known(database, examples, tokens)
         missing = [index for index, entry in enumerate(entries) if entry is None]
         done = len(examples) - len(missing)
@@ -180,12 +179,4 @@ def _keep(database: sqlite3.Connection, example: Example, token: str, entry: _En
 
 
 def _key(example: Example) -> bytes:
-    return os.fsencode(example.path.absolute())
-
-
-def _version(path: Path) -> str:
-    """Return size and time of a file as a token; "" for one that cannot be looked at."""
-    try:
-        return change_tokens.of_file(path.stat())
-    except (OSError, ValueError):
-        return ""
+    return os.fsencode(example.place)

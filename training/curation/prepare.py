@@ -96,7 +96,7 @@ def readable_only(dataset: LabelledImages, inventory: Inventory) -> tuple[Labell
 
 def _write(path: Path, dataset: LabelledImages) -> Path:
     """Write a manifest that gives these splits to `cataloger evaluate`, and to people."""
-    rows = ((str(each.path.absolute()), _cell(each.labels), each.split, each.product) for each in dataset.examples)
+    rows = ((each.place, _cell(each.labels), each.split, each.product) for each in dataset.examples)
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,

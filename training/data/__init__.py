@@ -1,6 +1,6 @@
 """Labelled images, wherever they come from: class folders, manifests, queries, corrections, DeepFashion.
 
-Imports `sources`, `fetch`, `imaging`, `schema`, `db`.
+Imports `objects`, `sources`, `fetch`, `imaging`, `schema`, `db`, `ledger`.
 """
 
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from cataloger.utils import lazy_names
 if TYPE_CHECKING:
     from cataloger.training.data.columns import SEPARATOR, labels_of
     from cataloger.training.data.examples import SPLITS, DataProblem, Example, LabelledImages, accepted_matrix
+    from cataloger.training.data.objects import versions_of
     from cataloger.training.data.pixels import decode_examples
     from cataloger.training.data.read import read_dataset
     from cataloger.training.data.thumbnails import draw_thumbnails
@@ -29,6 +30,7 @@ __all__ = [
     "read_dataset",
     "rows_with",
     "values_of",
+    "versions_of",
 ]
 
 
@@ -37,6 +39,7 @@ __getattr__ = lazy_names(
     {
         "columns": ["SEPARATOR", "labels_of"],
         "examples": ["DataProblem", "Example", "LabelledImages", "SPLITS", "accepted_matrix"],
+        "objects": ["versions_of"],
         "pixels": ["decode_examples"],
         "read": ["read_dataset"],
         "thumbnails": ["draw_thumbnails"],

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cataloger.errors import TrainingError, UsageError
-from cataloger.sources import find_below, key_of, text_of
+from cataloger.objects import ObjectRoots, is_object_address
+from cataloger.records import StoredObject
+from cataloger.sources import ReferenceProblem, find_below, key_of, locate, text_of
 from cataloger.training.data.examples import SPLITS, DataProblem, Example
 from cataloger.training.options import DataOptions
 from cataloger.utils import clean_label
@@ -32,14 +34,18 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 SEPARATOR = "|"
+NO_FILE = "it is a URL; training reads files and object stores: download the images and give their paths"
 
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what such bytes became when they were read
 
 Row = Mapping[str, Any] | str
 """The cells of a row by column; or, as a text, why it cannot be read."""
 
-Finder = Callable[[str], tuple[str, Path] | str]
-"""Turns the cell of an image into its name and its path; or, as a text, says why it names no file."""
+Found = tuple[str, Path | StoredObject]
+"""The name of an image, and where it is."""
+
+Finder = Callable[[str], Found | str]
+"""Turns the cell of an image into its name and its place; or, as a text, says why it names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +158,22 @@ def is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
+def image_below(folder: Path, name: str, objects: ObjectRoots) -> Found | str:
+    """Find the file that a manifest calls `name`, or the object with this address, which lies below `objects`."""
+    if not is_object_address(name):
+        return file_below(folder, name)
+    place = locate(name, None, objects)
+    if isinstance(place, ReferenceProblem):
+        return place.message
+    return NO_FILE if place.stored is None else (place.uri, place.stored)
+
+
 def file_below(folder: Path, name: str) -> tuple[str, Path] | str:
     """Find the file that a manifest calls `name`, as it is written or cleaned: see `cataloger.utils.names`."""
     if "\0" in name or "\n" in name.strip():
         return "the path contains a line break or a zero byte; is a closing quote missing?"
     if "://" in name:  # not shown: it may contain a password
-        return "it is a URL; training reads files: download the images and give their paths"
+        return NO_FILE
     try:
         found, path = find_below(os.fsencode(folder), name)
     except UnicodeEncodeError:
@@ -201,7 +217,8 @@ def _example(place: str, row: Mapping[str, Any], columns: Columns, find: Finder)
         return DataProblem("no_label", f"{place} ({found[0]})", f"the column {columns.label} is empty")
     groups = tuple(_text(row.get(name)) for name in columns.groups)
     traits = tuple(_text(row.get(name)) for name in columns.traits)
-    return Example(found[0], found[1], labels, split, groups, product, traits)
+    path, stored = (found[1], None) if isinstance(found[1], Path) else (None, found[1])
+    return Example(found[0], path, labels, split, groups, product, traits, stored)
 
 
 def _text(cell: Any) -> str:

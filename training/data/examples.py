@@ -1,7 +1,8 @@
-"""Reading labelled images from a CSV; partial labels."""
+"""Labelled images, and partial labels."""
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cataloger.errors import TrainingError
+from cataloger.records import Item, StoredObject
 
 SPLITS = ("train", "val", "test")
 
@@ -36,15 +38,29 @@ class Example:
 
     split: train, val, test or, before splits are made, "". product: what it shows; "" if the source does not say.
     traits: its values of the columns that images are balanced or chosen by (`DataOptions.traits`), in their order.
+    path: of its file; None for an object of an object store, which is `stored`.
     """
 
     file: str
-    path: Path
+    path: Path | None
     labels: tuple[str, ...]
     split: str
     groups: tuple[str, ...] = ()
     product: str = ""
     traits: tuple[str, ...] = ()
+    stored: StoredObject | None = None
+
+    @property
+    def place(self) -> str:
+        """The absolute path, or the address of an object."""
+        if self.stored is not None:
+            return f"{self.stored.store}/{self.stored.key}"
+        return str((self.path or Path()).absolute())
+
+    def item(self, key: str) -> Item:
+        """Return what its bytes are fetched by. key: of the item."""
+        path = None if self.path is None else os.fsencode(self.path)
+        return Item(key, self.file, "", path=path, stored=self.stored)
 
 
 @dataclass(frozen=True, slots=True)

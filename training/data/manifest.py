@@ -21,8 +21,8 @@ from cataloger.training.data.columns import (
     SPLIT_COLUMNS,
     Columns,
     Row,
-    file_below,
     find_columns,
+    image_below,
     read_rows,
 )
 from cataloger.training.data.examples import DataProblem, Example
@@ -51,7 +51,8 @@ def read_manifest(path: Path, options: DataOptions) -> tuple[list[Example], list
         else:
             known = " ".join((*CSV_SUFFIXES, *JSON_SUFFIXES, *PARQUET_SUFFIXES))
             raise TrainingError(f"{path} is neither a folder nor a manifest; manifests end in {known}")
-        return read_rows(rows, columns, lambda name: file_below(folder, name))
+        objects = options.roots()
+        return read_rows(rows, columns, lambda name: image_below(folder, name, objects))
     except TableFormatError as error:
         raise TrainingError(f"{path} {error}") from error
     except OSError as error:

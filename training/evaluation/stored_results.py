@@ -158,16 +158,19 @@ def _places(examples: Sequence[Example]) -> tuple[dict[str, int], dict[str, int]
     by_key: dict[str, int] = {}
     folders: dict[Path, Path] = {}
     for index, example in enumerate(examples):
+        for key in (_key(example.file), example.file):
+            by_key.setdefault(key, index)
+        if "://" in example.file:
+            by_uri.setdefault(without_query(example.file), index)
+        if example.path is None:
+            by_uri.setdefault(example.place, index)
+            continue
         folder, name = example.path.parent, example.path.name
         if folder not in folders:
             folders[folder] = folder.resolve()
         # A source resolves its root, but no links below it.
         for place in (folder.absolute() / name, folders[folder] / name, example.file):
             by_uri.setdefault(_key(str(place)), index)
-        if "://" in example.file:
-            by_uri.setdefault(without_query(example.file), index)
-        for key in (_key(example.file), example.file):
-            by_key.setdefault(key, index)
     return by_uri, by_key
 
 

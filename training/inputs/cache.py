@@ -20,7 +20,7 @@ import numpy.typing as npt
 from cataloger.errors import TrainingError
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure, Pixels
-from cataloger.training.data import Example, decode_examples
+from cataloger.training.data import Example, decode_examples, versions_of
 from cataloger.utils import replacing
 
 CHUNK = 32
@@ -171,10 +171,8 @@ def _read_state(folder: Path) -> dict[str, Any]:
 
 
 def _fingerprint(examples: Sequence[Example], extractor: Extractor) -> str:
-    """Name of a cache: another extractor, list of files or size of a file is another cache."""
+    """Name of a cache: another extractor, list of files or version of an image is another cache."""
     digest = hashlib.sha256(json.dumps([extractor.identity, asdict(extractor.spec), extractor.views]).encode())
-    for example in examples:
-        stat = example.path.stat() if example.path.exists() else None
-        state = (stat.st_size, stat.st_mtime_ns) if stat else None
-        digest.update(f"{example.file}\0{state}\n".encode())
+    for example, version in zip(examples, versions_of(examples), strict=True):
+        digest.update(f"{example.file}\0{version}\n".encode())
     return digest.hexdigest()[:16]

@@ -33,6 +33,7 @@ def calibrate(
         typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of --model."),
     ],
     images: data_flags.ImagesOption = None,
+    object_root: data_flags.ObjectRootOption = None,
     model: Annotated[
         str,
         typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|NAME@VERSION|default", help="Model bundle."),
@@ -54,7 +55,7 @@ def calibrate(
     from cataloger.training.calibration import write_recalibrated
 
     bundle = read_bundle(resolve_bundle_path(model))
-    data = read_labelled(labels, images, bundle=bundle)
+    data = read_labelled(labels, images, bundle=bundle, object_root=object_root)
     present = {example.split for example in data.examples}
     chosen = split or ("val" if "val" in present else "all")
     examples = data.products if chosen == "all" else data.split(chosen)

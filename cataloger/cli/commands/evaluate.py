@@ -37,6 +37,7 @@ def evaluate(
         typer.Argument(metavar="LABELS", help="Labelled images: a manifest, class folders or DeepFashion's lists."),
     ] = None,
     images: data_flags.ImagesOption = None,
+    object_root: data_flags.ObjectRootOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -114,7 +115,9 @@ def evaluate(
     bundle = None
     if results is None:
         bundle = read_bundle(resolve_bundle_path(model or "default"), check=()).at(precision)
-    data = read_labelled(labels, images, report_by or (), group_column=group_column, bundle=bundle)
+    data = read_labelled(
+        labels, images, report_by or (), group_column=group_column, bundle=bundle, object_root=object_root
+    )
     with render.progress_bar(enabled=not no_progress) as bar:
         if results is None:
             assert bundle is not None

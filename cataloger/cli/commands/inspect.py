@@ -33,6 +33,7 @@ EXAMPLE_IMAGES = 6
 def inspect(
     data: data_flags.DataArgument = None,
     images: data_flags.ImagesOption = None,
+    object_root: data_flags.ObjectRootOption = None,
     db: data_flags.DatabaseOption = None,
     query: data_flags.QueryOption = None,
     image_column: data_flags.ImageColumnOption = None,
@@ -77,6 +78,7 @@ def inspect(
         shares=data_flags.parse_shares(shares),
         seed=seed,
         no_product=no_product,
+        object_roots=tuple(object_root or ()),
     )
     with render.progress_bar(enabled=not no_progress) as bar:
         prepared = prepare_data(options, PreprocessSpec(), work, _Watcher(bar), examples=EXAMPLE_IMAGES)

@@ -201,6 +201,7 @@ def diff(
     after: Annotated[str, typer.Argument(metavar="B", help="The bundle to compare with it.")],
     labels: flags.LabelsArgument,
     images: data_flags.ImagesOption = None,
+    object_root: data_flags.ObjectRootOption = None,
     split: flags.SplitOption = None,
     report_by: data_flags.ReportByOption = None,
     group_column: data_flags.GroupColumnOption = None,
@@ -220,7 +221,9 @@ def diff(
     folds = read_fold_map(fold) if fold is not None else None
     options = EvaluateOptions(labels=labels, split=split)
     a, b = (read_bundle(resolve_bundle_path(model), check=()).at(precision) for model in (before, after))
-    data = read_labelled(labels, images, report_by or (), group_column=group_column, bundle=b)
+    data = read_labelled(
+        labels, images, report_by or (), group_column=group_column, bundle=b, object_root=object_root
+    )
     _, chosen = choose_split(data, options)
     with render.progress_bar(enabled=not no_progress) as bar:
         begin = counter(bar, "classifying")
@@ -239,6 +242,7 @@ def quantize(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of MODEL.")
     ],
     images: data_flags.ImagesOption = None,
+    object_root: data_flags.ObjectRootOption = None,
     train: Annotated[
         bool,
         typer.Option(
@@ -262,7 +266,7 @@ def quantize(
     from cataloger.training.export import quantize_bundle as add_int8
 
     bundle = read_bundle(resolve_bundle_path(model))
-    data = read_labelled(labels, images, report_by or (), bundle=bundle)
+    data = read_labelled(labels, images, report_by or (), bundle=bundle, object_root=object_root)
     with render.progress_bar(enabled=not no_progress) as bar:
         found = add_int8(bundle, data, output, train=train, note=lambda text: bar.console.print(text, markup=False))
     if json_output:

@@ -34,6 +34,7 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle.")],
     data: data_flags.DataArgument = None,
     images: data_flags.ImagesOption = None,
+    object_root: data_flags.ObjectRootOption = None,
     db: data_flags.DatabaseOption = None,
     query: data_flags.QueryOption = None,
     from_corrections: Annotated[
@@ -215,6 +216,7 @@ def train(
             schema=schema,
             traits=tuple(dict.fromkeys(traits)),
             no_product=no_product,
+            object_roots=tuple(object_root or ()),
         ),
         output=output,
         work=work or output.with_name(output.name + ".work"),
