@@ -79,7 +79,7 @@ def tag(
             five.
         db: SQLAlchemy URL of the database; a SQLite file is created if it does not exist.
         model: folder of a bundle, "default", or NAME@VERSION; without it, the one that the source began with.
-        output: file of the current results, too: .jsonl, .csv or .parquet.
+        output: file of the current results, too: .jsonl, .csv or .parquet; or an address in an object store.
         web: how images with web addresses are downloaded.
         run: how the run behaves, e.g. `RunOptions(workers=4, dry_run=True)`.
         on_progress: called with a `Progress` in this thread, some times a second. What it raises ends the run.
@@ -101,7 +101,7 @@ def tag(
         paths=tuple(os.fsdecode(path) for path in each),
         db=DatabaseURL.parse(db),
         model=model,
-        output=_path(output),
+        output=None if output is None else os.fspath(output),
         web=web or WebOptions(),
         run=run or RunOptions(),
     )
@@ -269,7 +269,7 @@ def _sync_options(
         table=table,
         ledger_db=None if ledger_db is None else DatabaseURL.parse(ledger_db),
         model=model,
-        output=_path(output),
+        output=None if output is None else os.fspath(output),
         label_map=_path(label_map),
         taxonomy=taxonomy,
         write=write if isinstance(write, WriteOptions) else WriteOptions(tuple((write or {}).items())),

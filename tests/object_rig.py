@@ -21,7 +21,8 @@ SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce y
 class Door(ThreadingHTTPServer):
     """Passes requests on to the server behind it, counts them, and refuses what it is told to.
 
-    refuse: path -> answers 503 SlowDown so many times. asked: requests by method and path, without query.
+    refuse, refuse_writing: path -> answers 503 SlowDown so many times. asked: requests by method and path, without
+    query.
     """
 
     daemon_threads = True
@@ -30,6 +31,7 @@ class Door(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.behind = httpx.Client(base_url=behind, timeout=60)
         self.refuse = Counter()
+        self.refuse_writing = Counter()
         self.asked = Counter()
         self.headers = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -56,8 +58,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.server.asked[self.command, path] += 1
         self.server.headers.append(dict(self.headers))
-        if self.server.refuse[path] > 0:
-            self.server.refuse[path] -= 1
+        refused = self.server.refuse_writing if self.command in ("PUT", "POST") else self.server.refuse
+        if refused[path] > 0:
+            refused[path] -= 1
             return self._answer(503, {"Content-Type": "application/xml"}, SLOW_DOWN)
         size = int(self.headers.get("Content-Length", 0))
         kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "content-length")}

@@ -38,8 +38,8 @@ ModelOption = Annotated[
         "--model",
         envvar="CATALOGER_MODEL",
         metavar="DIR|NAME@VERSION|default",
-        help="Model bundle: a folder, or one that comes with cataloger (`models list`). Default: the one that the "
-        "source was first tagged with, else 'default'.",
+        help="Model bundle: a folder, also of an object store (s3://BUCKET/PREFIX), or one that comes with cataloger "
+        "(`models list`). Default: the one that the source was first tagged with, else 'default'.",
     ),
 ]
 BundleOption = Annotated[
@@ -174,13 +174,14 @@ ManifestPresetOption = Annotated[
     ),
 ]
 OutputOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
         "-o",
         envvar="CATALOGER_OUTPUT",
         metavar="FILE",
-        help="Also write the current result of every image to this file: .jsonl, .csv or .parquet.",
+        help="Also write the current result of every image to this file: .jsonl, .csv or .parquet; "
+        "also s3://BUCKET/KEY.csv and the like.",
     ),
 ]
 TopKOption = Annotated[

@@ -27,7 +27,7 @@ class JobOptions:
     db: DatabaseURL
     schema: str | None = None
     model: str | None = None
-    output: Path | None = None
+    output: Path | str | None = None
     run: RunOptions = field(default_factory=RunOptions)
     limits: Limits = field(default_factory=Limits)
     selection: SelectionOptions = field(default_factory=SelectionOptions)

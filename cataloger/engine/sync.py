@@ -64,7 +64,7 @@ class SyncOptions:
     ledger_db: DatabaseURL | None = None
     schema: str | None = None
     model: str | None = None
-    output: Path | None = None
+    output: Path | str | None = None
     label_map: Path | None = None
     taxonomy: str | None = None
     write: WriteOptions = field(default_factory=WriteOptions)

@@ -48,7 +48,7 @@ class TagOptions:
     db: DatabaseURL = field(default_factory=lambda: DatabaseURL.parse(DEFAULT_DB))
     schema: str | None = None
     model: str | None = None
-    output: Path | None = None
+    output: Path | str | None = None
     path_column: str | None = None
     product_column: str | None = None
     object_roots: tuple[str, ...] = ()

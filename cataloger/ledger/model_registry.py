@@ -10,16 +10,18 @@ from cataloger.db import Database, upsert_rows, utc_now
 from cataloger.errors import CatalogerError
 from cataloger.ledger.effective_results import pin, select_calibration_id
 from cataloger.ledger.source_registry import SourceRef
-from cataloger.model import Bundle, Calibration, location_of, read_bundle, shipped_bundle
+from cataloger.model import Bundle, Calibration, location_of, read_bundle, resolve_bundle_path, shipped_bundle
+from cataloger.objects import is_object_address
 from cataloger.schema import CalibrationRow, ModelRow, SourceRow
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """The model that results are recorded under. location: "default", NAME@VERSION, or a directory.
+    """The model that results are recorded under.
 
-    precision: of the arithmetic, e.g. "fp32". calibration_id: of the bundle. calibration: of the source, with the
-    labels that it sells; None where it has none of its own, or where it is not known.
+    location: "default", NAME@VERSION, a directory, or an address in an object store. precision: of the arithmetic,
+    e.g. "fp32". calibration_id: of the bundle. calibration: of the source, with the labels that it sells; None where
+    it has none of its own, or where it is not known.
     """
 
     weights_id: str
@@ -173,8 +175,12 @@ def known_calibration(
 def bundle_of(model: ModelRef) -> Bundle | None:
     """Return the bundle of a model that is known; None if it is not at its recorded location.
 
-    One that came with the package is found by its weights: it may be the default of today, or a former one.
+    One that came with the package is found by its weights: it may be the default of today, or a former one. Raises
+    CatalogerError for one in an object store that cannot be asked: it may be there.
     """
+    if is_object_address(model.location):
+        stored = read_bundle(resolve_bundle_path(model.location))
+        return stored if stored.weights_id == model.weights_id else None
     try:
         if model.is_of_the_package:
             return shipped_bundle(model.weights_id)

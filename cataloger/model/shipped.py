@@ -1,14 +1,17 @@
-"""The bundles that ship with the package: the default one, and former ones whose sources go on with them.
+"""Where bundles are found: those that ship with the package, folders, and folders of object stores.
+
+The package has the default bundle, and former ones whose sources go on with them.
 
 A former default is kept in `kept_models`, without its training files: a new version with another default must stop no
 run of a source that is pinned to it. It is found by its name and version, and by its weights.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from cataloger.errors import UsageError
+from cataloger.errors import BundleError, ImageError, UsageError
 from cataloger.model.bundle import (
     MANIFEST,
     TRAINING_FILES,
@@ -20,6 +23,8 @@ from cataloger.model.bundle import (
     read_bundle,
     seal,
 )
+from cataloger.model.untrusted import is_plain_name
+from cataloger.objects import is_object_address, kept_folder, kept_from, read_address
 from cataloger.utils import existing_path, printable
 
 DEFAULT = "default"
@@ -38,20 +43,25 @@ def shipped_bundle(weights_id: str) -> Bundle | None:
 def location_of(bundle: Bundle) -> str:
     """Return where a bundle is, as ledgers record it: "default", NAME@VERSION for a kept one, else its directory.
 
-    The package may lie elsewhere tomorrow.
+    The package may lie elsewhere tomorrow. Of a copy of one in an object store it is the address.
     """
     if bundle.path == default_bundle_path():
         return DEFAULT
-    return bundle.reference if is_shipped(bundle.path) else str(bundle.path.absolute())
+    if is_shipped(bundle.path):
+        return bundle.reference
+    return kept_from(bundle.path) or str(bundle.path.absolute())
 
 
 def resolve_bundle_path(model: str) -> Path:
     """Turn the value of --model into a directory: "default", a path, or NAME@VERSION of one that ships with us.
 
-    Raises UsageError.
+    Or the address of one in an object store, which is copied to this machine. Raises UsageError; BundleError where a
+    store does not give the bundle; OutputError where it cannot be kept.
     """
     if model == DEFAULT:
         return default_bundle_path()
+    if is_object_address(model):
+        return _copied(model)
     path = Path(existing_path(model))
     if path.is_dir():
         return path
@@ -81,6 +91,27 @@ def keep_bundle(bundle: Bundle, target: Path, *, slim: bool = False) -> Bundle:
         left_out = {**bundle.left_out, **{name: bundle.files[name] for name in but if name in bundle.files}}
         sealed = seal(replace(bundle, path=folder, left_out=left_out))
     return replace(sealed, path=target)
+
+
+def _copied(text: str) -> Path:
+    """Return the copy of a bundle in an object store."""
+    try:
+        address = read_address(text)
+    except ValueError as error:
+        raise UsageError(f"--model: {error}") from None
+    try:
+        return kept_folder(address, MANIFEST, _files_of)
+    except ImageError as error:
+        raise BundleError(f"the model at {address} cannot be read: {error}") from None
+
+
+def _files_of(manifest: bytes) -> dict[str, str]:
+    """Return the files that a bundle.json names, before it is read as a whole."""
+    try:
+        files = json.loads(manifest)["files"]
+        return {name: str(sha256) for name, sha256 in files.items() if is_plain_name(name) and name != MANIFEST}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise BundleError(f"what lies there as {MANIFEST} is none of a model bundle") from None
 
 
 def _shipped() -> Iterator[Bundle]:

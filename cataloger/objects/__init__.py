@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         read_address,
     )
     from cataloger.objects.client import Body, Listed, ObjectStores
+    from cataloger.objects.kept_folders import kept_folder, kept_from
     from cataloger.objects.store_errors import StoreError
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "StoreError",
     "checked_roots",
     "is_object_address",
+    "kept_folder",
+    "kept_from",
     "read_address",
 ]
 
@@ -46,6 +49,7 @@ __getattr__ = lazy_names(
             "read_address",
         ],
         "client": ["Body", "Listed", "ObjectStores"],
+        "kept_folders": ["kept_folder", "kept_from"],
         "store_errors": ["StoreError"],
     },
 )

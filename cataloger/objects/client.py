@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cataloger.errors import ImageError, MissingExtraError, UsageError
@@ -66,7 +67,7 @@ class Body:
 
 
 class ObjectStores:
-    """Opens object stores, each once, and asks them. Usable from several threads.
+    """Opens object stores, each once, asks them, and writes there. Usable from several threads.
 
     web: how long, how often and how many at once, per bucket as per host.
     Raises MissingExtraError.
@@ -74,7 +75,7 @@ class ObjectStores:
 
     def __init__(self, web: WebOptions | None = None) -> None:
         if find_spec("obstore") is None:
-            raise MissingExtraError("objects", "reading from object stores (s3://, gs://, az://)")
+            raise MissingExtraError("objects", "using object stores (s3://, gs://, az://)")
         self._web = web or WebOptions()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -131,6 +132,13 @@ class ObjectStores:
             return take(Listed.of(answer.meta), Body(answer))
 
         return self._persist(address.store, attempt)
+
+    def put(self, address: ObjectAddress, file: Path) -> None:
+        """Write a file as an object, which is there when all of it is. Raises StoreError."""
+        import obstore
+
+        store = self._open(address.store)
+        self._persist(address.store, lambda: obstore.put(store, address.key, file))
 
     def _persist(self, store: str, attempt: Callable[[], T]) -> T:
         """Try once, or several times where that may help."""

@@ -123,7 +123,7 @@ def _of_object(kind: str, status: int | None, store: str, shown: str) -> StoreEr
     if kind in ("NotFoundError", "FileNotFoundError") or status in (404, 410):
         return StoreError("fetch.not_found", f"{store} does not have the object{shown}")
     if kind in ("PermissionDeniedError", "PermissionError") or status == 403:
-        text = f"{store}: access denied{shown}; these credentials may not list or read it: ask its owner"
+        text = f"{store}: access denied{shown}; these credentials may not list, read or write there: ask its owner"
         return StoreError("fetch.http_status", text)
     return None
 

@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cataloger.db import Database
-from cataloger.errors import UsageError
+from cataloger.errors import BundleError, OutputError, UsageError
 from cataloger.imaging import DecodePool, as_jpeg, data_uri
 from cataloger.inference import OnnxClassifier, activation_map, open_classifier, overlaid
 from cataloger.ledger import bundle_of, known_model
@@ -89,8 +90,11 @@ def _named(model: str, wanted: Collection[str]) -> Bundle:
 
 
 def _found(database: Database, wanted: Collection[str]) -> Bundle | None:
-    bundles = (bundle_of(known_model(database, weights_id)) for weights_id in dict.fromkeys(wanted))
-    return next((bundle for bundle in bundles if bundle is not None), None)
+    for weights_id in dict.fromkeys(wanted):
+        with suppress(BundleError, OutputError, UsageError):  # of an object store that does not give it
+            if (bundle := bundle_of(known_model(database, weights_id))) is not None:
+                return bundle
+    return None
 
 
 def pictures_of(

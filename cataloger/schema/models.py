@@ -33,7 +33,7 @@ __all__ = ["AssignmentRow", "Base", "ClaimRow", "SecondAnswerRow"]
 
 
 class ModelRow(Base):
-    """A set of weights that has been used. location: a bundle's directory, "default", or NAME@VERSION."""
+    """A set of weights that has been used. location: a bundle's directory or address, "default", or NAME@VERSION."""
 
     __tablename__ = "cataloger_model"
     weights_id: Mapped[str] = mapped_column(digest(), primary_key=True)

@@ -7,17 +7,19 @@ under a temporary name and renamed, so it is never half there.
 import importlib.util
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from sqlalchemy import select
 
 from cataloger.db import Database
 from cataloger.errors import LostOutputError, MissingExtraError, OutputError, UsageError
+from cataloger.objects import ObjectAddress, ObjectStores, StoreError, is_object_address, read_address
 from cataloger.schema import IMAGE_COLUMNS, IMAGE_TOP5
 from cataloger.tabular import write_csv
 from cataloger.utils import replacing
@@ -41,12 +43,16 @@ class Selection:
         return self.source == other.source and self.keys is None and other.prefix.startswith(self.prefix)
 
 
-def check_output(path: Path) -> None:
-    """Raise UsageError, MissingExtraError or OutputError now and not after hours of work."""
-    if path.suffix.lower() not in WRITERS:
-        raise UsageError(f"--output {path}: write .jsonl, .csv or .parquet; the extension says which")
-    if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise MissingExtraError("parquet", "writing Parquet")
+def check_output(output: Path | str) -> None:
+    """Raise UsageError, MissingExtraError or OutputError now and not after hours of work.
+
+    output: path, or address in an object store.
+    """
+    if is_object_address(str(output)):
+        _check_stored(_address(str(output)))
+        return
+    path = Path(output)
+    _check_kind(path)
     if path.is_dir():
         raise UsageError(f"--output {path} is a folder; name a file in it")
     if not path.absolute().parent.is_dir():
@@ -55,15 +61,58 @@ def check_output(path: Path) -> None:
         raise OutputError(f"--output {path}: this user may not write to its folder")
 
 
-def export(database: Database, selections: Iterable[Selection], path: Path) -> int:
+def _check_kind(name: PurePath, shown: object = None) -> None:
+    if name.suffix.lower() not in WRITERS:
+        raise UsageError(f"--output {shown or name}: write .jsonl, .csv or .parquet; the extension says which")
+    if name.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise MissingExtraError("parquet", "writing Parquet")
+
+
+def _check_stored(address: ObjectAddress) -> None:
+    """Look for the bucket; whether an object may be written there shows when it is written."""
+    _check_kind(PurePosixPath(address.key), address)
+    try:
+        ObjectStores().get(address, lambda *_: None)
+    except StoreError as error:
+        if error.is_of_store:
+            raise OutputError(f"--output {address}: {error}") from None
+
+
+def _address(text: str) -> ObjectAddress:
+    try:
+        return read_address(text)
+    except ValueError as error:
+        raise UsageError(f"--output: {error}") from None
+
+
+def export(database: Database, selections: Iterable[Selection], output: Path | str) -> int:
     """Write the current rows of the selected images, ordered by source and key; return their number.
 
-    The columns are those of the view cataloger_image_top5. Raises LostOutputError, and an existing file is unchanged.
+    The columns are those of the view cataloger_image_top5. output: path, or address in an object store. Raises
+    LostOutputError, and an existing file or object is unchanged.
     """
     rows = _Counted(row for selection in selections for row in current_rows(database, selection))
-    with replacing(path, failure=LostOutputError, advice="; the results are in the database") as temporary:
+    advice = "; the results are in the database"
+    if is_object_address(str(output)):
+        _store(rows, _address(str(output)), advice)
+        return rows.count
+    path = Path(output)
+    with replacing(path, failure=LostOutputError, advice=advice) as temporary:
         WRITERS[path.suffix.lower()](rows, temporary)
     return rows.count
+
+
+def _store(rows: "_Counted", address: ObjectAddress, advice: str) -> None:
+    """Write a file here, then all of it there: an object of a store is there as a whole or not at all."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="cataloger-output-") as folder:
+            file = Path(folder) / "output"
+            WRITERS[PurePosixPath(address.key).suffix.lower()](rows, file)
+            ObjectStores().put(address, file)
+    except StoreError as error:
+        raise LostOutputError(f"{address} cannot be written: {error}{advice}") from None
+    except OSError as error:
+        raise LostOutputError(f"{address} cannot be written by way of a file: {error.strerror}{advice}") from error
 
 
 class _Counted:

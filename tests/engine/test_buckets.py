@@ -9,11 +9,20 @@ import by_url
 import numpy as np
 import pytest
 from object_rig import s3_server
+from small_bundles import small_bundle
 
 from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.db import DatabaseURL
 from cataloger.engine import SyncOptions, TagOptions, sync_table, tag_images
-from cataloger.errors import MissingExtraError, OutageError, SourceError, UsageError
+from cataloger.errors import (
+    BundleError,
+    LostOutputError,
+    MissingExtraError,
+    OutageError,
+    OutputError,
+    SourceError,
+    UsageError,
+)
 from cataloger.inference import explain_images
 from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.objects import client
@@ -234,6 +243,68 @@ def test_without_the_extra_the_error_says_how_to_install_it(tmp_path, monkeypatc
     monkeypatch.setattr(client, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'fashion-cataloger\[objects\]'"):
         run(tmp_path, "s3://shop/photos")
+
+
+def test_results_are_written_into_a_store_as_a_whole_or_not_at_all(door, tmp_path):
+    door.put("drawer", {"a.png": image("bow-tie")})
+    files = {form: str(tmp_path / f"now.{form}") for form in ("csv", "parquet")}
+    for form, file in files.items():
+        run(tmp_path, "s3://drawer", output=Path(file))
+        run(tmp_path, "s3://drawer", output=f"S3://drawer/results/now.{form}")
+        assert door.read("drawer", f"results/now.{form}") == Path(file).read_bytes()
+    assert run(tmp_path, "s3://drawer").run.left_out == {".csv": 1, ".parquet": 1}
+    before = door.read("drawer", "results/now.csv")
+    door.put("drawer", {"b.png": image("earring")})
+    door.refuse_writing.update({"/drawer/results/now.csv": 99})
+    with pytest.raises(
+        LostOutputError, match=r"^s3://drawer/results/now.csv cannot be written: .*SlowDown.*database$"
+    ):
+        run(tmp_path, "s3://drawer", output="s3://drawer/results/now.csv", web=WebOptions(attempts=1))
+    assert door.read("drawer", "results/now.csv") == before
+    assert len(rows(tmp_path)) == 2
+    for output, error, text in (
+        ("s3://nowhere/now.csv", OutputError, "s3://nowhere does not exist there (NoSuchBucket)"),
+        ("s3://drawer", UsageError, "the extension says which"),
+        (f"s3://me:{SECRET}@drawer/now.csv", UsageError, "--output: the address names no valid bucket"),
+    ):
+        with pytest.raises(error) as raised:
+            run(tmp_path / "none", "s3://drawer", output=output)
+        assert text in str(raised.value)
+        assert SECRET not in str(raised.value)
+
+
+def test_a_model_may_lie_in_a_store(door, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    small_bundle(tmp_path / "small")
+    files = {f"models/shop/{each.name}": each.read_bytes() for each in (tmp_path / "small").iterdir()}
+    door.put("models", files | {"photos/a.png": image("bow-tie")})
+    asked = door.asked.copy()
+
+    assert run(tmp_path, "s3://models/photos", model="S3://models/models/shop/").run.done == 1
+
+    place = "s3://models/models/shop"
+    assert rows(tmp_path, "select location from cataloger_model") == [(place,)]
+    assert {number for path, number in (door.asked - asked).items() if "shop/" in path[1]} == {1}
+    # The next night asks what the bundle is, and downloads none of it again.
+    asked = door.asked.copy()
+    assert run(tmp_path, "s3://models/photos", run=RunOptions(force=True)).run.done == 1
+    assert {path for _, path in door.asked - asked if "shop/" in path} == {"/models/models/shop/bundle.json"}
+    # Another bundle there: none of the files of the old one are used, and one that is not whole is refused.
+    small_bundle(tmp_path / "other", labels=("Hat", "Shirt", "Sock", "Tie"))
+    others = {f"models/shop/{each.name}": each.read_bytes() for each in (tmp_path / "other").iterdir()}
+    door.put("models", {name: data for name, data in others.items() if not name.endswith("safetensors")})
+    with pytest.raises(BundleError, match=f"^the model at {place} cannot be read: .*weights.safetensors is not the"):
+        run(tmp_path, "s3://models/photos", model=place)
+    door.put("models", others)
+    assert run(tmp_path, "s3://models/photos", model=place).run.planned == {"model": 1}
+    for there, error in ((f"{place}/none", "the object"), ("s3://nowhere/x", "does not exist there \\(NoSuchBucket")):
+        with pytest.raises(BundleError, match=f"the model at {there} cannot be read: .*{error}"):
+            run(tmp_path, "s3://models/photos", model=there)
+    with pytest.raises(UsageError, match="--model: the address is signed"):
+        run(tmp_path, "s3://models/photos", model=f"{place}?X-Amz-Signature={SECRET}")
+    door.put("models", {"models/shop/bundle.json": b'{"files": []}'})
+    with pytest.raises(BundleError, match="none of a model bundle"):
+        run(tmp_path, "s3://models/photos")
 
 
 def test_labels_may_name_objects_below_a_root(door, tmp_path):

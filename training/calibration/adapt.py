@@ -35,6 +35,7 @@ from cataloger.model import (
     copy_files,
     new_bundle,
     read_bundle,
+    resolve_bundle_path,
     seal,
 )
 from cataloger.training.calibration.shop_labels import listed, query_categories, read_csv_categories
@@ -49,8 +50,8 @@ class AdaptOptions:
     """What to learn from. source: name or root; None where the ledger has a single one. output: of the new bundle.
 
     labels: CSV file; query: SELECT in the database `query_db`; without both, the corrections in the ledger.
-    unlabelled: from the scores alone. model: folder of the bundle; None for where the source's was. dry_run: write no
-    bundle.
+    unlabelled: from the scores alone. model: folder of the bundle, or its address; None for where the source's was.
+    dry_run: write no bundle.
     """
 
     output: Path | None
@@ -59,7 +60,7 @@ class AdaptOptions:
     query: str | None = None
     query_db: DatabaseURL | None = None
     unlabelled: bool = False
-    model: Path | None = None
+    model: Path | str | None = None
     target: float = 0.95
     dry_run: bool = False
 
@@ -158,9 +159,9 @@ def _labels(scores: SourceScores, options: AdaptOptions) -> ShopLabels:
     return read_labelled(scores, corrected_label, only_corrected=True)
 
 
-def _bundle(database: Database, row: AnyRow, model: Path | None) -> Bundle:
+def _bundle(database: Database, row: AnyRow, model: Path | str | None) -> Bundle:
     known = known_model(database, row.weights_id)
-    bundle = bundle_of(known) if model is None else read_bundle(model)
+    bundle = bundle_of(known) if model is None else read_bundle(resolve_bundle_path(str(model)))
     if bundle is None:
         raise UsageError(f"{row.name} was tagged with {known.name} {known.version}: name its folder with --model")
     if bundle.weights_id != row.weights_id:

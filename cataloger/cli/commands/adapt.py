@@ -61,7 +61,7 @@ def adapt(
         ),
     ] = False,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="DIR", help="Bundle, where it is not where the source's was.")
+        str | None, typer.Option("--model", metavar="DIR", help="Bundle, where it is not where the source's was.")
     ] = None,
     target_precision: flags.TargetPrecisionOption = 0.95,
     dry_run: flags.DryRunOption = False,
