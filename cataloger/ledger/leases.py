@@ -110,7 +110,7 @@ def lock_leases(connection: Connection, source_ids: Collection[int]) -> None:
 
 
 def acquire(database: Database, source_id: int, run_id: int, shard: Shard | None = None) -> Lease:
-    """Take the lease if it is free, its owner is dead, or its last heartbeat is a minute old."""
+    """Take the lease if it is free, its owner is dead, or its last heartbeat is a minute old, or a minute ahead."""
     attempts = itertools.count()
 
     def take(connection: Connection) -> Lease:
@@ -171,13 +171,15 @@ class _Taker:
 
     def _refuse_live(self, row: AnyRow, what: str) -> None:
         """Raise LeaseError for a lease that a live run holds."""
-        silence = self.now - row.heartbeat_at
+        # A live owner renews it by the clock as it is. One far ahead is from before the clock was put back, perhaps
+        # by years; a late owner is stopped by its fence.
+        silence = abs(self.now - row.heartbeat_at)
         # After a commit whose answer was lost, this run itself may have it.
         is_taken = row.owner != FREE and not (self.is_repeated and row.run_id == self.run_id)
         if is_taken and silence < EXPIRES_AFTER and not process_identity.is_dead(row.owner):
             raise LeaseError(
                 f"run {row.run_id} is working on {what} ({process_identity.describe(row.owner)}, last heartbeat "
-                f"{max(0, round(silence.total_seconds()))} seconds ago); wait until it has ended"
+                f"{round(silence.total_seconds())} seconds ago); wait until it has ended"
             )
 
     def _refuse_other_count(self, shards: Sequence[AnyRow], shard: Shard) -> None:

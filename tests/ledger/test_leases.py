@@ -69,6 +69,24 @@ def test_another_machine_is_given_a_minute(world):
     assert leases.acquire(world.database, world.source.id, world.run.id).fence == world.lease.fence + 1
 
 
+def test_a_heartbeat_from_before_the_clock_was_put_back_does_not_hold_for_ever(world, make):
+    elsewhere = "|".join(["elsewhere", *this_process().split("|")[1:]])
+    set_lease(world, owner=elsewhere, silent=-50)
+    with pytest.raises(LeaseError, match="on elsewhere, last heartbeat"):
+        leases.acquire(world.database, world.source.id, world.run.id)
+    set_lease(world, owner=elsewhere, silent=-86_400 * 365)
+    assert leases.acquire(world.database, world.source.id, world.run.id).fence == world.lease.fence + 1
+    with pytest.raises(LeaseError, match="taken over this source"):
+        world.sink.write([make.good("a")])
+
+
+def test_an_owner_whose_clock_was_put_back_goes_on(world, make):
+    set_lease(world, silent=-86_400)
+    world.sink.write([make.good("a")])
+    with pytest.raises(LeaseError, match=r"last heartbeat \d seconds ago"):
+        leases.acquire(world.database, world.source.id, world.run.id)
+
+
 def test_a_late_owner_cannot_commit(world, make):
     set_lease(world, silent=61)
     leases.acquire(world.database, world.source.id, world.run.id)

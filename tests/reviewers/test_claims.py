@@ -45,12 +45,17 @@ def test_what_a_dead_page_had_comes_back(database, items):
     a, b, *_ = items.values()
     claims = Claims(database)
     claims.declare(Wish(ANN, "Ann", (a,)))
-    for silent, taken in ((CLAIM_SECONDS - 10, {b: "Ann"}), (CLAIM_SECONDS + 10, {})):
+    ahead = -86_400  # from before the clock was put back
+    for silent, taken in ((CLAIM_SECONDS - 10, {b: "Ann"}), (ahead, {}), (CLAIM_SECONDS + 10, {})):
         with database.begin() as connection:
             before = datetime.now(UTC) - timedelta(seconds=silent)
             connection.execute(update(ClaimRow).where(ClaimRow.page == ANN).values(renewed_at=before))
         assert len(claims.read()) == len(taken)
         assert claims.declare(Wish(BEN, "Ben", (b,)))[0] == taken
+        assert claims.declare(Wish(BEN, "Ben"))[0] == {}
+        assert claims.declare(Wish(ANN, "Ann", (a,)))[0] == {}
+    claims.declare(Wish(ANN, "Ann"))
+    claims.declare(Wish(BEN, "Ben", (b,)))
     assert claims.declare(Wish(ANN, "Ann", (a,)))[0] == {a: "Ben"}
 
 
