@@ -26,6 +26,7 @@ from cataloger.utils import (
     replacing,
     reuse_buffers,
     shown_key,
+    stop_signals,
     visible,
     work_in_batch,
 )
@@ -186,14 +187,17 @@ def open_results(db: str, schema: str | None) -> "Iterator[Database]":
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop; the second one interrupts at once.
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a request to stop; the second one interrupts at once.
 
     Those that `cataloger run` passes on are counted apart, as systemd sends a SIGTERM to all processes of a service.
+    A closed terminal is told by its shell, too, and is never the second one.
     """
     stop = threading.Event()
     asked: set[bool] = set()
 
     def handle(number: int, _frame: object) -> None:
+        if number == signal.SIGHUP and stop.is_set():
+            return
         is_passed_on = number == STOP_REQUEST
         if is_passed_on in asked:
             raise KeyboardInterrupt
@@ -209,7 +213,7 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, STOP_REQUEST)}
+    previous = {number: signal.signal(number, handle) for number in (*stop_signals(), STOP_REQUEST)}
     try:
         yield stop
     except KeyboardInterrupt:

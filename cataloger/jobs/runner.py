@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 from cataloger.errors import INTERRUPTED_STATUS
 from cataloger.jobs.job import NamedJob
 from cataloger.jobs.outcomes import JobOutcome
-from cataloger.utils import STOP_REQUEST, end_with_parent
+from cataloger.utils import STOP_REQUEST, end_with_parent, stop_signals
 
-STOPS = (signal.SIGINT, signal.SIGTERM, STOP_REQUEST)
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, STOP_REQUEST)
 FATAL = 1
 
 
@@ -109,7 +109,8 @@ class JobRunner:
 def _begin(parent: int) -> None:
     """Make a fork a process on its own: handlers, group, streams."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in set(stop_signals()) - {signal.SIGINT}:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(STOP_REQUEST, signal.default_int_handler)
     os.setpgid(0, 0)  # so that Ctrl-C reaches the parent alone, which passes it on
     end_with_parent(signal.SIGTERM, parent)

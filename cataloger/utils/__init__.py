@@ -10,7 +10,13 @@ from cataloger.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from cataloger.utils import failpoints, process_identity
     from cataloger.utils.atomic_files import put_folder, replacing
-    from cataloger.utils.child_processes import STOP_REQUEST, die_with_parent, end_with_parent, start_child
+    from cataloger.utils.child_processes import (
+        STOP_REQUEST,
+        die_with_parent,
+        end_with_parent,
+        start_child,
+        stop_signals,
+    )
     from cataloger.utils.cpu import available_cpus, keep_numpy_to_one_thread, work_in_batch
     from cataloger.utils.malloc import keep_freed_memory, limit_memory, reuse_buffers
     from cataloger.utils.names import (
@@ -70,6 +76,7 @@ __all__ = [
     "shown_key",
     "spellings",
     "start_child",
+    "stop_signals",
     "strip_invisible",
     "visible",
     "wilson",
@@ -81,7 +88,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "atomic_files": ("put_folder", "replacing"),
-        "child_processes": ("STOP_REQUEST", "die_with_parent", "end_with_parent", "start_child"),
+        "child_processes": ("STOP_REQUEST", "die_with_parent", "end_with_parent", "start_child", "stop_signals"),
         "cpu": ("available_cpus", "keep_numpy_to_one_thread", "work_in_batch"),
         "malloc": ("keep_freed_memory", "limit_memory", "reuse_buffers"),
         "names": (

@@ -16,6 +16,15 @@ STOP_REQUEST = signal.SIGUSR1
 does, but is not taken for the second Ctrl-C, which interrupts at once."""
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals by which people and systems ask to stop: Ctrl-C, SIGTERM, and a terminal that is closed.
+
+    Whoever starts a command with `nohup` wants it to go on without a terminal.
+    """
+    is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *(() if is_kept else (signal.SIGHUP,)))
+
+
 def start_child(module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> "subprocess.Popen[bytes]":
     """Start a module of ours that calls `die_with_parent`. descriptors: that it inherits. Raises OSError.
 

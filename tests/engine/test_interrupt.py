@@ -395,6 +395,23 @@ def test_an_interrupted_run_tells_its_status_although_nobody_reads_its_report(fl
     assert storm.outcomes(sqlite_url) == ["interrupted"]
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_run_whose_terminal_is_closed_stops_properly_unless_nohup_started_it(goes_on, sqlite_url, photos):
+    ignore = "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if goes_on else ""
+    with rigged_tagging(f"{ignore}at('after_commit', pause)", photos, sqlite_url) as child:
+        assert child.process.stdout.readline() == "pausing\n"
+        child.process.stdout.close()
+        child.process.stderr.close()
+        for _ in range(2):  # the kernel says it, and the shell
+            os.killpg(child.process.pid, signal.SIGHUP)
+            time.sleep(0.1)
+        child.process.stdin.close()
+        assert child.process.wait(HANGS) == (5 if goes_on else 130)
+        assert storm.survivors(child.mark, HANGS) == []
+    assert storm.outcomes(sqlite_url) == ["done" if goes_on else "interrupted"]
+    assert len(storm.read_tables(sqlite_url, photos)) == 24
+
+
 # The output file
 
 

@@ -312,7 +312,7 @@ STOPPING = "stopping after the images in progress"
 @pytest.mark.parametrize(
     "everybody", [False, True], ids=["to cataloger run alone", "to all its processes, as systemd"]
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_present_job_cleanly_and_names_what_was_not_run(shop, fits_schema, number, everybody):
     with waiting("shoes", "bags", "--json") as (program, job):
         for pid in (program.pid, job) if everybody else (program.pid,):

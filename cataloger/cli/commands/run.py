@@ -20,7 +20,7 @@ from cataloger.errors import INTERRUPTED_STATUS, ConfigError, UsageError
 from cataloger.jobs import Child, JobOutcome, JobRunner, JobsReport, NamedJob
 from cataloger.options import WebOptions
 from cataloger.signals import LogFormat, Reporter, SignalOptions, end_lines, is_json, limit_time, note_job, tell
-from cataloger.utils import nearest_of
+from cataloger.utils import nearest_of, stop_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -309,8 +309,13 @@ class _Session:
 
 @contextmanager
 def _stopped_by_signals(runner: JobRunner) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the job that runs, as they stop a command; the second one at once."""
-    previous = {number: signal.signal(number, lambda *_: runner.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Let Ctrl-C, SIGTERM and SIGHUP stop the job that runs, as they stop a command; the second one at once."""
+
+    def stop(number: int, _frame: object) -> None:
+        if number != signal.SIGHUP or not runner.is_stopped:
+            runner.stop()
+
+    previous = {number: signal.signal(number, stop) for number in stop_signals()}
     try:
         yield
     finally:
