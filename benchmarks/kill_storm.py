@@ -1,6 +1,6 @@
-"""Kill `cataloger tag` again and again: the tables must end up as if nothing had happened.
+"""Kill a command again and again: the tables must end up as if nothing had happened.
 
-    python benchmarks/kill_storm.py [IMAGES] [--kills 50] [--seed N] [--images 200] [--db URL]
+    python benchmarks/kill_storm.py [IMAGES] [--command tag] [--kills 50] [--seed N] [--images 200] [--db URL]
 
 IMAGES is a folder of pictures, examples/images by default; varied copies and a few damaged files are made of it in a
 temporary folder. They are tagged once without interruption into a SQLite file. Then the same command is started for
@@ -9,6 +9,10 @@ file is touched, so that there is work again. At last it may end. Printed: the s
 the differences. Exit status: 0 equal, 1 not equal, or a run or a decoding process that ended otherwise than promised.
 
 --db names a database that has our tables, e.g. postgresql://user@host/name; a new SQLite file is the default.
+
+--command: that is killed. `tag` is as above; undo, prune, recalibrate, corrections-import, db-upgrade, db-downgrade,
+or all of these six, are in ledger_storm.py. They fill the database of --db and take their tables away again, so that
+it must be empty.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +37,7 @@ from cataloger.schema.models import CurrentRow, ItemRow, ResultRow, RunRow, Sour
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "images"
 TOLERANCE = 1e-5  # of a confidence
+LEDGER_COMMANDS = ("undo", "prune", "recalibrate", "corrections-import", "db-upgrade", "db-downgrade")
 MARK = "KILL_STORM_MARK"
 PATIENCE = 5.0  # seconds that a decoding process may outlive its parent
 
@@ -222,6 +228,7 @@ def main() -> int:
     """Parse the arguments, tag once in peace, then in the storm; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, nargs="?", default=EXAMPLES, metavar="IMAGES")
+    parser.add_argument("--command", default="tag", choices=["tag", "all", *LEDGER_COMMANDS])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--images", type=int, default=200)
@@ -230,6 +237,9 @@ def main() -> int:
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
+        if arguments.command != "tag":
+            names = LEDGER_COMMANDS if arguments.command == "all" else (arguments.command,)
+            return 0 if kill_ledger_commands(names, arguments, place) else 1
         copy_images(arguments.source, place / "photos", arguments.images)
         peace, url = f"sqlite:///{place}/peace.db", arguments.db or f"sqlite:///{place}/storm.db"
         start = time.monotonic()
@@ -239,6 +249,13 @@ def main() -> int:
         storm = Storm(command_of(place / "photos", url), place / "photos", random.Random(arguments.seed))
         run_storm(storm, url, kills=arguments.kills, longest=longest)
         return 0 if verdict(read_tables(peace, place / "photos"), storm, url) else 1
+
+
+def kill_ledger_commands(names: Sequence[str], arguments: argparse.Namespace, place: Path) -> bool:
+    """Kill the commands that change a ledger; True if nothing was lost."""
+    from ledger_storm import run_all
+
+    return run_all(names, arguments.seed, arguments.kills, arguments.db, place)
 
 
 def command_of(folder: Path, url: str) -> list[str]:
