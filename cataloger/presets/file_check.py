@@ -51,8 +51,8 @@ def _cells(path: Path) -> list[Finding]:
                 products += 1
                 for name, place in export.places.items():
                     filled[name] += bool(row.cell(place).strip())
-    held = f"{counted(products, 'product')} in {counted(rows, 'row')}; a copy of it can be imported"
-    found = [Finding("file", products > 0, held)]
+    contents = f"{counted(products, 'product')} in {counted(rows, 'row')}; a copy of it can be imported"
+    found = [Finding("file", products > 0, contents)]
     missing = "not in the file, so that nothing is written there"
     texts = {name: f"{n:,} of {products:,} products have a value; it stays" for name, n in filled.items()}
     found += [Finding(f"column {name}", bool(filled), texts.get(name, missing)) for name in WRITABLE]
