@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from cataloger.utils import onnxruntime
+from cataloger.inference import onnxruntime
 
 
 def main(model: str, size: int, batch_size: int) -> None:

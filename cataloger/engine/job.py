@@ -26,6 +26,7 @@ from cataloger.model import read_bundle, resolve_bundle_path
 from cataloger.objects import ObjectStores
 from cataloger.options import RunOptions, WebOptions
 from cataloger.sources import Source
+from cataloger.utils import note, span
 
 if TYPE_CHECKING:
     from cataloger.engine.executors import Cluster
@@ -69,6 +70,7 @@ class Job(Generic[Report]):
         """Give the run's row; it is closed whatever happens. There is none where a cluster cannot be reached."""
         device, options = self.engine.device, self.options
         with ExitStack() as stack:
+            stack.enter_context(span(f"cataloger {options.command}"))
             if self.cluster is not None:
                 stack.enter_context(self.cluster.connected())
             run = stack.enter_context(recorded_run(database, options.command, options.record, device=device))
@@ -76,7 +78,13 @@ class Job(Generic[Report]):
             self.report.run_id = run.id
             values = {"event": "run.began", "run_id": run.id, "command": self.options.command}
             EVENTS.info("run %d began: cataloger %s", run.id, self.options.command, extra=values)
-            yield run
+            note(run_id=run.id, weights_id=self.default.weights_id)
+            try:
+                yield run
+            finally:
+                counted = self.report.run
+                note(done=counted.done, failed=counted.failed, skipped=counted.skipped.total())
+                note(recomputed=self.report.recomputed)
 
     def counts(self) -> dict[str, Any]:
         """Return what is recorded in the run's row, as plain JSON values."""

@@ -42,6 +42,7 @@ from cataloger.records import Failure, Item, Planned, Renewal, item_of
 from cataloger.schema import key_hash, without_tables
 from cataloger.sinks import DatabaseSink, ItemRenewer
 from cataloger.sources import Source
+from cataloger.utils import note, traced
 from cataloger.writeback import WriteBack, WriteCounts, WritePlan
 
 logger = logging.getLogger(__name__)
@@ -130,6 +131,7 @@ class SourceSession(SourceModel):
             write_back = WriteBack(write, self.known, 0, self.bundle.weights_id)
             self._report.writes = write_back.preview(self._database)
 
+    @traced("source")
     def process(self, run: Run, remote: Remote | None = None, write: Sequence[WritePlan] = ()) -> SourceRef:
         """Bring every item of the source to a result; those of another calibration, `recompute` sees to.
 
@@ -137,6 +139,7 @@ class SourceSession(SourceModel):
         remote: for sources whose bytes are not in files. write: what goes back into the shop's tables.
         """
         ref = self.register()
+        note(source=ref.root)
         self._record_targets(run, ref, write)
         if self._interrupted:
             return ref
@@ -217,6 +220,7 @@ class SourceSession(SourceModel):
         with hold_lease(database, self.known.id, run.id) as lease:
             self._recompute(DatabaseSink(database, ProductResults(self.known, run.id, self.model), lease))
 
+    @traced("recompute")
     def _recompute(self, sink: DatabaseSink) -> None:
         if not self._is_mixed:
             return
@@ -230,6 +234,7 @@ class SourceSession(SourceModel):
         sink.database.write(note_recomputed, sink.products.source.id)
         self._is_mixed = False
 
+    @traced("tag images")
     def _go_through(self, parts: Parts) -> None:
         """Run the pipeline over the source. Raises SourceError when there was nothing in it."""
         before = self._seen()
@@ -251,6 +256,7 @@ class SourceSession(SourceModel):
             else:
                 self._others += 1
 
+    @traced("presence")
     def _note_presence(self, presence: Presence, ref: SourceRef, run_id: int) -> None:
         """Record which items are restored and, after a complete scan, which are missing."""
         self._report.restored += presence.restore_met(run_id)

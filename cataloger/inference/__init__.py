@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cataloger.inference.golden import Verified, answers_noise, golden_key, replay_golden, verify_model
     from cataloger.inference.isolated import open_classifier
     from cataloger.inference.onnx import OnnxClassifier
+    from cataloger.inference.private_onnxruntime import onnxruntime
     from cataloger.inference.product_aggregation import DISAGREEMENT, ProductAnswer, RankedAnswer, combine
     from cataloger.inference.tagger import Tagger
     from cataloger.inference.torch import load_folded, load_network
@@ -70,6 +71,7 @@ __all__ = [
     "load_folded",
     "load_network",
     "log_sum_exp",
+    "onnxruntime",
     "open_classifier",
     "overlaid",
     "rank_by",
@@ -107,6 +109,7 @@ __getattr__ = lazy_names(
         "golden": ["Verified", "answers_noise", "golden_key", "replay_golden", "verify_model"],
         "isolated": ["open_classifier"],
         "onnx": ["OnnxClassifier"],
+        "private_onnxruntime": ("onnxruntime",),
         "product_aggregation": ["DISAGREEMENT", "ProductAnswer", "RankedAnswer", "combine"],
         "tagger": ["Tagger"],
         "torch": ["load_folded", "load_network"],

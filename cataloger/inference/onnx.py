@@ -10,6 +10,7 @@ import numpy as np
 from cataloger.errors import BundleError, UsageError
 from cataloger.inference.answers import check_answers
 from cataloger.inference.classifier import OfBundle, Scores
+from cataloger.inference.private_onnxruntime import onnxruntime
 from cataloger.model import (
     FAMILIARITY,
     INPUT,
@@ -24,7 +25,6 @@ from cataloger.model import (
     refusal,
 )
 from cataloger.records import Floats, Pixels
-from cataloger.utils import onnxruntime
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"

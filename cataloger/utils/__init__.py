@@ -33,11 +33,11 @@ if TYPE_CHECKING:
         strip_invisible,
         visible,
     )
-    from cataloger.utils.private_onnxruntime import onnxruntime
     from cataloger.utils.shares import UNKNOWN, Z95, Share, wilson
     from cataloger.utils.text import counted, nearest_of, one_line, printable
     from cataloger.utils.timing import Stopwatch
     from cataloger.utils.toml_lines import line_of
+    from cataloger.utils.traces import note, span, traced
     from cataloger.utils.urls import NOT_A_URL, without_query
 
 __all__ = [
@@ -64,8 +64,8 @@ __all__ = [
     "limit_memory",
     "line_of",
     "nearest_of",
+    "note",
     "one_line",
-    "onnxruntime",
     "part_spellings",
     "path_spellings",
     "printable",
@@ -74,10 +74,12 @@ __all__ = [
     "replacing",
     "reuse_buffers",
     "shown_key",
+    "span",
     "spellings",
     "start_child",
     "stop_signals",
     "strip_invisible",
+    "traced",
     "visible",
     "wilson",
     "without_query",
@@ -105,11 +107,11 @@ __getattr__ = lazy_names(
             "strip_invisible",
             "visible",
         ),
-        "private_onnxruntime": ("onnxruntime",),
         "shares": ("UNKNOWN", "Z95", "Share", "wilson"),
         "text": ("counted", "nearest_of", "one_line", "printable"),
         "timing": ("Stopwatch",),
         "toml_lines": ("line_of",),
+        "traces": ("note", "span", "traced"),
         "urls": ("NOT_A_URL", "without_query"),
     },
 )

@@ -14,7 +14,7 @@ from cataloger.contracts import TOP_K
 from cataloger.db import AnyRow, Database
 from cataloger.ledger import WHOLE_ROW, Lease, SourceRef, find_other_target
 from cataloger.schema import CurrentProductCorrectionRow, ProductCurrentRow, ProductResultRow
-from cataloger.utils import shown_key
+from cataloger.utils import shown_key, traced
 from cataloger.writeback.column_values import ABSENT, UnwritableError, restore
 from cataloger.writeback.journal import (
     CellChange,
@@ -63,6 +63,7 @@ class WriteBack:
                 counts.add(writer.write_plain(database, lease, answers))
         return counts
 
+    @traced("write-back")
     def settle(self, database: Database, lease: Lease) -> WriteCounts:
         """After a run: bring every row up to its answer, also those that the run did not touch.
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CLASSIFY = "print(*cataloger.Tagger('default', device='cpu').predict(['examples/images/blue-fedora.png']))"
-OF_ITS_OWN = {"cataloger/utils/private_onnxruntime.py", "training/export/quantize.py"}
+OF_ITS_OWN = {"cataloger/inference/private_onnxruntime.py", "training/export/quantize.py"}
 """The second one imports the first one's before a module that no other name gives."""
 
 

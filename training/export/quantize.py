@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from cataloger.utils import onnxruntime  # noqa: F401 (loaded by us first, which keeps its telemetry off)
+from cataloger.inference import onnxruntime  # noqa: F401 (loaded by us first, which keeps its telemetry off)
 
 # isort: split
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cataloger.inference import onnxruntime
 from cataloger.options import PreprocessSpec
 from cataloger.records import Pixels
 from cataloger.training.inputs.augmentation import Augmentation
-from cataloger.utils import available_cpus, onnxruntime
+from cataloger.utils import available_cpus
 
 
 @dataclass(frozen=True, slots=True)

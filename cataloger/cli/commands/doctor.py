@@ -79,7 +79,7 @@ def _onnxruntime() -> Iterator[Finding]:
         text = "onnxruntime and onnxruntime-gpu overwrite each other: uninstall both, then install one"
         yield "onnxruntime", text, False
     try:
-        from cataloger.utils import onnxruntime
+        from cataloger.inference import onnxruntime
     except ImportError as error:
         yield "onnxruntime", f"cannot be imported: {error}", False
         return
