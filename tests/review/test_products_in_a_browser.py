@@ -107,6 +107,14 @@ def test_the_picture_fills_the_screen_and_nothing_moves_for_the_next_one(page):
         assert places() == before
 
 
+def test_no_button_is_too_narrow_for_what_it_says(page):
+    page.evaluate("document.querySelector('#not-product kbd').textContent = 'Enter'")  # as where the model abstains
+    for width in (1400, 1280, 1216, 1024, 840):
+        page.set_viewport_size({"width": width, "height": 820})
+        cut = "(all) => all.filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.innerText)"
+        assert page.eval_on_selector_all("#not-product, .actions button, #not-product span", cut) == [], width
+
+
 def test_full_size_by_key_click_and_drag(page):
     frame = page.locator("#frame")
     page.keyboard.press("z")
