@@ -1,5 +1,6 @@
 // The panel of answers: what the product is, the best five categories, recent ones, and the search for any other.
 
+import {choiceList} from "./choices.js";
 import {$, button, element, page, percent, plain, remember, remembered, visible} from "./dom.js";
 import {at, held, heldOf, subject, urlOf, wordText} from "./entries.js";
 import {request} from "./requests.js";
@@ -8,7 +9,8 @@ import {showMap, showMapOf} from "./stage.js";
 const SHOWN = 40, RECENT = 4, EXAMPLES = 3;
 const categories = new Map();    // source -> its categories, null while they are on their way
 const examples = new Map();      // source and label -> a promise of its examples
-let finds = [], picked = -1, picksOnArrival = false, decide = () => {};
+let picksOnArrival = false, decide = () => {};
+const found = choiceList($("search"), $("found"), "found-", {lines, pick, enter, leave: closeSearch});
 
 // decided: is called with a verdict and a label.
 export function onDecision(decided) { decide = decided; }
@@ -142,7 +144,7 @@ export async function loadCategories(source) {
   if (document.activeElement !== $("search") || at.current.source !== source) return;
   const picks = picksOnArrival;
   find();
-  if (picks) pick(picked);
+  if (picks) pick(found.picked);
 }
 
 const known = () => (at.current && categories.get(at.current.source)) || null;
@@ -157,34 +159,27 @@ function rank(category, parts) {
 
 export function find() {
   const wanted = plain($("search").value.trim()), parts = wanted.split(/\s+/).filter(Boolean), all = known() || [];
-  finds = all;
+  let finds = all;
   if (parts.length) finds = all.map((each) => [rank(each, parts), each]).filter(([place]) => place !== null).sort((a, b) => a[0] - b[0]).map(([, each]) => each).slice(0, SHOWN);
-  picked = wanted && finds.length ? 0 : -1;
+  found.set(finds, wanted);
   picksOnArrival = false;
-  showFound(true);
+  found.show(true);
 }
 
-function showFound(isOpen) {
-  const isTree = isOpen && !$("search").value.trim() && finds.some((each) => each.above.length), lines = [];
+function lines() {
+  const isTree = !$("search").value.trim() && found.finds.some((each) => each.above.length), made = [];
   let above = [];
-  (isOpen ? finds : []).forEach((category, index) => {
+  found.finds.forEach((category, index) => {
     if (isTree) category.above.forEach((name, depth) => {
       if (above[depth] === name) return;
       above = category.above.slice(0, depth + 1);
-      lines.push(branch(name, depth));
+      made.push(branch(name, depth));
     });
     if (isTree) above = category.above;
-    lines.push(option(category, index, isTree ? category.above.length : 0));
+    made.push(option(category, index, isTree ? category.above.length : 0));
   });
-  $("found").hidden = !isOpen;
-  $("search").setAttribute("aria-expanded", String(isOpen));
-  $("found").replaceChildren(...lines);
-  if (isOpen && !finds.length) $("found").append(empty(known() ? "no such category" : "the categories are still loading"));
-  const active = isOpen && picked >= 0 ? $("found-" + picked) : null;
-  if (active) { $("search").setAttribute("aria-activedescendant", active.id); active.scrollIntoView({block: "nearest"}); }
-  else $("search").removeAttribute("aria-activedescendant");
+  return made.length ? made : [empty(known() ? "no such category" : "the categories are still loading")];
 }
-
 function empty(text) {
   const made = element("li", text);
   made.setAttribute("role", "option");
@@ -200,14 +195,11 @@ function branch(name, depth) {
 }
 
 function option(category, index, depth) {
-  const made = element("li", null, {id: "found-" + index});
+  const made = found.option(index);
   made.style.setProperty("--depth", depth);
-  made.setAttribute("role", "option");
-  made.setAttribute("aria-selected", String(index === picked));
   made.append(element("span", visible(category.label), {className: "label"}));
   const hint = hintOf(category);
   if (hint) made.append(" ", element("span", visible(hint), {className: "hint"}));
-  made.addEventListener("pointerdown", (event) => { event.preventDefault(); pick(index); });
   return made;
 }
 
@@ -220,8 +212,8 @@ function hintOf(category) {
 }
 
 function pick(index) {
-  if (finds[index] === undefined) return;
-  const {label} = finds[index];
+  if (found.finds[index] === undefined) return;
+  const {label} = found.finds[index];
   closeSearch();
   decide("label", label);
 }
@@ -229,27 +221,17 @@ function pick(index) {
 export function closeSearch() {
   $("search").value = "";
   picksOnArrival = false;
-  showFound(false);
+  found.show(false);
   if (at.current) at.current.element.focus({preventScroll: true});
 }
 
-function searchKey(event) {
-  if (event.isComposing) return;
-  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-    if (finds.length) picked = (picked + (event.key === "ArrowDown" ? 1 : finds.length - (picked < 0 ? 0 : 1))) % finds.length;
-    showFound(true);
-  } else if (event.key === "Enter") {
-    if (known()) pick(picked);
-    else picksOnArrival = true;
-  }
-  else if (event.key === "Escape") closeSearch();
-  else return;
-  event.preventDefault();
+function enter() {
+  if (known()) pick(found.picked);
+  else picksOnArrival = true;
 }
 
 export function watchSearch() {
-  $("search").addEventListener("keydown", searchKey);
   $("search").addEventListener("input", find);
   $("search").addEventListener("focus", find);
-  $("search").addEventListener("blur", () => { picksOnArrival = false; showFound(false); });
+  $("search").addEventListener("blur", () => { picksOnArrival = false; found.show(false); });
 }

@@ -1,11 +1,13 @@
 // The filters: chips of what is set, a field that completes what can be added with its count, and saved views.
 
+import {choiceList} from "./choices.js";
 import {$, button, element, page, percent, plain, remember, remembered, visible} from "./dom.js";
 import {request} from "./requests.js";
 
 const NAMES = {category: "category", decision: "decision", below: "confidence below", run: "run", product: "product", source: "source", image: "image"};
 const SHOWN = 30;
-let facets = null, finds = [], picked = -1;
+const found = choiceList($("filter"), $("filter-list"), "filter-", {lines, pick, enter, leave: () => $("filter").blur()});
+let facets = null;
 
 const shown = (name, value) => (name === "below" ? percent(Number(value)) : visible(value));
 const current = () => new URLSearchParams(page.query);
@@ -39,45 +41,31 @@ export async function loadFacets() {
 
 // What can be added: the values of the ledger with their counts, and what was typed as a product, run or confidence.
 async function find() {
-  const typed = $("filter").value.trim(), wanted = plain(typed).split(/\s+/).filter(Boolean), found = await loadFacets();
-  const known = Object.entries(found).flatMap(([name, values]) => values.filter(([value]) => value !== null && value !== "").map(([value, count]) => ({name, value: String(value), count})));
-  finds = known.filter(({name, value}) => wanted.every((part) => plain(NAMES[name] + " " + value).includes(part))).slice(0, SHOWN);
+  const typed = $("filter").value.trim(), wanted = plain(typed).split(/\s+/).filter(Boolean), values = await loadFacets();
+  const known = Object.entries(values).flatMap(([name, values]) => values.filter(([value]) => value !== null && value !== "").map(([value, count]) => ({name, value: String(value), count})));
+  const finds = known.filter(({name, value}) => wanted.every((part) => plain(NAMES[name] + " " + value).includes(part))).slice(0, SHOWN);
   if (/^(0?\.\d+|\d{1,2}%)$/.test(typed)) finds.unshift({name: "below", value: String(typed.endsWith("%") ? parseInt(typed, 10) / 100 : Number(typed))});
   if (typed) finds.push({name: "product", value: typed});
-  picked = typed && finds.length ? 0 : -1;
-  showFound(document.activeElement === $("filter"));
+  found.set(finds, typed);
+  found.show(document.activeElement === $("filter"));
 }
 
-function showFound(isOpen) {
-  $("filter-list").hidden = !isOpen;
-  $("filter").setAttribute("aria-expanded", String(isOpen));
-  $("filter-list").replaceChildren(...(isOpen ? finds : []).map(({name, value, count}, index) => {
-    const made = element("li", null, {id: "filter-" + index});
-    made.setAttribute("role", "option");
-    made.setAttribute("aria-selected", String(index === picked));
+function lines() {
+  return found.finds.map(({name, value, count}, index) => {
+    const made = found.option(index);
     made.append(element("span", NAMES[name] + " ", {className: "hint"}), element("span", shown(name, value), {className: "label"}));
     if (count !== undefined) made.append(element("span", count.toLocaleString(), {className: "count"}));
-    made.addEventListener("pointerdown", (event) => { event.preventDefault(); pick(index); });
     return made;
-  }));
-  const active = isOpen && picked >= 0 ? $("filter-" + picked) : null;
-  if (active) { $("filter").setAttribute("aria-activedescendant", active.id); active.scrollIntoView({block: "nearest"}); }
-  else $("filter").removeAttribute("aria-activedescendant");
+  });
 }
 
 function pick(index) {
-  if (finds[index]) go({[finds[index].name]: finds[index].value});
+  const chosen = found.finds[index];
+  if (chosen) go({[chosen.name]: chosen.value});
 }
 
-function onKey(event) {
-  if (event.isComposing) return;
-  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-    if (finds.length) picked = (picked + (event.key === "ArrowDown" ? 1 : finds.length - (picked < 0 ? 0 : 1))) % finds.length;
-    showFound(true);
-  } else if (event.key === "Enter") find().then(() => pick(Math.max(picked, 0)));
-  else if (event.key === "Escape") $("filter").blur();
-  else return;
-  event.preventDefault();
+function enter() {
+  find().then(() => pick(Math.max(found.picked, 0)));
 }
 
 // Saved views: names for the filters of an address, in this browser.
@@ -102,8 +90,7 @@ export function watchFilters() {
   showChips();
   $("filter").addEventListener("focus", find);
   $("filter").addEventListener("input", find);
-  $("filter").addEventListener("keydown", onKey);
-  $("filter").addEventListener("blur", () => showFound(false));
+  $("filter").addEventListener("blur", () => found.show(false));
   for (const id of ["reviewed", "order", "by", "whose"]) $(id).addEventListener("change", () => go({[id]: $(id).value}));
   $("saved").addEventListener("click", () => { showSaved(); $("saved-views").showModal(); });
   $("saved-views").addEventListener("close", onSaved);
