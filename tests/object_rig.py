@@ -1,10 +1,19 @@
-"""A server that speaks S3, moto, in a process of its own, and a door in front of it that can be disturbed."""
+"""A server that speaks S3, moto, in a process of its own, and a door in front of it that can be disturbed.
 
+And Azurite, a server that speaks what Azure does, where it is installed.
+"""
+
+import base64
+import hashlib
+import hmac
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
 
@@ -15,6 +24,9 @@ OWNER = {
     "Authorization": "AWS4-HMAC-SHA256 Credential=OWNER/20260101/us-east-1/s3/aws4_request, Signature=x",
     "x-amz-acl": "public-read",
 }
+# Those that Azurite has for everybody.
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"
 
 
@@ -110,3 +122,36 @@ def _address(process):
             threading.Thread(target=process.stderr.read, daemon=True).start()
             return "http://127.0.0.1:" + line.rpartition(":")[2].strip().rstrip("/")
     raise AssertionError("the server of the tests does not start")
+
+
+@contextmanager
+def azure_server(program, container):
+    """Give the endpoint of a new server of Azure's kind, which has a container. program: `azurite-blob`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    flags = ("--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent")
+    process = subprocess.Popen(
+        [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *flags], stdout=subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
+    try:
+        _make_container(url, container, process)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _make_container(url, name, process):
+    """Make a container as soon as the server answers; its client has no call for that."""
+    headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-12-02"}
+    signed = "".join(f"{key}:{value}\n" for key, value in headers.items())
+    text = "PUT" + "\n" * 12 + signed + f"/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/{name}\nrestype:container"
+    digest = hmac.new(base64.b64decode(AZURE_KEY), text.encode(), hashlib.sha256).digest()
+    headers["Authorization"] = f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
+    while process.poll() is None:
+        with suppress(httpx.TransportError):
+            httpx.put(f"{url}/{name}?restype=container", headers=headers).raise_for_status()
+            return
+        time.sleep(0.1)
+    raise AssertionError("Azurite does not start")

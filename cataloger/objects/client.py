@@ -47,8 +47,10 @@ class Listed:
 
     @classmethod
     def of(cls, meta: Any) -> "Listed":
-        """Read what obstore says."""
-        return cls(str(meta["path"]), int(meta["size"]), meta["e_tag"] or "", meta["last_modified"])
+        """Read what obstore says. Azure writes an ETag with quotes in an answer, and without them in a listing."""
+        etag = meta["e_tag"] or ""
+        quoted = etag if not etag or etag.endswith('"') else f'"{etag}"'
+        return cls(str(meta["path"]), int(meta["size"]), quoted, meta["last_modified"])
 
 
 class Body:

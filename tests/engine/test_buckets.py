@@ -182,6 +182,27 @@ def test_keys_and_endpoint_come_from_a_profile(door, tmp_path, monkeypatch):
     assert "authorization" not in door.headers[-1]
 
 
+def test_buckets_of_google_are_read_through_the_same_interface(door, tmp_path, monkeypatch):
+    """Of Google's XML interface no server runs here; what of it is asked for, moto answers in the same way."""
+    monkeypatch.setenv("GOOGLE_BASE_URL", door.url)
+    monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
+    door.put("google", {"a/1.png": image("bow-tie"), "b.png": image("earring")})
+    report = run(tmp_path, "GS://google/a")
+    assert (report.run.done, rows(tmp_path)[0][3]) == (1, "gs://google/a/1.png")
+    assert run(tmp_path, "gs://google/a/1.png").run.skipped == {"unchanged": 1}
+    assert "authorization" not in door.headers[-1]
+    with pytest.raises(SourceError, match=r"gs://nowhere does not exist there \(NoSuchBucket\)"):
+        run(tmp_path, "gs://nowhere")
+    (tmp_path / "key.json").write_text(
+        f'{{"private_key": "{SECRET}", "client_email": "a@b.c", "private_key_id": "1"}}'
+    )
+    monkeypatch.delenv("GOOGLE_SKIP_SIGNATURE")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    with pytest.raises(UsageError, match=r"gs://google cannot be opened .*; set GOOGLE_APPLICATION") as raised:
+        run(tmp_path, "gs://google")
+    assert SECRET not in str(raised.value)
+
+
 def test_tables_name_objects_only_below_a_root(door, tmp_path):
     door.put("catalog", {"a/1.png": image("bow-tie"), "b/2.png": image("earring")})
     door.put("secret", {"x.png": image("earring")})
