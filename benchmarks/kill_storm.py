@@ -12,7 +12,8 @@ the differences. Exit status: 0 equal, 1 not equal, or a run or a decoding proce
 
 --command: that is killed. `tag` is as above; undo, prune, recalibrate, corrections-import, db-upgrade, db-downgrade,
 or all of these six, are in ledger_storm.py. They fill the database of --db and take their tables away again, so that
-it must be empty.
+it must be empty. --instead: command of the shell, e.g. one that restarts the server, that is run at these times in
+place of a kill; what is disturbed by it must end well by itself. It is for these six.
 """
 
 import argparse
@@ -233,6 +234,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--db", default=None, metavar="URL")
+    parser.add_argument("--instead", default=None, metavar="CMD")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as name:
@@ -253,9 +255,9 @@ def main() -> int:
 
 def kill_ledger_commands(names: Sequence[str], arguments: argparse.Namespace, place: Path) -> bool:
     """Kill the commands that change a ledger; True if nothing was lost."""
-    from ledger_storm import run_all
+    from ledger_storm import Orders, run_all
 
-    return run_all(names, arguments.seed, arguments.kills, arguments.db, place)
+    return run_all(names, Orders(arguments.seed, arguments.kills, arguments.db, arguments.instead), place)
 
 
 def command_of(folder: Path, url: str) -> list[str]:

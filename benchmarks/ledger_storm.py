@@ -48,6 +48,7 @@ PICTURES = 24
 PRODUCTS = 2000
 KILLS_PER_ROUND = 4
 FIRST_REVISION = "0001"
+PROGRAM = (sys.executable, "-m", "cataloger")
 VIEWS = ("image_top5", "image_labels", "product_top5", "product_images")
 ATTEMPTS = {"run_id", "tagged_at", "corrected_at"}
 """Columns that tell which attempt did something, and when."""
@@ -107,20 +108,28 @@ class Scene:
         }
 
 
-def run_all(names: Sequence[str], seed: int, kills: int, url: str | None, place: Path) -> bool:
-    """Kill each command so often; True if all tables ended up equal. url: of an empty database, default SQLite."""
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """How to kill. instead: command of the shell that is run at these times instead; None kills."""
+
+    seed: int
+    kills: int
+    url: str | None
+    instead: str | None
+
+
+def run_all(names: Sequence[str], orders: Orders, place: Path) -> bool:
+    """Kill each command so often; True if all tables ended up equal."""
     scene = make_scene(place)
-    good = True
-    for name in names:
-        victim = scene.victims()[name]
-        chance = random.Random(f"{seed} {name}")
-        good &= storm(name, victim, scene, chance, kills, url or f"sqlite:///{place}/storm.db")
-    return good
+    found = [storm(name, scene, orders) for name in names]
+    return all(found)
 
 
-def storm(name: str, victim: Victim, scene: Scene, chance: random.Random, kills: int, url: str) -> bool:
+def storm(name: str, scene: Scene, orders: Orders) -> bool:
     """Kill one command until there were enough kills and it has ended by itself; print what became of it."""
-    command = [sys.executable, "-m", "cataloger", *victim.arguments, "--db", url]
+    victim, url = scene.victims()[name], orders.url or f"sqlite:///{scene.place}/storm.db"
+    chance = random.Random(f"{orders.seed} {name}")
+    command = [*PROGRAM, *victim.arguments, "--db", url]
     restore(scene, victim, url)
     check(quietly(command))
     expected = shown(url, victim)
@@ -133,30 +142,35 @@ def storm(name: str, victim: Victim, scene: Scene, chance: random.Random, kills:
     print(f"{name}: {longest:.1f} s with the load beside it, {rows:,} rows compared", flush=True)
     killed = rounds = 0
     lines: list[str] = []
-    while killed < kills and not lines:
+    while killed < orders.kills and not lines:
         rounds += 1
         restore(scene, victim, url)
         with beside(scene, victim, url) as complaints:
             times = 0
-            while times < KILLS_PER_ROUND and not ended(command, chance.uniform(0.3, longest)):
+            while times < KILLS_PER_ROUND and not ended(command, chance.uniform(0.3, longest), orders.instead):
                 times += 1
             killed += times
             check(quietly(command) if times == KILLS_PER_ROUND else 0)
         lines = differences(expected, shown(url, victim)) + complaints
     verdict = "\n".join(["not equal:", *lines[:20]]) if lines else "equal"
-    print(f"  {killed} kills in {rounds} rounds: {verdict}", flush=True)
+    what = f"times `{orders.instead}`" if orders.instead else "kills"
+    print(f"  {killed} {what} in {rounds} rounds: {verdict}", flush=True)
     if DatabaseURL.parse(url).backend != "sqlite":
-        check(quietly([sys.executable, "-m", "cataloger", "db", "downgrade", "base", "--yes", "--db", url]))
+        run("db", "downgrade", "base", "--yes", "--db", url)
     return not lines
 
 
-def ended(command: list[str], seconds: float) -> bool:
-    """Start a command; True if it ended by itself within so many seconds, else it is killed."""
+def ended(command: list[str], seconds: float, instead: str | None) -> bool:
+    """Start a command; True if it ended by itself within so many seconds, else it is killed, or disturbed."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         check(process.wait(seconds))
         return True
     except subprocess.TimeoutExpired:
+        if instead:
+            subprocess.run(instead, shell=True, check=True)
+            check(process.wait())
+            return False
         process.kill()
         process.wait()
         return False
@@ -252,7 +266,7 @@ def make_bundle(target: Path) -> None:
 
 def run(*arguments: str) -> None:
     """Run cataloger to its end."""
-    check(quietly([sys.executable, "-m", "cataloger", *arguments]))
+    check(quietly([*PROGRAM, *arguments]))
 
 
 # Copies of the database
@@ -384,6 +398,6 @@ def tag_on(scene: Scene, url: str, over: threading.Event, complaints: list[str])
     """Tag the other folder again and again."""
     flags = ("--force", "--quiet", "--max-failure-rate", "1", "--workers", "1")
     while not over.is_set():
-        status = quietly([sys.executable, "-m", "cataloger", "tag", str(scene.place / "beside"), "--db", url, *flags])
+        status = quietly([*PROGRAM, "tag", str(scene.place / "beside"), "--db", url, *flags])
         if status:
             complaints.append(f"  the run beside it ended with {status}")
