@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from cataloger.errors import TrainingError
-from cataloger.utils import replacing
+from cataloger.utils import one_line, replacing
 
 NETWORK = "network"
 AVERAGE = "average"
@@ -60,13 +60,34 @@ def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], TrainingProgress]:
             values = json.loads(file.metadata()["progress"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         progress = TrainingProgress(**{**values, "best": tuple(values["best"]), "history": tuple(values["history"])})
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"the checkpoint {path} cannot be read ({error}); delete it to start again") from error
+        return _parts(tensors), _checked(progress)
+    # RecursionError: of nested JSON.
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise unusable(path, error) from error
+
+
+def unusable(path: Path, error: Exception) -> TrainingError:
+    """Return what to raise for a checkpoint that cannot be used."""
+    return TrainingError(f"the checkpoint {path} cannot be read ({one_line(error, 300)}); delete it to start again")
+
+
+def _parts(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     parts: dict[str, dict[str, Tensor]] = {NETWORK: {}, AVERAGE: {}, OPTIMIZER: {}}
     for key, value in tensors.items():
         part, name = key.split(".", 1)
         parts.setdefault(part, {})[name] = value
-    return parts, progress
+    return parts
+
+
+def _checked(progress: TrainingProgress) -> TrainingProgress:
+    """Return progress that is what we write. Raises ValueError."""
+    counts = (progress.epoch, progress.step, progress.averaged, progress.since_best)
+    numbers = (progress.loss, *progress.best, *(value for each in progress.history for value in each.values()))
+    are_counts = all(type(each) is int and each >= 0 for each in counts)
+    are_numbers = all(isinstance(each, int | float) for each in numbers)
+    if not (isinstance(progress.fingerprint, str) and are_counts and are_numbers and len(progress.best) == 2):
+        raise ValueError("its progress is none that we have written")
+    return progress
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -280,8 +280,11 @@ class _State:
         found = checkpoint.load(trainer.last) if trainer.last.exists() else None
         trainer.place.wait()
         if found is not None and found[1].fingerprint == trainer.fingerprint:
-            network.load_state_dict(found[0][checkpoint.NETWORK])
-            checkpoint.load_optimizer(state.optimizer, found[0][checkpoint.OPTIMIZER])
+            try:
+                network.load_state_dict(found[0][checkpoint.NETWORK])
+                checkpoint.load_optimizer(state.optimizer, found[0][checkpoint.OPTIMIZER])
+            except (RuntimeError, KeyError, ValueError) as error:
+                raise checkpoint.unusable(trainer.last, error) from error
             state.progress = found[1]
         state.average = trainer.make_average()
         if state.average is not None and state.progress.averaged and found is not None:

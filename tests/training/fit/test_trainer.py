@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="the extra 'train' is not installed"
 pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 
 from full_disk import full_disk  # noqa: E402
+from safetensors.torch import save as serialize  # noqa: E402
 
 from cataloger.errors import OutputError, TrainingError, UsageError  # noqa: E402
 from cataloger.model.network import Network  # noqa: E402
@@ -225,6 +226,28 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(TrainingError, match="delete it to start again"):
         checkpoint.load(path)
+
+
+def test_a_hostile_checkpoint_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "last.safetensors"
+    ours = '{"fingerprint": "x", "best": [0, 0], "history": []}'
+    for progress, name in (
+        *(("[" * 100_000, "network.a"), ("null", "network.a"), (ours, "no_part")),
+        (ours.replace("{", '{"step": "many", '), "network.a"),
+        (ours.replace("{", '{"epoch": -1, '), "network.a"),
+        (ours.replace("[]", '["\\u001b[31m"]'), "network.a"),
+    ):
+        path.write_bytes(serialize({name: torch.ones(1)}, metadata={"progress": progress}))
+        with pytest.raises(TrainingError, match="delete it to start again") as raised:
+            checkpoint.load(path)
+        assert str(raised.value).isprintable()
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    run = trainer(tmp_path, replace(QUICK, epochs=1))
+    checkpoint.save(run.last, {"network": {"a": torch.ones(2)}}, checkpoint.TrainingProgress(run.fingerprint))
+    with pytest.raises(TrainingError, match="delete it to start again"):
+        run.run()
 
 
 def test_weight_decay_spares_biases_and_norms_and_the_head_may_be_faster():
