@@ -28,7 +28,8 @@ ADVICE = {
     "readonly database": "this user may not write to the file or its folder",
     "file is not a database": "it is not a SQLite file; name another one with --db",
     "malformed": "the SQLite file is damaged; restore it from a backup",
-    "unable to open database file": "the file or folder does not exist, or this user may not read or write there",
+    "unable to open database file": "the file or folder does not exist, or this user may not read or write there "
+    "(SQLite writes beside a file even to read it: copy it from a read-only file system to another place)",
     "disk i/o error": "the disk is full or failing",
     "disk is full": "make room, then run again",
     "permission denied": "grant the privilege, then run again",
