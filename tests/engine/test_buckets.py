@@ -248,6 +248,28 @@ def test_tables_name_objects_only_below_a_root(door, tmp_path):
         run(tmp_path, str(manifest), object_roots=("s3://k:v@b",))
 
 
+def test_rows_that_share_an_object_ask_for_it_once(door, tmp_path):
+    door.put("shared", {f"{name}.png": image(name) for name in ("bow-tie", "earring")})
+    url = f"sqlite:///{tmp_path}/catalog.db"
+    by_url.upgrade(url)
+    named = ["s3://shared/bow-tie.png", "S3://shared/earring.png", " s3://shared/bow-tie.png", "s3://shared/none.png"]
+    with sqlite3.connect(tmp_path / "catalog.db") as connection:
+        connection.execute("create table product (sku text primary key, photo text)")
+        connection.executemany(
+            "insert into product values (?, ?)", [(f"p{n:03}", named[n % len(named)]) for n in range(200)]
+        )
+    table = TableOptions("product", ("sku",), "photo", object_roots=("s3://shared",))
+    options = SyncOptions(DatabaseURL.parse(url), table, run=RunOptions(max_failure_rate=1))
+    before = door.asked.copy()
+    report = sync_table(options).run
+    assert (report.done, report.failures) == (150, {"fetch.not_found": 50})
+    assert door.asked - before == {("GET", f"/shared/{name}.png"): 1 for name in ("bow-tie", "earring", "none")}
+    answers = rows(tmp_path, "select uri, label_1, confidence_1, count(*) from cataloger_image_top5 group by 1, 2, 3")
+    assert [(uri, count) for uri, _, _, count in answers] == [
+        ("s3://shared/bow-tie.png", 100), ("s3://shared/earring.png", 50), ("s3://shared/none.png", 50),
+    ]  # fmt: skip
+
+
 def test_an_object_can_be_explained(door):
     door.put("explained", {"tie.png": image("bow-tie")})
     bundle = read_bundle(resolve_bundle_path("default"), check=()).at("auto")
