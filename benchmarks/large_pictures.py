@@ -15,11 +15,13 @@ import re
 import shutil
 import sqlite3
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,8 +51,22 @@ MODES = {
     "lossy.webp": ("RGBA", {"method": 0}),
     "film.gif": ("P", {}),
     "plain.bmp": ("L", {}),
+    "colour.bmp": ("RGB", {}),
+    "grey.jpg": ("L", {}),
+    "grey-passes.jpg": ("L", {"progressive": True}),
+    "ink-base.jpg": ("CMYK", {"subsampling": 0}),
+    "ink.tif": ("CMYK", {"compression": "tiff_lzw"}),
+    "ycc.tif": ("YCbCr", {"compression": "jpeg"}),
+    "integers.tif": ("I", {"compression": "tiff_adobe_deflate"}),
+    "fax.tif": ("1", {"compression": "group4"}),
     "full.avif": ("RGB", {"speed": 10, "subsampling": "4:4:4"}),
 }
+FILMS = {"film-of-three.gif": "P", "film.webp": "RGBA", "film.png": "RGBA", "pages.tif": "RGB"}
+"""Name -> mode of what has several pictures."""
+DEEP = {"deep-colour.png": (2, False), "deep-alpha.png": (6, False), "deep-in-passes.png": (2, True)}
+"""Name -> colour and whether it is interlaced, of PNGs with 16 bits a channel, which Pillow cannot write."""
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row, and steps of both, of the passes of an interlaced PNG."""
 
 
 def main() -> None:
@@ -78,6 +94,29 @@ def make(folder: Path, side: int) -> None:
     folder.mkdir()
     for name, (mode, options) in MODES.items():
         Image.new(mode, (side, side)).save(folder / name, **options)
+    for name, mode in FILMS.items():
+        more = [Image.new(mode, (side, side), color) for color in (1, 2)]
+        Image.new(mode, (side, side)).save(folder / name, save_all=True, append_images=more)
+    for name, (color, is_interlaced) in DEEP.items():
+        write_deep(folder / name, side, color, is_interlaced=is_interlaced)
+
+
+def write_deep(path: Path, side: int, color: int, *, is_interlaced: bool) -> None:
+    """Write a black PNG with 16 bits a channel. color: 2 for RGB, 6 for RGBA."""
+    pixel = 2 * (3 if color == 2 else 4)
+    passes = PASSES if is_interlaced else ((0, 0, 1, 1),)
+    packer = zlib.compressobj(1)
+    content = bytearray()
+    for left, top, across, down in passes:
+        row = bytes(1 + pixel * len(range(left, side, across)))
+        for _ in range(top, side, down):
+            content += packer.compress(row)
+    content += packer.flush()
+    head = struct.pack(">IIBBBBB", side, side, 16, color, 0, 0, is_interlaced)
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, data in ((b"IHDR", head), (b"IDAT", bytes(content)), (b"IEND", b"")):
+            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
 
 
 def measure(folder: Path, database: Path) -> None:

@@ -121,8 +121,7 @@ class Orders:
 def run_all(names: Sequence[str], orders: Orders, place: Path) -> bool:
     """Kill each command so often; True if all tables ended up equal."""
     scene = make_scene(place)
-    found = [storm(name, scene, orders) for name in names]
-    return all(found)
+    return sum(storm(name, scene, orders) for name in names) == len(names)
 
 
 def storm(name: str, scene: Scene, orders: Orders) -> bool:
@@ -138,19 +137,17 @@ def storm(name: str, scene: Scene, orders: Orders) -> bool:
         start = time.monotonic()
         check(quietly(command))
         longest = time.monotonic() - start
-    rows = sum(map(len, expected.values()))
-    print(f"{name}: {longest:.1f} s with the load beside it, {rows:,} rows compared", flush=True)
-    killed = rounds = 0
-    lines: list[str] = []
+    print(f"{name}: {longest:.1f} s beside the load, {sum(map(len, expected.values())):,} rows compared", flush=True)
+    killed, rounds, lines = 0, 0, list[str]()
     while killed < orders.kills and not lines:
         rounds += 1
         restore(scene, victim, url)
         with beside(scene, victim, url) as complaints:
-            times = 0
-            while times < KILLS_PER_ROUND and not ended(command, chance.uniform(0.3, longest), orders.instead):
+            times, most = 0, 1 if orders.instead else KILLS_PER_ROUND
+            while times < most and not ended(command, chance.uniform(0.3, longest), orders.instead):
                 times += 1
             killed += times
-            check(quietly(command) if times == KILLS_PER_ROUND else 0)
+            check(quietly(command) if times == most and not orders.instead else 0)
         lines = differences(expected, shown(url, victim)) + complaints
     verdict = "\n".join(["not equal:", *lines[:20]]) if lines else "equal"
     what = f"times `{orders.instead}`" if orders.instead else "kills"

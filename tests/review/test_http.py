@@ -11,6 +11,7 @@ from contextlib import closing
 
 import httpx
 import pytest
+from full_disk import full_disk
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -321,6 +322,18 @@ def test_no_path_leads_out(steady, path):
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert b" 404 " in answer.split(b"\r\n")[0]
     assert b"root:" not in answer
+
+
+def test_a_full_disk_is_told_and_the_page_goes_on(served):
+    client = served.client("ann")
+    row = queue(client)[0]
+    words = [{"item": row["item"], "verdict": "label", "label": "Hat", "expected": None, "result": row["result"]}]
+    with full_disk(8192):
+        answer = client.post("/api/words", json={"words": words})
+        assert answer.status_code == 503
+        assert "the disk is full" in answer.text
+        assert client.get("/").status_code == 200
+    assert client.post("/api/words", json={"words": words}).json()["outcomes"][0]["status"] == "saved"
 
 
 def test_hostile_names_and_labels_are_inert(served):

@@ -35,6 +35,9 @@ ORDER = (
 )
 
 
+HOSTILE = "javascript:alert(1)//'\"><script>alert(2)</script><img src=x onerror=alert(3)>\u202e$x_{1}$"
+
+
 def cataloger(*arguments, status=0):
     result = CliRunner().invoke(app, list(map(str, arguments)))
     assert result.exit_code == status, result.output + repr(result.exception)
@@ -90,15 +93,15 @@ def evaluation_page(photos, names):
     from cataloger.training.evaluation.html_report import render_page
     from cataloger.training.metrics.predictions import Predictions
 
-    labels = tuple(f"Category {number} <b>" for number in range(20))
+    labels = (HOSTILE, *(f"Category {number} <b>" for number in range(1, 20)))
     ranked = [[number % 20, *(other for other in range(20) if other != number % 20)] for number in range(120)]
     examples = tuple(
-        Example(name, photos / name, (labels[(number + (number % 3 == 0)) % 20],), "test")
+        Example(f"{HOSTILE}/{name}", photos / name, (labels[(number + (number % 3 == 0)) % 20],), "test")
         for number, name in enumerate(names * 6)
     )
     confidence = [[0.4 + number % 12 / 20, *[0.01] * 19] for number in range(120)]
     findings = assess(examples, Predictions(labels, np.array(ranked), np.array(confidence), None), mistakes=6)
-    given = {"model": "shop 1", "weights_id": "a" * 64, "calibration_id": "b" * 64, "labels": "labels.csv"}
+    given = {"model": f"shop {HOSTILE}", "weights_id": "a" * 64, "calibration_id": "b" * 64, "labels": "labels.csv"}
     return render_page(Evaluation(Subject(**given, split="test", images=120), findings, examples))
 
 
@@ -111,6 +114,7 @@ def opened(contexts, pages):
         page = contexts.page(viewport={"width": size[0], "height": size[1]}, **options)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
         page.goto(f"file://{pages}/{name}.html")
         return page
 
@@ -135,6 +139,16 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(opened, 
             assert serious == [], (size, scheme)
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
             page.close()
+
+
+def test_hostile_names_are_text_and_lead_nowhere(opened):
+    page = opened("evaluation")
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    shown = HOSTILE.replace("\u202e", "")
+    assert shown.partition("<img")[0] in page.inner_text("body")
+    assert page.evaluate("[...document.scripts].filter((each) => each.text.includes('alert')).length") == 0
+    assert page.locator("[onerror], a[href^='javascript:' i]").count() == 0
+    assert page.evaluate("document.body.innerText.includes('\\u202e')") is False
 
 
 def test_a_report_comes_to_its_details_after_three_screens(opened):
