@@ -87,3 +87,24 @@ def test_the_indexed_job_is_one_of_kubernetes_and_gives_each_pod_its_part():
     assert numbers == [Shard(index + 1, spec["completions"]) for index in range(spec["completions"])]
     page = (EXAMPLES.parent / "docs" / "how-to" / "shards.md").read_text(encoding="utf-8")
     assert yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0]) == job
+
+
+def test_the_pods_of_the_ray_job_are_ones_of_kubernetes_and_its_page_shows_it():
+    """Against the schemas of Kubernetes itself; that of a RayJob lies on the web. Page tests check the command."""
+    text = (EXAMPLES / "kubernetes" / "ray-job.yaml").read_text(encoding="utf-8")
+    policy, job = yaml.safe_load_all(text)
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for group in groups:
+        template = group["template"]
+        pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {"name": "ray", **template["metadata"]}}
+        kubernetes_validate.validate(pod, "1.31", strict=True)
+        assert template["metadata"]["labels"] == policy["spec"]["podSelector"]["matchLabels"]
+    kubernetes_validate.validate(policy, "1.31", strict=True)
+    assert policy["spec"]["ingress"][0] == {"from": [{"podSelector": policy["spec"]["podSelector"]}]}
+    assert cluster["authOptions"] == {"mode": "token"}
+    with_password = [group for group in groups if "CATALOG_URL" in str(group)]
+    assert with_password == [cluster["headGroupSpec"]]
+    page = (EXAMPLES.parent / "docs" / "how-to" / "cluster.md").read_text(encoding="utf-8")
+    assert page.partition("```yaml\n")[2].partition("```")[0] == text
+    assert f"-- {job['spec']['entrypoint']}\n" in page
