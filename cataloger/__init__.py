@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cataloger.options import DriftLimits, Limits, RunOptions, WebOptions, WriteOptions
     from cataloger.records import Failure, Prediction
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Catalog",
