@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -54,6 +55,12 @@ PASSWORD = "p@ss:w/rd%"  # every character that a URL must escape
 SCHEMAS = Path(__file__).parent.parent / "docs" / "reference" / "schemas"
 start_decoder = decode_pool._start
 upgrade_with = revisions.upgrade_with
+
+
+def pytest_configure():
+    """Have the programs of tests start as from a terminal, also where nohup has started these."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # a new program does not inherit it, as it does "ignored"
 
 
 @pytest.hookimpl(wrapper=True)
