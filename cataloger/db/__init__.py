@@ -11,6 +11,7 @@ from cataloger.db.odd_values import accept_odd_values
 from cataloger.db.paging import is_among, row_pages, slices, value_pages
 from cataloger.db.reflection import BINARY_TYPES, TableInfo, TableName, describe
 from cataloger.db.sessions import quote_schema
+from cataloger.db.statistics import Statistics
 from cataloger.db.types import AnyRow, UtcDateTime, digest, exact_name, exact_text, identifier, sanitize_text
 from cataloger.db.upsert import insert_rows, upsert_rows
 from cataloger.db.urls import BUSY_TIMEOUT, DatabaseURL
@@ -22,6 +23,7 @@ __all__ = [
     "AnyRow",
     "Database",
     "DatabaseURL",
+    "Statistics",
     "TableInfo",
     "TableName",
     "UtcDateTime",

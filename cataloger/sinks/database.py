@@ -2,18 +2,18 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from cataloger.contracts import TOP_K
-from cataloger.db import AnyRow, Database, insert_rows, is_among, sanitize_text, upsert_rows, utc_now
+from cataloger.db import AnyRow, Database, Statistics, insert_rows, is_among, sanitize_text, upsert_rows, utc_now
 from cataloger.errors import ValueRefusedError
 from cataloger.ledger import Lease, ProductResults, mark_presence, must_keep_previous, recompute_product_corrections
 from cataloger.records import Failure, Item, Prediction, Result
-from cataloger.schema import CurrentRow, ItemRow, ResultRow, key_hash
+from cataloger.schema import CurrentRow, ItemRow, ProductCurrentRow, ProductResultRow, ResultRow, key_hash
 from cataloger.utils import failpoints
 from cataloger.writeback import WriteBack, WriteCounts
 
@@ -21,6 +21,8 @@ TEXT_LIMIT = 500
 REFUSED = "record.refused"
 FOLLOWING = ["uri", "product_key", "product_hash", "department"]
 """What is recorded of an item as its source has it now."""
+ASKED_BY_SOURCE = (ItemRow, ProductResultRow, ProductCurrentRow)
+"""Tables of which a batch reads the rows of its source, by hashes."""
 LONGEST_TEXT = 10_000
 """Characters of a key or an address that was refused as it is."""
 
@@ -41,6 +43,7 @@ class DatabaseSink:
     write_back: WriteBack | None = None
     on_written: Callable[[WriteCounts], None] = lambda _: None
     to_text: Callable[[str], str] = sanitize_text
+    statistics: Statistics = field(default_factory=lambda: Statistics(ASKED_BY_SOURCE))
 
     def write(self, results: Sequence[Result]) -> Sequence[Result]:
         """Record results, all or none; return them. Raises LeaseError when another run has taken the source over.
@@ -73,6 +76,7 @@ class DatabaseSink:
 
         written = self.database.run(record)
         failpoints.reach("after_commit")
+        self.statistics.add(self.database, len(results))
         self.on_recorded(results)
         self.on_written(written)
         if self.write_back:

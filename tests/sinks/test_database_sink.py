@@ -1,6 +1,7 @@
 """The database sink: one transaction a batch, good results that stay visible, text as it was; on every engine."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 
 import by_url
@@ -439,3 +440,38 @@ def test_a_correction_that_the_database_cannot_hold_is_the_problem_of_its_row(na
     path.write_text("key,label,note\none,Hat,\ntwo,帽子,\nthree,Sock,服\nfour,Été,\n")
     report = import_corrections(narrow.database, path, ImportOptions("ann", new_labels=True))
     assert (report.saved, [line for line, *_ in report.notes]) == (2, [3, 4])
+
+
+def reading(database, action):
+    """Return what PostgreSQL does for the first look-up by hashes of an action, as its plan with numbers."""
+    seen = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        if statement.startswith("SELECT cataloger_item.key_hash") and not seen:
+            seen.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        action()
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+    (statement, parameters) = seen[0]
+    with database.read() as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN (ANALYZE) {statement}", parameters)
+        return "\n".join(row[0] for row in rows)
+
+
+def test_a_source_that_postgresql_has_not_heard_of_is_read_by_its_keys(make_tables, tmp_path, make, make_world):
+    """Beside a large one, of which it has statistics; its own process that renews them has not looked since."""
+    with closing(by_url.open_database(make_tables("postgresql", tmp_path))) as database:
+        first = make_world(database)
+        first.sink.write([make.good(f"{n}.jpg") for n in range(5000)])
+        with database.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE cataloger_item SET (autovacuum_enabled = off)")
+            connection.exec_driver_sql("ANALYZE cataloger_item")
+        source = register_source(database, kind="folder", root="/others")
+        second = World(database, source, MODEL).begin()
+        for start in range(0, 2000, 250):
+            second.sink.write([make.good(f"{n}.jpg") for n in range(start, start + 250)])
+        plan = reading(database, lambda: second.sink.write([make.good(f"{n}.jpg") for n in range(2000, 2250)]))
+        assert "Rows Removed by Filter" not in plan, plan
