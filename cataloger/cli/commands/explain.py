@@ -59,11 +59,12 @@ def explain(
     precision: flags.PrecisionOption = flags.DEFAULTS.precision,
     json_output: flags.JsonOption = False,
 ) -> None:
-    """Draw which places of an image speak for its categories, as a picture or a page.
+    """Draw which places of an image speak for its categories.
 
     A map shows the network's own score of each place; the score of the category is their mean. It shows where
-    evidence was found, not the outline of an object. With --db it is also said which table, row and column of the
-    shop hold the answer of an image's product, since when, and by which run.
+    evidence was found, not the outline of an object. It is written as a picture or as a page (--output map.html).
+    With --db it is also said which table, row and column of the shop hold the answer of an image's product, since
+    when, and by which run.
     """
     if output.suffix.lower() not in WRITERS:
         raise UsageError(f"--output {output}: name a .png file, or a page, .html")
