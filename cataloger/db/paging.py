@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Select, String, Text, any_, cast, func, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Select, String, Text, any_, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from cataloger.db.database import Database
@@ -28,8 +28,11 @@ def is_among(dialect: str, column: Any, values: Collection[str] | Collection[int
     dialect: name of it. Values are texts without lone surrogates, or whole numbers.
     """
     if dialect == "postgresql":
+        # A constant, of which the server makes a hash table. With a parameter it would try one value after the other,
+        # for each row of a source where its statistics do not know the source.
         kind = Text() if isinstance(column.type, String) else BigInteger()
-        is_any: ColumnElement[bool] = column == any_(cast(literal(array_of(values), Text()), ARRAY(kind)))
+        given = bindparam(None, array_of(values), Text(), unique=True, literal_execute=True)
+        is_any: ColumnElement[bool] = column == any_(cast(given, ARRAY(kind)))
         return is_any
     if dialect == "sqlite":
         each = func.json_each(json.dumps(list(values))).table_valued("value")

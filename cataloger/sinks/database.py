@@ -21,8 +21,8 @@ TEXT_LIMIT = 500
 REFUSED = "record.refused"
 FOLLOWING = ["uri", "product_key", "product_hash", "department"]
 """What is recorded of an item as its source has it now."""
-ASKED_BY_SOURCE = (ItemRow, ProductResultRow, ProductCurrentRow)
-"""Tables of which a batch reads the rows of its source, by hashes."""
+ASKED_BY_SOURCE = (ItemRow, CurrentRow, ProductResultRow, ProductCurrentRow)
+"""Tables of which a batch reads the rows of its source, by hashes, and what these point to."""
 LONGEST_TEXT = 10_000
 """Characters of a key or an address that was refused as it is."""
 

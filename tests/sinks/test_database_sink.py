@@ -473,5 +473,7 @@ def test_a_source_that_postgresql_has_not_heard_of_is_read_by_its_keys(make_tabl
         second = World(database, source, MODEL).begin()
         for start in range(0, 2000, 250):
             second.sink.write([make.good(f"{n}.jpg") for n in range(start, start + 250)])
-        plan = reading(database, lambda: second.sink.write([make.good(f"{n}.jpg") for n in range(2000, 2250)]))
+        plan = reading(database, lambda: second.sink.write([make.good(f"{n}.jpg") for n in range(2000, 2020)]))
         assert "Rows Removed by Filter" not in plan, plan
+        # Somebody who may not renew statistics: the values are a constant, of which there is a hash table.
+        assert "::cstring" not in plan, plan
