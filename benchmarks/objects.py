@@ -13,22 +13,19 @@ server left out, medians; and how much more an object costs than a file, median 
 """
 
 import argparse
-import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from shared_pictures import PROGRAM, Turn, measured
 
 from cataloger.bench.bench import lay_out
 
-PROGRAM = "from cataloger.cli.app import main; main()"
 BUCKET = "photos"
 SERVER = """
 import asyncio, hashlib, sys, urllib.parse
@@ -83,14 +80,6 @@ asyncio.run(main())
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What a run took. seconds, processor: of the whole command with its children."""
-
-    seconds: float
-    processor: float
-
-
 def main() -> None:
     """Parse the arguments, run the turns, print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -132,26 +121,15 @@ def tag(place: str, database: Path, images: int, endpoint: str) -> Turn:
     environment = os.environ | {"AWS_ENDPOINT_URL": endpoint, "AWS_SKIP_SIGNATURE": "true", "AWS_REGION": "us-east-1"}
     url = f"sqlite:///{database}"
     command = [sys.executable, "-c", PROGRAM, "tag", place, "--db", url, "--json", "--no-progress"]
-    begun, before = time.monotonic(), processor_seconds()
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout)
-    turn = Turn(time.monotonic() - begun, processor_seconds() - before)
-    if found["done"] != images:
-        raise SystemExit(f"{place}: {found['done']} of {images} images were tagged: {found['failures']}")
-    return turn
-
-
-def processor_seconds() -> float:
-    """Return what ended children have used, theirs included."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return measured(command, images, env=environment)
 
 
 def report(turns: dict[str, list[Turn]], images: int) -> None:
     """Print a line for each place, and what an object costs more."""
     print(f"{images} images, {os.cpu_count()} processors; medians of {len(turns['files'])} rounds")
-    for name, measured in turns.items():
-        seconds = statistics.median(turn.seconds for turn in measured)
-        processor = statistics.median(turn.processor for turn in measured)
+    for name, taken in turns.items():
+        seconds = statistics.median(turn.seconds for turn in taken)
+        processor = statistics.median(turn.processor for turn in taken)
         print(f"{name:8} {images / seconds:7.1f} images/s {1000 * processor / images:7.2f} processor ms an image")
     pairs = zip(turns["files"], turns["objects"], strict=True)
     more = sorted(1000 * (far.processor - near.processor) / images for near, far in pairs)

@@ -30,6 +30,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cataloger.bench.bench import lay_out
 
@@ -39,7 +40,7 @@ TABLE = ("--table", "products", "--id", "sku", "--image", "photo")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a sync took. seconds, processor: of the whole command with its children."""
+    """What a command took. seconds, processor: of the whole command with its children."""
 
     seconds: float
     processor: float
@@ -94,12 +95,17 @@ def sync(python: str, database: Path, root: Path, rows: int, *flags: str) -> Tur
     """Run `cataloger sync`; it must tag every row."""
     url = f"sqlite:///{database}"
     subprocess.run([python, "-c", PROGRAM, "db", "upgrade", "--db", url], check=True, stdout=subprocess.PIPE)
-    begun, before = time.monotonic(), processor_seconds()
     command = [python, "-c", PROGRAM, "sync", "--db", url, *TABLE, "--image-root", str(root), "--json", *flags]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=database.parent).stdout)
+    return measured(command, rows, cwd=database.parent)
+
+
+def measured(command: Sequence[str], images: int, **options: Any) -> Turn:
+    """Run a tagging command with --json, with options of `subprocess.run`; it must tag so many images."""
+    begun, before = time.monotonic(), processor_seconds()
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, **options).stdout)
     turn = Turn(time.monotonic() - begun, processor_seconds() - before)
-    if found["done"] != rows:
-        raise SystemExit(f"{database.name}: {found['done']} of {rows} rows were tagged: {found['failures']}")
+    if found["done"] != images:
+        raise SystemExit(f"{' '.join(command)}: {found['done']} of {images} were tagged: {found['failures']}")
     return turn
 
 
@@ -112,10 +118,10 @@ def processor_seconds() -> float:
 def report(turns: dict[str, list[Turn]], rows: int) -> None:
     """Print a line for each table."""
     print(f"{rows} rows, {os.cpu_count()} processors; medians of {len(turns['apart'])} rounds")
-    for name, measured in turns.items():
-        seconds = statistics.median(turn.seconds for turn in measured)
-        processor = statistics.median(turn.processor for turn in measured)
-        pairs = zip(turns["apart"], measured, strict=True)
+    for name, taken in turns.items():
+        seconds = statistics.median(turn.seconds for turn in taken)
+        processor = statistics.median(turn.processor for turn in taken)
+        pairs = zip(turns["apart"], taken, strict=True)
         ratio = statistics.median(apart.processor / turn.processor for apart, turn in pairs)
         print(
             f"{name:8} {rows / seconds:8.0f} rows/s {1000 * processor / rows:8.2f} ms a row {ratio:8.1f} times less"
