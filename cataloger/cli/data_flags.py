@@ -1,14 +1,11 @@
 """The flags that say where labelled images are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cataloger.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 SOURCES = """DATA is one of
   photos/                  class folders: photos/<category>/..., or photos/train/<category>/..., val, test
