@@ -91,8 +91,9 @@ class Scene:
         views = {f"cataloger_{view}": ATTEMPTS for view in VIEWS}
         ours = {"cataloger_item": set(), "cataloger_current": NUMBERED, "products": set(), **views}
         everything: dict[str, set[str]] = {name: set() for name in Base.metadata.tables}
-        history = {name: set() for name in ("cataloger_result", "cataloger_presence")}
-        kept = {"cataloger_product_result": set(), "cataloger_write": set(), "cataloger_correction": set()}
+        history: dict[str, set[str]] = {name: set() for name in ("cataloger_result", "cataloger_presence")}
+        written = ("cataloger_product_result", "cataloger_write", "cataloger_correction")
+        kept: dict[str, set[str]] = {name: set() for name in written}
         corrections = dict.fromkeys(("cataloger_correction", "cataloger_corrected_product"), NUMBERED)
         undo = ("runs", "undo", str(self.undone), "--skip-edited", "--quiet")
         model = ("recalibrate", "--model", str(self.place / "strict"), "--source", "shop")

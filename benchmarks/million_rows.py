@@ -172,7 +172,8 @@ def copy_ledger(database: Database, source: str, known: int, rows: int) -> None:
         originals = [(items[str(number)], results[items[str(number)]["id"]]) for number in range(known)]
         offset = 1 + max(connection.scalar(select(func.max(table.id))) or 0 for table in (ItemRow, ResultRow))
         for chunk in chunks(iter(range(known, rows))):
-            copies = [copied(*originals[number % known], number, offset) for number in chunk]
+            pairs = [(*originals[number % known], number) for number in chunk]
+            copies = [copied(item, result, number, offset) for item, result, number in pairs]
             for table, position in ((ItemRow, 0), (ResultRow, 1), (CurrentRow, 2)):
                 connection.execute(insert(table), [copy[position] for copy in copies])
         go_on_counting(connection)
