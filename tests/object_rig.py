@@ -70,13 +70,13 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.server.asked[self.command, path] += 1
         self.server.headers.append(dict(self.headers))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))  # also of what is refused
         refused = self.server.refuse_writing if self.command in ("PUT", "POST") else self.server.refuse
         if refused[path] > 0:
             refused[path] -= 1
             return self._answer(503, {"Content-Type": "application/xml"}, SLOW_DOWN)
-        size = int(self.headers.get("Content-Length", 0))
         kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection", "content-length")}
-        answer = self.server.behind.request(self.command, self.path, headers=kept, content=self.rfile.read(size))
+        answer = self.server.behind.request(self.command, self.path, headers=kept, content=body)
         gone = ("content-length", "connection", "transfer-encoding", "content-encoding", "date", "server")
         headers = {k: v for k, v in answer.headers.items() if k not in gone}
         return self._answer(answer.status_code, headers, answer.content, answer.headers.get("content-length"))

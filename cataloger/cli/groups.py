@@ -1,5 +1,6 @@
 """Groups of commands; not in `app`, so that the modules of commands can import this one."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
@@ -8,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cataloger.errors import UsageError
 from cataloger.utils import existing_path
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+# As a path writes it, with one slash.
+_OBJECT_ADDRESS = re.compile(r"(s3|gs|az):/(?=[^/])", re.IGNORECASE)
 
 
 def make_group(text: str) -> typer.Typer:
@@ -77,4 +82,13 @@ def _with_clean_paths(function: Callable[..., Any]) -> Callable[..., Any]:
 def _clean(value: Any) -> Any:
     if isinstance(value, list):
         return [_clean(each) for each in value]
-    return Path(existing_path(str(value))) if isinstance(value, Path) else value
+    if not isinstance(value, Path):
+        return value
+    path = Path(existing_path(str(value)))
+    if (scheme := _OBJECT_ADDRESS.match(str(path))) and not path.exists():
+        # Without the address, which may hold keys.
+        raise UsageError(
+            f"an address of an object store ({scheme[1].lower()}://...) was given where a file or folder of this "
+            "machine is wanted: copy what is there, or write here and copy it then"
+        )
+    return path

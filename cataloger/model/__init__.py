@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         read_bundle,
         seal,
     )
+    from cataloger.model.bundle_place import BundlePlace
     from cataloger.model.calibration import Calibration, ScoreMap, ShopFigures
     from cataloger.model.golden import IMAGES, golden_images, read_golden
     from cataloger.model.network import (
@@ -79,6 +80,7 @@ __all__ = [
     "TRAINING_FILES",
     "WEIGHTS",
     "Bundle",
+    "BundlePlace",
     "Calibration",
     "ConvBNReLU6",
     "FromPixels",
@@ -143,6 +145,7 @@ __getattr__ = lazy_names(
             "read_bundle",
             "seal",
         ],
+        "bundle_place": ["BundlePlace"],
         "calibration": ["Calibration", "ScoreMap", "ShopFigures"],
         "golden": ["IMAGES", "golden_images", "read_golden"],
         "network": [

@@ -1,7 +1,11 @@
 """`cataloger tag s3://..`, and objects that tables and manifests name, against a server that speaks S3."""
 
 import hashlib
+import json
+import re
+import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -10,7 +14,9 @@ import numpy as np
 import pytest
 from object_rig import s3_server
 from small_bundles import small_bundle
+from typer.testing import CliRunner
 
+from cataloger.cli.app import app
 from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.db import DatabaseURL
 from cataloger.engine import SyncOptions, TagOptions, sync_table, tag_images
@@ -348,6 +354,77 @@ def test_a_model_may_lie_in_a_store(door, tmp_path, monkeypatch):
     door.put("models", {"models/shop/bundle.json": b'{"files": []}'})
     with pytest.raises(BundleError, match="none of a model bundle"):
         run(tmp_path, "s3://models/photos")
+
+
+def test_a_bundle_is_stored_whole_or_is_none(door, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    small, other = small_bundle(tmp_path / "small"), small_bundle(tmp_path / "other", labels=("Hat", "Sock", "Tie"))
+    door.put("shelf", {"photos/a.png": image("bow-tie"), "full/photos/a.png": b"", "half/MODEL_CARD.md": b"# shop"})
+    place = "s3://shelf/models/shop"
+
+    def keep(bundle, target=place, *flags):
+        return CliRunner().invoke(app, ["models", "keep", str(bundle.path), target, *flags])
+
+    # A store that fails in the middle has no bundle, and nothing is lost.
+    door.refuse_writing.update({"/shelf/models/shop/weights.safetensors": 99})
+    failed = keep(small)
+    door.refuse_writing.clear()
+    assert failed.exit_code == 5
+    [kept] = (tmp_path / "temporary").glob("*/bundle")
+    assert read_bundle(kept, check=tuple(small.files)).weights_id == small.weights_id
+    assert re.fullmatch(f".*at {place}: .*SlowDown.*; it is kept in {kept}: copy .* last", failed.stderr.strip())
+    shutil.rmtree(kept.parent)
+    with pytest.raises(BundleError, match=f"{place} cannot be read: .*does not have the object"):
+        resolve_bundle_path(place)
+    # The same command again makes it whole, what names the place names it as --model does, and nothing stays here.
+    written = [path for method, path in door.asked if method == "PUT"]
+    done = keep(small, "S3://shelf/models/shop/", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["path"]) == (0, place)
+    assert not any((tmp_path / "temporary").iterdir())
+    assert written.count("/shelf/models/shop/bundle.json") == 0
+    assert read_bundle(resolve_bundle_path(place), check=tuple(small.files)).files == small.files
+    assert run(tmp_path, "s3://shelf/photos", model=place).run.done == 1
+    assert keep(small).exit_code == 0
+    for target, status, text in (
+        (place, 2, "contains another model already"),
+        ("s3://shelf/full", 1, "exists and is not a model bundle"),
+        ("s3://nowhere/shop", 1, "TARGET s3://nowhere/shop: s3://nowhere does not exist there (NoSuchBucket)"),
+        (f"s3://me:{SECRET}@shelf/shop", 2, "TARGET: the address names no valid bucket"),
+    ):
+        refused = keep(other, target)
+        assert refused.exit_code == status, target
+        assert text in refused.stderr
+        assert SECRET not in refused.stderr
+    assert keep(other, "s3://shelf/half").exit_code == 0
+
+    # A bundle of a store is calibrated in its place, and a part of the new one and of the old one is none.
+    labels = tmp_path / "labels.csv"
+    labels.write_text("image,label\nbow-tie.png,Hat\nearring.png,Sock\nbaseball-cap.png,Hat\n")
+    calibrate = ["calibrate", str(labels), "--images", str(EXAMPLES), "--model", place, "--output", place]
+    assert CliRunner().invoke(app, calibrate).exit_code == 0
+    again = read_bundle(resolve_bundle_path(place), check=tuple(small.files))
+    assert (again.weights_id, again.calibration_id == small.calibration_id) == (small.weights_id, False)
+    door.put("shelf", {"models/shop/MODEL_CARD.md": b"# another"})
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(BundleError, match=r"MODEL_CARD.md is not the file that its manifest names"):
+        resolve_bundle_path(place)
+
+
+def test_where_a_file_or_folder_is_wanted_an_address_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ["report", "--output", f"s3://shelf/{SECRET}.html"],
+        ["evaluate", "labels.csv", "--output", f"GS://shelf/{SECRET}"],
+        ["evaluate", f"az://shelf/{SECRET}.csv"],
+        ["inspect", "photos", "--work", f"s3://shelf/{SECRET}"],
+    ):
+        refused = CliRunner().invoke(app, arguments)
+        assert refused.exit_code == 2
+        assert "://...) was given where a file or folder of this machine is wanted" in refused.stderr
+        assert SECRET not in refused.stderr
+    assert not any(tmp_path.iterdir())
 
 
 def test_labels_may_name_objects_below_a_root(door, tmp_path):

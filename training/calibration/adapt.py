@@ -75,7 +75,7 @@ class AdaptOptions:
 
 @dataclass(frozen=True, slots=True)
 class AdaptReport:
-    """What was learned. stored: images with scores. output: the new bundle; None where none was written.
+    """What was learned. stored: images with scores. output: where the new bundle is; None where none was written.
 
     adapted: with figures; None for --unlabelled. unknown: categories that mean no label -> images. adapted_bundle: as
     it was or would be written; None where it was refused. recompute: results that `recalibrate` will recompute.
@@ -84,7 +84,7 @@ class AdaptReport:
     model: str
     source: str
     stored: int
-    output: Path | None
+    output: Path | str | None
     adapted: Adapted | None
     unknown: Counter[str] = field(default_factory=Counter)
     adapted_bundle: Bundle | None = None

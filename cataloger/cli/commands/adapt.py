@@ -1,6 +1,7 @@
 """`cataloger adapt`: learn one shop's calibration from its labelled images, without training."""
 
 import math
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cataloger.cli import flags, render
-from cataloger.cli.run_command import open_results, require_folder
+from cataloger.cli.run_command import open_results
 from cataloger.errors import QualityGateError
+from cataloger.model import BundlePlace
 from cataloger.options import DEFAULT_DB
 from cataloger.utils import counted
 
@@ -30,7 +32,13 @@ Examples:
 
 def adapt(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Directory of the adapted bundle.")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Directory of the adapted bundle, also in an object store (s3://BUCKET/PREFIX).",
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
@@ -73,24 +81,28 @@ def adapt(
     query selects, translated by the label map of the source. What does not gain beyond chance is refused, with its
     figures. `cataloger recalibrate --source` applies the bundle, and `cataloger runs undo` takes that back.
     """
-    require_folder(output, "--output")
+    place = None if output is None else BundlePlace(output)
     from cataloger.db import DatabaseURL
     from cataloger.history import count_to_recompute
     from cataloger.training.calibration import AdaptOptions, adapt_source
 
-    options = AdaptOptions(
-        output=output,
-        source=source,
-        labels=labels,
-        query=query,
-        query_db=DatabaseURL.parse(query_db or db),
-        unlabelled=unlabelled,
-        model=model,
-        target=target_precision,
-        dry_run=dry_run,
-    )
-    with open_results(db, schema) as database:
+    with ExitStack() as stack:
+        options = AdaptOptions(
+            output=None if place is None or dry_run else stack.enter_context(place.folder()),
+            source=source,
+            labels=labels,
+            query=query,
+            query_db=DatabaseURL.parse(query_db or db),
+            unlabelled=unlabelled,
+            model=model,
+            target=target_precision,
+            dry_run=dry_run,
+        )
+        database = stack.enter_context(open_results(db, schema))
         report = adapt_source(database, options)
+        if place is not None and report.output is not None:
+            place.store(Path(report.output))
+            report = replace(report, output=str(place))
         if report.adapted_bundle is not None:
             recompute = count_to_recompute(database, report.adapted_bundle, source=report.source)
             report = replace(report, recompute=recompute)

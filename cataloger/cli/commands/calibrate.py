@@ -1,15 +1,13 @@
 """`cataloger calibrate`: recompute a model's calibration, without training."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cataloger.cli import data_flags, flags, render
 from cataloger.cli.labelled_data import counter, read_labelled
-from cataloger.cli.run_command import require_folder
 from cataloger.errors import TrainingError
-from cataloger.model import read_bundle, resolve_bundle_path
+from cataloger.model import BundlePlace, read_bundle, resolve_bundle_path
 
 if TYPE_CHECKING:
     from cataloger.model import Bundle
@@ -29,8 +27,13 @@ FEW = 100
 def calibrate(
     labels: flags.LabelsArgument,
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of --model."),
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Directory of the new bundle, also in an object store (s3://BUCKET/PREFIX); may be that of --model.",
+        ),
     ],
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
@@ -51,7 +54,7 @@ def calibrate(
     result is then accept, review or abstain; of the accepted ones, the share --target-precision is right. The
     network stays the same: `cataloger recalibrate` updates a database without reading an image.
     """
-    require_folder(output, "--output")
+    place = BundlePlace(output)
     from cataloger.training.calibration import write_recalibrated
 
     bundle = read_bundle(resolve_bundle_path(model))
@@ -61,12 +64,17 @@ def calibrate(
     examples = data.products if chosen == "all" else data.split(chosen)
     if not examples:
         raise TrainingError(f"{labels} has no row with split {chosen!r}; choose another with --split")
-    with render.progress_bar(enabled=not no_progress) as bar:
+    with place.folder() as folder, render.progress_bar(enabled=not no_progress) as bar:
         progress = counter(bar, "classifying")(len(examples))
         calibrated, coverage = write_recalibrated(
-            bundle, examples, output, target=target_precision, progress=progress
+            bundle, examples, folder, target=target_precision, progress=progress
         )
+        place.store(folder)
     _print(calibrated, coverage, chosen, json_output=json_output)
+    if not json_output:
+        render.stderr_console().print(
+            f"wrote {place}: `cataloger recalibrate --db URL --model {place}` updates a database", markup=False
+        )
 
 
 def _print(bundle: "Bundle", coverage: "Coverage", split: str, *, json_output: bool) -> None:
@@ -84,7 +92,3 @@ def _print(bundle: "Bundle", coverage: "Coverage", split: str, *, json_output: b
     console.print(f"temperature {bundle.temperature:.3f}; {where}: {coverage.line()}")
     if coverage.images < FEW:
         render.stderr_console().print(f"{coverage.images} images are few for a calibration: use {FEW} or more")
-    render.stderr_console().print(
-        f"wrote {bundle.path}: `cataloger recalibrate --db URL --model {bundle.path}` updates a database",
-        markup=False,
-    )

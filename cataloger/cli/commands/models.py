@@ -10,10 +10,10 @@ from cataloger.cli.extras import require_train_extra
 from cataloger.cli.groups import make_group
 from cataloger.cli.labelled_data import counter, read_labelled
 from cataloger.cli.print_evaluation import print_model_diff
-from cataloger.cli.run_command import require_folder
 from cataloger.model import (
     MANIFEST,
     Bundle,
+    BundlePlace,
     default_bundle_path,
     kept_bundle_paths,
     location_of,
@@ -171,7 +171,10 @@ def list_labels(
 @app.command(epilog=KEEP_EXAMPLES)
 def keep(
     model: Annotated[str, typer.Argument(metavar="DIR|NAME@VERSION|default", help="Bundle to copy.")],
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="Directory of the copy.")],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="Directory of the copy, also in an object store (s3://BUCKET/PREFIX)."),
+    ],
     slim: Annotated[
         bool,
         typer.Option(
@@ -187,12 +190,16 @@ def keep(
     """
     from cataloger.model import keep_bundle
 
-    kept = keep_bundle(read_bundle(resolve_bundle_path(model)), target, slim=slim)
+    place, bundle = BundlePlace(target, "TARGET"), read_bundle(resolve_bundle_path(model))
+    place.require_none_but(bundle)
+    with place.folder() as folder:
+        kept = keep_bundle(bundle, folder, slim=slim)
+        place.store(folder)
     if json_output:
-        found = {"model": kept.title, "path": str(kept.path), "weights_id": kept.weights_id}
+        found = {"model": kept.title, "path": str(place), "weights_id": kept.weights_id}
         render.print_json({**found, "left_out": sorted(kept.left_out)})
     else:
-        typer.echo(f"{kept.title} is kept in {kept.path}: use it with --model {kept.path}")
+        typer.echo(f"{kept.title} is kept in {place}: use it with --model {place}")
 
 
 @app.command(epilog=DIFF_EXAMPLES)
@@ -239,7 +246,13 @@ def quantize(
     model: Annotated[str, typer.Argument(metavar="DIR|NAME@VERSION|default", help="Directory of a bundle.")],
     labels: flags.LabelsArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle; may be that of MODEL.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Directory of the new bundle, also in an object store (s3://BUCKET/PREFIX); may be that of MODEL.",
+        ),
     ],
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
@@ -262,13 +275,14 @@ def quantize(
     with it the weights become integers in fp32, too, and the model is calibrated and measured anew.
     """
     require_train_extra("`cataloger models quantize`")
-    require_folder(output, "--output")
+    place = BundlePlace(output)
     from cataloger.training.export import quantize_bundle as add_int8
 
     bundle = read_bundle(resolve_bundle_path(model))
     data = read_labelled(labels, images, report_by or (), bundle=bundle, object_root=object_root)
-    with render.progress_bar(enabled=not no_progress) as bar:
-        found = add_int8(bundle, data, output, train=train, note=lambda text: bar.console.print(text, markup=False))
+    with place.folder() as folder, render.progress_bar(enabled=not no_progress) as bar:
+        found = add_int8(bundle, data, folder, train=train, note=lambda text: bar.console.print(text, markup=False))
+        place.store(folder)
     if json_output:
         render.print_json({"model": found.bundle.title, **found.facts()})
         return
@@ -278,7 +292,7 @@ def quantize(
     console.print(found.gate.line(), markup=False)
     fp32, int8 = found.milliseconds
     console.print(f"{int8:.1f} ms of processor time per image, fp32 {fp32:.1f}")
-    render.stderr_console().print(f"wrote {output}", markup=False)
+    render.stderr_console().print(f"wrote {place}", markup=False)
 
 
 def _place(bundle: Bundle) -> str:

@@ -1,5 +1,6 @@
 """`cataloger train`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,7 @@ import typer
 from cataloger.cli import data_flags, flags, render
 from cataloger.cli.extras import require_train_extra
 from cataloger.cli.run_command import require_folder
-from cataloger.model import default_bundle_path, resolve_bundle_path
+from cataloger.model import BundlePlace, default_bundle_path, resolve_bundle_path
 from cataloger.options import Attention
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ Run the same command again to continue after an interruption.
 
 
 def train(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the new bundle.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Directory of the new bundle, also in an object store (s3://BUCKET/PREFIX).",
+        ),
+    ],
     data: data_flags.DataArgument = None,
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
@@ -67,7 +76,8 @@ def train(
             "--work",
             envvar="CATALOGER_WORK",
             metavar="DIR",
-            help="Feature cache and checkpoints. Default: OUTPUT.work; may be deleted afterwards.",
+            help="Feature cache and checkpoints. Default: OUTPUT.work, of an output in a store here; may be deleted "
+            "afterwards.",
         ),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the model.")] = "catalog",
@@ -190,7 +200,7 @@ def train(
     output is cached, so that a small machine needs only minutes.
     """
     require_train_extra("`cataloger train`")
-    require_folder(output, "--output")
+    place = BundlePlace(output)
     require_folder(work, "--work")
     from cataloger.db import DatabaseURL
     from cataloger.training.fit import train_model as run_training
@@ -218,8 +228,8 @@ def train(
             no_product=no_product,
             object_roots=tuple(object_root or ()),
         ),
-        output=output,
-        work=work or output.with_name(output.name + ".work"),
+        output=Path(),
+        work=work or place.beside(".work"),
         start=_start_path(start),
         name=name,
         version=version,
@@ -250,15 +260,16 @@ def train(
         select_by=selected,
         attention=attention,
     )
-    with render.progress_bar(enabled=not no_progress) as bar:
-        trained = run_training(options, _ProgressListener(bar))
-    if trained is None:
-        return  # another process of a distributed run writes the results
+    with place.folder(options.work) as folder, render.progress_bar(enabled=not no_progress) as bar:
+        trained = run_training(replace(options, output=folder), _ProgressListener(bar))
+        if trained is None:
+            return  # another process of a distributed run writes the results
+        place.store(folder)
     _warn_unreadable(trained.failures)
     _print_reports(trained.reports, json_output=json_output)
     if trained.page is not None:
         render.stderr_console().print(f"wrote {trained.page}: the evaluation, for a browser", markup=False)
-    render.stderr_console().print(f"wrote {output}: use it with `cataloger tag PATH --model {output}`", markup=False)
+    render.stderr_console().print(f"wrote {place}: use it with `cataloger tag PATH --model {place}`", markup=False)
 
 
 class _ProgressListener:

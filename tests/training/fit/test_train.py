@@ -12,6 +12,7 @@ from pathlib import Path
 import frozen_layers
 import numpy as np
 import pytest
+from object_rig import s3_server
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ pytest.importorskip("onnxscript", reason="the extra 'train' is not installed")
 import cataloger
 from cataloger.cli.app import app
 from cataloger.inference import replay_golden
+from cataloger.model import check_files, resolve_bundle_path
 from cataloger.model.bundle import MODEL, WEIGHTS, read_bundle
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_export")]
@@ -124,6 +126,28 @@ def test_the_same_command_again_trains_nothing_anew(trained, shop):
     assert again.exit_code == 0, again.stderr
     assert (shop / "model.work" / "last.safetensors").stat().st_mtime_ns == before
     assert read_bundle(shop / "model").weights_id == first.weights_id
+
+
+@pytest.mark.long
+def test_a_bundle_is_trained_into_an_object_store(trained, shop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    lay_features(shop, tmp_path / "shapes")
+    arguments = ["train", shop / "labels.csv", "--images", shop / "photos", "--output", "s3://models/shop/shapes"]
+    arguments += ["--recipe", "quick", "--epochs", 6, "--name", "shapes", "--no-progress"]
+    with s3_server() as door:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", door.url)
+        door.put("models", {})
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert done.exit_code == 0, done.stderr
+        assert "with `cataloger tag PATH --model s3://models/shop/shapes`" in done.stderr
+        stored = read_bundle(resolve_bundle_path("s3://models/shop/shapes"), check=())
+    check_files(stored, stored.files)
+    assert stored.weights_id == read_bundle(shop / "model").weights_id
+    assert {each.name for each in tmp_path.iterdir()} == {"cache", "shapes.work"}
+    assert (tmp_path / "shapes.work" / "bundle.report" / "report.html").is_file()
 
 
 def test_the_bundle_tags_and_is_evaluated(trained, shop, tmp_path):
