@@ -132,7 +132,8 @@ class DataOptions:
     made. seed: of these splits. traits: further columns that are kept, for `ColumnShares` and `ColumnValues`.
     corrections: take the corrections in the database `db` (and `schema`), with `data` mixed in if it is given.
     no_product: label of images that show no product, "" for none at all; None where all show one.
-    object_roots: addresses in object stores, below which a manifest or query may name images.
+    object_roots: addresses in object stores, below which a manifest or query may name images. allow_private: download
+    from private addresses, too.
     """
 
     data: Path | None = None
@@ -151,6 +152,7 @@ class DataOptions:
     traits: tuple[str, ...] = ()
     no_product: str | None = None
     object_roots: tuple[str, ...] = ()
+    allow_private: bool = False
 
     def __post_init__(self) -> None:
         checks = {

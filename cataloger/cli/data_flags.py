@@ -51,6 +51,14 @@ ObjectRootOption = Annotated[
         "May be repeated. Default: none.",
     ),
 ]
+AllowPrivateOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private",
+        envvar="CATALOGER_ALLOW_PRIVATE",
+        help="Also download labelled images from private and local addresses, such as the shop's own.",
+    ),
+]
 ImageColumnOption = Annotated[
     str | None,
     typer.Option(

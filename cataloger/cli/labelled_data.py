@@ -23,11 +23,13 @@ def read_labelled(
     group_column: str | None = None,
     bundle: "Bundle | None" = None,
     object_root: Sequence[str] | None = None,
+    allow_private: bool = False,
 ) -> "LabelledImages":
     """Read labelled images of any source; see `cataloger.training.data.read`.
 
     group_column: of what belongs together. bundle: what is to be measured; the label that meant "no product"
     in its training means it here, too. object_root: addresses that images in object stores lie below.
+    allow_private: download images from private addresses, too.
     """
     from cataloger.training.data import read_dataset
     from cataloger.training.options import DataOptions
@@ -40,6 +42,7 @@ def read_labelled(
         product_column=group_column,
         no_product=told.get("label") if isinstance(told, dict) else None,
         object_roots=tuple(object_root or ()),
+        allow_private=allow_private,
     )
     data = read_dataset(options)
     for problem in data.problems[:SHOWN]:

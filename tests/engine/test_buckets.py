@@ -432,7 +432,7 @@ def test_labels_may_name_objects_below_a_root(door, tmp_path):
     door.put("labelled", {f"a/{name}.png": image(name) for name in names} | {"b/earring.png": image("earring")})
     manifest = tmp_path / "labels.csv"
     labels = ("Hat", "Hat", "Tie", "Jewellery", "Jewellery", "Hat")
-    places = [*(f"S3://labelled/a/{name}.png" for name in names), "s3://labelled/b/earring.png", "https://a.b/c.png"]
+    places = [*(f"S3://labelled/a/{name}.png" for name in names), "s3://labelled/b/earring.png", "ftp://a.b/c.png"]
     manifest.write_text("image,label\n" + "".join(f"{p},{x}\n" for p, x in zip(places, labels, strict=True)))
     options = DataOptions(data=manifest, object_roots=("s3://labelled/a",))
     before = door.asked.copy()

@@ -9,15 +9,14 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cataloger.errors import TrainingError, UsageError
-from cataloger.objects import ObjectRoots, is_object_address
 from cataloger.records import StoredObject
-from cataloger.sources import ReferenceProblem, find_below, key_of, locate, text_of
-from cataloger.training.data.examples import SPLITS, DataProblem, Example
+from cataloger.sources import Location, ReferenceProblem, find_below, key_of, key_of_address, locate, text_of
+from cataloger.training.data.examples import SPLITS, DataProblem, Example, WebImage
 from cataloger.training.options import DataOptions
 from cataloger.utils import clean_label
 
@@ -34,14 +33,13 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 SEPARATOR = "|"
-NO_FILE = "it is a URL; training reads files and object stores: download the images and give their paths"
 
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what such bytes became when they were read
 
 Row = Mapping[str, Any] | str
 """The cells of a row by column; or, as a text, why it cannot be read."""
 
-Found = tuple[str, Path | StoredObject]
+Found = tuple[str, Path | StoredObject | WebImage]
 """The name of an image, and where it is."""
 
 Finder = Callable[[str], Found | str]
@@ -158,22 +156,30 @@ def is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
-def image_below(folder: Path, name: str, objects: ObjectRoots) -> Found | str:
-    """Find the file that a manifest calls `name`, or the object with this address, which lies below `objects`."""
-    if not is_object_address(name):
+def image_below(folder: Path, name: str, options: DataOptions) -> Found | str:
+    """Find the file that a manifest calls `name`, or what has this address: of objects those below the roots."""
+    if "://" not in name:
         return file_below(folder, name)
-    place = locate(name, None, objects)
+    place = locate(name, None, options.roots())
     if isinstance(place, ReferenceProblem):
-        return place.message
-    return NO_FILE if place.stored is None else (place.uri, place.stored)
+        return place.message.replace("--image-root", "--images")
+    return far_image(place, options)
+
+
+def far_image(place: Location, options: DataOptions) -> Found | str:
+    """Return the name of an image that is no file, and where it is. The name holds nothing that may be secret."""
+    if place.stored is not None:
+        return place.uri, place.stored
+    name = key_of_address(place)
+    if isinstance(name, ReferenceProblem) or place.url is None:
+        return "the address is not a valid one"
+    return name, WebImage(place.url, options.allow_private)
 
 
 def file_below(folder: Path, name: str) -> tuple[str, Path] | str:
     """Find the file that a manifest calls `name`, as it is written or cleaned: see `cataloger.utils.names`."""
     if "\0" in name or "\n" in name.strip():
         return "the path contains a line break or a zero byte; is a closing quote missing?"
-    if "://" in name:  # not shown: it may contain a password
-        return NO_FILE
     try:
         found, path = find_below(os.fsencode(folder), name)
     except UnicodeEncodeError:
@@ -217,8 +223,10 @@ def _example(place: str, row: Mapping[str, Any], columns: Columns, find: Finder)
         return DataProblem("no_label", f"{place} ({found[0]})", f"the column {columns.label} is empty")
     groups = tuple(_text(row.get(name)) for name in columns.groups)
     traits = tuple(_text(row.get(name)) for name in columns.traits)
-    path, stored = (found[1], None) if isinstance(found[1], Path) else (None, found[1])
-    return Example(found[0], path, labels, split, groups, product, traits, stored)
+    name, where = found
+    example = Example(name, None, labels, split, groups, product, traits)
+    kind = "path" if isinstance(where, Path) else "web" if isinstance(where, WebImage) else "stored"
+    return replace(example, **{kind: where})  # type: ignore[arg-type]
 
 
 def _text(cell: Any) -> str:

@@ -15,21 +15,22 @@ from cataloger.objects import OBJECT_SCHEMES, ObjectRoots, is_object_address, re
 from cataloger.records import StoredObject
 from cataloger.schema import SEEN, CorrectionRow, ItemRow, SourceRow, open_results, with_corrections, with_seen
 from cataloger.sources import name_of
-from cataloger.training.data.examples import DataProblem, Example
+from cataloger.training.data.examples import DataProblem, Example, WebImage
 from cataloger.training.data.objects import hashes_of
 from cataloger.training.options import DataOptions
 from cataloger.utils import clean_label
 
 ROWS_PER_READ = 1000
+WEB_SCHEMES = ("http", "https")
 ELSEWHERE = (
-    "training reads files and object stores, and this image is in neither: save it, and give a manifest with the "
-    "labels of `cataloger corrections export` as DATA"
+    "training reads no images in a column of a database: save it, and give a manifest with the labels of `cataloger "
+    "corrections export` as DATA"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectedExamples:
-    """Corrections of images in files and object stores. examples: labelled images.
+    """Corrections of images in files, object stores and on the web. examples: labelled images.
 
     no_product: those that show no product, by place.
     """
@@ -107,13 +108,16 @@ def _latest(
 def _placed(
     database: Database, options: DataOptions, problems: list[DataProblem]
 ) -> Iterator[tuple[AnyRow, Example]]:
-    """Yield the corrections of images in files and object stores; note the others."""
+    """Yield the corrections of images in files, object stores and on the web; note the others."""
     groups, traits = ("",) * len(options.report_by), ("",) * len(options.traits)
     roots: dict[int, ObjectRoots] = {}
     for row in _rows(database):
         example = Example(row.uri, None, _labels(row), "", groups, row.product_key or "", traits)
         if row.uri.startswith("/"):
             yield row, replace(example, path=Path(os.fsdecode(name_of(row.uri))))
+            continue
+        if row.uri.partition("://")[0].lower() in WEB_SCHEMES:
+            yield row, replace(example, web=WebImage(row.uri, options.allow_private))
             continue
         found = _object(database, row, roots) if is_object_address(row.uri) else ELSEWHERE
         if isinstance(found, str):
@@ -144,7 +148,8 @@ def _rows(database: Database) -> Iterator[AnyRow]:
     correction = (CorrectionRow.id.label("correction_id"), CorrectionRow.verdict, CorrectionRow.label)
     place: tuple[Any, ...] = (ItemRow.uri, ItemRow.product_key, ItemRow.source_id, SourceRow.kind)
     query: Select[Any] = select(*place, *correction, SEEN.content_hash).join_from(ItemRow, SourceRow)
-    is_read = (ItemRow.uri.startswith(start) for start in ("/", *(f"{scheme}://" for scheme in OBJECT_SCHEMES)))
+    schemes = (*OBJECT_SCHEMES, *WEB_SCHEMES)
+    is_read = (ItemRow.uri.startswith(start) for start in ("/", *(f"{scheme}://" for scheme in schemes)))
     query = with_seen(with_corrections(query, only=True)).where(
         ItemRow.gone_run_id.is_(None), or_(CorrectionRow.verdict == "label", *is_read)
     )
@@ -165,7 +170,7 @@ def _unchanged(
         if found is None or row.content_hash in (None, found):
             yield row, example
             continue
-        what, answer = "file" if example.stored is None else "object", row.label or row.verdict
+        what, answer = "image" if example.path is None else "file", row.label or row.verdict
         problems.append(
             DataProblem("changed_image", row.uri, f"the {what} has changed since it was corrected to {answer!r}")
         )

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,17 @@ class DataProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class WebImage:
+    """An image on the web. url: with all that is needed to download it, and may be secret.
+
+    allow_private: also from a private address.
+    """
+
+    url: str = field(repr=False)
+    allow_private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One labelled image. labels: the accepted ones; any of them is right; none for an image that shows no product.
 
@@ -38,7 +49,7 @@ class Example:
 
     split: train, val, test or, before splits are made, "". product: what it shows; "" if the source does not say.
     traits: its values of the columns that images are balanced or chosen by (`DataOptions.traits`), in their order.
-    path: of its file; None for an object of an object store, which is `stored`.
+    path: of its file; None for an object of an object store, which is `stored`, and one on the web, which is `web`.
     """
 
     file: str
@@ -49,10 +60,13 @@ class Example:
     product: str = ""
     traits: tuple[str, ...] = ()
     stored: StoredObject | None = None
+    web: WebImage | None = None
 
     @property
     def place(self) -> str:
-        """The absolute path, or the address of an object."""
+        """The absolute path, or the address of an object or on the web."""
+        if self.web is not None:
+            return self.file
         if self.stored is not None:
             return f"{self.stored.store}/{self.stored.key}"
         return str((self.path or Path()).absolute())
@@ -60,7 +74,8 @@ class Example:
     def item(self, key: str) -> Item:
         """Return what its bytes are fetched by. key: of the item."""
         path = None if self.path is None else os.fsencode(self.path)
-        return Item(key, self.file, "", path=path, stored=self.stored)
+        url = None if self.web is None else self.web.url
+        return Item(key, self.file, "", path=path, stored=self.stored, url=url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,7 @@ def read_manifest(path: Path, options: DataOptions) -> tuple[list[Example], list
         else:
             known = " ".join((*CSV_SUFFIXES, *JSON_SUFFIXES, *PARQUET_SUFFIXES))
             raise TrainingError(f"{path} is neither a folder nor a manifest; manifests end in {known}")
-        objects = options.roots()
-        return read_rows(rows, columns, lambda name: image_below(folder, name, objects))
+        return read_rows(rows, columns, lambda name: image_below(folder, name, options))
     except TableFormatError as error:
         raise TrainingError(f"{path} {error}") from error
     except OSError as error:

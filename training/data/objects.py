@@ -1,10 +1,11 @@
-"""Labelled images in object stores: how they are read, which version of them is there, and what their bytes are."""
+"""Labelled images in object stores and on the web: how they are read, which version is there, and its bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-from cataloger.fetch import ObjectReader, Remote, fetch
+from cataloger.fetch import Downloader, ObjectReader, Remote, fetch
 from cataloger.objects import ObjectStores
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Fetched
@@ -12,30 +13,40 @@ from cataloger.sources import change_tokens
 from cataloger.training.data.examples import Example
 
 
-def remote_of(examples: Sequence[Example], limits: Limits) -> Remote | None:
-    """Return what reads those of them that are objects; None if none is. Raises MissingExtraError."""
-    if not any(example.stored for example in examples):
-        return None
-    web = WebOptions()
-    return Remote(objects=ObjectReader(ObjectStores(web), limits), threads=web.per_host)
+@contextmanager
+def remote_of(examples: Sequence[Example], limits: Limits) -> Iterator[Remote | None]:
+    """Give what reads those of them that are no files; None if all are. Raises MissingExtraError."""
+    pages = [example.web for example in examples if example.web is not None]
+    is_stored = any(example.stored for example in examples)
+    if not pages and not is_stored:
+        yield None
+        return
+    web = WebOptions(allow_private=any(page.allow_private for page in pages))
+    downloader = Downloader(web, limits) if pages else None
+    objects = ObjectReader(ObjectStores(web), limits) if is_stored else None
+    remote = Remote(web=downloader, objects=objects, threads=web.per_host)
+    try:
+        yield remote
+    finally:
+        remote.close()
 
 
 def versions_of(examples: Sequence[Example]) -> list[str]:
-    """Return what changes with the bytes of each: size and time of a file, what its store says of an object.
+    """Return what changes with the bytes of each: size and time of a file, what a store or server says of an image.
 
-    "" where that is not known. Each object costs a request without its bytes. Raises MissingExtraError.
+    "" where that is not known. Each of the latter costs a request without its bytes. Raises MissingExtraError.
     """
-    remote = remote_of(examples, Limits())
-    if remote is None:
-        return [_version_of_file(example.path) for example in examples]
-    with ThreadPoolExecutor(remote.threads) as threads:
+    with remote_of(examples, Limits()) as remote:
+        if remote is None:
+            return [_version_of_file(example.path) for example in examples]
+        far = remote
+        with ThreadPoolExecutor(far.threads) as threads:
 
-        def version(example: Example) -> str:
-            if example.stored is None:
-                return _version_of_file(example.path)
-            return remote.validators(example.item(""))
+            def version(example: Example) -> str:
+                is_far = example.stored is not None or example.web is not None
+                return far.validators(example.item("")) if is_far else _version_of_file(example.path)
 
-        return list(threads.map(version, examples))
+            return list(threads.map(version, examples))
 
 
 def hashes_of(examples: Sequence[Example]) -> list[str | None]:
@@ -44,8 +55,9 @@ def hashes_of(examples: Sequence[Example]) -> list[str | None]:
     Raises MissingExtraError.
     """
     limits = Limits()
-    answers = fetch((example.item("") for example in examples), limits, remote_of(examples, limits))
-    return [answer.content_hash if isinstance(answer, Fetched) else None for answer in answers]
+    with remote_of(examples, limits) as remote:
+        answers = fetch((example.item("") for example in examples), limits, remote)
+        return [answer.content_hash if isinstance(answer, Fetched) else None for answer in answers]
 
 
 def _version_of_file(path: Path | None) -> str:

@@ -15,6 +15,6 @@ def decode_examples(examples: Sequence[Example], spec: PreprocessSpec) -> Iterat
     """Decode examples in order. `item.key` of each result is the index of its example, in decimal."""
     limits = Limits()
     items = (example.item(str(index)) for index, example in enumerate(examples))
-    remote = remote_of(examples, limits)
-    with DecodePool(spec, limits, workers=available_cpus()) as pool:
+    workers = available_cpus()
+    with remote_of(examples, limits) as remote, DecodePool(spec, limits, workers=workers) as pool:
         yield from pool.decode(fetch(items, limits, remote))

@@ -9,11 +9,10 @@ from sqlalchemy import Connection, CursorResult
 
 from cataloger.db import one_select
 from cataloger.errors import UsageError
-from cataloger.objects import ObjectRoots
 from cataloger.schema import open_source
 from cataloger.sources import RELATIVE_PATH, key_of, locate
 from cataloger.sources import ReferenceProblem as Unusable
-from cataloger.training.data.columns import NO_FILE, Found, Row, find_columns, read_rows
+from cataloger.training.data.columns import Found, Row, far_image, find_columns, read_rows
 from cataloger.training.data.examples import DataProblem, Example
 from cataloger.training.options import DataOptions
 
@@ -45,8 +44,7 @@ def _read(
     result = streaming.exec_driver_sql(query)
     names = list(result.keys())
     columns = find_columns(names, options, "the query")
-    objects = options.roots()
-    return read_rows(_rows(result, names), columns, lambda image: _place(image, root, objects))
+    return read_rows(_rows(result, names), columns, lambda image: _place(image, root, options))
 
 
 def _rows(result: CursorResult[Any], names: list[str]) -> Iterator[tuple[str, Row]]:
@@ -54,17 +52,15 @@ def _rows(result: CursorResult[Any], names: list[str]) -> Iterator[tuple[str, Ro
         yield f"row {number} of the query", dict(zip(names, row, strict=True))
 
 
-def _place(image: str, root: bytes | None, objects: ObjectRoots) -> Found | str:
-    """Find the file or object that a cell names. Raises UsageError for a relative path without --images."""
-    place = locate(image, root, objects)
+def _place(image: str, root: bytes | None, options: DataOptions) -> Found | str:
+    """Find the image that a cell names. Raises UsageError for a relative path without --images."""
+    place = locate(image, root, options.roots())
     if isinstance(place, Unusable):
         if place.code == RELATIVE_PATH:
             raise UsageError("the query gives relative paths: name the folder that they start from with --images")
         return place.message.replace("--image-root", "--images")
-    if place.stored is not None:
-        return place.uri, place.stored
     if place.path is None:
-        return NO_FILE
+        return far_image(place, options)
     inside = root is not None and place.path.startswith(root.rstrip(b"/") + b"/")
     name = os.path.relpath(place.path, root) if inside else place.path
     return key_of(name), Path(os.fsdecode(place.path))

@@ -37,6 +37,7 @@ def calibrate(
     ],
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
+    allow_private: data_flags.AllowPrivateOption = False,
     model: Annotated[
         str,
         typer.Option("--model", envvar="CATALOGER_MODEL", metavar="DIR|NAME@VERSION|default", help="Model bundle."),
@@ -58,7 +59,7 @@ def calibrate(
     from cataloger.training.calibration import write_recalibrated
 
     bundle = read_bundle(resolve_bundle_path(model))
-    data = read_labelled(labels, images, bundle=bundle, object_root=object_root)
+    data = read_labelled(labels, images, bundle=bundle, object_root=object_root, allow_private=allow_private)
     present = {example.split for example in data.examples}
     chosen = split or ("val" if "val" in present else "all")
     examples = data.products if chosen == "all" else data.split(chosen)

@@ -38,6 +38,7 @@ def evaluate(
     ] = None,
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
+    allow_private: data_flags.AllowPrivateOption = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -116,7 +117,13 @@ def evaluate(
     if results is None:
         bundle = read_bundle(resolve_bundle_path(model or "default"), check=()).at(precision)
     data = read_labelled(
-        labels, images, report_by or (), group_column=group_column, bundle=bundle, object_root=object_root
+        labels,
+        images,
+        report_by or (),
+        group_column=group_column,
+        bundle=bundle,
+        object_root=object_root,
+        allow_private=allow_private,
     )
     with render.progress_bar(enabled=not no_progress) as bar:
         if results is None:

@@ -34,6 +34,7 @@ def inspect(
     data: data_flags.DataArgument = None,
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
+    allow_private: data_flags.AllowPrivateOption = False,
     db: data_flags.DatabaseOption = None,
     query: data_flags.QueryOption = None,
     image_column: data_flags.ImageColumnOption = None,
@@ -79,6 +80,7 @@ def inspect(
         seed=seed,
         no_product=no_product,
         object_roots=tuple(object_root or ()),
+        allow_private=allow_private,
     )
     with render.progress_bar(enabled=not no_progress) as bar:
         prepared = prepare_data(options, PreprocessSpec(), work, _Watcher(bar), examples=EXAMPLE_IMAGES)

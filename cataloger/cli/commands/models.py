@@ -209,6 +209,7 @@ def diff(
     labels: flags.LabelsArgument,
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
+    allow_private: data_flags.AllowPrivateOption = False,
     split: flags.SplitOption = None,
     report_by: data_flags.ReportByOption = None,
     group_column: data_flags.GroupColumnOption = None,
@@ -229,7 +230,13 @@ def diff(
     options = EvaluateOptions(labels=labels, split=split)
     a, b = (read_bundle(resolve_bundle_path(model), check=()).at(precision) for model in (before, after))
     data = read_labelled(
-        labels, images, report_by or (), group_column=group_column, bundle=b, object_root=object_root
+        labels,
+        images,
+        report_by or (),
+        group_column=group_column,
+        bundle=b,
+        object_root=object_root,
+        allow_private=allow_private,
     )
     _, chosen = choose_split(data, options)
     with render.progress_bar(enabled=not no_progress) as bar:
@@ -256,6 +263,7 @@ def quantize(
     ],
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
+    allow_private: data_flags.AllowPrivateOption = False,
     train: Annotated[
         bool,
         typer.Option(
@@ -279,7 +287,9 @@ def quantize(
     from cataloger.training.export import quantize_bundle as add_int8
 
     bundle = read_bundle(resolve_bundle_path(model))
-    data = read_labelled(labels, images, report_by or (), bundle=bundle, object_root=object_root)
+    data = read_labelled(
+        labels, images, report_by or (), bundle=bundle, object_root=object_root, allow_private=allow_private
+    )
     with place.folder() as folder, render.progress_bar(enabled=not no_progress) as bar:
         found = add_int8(bundle, data, folder, train=train, note=lambda text: bar.console.print(text, markup=False))
         place.store(folder)

@@ -44,6 +44,7 @@ def train(
     data: data_flags.DataArgument = None,
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
+    allow_private: data_flags.AllowPrivateOption = False,
     db: data_flags.DatabaseOption = None,
     query: data_flags.QueryOption = None,
     from_corrections: Annotated[
@@ -227,6 +228,7 @@ def train(
             traits=tuple(dict.fromkeys(traits)),
             no_product=no_product,
             object_roots=tuple(object_root or ()),
+            allow_private=allow_private,
         ),
         output=Path(),
         work=work or place.beside(".work"),

@@ -66,11 +66,11 @@ def test_a_file_that_has_changed_since_is_left_out_and_named(tagged, options):
     assert [(problem.kind, problem.place) for problem in data.problems] == [("changed_image", str(path))]
 
 
-def test_an_image_that_is_in_no_file_is_named_with_what_to_do(world, make, tagged, options):
-    world.sink.write([make.good("web", uri="https://shop.example/web.jpg")])
+def test_an_image_in_a_column_is_named_with_what_to_do(world, make, tagged, options):
+    world.sink.write([make.good("blob", uri="products/7")])
     [(item_id,)] = world.rows("SELECT MAX(i.id) FROM cataloger_item i")
     world.say_of(item_id, "Hat")
-    with pytest.raises(TrainingError, match=r"no labelled image.*training reads files.*corrections export"):
+    with pytest.raises(TrainingError, match=r"no labelled image.*no images in a column.*corrections export"):
         read_dataset(options())
     tagged("a.jpg", "Hat")
     assert [problem.kind for problem in read_dataset(options()).problems] == ["no_image"]
