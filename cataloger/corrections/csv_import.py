@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 
 from cataloger.contracts import VERDICTS, Verdict
 from cataloger.corrections.csv_rows import CorrectionFileRow, read_rows
-from cataloger.corrections.item_lookup import Lookup
+from cataloger.corrections.item_lookup import Image, Lookup
 from cataloger.corrections.store import CorrectionInput, Outcome, correct, labels_in_use
 from cataloger.db import Database, utc_now
 from cataloger.errors import SourceError, UsageError, ValueRefusedError
@@ -183,12 +183,7 @@ class _Import:
             if len(images) == 1:
                 yield row, images[0][1]
                 continue
-            wanted = self._options.source or cell.strip() or "this database"
-            reason = (
-                "is in several sources: fill in the column source, or choose one with --source"
-                if images
-                else f"is not an image of {wanted}"
-            )
+            reason = _why_not_one(images, self._options.source or cell.strip() or "this database")
             place = visible(shown_key(row.image[1])) if row.place else "a row without key and uri"
             self._report.note(row.line, "problem", f"{place} {reason}")
 
@@ -310,6 +305,15 @@ def _read_states(connection: Connection, item_ids: Sequence[int]) -> dict[int, _
             state.current_id, state.author, state.at = correction.id, correction.author, correction.corrected_at
             state.verdict, state.label = correction.verdict, correction.label
     return states
+
+
+def _why_not_one(images: Sequence[Image], wanted: str) -> str:
+    """Return why a row does not name one image. images: those that it names. wanted: where it says that they are."""
+    if not images:
+        return f"is not an image of {wanted}"
+    if len({source_id for source_id, _ in images}) == 1:
+        return "is an image of several products: fill in the column key"
+    return "is in several sources: fill in the column source, or choose one with --source"
 
 
 def _moment(text: str) -> datetime | None:

@@ -29,6 +29,8 @@ def find_image(database: Database, image: str, source: str | None = None) -> tup
     if not found:
         raise UsageError(f"{visible(image)} is no image of {source or database.name}")
     if len(found) > 1:
+        if len({source_id for source_id, _ in found}) == 1:
+            raise UsageError(f"{image} is an image of several products: name it by its key")
         raise UsageError(f"{image} is in several sources: name one")
     return found[0]
 

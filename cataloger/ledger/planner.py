@@ -74,13 +74,17 @@ class Ledger:
     ) -> dict[str, "_Known"]:
         """Return what is recorded of inputs, also under a former key, by the hash of their present key."""
         known = self._look_up(hashes)
-        former = {
-            key_hash(item.former_key): hashed
-            for item, hashed in zip(map(item_of, chunk), hashes, strict=True)
-            if item.former_key is not None and hashed not in known and hashed not in taken
-        }
-        found = self._look_up([each for each in former if each not in hashes]) if former else {}
-        return known | {former[each]: row for each, row in found.items()}
+        claims: dict[str, list[tuple[str, Item]]] = {}
+        for item, hashed in zip(map(item_of, chunk), hashes, strict=True):
+            if item.former_key is not None and hashed not in known and hashed not in taken:
+                claims.setdefault(key_hash(item.former_key), []).append((hashed, item))
+        found = self._look_up([each for each in claims if each not in hashes]) if claims else {}
+        for former, row in found.items():
+            # A picture of several products was one item, of one of them.
+            heir = next((hashed for hashed, item in claims[former] if _may_have_been(item, row)), None)
+            if heir is not None:
+                known[heir] = row
+        return known
 
     def _renew(
         self,
@@ -207,6 +211,12 @@ class _Known(NamedTuple):
     def is_missing(self) -> bool:
         """True when it is not in the views."""
         return self.gone_run_id is not None
+
+
+def _may_have_been(item: Item, row: _Known) -> bool:
+    """True unless a recorded item is one of another product."""
+    products = (key_hash(each) for each in (item.product_key, item.former_product) if each is not None)
+    return item.product_key is None or row.product_hash is None or row.product_hash in products
 
 
 def _is_former_product(item: Item, row: _Known) -> bool:

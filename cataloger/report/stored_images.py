@@ -21,7 +21,7 @@ from cataloger.options import Limits, WebOptions
 from cataloger.queries import ShopSource, open_shop_source
 from cataloger.records import Failure, Fetched, Item, StoredObject
 from cataloger.schema import ItemRow, SourceRow
-from cataloger.sources import OUTSIDE_ROOT, SCHEMES, name_of
+from cataloger.sources import OUTSIDE_ROOT, SCHEMES, name_of, named_in_manifest
 from cataloger.table_options import TableOptions
 
 UNKNOWN_ITEM = "source.unknown_item"
@@ -83,7 +83,8 @@ class Pictures:
         root = name_of(row.root)
         if row.kind == "folder":
             return self._file(item, name_of(row.key), root, self._bounds(row.source_id, root))
-        return self._file(item, name_of(row.key), os.path.dirname(root), _Bounds())
+        name = named_in_manifest(row.key, row.product_key)
+        return self._file(item, name_of(name), os.path.dirname(root), _Bounds())
 
     def shop_source(self, source_id: int) -> ShopSource:
         """Return the table or query of a source as its newest run has described it. Raises CatalogerError."""

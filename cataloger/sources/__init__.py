@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         split_key,
         text_of,
     )
-    from cataloger.sources.manifest import MANIFEST_PRESETS, ManifestSource
+    from cataloger.sources.manifest import MANIFEST_PRESETS, ManifestSource, named_in_manifest
     from cataloger.sources.object_store import BucketSource
     from cataloger.sources.resolve import Target, find_address, resolve_targets
     from cataloger.sources.row_source import SAMPLE, Names, RowSource, TableRow
@@ -73,6 +73,7 @@ __all__ = [
     "key_of_address",
     "locate",
     "name_of",
+    "named_in_manifest",
     "odd_keys",
     "resolve_targets",
     "split_key",
@@ -105,7 +106,7 @@ __getattr__ = lazy_names(
             "split_key",
             "text_of",
         ],
-        "manifest": ["MANIFEST_PRESETS", "ManifestSource"],
+        "manifest": ["MANIFEST_PRESETS", "ManifestSource", "named_in_manifest"],
         "resolve": ["Target", "find_address", "resolve_targets"],
         "row_source": ["Names", "RowSource", "SAMPLE", "TableRow"],
         "table": ["TableSource"],

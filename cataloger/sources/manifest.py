@@ -2,11 +2,14 @@
 
 import os
 import re
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cataloger.errors import SourceError, WrongSourceError
 from cataloger.objects import ObjectRoots
@@ -19,8 +22,10 @@ from cataloger.sources.image_references import (
     ReferenceProblem,
     address_of,
     has_scheme,
+    join_keys,
     key_of_address,
     locate,
+    split_key,
 )
 from cataloger.tabular import (
     JsonRow,
@@ -54,6 +59,7 @@ _BLOCK = 1 << 20
 class ManifestSource:
     """Rows of a manifest. The key of an item is its path as written, or its address without password and signature.
 
+    A picture of several products is an item of each: its key is then a JSON array of the product and the name above.
     path_column: without it the first of PATH_COLUMNS that is there. product_column: names the product, if given.
     Relative paths start at the manifest's folder. A row that cannot be used becomes a failure named after its line.
     objects: where addresses in object stores may lie.
@@ -74,6 +80,8 @@ class ManifestSource:
     sample: ColumnSample = field(default_factory=lambda: ColumnSample("the column of the paths"))
 
     without_image: int = 0
+
+    _shared: tuple[tuple[int, ...], frozenset[int]] | None = field(default=None, init=False, repr=False)
 
     kind = "manifest"
     within = None
@@ -104,23 +112,49 @@ class ManifestSource:
 
     def scan(self) -> Iterator[Item | Failure]:
         """Yield one item per row. Raises SourceError when the file or its columns cannot be used."""
+        return self._read(self._scanned())
+
+    def check(self) -> None:
+        """Raise SourceError if the file, its header or its first row cannot be used; reads no more than that."""
+        next(self._read(self._again().subjects()), None)
+
+    def count(self) -> int:
+        """Count the rows; for a progress bar."""
+        return sum(1 for _ in self._read(self._again().subjects()))
+
+    def _scanned(self) -> Iterator[Item | Failure]:
+        shared = self._find_shared()
         self.unread, self.first_unread, self.uncertain_queries, self.without_image = 0, "", 0, 0
         self.sample.begin()
+        for subject in self.subjects():
+            yield _of_its_product(subject, shared) if isinstance(subject, Item) else subject
+
+    def _read(self, subjects: Iterator[Item | Failure]) -> Iterator[Item | Failure]:
+        """Yield what a reading of the file gives; what goes wrong with the file as a whole is a SourceError."""
         try:
-            yield from self._subjects()
+            yield from subjects
         except TableFormatError as error:
             raise SourceError(f"the manifest {self.path} {error}") from error
         except OSError as error:
             raise SourceError(f"the manifest {self.path} cannot be read: {error.strerror}") from error
 
-    def check(self) -> None:
-        """Raise SourceError if the file, its header or its first row cannot be used; reads no more than that."""
-        next(self.scan(), None)
+    def _again(self) -> "ManifestSource":
+        """Return a source of the same rows, so that reading them counts nothing here."""
+        return ManifestSource(self.path, self.path_column, self.product_column, self.objects, self.preset)
 
-    def count(self) -> int:
-        """Count the rows; for a progress bar."""
-        other = ManifestSource(self.path, self.path_column, self.product_column, self.objects, self.preset)
-        return sum(1 for _ in other.scan())
+    def _find_shared(self) -> frozenset[int]:
+        """Return the hashes of the keys that several products name, by a reading of its own of a changed file.
+
+        All products must be known before the first is named: which of them comes first may change every night.
+        """
+        if self.product_column is None and self.preset is None:
+            return frozenset()
+        status = os.stat(self.path)
+        file = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._shared is None or self._shared[0] != file:
+            items = (subject for subject in self._again().subjects() if isinstance(subject, Item))
+            self._shared = file, _shared_keys(items)
+        return self._shared[1]
 
     def has_addresses(self) -> bool:
         """Tell whether there may be web addresses among the paths. Raises SourceError."""
@@ -150,7 +184,8 @@ class ManifestSource:
     def _wanted(self) -> tuple[str, ...]:
         return (self.path_column,) if self.path_column else PATH_COLUMNS
 
-    def _subjects(self) -> Iterator[Item | Failure]:
+    def subjects(self) -> Iterator[Item | Failure]:
+        """Yield the rows, each by the name that stands in it, whoever else names the same picture."""
         if self.preset is None:
             return self._json_subjects() if self._is_json else self._csv_subjects()
         if self._is_json:
@@ -285,6 +320,38 @@ class ManifestSource:
             former_key=None if former == key else former,
             former_product=None if written == clean else written,
         )
+
+
+def named_in_manifest(key: str, product: str | None) -> str:
+    """Return the path or address of an item of a manifest: its key, without the product where several name it."""
+    parts = split_key(key, 2)
+    return parts[1] if product is not None and parts[:1] == (product,) else key
+
+
+def _of_its_product(item: Item, shared: Container[int]) -> Item:
+    """Return an item under a key of its product, where other products name the same picture.
+
+    It had, or will have, the plain key in other nights; what is recorded under that goes on.
+    """
+    if item.product_key is None:
+        return item
+    own = join_keys([item.product_key, item.key])
+    if hash(item.key) in shared:
+        return replace(item, key=own, former_key=item.former_key or item.key)
+    return item if item.former_key is not None else replace(item, former_key=own)
+
+
+def _shared_keys(items: Iterable[Item]) -> frozenset[int]:
+    """Return the hashes of the keys that items of several products have. Memory: 16 bytes an item, while it works."""
+    hashes = array("q")
+    for item in items:
+        hashes.extend((hash(item.key), hash(item.product_key)))
+    if not hashes:
+        return frozenset()
+    pairs = np.frombuffer(hashes, np.int64).reshape(-1, 2)
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    is_shared = (pairs[1:, 0] == pairs[:-1, 0]) & (pairs[1:, 1] != pairs[:-1, 1])
+    return frozenset(pairs[1:, 0][is_shared].tolist())
 
 
 def _locate(value: str, folder: Path, objects: ObjectRoots) -> tuple[str, Location] | ReferenceProblem:

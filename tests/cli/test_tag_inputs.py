@@ -259,6 +259,54 @@ def test_an_export_of_shopify_is_tagged_and_copied_with_categories(server):
     assert told("new.csv") == [("hat", "", "", "sale"), ("shades", "", "", "")]
 
 
+@pytest.mark.parametrize("form", ["shopify", "jsonl"])
+def test_products_that_share_a_picture_each_get_their_category(server, form):
+    def night(*rows):
+        """Tag a file of (product, picture), by address of Shopify's export and else by path; return the report."""
+        if form == "shopify":
+            export(server, *((product, "", "", picture, "") for product, picture in rows))
+            return tag("products_export.csv", "--preset", "shopify", "--allow-private")
+        lines = [json.dumps({"sku": product, "image": f"p/{picture}"}) for product, picture in rows]
+        Path("m.jsonl").write_text("\n".join([*lines, ""]))
+        return tag("m.jsonl", "--product-column", "sku")
+
+    def products():
+        with sqlite3.connect("cataloger.db") as connection:
+            rows = connection.execute("SELECT product_key, images, label_1 FROM cataloger_product_top5").fetchall()
+            return {product: (images, label) for product, images, label in rows}
+
+    def items():
+        with sqlite3.connect("cataloger.db") as connection:
+            return dict(connection.execute("SELECT key, id FROM cataloger_item WHERE gone_run_id IS NULL"))
+
+    hat, shirt = "sombrero.png", "t-shirt-black.png"
+    assert night(("a", hat), ("a", hat), ("b", shirt))["done"] == 2
+    (alone,) = (number for key, number in items().items() if key.endswith(hat))
+    # A colleague inserts others with the same picture, before and behind. The first keeps its item and its history.
+    _Quiet.met.clear()
+    report = night(("c", hat), ("a", hat), ("c", hat), ("b", shirt), ("d", hat), ("d", shirt))
+    assert report["skipped_by_reason"].get("duplicate_for_another_product", 0) == 0
+    assert (report["done"], report["gone"]) == (3, 0)
+    assert len([each for each in _Quiet.met if hat in str(each)]) == (1 if form == "shopify" else 0)
+    label = products()["a"][1]
+    assert products() == {
+        "a": (1, label),
+        "b": (1, products()["b"][1]),
+        "c": (1, label),
+        "d": (2, products()["d"][1]),
+    }
+    assert [number for key, number in items().items() if key.startswith('["a", ') and key.endswith(f'{hat}"]')] == [
+        alone
+    ]
+    # Another order is nothing new; and the others gone, the first goes on under its plain key.
+    assert night(("d", shirt), ("d", hat), ("a", hat), ("c", hat), ("b", shirt))["done"] == 0
+    assert night(("a", hat), ("b", shirt))["gone"] == 3
+    assert [number for key, number in items().items() if key.endswith(hat)] == [alone]
+    assert set(products()) == {"a", "b"}
+    result = runner.invoke(app, ["report", "--output", "r.html", "--allow-private", "--json"])
+    assert (result.exit_code, Path("r.html").read_text().count("data:image/") >= 2) == (0, True), result.output
+
+
 def test_shopify_knows_its_columns(server):
     Path("other.csv").write_text("Title,Image Src\nA,a.jpg\n")
     for arguments, text, status in (

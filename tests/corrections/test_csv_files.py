@@ -13,6 +13,7 @@ from cataloger.cli.app import app
 from cataloger.corrections.csv_export import ExportOptions, export_corrections
 from cataloger.corrections.csv_import import ImportOptions, import_corrections
 from cataloger.corrections.csv_rows import COLUMNS
+from cataloger.corrections.one_image import find_image
 from cataloger.errors import SourceError, UsageError
 from cataloger.ledger import register_source
 
@@ -240,11 +241,15 @@ def test_a_row_of_another_source_is_not_taken_for_the_one_that_was_asked_for(wor
 def test_an_image_is_found_by_key_in_one_row_and_by_uri_in_another(world, make, tmp_path):
     source = register_source(world.database, kind="manifest", root="/lists/spring.csv")
     listed = type(world)(world.database, source, world.model).begin()
-    listed.sink.write([make.good("/photos/a", uri="/photos/a")])
+    shared = [make.good(json.dumps([each, "b"]), uri="/photos/b", product_key=each) for each in "pq"]
+    listed.sink.write([make.good("/photos/a", uri="/photos/a"), *shared])
     path = tmp_path / "x.csv"
-    path.write_text("key,uri,label\n/photos/a,,Hat\n,/photos/a,Hat\n")
+    path.write_text("key,uri,label\n/photos/a,,Hat\n,/photos/a,Hat\n,/photos/b,Hat\n")
     report = import_corrections(world.database, path, ANN)
-    assert (report.saved, report.same, report.notes) == (1, 1, [])
+    note = (4, "problem", "/photos/b is an image of several products: fill in the column key")
+    assert (report.saved, report.same, report.notes) == (1, 1, [note])
+    with pytest.raises(UsageError, match="name it by its key"):
+        find_image(world.database, "/photos/b")
 
 
 def test_names_that_begin_or_end_with_blanks_are_found_and_so_are_padded_cells(world, make, tmp_path):

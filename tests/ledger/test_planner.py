@@ -116,6 +116,18 @@ def test_an_image_that_is_listed_for_another_product_too_is_told_apart_from_a_me
     assert [each.reason for each in world.ledger.plan(listed[1:])] == expected
 
 
+def test_of_a_picture_that_several_products_share_its_own_goes_on(world, make):
+    """One key before, one a product now: the recorded item stays with its product, wherever that stands."""
+    world.sink.write([make.good("a", product_key="p"), make.good("b")])
+    own = [replace(make.item(f"a of {each}"), product_key=each, former_key="a") for each in ("o", "p", "q")]
+    assert world.begin().plan(*own) == ["+new", "-unchanged", "+new"]
+    # Whose it was nobody has said: the first has it.
+    assert world.plan(*(replace(make.item(f"b of {each}"), product_key=each, former_key="b") for each in "pq")) == [
+        "+changed",
+        "+new",
+    ]
+
+
 def test_an_unchanged_image_of_another_product_is_done_again_once(world, make):
     def listed(*products):
         return [replace(make.item("a"), product_key=product) for product in products]

@@ -7,7 +7,7 @@ import pytest
 
 from cataloger.errors import SourceError
 from cataloger.records import Failure, Item
-from cataloger.sources.manifest import ManifestSource
+from cataloger.sources.manifest import ManifestSource, named_in_manifest
 
 
 @pytest.fixture
@@ -43,6 +43,24 @@ def test_a_byte_order_mark_and_quotes_are_read(scan):
 def test_jsonl_is_read(scan):
     items = scan('{"file": "a.jpg", "id": 5}\n\n{"file": "b.jpg"}\n', "list.jsonl", product_column="id")
     assert [(item.key, item.product_key) for item in items] == [("a.jpg", "5"), ("b.jpg", None)]
+
+
+def test_a_picture_of_several_products_is_an_item_of_each(scan):
+    text = "sku,image\n1,a.jpg\n2,b.jpg\n2,a.jpg\n,a.jpg\n1,a.jpg\n,b.jpg\n3,c.jpg\n"
+    items = scan(text, product_column="sku")
+    assert [(item.key, item.product_key) for item in items] == [
+        ('["1", "a.jpg"]', "1"),
+        ('["2", "b.jpg"]', "2"),
+        ('["2", "a.jpg"]', "2"),
+        ("a.jpg", None),
+        ('["1", "a.jpg"]', "1"),
+        ("b.jpg", None),
+        ("c.jpg", "3"),
+    ]
+    # What was recorded while nobody else named the picture, or somebody did, goes on.
+    assert [item.former_key for item in items] == ["a.jpg", "b.jpg", "a.jpg", None, "a.jpg", None, '["3", "c.jpg"]']
+    assert [named_in_manifest(item.key, item.product_key) for item in items][:2] == ["a.jpg", "b.jpg"]
+    assert [item.key for item in scan(text)] == ["a.jpg", "b.jpg", "a.jpg", "a.jpg", "a.jpg", "b.jpg", "c.jpg"]
 
 
 @pytest.mark.parametrize("product", ["[1]", '{"a": 1}', "[" * 900 + "]" * 900])
