@@ -26,7 +26,8 @@ class TrainingProgress:
     """Progress of a run. epoch: epochs done. step: steps done of the next one, and loss their summed loss.
 
     best: the highest validation (top-1, -loss). since_best: epochs since then. history: a record an epoch.
-    fingerprint: what the run was started with; a checkpoint of another run is not resumed.
+    fingerprint: what the run was started with; a checkpoint of another run is not resumed. version: of the
+    cataloger that began it; "" for 0.1.0, which did not note it.
     """
 
     fingerprint: str
@@ -37,6 +38,11 @@ class TrainingProgress:
     best: tuple[float, float] = (-1.0, 0.0)
     since_best: int = 0
     history: tuple[dict[str, float], ...] = field(default_factory=tuple)
+    version: str = ""
+
+
+Checkpoint = tuple[dict[str, dict[str, Tensor]], TrainingProgress]
+"""Tensors by part and name, and the progress."""
 
 
 def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], progress: TrainingProgress) -> None:
@@ -53,7 +59,7 @@ def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], progress: Traini
         temporary.write_bytes(content)
 
 
-def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], TrainingProgress]:
+def load(path: Path) -> Checkpoint:
     """Read a checkpoint: tensors by part and name. Raises TrainingError."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -85,7 +91,8 @@ def _checked(progress: TrainingProgress) -> TrainingProgress:
     numbers = (progress.loss, *progress.best, *(value for each in progress.history for value in each.values()))
     are_counts = all(type(each) is int and each >= 0 for each in counts)
     are_numbers = all(isinstance(each, int | float) for each in numbers)
-    if not (isinstance(progress.fingerprint, str) and are_counts and are_numbers and len(progress.best) == 2):
+    are_texts = isinstance(progress.fingerprint, str) and isinstance(progress.version, str)
+    if not (are_texts and are_counts and are_numbers and len(progress.best) == 2):
         raise ValueError("its progress is none that we have written")
     return progress
 

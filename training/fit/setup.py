@@ -148,6 +148,7 @@ def _trainer(setup: _Setup) -> Trainer:
         on_step=_show_epochs(setup.listener),
         on_epoch=_on_epoch(setup),
         choosing=_choosing(setup, val),
+        on_note=setup.listener.note,
     )
 
 

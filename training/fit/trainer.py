@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from cataloger import __version__
+from cataloger.errors import TrainingError
 from cataloger.model import Network
 from cataloger.records import Floats
 from cataloger.training.fit import checkpoint
@@ -83,10 +85,10 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 class Trainer:
     """One run. weights: how often each readable training image is drawn, None for all alike.
 
-    work: folder of the checkpoints. fingerprint: what the run was started with; a checkpoint of another run is left
-    alone. on_step: receives the steps done of an epoch, and their total. on_epoch: receives the records of all epochs
-    so far. choosing: rows of val by which the best epoch is chosen; None for all. In each process of a distributed
-    run there is one.
+    work: folder of the checkpoints. fingerprint: what the run was started with; a checkpoint of another run is not
+    resumed, which on_note is told. on_step: receives the steps done of an epoch, and their total. on_epoch: receives
+    the records of all epochs so far. choosing: rows of val by which the best epoch is chosen; None for all. In each
+    process of a distributed run there is one.
     """
 
     network: Network
@@ -101,6 +103,7 @@ class Trainer:
     on_step: Callable[[int, int], None] = lambda _done, _total: None
     on_epoch: Callable[[Sequence[dict[str, float]]], None] = lambda _history: None
     choosing: Indices | None = None
+    on_note: Callable[[str], None] = lambda _text: None
 
     def product_rows(self) -> Indices:
         """Return the readable training images that show a product: they have an accepted label."""
@@ -126,6 +129,26 @@ class Trainer:
         parts, _ = checkpoint.load(self.best)
         self.network.load_state_dict(parts[checkpoint.NETWORK])
         return state.progress
+
+    def find_checkpoint(self) -> checkpoint.Checkpoint | None:
+        """Read what this very run has left, if it has been stopped.
+
+        Raises TrainingError for a checkpoint that cannot be read, and for an unfinished one of another version, whose
+        work would be lost.
+        """
+        found = checkpoint.load(self.last) if self.last.exists() else None
+        if found is None or found[1].fingerprint == self.fingerprint:
+            return found
+        progress = found[1]
+        if progress.version != __version__ and not self._is_over(progress):
+            version = progress.version or "0.1.0"
+            raise TrainingError(
+                f"the checkpoint {self.last} is of a training that cataloger {version} has begun, and this version "
+                "cannot resume it: finish it with that version, or begin anew with another --work"
+            )
+        if self.place.is_first:
+            self.on_note(f"{self.last} is of another training (other images, settings or start) and is not resumed")
+        return None
 
     def make_average(self) -> Average | None:
         """Begin the average of the weights that the recipe asks for; None for none."""
@@ -272,14 +295,14 @@ class _State:
             TrainedPart(network, frozen=recipe.frozen),
             make_optimizer(network, recipe),
             None,
-            TrainingProgress(trainer.fingerprint),
+            TrainingProgress(trainer.fingerprint, version=__version__),
             torch.zeros((), dtype=torch.float64),
             Throughput(),
             partial_label_loss if all_products else loss_with_no_products,
         )
-        found = checkpoint.load(trainer.last) if trainer.last.exists() else None
+        found = trainer.find_checkpoint()
         trainer.place.wait()
-        if found is not None and found[1].fingerprint == trainer.fingerprint:
+        if found is not None:
             try:
                 network.load_state_dict(found[0][checkpoint.NETWORK])
                 checkpoint.load_optimizer(state.optimizer, found[0][checkpoint.OPTIMIZER])

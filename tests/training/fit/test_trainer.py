@@ -12,6 +12,7 @@ pytest.importorskip("torchvision", reason="the extra 'train' is not installed")
 from full_disk import full_disk  # noqa: E402
 from safetensors.torch import save as serialize  # noqa: E402
 
+from cataloger import __version__  # noqa: E402
 from cataloger.errors import OutputError, TrainingError, UsageError  # noqa: E402
 from cataloger.model.network import Network  # noqa: E402
 from cataloger.options import NetworkConfig, PreprocessSpec  # noqa: E402
@@ -195,8 +196,28 @@ def test_a_run_that_dies_within_an_epoch_ends_with_the_same_weights(tmp_path, re
 def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path):
     trainer(tmp_path, replace(QUICK, epochs=1)).run()
     seen = []
-    trainer(tmp_path, replace(QUICK, epochs=1), fingerprint="another", seen=seen).run()
+    notes = []
+    other = trainer(tmp_path, replace(QUICK, epochs=1), fingerprint="another", seen=seen)
+    replace(other, on_note=notes.append).run()
     assert [len(history) for history in seen] == [1]
+    assert notes == [
+        f"{tmp_path}/last.safetensors is of another training (other images, settings or start) and is not resumed"
+    ]
+    assert checkpoint.load(other.last)[1].version == __version__
+
+
+def test_an_unfinished_training_of_another_version_is_not_thrown_away(tmp_path):
+    """Version 0.1.0 noted no version; what it had finished is in no way of a new training."""
+    run = trainer(tmp_path, replace(QUICK, epochs=2))
+    for version, named in (("", "0.1.0"), ("0.2.7", "0.2.7")):
+        progress = checkpoint.TrainingProgress("another", epoch=1, version=version)
+        checkpoint.save(run.last, {"network": {"a": torch.ones(2)}}, progress)
+        before = run.last.read_bytes()
+        with pytest.raises(TrainingError, match=f"cataloger {named} has begun, .* finish it with that version"):
+            run.run()
+        assert run.last.read_bytes() == before
+    checkpoint.save(run.last, {"network": {"a": torch.ones(2)}}, replace(progress, epoch=2))
+    assert len(run.run().history) == 2
 
 
 def test_training_ends_early_when_nothing_gets_better(tmp_path):
