@@ -16,6 +16,9 @@ from cataloger.db.upsert import array_of
 
 T = TypeVar("T")
 
+WIDEST = 64
+"""Times the size of a page, so many numbers at most are looked through at once where few rows match."""
+
 
 def slices(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Yield the values in their order, `size` at a time."""
@@ -45,13 +48,30 @@ def is_among(dialect: str, column: Any, values: Collection[str] | Collection[int
 def row_pages(database: Database, query: Select[Any], number: Any, size: int) -> Iterator[Sequence[AnyRow]]:
     """Yield the rows of a query by a number above 0 that is different in each, `size` at a time.
 
-    number: the column; the rows have it at their end once more, as `number`.
+    number: a column with an index; the rows have it at their end once more, as `number`.
     """
-    ordered = query.add_columns(number.label("number")).order_by(number).limit(size)
-    last = 0
-    while page := database.rows(ordered.where(number > last)):
+    ordered = query.add_columns(number.label("number")).order_by(number)
+    page: list[AnyRow] = []
+    last, width = 0, size
+    # With both ends: where PostgreSQL underestimates how many rows match, it would go through the whole table and
+    # sort it for each page.
+    while (end := _end(database, number, last, width)) is not None:
+        page += database.rows(ordered.where(number > last, number <= end).limit(size - len(page)))
+        is_full = len(page) == size
+        last = page[-1].number if is_full else end
+        width = max(width // 2, size) if is_full else min(width * 2, WIDEST * size)
+        if is_full:
+            yield page
+            page = []
+    if page:
         yield page
-        last = page[-1].number
+
+
+def _end(database: Database, number: Any, last: int, width: int) -> int | None:
+    """Return the number that is `width` numbers behind another one, or the last one; None if there is none."""
+    behind = select(number.label("number")).where(number > last).order_by(number).limit(width).subquery()
+    end: int | None = database.scalar(select(func.max(behind.c.number)))
+    return end
 
 
 def value_pages(database: Database, query: Select[Any], column: Any, size: int) -> Iterator[list[Any]]:
