@@ -14,9 +14,19 @@ from sqlalchemy import Connection, Engine, column, func, inspect, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from cataloger.db import BUSY_TIMEOUT, DatabaseURL, connect, make_engine, quote_schema, translate_driver_error
+from cataloger.db import (
+    BUSY_TIMEOUT,
+    Database,
+    DatabaseURL,
+    connect,
+    connected,
+    make_engine,
+    quote_schema,
+    translate_driver_error,
+)
 from cataloger.errors import DatabaseError, SchemaError, UsageError
 from cataloger.schema.encoding import limits_of
+from cataloger.schema.table_locks import lock_tables
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -67,31 +77,38 @@ def encoding_limits(url: DatabaseURL, *, schema: str | None = None) -> str | Non
 
 
 def upgrade_with(engine: Engine, *, schema: str | None = None, is_new: bool = False) -> None:
-    """Bring the tables of an engine's database to this version. is_new: it is a SQLite file that we create."""
-    from alembic import command
+    """Bring the tables of an engine's database to this version. is_new: it is a SQLite file that we create.
 
+    While the database cannot be used at the moment, as after a deadlock or in a restart, it is tried again.
+    """
     url = DatabaseURL(engine.url)
     if is_new:
         _check_folder(url)
         _use_wal(engine)
-    with connect(engine) as connection:
-        _wait_for_others(connection)
-        revision = _revision_in(connection)
-        if revision is not None:
-            refuse_newer(revision, url)
-        # IF NOT EXISTS would ask for the right to create schemas even where this one exists.
-        if schema and not inspect(connection).has_schema(schema):
-            connection.execute(CreateSchema(schema))
-        config = _config()
-        config.attributes["connection"] = connection
-        with ALEMBIC:
-            command.upgrade(config, "head")
+    connected(engine).close()  # where no server answers from the beginning, that is told at once
+    Database(engine).write(_upgrade, schema)
+
+
+def _upgrade(connection: Connection, schema: str | None) -> None:
+    from alembic import command
+
+    _wait_for_others(connection)
+    revision = _revision_in(connection)
+    if revision is not None:
+        refuse_newer(revision, DatabaseURL(connection.engine.url))
+    # IF NOT EXISTS would ask for the right to create schemas even where this one exists.
+    if schema and not inspect(connection).has_schema(schema):
+        connection.execute(CreateSchema(schema))
+    if revision is not None and revision != HEAD:
+        lock_tables(connection)
+    config = _config()
+    config.attributes["connection"] = connection
+    with ALEMBIC:
+        command.upgrade(config, "head")
 
 
 def downgrade(url: DatabaseURL, revision: str, *, schema: str | None = None) -> None:
     """Take the tables back to an older revision, or to none with "base"; what only newer ones store is lost."""
-    from alembic import command
-
     if revision not in {*revisions(), "base"}:
         raise UsageError(f"there is no revision {revision}; there are base, {', '.join(sorted(revisions()))}")
     without_tables = SchemaError(f"{url.redacted} has no tables of cataloger; is --db the right database?")
@@ -99,22 +116,31 @@ def downgrade(url: DatabaseURL, revision: str, *, schema: str | None = None) -> 
         raise without_tables
     engine = make_engine(url, schema=schema)
     try:
-        with connect(engine) as connection:
-            _wait_for_others(connection)
-            found = _revision_in(connection)
-            if found is None:
-                raise without_tables
-            refuse_newer(found, url)
-            if revision != "base" and revision > found:
-                raise SchemaError(f"{url.redacted} is at revision {found}, which is older than {revision}")
-            config = _config()
-            config.attributes["connection"] = connection
-            with ALEMBIC:
-                command.downgrade(config, revision)
-            if revision == "base":
-                connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+        if current_of(engine) is None:
+            raise without_tables
+        Database(engine).write(_downgrade, revision)
     finally:
         engine.dispose()
+
+
+def _downgrade(connection: Connection, revision: str) -> None:
+    from alembic import command
+
+    url = DatabaseURL(connection.engine.url)
+    _wait_for_others(connection)
+    found = _revision_in(connection)
+    if found is None or found == revision:
+        return  # where it is tried again, the answer to our own commit may have been lost
+    refuse_newer(found, url)
+    if revision != "base" and revision > found:
+        raise SchemaError(f"{url.redacted} is at revision {found}, which is older than {revision}")
+    lock_tables(connection)
+    config = _config()
+    config.attributes["connection"] = connection
+    with ALEMBIC:
+        command.downgrade(config, revision)
+    if revision == "base":
+        connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
 
 
 def upgrade_sql(url: DatabaseURL, *, schema: str | None = None) -> str:

@@ -2,6 +2,8 @@
 
 import signal
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from by_url import current, downgrade, make_engine, open_database, parsed, upgrade, upgrade_sql
+from patience import HANGS
 from pymysql.constants import CLIENT
-from sqlalchemy import create_engine, insert, inspect, make_url, text
+from sqlalchemy import Engine, create_engine, event, insert, inspect, make_url, text
 from sqlalchemy.dialects import mysql
 
 from cataloger.db.clock import utc_now
@@ -499,3 +502,77 @@ def test_an_upgrade_between_revisions_that_was_killed_half_way_is_finished_by_th
     upgrade(empty_url)
     assert describe(empty_url) == finished
     assert current(empty_url) == HEAD
+
+
+# Beside others who use the tables, and while the server is in trouble
+
+
+@contextmanager
+def after_statement(beginning, action):
+    """Call an action with the connection, once, after the first statement of this process that begins so."""
+    waiting = [action]
+
+    def look(connection, _cursor, statement, *_):
+        if waiting and statement.lstrip().startswith(beginning):
+            waiting.pop()(connection)
+
+    event.listen(Engine, "after_cursor_execute", look)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "after_cursor_execute", look)
+    assert not waiting, f"there was no {beginning}"
+
+
+def wait_for_a_waiting_lock(url):
+    waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted"
+    deadline = time.monotonic() + HANGS
+    while execute(url, waiting) == [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_conversion_and_readers_of_views_wait_for_each_other(postgresql_url, caplog):
+    """Without an order of the locks the server would have to end one of the two, because of a deadlock."""
+    upgrade(postgresql_url)
+    reads = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def read(_connection):
+            reads.append(pool.submit(execute, postgresql_url, "SELECT COUNT(*) FROM cataloger_image_top5"))
+            wait_for_a_waiting_lock(postgresql_url)
+
+        for convert in (lambda: downgrade(postgresql_url, "0001"), lambda: upgrade(postgresql_url)):
+            with after_statement("ALTER TABLE cataloger_result", read):
+                convert()
+            assert reads.pop().result(HANGS) == [(0,)]
+    assert not caplog.records
+    assert current(postgresql_url) == HEAD
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+def test_a_conversion_whose_connection_is_lost_begins_again(request, caplog, engine):
+    url = request.getfixturevalue(f"{engine}_url")
+    upgrade(url)
+    made = describe(url)
+    number, end = {
+        "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+        "mariadb": ("SELECT CONNECTION_ID()", "KILL {}"),
+    }[engine]
+
+    def lose(connection):
+        execute(url, end.format(connection.exec_driver_sql(number).scalar()))
+
+    with after_statement("ALTER TABLE", lose):
+        downgrade(url, "0012")
+    assert current(url) == "0012"
+    with after_statement("ALTER TABLE", lose):
+        upgrade(url)
+    assert describe(url) == made
+    assert caplog.text.count("trying again") == 2
+
+
+def test_a_server_that_is_not_there_is_told_at_once(caplog):
+    with pytest.raises(DatabaseError, match="no database server answers there"):
+        upgrade("postgresql://shop@127.0.0.1:1/shop")
+    assert not caplog.records
