@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from cataloger.fetch import Downloader, ObjectReader, Remote, fetch
+from cataloger.fetch import ObjectReader, Remote, fetch
 from cataloger.objects import ObjectStores
 from cataloger.options import Limits, WebOptions
 from cataloger.records import Fetched
@@ -22,7 +22,11 @@ def remote_of(examples: Sequence[Example], limits: Limits) -> Iterator[Remote | 
         yield None
         return
     web = WebOptions(allow_private=any(page.allow_private for page in pages))
-    downloader = Downloader(web, limits) if pages else None
+    downloader = None
+    if pages:
+        from cataloger.fetch import Downloader  # only here: it loads httpx
+
+        downloader = Downloader(web, limits)
     objects = ObjectReader(ObjectStores(web), limits) if is_stored else None
     remote = Remote(web=downloader, objects=objects, threads=web.per_host)
     try:
