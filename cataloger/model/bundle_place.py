@@ -15,13 +15,23 @@ from pathlib import Path
 from cataloger.errors import BundleError, LostOutputError, OutputError, UsageError
 from cataloger.model.bundle import MANIFEST, MODEL_INT8, REQUIRED_FILES, Bundle
 from cataloger.model.side_files import CONFIG, LABELS, PREPROCESSOR
-from cataloger.objects import ObjectAddress, ObjectStores, StoreError, is_object_address, read_address
+from cataloger.objects import (
+    Body,
+    Listed,
+    ObjectAddress,
+    ObjectStores,
+    StoreError,
+    is_object_address,
+    read_address,
+)
 from cataloger.utils import existing_path
 
 OF_BUNDLES = frozenset((MANIFEST, MODEL_INT8, *REQUIRED_FILES, CONFIG, LABELS, PREPROCESSOR))
 """What may lie at an address without bundle.json: the upload of a bundle may have ended early."""
 LOOKED_AT = 1000
 """Objects below an address without a bundle."""
+MOST_BYTES = 5_000_000
+"""Of a bundle.json that is read; a larger one is none of the bundle that is to be put there."""
 
 
 class BundlePlace:
@@ -114,8 +124,12 @@ class BundlePlace:
     def _manifest(self, stores: ObjectStores, address: ObjectAddress) -> bytes | None:
         """Return the bundle.json at an address; None where there is none. Raises OutputError."""
         try:
-            return stores.get(address.below(MANIFEST), lambda _, body: body.read())
+            return stores.get(address.below(MANIFEST), _small)
         except StoreError as error:
             if error.code == "fetch.not_found":
                 return None
             raise OutputError(f"{self._flag} {address}: {error}") from None
+
+
+def _small(listed: Listed, body: Body) -> bytes:
+    return body.read() if listed.size <= MOST_BYTES else b""

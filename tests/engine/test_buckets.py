@@ -387,8 +387,10 @@ def test_a_bundle_is_stored_whole_or_is_none(door, tmp_path, monkeypatch):
     assert read_bundle(resolve_bundle_path(place), check=tuple(small.files)).files == small.files
     assert run(tmp_path, "s3://shelf/photos", model=place).run.done == 1
     assert keep(small).exit_code == 0
+    door.put("shelf", {"large/bundle.json": b" " * 5_000_001})
     for target, status, text in (
         (place, 2, "contains another model already"),
+        ("s3://shelf/large", 2, "contains another model already"),
         ("s3://shelf/full", 1, "exists and is not a model bundle"),
         ("s3://nowhere/shop", 1, "TARGET s3://nowhere/shop: s3://nowhere does not exist there (NoSuchBucket)"),
         (f"s3://me:{SECRET}@shelf/shop", 2, "TARGET: the address names no valid bucket"),
