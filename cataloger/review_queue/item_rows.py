@@ -101,6 +101,13 @@ def find_shown(database: Database, item_id: int) -> AnyRow | None:
         return connection.execute(query).one_or_none()
 
 
+def pictures_of(database: Database, rows: Sequence[dict[str, Any]]) -> dict[int, str | None]:
+    """Return result -> hash of the bytes that it is about, of rows as `read_rows` returns them."""
+    query = select(ResultRow.id, ResultRow.content_hash).where(ResultRow.id.in_([row["result"] for row in rows]))
+    with database.read() as connection:
+        return {row.id: row.content_hash for row in connection.execute(query)}
+
+
 def source_of(database: Database, item_ids: list[int]) -> dict[int, int]:
     """Return item -> source of those items that exist."""
     with database.read() as connection:

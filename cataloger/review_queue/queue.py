@@ -16,7 +16,14 @@ from cataloger.db import AnyRow, Database, slices
 from cataloger.errors import CatalogerError, UsageError
 from cataloger.review_queue.filters import ADAPTING, Filters
 from cataloger.review_queue.item_index import Snapshot, read_corrections
-from cataloger.review_queue.item_rows import LARGEST_ID, corrections_in, hide_first_answers, is_open, read_rows
+from cataloger.review_queue.item_rows import (
+    LARGEST_ID,
+    corrections_in,
+    hide_first_answers,
+    is_open,
+    pictures_of,
+    read_rows,
+)
 from cataloger.review_queue.product_index import ProductIndex
 from cataloger.review_queue.product_rows import read_products
 from cataloger.review_queue.wanted import QueuePart, Wanted, assigned_part
@@ -24,7 +31,7 @@ from cataloger.reviewers import ReviewSample, SecondAnswers, read_answered, read
 from cataloger.schema import CorrectionRow, ResultRow, RunRow, SourceRow
 
 IMAGES_PER_PAGE = 60
-MOST_EXAMPLES = 12
+MOST_EXAMPLES, EXAMPLES_READ = 12, 48
 REFRESHED_AT_ONCE = 500
 OVERLAP = 1000
 """Number of newest corrections that are read again: they may be committed in another order than numbered."""
@@ -154,15 +161,22 @@ class Queue:
         return found
 
     def examples(self, source: int, label: str) -> list[dict[str, Any]]:
-        """Return images of a source that show a category best, one a product; none that people have called other."""
+        """Return images of a source that show a category best: one a product, and no picture twice.
+
+        There is none among them that people have called something else.
+        """
         snapshot = self._catch_up().snapshot
         with self._lock:
-            items = snapshot.examples(source, label, MOST_EXAMPLES)
+            items = snapshot.examples(source, label, EXAMPLES_READ)
         rows = read_rows(self._database, Filters(reviewed="any"), items)
-        found: dict[str, dict[str, Any]] = {}
+        pictures = pictures_of(self._database, rows)
+        products: dict[str, dict[str, Any]] = {}
         for row in rows:
-            found.setdefault(row["product"] or row["key"], row)
-        return list(found.values())
+            products.setdefault(row["product"] or row["key"], row)
+        found: dict[str | int, dict[str, Any]] = {}
+        for row in products.values():
+            found.setdefault(pictures[row["result"]] or row["item"], row)
+        return list(found.values())[:MOST_EXAMPLES]
 
     def corrections(self, items: Sequence[int], author: str = "") -> dict[int, dict[str, Any] | None]:
         """Return item -> its current correction, as rows of the queue have it and this person is to see it."""

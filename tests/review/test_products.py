@@ -6,7 +6,7 @@ from threading import Event
 import numpy as np
 import pytest
 from patience import HANGS
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from cataloger.corrections.store import CorrectionInput, correct
 from cataloger.errors import UsageError
@@ -15,7 +15,7 @@ from cataloger.review_queue.filters import Filters
 from cataloger.review_queue.product_index import ProductIndex
 from cataloger.review_queue.queue import Queue
 from cataloger.review_queue.shop_columns import ShopColumns
-from cataloger.schema.models import CurrentRow, LabelMapRow
+from cataloger.schema.models import CurrentRow, LabelMapRow, ResultRow
 
 PRODUCTS = Filters(by="product")
 
@@ -106,7 +106,16 @@ def test_the_values_of_filters_come_with_counts(shared_database, queue):
     assert dict(queue.facets(Filters(by="product"))["source"])
 
 
+def have_pictures(database, *hashes):
+    """Let the results be about bytes with these hashes, by turns."""
+    with database.begin() as connection:
+        for place, result in enumerate(connection.scalars(select(ResultRow.id).order_by(ResultRow.id)).all()):
+            wanted = update(ResultRow).where(ResultRow.id == result)
+            connection.execute(wanted.values(content_hash=hashes[place % len(hashes)]))
+
+
 def test_examples_are_what_people_or_the_model_call_so(shared_database, queue):
+    have_pictures(shared_database, *(f"{number:064d}" for number in range(4)))
     source = images_of(queue, "one")[0]["source"]
     assert [row["key"] for row in queue.examples(source, "Sock")] == ["b.jpg", "d.jpg"]
     say(shared_database, images_of(queue, None)[0], label="Sock")
@@ -125,6 +134,26 @@ def test_categories_have_the_names_of_the_shop_synonyms_and_what_is_above(shared
     assert (found["Hat"]["above"], found["Hat"]["name"]) == (["1", "Accessories"], "Headwear")
     assert "beanie" in found["Hat"]["also"]
     assert found["Dress"]["above"] == []
+
+
+def test_a_name_that_is_a_path_is_the_way_to_its_category(shared_database, queue):
+    source = images_of(queue, "one")[0]["source"]
+    path = {
+        "label": "Hat",
+        "code": "173",
+        "name": "Apparel & Accessories > Clothing Accessories > Hats",
+        "parent": "167",
+    }
+    shared_database.write(lambda connection: connection.execute(insert(LabelMapRow), [{"source_id": source, **path}]))
+    found = {each["label"]: each for each in read_categories(shared_database, source)}
+    assert found["Hat"]["above"] == ["Apparel & Accessories", "Clothing Accessories"]
+    assert found["Hat"]["name"] == "Hats"
+
+
+def test_examples_show_no_picture_twice(shared_database, queue):
+    source = images_of(queue, "one")[0]["source"]
+    have_pictures(shared_database, "0" * 64)
+    assert [row["key"] for row in queue.examples(source, "Sock")] == ["b.jpg"]
 
 
 @pytest.mark.parametrize("link", ["javascript:alert({key})", "https://shop.example/", "shop.example/{key}"])

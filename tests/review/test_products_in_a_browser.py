@@ -145,7 +145,7 @@ def test_a_survey_accepts_all_but_what_is_clicked_and_takes_it_back(served_shop,
     page.keyboard.press("u")
     saved(page)
     assert said(served_shop) == {}
-    expect(page.locator("#list li")).to_have_count(many - 1)
+    expect(page.locator("#list li")).to_have_count(many)
     page.keyboard.press("Enter")
     saved(page)
     page.click("#to-marked")
@@ -153,6 +153,105 @@ def test_a_survey_accepts_all_but_what_is_clicked_and_takes_it_back(served_shop,
     page.keyboard.press("n")
     saved(page)
     assert sorted(said(served_shop).values()) == ["Hat"] * (many - 1) + ["not_product"]
+
+
+@pytest.fixture
+def hats(served_shop, open_page, monkeypatch):
+    """A survey of hats, two of them on a page."""
+    monkeypatch.setattr("cataloger.review_queue.queue.IMAGES_PER_PAGE", 2)
+    page = open_page(f"{served_shop.url}/?view=survey&by=image&category=Hat")
+    expect(page.locator("#list li")).to_have_count(2)
+    return page
+
+
+def names(page):
+    return page.locator("#list li").evaluate_all("(all) => all.map((each) => each.dataset.item)")
+
+
+def test_a_page_of_the_survey_that_is_taken_back_is_as_it_was(served_shop, hats):
+    first = names(hats)
+    hats.keyboard.press("x")
+    expect(hats.locator("#accept-rest")).to_contain_text("Accept the other 1 as Hat")
+    hats.keyboard.press("Enter")
+    saved(hats)
+    expect(hats.locator(f"#list li[data-item='{first[0]}']")).to_have_count(0)
+    second = names(hats)
+    assert second
+    assert not set(first) & set(second)
+    hats.keyboard.press("u")
+    saved(hats)
+    assert names(hats) == first
+    assert said(served_shop) == {}
+    expect(hats.locator("#list li").first.locator(".word")).to_have_text("wrong")
+    hats.keyboard.press("x")  # the keys work on it at once: it is not wrong after all
+    expect(hats.locator("#accept-rest")).to_contain_text("Accept all 2 as Hat")
+    hats.keyboard.press("Enter")
+    saved(hats)
+    assert names(hats) == second
+    assert set(said(served_shop).values()) == {"Hat"}
+    expect(hats.locator("#to-marked")).to_be_hidden()
+
+
+def test_what_stands_beside_the_field_of_filters_is_chosen_in_it_too(served_shop, open_page):
+    page = open_page(f"{served_shop.url}/?category=Hat")
+    page.evaluate("localStorage.setItem('cataloger-views', JSON.stringify([['Mine', 'category=T-shirt']]))")
+    page.keyboard.press("f")
+    expect(page.locator("#filter-list li").first).to_contain_text("decision")
+    page.keyboard.type("order by cat")
+    expect(page.locator("#filter-list li").first).to_have_text("order by category")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("category=Hat.*order=category|order=category.*category=Hat"))
+    expect(page.locator("#list li").first).to_be_visible()
+    page.keyboard.press("f")
+    page.keyboard.type("mine")
+    expect(page.locator("#filter-list li").first).to_have_text("saved view Mine")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/\?category=T-shirt$"))
+
+
+def test_the_end_of_a_queue_is_said_with_what_is_left(served_shop, page):
+    expect(page.locator("#list li")).to_have_count(4)
+    page.keyboard.press("s")
+    for _ in range(3):
+        page.keyboard.press("n")
+    saved(page)
+    expect(page.locator("#over")).to_contain_text("This was the last one.")
+    page.click("#over button")
+    expect(page.locator("#over")).to_be_hidden()
+    page.keyboard.press("n")
+    saved(page)
+    expect(page.locator("#over")).to_contain_text("This queue is done.")
+    page.goto(served_shop.url)
+    expect(page.locator("#end")).to_contain_text("Nothing here to review.")
+    page.click("#end a")
+    expect(page.locator("#list li")).to_have_count(4)
+
+
+def test_who_types_is_not_moved_on_when_somebody_else_takes_the_product(served_shop, page):
+    taken = page.inner_text("#key")
+
+    def take(route):
+        answer = route.fetch()
+        current = json.loads(route.request.post_data)["open"]
+        if current is None or page.evaluate("document.getElementById('key').textContent") != taken:
+            route.fulfill(response=answer)
+        else:
+            route.fulfill(json={**answer.json(), "taken": [[current, "Ben"]]})
+
+    page.keyboard.press("/")
+    page.keyboard.type("ba")
+    page.route("**/api/claims", take)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#said")).to_have_text(f"{taken}: Ben has it")
+    page.keyboard.type("n")
+    expect(page.locator("#search")).to_be_focused()
+    assert page.input_value("#search") == "ban"
+    page.fill("#search", "beanie")
+    page.keyboard.press("Enter")
+    expect(page.locator("#key")).not_to_have_text(taken)
+    expect(page.locator("#search")).to_have_value("")
+    saved(page)
+    assert said(served_shop) == {}
 
 
 def test_a_view_is_saved_and_opened_again(served_shop, open_page):
@@ -180,14 +279,53 @@ def test_a_finger_swipes_and_sees_no_keys(served_shop, open_page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+SMALL = """(all) => all.filter((each) => each.checkVisibility() && !each.closest("dialog:not([open]), .facts")).map(
+    (each) => [each.id || each.innerText, each.getBoundingClientRect()]).filter(
+    ([, box]) => box.width < 40 || box.height < 40).map(([name]) => name)"""
+
+
+@pytest.mark.parametrize("size", [(390, 844), (820, 1180), (1180, 820)])
+def test_a_finger_finds_all_it_needs_on_one_screen(served_shop, open_page, size):
+    width, height = size
+    page = open_page(served_shop.url, viewport={"width": width, "height": height}, has_touch=True, is_mobile=True)
+    for name in ("#stage", "#film", "#answers", "#accept", "#not-product", "#skip", "#undo"):
+        box = page.locator(name).bounding_box()
+        assert box["y"] + box["height"] <= height, name
+    answers, actions = (page.locator(name).bounding_box() for name in ("#answers", ".actions"))
+    assert answers["y"] + answers["height"] <= actions["y"] + 1
+    assert page.eval_on_selector_all("button, a, input, select", SMALL) == []
+    page.click("#to-survey")
+    expect(page.locator("#categories a").first).to_be_visible()
+    assert page.eval_on_selector_all("button, a, input, select", SMALL) == []
+
+
+def test_a_finger_scrolls_the_list_of_categories_and_its_tap_chooses_one(served_shop, open_page):
+    page = open_page(served_shop.url, viewport={"width": 820, "height": 1180}, has_touch=True, is_mobile=True)
+    page.tap("#search")
+    expect(page.locator("#found li").first).to_be_visible()
+    move_finger(page, "#found", 0, -120)
+    page.wait_for_function("document.getElementById('found').scrollTop > 50")
+    assert said(served_shop) == {}
+    page.keyboard.type("beanie")
+    expect(page.locator("#found li")).to_have_count(1)
+    page.locator("#found li").tap()
+    saved(page)
+    assert set(said(served_shop).values()) == {"Hat"}  # what is below the list is not tapped as well
+
+
 def swipe(page, distance):
     """Move a finger over the picture, sideways."""
-    box = page.locator("#stage").bounding_box()
+    move_finger(page, "#stage", distance, 0)
+
+
+def move_finger(page, place, across, down):
+    """Touch the middle of something and move the finger."""
+    box = page.locator(place).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     session = page.context.new_cdp_session(page)
     session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
     for part in range(1, 6):
-        points = [{"x": x + distance * part / 5, "y": y}]
+        points = [{"x": x + across * part / 5, "y": y + down * part / 5}]
         session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 

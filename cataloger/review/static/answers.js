@@ -10,7 +10,7 @@ const SHOWN = 40, RECENT = 4, EXAMPLES = 3;
 const categories = new Map();    // source -> its categories, null while they are on their way
 const examples = new Map();      // source and label -> a promise of its examples
 let picksOnArrival = false, decide = () => {};
-const found = choiceList($("search"), $("found"), "found-", {lines, pick, enter, leave: closeSearch});
+const found = choiceList($("search"), $("found"), "found-", {lines, pick, enter, leave: () => closeSearch()});
 
 // decided: is called with a verdict and a label.
 export function onDecision(decided) { decide = decided; }
@@ -23,14 +23,14 @@ export function showFacts() {
   const title = (entry.columns || []).map(([, text]) => text)[0];
   $("title").replaceChildren();
   const name = element("span", row ? visible(row.key_text) : entry.name, {id: "key"});
-  if (title && !row) $("title").append(element("span", visible(title), {className: "first"}), " ");
+  if (title) $("title").append(element("span", visible(title), {className: "first"}), " ");
   $("title").append(name);
-  if (entry.link) $("title").append(" ", element("a", "Open in the shop", {href: entry.link, target: "_blank", rel: "noopener noreferrer", id: "shop-link"}));
   const parts = [subject().decision && element("span", subject().decision, {className: "tag " + subject().decision}), "run " + subject().run];
   if (row) parts.push("this image alone");
   else if (entry.images.length > 1) parts.push(entry.images.length + " images");
   if (!entry.images[1] && entry.main.product !== null) parts.push("product " + visible(entry.main.product_text));
   if ("manySources" in page) parts.push(visible(entry.source_name));
+  if (entry.link) parts.push(element("a", "Open in the shop", {href: entry.link, target: "_blank", rel: "noopener noreferrer", id: "shop-link"}));
   $("about").replaceChildren(...parts.filter(Boolean).flatMap((part, index) => (index ? [" · ", part] : [part])));
   $("columns").replaceChildren(...(entry.columns || []).slice(title ? 1 : 0).flatMap(([label, text]) => [element("dt", visible(label)), element("dd", visible(text))]));
 }
@@ -213,16 +213,16 @@ function hintOf(category) {
 
 function pick(index) {
   if (found.finds[index] === undefined) return;
-  const {label} = found.finds[index];
-  closeSearch();
+  const {label} = found.finds[index], entry = at.current;
   decide("label", label);
+  closeSearch(entry !== at.current);
 }
 
-export function closeSearch() {
+function closeSearch(isPast = false) {
   $("search").value = "";
   picksOnArrival = false;
   found.show(false);
-  if (at.current) at.current.element.focus({preventScroll: true});
+  if (at.current && !isPast) at.current.element.focus({preventScroll: true});
 }
 
 function enter() {

@@ -24,7 +24,8 @@ export function choiceList(input, list, prefix, {lines, pick, enter, leave}) {
     const item = element("li", null, {id: prefix + index});
     item.setAttribute("role", "option");
     item.setAttribute("aria-selected", String(index === made.picked));
-    item.addEventListener("pointerdown", (event) => { event.preventDefault(); pick(index); });
+    item.addEventListener("mousedown", (event) => event.preventDefault());  // the field keeps the focus
+    item.addEventListener("click", () => pick(index));  // not sooner: a finger scrolls the list, and its tap ends here
     return item;
   }
 

@@ -6,8 +6,9 @@ import {page, visible} from "./dom.js";
 export const entries = [];           // in the order of the queue
 export const byId = new Map();       // the item of an entry's first image -> the entry
 export const selected = new Set();   // entries
-export const at = {current: null, alone: null, anchor: null, author: page.author};
-// alone: the one image of the current entry that the next answer is for; null for the product.
+export const at = {current: null, alone: null, anchor: null, author: page.author, isLost: false};
+// alone: the one image of the current entry that the next answer is for; null for the product. isLost: somebody else has
+// taken the current entry while a field had the focus.
 
 export const isSurvey = () => document.body.classList.contains("survey");
 

@@ -6,6 +6,7 @@ import {request} from "./requests.js";
 
 const NAMES = {category: "category", decision: "decision", below: "confidence below", run: "run", product: "product", source: "source", image: "image"};
 const SHOWN = 30;
+const CHOSEN = {reviewed: "show", order: "order", by: "by", whose: "for"};  // what stands beside the field, on a wide screen
 const found = choiceList($("filter"), $("filter-list"), "filter-", {lines, pick, enter, leave: () => $("filter").blur()});
 let facets = null;
 
@@ -39,11 +40,22 @@ export async function loadFacets() {
   return facets;
 }
 
+// What else the field leads to: what stands beside it, and saved views. So no key needs a mouse, and a phone no room.
+function others() {
+  const chosen = Object.entries(CHOSEN).filter(([id]) => !$(id).parentElement.hidden).flatMap(([id, name]) =>
+    [...$(id).options].filter((option) => option.value !== $(id).value).map((option) => ({name, text: option.text, changes: {[id]: option.value}})));
+  const views = remembered("views").map(([text, query]) => ({name: "saved view", text, href: "/?" + query}));
+  return [...views, ...chosen];
+}
+
 // What can be added: the values of the ledger with their counts, and what was typed as a product, run or confidence.
 async function find() {
   const typed = $("filter").value.trim(), wanted = plain(typed).split(/\s+/).filter(Boolean), values = await loadFacets();
   const known = Object.entries(values).flatMap(([name, values]) => values.filter(([value]) => value !== null && value !== "").map(([value, count]) => ({name, value: String(value), count})));
-  const finds = known.filter(({name, value}) => wanted.every((part) => plain(NAMES[name] + " " + value).includes(part))).slice(0, SHOWN);
+  known.sort((a, b) => (b.name === "decision") - (a.name === "decision"));
+  const fits = (text) => wanted.every((part) => plain(text).includes(part));
+  const finds = known.filter(({name, value}) => fits(NAMES[name] + " " + value)).slice(0, SHOWN);
+  finds.push(...others().filter(({name, text}) => fits(name + " " + text)));
   if (/^(0?\.\d+|\d{1,2}%)$/.test(typed)) finds.unshift({name: "below", value: String(typed.endsWith("%") ? parseInt(typed, 10) / 100 : Number(typed))});
   if (typed) finds.push({name: "product", value: typed});
   found.set(finds, typed);
@@ -51,9 +63,9 @@ async function find() {
 }
 
 function lines() {
-  return found.finds.map(({name, value, count}, index) => {
+  return found.finds.map(({name, value, text, count}, index) => {
     const made = found.option(index);
-    made.append(element("span", NAMES[name] + " ", {className: "hint"}), element("span", shown(name, value), {className: "label"}));
+    made.append(element("span", (text ? name : NAMES[name]) + " ", {className: "hint"}), element("span", text ? visible(text) : shown(name, value), {className: "label"}));
     if (count !== undefined) made.append(element("span", count.toLocaleString(), {className: "count"}));
     return made;
   });
@@ -61,7 +73,8 @@ function lines() {
 
 function pick(index) {
   const chosen = found.finds[index];
-  if (chosen) go({[chosen.name]: chosen.value});
+  if (chosen && chosen.href) location.assign(chosen.href);
+  else if (chosen) go(chosen.changes || {[chosen.name]: chosen.value});
 }
 
 function enter() {

@@ -2,10 +2,11 @@
 
 import {$, element, page, percent, say, visible} from "./dom.js";
 import {at, byId, entries, entryOf, hasConflict, heldOf, isDone, isSurvey, selected, urlOf, wordText} from "./entries.js";
+import {address} from "./filters.js";
 import {request} from "./requests.js";
 
-const AHEAD = 4000;
-const loading = {following: null, isLoading: false, hasEnded: false};
+const AHEAD = 4000, FRESH = 60000;
+const loading = {following: null, isLoading: false, hasEnded: false, ahead: null};
 let arrived = () => {}, admitted = async (found) => found;
 
 // came: is called whenever entries have come. admits: is given entries before they are shown; returns those to show.
@@ -13,12 +14,27 @@ export function onArrival(came, admits) { [arrived, admitted] = [came, admits]; 
 
 const ahead = new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) loadMore(); }, {rootMargin: AHEAD + "px"});
 
+const read = () => request("/api/queue?" + page.query + (loading.following ? (page.query ? "&" : "") + "after=" + encodeURIComponent(loading.following) : ""));
+
+// Reads the next page of a survey, and its pictures, while this one is looked at.
+export function readAhead() {
+  if (loading.ahead || loading.isLoading || loading.hasEnded) return;
+  const ahead = loading.ahead = {since: Date.now(), found: read()};
+  const preload = ({rows}) => rows.map(entryOf).forEach((entry) => Object.assign(new Image(), {fetchPriority: "low", src: urlOf(entry.main, 240)}));
+  ahead.found.then(preload, () => { if (loading.ahead === ahead) loading.ahead = null; });
+}
+
+function readNext() {
+  const {ahead} = loading;
+  loading.ahead = null;
+  return ahead && Date.now() - ahead.since < FRESH ? ahead.found : read();
+}
+
 export async function loadMore() {
   if (loading.isLoading || loading.hasEnded || "stopped" in page) return;
   loading.isLoading = true;
   try {
-    const query = page.query + (loading.following ? (page.query ? "&" : "") + "after=" + encodeURIComponent(loading.following) : "");
-    const found = await request("/api/queue?" + query);
+    const found = await readNext();
     loading.following = found.after;
     loading.hasEnded = found.after === null;
     append(await admitted(found.rows.map(entryOf)));
@@ -38,8 +54,16 @@ export async function loadMore() {
 }
 
 function showEnd() {
-  if (isSurvey()) $("end").textContent = entries.length ? "" : "Nothing here to review.";
-  else $("end").textContent = loading.hasEnded ? (entries.length ? "End of the queue." : "Nothing here to review.") : "Loading …";
+  const isEmpty = loading.hasEnded && !entries.length;
+  $("bulk").hidden = isEmpty;
+  $("end").textContent = isEmpty ? "Nothing here to review. " : isSurvey() ? "" : loading.hasEnded ? "End of the queue." : "Loading …";
+  if (isEmpty) $("end").append(...waysOn());
+}
+
+// Where to go when nothing is left: what is reviewed already, and everything.
+export function waysOn() {
+  const links = [[address({reviewed: "any"}), "Show what is reviewed"], ["/", "Clear all filters"]];
+  return links.flatMap(([href, text], index) => [index ? " · " : "", element("a", text, {href})]);
 }
 
 export function append(found) {

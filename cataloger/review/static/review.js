@@ -1,10 +1,10 @@
 // The page of `cataloger review`: what its keys, buttons and gestures do.
 
 import {firstLabel, isAbstained, loadCategories, noteChoice, onDecision, recentChoice, showAnswers, showExamples, showFacts, watchSearch} from "./answers.js";
-import {$, complain, page, percent, say, visible} from "./dom.js";
+import {$, button, complain, element, page, percent, say, visible} from "./dom.js";
 import {at, byId, entries, imagesFor, isDone, isSurvey, saidOf, selected, subject} from "./entries.js";
 import {watchFilters} from "./filters.js";
-import {clearSelection, columns, loadMore, nextFree, nextOpen, onArrival, paint, selectAll, tell, toggle} from "./list.js";
+import {clearSelection, columns, isAtEnd, loadMore, nextFree, nextOpen, onArrival, paint, readAhead, selectAll, tell, toggle, waysOn} from "./list.js";
 import {isWaiting, onChange, put, send, undone} from "./outbox.js";
 import {watchPeople} from "./people.js";
 import {post, request} from "./requests.js";
@@ -12,7 +12,8 @@ import {endZoom, isZoomed, preload, showFilm, showPicture, stepImage, toggleLoup
 import {acceptRest, reviewMarked, showAgain, showSweep, startSurvey} from "./survey.js";
 import {admit, claim, onTogether, showPeople, watchTogether} from "./together.js";
 
-const SWIPE = 70;
+const SWIPE = 70, SETTLED = 1000;
+let isWaitingForMore = false;
 
 // What is looked at.
 
@@ -22,6 +23,8 @@ function show(entry, {focus = true, scrolls = false, isAsked = false} = {}) {
   entry.isAsked = isAsked;
   at.current = entry;
   at.alone = null;
+  at.isLost = false;
+  $("over").hidden = true;
   if (before && before.element.isConnected) { before.element.tabIndex = -1; paint(before); }
   entry.element.tabIndex = 0;
   paint(entry);
@@ -55,17 +58,26 @@ function changed(entry) {
   if (entry === at.current && !isSurvey()) { showFilm(look); showAnswers(); }
 }
 
-// Somebody else has what is looked at, or has answered it.
+// Somebody else has what is looked at, or has answered it. Who types is not interrupted: the next letters would be keys.
 function lost(entry) {
-  say(entry.name + ": " + visible(entry.holder || entry.main.word.by) + (entry.holder ? " has it" : " has answered it"));
-  if (!isSurvey()) goOn();
+  sayLost(entry);
+  if (isSurvey()) return;
+  if (isField(document.activeElement)) at.isLost = true;
+  else goOn();
 }
+
+function sayLost(entry) {
+  say(entry.name + ": " + visible(entry.holder || entry.main.word.by) + (entry.holder ? " has it" : " has answered it"));
+}
+
+const isField = (node) => node.matches("input, select, textarea");
 
 // What the reviewer says.
 
 const targets = () => (selected.size ? entries.filter((entry) => selected.has(entry)) : at.current ? [at.current] : []);
 
 function decide(verdict, label = null) {
+  if (at.isLost && !selected.size) { const entry = at.current; goOn(); sayLost(entry); return; }
   const said = {verdict, label: verdict === "label" ? label : null};
   if (at.current) noteChoice(at.current.source, said.label);
   record(targets().flatMap((entry) => rowsFor(entry, said).map((row) => ({row, said}))));
@@ -115,20 +127,42 @@ function undo() {
   send();
   const found = [...new Set(last.map(({row}) => row.entry))];
   $("said").textContent = (found.length > 1 ? found.length + " entries" : found[0].name) + ": undone";
-  if (isSurvey()) showAgain(found); else show(found[0], {isAsked: true});
+  if (isSurvey()) showAgain(last, found); else show(found[0], {isAsked: true});
 }
 
 function goOn() {
-  const next = nextOpen(at.current) || nextFree(at.current);
-  if (next) show(next);
-  else { look(null); at.current.element.focus({preventScroll: true}); loadMore(); }
+  const next = nextOpen(at.current) || (holdsOpenOnly ? null : nextFree(at.current));
+  isWaitingForMore = !next;
+  if (next) { show(next); return; }
+  look(null);
+  at.current.element.focus({preventScroll: true});
+  if (isAtEnd()) showOver(); else loadMore();
+}
+
+// A queue of what is not reviewed yet ends with the last open one; any other one goes on to what comes next.
+const holdsOpenOnly = (new URLSearchParams(page.query).get("reviewed") || "no") === "no";
+
+// Nothing comes after this one: says so, and what is left.
+function showOver() {
+  const left = entries.filter((entry) => !isDone(entry) && !entry.holder);
+  $("over").replaceChildren(element("b", left.length ? "This was the last one. " : "This queue is done. "));
+  if (left.length) $("over").append(button("Go through the " + left.length + " left", () => {
+    left.forEach((entry) => { entry.skipped = false; });
+    show(left[0]);
+  }), " ");
+  else $("over").append(...waysOn());
+  $("over").hidden = false;
+  say($("over").textContent);
 }
 
 function skip() {
   if (!at.current) return;
   at.current.skipped = true;
   const next = nextFree(at.current);
-  if (next) show(next); else { paint(at.current); loadMore(); }
+  isWaitingForMore = !next;
+  if (next) { show(next); return; }
+  paint(at.current);
+  if (isAtEnd()) showOver(); else loadMore();
 }
 
 function move(steps) {
@@ -228,8 +262,8 @@ const WITHOUT_ENTRY = new Set(["?", "f", "u", "Enter"]);
 
 function onKey(event) {
   if (event.isComposing || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
-  const target = event.target, isField = target.matches("input, select, textarea");
-  if (isField || (target.matches("button, a, summary") && ["Enter", " "].includes(event.key))) return;
+  const target = event.target;
+  if (isField(target) || (target.matches("button, a, summary") && ["Enter", " "].includes(event.key))) return;
   if (event.ctrlKey) {
     if (event.key.toLowerCase() !== "a" || isSurvey()) return;
     selectAll();
@@ -265,6 +299,7 @@ function onListClick(event) {
 
 function watch() {
   document.addEventListener("keydown", onKey);
+  document.addEventListener("focusout", () => setTimeout(() => { if (at.isLost && !isField(document.activeElement)) goOn(); }));
   $("list").addEventListener("click", onListClick);
   $("list").addEventListener("mousedown", (event) => { if (event.shiftKey) event.preventDefault(); });
   const actions = {
@@ -280,6 +315,11 @@ function watch() {
   window.addEventListener("beforeunload", (event) => { if (isWaiting()) event.preventDefault(); });
 }
 
+// The first entry that nobody else has, where none is looked at.
+function showFirst() {
+  if (!at.current && entries.length) show(entries.find((entry) => !entry.holder) || entries[0], {focus: document.activeElement === document.body});
+}
+
 function start() {
   watch();
   watchSearch();
@@ -291,10 +331,11 @@ function start() {
   onChange(changed, () => { planProgress(); claim(); });
   onTogether(changed, lost, showPeople);
   onArrival(() => {
-    if (!at.current && entries.length) show(entries.find((entry) => !entry.holder) || entries[0], {focus: document.activeElement === document.body});
-    if (isSurvey()) { showSweep(); claim(); }
+    showFirst();
+    if (isWaitingForMore && at.current) { if (isAtEnd() || nextOpen(at.current)) goOn(); }
+    if (isSurvey()) { showSweep(); claim(); setTimeout(readAhead, SETTLED); }
   }, admit);
-  if (isSurvey() && !("stopped" in page)) startSurvey(record); else loadMore();
+  if (isSurvey() && !("stopped" in page)) startSurvey(record, showFirst); else loadMore();
   showProgress();
   if ("asksName" in page) askName();
 }

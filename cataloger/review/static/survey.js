@@ -3,18 +3,21 @@
 import {$, element, page, visible} from "./dom.js";
 import {byId, entries, imagesFor, isDone, selected} from "./entries.js";
 import {address, loadFacets} from "./filters.js";
-import {append, clearList, endHere, isAtEnd, loadMore, onSelection, paint, showSelection} from "./list.js";
+import {append, clearList, endHere, isAtEnd, loadMore, onSelection, select, showSelection} from "./list.js";
+import {undone} from "./outbox.js";
 
 const CATEGORIES = 14;
 export const marked = [];        // entries that were called wrong, to be reviewed one by one
-let record = () => {};
+const swept = [];                // pages that were accepted, with what was recorded of each: {entries, wrong, group}
+const later = [];                // pages that were there when an earlier one was taken back: {entries, wrong}
+let record = () => {}, arrived = () => {};
 
 const chosen = () => new URLSearchParams(page.query).get("category");
 const rest = () => entries.filter((entry) => !selected.has(entry) && !isDone(entry) && !entry.holder);
 
-// saying: records words, lists of {row, said}, as one step to be undone.
-export async function startSurvey(saying) {
-  record = saying;
+// saying: records words, lists of {row, said}, as one step to be undone. shown: is called when a page is there again.
+export async function startSurvey(saying, shown) {
+  [record, arrived] = [saying, shown];
   $("sweep").hidden = $("categories").hidden = false;
   onSelection(showSweep);
   const {category = []} = await loadFacets();
@@ -30,7 +33,7 @@ export async function startSurvey(saying) {
 
 export function showSweep() {
   const many = rest().length, wrong = selected.size;
-  $("accept-rest").firstChild.textContent = !many ? (isAtEnd() ? "Nothing left " : "Next page ") : (wrong ? "Accept the other " : "Accept all ") + many + " as " + visible(chosen() || "") + " ";
+  $("accept-rest").firstChild.textContent = !many ? (isAtEnd() && !later.length ? "Nothing left " : "Next page ") : (wrong ? "Accept the other " : "Accept all ") + many + " as " + visible(chosen() || "") + " ";
   $("to-marked").hidden = !marked.length && !wrong;
   $("to-marked").textContent = "Review the " + (marked.length + wrong) + " marked";
 }
@@ -39,22 +42,42 @@ export function acceptRest() {
   const said = {verdict: "label", label: chosen()};
   const accepted = rest();
   const words = accepted.flatMap((entry) => imagesFor(entry, said).map((row) => ({row, said})));
-  if (words.length) record(words);
+  const now = pageNow();
+  if (words.length) {
+    record(words);
+    swept.push({...now, group: undone[undone.length - 1]});
+  }
   $("sweep-said").textContent = accepted.length + " accepted" + (selected.size ? ", " + selected.size + " set aside to be reviewed" : "") + ".";
   marked.push(...selected);
+  const next = later.pop();
+  if (next) {
+    showPage(next);
+    return;
+  }
   clearList();
   showSweep();
   if (isAtEnd()) endHere(); else loadMore();
   scrollTo(0, 0);
 }
 
-// What was taken back is shown again, before what is there.
-export function showAgain(found) {
-  const shown = entries.slice();
+const pageNow = () => ({entries: entries.slice(), wrong: [...selected]});
+
+function showPage(page) {
   clearList();
-  append([...found, ...shown.filter((entry) => !found.includes(entry))]);
-  found.forEach((entry) => paint(entry));
+  append(page.entries);
+  page.wrong.forEach((entry) => select(entry, true));
   showSelection();
+  arrived();
+  scrollTo(0, 0);
+}
+
+// The page of which something was taken back, as it was, with what was marked in it. What was there comes after it.
+export function showAgain(group, found) {
+  const page = swept.find((each) => each.group === group) || {entries: found, wrong: []};
+  if (entries.length) later.push(pageNow());
+  const others = marked.filter((entry) => !page.wrong.includes(entry));
+  marked.splice(0, marked.length, ...others);
+  showPage(page);
   $("sweep-said").textContent = found.length + " taken back.";
 }
 
