@@ -231,6 +231,7 @@ def mariadb_server():
             f"--datadir={folder}/data",
             "--skip-test-db",
             "--auth-root-authentication-method=normal",
+            f"--tmpdir={folder}",  # a TMPDIR may be closed to whom it runs as
         )
         return unprivileged(install, *flags)
 
@@ -239,7 +240,12 @@ def mariadb_server():
         grant = f"GRANT ALL ON *.* TO shop@localhost IDENTIFIED BY '{PASSWORD}' WITH GRANT OPTION;\n"
         Path(folder, "grant.sql").write_text(grant)
         places = (f"--datadir={folder}/data", f"--socket={folder}/s", f"--pid-file={folder}/pid")
-        settings = ("--bind-address=127.0.0.1", f"--port={port}", f"--init-file={folder}/grant.sql")
+        settings = (
+            f"--tmpdir={folder}",
+            "--bind-address=127.0.0.1",
+            f"--port={port}",
+            f"--init-file={folder}/grant.sql",
+        )
         return unprivileged(mariadbd, "--no-defaults", *places, *settings, "--innodb-flush-log-at-trx-commit=0")
 
     url = URL.create("mysql+pymysql", "shop", PASSWORD, "127.0.0.1", database="mysql")
