@@ -19,7 +19,7 @@ from cataloger.engine.rounds import run as run_pipeline
 from cataloger.engine.source_model import JobContext, SourceModel
 from cataloger.errors import QualityGateError, SourceError
 from cataloger.fetch import Remote
-from cataloger.history import OutdatedResults
+from cataloger.history import MovedResults, OutdatedResults
 from cataloger.ledger import (
     Lease,
     Ledger,
@@ -75,8 +75,10 @@ class SourceSession(SourceModel):
         else:
             presence = Presence(self._database, self.known)
             ledger = self._ledger(self.known, presence, None)
+            ledger.on_former = moved = MovedResults(OutdatedResults(self._database, self.known, self.model))
             planner = _planner(ledger, remote, Outages(self._options.run.outage_after))
             self._count_plan(planner.plan(self._scan()))
+            self._report.recomputed += 0 if self._options.run.force else moved.count
             if self._saw_all:
                 self._report.missing += presence.count_missing(self._staying(presence, self.known))
         self._report_scan_problems()
@@ -87,8 +89,7 @@ class SourceSession(SourceModel):
         if self._database is None or self.known is None or self._is_partial or self._options.run.force:
             return
         if is_behind(self._database, self.known, self.model):
-            outdated = OutdatedResults(self._database, self.known, self.model)
-            self._report.recomputed += outdated.count_outdated()
+            self._report.recomputed += OutdatedResults(self._database, self.known, self.model).count_outdated()
 
     def _try_sample(self, remote: Remote | None) -> None:
         """Open a few images of a column. Raises WrongSourceError when it holds none."""

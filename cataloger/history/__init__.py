@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cataloger.history.move_source import relocate_source, rename_source
     from cataloger.history.prune import prune_runs
     from cataloger.history.recalibrate import RecalibrationReport, count_to_recompute, recalibrate_results
-    from cataloger.history.recompute import OutdatedResults
+    from cataloger.history.recompute import MovedResults, OutdatedResults
     from cataloger.history.source_deletion import DeletionReport, count_recorded, delete_source
     from cataloger.history.undo import UndoReport, undo_run
 
@@ -22,6 +22,7 @@ __all__ = [
     "Difference",
     "DifferenceSummary",
     "KnownPictures",
+    "MovedResults",
     "OutdatedResults",
     "Part",
     "PastAnswer",
@@ -59,7 +60,7 @@ __getattr__ = lazy_names(
             "count_to_recompute",
             "recalibrate_results",
         ),
-        "recompute": ("OutdatedResults",),
+        "recompute": ("MovedResults", "OutdatedResults"),
         "source_deletion": (
             "DeletionReport",
             "count_recorded",

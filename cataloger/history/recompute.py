@@ -12,14 +12,33 @@ import numpy as np
 from sqlalchemy import ColumnElement, case, func, literal, select
 
 from cataloger.contracts import TOP_K
-from cataloger.db import AnyRow, Database, row_pages
+from cataloger.db import AnyRow, Database, is_among, row_pages
 from cataloger.inference import STORED, Ranked, Scores, rank_by
 from cataloger.ledger import ModelRef, SourceRef
 from cataloger.records import Item as ItemRecord
-from cataloger.records import Prediction
+from cataloger.records import Prediction, Renewal
 from cataloger.schema import CurrentRow, ItemRow, ResultRow, paged_source_id
 
 PAGE = 500
+
+
+class MovedResults:
+    """Counts how many more results are outdated when items are in other departments than it is recorded.
+
+    outdated: of the source. It is called with what is to be renewed of known items, of each once.
+    """
+
+    def __init__(self, outdated: "OutdatedResults") -> None:
+        self.count = 0
+        self._outdated = outdated
+
+    def __call__(self, renewals: Sequence[Renewal]) -> None:
+        """Count those whose department is another one."""
+        moved = {each.item_id: each.item.department for each in renewals if each.is_department}
+        expected = self._outdated.model.calibration_id_of
+        for row in self._outdated.of_items(list(moved)) if moved else ():
+            self.count += row.calibration_id != expected(moved[row.id])
+            self.count -= row.calibration_id != expected(row.department)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +71,12 @@ class OutdatedResults:
     def count_outdated(self) -> int:
         """Count those that `pages` would yield."""
         return self._count(self._is_recomputable() & ~self._is_current())
+
+    def of_items(self, ids: Sequence[int]) -> Sequence[AnyRow]:
+        """Return the results of items that can be recomputed: id and department of the item, and calibration_id."""
+        known = _joined(select(ItemRow.id, ItemRow.department, ResultRow.calibration_id))
+        mine = is_among(self.database.engine.dialect.name, ItemRow.id, ids)
+        return self.database.rows(known.where(self._mine(), self._is_recomputable(), mine))
 
     def count_left(self) -> int:
         """Count those that are of another one and cannot be recomputed."""

@@ -158,7 +158,8 @@ def test_departments_narrow_the_labels_of_each_product(shop, photos, tmp_path):
     file = tmp_path / "departments.toml"
     file.write_text(DEPARTMENTS)
     sync(shop, photos)
-    plain = best(shop)
+    plain, dry = best(shop), {"dry_run": True}
+    assert sync(shop, photos, run=dry, department_column="dept", departments=file).recomputed == 3
     report = sync(shop, photos, department_column="dept", departments=file)
     assert (report.run.attempted, report.recomputed) == (0, 3)
     expected = {"S0": {"Shirt", "Jeans"}, "S1": {"Shirt", "Jeans"}, "S2": {"Shorts", "Jeans", "Skirt"}}
@@ -166,6 +167,7 @@ def test_departments_narrow_the_labels_of_each_product(shop, photos, tmp_path):
     assert sync(shop, photos).recomputed == 0  # column and map are kept with the source
     # A product moves to another department: its answer follows, and nothing is classified.
     execute(shop, "UPDATE products SET dept = 'legs' WHERE sku = 'S1'")
+    assert sync(shop, photos, run=dry).recomputed == 1
     moved = sync(shop, photos)
     assert (moved.run.attempted, moved.recomputed) == (0, 1)
     assert best(shop)["S1"] == expected["S2"]
