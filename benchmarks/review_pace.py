@@ -49,7 +49,8 @@ WATCH_SURVEY = """() => {
             if (!shown && tiles.length && first() !== before) shown = now - timeStamp;
             const inSight = tiles.map((each) => each.querySelector("img")).filter(
                 (image) => image && image.getBoundingClientRect().top < innerHeight);
-            if (shown && inSight.every((image) => image.complete)) done([shown, now - timeStamp, tiles.length]);
+            if (!tiles.length && document.getElementById("end").textContent) done([0, 0, 0]);  // nothing is left
+            else if (shown && inSight.every((image) => image.complete)) done([shown, now - timeStamp, tiles.length]);
             else requestAnimationFrame(look);
         };
         requestAnimationFrame(look);
@@ -168,9 +169,10 @@ def by_survey(page: Page, address: str, chance: random.Random) -> None:
             tiles.nth(index).click()
         page.evaluate(WATCH_SURVEY)
         page.keyboard.press("Enter")
-        first, all_in_sight, _ = page.evaluate("window.waited")
-        shown.append(float(first))
-        drawn.append(float(all_in_sight))
+        first, all_in_sight, following = page.evaluate("window.waited")
+        if following:
+            shown.append(float(first))
+            drawn.append(float(all_in_sight))
         products += many
         needed += GLANCE * many + KEY + len(wrong) * (POINT + LOOK + KEY)
     show("survey", products, needed, shown)
@@ -180,7 +182,7 @@ def by_survey(page: Page, address: str, chance: random.Random) -> None:
 def pages(page: Page) -> Iterator[int]:
     """Count pages of the survey, as long as there is another one."""
     for number in count():
-        if number == PAGES or "Next page" in page.inner_text("#accept-rest"):
+        if number == PAGES or not page.locator("#list li").count():
             return
         yield number
 
