@@ -18,6 +18,9 @@ STANDARD = (0, 1, 2)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """What a disk says that takes no more, wherever that happens: no fault of ours, so that one line says it."""
 
+LONGEST = 300
+"""Characters of a file's name in a line."""
+
 
 def tell_error(error: CatalogerError | OSError) -> str:
     """Print what has ended a command as one line on stderr, and below it what is to be copied; return the line."""
@@ -25,7 +28,10 @@ def tell_error(error: CatalogerError | OSError) -> str:
     if isinstance(error, CatalogerError):
         line, rest = one_line(error), [printable(each) for each in error.lines]
     else:
-        line, rest = f"{error.filename or 'a file cannot be written'}: {error.strerror}", []
+        name = (
+            "a file cannot be written" if error.filename is None else one_line(os.fsdecode(error.filename), LONGEST)
+        )
+        line, rest = f"{name}: {error.strerror}", []
     tell(f"cataloger: error: {line}", "error", "error", lines=rest)
     if not is_json():
         for each in rest:

@@ -318,6 +318,37 @@ def test_wrong_usage_is_status_2_and_one_line_and_nothing_is_done(place, command
     assert sorted(place.rglob("*")) == before
 
 
+LONG = "n" * 300
+"""More than the name of a file may have."""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "tag p --output LONG.csv",
+        "tag p --model LONG",
+        "tag p --db sqlite:///LONG",
+        "inspect LONG.csv",
+        "inspect LABELS --work LONG",
+        "calibrate LABELS --output LONG",
+        "evaluate LONG",
+        "models show LONG",
+        "bench LONG",
+        "report --output LONG",
+        "train p --output LONG",
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_line(place, given):
+    before = sorted(place.rglob("*"))
+    command, *rest = given.replace("LONG", LONG).split()
+    result = CliRunner().invoke(app, words(command, " ".join(rest)))
+    assert (result.exit_code, result.stdout) == (1, ""), result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("cataloger: error: ")
+    assert line.endswith("File name too long")
+    assert sorted(place.rglob("*")) == before
+
+
 VARIABLES = {
     "OUTPUT": "none/x.csv",
     "PROFILE": "none/x.json",
