@@ -198,5 +198,5 @@ def restore(kept: Any) -> Any:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text, parse_float=Decimal)
-    except (ValueError, InvalidOperation):
+    except (ValueError, InvalidOperation, RecursionError):
         return text

@@ -55,7 +55,7 @@ class _Reader:
         """Return the visible folders of a folder; note: what lies beside them is named as a problem."""
         found = []
         for entry in self.entries(folder):
-            if entry.is_dir() and not entry.name.startswith("."):
+            if not entry.name.startswith(".") and _is_folder(entry):
                 found.append(Path(entry.path))
             elif note and _is_image(entry.name):
                 self.note("no_label", Path(entry.path), "the image lies in no class folder")
@@ -68,7 +68,7 @@ class _Reader:
         for entry in self.entries(folder):
             if entry.name.startswith("."):
                 self.note_ignored(entry)
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 target = os.path.realpath(entry.path)
                 if target in above:
                     self.note("ignored_folder", Path(entry.path), "it is a link to a folder that contains it")
@@ -111,6 +111,14 @@ def _split_folders(folders: list[Path]) -> dict[str, Path]:
             found[split] = folder
     is_split = "train" in found and (len(found) > 1 or len(folders) == 1)
     return found if is_split else {}
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Tell whether it is a folder; of a link in a circle, that is none, reading an image there reports the reason."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_image(name: str) -> bool:

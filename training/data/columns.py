@@ -241,5 +241,5 @@ def _json_list(cell: str) -> list[Any] | str:
     """Read a JSON list; a text that only begins like one is a label."""
     try:
         return list(json.loads(cell))
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell

@@ -39,6 +39,8 @@ def read_manifest(path: Path, options: DataOptions) -> tuple[list[Example], list
 
     CSV is UTF-8, separated by comma, semicolon or tab. Raises TrainingError, with the line, for what cannot be read.
     """
+    if not path.is_file():  # it is read twice, and a pipe that nobody writes to would be waited for
+        raise TrainingError(f"the manifest {path} cannot be read: it is not a regular file")
     folder = options.images or path.parent
     suffix = path.suffix.lower()
     try:

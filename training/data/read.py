@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.errors import TrainingError, UsageError
+from cataloger.model import unprintable
 from cataloger.training.data.class_folders import read_class_folders
 from cataloger.training.data.corrections import mix, read_corrections
 from cataloger.training.data.deepfashion import is_deepfashion, read_deepfashion
@@ -25,6 +27,9 @@ def read_dataset(options: DataOptions) -> LabelledImages:
         raise TrainingError(f"{options.name} has no labelled image{first}")
     if options.no_product is not None:
         examples = _without_products(examples, options)
+    examples, impossible = _leave_out_impossible(examples)
+    if not examples:
+        raise TrainingError(f"{options.name} has no labelled image; {_line(impossible[0])}")
     examples, repeated = _merge_repeated(examples)
     examples, unsplit = _leave_out_unsplit(examples)
     labels = {label for example in examples for label in example.labels}
@@ -32,7 +37,7 @@ def read_dataset(options: DataOptions) -> LabelledImages:
         DataProblem("empty_class", label, "no image has this label") for label in categories if label not in labels
     ]
     labels.update(categories)
-    found = (*problems, *repeated, *unsplit, *without, *_similar(labels))
+    found = (*problems, *impossible, *repeated, *unsplit, *without, *_similar(labels))
     return LabelledImages(tuple(sorted(labels)), tuple(examples), found)
 
 
@@ -69,6 +74,28 @@ def _without_products(examples: list[Example], options: DataOptions) -> list[Exa
             labels = " | ".join(example.labels)
             raise TrainingError(f"{example.file} is labelled {labels}: what shows no product has no other label")
     return found
+
+
+def _leave_out_impossible(examples: list[Example]) -> tuple[list[Example], list[DataProblem]]:
+    """Leave out images with a label that no model can have: its bundle would be refused after the training."""
+    labels = {label for example in examples for label in example.labels}
+    reasons = {label: reason for label in labels if (reason := _impossible(label))}
+    kept, problems = list[Example](), list[DataProblem]()
+    for example in examples:
+        found = [reasons[label] for label in example.labels if label in reasons]
+        if found:
+            problems.append(DataProblem("no_label", example.file, found[0]))
+        else:
+            kept.append(example)
+    return kept, problems
+
+
+def _impossible(label: str) -> str | None:
+    """Return why no model can have a label, None if it can."""
+    if len(label) > MAX_LABEL_LENGTH:
+        return f"the label has {len(label):,} characters; at most {MAX_LABEL_LENGTH} are allowed"
+    character = unprintable(label)
+    return None if character is None else f"the label contains {character}, which is no printable character"
 
 
 def _refuse_flags(options: DataOptions, *, images: bool) -> None:

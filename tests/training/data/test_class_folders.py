@@ -102,6 +102,15 @@ def test_a_name_that_is_not_utf8_is_read(tree):
     assert (odd.file, os.fsencode(odd.path)) == ("Hat/%FF.jpg", raw)
 
 
+def test_a_link_in_a_circle_is_an_image_that_cannot_be_read(tree):
+    root = tree("Hat/a.jpg", "Top/b.jpg")
+    for name in ("Hat/circle.jpg", "Hat/circle", "circle"):
+        (root / name).symlink_to((root / name).name)
+    examples, problems = read_class_folders(root)
+    assert {example.file for example in examples} == {"Hat/a.jpg", "Hat/circle.jpg", "Top/b.jpg"}
+    assert sorted(kinds(problems)) == [("not_image", "Hat/circle"), ("not_image", "circle")]
+
+
 def test_a_link_back_to_a_folder_above_ends_there(tree):
     root = tree("Hat/a.jpg", "Top/b.jpg")
     (root / "Hat" / "again").symlink_to(root / "Hat")

@@ -1,6 +1,7 @@
 """Manifests of labels: formats, columns, partial labels, and rows that cannot be used named by line."""
 
 import json
+import os
 
 import pytest
 
@@ -105,10 +106,32 @@ def test_a_file_that_is_no_parquet_is_an_error(read):
         ('"[""Hat"", ""Cap""]"', ("Hat", "Cap")),
         ("Rain   coat", ("Rain coat",)),
         ("[Sale] Hat", ("[Sale] Hat",)),
+        pytest.param("[" * 20_000 + "]", (), id="nested too deeply"),
     ],
 )
 def test_a_cell_holds_one_or_several_labels(read, cell, labels):
-    assert said(read(f"image,label\na.jpg,{cell}\nb.jpg,Top\n"))[0][1] == labels
+    first = said(read(f"image,label\na.jpg,{cell}\nb.jpg,Top\n"))[0]
+    assert first[1] == labels if labels else first[0] == "b.jpg"
+
+
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [
+        ("x" * 256, "the label has 256 characters; at most 255 are allowed"),
+        ("\x1b[31mHat", "the label contains \\x1b, which is no printable character"),
+    ],
+)
+def test_a_label_that_no_model_can_have_is_named_before_the_training(read, label, reason):
+    data = read(f"{ROWS}c.jpg,{label},train,3\n")
+    assert data.labels == ("Hat", "Top")
+    assert [(problem.place, problem.message) for problem in data.problems] == [("c.jpg", reason)]
+    with pytest.raises(TrainingError, match=r"has no labelled image; c\.jpg: the label"):
+        read(f"image,label\nc.jpg,{label}\n")
+
+
+@pytest.mark.parametrize("label", ["x" * 255, "=1+1", "<b>Hat</b>", "Größe", "日本", "+1"])
+def test_other_labels_are_categories(read, label):
+    assert label in read(f"{ROWS}c.jpg,{label},train,3\n").labels
 
 
 @pytest.mark.parametrize(
@@ -232,6 +255,13 @@ def test_a_manifest_that_cannot_be_used_is_one_clear_error(read, content, error,
 def test_a_column_that_was_asked_for_and_is_not_there_is_wrong_usage(read, options, message):
     with pytest.raises(UsageError, match=message):
         read(ROWS, **options)
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path):
+    path = tmp_path / "pipe.csv"
+    os.mkfifo(path)
+    with pytest.raises(TrainingError, match=r"pipe\.csv cannot be read: it is not a regular file"):
+        read_dataset(DataOptions(data=path))
 
 
 def test_another_kind_of_file_is_refused(read):
