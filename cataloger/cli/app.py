@@ -77,7 +77,7 @@ class CommandGroup(TyperGroup):
             streams.tell_error(error)
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
-            # A name that is too long, a link in a circle, a mount that is gone: it is that file's fault.
+            # A name that is too long, a link in a circle, a mount that is lost: it is that file's fault.
             if error.errno not in streams.DISK_ERRORS and error.filename is None:
                 raise
             streams.tell_error(error)
