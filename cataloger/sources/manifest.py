@@ -36,6 +36,7 @@ from cataloger.tabular import (
     find_shopify_column,
     open_csv,
     read_json_lines,
+    require_regular,
     shopify_columns,
 )
 from cataloger.utils import clean_name, counted
@@ -159,6 +160,7 @@ class ManifestSource:
     def has_addresses(self) -> bool:
         """Tell whether there may be web addresses among the paths. Raises SourceError."""
         try:
+            require_regular(self.path)
             with self.path.open("rb") as file:
                 end = b""
                 while block := file.read(_BLOCK):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cataloger.tabular.csv_writer import csv_line, write_csv
     from cataloger.tabular.formulas import escape_formula, unescape_formula
     from cataloger.tabular.json_lines import JsonRow, read_json_lines
+    from cataloger.tabular.lines import require_regular
     from cataloger.tabular.php_arrays import read_php_array
     from cataloger.tabular.problems import RawRow, RowProblem, TableFormatError
     from cataloger.tabular.shopify_columns import find_shopify_column
@@ -36,6 +37,7 @@ __all__ = [
     "open_csv",
     "read_json_lines",
     "read_php_array",
+    "require_regular",
     "row_with_cells",
     "shopify_columns",
     "text_of_cell",
@@ -71,6 +73,7 @@ __getattr__ = lazy_names(
             "JsonRow",
             "read_json_lines",
         ),
+        "lines": ("require_regular",),
         "php_arrays": ("read_php_array",),
         "problems": (
             "RawRow",

@@ -1,5 +1,7 @@
 """The lines of a text file, none of them longer than memory can hold."""
 
+import errno
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -9,8 +11,19 @@ MAX_LINE = 8_000_000
 
 
 def open_text(path: Path) -> TextIO:
-    """Open a file in UTF-8, with or without a byte order mark; bytes that are not UTF-8 become surrogates."""
+    """Open a file in UTF-8, with or without a byte order mark; bytes that are not UTF-8 become surrogates.
+
+    Raises OSError, also for what is no regular file.
+    """
+    require_regular(path)
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def require_regular(path: Path) -> None:
+    """Raise OSError for a pipe, which is waited for until somebody writes to it, or a device, which has no end."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder the system says more when it is opened
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def read_lines(file: TextIO) -> Iterator[tuple[int, str, bool]]:

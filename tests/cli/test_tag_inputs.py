@@ -3,6 +3,7 @@
 import csv
 import http.server
 import json
+import os
 import shutil
 import sqlite3
 import threading
@@ -318,3 +319,14 @@ def test_shopify_knows_its_columns(server):
         export(server)
         result = runner.invoke(app, ["tag", *arguments])
         assert (result.exit_code, text in " ".join(result.stderr.split())) == (status, True), result.stderr
+
+
+@pytest.mark.parametrize("name", ["pipe.csv", "pipe.jsonl"])
+def test_a_pipe_is_not_waited_for(name):
+    tag("p")
+    os.mkfifo(name)
+    for arguments in (["tag", name], ["corrections", "import", name]):
+        result = runner.invoke(app, arguments)
+        assert result.exit_code in (1, 2), result.output
+        assert "it is not a regular file" in result.stderr
+        assert result.stderr.count("\n") == 1
