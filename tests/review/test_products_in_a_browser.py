@@ -175,11 +175,13 @@ def test_a_page_of_the_survey_that_is_taken_back_is_as_it_was(served_shop, hats)
     hats.keyboard.press("Enter")
     saved(hats)
     expect(hats.locator(f"#list li[data-item='{first[0]}']")).to_have_count(0)
+    expect(hats.locator("#list li").first).to_be_visible()
     second = names(hats)
     assert second
     assert not set(first) & set(second)
     hats.keyboard.press("u")
     saved(hats)
+    expect(hats.locator(f"#list li[data-item='{first[0]}']")).to_have_count(1)
     assert names(hats) == first
     assert said(served_shop) == {}
     expect(hats.locator("#list li").first.locator(".word")).to_have_text("wrong")
@@ -187,6 +189,7 @@ def test_a_page_of_the_survey_that_is_taken_back_is_as_it_was(served_shop, hats)
     expect(hats.locator("#accept-rest")).to_contain_text("Accept all 2 as Hat")
     hats.keyboard.press("Enter")
     saved(hats)
+    expect(hats.locator(f"#list li[data-item='{second[0]}']")).to_have_count(1)
     assert names(hats) == second
     assert set(said(served_shop).values()) == {"Hat"}
     expect(hats.locator("#to-marked")).to_be_hidden()
