@@ -142,16 +142,19 @@ class SelectionOptions:
     departments: Path | None = None
 
 
-def _pairs(texts: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
+def columns_written(texts: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
+    """Read `column=field` pairs of an option. flag: as it is named in errors. Raises UsageError."""
     for text in texts:
-        _require("=" in text, f"{flag} {text}: write COLUMN=FIELD, e.g. --write category=label_1")
-    pairs = (text.rpartition("=") for text in texts)
-    return tuple((column.strip(), name.strip()) for column, _, name in pairs)
+        _require("=" in text, f"{flag} {text}: write COLUMN=FIELD, e.g. category=label_1")
+    parts = (text.rpartition("=") for text in texts)
+    pairs = tuple((column.strip(), name.strip()) for column, _, name in parts)
+    _check_pairs(pairs, flag)
+    return pairs
 
 
 def _check_pairs(pairs: Sequence[tuple[str, str]], flag: str) -> None:
     for column, name in pairs:
-        _require(bool(column), f"{flag} ={name} names no column; write e.g. --write category=label_1")
+        _require(bool(column), f"{flag} ={name} names no column; write e.g. category=label_1")
         _require(name in WRITE_FIELDS, f"{flag} {column}={name}: no such field; {_FIELDS_SHOWN}")
 
 
@@ -215,7 +218,7 @@ class WriteOptions:
     @classmethod
     def parse(cls, texts: Sequence[str], **others: Any) -> "WriteOptions":
         """Read `column=field` pairs. Raises UsageError."""
-        return cls(_pairs(texts, "--write"), **others)
+        return cls(columns_written(texts, "--write"), **others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cataloger.errors import UsageError
-from cataloger.options import WriteOptions
+from cataloger.options import WriteOptions, columns_written
 from cataloger.write_targets import WriteLinkOptions, WriteTableOptions
 
 _CONDITION = re.compile(
@@ -60,7 +60,8 @@ class OtherWrites:
 
 def _table(text: str, key: str, where: str, writes: Sequence[str]) -> WriteTableOptions:
     table, colon, own = text.partition(":")
-    columns = WriteOptions.parse(own.split(",") if colon else writes).columns
+    flag = f"--write-table {table.strip()}:" if colon else "--write"
+    columns = columns_written(own.split(",") if colon else writes, flag)
     keys = tuple(name.strip() for name in key.split(",") if name.strip())
     return WriteTableOptions(table.strip(), keys, columns, _conditions(where))
 

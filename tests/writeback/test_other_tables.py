@@ -280,6 +280,8 @@ def test_a_table_with_several_rows_a_product_is_refused(shop):
     ("other", "writes", "message"),
     [
         (OtherWrites(("eav",), ("product",)), (), "write TABLE:COLUMN=FIELD"),
+        (OtherWrites(("eav:value=best",), ("product",)), (), "^--write-table eav: value=best: no such field"),
+        (OtherWrites(("eav:value",), ("product",)), (), "^--write-table eav: value: write COLUMN=FIELD"),
         (OtherWrites(("eav:value=label_1",)), (), "needs --write-key"),
         (OtherWrites(("eav", "links"), ("product",)), ("value=label_1",), "its own columns"),
         (OtherWrites((), ("product",)), (), "need --write-table"),
