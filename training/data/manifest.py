@@ -13,6 +13,7 @@ from cataloger.tabular import (
     TableFormatError,
     open_csv,
     read_json_lines,
+    require_regular,
 )
 from cataloger.training.data.columns import (
     IMAGE_COLUMNS,
@@ -39,11 +40,10 @@ def read_manifest(path: Path, options: DataOptions) -> tuple[list[Example], list
 
     CSV is UTF-8, separated by comma, semicolon or tab. Raises TrainingError, with the line, for what cannot be read.
     """
-    if not path.is_file():  # it is read twice, and a pipe that nobody writes to would be waited for
-        raise TrainingError(f"the manifest {path} cannot be read: it is not a regular file")
     folder = options.images or path.parent
     suffix = path.suffix.lower()
     try:
+        require_regular(path)
         if suffix in PARQUET_SUFFIXES:
             columns, rows = _parquet(path, options)
         elif suffix in JSON_SUFFIXES:

@@ -264,6 +264,11 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
         read_dataset(DataOptions(data=path))
 
 
+def test_a_manifest_that_is_not_there_is_told_as_such(tmp_path):
+    with pytest.raises(TrainingError, match=r"nothing\.csv.*(No such file|not exist)"):
+        read_dataset(DataOptions(data=tmp_path / "nothing.csv"))
+
+
 def test_another_kind_of_file_is_refused(read):
     with pytest.raises(TrainingError, match=r"labels.xlsx is neither a folder nor a manifest; manifests end in .csv"):
         read(ROWS, name="labels.xlsx")
