@@ -1,7 +1,7 @@
 """The flags that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -327,6 +327,14 @@ ExcludeLabelsOption = Annotated[
         help="Categories that the shop does not sell. Kept with the source; 'none' ends it.",
     ),
 ]
+
+
+def bundle_output(also: str = "") -> Any:
+    """Return the option that says where a new bundle goes. also: what its help says besides."""
+    text = f"Directory of the new bundle, also in an object store (s3://BUCKET/PREFIX){also}."
+    return typer.Option("--output", "-o", metavar="DIR", help=text)
+
+
 LabelsArgument = Annotated[
     Path, typer.Argument(metavar="LABELS", help="Labelled images: a manifest, class folders or DeepFashion's lists.")
 ]

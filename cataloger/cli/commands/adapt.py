@@ -31,15 +31,7 @@ Examples:
 
 
 def adapt(
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Directory of the adapted bundle, also in an object store (s3://BUCKET/PREFIX).",
-        ),
-    ] = None,
+    output: Annotated[str | None, flags.bundle_output()] = None,
     labels: Annotated[
         Path | None,
         typer.Argument(metavar="[LABELS]", help="CSV of images or products and their categories."),

@@ -26,15 +26,7 @@ FEW = 100
 
 def calibrate(
     labels: flags.LabelsArgument,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Directory of the new bundle, also in an object store (s3://BUCKET/PREFIX); may be that of --model.",
-        ),
-    ],
+    output: Annotated[str, flags.bundle_output("; may be that of --model")],
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
     allow_private: data_flags.AllowPrivateOption = False,

@@ -252,15 +252,7 @@ def diff(
 def quantize(
     model: Annotated[str, typer.Argument(metavar="DIR|NAME@VERSION|default", help="Directory of a bundle.")],
     labels: flags.LabelsArgument,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Directory of the new bundle, also in an object store (s3://BUCKET/PREFIX); may be that of MODEL.",
-        ),
-    ],
+    output: Annotated[str, flags.bundle_output("; may be that of MODEL")],
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
     allow_private: data_flags.AllowPrivateOption = False,

@@ -32,15 +32,7 @@ Run the same command again to continue after an interruption.
 
 
 def train(
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Directory of the new bundle, also in an object store (s3://BUCKET/PREFIX).",
-        ),
-    ],
+    output: Annotated[str, flags.bundle_output()],
     data: data_flags.DataArgument = None,
     images: data_flags.ImagesOption = None,
     object_root: data_flags.ObjectRootOption = None,
