@@ -103,9 +103,9 @@ def reliability_chart(findings: Findings, palette: Palette) -> Figure:
 
 
 def coverage_chart(findings: Findings, palette: Palette) -> Figure:
-    """Draw how much is right of what remains when the least confident images are left out."""
+    """Draw how much is right of what remains when the least confident images are left out, down to RARE images."""
     figure, axes = _figure(palette, 4.6, 4.2)
-    points = findings.coverage
+    points = [point for point in findings.coverage if point.images >= RARE]
     coverage = [point.coverage for point in points]
     axes.fill_between(
         coverage,
@@ -117,12 +117,13 @@ def coverage_chart(findings: Findings, palette: Palette) -> Figure:
     )
     axes.plot(coverage, [point.accuracy.value for point in points], color=palette.accent)
     sure = findings.sure
-    if sure.images:
+    if sure.images >= RARE:
+        axes.plot([sure.coverage] * 2, [0, sure.accuracy.value], color=palette.muted, linestyle=":", linewidth=1)
         axes.plot([sure.coverage], [sure.accuracy.value], color=palette.ink, marker="o")
         beside = (-6, "right") if sure.coverage > 0.5 else (6, "left")
         style: dict[str, Any] = {"textcoords": "offset points", "ha": beside[1], "color": palette.ink, "fontsize": 8}
-        place = sure.coverage, sure.accuracy.value
-        axes.annotate(f"confidence {SURE:.0%} or more", place, xytext=(beside[0], -14), **style)
+        style["xycoords"] = ("data", "axes fraction")  # at the bottom, where no curve is
+        axes.annotate(f"confidence {SURE:.0%} or more", (sure.coverage, 0.0), xytext=(beside[0], 6), **style)
     _as_shares(axes)
     lowest = min((point.accuracy.low for point in points if point.coverage > 0.1), default=0.0)
     axes.set_ylim(max(0.0, np.floor(lowest * 20) / 20), 1.005)

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib", reason="the extra 'train' is not installed")
 pytest.importorskip("jinja2", reason="the extra 'train' is not installed")
 
 from cataloger.training.data.examples import Example
-from cataloger.training.evaluation.charts import CHARTS
+from cataloger.training.evaluation.charts import CHARTS, RARE, Palette, coverage_chart
 from cataloger.training.evaluation.evaluate import Evaluation, Subject
 from cataloger.training.evaluation.findings import assess
 from cataloger.training.evaluation.html_report import of_100, render_page, write_report
@@ -167,6 +167,17 @@ def test_few_photos_give_no_curves_and_the_page_says_so(page, many):
     fewer = replace(many.findings, overall=replace(many.findings.overall, images=99))
     assert "Curves are left out" in Page(render_page(replace(many, findings=fewer))).words
     assert "Curves are left out" not in Page(render_page(many)).words
+
+
+def test_the_curve_begins_where_enough_photos_are_taken_and_its_label_is_off_it(many, make_predictions_of):
+    axes = coverage_chart(many.findings, Palette()).axes[0]
+    assert min(axes.lines[0].get_xdata()) >= RARE / 100
+    (label,) = axes.texts
+    assert label.get_text() == "confidence 90% or more"
+    assert label.xyann[1] < 20  # points above the axis
+    answers = [("Hat", 0.95)] * (RARE - 1) + [("Hat", 0.7)] * (101 - RARE)
+    few = assess(many.examples, make_predictions_of(*answers), mistakes=0)
+    assert not coverage_chart(few, Palette()).axes[0].texts
 
 
 def test_the_tile_says_what_calibration_error_chance_alone_gives(many):
