@@ -71,7 +71,8 @@ def render_page(evaluation: Evaluation) -> str:
     findings = evaluation.findings
     shown = findings.mistakes[:THUMBNAILS]
     pictures = draw_thumbnails([evaluation.examples[mistake.index] for mistake in shown])
-    filters: Filters = {"of_100": of_100, "interval": interval, "percent": percent, "joined": joined, "plain": plain}
+    filters: Filters = {"interval": interval, "percent": percent, "joined": joined, "plain": plain}
+    filters |= {"figure": figure, "figures": figures}
     template = template_environment(__file__, filters).get_template(TEMPLATE)
     return template.render(
         of_images=of_images,
@@ -116,6 +117,17 @@ def interval(share: Share) -> str:
 def percent(value: float | None) -> str:
     """Return a share in percent with one decimal, "-" if there is none."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}%"
+
+
+def figure(value: float) -> str:
+    """Return a figure with three decimals, "–" if there is none."""
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
+def figures(share: Share) -> str:
+    """Return a figure that is no share of images, such as an F1, with its interval."""
+    reach = "" if math.isnan(share.value) else f" ({share.low:.3f} to {share.high:.3f})"
+    return figure(share.value) + reach
 
 
 def plain(value: float) -> str:

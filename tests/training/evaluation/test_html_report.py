@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -180,10 +181,16 @@ def test_the_curve_begins_where_enough_photos_are_taken_and_its_label_is_off_it(
     assert not coverage_chart(few, Palette()).axes[0].texts
 
 
+def test_figures_that_are_no_shares_have_intervals_of_their_kind(page):
+    for name in ("Macro F1", "Weighted F1", "bins"):
+        assert re.search(name + r" 0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\)", page.words)
+    assert "none has 20 of them" in page.words
+
+
 def test_the_tile_says_what_calibration_error_chance_alone_gives(many):
     by_chance = 100 * many.findings.overall.ece_by_chance
     assert (
-        f"(calibration error, ECE); {by_chance:.1f} of so many photos by chance alone"
+        f"(calibration error, ECE); with this many photos {by_chance:.1f} are chance alone"
         in Page(render_page(many)).words
     )
 
@@ -214,7 +221,7 @@ def test_accepted_photos_take_the_place_of_sure_ones(make_predictions_of, evalua
     answers = (("Hat", 0.95), ("Hat", 0.92), ("Shirt", 0.6), ("Hat", 0.5))
     findings = assess(evaluation.examples, make_predictions_of(*answers, decisions=decisions))
     words = Page(render_page(Evaluation(subject(), findings, evaluation.examples))).words
-    assert "67 of 100 right of the photos that it accepts by itself, which are 75.0% of all" in words
+    assert "2 of 3 right of the photos that it accepts by itself (20.8 to 93.9%), which are 75.0% of all" in words
 
 
 def test_a_single_photo_that_is_right_makes_a_page(make_predictions_of, evaluation):
