@@ -195,6 +195,17 @@ def test_the_tile_says_what_calibration_error_chance_alone_gives(many):
     )
 
 
+def test_groups_are_sorted_and_found_as_categories_are(many):
+    findings = replace(many.findings, groups={"sneakers": many.findings.overall, "socks": many.findings.overall})
+    html = render_page(replace(many, findings=findings))
+    table = html[html.index('id="groups"') : html.index('id="categories"')]
+    assert 'class="scroll limited"' in table
+    assert table.count("data-sort=") == 6
+    assert table.count("<tr data-find>") == 2
+    assert 'class="sortable whole-words"' in table  # which no narrow screen breaks
+    assert ".whole-words :is(th, td) { overflow-wrap: break-word; }" in html
+
+
 def test_the_matrix_is_shaded_by_the_share_of_its_row(many):
     page = Page(render_page(many))
     cells = {
