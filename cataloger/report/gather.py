@@ -219,8 +219,12 @@ def _runs(database: Database, run_id: int | None) -> tuple[RunRecord, RunRecord 
 
 
 def _has_found_something(counts: dict[str, Any] | None) -> bool:
-    """True for a run that has changed an answer or what is present, or is not over yet."""
-    return counts is None or any(counts.get(name) for name in FOUND)
+    """True for a run that has changed an answer or what is present, or is not over yet; not for one that only tried
+    again what had failed before."""
+    if counts is None:
+        return True
+    failed_again = "failed" if set(counts.get("planned_by_reason") or ()) == {"retry"} else None
+    return any(counts.get(name) for name in FOUND if name != failed_again)
 
 
 def _tagging(run: RunRecord) -> RunRecord:

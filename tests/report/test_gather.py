@@ -236,6 +236,17 @@ def test_after_a_night_without_work_the_last_run_that_found_something_is_shown(p
     assert (told().run.id, told().latest) == (5, None)
 
 
+def test_a_night_in_which_a_missing_image_is_missing_again_found_nothing(photos):
+    (photos.parent / "list.csv").write_text("path\nphotos/sombrero.png\nphotos/gone.png\n")
+    for _ in range(3):
+        cataloger("tag", "list.csv", "-q", "--max-failure-rate", 1)
+    report = told()
+    assert (report.run.id, report.latest.id, report.failed) == (1, 3, 1)
+    shutil.copy(photos / "earring.png", photos / "gone.png")
+    cataloger("tag", "list.csv", "-q")
+    assert (told().run.id, told().latest) == (4, None)
+
+
 def test_what_changed_in_a_week_is_told_in_sentences(photos):
     spare = photos.parent / "spare.png"
     (photos / "earring.png").rename(spare)
