@@ -36,7 +36,10 @@ def _most_often(moves: Moves) -> str:
 
 
 def _by_people(moves: Moves) -> str:
-    return f", {moves.by_people:,} of them by corrections" if moves.by_people else ""
+    if not moves.by_people:
+        return ""
+    is_all = moves.by_people == moves.counts.get("moved")
+    return f", {'all' if is_all else f'{moves.by_people:,}'} of them by corrections"
 
 
 def _are(number: int) -> str:

@@ -177,7 +177,7 @@ def test_people_are_told_from_the_model_and_their_names_are_inert(reviewed):
     assert "People have corrected or confirmed 3 of 20 images; 1 shows no product." in text
     assert "<b>ann\\u202e: Shoes; the model:" in text
     assert text.count("by hand") == 2
-    assert "3 images moved to another category, 3 of them by corrections." in text
+    assert "3 images moved to another category, all of them by corrections." in text
     assert "People corrected or confirmed 3 images." in text
     assert "found nothing new. This page shows run 1" in text
     assert "by <b>ann\\u202e" in text
