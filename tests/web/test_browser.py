@@ -182,6 +182,18 @@ def test_a_search_opens_what_it_finds_and_leaves_the_rest_as_it_was(opened):
     assert shown.count() == 0
 
 
+def test_a_search_for_what_is_not_there_says_so_and_where_to_look(opened):
+    page = opened("report")
+    note = page.locator("main .notice", has_text="Nothing that this page shows")
+    page.fill("#find", "<b>no such")
+    assert "contains “<b>no such”. Its pictures are samples" in note.inner_text()
+    page.fill("#find", "fedora")
+    assert note.is_hidden()
+    page = opened("evaluation")
+    page.fill("#find", "no such")
+    assert page.locator("main .notice:visible").inner_text() == "Nothing that this page shows contains “no such”."
+
+
 def test_an_explanation_says_all_in_words_too_and_runs_nothing_of_a_name(opened):
     page = opened("explanation")
     page.on("dialog", lambda _: pytest.fail("a name of a file was run"))

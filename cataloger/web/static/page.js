@@ -39,7 +39,9 @@ function sortable(table) {
 function search(input, told) {
   const parts = all("[data-find]").map((node) => [node, folded(node.textContent + " " + (node.dataset.find ?? ""))]);
   const details = all("details"), before = new Map();
+  const none = Object.assign(document.createElement("p"), {className: "notice", hidden: true});
   let shown = "";
+  document.querySelector("main > header, main").append(none);
   const find = () => {
     const wanted = folded(input.value.trim());
     if (wanted === shown) return;
@@ -57,6 +59,8 @@ function search(input, told) {
     shown = wanted;
     document.body.classList.toggle("searching", Boolean(wanted));
     told.textContent = wanted ? `${found} found` : "";
+    none.hidden = !wanted || found > 0;
+    none.textContent = `Nothing that this page shows contains “${input.value.trim()}”. ${document.body.dataset.samples ?? ""}`;
     if (wanted) parts.find(([node]) => !node.hidden)?.[0].scrollIntoView({block: "center"});
   };
   input.addEventListener("input", find);
