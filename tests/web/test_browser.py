@@ -234,6 +234,15 @@ def test_what_is_closed_is_printed_all_the_same(opened):
     assert page.locator("nav.sections").is_hidden()
 
 
+def test_a_matrix_fits_a_sheet_and_no_arrow_to_sort_by_is_printed(opened):
+    page = opened("evaluation", (718, 1000))  # what A4 leaves between its margins
+    page.emulate_media(media="print")
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    arrow = "getComputedStyle(document.querySelector('th button'), '::after').content"
+    assert page.evaluate(arrow) == "none"
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_readable_without_a_script(opened, name):
     page = opened(name, java_script_enabled=False)
