@@ -1,6 +1,6 @@
 """Write the manifest that the next default model is trained on: four sources, fifty categories.
 
-    python examples/default_model/mix.py DATA mix.csv [--most 200]
+    python examples/default_model/mix.py DATA mix.csv [--most 200] [--thumbnails 100]
 
 DATA is a folder with labels.csv (catalog photos and people's own photos, 39 categories), products.csv (titles of the
 catalog photos), shops.csv (photos of many shops and crops of street photos, 50 categories) and the images they name.
@@ -14,7 +14,8 @@ jackets and few photos labelled Jacket alone, a network answered Blazer for both
 Rows of test keep what their archive says of them.
 
 val are the shops kept for it and nothing else, since the model is chosen and calibrated for shops that it has not
-seen. Of the catalog photos at most --most of each old category are taken, sharp ones first.
+seen. Of the catalog photos at most --most of each old category are taken, sharp ones first, and then --thumbnails of
+those that exist at 60x80 pixels alone, as a source of their own, so that they can be given a share of each batch.
 
 --no-products adds the list that no_products.py writes: images without a label, for `cataloger train --no-product ''`.
 """
@@ -100,11 +101,15 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--most", type=int, default=200, help="catalog photos of an old category at most")
+    parser.add_argument(
+        "--thumbnails", type=int, default=0, help="further catalog photos of 60x80 of an old category"
+    )
     parser.add_argument("--no-products", type=Path, help="list of images that show no product")
     options = parser.parse_args()
     titles = {row["image"]: row["title"].lower() for row in _read(options.data / "products.csv")}
     old = _read(options.data / "labels.csv")
     rows = [*catalog_photos(old, titles, options.most), *people_photos(old), *shop_photos(options.data)]
+    rows += thumbnails(old, titles, options.thumbnails, {row["file"] for row in rows})
     if options.no_products:
         rows += _read(options.no_products)
     with options.out.open("w", encoding="utf-8", newline="") as file:
@@ -130,6 +135,20 @@ def catalog_photos(rows: list[Row], titles: dict[str, str], most: int) -> list[R
         if taken[row["labels"]] <= most:
             chosen.append({**row, "labels": catalog_labels(row, titles.get(row["file"], ""))})
     return chosen + [row for row in photos if row["split"] == "test" and row["resolution"] == "224"]
+
+
+def thumbnails(rows: list[Row], titles: dict[str, str], most: int, taken: set[str]) -> list[Row]:
+    """Return so many training photos of 60x80 pixels of each old category that are not among the files taken."""
+    small = [row for row in rows if row["source"] == "fpi" and row["split"] == "train" and row["resolution"] != "224"]
+    random.Random(1).shuffle(small)
+    counts: Counter[str] = Counter()
+    chosen = []
+    for row in small:
+        if row["file"] not in taken and counts[row["labels"]] < most:
+            counts[row["labels"]] += 1
+            labels = catalog_labels(row, titles.get(row["file"], ""))
+            chosen.append({**row, "labels": labels, "source": "thumbnails"})
+    return chosen
 
 
 def catalog_labels(row: Row, title: str) -> str:

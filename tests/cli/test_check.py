@@ -110,7 +110,7 @@ def test_a_calibrated_copy_records_what_a_run_is_compared_with(catalog, tmp_path
     labels = (EXAMPLES / "labels.csv", "--images", EXAMPLES / "images", "--split", "test")
     invoke("calibrate", *labels, "--output", own, "--no-progress")
     found = json.loads(invoke("check", "--against", own, *FEW, "--json").stdout)
-    assert (found["reference"]["title"], found["drifted"]) == ("the labelled images of fashion-50 0.4", [])
+    assert (found["reference"]["title"], found["drifted"]) == ("the labelled images of fashion-50 0.5", [])
     assert sum(found["reference"]["labels"].values()) == 20
     assert "another calibration" in found["notes"][0]
 

@@ -56,7 +56,7 @@ def shop(tmp_path):
 def test_a_model_is_measured_on_labelled_images(of_bundle):
     assert of_bundle["subject"]["model"].startswith("fashion-50")
     assert (of_bundle["subject"]["split"], of_bundle["all"]["images"]) == ("test", 20)
-    assert of_bundle["all"]["top1"]["value"] == 0.65  # as the README tells: 13 of 20
+    assert of_bundle["all"]["top1"]["value"] == 0.7  # as the README tells: 14 of 20
     wrong = {mistake["file"]: (mistake["given"], mistake["predicted"]) for mistake in of_bundle["mistakes"]}
     assert wrong == {
         "bow-tie.png": (["Tie"], "Sunglasses"),
@@ -65,9 +65,8 @@ def test_a_model_is_measured_on_labelled_images(of_bundle):
         "flip-flops.png": (["Flip flops"], "Sunglasses"),
         "silk-shirt.png": (["Shirt"], "Makeup"),
         "straw-tote.png": (["Handbag"], "Scarf"),
-        "summer-shorts.png": (["Shorts"], "Makeup"),
     }
-    assert of_bundle["mistakes_in_all"] == 7
+    assert of_bundle["mistakes_in_all"] == 6
     (hat,) = [each for each in of_bundle["classes"] if each["label"] == "Hat"]
     assert (hat["support"], hat["predicted"], hat["recall"]["value"]) == (5, 5, 1.0)
 
@@ -252,7 +251,7 @@ def test_two_models_are_compared(tmp_path):
     assert (values["only_a_count"], values["only_b_count"], len(values["only_a"])) == (5, 0, 2)
     assert values["p_value"] == pytest.approx(2 / 2**5)
     (top1,) = [change for change in values["changes"] if change["name"] == "top-1"]
-    assert (top1["a"], top1["b"]) == (0.65, 0.4)
+    assert (top1["a"], top1["b"]) == (0.7, 0.45)
 
 
 def test_the_precision_of_stored_results_is_not_for_the_asking(tagged):

@@ -277,7 +277,7 @@ def test_a_run_is_compared_with_what_its_model_records(world, make):
     run = night(world, make, USUAL)
     report = compare(world, against="default")
     assert runs_of(report) == (run, None)
-    assert report.reference.title == "the labelled images of fashion-50 0.4"
+    assert report.reference.title == "the labelled images of fashion-50 0.5"
     assert report.reference.profile.answered > 1000
     found = {measure.name: measure.verdict for measure in report.measures}
     assert (found["category mix"], found["failed"]) == ("drifted", "not recorded")
