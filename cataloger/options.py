@@ -4,11 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self
 
 from cataloger.contracts import DECISIONS, TOP_K
+from cataloger.image_options import Limits as Limits  # noqa: PLC0414 - options have one home for others
+from cataloger.image_options import PreprocessSpec as PreprocessSpec  # noqa: PLC0414
 from cataloger.option_checks import require as _require
-from cataloger.web_options import WebOptions as WebOptions  # noqa: PLC0414 - options have one home for others
+from cataloger.option_checks import require_choices
+from cataloger.web_options import WebOptions as WebOptions  # noqa: PLC0414
 from cataloger.write_targets import WriteLinkOptions, WriteTableOptions
 
 Attention = Literal["none", "mhsa", "mhsa-early"]
@@ -26,42 +29,6 @@ WRITE_FIELDS = (
     "decision",
 )
 _FIELDS_SHOWN = "there are label_1 to _5, confidence_1 to _5, name_1 to _5, parent_1 to _5, top5_json and decision"
-
-
-def _check_choices(options: Any) -> None:
-    """Refuse a value that is not one of its field's `Literal` choices."""
-    for field in fields(options):
-        choices = get_args(field.type) if get_origin(field.type) is Literal else ()
-        value = getattr(options, field.name)
-        _require(not choices or value in choices, f"{field.name} must be one of {choices}, not {value!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class PreprocessSpec:
-    """How encoded bytes become the pixels that a network was trained on.
-
-    size: side of the square output, pixels. scale: "draft" decodes large JPEGs at the smallest of 1/1, 1/2,
-    1/4, 1/8 that is not below `size`. background: RGB that transparent pixels are flattened onto.
-    """
-
-    size: int = 224
-    decoder: Literal["pillow"] = "pillow"
-    scale: Literal["draft", "full"] = "draft"
-    resampling: Literal["bilinear", "bicubic"] = "bilinear"
-    aspect: Literal["squash"] = "squash"
-    background: tuple[int, int, int] = (255, 255, 255)
-
-    def __post_init__(self) -> None:
-        _check_choices(self)
-        _require(8 <= self.size <= 2048, f"size must be between 8 and 2048 pixels, not {self.size}")
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
-        """Read the `preprocess` object of a bundle.json. Raises TypeError for an unknown key."""
-        values = dict(values)
-        if "background" in values:
-            values["background"] = tuple(values["background"])
-        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +50,7 @@ class NetworkConfig:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        require_choices(self)
         _require(self.classes >= 2, f"a classifier needs at least two classes, not {self.classes}")
         _require(
             min(self.width, self.heads, self.hidden) >= 1,
@@ -95,26 +62,6 @@ class NetworkConfig:
             self.attention == "none" or self.head == "double",
             "attention needs the head of two fully connected layers",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one image may cost.
-
-    max_pixels: width x height, checked before decoding. max_bytes: encoded size. decode_timeout: seconds.
-    bytes_in_flight: encoded bytes fetched and not yet decoded, over all images together. max_decode_bytes: memory
-    that decoding may take, of one image, and of all that are decoded at once together.
-    """
-
-    max_pixels: int = 64_000_000
-    max_bytes: int = 64_000_000
-    decode_timeout: float = 30.0
-    bytes_in_flight: int = 128_000_000
-    max_decode_bytes: int = 500_000_000
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            _require(getattr(self, field.name) > 0, f"{field.name} must be positive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +267,7 @@ class RunOptions:
     shard: Shard | None = None
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        require_choices(self)
         _require(
             self.engine == "ray" or self.cluster == ClusterOptions(),
             "--ray-address, --ray-workers, --cpus-per-worker and --gpus-per-worker need --engine ray",

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from cataloger.errors import UsageError
 from cataloger.references import dereferenced
@@ -163,6 +162,9 @@ def _header(text: str) -> RequestHeader:
 
 
 def _choice_of_environment() -> ProxyChoice:
+    # It brings http and email, a tenth of what a decoding process loads.
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
     proxies = getproxies_environment()
     known = {
         scheme: _proxy_url(url, f"{scheme.upper()}_PROXY") for scheme, url in proxies.items() if scheme in SCHEMES

@@ -27,6 +27,7 @@ ORDER = (
     "cataloger.web_options",
     "cataloger.write_targets",
     "cataloger.option_checks",
+    "cataloger.image_options",
     "cataloger.table_options",
     "cataloger.options",
     "cataloger.write_flags",
@@ -273,6 +274,20 @@ def test_a_run_over_files_loads_no_http_client():
         "import sys, cataloger.engine.tag; sys.exit(1 if {'httpx', 'httpcore', 'alembic'} & set(sys.modules) else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_decoding_process_loads_what_decodes_and_little_else():
+    code = (
+        "import sys, cataloger.imaging.decode_worker\n"
+        "from cataloger.imaging.preprocess import load_bytes\n"
+        "from cataloger.image_options import PreprocessSpec\n"
+        "load_bytes(open(sys.argv[1], 'rb').read(), PreprocessSpec())\n"
+        "heavy = {'numpy', 'email', 'http', 'ssl', 'cataloger.options', 'cataloger.records'}\n"
+        "print(*heavy & set(sys.modules))"
+    )
+    arguments = [sys.executable, "-c", code, str(ROOT / "examples" / "images" / "silk-shirt.png")]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
 
 
 def test_nothing_unpickles():

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
 from cataloger.errors import CatalogerError, ImageError
+from cataloger.image_options import Limits, PreprocessSpec
 from cataloger.imaging.decode_budget import SharedBudget
 from cataloger.imaging.decode_protocol import (
     CHUNK,
@@ -32,14 +33,13 @@ from cataloger.imaging.decode_protocol import (
 from cataloger.imaging.decoder_version import decoder_identity
 from cataloger.imaging.loaded import Loaded
 from cataloger.imaging.shared_memory import SharedMemory
-from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image, Result
 from cataloger.utils import start_child
 
 if TYPE_CHECKING:
     import subprocess
 
-LOADER = "cataloger.imaging.preprocess:load"
+LOADER = "cataloger.imaging.preprocess:load_bytes"
 """What decodes an image in a child process, "module:function"; tests and benchmarks set another one."""
 START_TIMEOUT = 60.0
 ATTEMPTS = 2

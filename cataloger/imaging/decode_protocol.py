@@ -10,12 +10,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from cataloger.errors import ImageError
-from cataloger.imaging.loaded import Loaded
+from cataloger.image_options import Limits, PreprocessSpec
+from cataloger.imaging.loaded import Loaded, LoadedBytes
 from cataloger.imaging.shared_memory import KEPT_BYTES, SharedMemory
-from cataloger.options import Limits, PreprocessSpec
 
 READY = b"ready"
 CHUNK = 4
@@ -82,10 +80,11 @@ def image_of(mark: int) -> int:
     return mark & ~(WAITING | WAITED)
 
 
-def encode_loaded(memory: SharedMemory, layout: MemoryLayout, number: int, loaded: Loaded) -> Part:
+def encode_loaded(memory: SharedMemory, layout: MemoryLayout, number: int, loaded: Loaded | LoadedBytes) -> Part:
     """Put the pixels of a decoded image into the memory; return its part of the answer. number: in the chunk."""
-    memory.put(loaded.pixels.data.cast("B"), layout.pixels_of(number))
-    side = loaded.pixels.shape[0]
+    pixels = memoryview(loaded.pixels)
+    memory.put(pixels.cast("B"), layout.pixels_of(number))
+    side = len(pixels)
     return (loaded.width, loaded.height, *(() if side == layout.side else (side,)))
 
 
@@ -106,6 +105,8 @@ def decode_answer(memory: SharedMemory, layout: MemoryLayout, answer: bytes) -> 
 
 
 def _decode_part(memory: SharedMemory, layout: MemoryLayout, number: int, part: Part) -> Loaded | ImageError:
+    import numpy as np  # the children need none
+
     match part:
         case [str(code), str(message)]:
             return ImageError(code, message)

@@ -2,7 +2,7 @@
 parent exits.
 
 Started as `python -m cataloger.imaging.decode_worker SOCKET MEMORY BUDGET CONFIG`, the first three descriptors. It
-imports no more than Pillow, numpy and the preprocessing. What it is sent and sends: `decode_protocol`.
+imports no more than Pillow and the preprocessing. What it is sent and sends: `decode_protocol`.
 """
 
 import importlib
@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, suppress
 from multiprocessing.connection import Connection
 
 from cataloger.errors import ImageError
+from cataloger.image_options import Limits, PreprocessSpec
 from cataloger.imaging import preprocess
 from cataloger.imaging.decode_budget import DecodeBudget
 from cataloger.imaging.decode_protocol import (
@@ -27,15 +28,15 @@ from cataloger.imaging.decode_protocol import (
     encode_loaded,
     image_of,
 )
-from cataloger.imaging.loaded import Loaded
+from cataloger.imaging.loaded import Loaded, LoadedBytes
 from cataloger.imaging.shared_memory import SharedMemory
-from cataloger.options import Limits, PreprocessSpec
 from cataloger.utils import die_with_parent, limit_memory, reuse_buffers
 
-SLACK = 100_000_000
-"""Bytes that a process may take beside what decoding may: the encoded image, and its estimate's error."""
+SLACK = 200_000_000
+"""Bytes that a process may take beside what decoding may: the encoded image, its estimate's error, and numpy, which
+the first grey image of 16 bits loads."""
 
-Loader = Callable[[bytes, PreprocessSpec, Limits], Loaded]
+Loader = Callable[[bytes, PreprocessSpec, Limits], Loaded | LoadedBytes]
 
 
 def main(pipe_descriptor: int, memory_descriptor: int, budget_descriptor: int, config: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import PIL
 
-from cataloger.options import PreprocessSpec
+from cataloger.image_options import PreprocessSpec
 
 VERSION = 1
 """Of `cataloger.imaging.preprocess.load`; another one makes other pixels of some bytes."""

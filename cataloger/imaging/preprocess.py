@@ -8,9 +8,7 @@ without them, and colour management would cost more than the decoding.
 import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 # Pillow would import all of its plugins to find these; the ones we allow are imported by name, which is fast.
 from PIL import (
@@ -29,8 +27,9 @@ from PIL import Image as PillowImage
 from PIL.ImageFile import ImageFile
 
 from cataloger.errors import ImageError
+from cataloger.image_options import Limits, PreprocessSpec
 from cataloger.imaging import formats
-from cataloger.imaging.loaded import Loaded
+from cataloger.imaging.loaded import Loaded, LoadedBytes
 from cataloger.imaging.memory_need import (
     BAND_PIXELS,
     MOST_PER_PIXEL,
@@ -39,7 +38,9 @@ from cataloger.imaging.memory_need import (
     bytes_to_squash,
     is_deep_grey,
 )
-from cataloger.options import Limits, PreprocessSpec
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Phones write JPEGs that hold several pictures (MPO); Pillow opens those as JPEG and shows the first.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -86,6 +87,20 @@ def load(data: bytes, spec: PreprocessSpec, limits: Limits = _DEFAULT_LIMITS) ->
     Raises ImageError, code decode.empty, decode.not_image, decode.unsupported, decode.truncated, decode.corrupt or
     decode.too_large.
     """
+    import numpy as np  # only now: decoding processes call `load_bytes`
+
+    small, width, height = _squash(data, spec, limits)
+    return Loaded(np.array(small), width, height)
+
+
+def load_bytes(data: bytes, spec: PreprocessSpec, limits: Limits = _DEFAULT_LIMITS) -> LoadedBytes:
+    """Do what `load` does, without numpy unless the image is grey with 16 bits or more."""
+    small, width, height = _squash(data, spec, limits)
+    return LoadedBytes(memoryview(small.tobytes()).cast("B", (*small.size, 3)), width, height)
+
+
+def _squash(data: bytes, spec: PreprocessSpec, limits: Limits) -> tuple[PillowImage.Image, int, int]:
+    """Return the square picture, and the width and height of the upright original."""
     if not data:
         raise ImageError("decode.empty", "the file is empty")
     try:
@@ -114,7 +129,9 @@ def _open(data: bytes, limits: Limits) -> ImageFile:
     return image
 
 
-def _decode(image: ImageFile, data: bytes, spec: PreprocessSpec, limits: Limits) -> Loaded:
+def _decode(
+    image: ImageFile, data: bytes, spec: PreprocessSpec, limits: Limits
+) -> tuple[PillowImage.Image, int, int]:
     width, height = image.size
     if spec.scale == "draft":
         image.draft(None, (spec.size, spec.size))  # only JPEGs can; others ignore it
@@ -124,7 +141,7 @@ def _decode(image: ImageFile, data: bytes, spec: PreprocessSpec, limits: Limits)
         small = _squashed(image, orientation, spec)
     if orientation >= 5:
         width, height = height, width
-    return Loaded(np.array(small), width, height)
+    return small, width, height
 
 
 def _need(image: ImageFile, data: bytes, spec: PreprocessSpec, limits: Limits, full: tuple[int, int]) -> int:
@@ -202,6 +219,8 @@ def _to_rgb(image: PillowImage.Image, background: tuple[int, int, int], grey: Ra
 
 def _to_8_bit(image: PillowImage.Image, grey: Range) -> PillowImage.Image:
     """Scale a grey image of 16 bits or more to mode L, or LA if one value means transparent."""
+    import numpy as np
+
     clear = image.info.get("transparency")
     level = PillowImage.new("LA" if isinstance(clear, int) else "L", image.size)
     for top, bottom in _bands(image, image.height):
@@ -214,7 +233,9 @@ def _to_8_bit(image: PillowImage.Image, grey: Range) -> PillowImage.Image:
     return level
 
 
-def _scaled(values: np.ndarray[Any, np.dtype[np.float64]], grey: Range) -> PillowImage.Image:
+def _scaled(values: "np.ndarray[Any, np.dtype[np.float64]]", grey: Range) -> PillowImage.Image:
+    import numpy as np
+
     low, high = grey
     scaled = np.nan_to_num((values - low) * (255.0 / (high - low)), nan=0.0)
     return PillowImage.fromarray(np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8))
@@ -228,6 +249,8 @@ def _grey_range(image: PillowImage.Image) -> Range:
     """
     if image.mode not in ("I", "F"):
         return 0.0, 65535.0
+    import numpy as np
+
     low, high = float("inf"), float("-inf")
     for top, bottom in _bands(image, image.height):
         values = np.asarray(image.crop((0, top, image.width, bottom)), dtype=np.float64)

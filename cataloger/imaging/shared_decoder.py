@@ -5,9 +5,9 @@ from types import TracebackType
 from typing import Self
 
 from cataloger.errors import CatalogerError
+from cataloger.image_options import Limits, PreprocessSpec
 from cataloger.imaging.decode_budget import SharedBudget
 from cataloger.imaging.decode_pool import DecodePool
-from cataloger.options import Limits, PreprocessSpec
 from cataloger.records import Failure, Fetched, Image
 
 

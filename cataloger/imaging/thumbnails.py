@@ -3,13 +3,16 @@
 import base64
 import io
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from PIL import Image as PillowImage
 
-from cataloger.imaging.loaded import Loaded
-from cataloger.imaging.preprocess import FORMATS, load
-from cataloger.options import Limits, PreprocessSpec
-from cataloger.records import Pixels
+from cataloger.image_options import Limits, PreprocessSpec
+from cataloger.imaging.loaded import LoadedBytes
+from cataloger.imaging.preprocess import FORMATS, load_bytes
+
+if TYPE_CHECKING:
+    from cataloger.records import Pixels
 
 QUALITY = 80
 SMALLEST = 8
@@ -28,7 +31,7 @@ def fitted(width: int, height: int, longest: int, *, enlarges: bool = True) -> t
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def as_jpeg(pixels: Pixels, width: int, height: int, longest: int, *, enlarges: bool = False) -> bytes:
+def as_jpeg(pixels: "Pixels", width: int, height: int, longest: int, *, enlarges: bool = False) -> bytes:
     """Return a picture that was squashed to a square, in the shape of its original, as JPEG.
 
     width, height: of the original. longest: side of the result, at most unless `enlarges`, pixels.
@@ -44,9 +47,9 @@ def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def load_small(data: bytes, spec: PreprocessSpec, limits: Limits) -> Loaded:
+def load_small(data: bytes, spec: PreprocessSpec, limits: Limits) -> LoadedBytes:
     """Decode an image to a square of at most `spec.size`; a smaller image is not enlarged. Raises ImageError."""
-    return load(data, replace(spec, size=_needed(data, spec.size)), limits)
+    return load_bytes(data, replace(spec, size=_needed(data, spec.size)), limits)
 
 
 def _needed(data: bytes, longest: int) -> int:

@@ -7,8 +7,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 PR_SET_PDEATHSIG = 1
 STOP_REQUEST = signal.SIGUSR1
@@ -37,7 +40,9 @@ def start_child(module: str, arguments: Sequence[str], descriptors: Sequence[int
 
 
 @cache
-def _starter() -> ThreadPoolExecutor:
+def _starter() -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor  # children come here, too, and start none
+
     return ThreadPoolExecutor(1, thread_name_prefix="start-children")
 
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import by_url
+import numpy
 import pytest
 from by_url import open_database
 from PIL import Image
@@ -54,7 +55,7 @@ def cataloger(*arguments, status=0):
 
 def thumbnail(data, longest, limits=None):
     loaded = load_small(data, PreprocessSpec(size=longest), limits or Limits())
-    return as_jpeg(loaded.pixels, loaded.width, loaded.height, longest)
+    return as_jpeg(numpy.asarray(loaded.pixels), loaded.width, loaded.height, longest)
 
 
 def everything(url="sqlite:///cataloger.db", **options):
