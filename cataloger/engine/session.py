@@ -98,7 +98,7 @@ class SourceSession(SourceModel):
         if self._report.run.skipped["unchanged"]:
             return  # images of this column have been read before
         with self._pool(self.bundle) as pool:
-            warning = check_column(sample, self._decoder(pool, remote))
+            warning = check_column(sample, self._decoder(pool, remote=remote))
         if warning:
             self._warn(warning)
 

@@ -3,13 +3,14 @@
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from cataloger.adaptation import LabelSelection, changed_selection
 from cataloger.db import Database
 from cataloger.engine.executors import (
     Decoder,
+    DeferredExecutor,
     Executor,
     ExecutorHooks,
     SharedAnswers,
@@ -163,15 +164,18 @@ class SourceModel:
         )
         if context.cluster is not None:
             return context.cluster.executor(bundle, work, remote, hooks)
-        return open_local(
-            work, bundle, context.engine, lambda pool, shared: self._decoder(pool, remote, shared), hooks
-        )
+        opening = partial(open_local, work, bundle, context.engine, partial(self._decoder, remote=remote), hooks)
+        if self.known is not None and self.known.weights_id == bundle.weights_id:
+            return DeferredExecutor(opening, context.engine.device_for(bundle))
+        return opening()  # now: a source goes over only to a model that could be loaded
 
     def _pool(self, bundle: Bundle) -> DecodePool:
         workers = self._options.run.workers or available_cpus()
         return DecodePool(bundle.preprocess, self._options.limits, workers=workers)
 
-    def _decoder(self, pool: DecodePool, remote: Remote | None, shared: SharedBytes | None = None) -> Decoder:
+    def _decoder(
+        self, pool: DecodePool, shared: SharedBytes | None = None, *, remote: Remote | None = None
+    ) -> Decoder:
         watch, limits = self._report.run.watch, self._options.limits
         return decoding(pool, limits, watch, remote=remote, within=self._within, shared=shared)
 

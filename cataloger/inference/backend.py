@@ -49,6 +49,10 @@ class Engine:
             return bundle.at("fp16")
         return bundle.at("fp32")
 
+    def device_for(self, bundle: Bundle) -> str:
+        """Return where `open` lets the model of a bundle run."""
+        return "cpu" if self._lacks(bundle) else self.device
+
     def open(self, bundle: Bundle) -> Classifier:
         """Load a bundle's model in the precision that was chosen for it."""
         if self._lacks(bundle):

@@ -6,6 +6,7 @@ Imports what is below the engine, and nothing of it: an executor knows no databa
 from typing import TYPE_CHECKING
 
 from cataloger.engine.executors.base import Executor, ExecutorHooks, OnImage, Work
+from cataloger.engine.executors.deferred import DeferredExecutor
 from cataloger.engine.executors.image_log import log_step, tells_steps
 from cataloger.engine.executors.local import Decoder, LocalExecutor, Stages, decoding, open_local
 from cataloger.engine.executors.pictures import SharedAnswers, SharedBytes, SharedPlaces
@@ -18,6 +19,7 @@ __all__ = [
     "Cluster",
     "ClusterExecutor",
     "Decoder",
+    "DeferredExecutor",
     "Executor",
     "ExecutorHooks",
     "LocalExecutor",
