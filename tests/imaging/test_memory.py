@@ -172,6 +172,7 @@ def test_a_large_picture_is_the_same_by_bands(mode, orientation, monkeypatch):
 # Asks for memory as its bytes say; two that are at work at once, although they need it all, leave a mark.
 HUNGRY = """
 import os, time
+import numpy
 from pathlib import Path
 from cataloger.imaging import preprocess
 
@@ -191,8 +192,6 @@ def hungry(data, spec, limits):
             os.abort()
         if rest.startswith(b"take:"):
             bytearray(int(rest[5:]))
-    from PIL import Image
-    import numpy
     return preprocess.Loaded(numpy.zeros((spec.size, spec.size, 3), numpy.uint8), 1, 1)
 """
 
