@@ -84,6 +84,7 @@ def test_no_two_people_have_one_product_and_all_is_done_once(two_servers, open_p
 def test_what_a_dead_browser_had_is_given_to_another(two_servers, open_page):
     anna = open_page(two_servers[0].url)
     first = anna.inner_text("#key")
+    anna.evaluate("() => { window.fetch = () => new Promise(() => {}); }")  # it says no farewell
     anna.close()
     ben = open_page(two_servers[1].url)
     assert ben.inner_text("#key") != first
@@ -94,6 +95,28 @@ def test_what_a_dead_browser_had_is_given_to_another(two_servers, open_page):
     expect(ben.locator("#list li").first.locator(".word")).to_have_text("")
     ben.reload()
     expect(ben.locator("#key")).to_have_text(first)
+
+
+def test_what_a_page_had_that_was_left_is_free_at_once(two_servers, open_page):
+    anna = open_page(two_servers[0].url)
+    first = anna.inner_text("#key")
+    anna.goto("about:blank")
+    wait_until(lambda: not two_servers[0].rows("SELECT * FROM cataloger_claim"), "the claims to end", 0.1)
+    ben = open_page(two_servers[1].url)
+    expect(ben.locator("#key")).to_have_text(first)
+    ben.reload()
+    expect(ben.locator("#key")).to_have_text(first)
+
+
+def test_the_windows_of_one_person_are_one_line_and_nobody_is_with_oneself(two_servers, open_page):
+    first, second = (open_page(two_servers[0].url) for _ in range(2))
+    keys = {first.inner_text("#key"), second.inner_text("#key")}
+    assert len(keys) == 2
+    expect(second.locator("#people")).to_have_text("People")
+    open_people(second)
+    expect(second.locator("#now li")).to_have_count(1)
+    for key in keys:
+        expect(second.locator("#now li")).to_contain_text(key)
 
 
 def test_two_surveys_of_one_category_show_different_products(two_servers, open_page):

@@ -22,10 +22,12 @@ async function load() {
 }
 
 function show({people, days, agreement, disagreements, assignments}) {
-  $("now").replaceChildren(...people.map(({person, open, products}) => {
-    const item = element("li");
-    const what = open === null ? "has " + counted(products) : "looks at " + visible(open);
-    item.append(element("b", visible(person)), " " + what);
+  $("now").replaceChildren(...[...new Set(people.map(({person}) => person))].map((person) => {
+    const windows = people.filter((each) => each.person === person), item = element("li");
+    const opened = windows.filter(({open}) => open !== null).map(({open}) => visible(open));
+    const surveyed = windows.filter(({open}) => open === null).reduce((sum, {products}) => sum + products, 0);
+    const what = [opened.length ? "looks at " + opened.join(", ") : "", surveyed ? "has " + counted(surveyed) : ""].filter(Boolean);
+    item.append(element("b", visible(person)), " " + what.join(" and "));
     return item;
   }));
   if (!people.length) $("now").append(element("li", "Nobody at the moment.", {className: "soft"}));

@@ -17,6 +17,12 @@ export async function request(path, options = {}) {
   return JSON.parse(text);
 }
 
+// Said while the page ends: nobody waits for an answer.
+export function postLast(path, values) {
+  const headers = {"X-CSRF-Token": csrf, "Content-Type": "application/json"};
+  fetch(path, {method: "POST", body: JSON.stringify(values), headers, credentials: "same-origin", keepalive: true}).catch(() => {});
+}
+
 export async function post(path, values) {
   const send = () => request(path, {method: "POST", body: JSON.stringify(values), headers: {"X-CSRF-Token": csrf, "Content-Type": "application/json"}});
   try {

@@ -4,7 +4,7 @@
 import {$, page, visible} from "./dom.js";
 import {at, entries, isDone, isSurvey, sameWord} from "./entries.js";
 import {waitingEntries} from "./outbox.js";
-import {post} from "./requests.js";
+import {post, postLast} from "./requests.js";
 import {marked} from "./survey.js";
 
 const AHEAD = 3, MOST = 200, BEAT = 15000, IDLE = 10 * 60000, SOON = 250;
@@ -95,7 +95,7 @@ async function declare() {
 }
 
 export function showPeople(people) {
-  const rest = people.filter((each) => !each.is_me), names = [...new Set(rest.map((each) => each.person))];
+  const rest = people.filter((each) => !each.is_me && each.person !== at.author), names = [...new Set(rest.map((each) => each.person))];
   $("people").textContent = !names.length ? "People" : names.length < 3 ? "with " + names.map(visible).join(", ") : "with " + names.length + " others";
 }
 
@@ -105,5 +105,8 @@ export function watchTogether() {
     lastInput = Date.now();
     if (wasIdle) claim(0);
   }, {capture: true});
+  // What a page has that ends is free at once; one that comes back from the history of the browser asks for it again.
+  addEventListener("pagehide", () => { if (!("stopped" in page)) postLast("/api/claims", {page: name, items: [], open: null, images: []}); });
+  addEventListener("pageshow", (event) => { if (event.persisted) claim(0); });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) claim(0); });
 }
