@@ -74,6 +74,7 @@ def test_no_two_people_have_one_product_and_all_is_done_once(two_servers, open_p
     for page in (anna, ben):
         saved(page)
         expect(page.locator("#conflicts")).to_be_hidden()
+        expect(page.locator("#progress")).to_contain_text(re.compile(r"with people on \S+ of \d+, with you on"))
     assert sum(count for _, count in two_servers[0].rows(AUTHORS)) == many
     open_people(anna)
     cells = anna.locator("#days tbody tr").all_inner_texts()

@@ -206,9 +206,9 @@ async function showProgress() {
   try {
     const now = await request("/api/progress?" + page.query);
     $("bar").value = now.images ? now.reviewed / now.images : 0;
-    const agreement = (agreed, named, whom) => (named ? "; the model agrees with " + whom + " on " + percent(agreed / named) + " of " + named.toLocaleString() : "");
-    const all = agreement(now.agreed, now.named, now.my_named === now.named ? "you" : "people");
-    const mine = now.my_named && now.my_named !== now.named ? agreement(now.my_agreed, now.my_named, "you") : "";
+    const agreement = (agreed, named, whom) => (named ? " with " + whom + " on " + percent(agreed / named) + " of " + named.toLocaleString() : "");
+    const all = now.named ? "; the model agrees" + agreement(now.agreed, now.named, now.my_named === now.named ? "you" : "people") : "";
+    const mine = now.my_named && now.my_named !== now.named ? "," + agreement(now.my_agreed, now.my_named, "you") : "";
     $("progress").textContent = now.reviewed.toLocaleString() + " of " + now.images.toLocaleString() + " reviewed, " + now.my_reviewed.toLocaleString() + " by you" + (now.second ? ", " + now.second.toLocaleString() + " for a second answer by you" : "") + all + mine;
   } catch (error) {
     $("progress").textContent = "Progress cannot be read: " + error.message;
