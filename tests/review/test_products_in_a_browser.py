@@ -268,6 +268,26 @@ def test_a_view_is_saved_and_opened_again(served_shop, open_page):
     page.wait_for_url(re.compile("category=Hat"))
 
 
+def test_a_phone_saves_a_view_and_nothing_is_cut_off_at_its_top(served_shop, open_page):
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    page = open_page(f"{served_shop.url}/?category=Hat", name="Christina-Maria", **phone)
+    tops = page.eval_on_selector_all("#views, #people, #who, #help", "(all) => all.map((each) => each.offsetTop)")
+    assert max(tops) - min(tops) < 10
+    left = page.evaluate("document.getElementById('people').getBoundingClientRect().left")
+    assert left >= page.evaluate("document.getElementById('views').getBoundingClientRect().right")
+    page.tap("#filter")
+    page.fill("#filter", "saved view")
+    box = page.locator("#filter-list").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    page.locator("#filter-list li", has_text="save or remove").tap()
+    page.fill("#saved-name", "My hats")
+    page.tap("#saved-views button[value=save]")
+    page.wait_for_function("() => localStorage.getItem('cataloger-views')?.includes('My hats')")
+    page.fill("#filter", "my hats")
+    expect(page.locator("#filter-list li").first).to_have_text("saved view My hats")
+
+
 def test_a_finger_swipes_and_sees_no_keys(served_shop, open_page):
     page = open_page(
         served_shop.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"

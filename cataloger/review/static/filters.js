@@ -45,7 +45,7 @@ function others() {
   const chosen = Object.entries(CHOSEN).filter(([id]) => !$(id).parentElement.hidden).flatMap(([id, name]) =>
     [...$(id).options].filter((option) => option.value !== $(id).value).map((option) => ({name, text: option.text, changes: {[id]: option.value}})));
   const views = remembered("views").map(([text, query]) => ({name: "saved view", text, href: "/?" + query}));
-  return [...views, ...chosen];
+  return [...views, {name: "saved view", text: "save or remove …", does: openSaved}, ...chosen];
 }
 
 // What can be added: the values of the ledger with their counts, and what was typed as a product, run or confidence.
@@ -73,7 +73,8 @@ function lines() {
 
 function pick(index) {
   const chosen = found.finds[index];
-  if (chosen && chosen.href) location.assign(chosen.href);
+  if (chosen && chosen.does) chosen.does();
+  else if (chosen && chosen.href) location.assign(chosen.href);
   else if (chosen) go(chosen.changes || {[chosen.name]: chosen.value});
 }
 
@@ -93,6 +94,13 @@ function showSaved() {
   if (!views.length) $("saved-list").append(element("li", "None yet. A view is the filters that are set; it is kept in this browser.", {className: "soft"}));
 }
 
+function openSaved() {
+  $("filter").value = "";
+  $("filter").blur();
+  showSaved();
+  $("saved-views").showModal();
+}
+
 function onSaved() {
   const name = $("saved-name").value.trim();
   if ($("saved-views").returnValue === "save" && name) remember("views", [...remembered("views").filter(([other]) => other !== name), [name, page.query]]);
@@ -105,6 +113,6 @@ export function watchFilters() {
   $("filter").addEventListener("input", find);
   $("filter").addEventListener("blur", () => found.show(false));
   for (const id of ["reviewed", "order", "by", "whose"]) $(id).addEventListener("change", () => go({[id]: $(id).value}));
-  $("saved").addEventListener("click", () => { showSaved(); $("saved-views").showModal(); });
+  $("saved").addEventListener("click", openSaved);
   $("saved-views").addEventListener("close", onSaved);
 }
