@@ -82,7 +82,7 @@ def image_of(mark: int) -> int:
 
 def encode_loaded(memory: SharedMemory, layout: MemoryLayout, number: int, loaded: Loaded | LoadedBytes) -> Part:
     """Put the pixels of a decoded image into the memory; return its part of the answer. number: in the chunk."""
-    pixels = memoryview(loaded.pixels)
+    pixels = loaded.pixels if isinstance(loaded, LoadedBytes) else loaded.pixels.data
     memory.put(pixels.cast("B"), layout.pixels_of(number))
     side = len(pixels)
     return (loaded.width, loaded.height, *(() if side == layout.side else (side,)))

@@ -40,7 +40,7 @@ F_SEAL_FUTURE_WRITE = 0x10  # Python has no name for it
 LOADER = """
 import os, resource, sys, time
 from pathlib import Path
-from cataloger.imaging.preprocess import load
+from cataloger.imaging.preprocess import load_bytes
 
 SLOW = 2.0
 BROKEN = Path(__file__).with_suffix(".broken")
@@ -84,7 +84,7 @@ def treacherous(data, spec, limits):
             flag.touch()
             os.abort()
         data = flag.with_suffix(".png").read_bytes()
-    return load(data, spec, limits)
+    return load_bytes(data, spec, limits)
 """
 
 

@@ -71,8 +71,14 @@ def render_page(evaluation: Evaluation) -> str:
     findings = evaluation.findings
     shown = findings.mistakes[:THUMBNAILS]
     pictures = draw_thumbnails([evaluation.examples[mistake.index] for mistake in shown])
-    shares: Filters = {"interval": interval, "percent": percent, "joined": joined, "plain": plain}
-    filters = {**shares, "figure": figure, "figures": figures}
+    filters: Filters = {
+        "interval": interval,
+        "percent": percent,
+        "joined": joined,
+        "plain": plain,
+        "figure": figure,
+        "figures": figures,
+    }
     template = template_environment(__file__, filters).get_template(TEMPLATE)
     return template.render(
         of_images=of_images,
