@@ -30,7 +30,6 @@ ORDER = (
     "cataloger.image_options",
     "cataloger.table_options",
     "cataloger.options",
-    "cataloger.write_flags",
     "cataloger.utils",
     "cataloger.objects",
     "cataloger.tabular",

@@ -6,7 +6,7 @@ from pathlib import Path
 from cataloger.options import WriteOptions
 from cataloger.presets.preset import FlagValue
 from cataloger.table_options import TableOptions
-from cataloger.write_flags import OtherWrites
+from cataloger.writeback import OtherWrites
 
 
 def write_options(flags: Mapping[str, FlagValue]) -> WriteOptions:

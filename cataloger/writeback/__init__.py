@@ -12,6 +12,7 @@ from cataloger.utils import lazy_names
 if TYPE_CHECKING:
     from cataloger.writeback.answer_places import WrittenAnswer, products_of_images, written_answers
     from cataloger.writeback.column_values import ABSENT, ANY_ROW, Cell, restore
+    from cataloger.writeback.flags import OtherWrites
     from cataloger.writeback.journal import CellChange, Journal, WriteCounts, write_cells, written_to
     from cataloger.writeback.other_preflight import LinkCheck, RowCheck
     from cataloger.writeback.other_tables import other_table
@@ -28,6 +29,7 @@ __all__ = [
     "CellChange",
     "Journal",
     "LinkCheck",
+    "OtherWrites",
     "PlainWriter",
     "PossibleAnswers",
     "ProductRow",
@@ -62,6 +64,7 @@ __getattr__ = lazy_names(
             "Cell",
             "restore",
         ),
+        "flags": ("OtherWrites",),
         "journal": (
             "CellChange",
             "Journal",

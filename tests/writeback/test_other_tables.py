@@ -15,8 +15,8 @@ from cataloger.ledger.label_map import LabelCode
 from cataloger.ledger.run_queries import find_run
 from cataloger.ledger.write_target import WriteTarget, record_other_targets, record_write_target
 from cataloger.table_options import TableOptions
-from cataloger.write_flags import OtherWrites
 from cataloger.writeback import LinkCheck, PossibleAnswers, RowCheck, WriteBack, WriteCheck
+from cataloger.writeback.flags import OtherWrites
 from cataloger.writeback.journal import WriteCounts
 
 LABELS = ("Dress", "Hat", "Sock")

@@ -10,7 +10,7 @@ import sync_rig
 
 from cataloger.errors import LeaseError, UsageError
 from cataloger.schema.models import LeaseRow
-from cataloger.write_flags import OtherWrites
+from cataloger.writeback.flags import OtherWrites
 
 other = sync_rig.load(Path(__file__).parent / "test_other_tables.py")
 EAV, LINKS, VALUE, ANSWERS = other.EAV, other.LINKS, other.VALUE, other.ANSWERS

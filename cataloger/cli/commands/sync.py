@@ -38,7 +38,7 @@ from cataloger.errors import UsageError
 from cataloger.options import ClusterOptions, RunOptions, SelectionOptions, Shard, WebOptions
 from cataloger.signals import Reporter, SignalOptions
 from cataloger.table_options import TableOptions
-from cataloger.write_flags import OtherWrites
+from cataloger.writeback import OtherWrites
 
 COMMAND = PresetCommand
 EXAMPLES = """\b
