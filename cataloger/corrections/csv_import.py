@@ -25,7 +25,7 @@ from cataloger.errors import SourceError, UsageError, ValueRefusedError
 from cataloger.ledger import find_source_id
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, CurrentRow, ItemRow, SourceRow
 from cataloger.tabular import TableFormatError
-from cataloger.utils import clean_label, find_label, shown_key, spellings, visible
+from cataloger.utils import clean_label, find_label, same_person, shown_key, spellings, visible
 
 ROWS_PER_READ = 500
 NAMED = 1000
@@ -245,8 +245,8 @@ class _Import:
     def _is_next(self, row: CorrectionFileRow, state: "_State", seen: datetime | None) -> bool:
         """True if the file shows the current correction; without times, if it is older and of its author, or none."""
         if "corrected_at" not in row.cells:
-            is_mine = state.author == self._options.author and state.at is not None and state.at < self._started
-            return state.current_id is None or is_mine
+            is_mine = same_person(state.author, self._options.author)
+            return state.current_id is None or (is_mine and state.at is not None and state.at < self._started)
         return (state.current_id is None and seen is None) or (seen is not None and seen == state.at)
 
 

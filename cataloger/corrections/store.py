@@ -14,6 +14,7 @@ from cataloger.contracts import MAX_LABEL_LENGTH, VERDICTS, Verdict
 from cataloger.db import AnyRow, Database, sanitize_text, upsert_rows, utc_now
 from cataloger.ledger import lock_leases, recompute_product_corrections
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, ModelRow, ResultRow, SourceRow
+from cataloger.utils import same_person
 
 CORRECTIONS_PER_TRANSACTION = 500
 
@@ -192,6 +193,7 @@ def _outcome(correction: CorrectionInput, exists: bool, current: AnyRow | None, 
         return Outcome(correction.item_id, "gone")
     if current is None:
         return Outcome(correction.item_id, "saved" if correction.verdict == "withdrawn" else "conflict")
-    is_identical = (current.author, current.verdict, current.label) == (author, correction.verdict, correction.label)
+    is_same = (current.verdict, current.label) == (correction.verdict, correction.label)
+    is_identical = is_same and same_person(current.author, author)
     status: Literal["saved", "conflict"] = "saved" if is_identical else "conflict"
     return Outcome(correction.item_id, status, current.id, current.author, current.label, current.verdict)

@@ -18,6 +18,7 @@ from cataloger.review_queue.filters import ADAPTING
 from cataloger.review_queue.item_rows import AGREED, NAMED, OPEN, REVIEWED, STATE, shown
 from cataloger.review_queue.wanted import QueuePart, Wanted
 from cataloger.schema import CorrectionRow, CurrentRow, ItemRow, ResultRow, key_hash
+from cataloger.utils import person_key
 
 IMAGES_PER_READ = 20_000
 BLOCK = 2**16
@@ -52,8 +53,8 @@ class Snapshot:
     """Columns of all images that may be shown, by rising id.
 
     products: the beginning of the product's hash as a number. disagrees: with the other images of it. The texts of
-    labels, decisions, corrections and authors are numbered by `codes`. answered_twice: has a second answer.
-    orders: for each order, the positions in it.
+    labels, decisions, corrections and authors, these as they are compared, are numbered by `codes`.
+    answered_twice: has a second answer. orders: for each order, the positions in it.
     """
 
     codes: Codes
@@ -191,10 +192,13 @@ class Snapshot:
         """Return of which images the first answer is hidden, since a person is to answer them a second time."""
         if not wanted.sample.share:
             return np.zeros(len(self.items[where]), np.bool_)
-        is_foreign = self.authors[where] != self.codes.get(wanted.author, UNKNOWN)
+        is_foreign = self.authors[where] != self._code_of(wanted.author)
         is_due = (self.states[where] != OPEN) & is_foreign & ~self.answered_twice[where]
         hidden: Mask = is_due & wanted.sample.mask(self.products[where], self.items[where])
         return hidden
+
+    def _code_of(self, person: str) -> int:
+        return self.codes.get(person_key(person), UNKNOWN)
 
     def _has_state(self, wanted: Wanted, where: Where) -> Mask:
         """Return which images have the state that is wanted; what is to be answered a second time is open."""
@@ -208,7 +212,7 @@ class Snapshot:
         """Count all images of a queue, those of them that the person has reviewed, and those for a second answer."""
         where = self.orders[ADAPTING] if wanted.filters.order == ADAPTING else ALL
         fits, states = self.fits(wanted, where), self.states[where]
-        mine = fits & (self.authors[where] == self.codes.get(wanted.author, UNKNOWN))
+        mine = fits & (self.authors[where] == self._code_of(wanted.author))
         second = int(np.count_nonzero(fits & self.hidden(wanted, where)))
         return self._counts(states[fits]), self._counts(states[mine]), second
 
@@ -299,7 +303,8 @@ def _columns(rows: Sequence[AnyRow], codes: Codes) -> list[NDArray[Any]]:
 
 def _correction_columns(columns: Sequence[Sequence[Any]], codes: Codes) -> list[NDArray[Any]]:
     states, corrections, authors = columns
-    coded = (np.array([codes[text] for text in texts], np.int32) for texts in (corrections, authors))
+    people = [None if name is None else person_key(name) for name in authors]
+    coded = (np.array([codes[text] for text in texts], np.int32) for texts in (corrections, people))
     return [np.array(states, np.int8), *coded]
 
 

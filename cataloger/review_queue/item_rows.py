@@ -23,7 +23,7 @@ from cataloger.schema import (
     with_corrections,
     with_seen,
 )
-from cataloger.utils import shown_key
+from cataloger.utils import same_person, shown_key
 
 LARGEST_ID = 2**53
 
@@ -76,13 +76,14 @@ def hide_first_answers(rows: Sequence[dict[str, Any]], answers: SecondAnswers, a
         row = foreign[item]
         if second is None:
             row["word"] = None
-        elif (second.author, second.correction_id) == (author, row["word"]["id"]):
+        elif same_person(second.author, author) and second.correction_id == row["word"]["id"]:
             answer = {"verdict": second.verdict, "label": second.label, "by": author, "result": row["result"]}
             row["word"] = {"id": None, **answer, "outdated": False, "second": True}
 
 
 def _is_foreign(row: dict[str, Any], author: str) -> bool:
-    return row["word"] is not None and not row["word"]["outdated"] and row["word"]["by"] != author
+    word = row["word"]
+    return word is not None and not word["outdated"] and not same_person(word["by"], author)
 
 
 def is_open(row: dict[str, Any]) -> bool:

@@ -239,9 +239,9 @@ class Queue:
             threading.Thread(target=self._read_aside, daemon=True).start()
         with self._database.read() as connection:
             found, rows = _new_corrections(connection, state)
-            answered = read_answered(connection) if self.second_answers.sample.share else None
+            answered = read_answered(connection, state.answered) if self.second_answers.sample.share else None
         self._take_over(state, found, rows)
-        if answered is not None and answered[0] != state.answered:
+        if answered is not None:
             self._take_second_answers(state, *answered)
         return state
 

@@ -1,7 +1,7 @@
 """What each person has answered on each day."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, select
 
 from cataloger.db import AnyRow, Database, utc_now
 from cataloger.schema import CorrectionRow, ItemRow, ResultRow, SecondAnswerRow
+from cataloger.utils import spelling_of_each
 
 DAYS = 14
 
@@ -65,10 +66,11 @@ def _with_items(query: Select[Any], item_id: Any) -> Select[Any]:
     return query.join(ResultRow, ResultRow.id == CorrectionRow.result_id, isouter=True)
 
 
-def _counted(rows: Iterable[AnyRow], zone: tzinfo | None) -> list[DayOfPerson]:
+def _counted(rows: Sequence[AnyRow], zone: tzinfo | None) -> list[DayOfPerson]:
     last: dict[tuple[date, str], dict[int, AnyRow]] = defaultdict(dict)
+    shown_as = spelling_of_each(Counter(row.author for row in rows))
     for row in rows:
-        last[_day(row.answered_at, zone), row.author][row.item_id] = row
+        last[_day(row.answered_at, zone), shown_as[row.author]][row.item_id] = row
     found = []
     for (day, person), answers in last.items():
         kept = [row for row in answers.values() if row.verdict != "withdrawn"]

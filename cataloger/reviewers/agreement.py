@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from cataloger.db import AnyRow, Database
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, SecondAnswerRow
-from cataloger.utils import UNKNOWN, Share, shown_key, wilson
+from cataloger.utils import UNKNOWN, Share, same_person, shown_key, wilson
 
 Answer = tuple[str, str | None]
 """Verdict and label."""
@@ -61,7 +61,10 @@ class Agreement:
 
 
 def read_pairs(database: Database, source_id: int | None = None) -> list[AnsweredTwice]:
-    """Return what two people have answered, by product; the answers that were answered last come first."""
+    """Return what two people have answered, by product; the answers that were answered last come first.
+
+    What one person has answered under two spellings of a name is left out.
+    """
     products: dict[tuple[int, str | int], list[AnyRow]] = defaultdict(list)
     for row in database.fetch(_read, source_id):
         products[row.source_id, row.product_hash or row.item_id].append(row)
@@ -99,7 +102,8 @@ def _read(connection: Connection, source_id: int | None) -> list[AnyRow]:
         .order_by(SecondAnswerRow.answered_at.desc(), ItemRow.id)
     )
     mine = [] if source_id is None else [ItemRow.source_id == source_id]
-    return list(connection.execute(query.where(*mine)))
+    rows = connection.execute(query.where(*mine))
+    return [row for row in rows if not same_person(row.author, row.second_author)]
 
 
 def _pair(rows: Sequence[AnyRow]) -> AnsweredTwice:

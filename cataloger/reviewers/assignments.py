@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, select
 from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.db import Database, sanitize_text, utc_now
 from cataloger.schema import AssignmentRow
+from cataloger.utils import same_person
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Assignment:
 
     def is_of(self, person: str) -> bool:
         """True for the one that it is assigned to, however the name is capitalized."""
-        return self.person.casefold() == person.casefold()
+        return same_person(self.person, person)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

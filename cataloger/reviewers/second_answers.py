@@ -1,13 +1,14 @@
 """Second answers: about a sample, somebody who has not seen what the first person answered answers, too.
 
-They are kept beside the corrections and change nothing that is current.
+They are kept beside the corrections and change nothing that is current. What one person has answered twice, under two
+spellings of a name, as earlier versions recorded it, counts as answered once.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, Select, delete, func, select
 
 from cataloger.contracts import MAX_LABEL_LENGTH
 from cataloger.corrections import CorrectionInput
@@ -15,6 +16,7 @@ from cataloger.db import AnyRow, Database, sanitize_text, slices, upsert_rows, u
 from cataloger.ledger import lock_leases
 from cataloger.reviewers.sample import ReviewSample
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, SecondAnswerRow
+from cataloger.utils import same_person
 
 AT_ONCE = 500
 
@@ -57,19 +59,34 @@ class SecondAnswers:
         return {item: found.get(item) for item in items}
 
 
-def read_answered(connection: Connection) -> tuple[tuple[Any, ...], list[int]]:
-    """Return a stamp that changes with every answer, and the images that have a second answer, by rising id."""
+def read_answered(connection: Connection, known: tuple[Any, ...] = ()) -> tuple[tuple[Any, ...], list[int]] | None:
+    """Return a stamp that changes with every answer, and the images that have a second answer, by rising id.
+
+    known: a stamp; None is returned while it holds.
+    """
     stamp = select(func.count(), func.max(SecondAnswerRow.answered_at)).select_from(SecondAnswerRow)
-    items = select(SecondAnswerRow.item_id).order_by(SecondAnswerRow.item_id)
-    return tuple(connection.execute(stamp).one()), list(connection.scalars(items))
+    now = tuple(connection.execute(stamp).one())
+    if now == known:
+        return None
+    rows = connection.execute(_with_first(SecondAnswerRow.item_id, SecondAnswerRow.author))
+    items = sorted(row.item_id for row in rows if not same_person(row.author, row.first_author))
+    return now, items
+
+
+def _with_first(*columns: Any) -> Select[Any]:
+    """Select from second answers, with the author of the first one."""
+    query = select(*columns, CorrectionRow.author.label("first_author")).select_from(SecondAnswerRow)
+    return query.join(CorrectionRow, CorrectionRow.id == SecondAnswerRow.correction_id)
 
 
 def _of(connection: Connection, items: Sequence[int]) -> dict[int, SecondAnswer]:
-    columns = (SecondAnswerRow.item_id, SecondAnswerRow.correction_id, SecondAnswerRow.verdict, SecondAnswerRow.label)
+    answer = (SecondAnswerRow.verdict, SecondAnswerRow.label, SecondAnswerRow.author)
+    query = _with_first(SecondAnswerRow.item_id, SecondAnswerRow.correction_id, *answer)
     found: dict[int, SecondAnswer] = {}
     for some in slices(items, AT_ONCE):
-        query = select(*columns, SecondAnswerRow.author).where(SecondAnswerRow.item_id.in_(some))
-        found |= {row.item_id: SecondAnswer(*row) for row in connection.execute(query)}
+        rows = connection.execute(query.where(SecondAnswerRow.item_id.in_(some)))
+        by_two = [row for row in rows if not same_person(row.author, row.first_author)]
+        found |= {row.item_id: SecondAnswer(*row[:-1]) for row in by_two}
     return found
 
 
@@ -84,7 +101,7 @@ def _record(
         answer
         for answer in answers
         if (row := first.get(answer.item_id)) is not None
-        and row.author != author
+        and not same_person(row.author, author)
         and _is_next(answer, row.id, there.get(answer.item_id), author)
     ]
     now = utc_now(connection)
@@ -100,12 +117,11 @@ def _record(
         for answer in mine
         if answer.verdict != "withdrawn"
     ]
-    update = ("correction_id", "verdict", "label", "answered_at")
+    update = ("correction_id", "verdict", "label", "author", "answered_at")
     upsert_rows(connection, SecondAnswerRow, rows, keys=["item_id"], update=update)
     withdrawn = [answer.item_id for answer in mine if answer.verdict == "withdrawn"]
     if withdrawn:
-        is_mine = SecondAnswerRow.item_id.in_(withdrawn) & (SecondAnswerRow.author == author)
-        connection.execute(delete(SecondAnswerRow).where(is_mine))
+        connection.execute(delete(SecondAnswerRow).where(SecondAnswerRow.item_id.in_(withdrawn)))
     return {answer.item_id for answer in mine}
 
 
@@ -113,7 +129,7 @@ def _is_next(answer: CorrectionInput, first_id: int, before: SecondAnswer | None
     """True if nobody else has answered this a second time, and there is something to record or to withdraw."""
     if before is None:
         return answer.verdict != "withdrawn"
-    return (before.author, before.correction_id) == (author, first_id)
+    return before.correction_id == first_id and same_person(before.author, author)
 
 
 def _first_answers(connection: Connection, sample: ReviewSample, items: Sequence[int]) -> dict[int, AnyRow]:

@@ -10,8 +10,9 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from urllib.parse import unquote
 
 # Blanks of every kind and line breaks; zero width space, marks of direction, U+2060, byte order mark.
@@ -94,6 +95,24 @@ def find_label(text: str, known: Collection[str]) -> str | None:
 def clean_department(value: object) -> str | None:
     """Return how a department is recorded and compared: without case and doubled blanks; None for an empty one."""
     return (clean_label(str(value)).casefold()[:LONGEST_DEPARTMENT] or None) if value is not None else None
+
+
+@lru_cache(maxsize=1024)
+def person_key(name: str) -> str:
+    """Return the form by which names of people are compared: without case and doubled blanks."""
+    return clean_label(clean_label(name).casefold())
+
+
+def same_person(one: str | None, other: str | None) -> bool:
+    """True if two names are those of one person, however they are capitalized; None is nobody."""
+    return one is not None and other is not None and person_key(one) == person_key(other)
+
+
+def spelling_of_each(counts: Mapping[str, int]) -> dict[str, str]:
+    """Return name -> the spelling to show for its person: that of the most, of several the first by letters."""
+    ordered = sorted(counts, key=lambda name: (counts[name], [-ord(letter) for letter in name]))
+    shown = {person_key(name): name for name in ordered}
+    return {name: shown[person_key(name)] for name in counts}
 
 
 def shown_key(key: str) -> str:

@@ -12,6 +12,7 @@ from cataloger.errors import UsageError
 from cataloger.review_queue.filters import ORDERS, Filters
 from cataloger.review_queue.item_rows import find_shown, results_of
 from cataloger.review_queue.queue import Queue
+from cataloger.reviewers import ReviewSample
 from cataloger.schema.hashing import key_hash
 from cataloger.schema.models import CorrectionRow, CurrentCorrectionRow
 
@@ -102,6 +103,18 @@ def test_progress_counts_all_and_mine(database, queue):
     assert (found.images, found.reviewed, found.named, found.agreed) == (4, 2, 2, 1)
     assert (found.my_reviewed, found.my_named, found.my_agreed) == (1, 1, 1)
     assert queue.progress(Filters(product="nobody's"), "anna").images == 0
+
+
+def test_the_first_answer_of_a_person_with_other_capitals_is_ones_own(database, tagged):
+    queue = Queue(database, sample=ReviewSample(1.0))
+    row = queue.page(Filters())[0][0]
+    say(database, row, row["answers"][0][0], "anna")
+    assert queue.progress(Filters(), "Anna").second == 0
+    assert queue.progress(Filters(), "Anna").my_reviewed == 1
+    assert queue.progress(Filters(), "ben").second == 1
+    items = [row["item"]]
+    assert queue.corrections(items, "ANNA")[row["item"]]["by"] == "anna"
+    assert queue.corrections(items, "ben")[row["item"]] is None
 
 
 def test_only_images_with_an_answer_that_are_there_can_be_shown(database, tagged):

@@ -2,11 +2,21 @@
 
 import numpy as np
 import pytest
+from sqlalchemy import insert
 
-from cataloger.corrections import CorrectionInput
+from cataloger.corrections import CorrectionInput, summarize
+from cataloger.db import utc_now
 from cataloger.ledger.deletion import purge_items
-from cataloger.reviewers import ReviewSample, SecondAnswers, measure_agreement, read_pairs
-from cataloger.schema import key_hash
+from cataloger.report.gather import ReportOptions, gather_report
+from cataloger.reviewers import (
+    ReviewSample,
+    SecondAnswers,
+    measure_agreement,
+    read_activity,
+    read_answered,
+    read_pairs,
+)
+from cataloger.schema import SecondAnswerRow, key_hash
 
 
 @pytest.fixture
@@ -91,3 +101,36 @@ def test_agreement_is_counted_by_product_and_disputes_end_with_one_answer(databa
     with database.begin() as connection:
         purge_items(connection, world.source.id, items)
     assert read_pairs(database) == []
+
+
+def test_one_person_is_not_two_because_of_capitals(database, world, items):
+    a, b, *_ = items
+    answers = SecondAnswers(database, ReviewSample(1.0))
+    first = world.say_of(a, "Dress", "anna").correction_id
+    world.say_of(b, "Dress", "ben")
+    assert answers.record([says(a, "Hat")], " Anna") == set()
+    # As an earlier version has recorded it: it counts for nothing, and somebody else may answer still.
+    row = {"item_id": a, "correction_id": first, "verdict": "label", "label": "Hat", "author": "Anna"}
+    database.write(lambda to: to.execute(insert(SecondAnswerRow).values(**row, answered_at=utc_now(to))))
+    assert read_pairs(database) == []
+    assert answers.among({a: None}) == {a: None}
+    with database.read() as connection:
+        stamp, answered = read_answered(connection)
+        assert answered == []
+        assert read_answered(connection, stamp) is None
+    assert answers.record([says(a, "withdrawn")], "cem") == set()
+    assert answers.record([says(a, "Hat"), says(b, "Hat")], "Cem") == {a, b}
+    assert [pair.persons for pair in read_pairs(database)] in ([("anna", "Cem")], [("ben", "Cem")])
+    assert answers.record([says(a, "Sock")], "CEM") == {a}
+    assert answers.among({a: None})[a].label == "Sock"
+    assert answers.record([says(a, "withdrawn")], "cem") == {a}
+    assert answers.among({a: None}) == {a: None}
+
+
+def test_the_answers_of_one_person_are_counted_together(database, world, items):
+    for item, name in zip(items, ("Anna", "anna", "Anna", "ben"), strict=True):
+        world.say_of(item, "Dress", name)
+    assert [(day.person, day.images) for day in read_activity(database)] == [("Anna", 3), ("ben", 1)]
+    assert [(each.author, each.corrections) for each in summarize(database).authors] == [("Anna", 3), ("ben", 1)]
+    found = gather_report(database, ReportOptions()).authors
+    assert [(each.name, each.corrections, each.judged) for each in found] == [("Anna", 3, 3), ("ben", 1, 1)]

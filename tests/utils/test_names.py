@@ -13,7 +13,9 @@ from cataloger.utils import (
     clean_setting,
     find_label,
     path_spellings,
+    same_person,
     shown_key,
+    spelling_of_each,
     spellings,
     visible,
 )
@@ -118,3 +120,14 @@ def test_other_keys_are_shown_as_they_are(key):
 )
 def test_line_breaks_around_a_setting_go_unless_they_are_the_setting(value, clean):
     assert clean_setting(value) == clean
+
+
+def test_a_person_is_one_however_the_name_is_capitalized():
+    assert same_person("Anna  Müller", unicodedata.normalize("NFD", " anna MÜLLER"))
+    assert same_person("Strauß", "STRAUSS")
+    assert not same_person("Anna", "Hanna")
+    assert not same_person(None, None)
+    counts = {"anna": 2, "Anna": 5, "ANNA": 1, "ben": 1, "Ben": 1}
+    assert spelling_of_each(counts) == dict.fromkeys(("anna", "Anna", "ANNA"), "Anna") | dict.fromkeys(
+        ("ben", "Ben"), "Ben"
+    )

@@ -5,6 +5,8 @@ export const page = document.body.dataset;
 
 export const visible = (text) => String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => "\\u{" + c.codePointAt(0).toString(16) + "}");
 export const percent = (share) => (100 * share).toFixed(share < 0.1 ? 1 : 0) + "%";
+// As the server compares names of people.
+export const personKey = (name) => name.normalize("NFC").trim().replace(/\s+/g, " ").toLowerCase();
 export const plain = (text) => String(text).normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
 export function element(tag, text, properties) {

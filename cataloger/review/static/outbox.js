@@ -1,7 +1,7 @@
 // What a reviewer says is kept in an outbox until the server has answered. The answer rules: a word that came second
 // is shown as a conflict and changes nothing.
 
-import {$, complain, say, visible} from "./dom.js";
+import {$, complain, personKey, say, visible} from "./dom.js";
 import {at, entries, sameWord, saidOf, urlOf, wordText} from "./entries.js";
 import {post} from "./requests.js";
 import {versus} from "./versus.js";
@@ -26,7 +26,7 @@ export function put(row, word) {
   row.pending = word;
   const isOutdated = Boolean(word && word.outdated);  // undone back to it, the correction still is not about these bytes
   const isAsSent = outbox.some((each) => each.row === row);
-  const isNews = isAsSent || (word ? !sameWord(word, row.word) || row.word.outdated !== isOutdated || row.word.by !== at.author : row.word !== null);
+  const isNews = isAsSent || (word ? !sameWord(word, row.word) || row.word.outdated !== isOutdated || personKey(row.word.by) !== personKey(at.author) : row.word !== null);
   if (isNews) outbox.push({row, verdict: word ? word.verdict : "withdrawn", label: word ? word.label : null, result: isOutdated ? word.result : row.result, isOutdated, isSent: false});
   else delete row.pending;
   changed(row.entry);

@@ -1,6 +1,6 @@
 // The people of this catalog: who reviews what right now, and what each has done on the last days.
 
-import {$, button, complain, element, page, percent, visible} from "./dom.js";
+import {$, button, complain, element, page, percent, personKey, visible} from "./dom.js";
 import {wordText} from "./entries.js";
 import {partText} from "./filters.js";
 import {post, request} from "./requests.js";
@@ -22,8 +22,8 @@ async function load() {
 }
 
 function show({people, days, agreement, disagreements, assignments}) {
-  $("now").replaceChildren(...[...new Set(people.map(({person}) => person))].map((person) => {
-    const windows = people.filter((each) => each.person === person), item = element("li");
+  $("now").replaceChildren(...namesOf(people.map(({person}) => person)).map((person) => {
+    const windows = people.filter((each) => personKey(each.person) === personKey(person)), item = element("li");
     const opened = windows.filter(({open}) => open !== null).map(({open}) => visible(open));
     const surveyed = windows.filter(({open}) => open === null).reduce((sum, {products}) => sum + products, 0);
     const what = [opened.length ? "looks at " + opened.join(", ") : "", surveyed ? "has " + counted(surveyed) : ""].filter(Boolean);
@@ -42,9 +42,12 @@ function show({people, days, agreement, disagreements, assignments}) {
   $("disputed").replaceChildren(...disagreements.map(disputedLine));
   $("assignments").replaceChildren(...assignments.map(assignmentLine));
   if (!assignments.length) $("assignments").append(element("li", "None. What is assigned to a person is shown to no other.", {className: "soft"}));
-  const names = new Set([...people.map((each) => each.person), ...days.map((each) => each.author)]);
-  $("persons").replaceChildren(...[...names].map((name) => element("option", null, {value: name})));
+  const names = namesOf([...people.map((each) => each.person), ...days.map((each) => each.author)]);
+  $("persons").replaceChildren(...names.map((name) => element("option", null, {value: name})));
 }
+
+// Each person once, of several spellings the last one.
+const namesOf = (names) => [...new Map(names.map((name) => [personKey(name), name])).values()];
 
 function assignmentLine({id, person, filters, text, products, reviewed}) {
   const item = element("li"), remove = button("Remove", () => change({remove: id}), {ariaLabel: "Remove " + visible(person) + ": " + visible(text)});
