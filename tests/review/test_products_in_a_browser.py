@@ -155,6 +155,44 @@ def test_a_survey_accepts_all_but_what_is_clicked_and_takes_it_back(served_shop,
     assert sorted(said(served_shop).values()) == ["Hat"] * (many - 1) + ["not_product"]
 
 
+def test_a_picture_of_a_survey_is_looked_at_in_full_size_and_not_marked(served_shop, open_page):
+    page = open_page(f"{served_shop.url}/?view=survey&by=image&category=Hat", viewport={"width": 1400, "height": 900})
+    cards, frame, look = page.locator("#list li"), page.locator("#frame"), page.locator("#look")
+    assert cards.count() >= 2
+    page.keyboard.press("z")
+    expect(look).to_be_visible()
+    expect(frame).to_have_attribute("style", re.compile("scale"))
+    expect(page.locator("#picture")).to_have_attribute("src", re.compile("/2048.jpg"))
+    before, box = frame.get_attribute("style"), page.locator("#stage").bounding_box()
+    assert box["width"] > 1300
+    page.mouse.move(box["x"] + 700, box["y"] + 400)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 600, box["y"] + 350, steps=4)
+    page.mouse.up()
+    assert frame.get_attribute("style") != before
+    first = page.inner_text("#look-name")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#look-name")).not_to_have_text(first)
+    page.keyboard.press("Enter")  # accepts nothing while one picture is looked at
+    expect(frame).to_have_attribute("style", re.compile("scale"))
+    assert complaints(page) == []
+    page.keyboard.press("Escape")
+    expect(look).to_be_hidden()
+    expect(cards.nth(1)).to_be_focused()
+    cards.first.hover()
+    page.keyboard.press("l")
+    expect(page.locator("#look-name")).to_have_text(first)
+    expect(page.locator("#picture")).to_be_visible()
+    assert not re.search("scale", frame.get_attribute("style") or "")
+    page.mouse.move(700, 450)
+    expect(page.locator("#lens")).to_be_visible()
+    page.keyboard.press("z")
+    expect(look).to_be_hidden()
+    assert page.locator("#list li[aria-selected=true]").count() == 0
+    assert said(served_shop) == {}
+    expect(page.locator("#work #stage")).to_have_count(1)
+
+
 @pytest.fixture
 def hats(served_shop, open_page, monkeypatch):
     """A survey of hats, two of them on a page."""

@@ -5,6 +5,7 @@ import {$, button, complain, element, page, percent, say, visible} from "./dom.j
 import {at, byId, entries, imagesFor, isDone, isSurvey, saidOf, selected, subject} from "./entries.js";
 import {watchFilters} from "./filters.js";
 import {clearSelection, columns, isAtEnd, loadMore, nextFree, nextOpen, onArrival, paint, readAhead, selectAll, tell, toggle, waysOn} from "./list.js";
+import {isLooking, look as lookAt, onLookKey, watchLook} from "./look.js";
 import {isWaiting, onChange, put, send, undone} from "./outbox.js";
 import {watchPeople} from "./people.js";
 import {post, request} from "./requests.js";
@@ -182,7 +183,7 @@ function escape() {
 }
 
 function swiped(dx, dy) {
-  if (Math.abs(dx) < SWIPE || Math.abs(dx) < 2 * Math.abs(dy)) return;
+  if (isSurvey() || Math.abs(dx) < SWIPE || Math.abs(dx) < 2 * Math.abs(dy)) return;
   if (dx > 0) proceed(); else skip();
 }
 
@@ -255,13 +256,15 @@ const KEYS = {
   Enter: () => (isSurvey() ? acceptRest() : proceed()), a: accept, n: () => decide("not_product"), s: skip, u: undo, g: jump,
   ArrowRight: () => move(1), ArrowLeft: () => move(-1), ArrowDown: () => step(1), ArrowUp: () => step(-1),
   " ": () => toggle(at.current), x: () => toggle(at.current), Escape: escape,
-  m: toggleMap, z: () => toggleZoom(), l: toggleLoupe, "/": () => $("search").focus(), f: () => $("filter").focus(), "?": () => $("keys").showModal(),
+  m: toggleMap, z: () => (isSurvey() ? lookAt(show, false) : toggleZoom()), l: () => (isSurvey() ? lookAt(show, true) : toggleLoupe()), "/": () => $("search").focus(), f: () => $("filter").focus(), "?": () => $("keys").showModal(),
 };
-const OF_SURVEY = new Set(["Enter", "u", "ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", " ", "x", "Escape", "f", "?"]);
+const OF_SURVEY = new Set(["Enter", "u", "ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", " ", "x", "z", "l", "Escape", "f", "?"]);
 const WITHOUT_ENTRY = new Set(["?", "f", "u", "Enter"]);
 
 function onKey(event) {
-  if (event.isComposing || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (event.isComposing || event.altKey || event.metaKey) return;
+  if (isLooking()) { onLookKey(event, move); return; }
+  if (document.querySelector("dialog[open]")) return;
   const target = event.target;
   if (isField(target) || (target.matches("button, a, summary") && ["Enter", " "].includes(event.key))) return;
   if (event.ctrlKey) {
@@ -311,7 +314,7 @@ function watch() {
   $("name").querySelector("form").addEventListener("submit", saveName);
   $("name").addEventListener("cancel", (event) => { if ("asksName" in page) event.preventDefault(); });
   // Otherwise the button that opened it would take the keys.
-  for (const id of ["name", "keys", "saved-views", "team"]) $(id).addEventListener("close", () => { if (at.current) at.current.element.focus({preventScroll: true}); });
+  for (const id of ["name", "keys", "saved-views", "team", "look"]) $(id).addEventListener("close", () => { if (at.current) at.current.element.focus({preventScroll: true}); });
   window.addEventListener("beforeunload", (event) => { if (isWaiting()) event.preventDefault(); });
 }
 
@@ -325,6 +328,7 @@ function start() {
   watchSearch();
   watchFilters();
   watchStage(swiped);
+  watchLook();
   watchPeople();
   watchTogether();
   onDecision(decide);

@@ -10,12 +10,18 @@ let turn = 0, mapTurn = 0, mapRank = 0;
 
 export const shownRow = () => at.alone || at.current.main;
 
-export function showPicture() {
+// loaded: is called once, when it is there.
+export function showPicture(loaded = () => {}) {
   const row = shownRow(), mine = ++turn, image = $("picture");
   endZoom();
   showMap(0);
   image.alt = "The image " + visible(row.key_text);
-  image.onload = () => { image.hidden = false; $("no-picture").hidden = true; };
+  image.onload = () => {
+    image.hidden = false;
+    $("no-picture").hidden = true;
+    loaded();
+    loaded = () => {};
+  };
   image.onerror = () => explain("No image: ", urlOf(row, 900), () => mine === turn, true);
   image.src = urlOf(row, 900);
   if (!$("lens").hidden) $("lens").style.backgroundImage = "url(" + urlOf(row, 2048) + ")";
