@@ -24,6 +24,11 @@ def said(served):
     return {uri.rpartition("/")[2]: label or verdict for uri, verdict, label in served.rows(CURRENT)}
 
 
+def words(served):
+    """Return what was said, in order of the words; a product may have one file as two images."""
+    return sorted(label or verdict for _, verdict, label in served.rows(CURRENT))
+
+
 def saved(page):
     expect(page.locator("#saving")).to_have_text("")
 
@@ -141,7 +146,7 @@ def test_a_survey_accepts_all_but_what_is_clicked_and_takes_it_back(served_shop,
     expect(page.locator("#accept-rest")).to_contain_text(f"Accept the other {many - 1} as Hat")
     page.keyboard.press("Enter")
     saved(page)
-    assert list(said(served_shop).values()) == ["Hat"] * (many - 1)
+    assert words(served_shop) == ["Hat"] * (many - 1)
     page.keyboard.press("u")
     saved(page)
     assert said(served_shop) == {}
@@ -152,7 +157,7 @@ def test_a_survey_accepts_all_but_what_is_clicked_and_takes_it_back(served_shop,
     expect(page.locator("#work")).to_be_visible()
     page.keyboard.press("n")
     saved(page)
-    assert sorted(said(served_shop).values()) == ["Hat"] * (many - 1) + ["not_product"]
+    assert words(served_shop) == ["Hat"] * (many - 1) + ["not_product"]
 
 
 def test_a_picture_of_a_survey_is_looked_at_in_full_size_and_not_marked(served_shop, open_page):
