@@ -168,7 +168,7 @@ class Shop(Job):
 class Decoded(SourceSession):
     """The real session, with photos that need no decoding."""
 
-    def _decoder(self, pool, remote, shared=None):
+    def _decoder(self, pool, shared=None, *, remote=None):
         return lambda items: (self.decoded(item) for item in items)
 
     def decoded(self, item):
