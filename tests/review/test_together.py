@@ -101,6 +101,8 @@ def test_what_a_dead_browser_had_is_given_to_another(two_servers, open_page):
 def test_what_a_page_had_that_was_left_is_free_at_once(two_servers, open_page):
     anna = open_page(two_servers[0].url)
     first = anna.inner_text("#key")
+    wait_until(lambda: two_servers[0].rows("SELECT * FROM cataloger_claim"), "a claim", 0.1)
+    anna.wait_for_load_state("networkidle")  # a claim on its way would arrive after the page has given it back
     anna.goto("about:blank")
     wait_until(lambda: not two_servers[0].rows("SELECT * FROM cataloger_claim"), "the claims to end", 0.1)
     ben = open_page(two_servers[1].url)
