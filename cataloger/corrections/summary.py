@@ -1,7 +1,5 @@
 """Counts of corrections: by author, and how often the model gave the same answer."""
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +7,7 @@ from sqlalchemy import Connection, case, func, select
 
 from cataloger.db import Database
 from cataloger.schema import CorrectionRow, CurrentCorrectionRow, ItemRow, ResultRow, select_current
-from cataloger.utils import spelling_of_each
+from cataloger.utils import sum_by_person
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +73,11 @@ def _summarize(connection: Connection, source_id: int | None) -> CorrectionSumma
         .where(*mine)
         .group_by(CorrectionRow.author)
     )
-    authors = [
-        AuthorSummary(row.author, row.corrections, int(row.not_product), int(row.judged), int(row.agreed))
+    found = {
+        row.author: {name: int(row._mapping[name]) for name in AuthorSummary.__slots__[1:]}
         for row in connection.execute(counted)
-    ]
+    }
+    authors = [AuthorSummary(name, **counts) for name, counts in sum_by_person(found, "corrections").items()]
     ever = (
         select(func.count())
         .select_from(CorrectionRow)
@@ -86,14 +85,5 @@ def _summarize(connection: Connection, source_id: int | None) -> CorrectionSumma
         .where(*mine)
     )
     images = select_current(func.count()).where(*mine)
-    ordered = sorted(_by_person(authors), key=lambda each: (-each.corrections, each.author))
+    ordered = sorted(authors, key=lambda each: (-each.corrections, each.author))
     return CorrectionSummary(tuple(ordered), connection.scalar(ever) or 0, connection.scalar(images) or 0)
-
-
-def _by_person(spellings: Sequence[AuthorSummary]) -> list[AuthorSummary]:
-    """Put the counts of all spellings of a name together."""
-    shown_as = spelling_of_each({each.author: each.corrections for each in spellings})
-    sums: dict[str, Counter[str]] = {name: Counter() for name in shown_as.values()}
-    for each in spellings:
-        sums[shown_as[each.author]].update({name: getattr(each, name) for name in AuthorSummary.__slots__[1:]})
-    return [AuthorSummary(name, **counts) for name, counts in sums.items()]

@@ -1,6 +1,5 @@
 """Corrections of the images of a report: authors, counts, and how often the model was right."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +17,7 @@ from cataloger.schema import (
     with_corrections,
     with_seen,
 )
-from cataloger.utils import Share, spelling_of_each, wilson
+from cataloger.utils import Share, sum_by_person, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +58,12 @@ def authors(answers: AnswerQueries) -> tuple[Author, ...]:
         answers.results(CorrectionRow.author, func.count().label("corrections"), *sums), only=True
     )
     query = with_seen(said).group_by(CorrectionRow.author)
-    found = [
-        Author(row.author, row.corrections, *(int(row._mapping[name]) for name in counted))
+    found = {
+        row.author: {name: int(row._mapping[name]) for name in ("corrections", *counted)}
         for row in answers.database.rows(query)
-    ]
-    return tuple(sorted(_by_person(found), key=lambda each: (-each.corrections, each.name)))
-
-
-def _by_person(spellings: Sequence[Author]) -> list[Author]:
-    """Put the counts of all spellings of a name together."""
-    shown_as = spelling_of_each({each.name: each.corrections for each in spellings})
-    sums: dict[str, Counter[str]] = {name: Counter() for name in shown_as.values()}
-    for each in spellings:
-        sums[shown_as[each.name]].update({name: getattr(each, name) for name in Author.__slots__[1:]})
-    return [Author(name, **counts) for name, counts in sums.items()]
+    }
+    people = [Author(name, **counts) for name, counts in sum_by_person(found, "corrections").items()]
+    return tuple(sorted(people, key=lambda each: (-each.corrections, each.name)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         spelling_of_each,
         spellings,
         strip_invisible,
+        sum_by_person,
         visible,
     )
     from cataloger.utils.shares import UNKNOWN, Z95, Share, wilson
@@ -85,6 +86,7 @@ __all__ = [
     "start_child",
     "stop_signals",
     "strip_invisible",
+    "sum_by_person",
     "traced",
     "visible",
     "wilson",
@@ -111,6 +113,7 @@ __getattr__ = lazy_names(
             "person_key",
             "same_person",
             "spelling_of_each",
+            "sum_by_person",
             "spellings",
             "shown_key",
             "strip_invisible",

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -113,6 +114,15 @@ def spelling_of_each(counts: Mapping[str, int]) -> dict[str, str]:
     ordered = sorted(counts, key=lambda name: (counts[name], [-ord(letter) for letter in name]))
     shown = {person_key(name): name for name in ordered}
     return {name: shown[person_key(name)] for name in counts}
+
+
+def sum_by_person(counts: Mapping[str, Mapping[str, int]], weight: str) -> dict[str, dict[str, int]]:
+    """Add the counts of all spellings of a name. weight: the count by which the spelling to show is chosen."""
+    shown_as = spelling_of_each({name: each[weight] for name, each in counts.items()})
+    sums: dict[str, Counter[str]] = {name: Counter() for name in shown_as.values()}
+    for name, each in counts.items():
+        sums[shown_as[name]].update(each)
+    return {name: dict(each) for name, each in sums.items()}
 
 
 def shown_key(key: str) -> str:

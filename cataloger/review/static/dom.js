@@ -7,6 +7,9 @@ export const visible = (text) => String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (
 export const percent = (share) => (100 * share).toFixed(share < 0.1 ? 1 : 0) + "%";
 // As the server compares names of people.
 export const personKey = (name) => name.normalize("NFC").trim().replace(/\s+/g, " ").toLowerCase();
+
+// Each person once, of several spellings the last one.
+export const namesOf = (names) => [...new Map(names.map((name) => [personKey(name), name])).values()];
 export const plain = (text) => String(text).normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
 export function element(tag, text, properties) {

@@ -1,6 +1,6 @@
 // The people of this catalog: who reviews what right now, and what each has done on the last days.
 
-import {$, button, complain, element, page, percent, personKey, visible} from "./dom.js";
+import {$, button, complain, element, page, percent, namesOf, personKey, visible} from "./dom.js";
 import {wordText} from "./entries.js";
 import {partText} from "./filters.js";
 import {post, request} from "./requests.js";
@@ -45,9 +45,6 @@ function show({people, days, agreement, disagreements, assignments}) {
   const names = namesOf([...people.map((each) => each.person), ...days.map((each) => each.author)]);
   $("persons").replaceChildren(...names.map((name) => element("option", null, {value: name})));
 }
-
-// Each person once, of several spellings the last one.
-const namesOf = (names) => [...new Map(names.map((name) => [personKey(name), name])).values()];
 
 function assignmentLine({id, person, filters, text, products, reviewed}) {
   const item = element("li"), remove = button("Remove", () => change({remove: id}), {ariaLabel: "Remove " + visible(person) + ": " + visible(text)});

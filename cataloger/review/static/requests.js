@@ -17,14 +17,15 @@ export async function request(path, options = {}) {
   return JSON.parse(text);
 }
 
+const sending = (values) => ({method: "POST", body: JSON.stringify(values), headers: {"X-CSRF-Token": csrf, "Content-Type": "application/json"}});
+
 // Said while the page ends: nobody waits for an answer.
 export function postLast(path, values) {
-  const headers = {"X-CSRF-Token": csrf, "Content-Type": "application/json"};
-  fetch(path, {method: "POST", body: JSON.stringify(values), headers, credentials: "same-origin", keepalive: true}).catch(() => {});
+  fetch(path, {...sending(values), credentials: "same-origin", keepalive: true}).catch(() => {});
 }
 
 export async function post(path, values) {
-  const send = () => request(path, {method: "POST", body: JSON.stringify(values), headers: {"X-CSRF-Token": csrf, "Content-Type": "application/json"}});
+  const send = () => request(path, sending(values));
   try {
     return await send();
   } catch (error) {

@@ -1,7 +1,7 @@
 // Who has what. This page says again and again which entries it wants, a few ahead of the one that is looked at, and
 // learns what others have. Without an answer it goes on: a correction that came second is shown as a conflict.
 
-import {$, page, personKey, visible} from "./dom.js";
+import {$, namesOf, page, personKey, visible} from "./dom.js";
 import {at, entries, isDone, isSurvey, sameWord} from "./entries.js";
 import {waitingEntries} from "./outbox.js";
 import {post, postLast} from "./requests.js";
@@ -96,7 +96,7 @@ async function declare() {
 
 export function showPeople(people) {
   const rest = people.filter((each) => !each.is_me && personKey(each.person) !== personKey(at.author));
-  const names = [...new Map(rest.map(({person}) => [personKey(person), person])).values()];
+  const names = namesOf(rest.map(({person}) => person));
   $("people").textContent = !names.length ? "People" : names.length < 3 ? "with " + names.map(visible).join(", ") : "with " + names.length + " others";
 }
 
