@@ -40,6 +40,7 @@ from cataloger.engine.job_report import JobOptions
 from cataloger.errors import EditedError, UsageError
 from cataloger.history import prune, undo, undo_cells
 from cataloger.hooks import Hooks
+from cataloger.inference.backend import Engine
 from cataloger.inference.classifier import Scores
 from cataloger.ledger import presence, product_results
 from cataloger.model.calibration import Calibration
@@ -152,13 +153,24 @@ class Model:
         return self.calibration.calibration_id
 
 
+class MadeUpEngine(Engine):
+    """The real engine, which opens a model of our own."""
+
+    batch_size = 2
+
+    def bundle(self, bundle, precision):
+        return bundle
+
+    def open(self, bundle):
+        return Classifier(bundle)
+
+
 class Shop(Job):
     """The real job, with a model of our own."""
 
     def __init__(self, url, model, hooks):
         super().__init__(JobOptions("sync", {}, parsed(url), model="default", run=RunOptions()), hooks, SyncReport)
-        engine = {"device": "cpu", "open": Classifier, "batch_size": 2}
-        self.engine = SimpleNamespace(**engine, bundle=lambda bundle, precision: bundle)
+        self.engine = MadeUpEngine("onnxruntime", "cpu")
         self.default = Model(model, MODELS[model].shift, MODELS[model].weights_id)
 
     def session(self, database, source):
