@@ -2,17 +2,20 @@
 
     python benchmarks/alternatives.py PHOTOS [--images 1000]
 
-PHOTOS is a folder of JPEGs. What is installed of simplejpeg and openvino takes part. Printed for each: processor
-milliseconds per image, the share of the images that keep their best label, and how far the mean confidence moves,
-against Pillow and onnxruntime in the same precision. A decoder is worth having from 99.5% and 0.005 on; an engine, if
-it is faster by 15% with the same arithmetic.
+PHOTOS is a folder of JPEGs. What is installed of simplejpeg and openvino takes part, all in turns. Printed for each:
+processor milliseconds per image, the ratio to ours (median of the turns, lowest and highest), the share of the images
+that keep their best label, and how far the mean confidence moves, against Pillow and onnxruntime in the same
+precision. A decoder is worth having from 99.5% and 0.005 on; an engine, if it is faster by 15% with the same
+arithmetic.
 """
 
 import argparse
 import importlib.util
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,9 +26,12 @@ from cataloger.inference.classifier import calibrated_probabilities
 from cataloger.inference.onnx import OnnxClassifier
 from cataloger.model.bundle import Bundle, default_bundle_path, read_bundle
 from cataloger.options import PreprocessSpec
+from cataloger.records import Pixels
 
 SPEC = PreprocessSpec()
-BATCH = 8
+BATCH = 4  # as many as are classified together
+TURNS = 9
+Run = Callable[[Pixels], Any]
 
 
 def main() -> None:
@@ -41,22 +47,31 @@ def main() -> None:
         compare_engines(pixels, bundle.at(precision))
 
 
-def compare_decoders(files: Sequence[bytes], bundle: Bundle) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def compare_decoders(files: Sequence[bytes], bundle: Bundle) -> Pixels:
     """Decode with each decoder and classify what comes out; return the pixels of ours."""
-    decoders: dict[str, Callable[[bytes], Any]] = {"Pillow (ours)": lambda data: load(data, SPEC).pixels}
+    decoders: dict[str, Callable[[Sequence[bytes]], Pixels]] = {
+        "Pillow (ours)": each(lambda data: load(data, SPEC).pixels)
+    }
     if importlib.util.find_spec("simplejpeg"):
-        decoders |= {"simplejpeg, eighths": simplejpeg(scaled=True), "simplejpeg, full": simplejpeg(scaled=False)}
+        decoders |= {
+            "simplejpeg, eighths": each(simplejpeg(scaled=True)),
+            "simplejpeg, full": each(simplejpeg(scaled=False)),
+        }
+    found = in_turns(decoders, files)
     classifier = OnnxClassifier(bundle)
-    ours, reference = np.empty(0, np.uint8), np.empty(0)
-    for name, decode in decoders.items():
-        begun = time.process_time()
-        pixels = np.stack([decode(data) for data in files])
-        spent = time.process_time() - begun
-        answers = probabilities(lambda images: classifier.scores(images).logits, pixels, bundle)
-        if not len(reference):
-            ours, reference = pixels, answers
-        show(f"decoder {name}", spent, answers, reference)
-    return ours
+    answers = {
+        name: calibrated_probabilities(
+            in_batches(logits_of(classifier), pixels, BATCH), bundle.calibration.temperature
+        )
+        for name, (pixels, _) in found.items()
+    }
+    show("decoder ", answers, {name: seconds for name, (_, seconds) in found.items()})
+    return next(iter(found.values()))[0]
+
+
+def each(decode: Callable[[bytes], Pixels]) -> Callable[[Sequence[bytes]], Pixels]:
+    """Return what decodes several files."""
+    return lambda files: np.stack([decode(data) for data in files])
 
 
 def simplejpeg(*, scaled: bool) -> Callable[[bytes], Any]:
@@ -72,21 +87,23 @@ def simplejpeg(*, scaled: bool) -> Callable[[bytes], Any]:
     return decode
 
 
-def compare_engines(pixels: np.ndarray[Any, Any], bundle: Bundle) -> None:
-    """Classify with each engine, one thread, batches of BATCH and of one."""
+def compare_engines(pixels: Pixels, bundle: Bundle) -> None:
+    """Classify with each engine, one thread, in batches of one and of BATCH."""
     classifier = OnnxClassifier(bundle)
-    engines: dict[str, Callable[[Any], Any]] = {"onnxruntime (ours)": lambda images: classifier.scores(images).logits}
+    engines = {"onnxruntime (ours)": logits_of(classifier)}
     if importlib.util.find_spec("openvino"):
         engines |= {"openvino": openvino(bundle, "f32"), "openvino, bfloat16": openvino(bundle, "bf16")}
-    reference = np.empty(0)
-    for name, run in engines.items():
-        for size in (1, BATCH):
-            run(pixels[:size])
-            begun = time.process_time()
-            answers = probabilities(run, pixels, bundle, size)
-            spent = time.process_time() - begun
-            reference = reference if len(reference) else answers
-            show(f"{bundle.precision} in {name}, batch {size}", spent, answers, reference)
+    for size in (1, BATCH):
+        runs = {name: partial(in_batches, run, size=size) for name, run in engines.items()}
+        found = in_turns(runs, pixels)
+        temperature = bundle.calibration.temperature
+        answers = {name: calibrated_probabilities(logits, temperature) for name, (logits, _) in found.items()}
+        show(f"{bundle.precision}, batch {size}, ", answers, {name: seconds for name, (_, seconds) in found.items()})
+
+
+def logits_of(classifier: OnnxClassifier) -> Run:
+    """Return a call of the classifier."""
+    return lambda images: classifier.scores(images).logits
 
 
 def openvino(bundle: Bundle, arithmetic: str) -> Callable[[Any], Any]:
@@ -98,20 +115,40 @@ def openvino(bundle: Bundle, arithmetic: str) -> Callable[[Any], Any]:
     return lambda images: request.infer({"images": images})["logits"].copy()
 
 
-def probabilities(run: Callable[[Any], Any], pixels: Any, bundle: Bundle, size: int = BATCH) -> Any:
-    """Classify in batches; return calibrated probabilities, N x labels."""
-    logits = np.concatenate([run(pixels[start : start + size]) for start in range(0, len(pixels), size)])
-    return calibrated_probabilities(logits, bundle.calibration.temperature)
+def in_batches(run: Run, pixels: Pixels, size: int) -> Any:
+    """Classify so many images at once; return logits, N x labels."""
+    return np.concatenate([run(pixels[start : start + size]) for start in range(0, len(pixels), size)])
 
 
-def show(name: str, seconds: float, answers: Any, reference: Any) -> None:
-    """Print one line."""
-    kept = float((answers.argmax(axis=1) == reference.argmax(axis=1)).mean())
-    moved = float(answers.max(axis=1).mean() - reference.max(axis=1).mean())
-    print(
-        f"{name:38} {1000 * seconds / len(answers):6.2f} ms  same label {kept:.4f}  confidence {moved:+.4f}",
-        flush=True,
-    )
+def in_turns(ways: Mapping[str, Callable[[Any], Any]], inputs: Any) -> dict[str, tuple[Any, list[float]]]:
+    """Go through the inputs in TURNS parts, each way in turn; return name -> (outputs, processor seconds an input).
+
+    The order is another one in every part, and what is done first is done twice.
+    """
+    parts = [inputs[begin::TURNS] for begin in range(TURNS)]
+    found: dict[str, tuple[list[Any], list[float]]] = {name: ([], []) for name in ways}
+    for turn, part in enumerate(parts):
+        names = list(ways)[turn % len(ways) :] + list(ways)[: turn % len(ways)]
+        ways[names[0]](part[:2])
+        for name in names:
+            begun = time.process_time()
+            found[name][0].append(ways[name](part))
+            found[name][1].append((time.process_time() - begun) / len(part))
+    return {name: (np.concatenate(outputs), seconds) for name, (outputs, seconds) in found.items()}
+
+
+def show(prefix: str, answers: Mapping[str, Any], seconds: Mapping[str, Sequence[float]]) -> None:
+    """Print a line each, compared with the first."""
+    ours = next(iter(answers))
+    for name, found in answers.items():
+        kept = float((found.argmax(axis=1) == answers[ours].argmax(axis=1)).mean())
+        moved = float(found.max(axis=1).mean() - answers[ours].max(axis=1).mean())
+        ratios = [new / old for new, old in zip(seconds[name], seconds[ours], strict=True)]
+        print(
+            f"{prefix + name:36} {1000 * median(seconds[name]):6.2f} ms, {median(ratios):5.2f} times "
+            f"({min(ratios):.2f}-{max(ratios):.2f})  same label {kept:.4f}  confidence {moved:+.4f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""How many products a minute a person gets through in `cataloger review`: one by one, in the survey, and by search.
+"""How many products a minute a person gets through in `cataloger review`, image by image, by product, and otherwise.
 
     python benchmarks/review_pace.py PHOTOS [--db pace.db] [--products 5000]
 
 The photos of a folder are tagged, unless the database is there already, and become products of three images each.
-A scripted person then works by the rules of each mode, RIGHT of the model's answers being right, and IN_FIVE more
-among the best five. What the person needs is not waited for but added up, by the keystroke-level model (Card, Moran
-and Newell, 1983): LOOK to make up one's mind, GLANCE at each picture of a survey, KEY and POINT. What the page needs
-is measured, from the key to the frame in which the next product is drawn: milliseconds, the median and the 95th
-percentile, beside products a minute. Keys come PAUSE after the last answer. Needs playwright, and chromium on the
-path.
+A scripted person then works by the rules of each mode (image by image was the only one of version 0.1.0), RIGHT of
+the model's answers being right, and IN_FIVE more among the best five. What the person needs is not waited for but
+added up, by the keystroke-level model (Card, Moran and Newell, 1983): LOOK to make up one's mind, GLANCE at each
+picture of a survey, KEY and POINT. What the page needs is measured, from the key to the frame in which the next
+product is drawn: milliseconds, the median and the 95th percentile, beside products a minute. Keys come PAUSE after
+the last answer. Needs playwright, and chromium on the path.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def main() -> None:
         with serving(f"sqlite:///{kept.resolve()}") as (address, _), chromium() as browser:
             print(f"{'':16} products a minute, median and 95% in milliseconds", flush=True)
             chance = random.Random(1)
-            for work in (by_queue, by_search, by_survey):
+            for work in (by_image, by_queue, by_search, by_survey):
                 page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
                 work(page, address, chance)
                 page.context.close()
@@ -116,17 +116,27 @@ def opened(page: Page, address: str) -> None:
     page.wait_for_function(IS_DRAWN)
 
 
+def by_image(page: Page, address: str, chance: random.Random) -> None:
+    """Decide about one image after the other, as many as a product has for each product."""
+    decide(page, f"{address}/?by=image&decision=accept&order=product", chance, "image by image", IMAGES_OF_A_PRODUCT)
+
+
 def by_queue(page: Page, address: str, chance: random.Random) -> None:
-    """Decide about one product after the other: accept, one of the best five, or search."""
-    opened(page, f"{address}/?by=product&decision=accept")
+    """Decide about one product after the other."""
+    decide(page, f"{address}/?by=product&decision=accept", chance, "queue", 1)
+
+
+def decide(page: Page, address: str, chance: random.Random, name: str, times: int) -> None:
+    """Accept, choose one of the best five, or search; so many times a product."""
+    opened(page, address)
     needed, waited = 0.0, []
-    for _ in range(PRODUCTS):
+    for _ in range(PRODUCTS * times):
         page.wait_for_timeout(1000 * PAUSE)
         draw = chance.random()
         keys = ["a"] if draw < RIGHT else [str(chance.randint(2, 5))] if draw < RIGHT + IN_FIVE else search(chance)
         needed += LOOK + KEY * len(keys)
         waited.append(pressed(page, keys))
-    show("queue", PRODUCTS, needed, waited)
+    show(name, PRODUCTS, needed, waited)
 
 
 def by_search(page: Page, address: str, chance: random.Random) -> None:

@@ -1,0 +1,96 @@
+"""What the start of a command costs: two versions of cataloger in turns, over a few photos.
+
+    python benchmarks/start.py PHOTOS --before OLD/bin/python [--images 20] [--rounds 10]
+
+OLD is an environment with the version to compare with; the other one is that of the python that runs this. Every
+round asks both for the same: `--help`; `tag` of the first photos into a new SQLite database; `tag` once more, which
+finds nothing to do. Printed are seconds from start to end, and seconds of processor time of all processes that the
+command has started: medians, and the median of each round's ratio (lowest to highest).
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+
+class Cost(NamedTuple):
+    """Seconds that a command took. processor: user and system, with its children."""
+
+    elapsed: float
+    processor: float
+
+
+def main() -> None:
+    """Measure both versions in turn and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--before", type=Path, required=True, help="the python of the other environment")
+    parser.add_argument("--images", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10)
+    arguments = parser.parse_args()
+    with TemporaryDirectory() as work:
+        folder = Path(work) / "images"
+        folder.mkdir()
+        for photo in sorted(arguments.photos.glob("*.jpg"))[: arguments.images]:
+            shutil.copyfile(photo, folder / photo.name)
+        versions = {"before": arguments.before.absolute(), "now": Path(sys.executable)}
+        rounds = [measured(versions, folder, turn) for turn in range(arguments.rounds + 1)]
+    print_table(rounds[1:])  # the first one fills the caches of the disk
+
+
+def measured(versions: dict[str, Path], images: Path, turn: int) -> dict[str, dict[str, Cost]]:
+    """Return command -> version -> cost; who begins changes from turn to turn."""
+    order = list(versions.items())[:: 1 if turn % 2 else -1]
+    costs: dict[str, dict[str, Cost]] = {}
+    with TemporaryDirectory() as work:
+        for name, python in order:
+            tag = ["tag", str(images), "--db", f"sqlite:///{work}/{name}.db"]
+            count = len(list(images.iterdir()))
+            for command, words in (
+                ("--help", ["--help"]),
+                (f"tag, {count} images", tag),
+                ("tag, nothing to do", tag),
+            ):
+                costs.setdefault(command, {})[name] = cost([str(python), "-m", "cataloger", *words], Path(work))
+    return costs
+
+
+def cost(command: Sequence[str], folder: Path) -> Cost:
+    """Run a command to its end in a folder; raise SystemExit with what it said where it fails."""
+    log = folder / "log"
+    with log.open("wb") as output:
+        begun = time.monotonic()
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        _, status, used = os.wait4(process.pid, 0)
+        elapsed = time.monotonic() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text()}")
+    return Cost(elapsed, used.ru_utime + used.ru_stime)
+
+
+def print_table(rounds: Sequence[dict[str, dict[str, Cost]]]) -> None:
+    """Print medians and ratios, a row a command."""
+    print("| | before, s | now, s | ratio | before, processor s | now | ratio |")
+    print("|---" * 7 + "|")
+    for command in rounds[0]:
+        cells: list[str] = []
+        for unit in Cost._fields:
+            before = [getattr(each[command]["before"], unit) for each in rounds]
+            now = [getattr(each[command]["now"], unit) for each in rounds]
+            ratios = [new / old for new, old in zip(now, before, strict=True)]
+            spread = f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+            cells += [f"{median(before):.2f}", f"{median(now):.2f}", spread]
+        print(f"| {command} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
