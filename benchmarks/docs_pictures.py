@@ -36,6 +36,8 @@ NAMED = {
     "cap": "Hat",
     "fedora": "Hat",
     "hat": "Hat",
+    "sombrero": "Hat",
+    "flip-flops": "Flip flops",
     "ring": "Jewellery",
     "chain": "Jewellery",
     "tennis": "Sports shoes",
@@ -86,7 +88,7 @@ def make_shop(shop: Path) -> str:
 
 def add_product(connection: sqlite3.Connection, shop: Path, sku: str, drawing: Path, hue: int) -> None:
     """Draw three images of a product, and add its rows."""
-    title = drawing.stem.replace("-", " ").capitalize()
+    title = re.sub("^(red|blue)-", "", drawing.stem).replace("-", " ").capitalize()  # it has other colours here
     connection.execute("INSERT INTO products VALUES (?, ?, ?)", (sku, title, f"{9 + hue % 60}.90 EUR"))
     for view in range(len(PAPERS)):
         name = f"{sku}-{view + 1}.jpg"
@@ -134,7 +136,7 @@ def review(browser: Browser, url: str, output: Path) -> None:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip().rstrip("/")
-            page = opened(browser, f"{address}/?by=product&category=Hat")
+            page = opened(browser, f"{address}/?by=product&category=Hat&decision=review")
             page.wait_for_function(IS_DRAWN)
             page.wait_for_function(IS_COMPLETE)
             page.wait_for_function(HAS_EXAMPLES)
