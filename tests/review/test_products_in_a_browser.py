@@ -198,6 +198,31 @@ def test_a_picture_of_a_survey_is_looked_at_in_full_size_and_not_marked(served_s
     expect(page.locator("#work #stage")).to_have_count(1)
 
 
+def test_a_finger_held_on_a_picture_of_a_survey_sees_it_in_full_size(served_shop, open_page):
+    page = open_page(
+        f"{served_shop.url}/?view=survey&by=image&category=Hat",
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
+    )
+    card, look, session = page.locator("#list li").nth(1), page.locator("#look"), page.context.new_cdp_session(page)
+    box = card.bounding_box()
+    finger = {"x": box["x"] + 40, "y": box["y"] + 40}
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [finger]})
+    expect(look).to_be_visible()
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(page.locator("#frame")).to_have_attribute("style", re.compile("scale"))
+    expect(look).to_be_visible()
+    assert complaints(page) == []
+    page.locator(".look-bar button").tap()
+    expect(look).to_be_hidden()
+    assert page.locator("#list li[aria-selected=true]").count() == 0
+    card.tap()
+    expect(card).to_have_attribute("aria-selected", "true")
+    expect(look).to_be_hidden()
+    assert said(served_shop) == {}
+
+
 @pytest.fixture
 def hats(served_shop, open_page, monkeypatch):
     """A survey of hats, two of them on a page."""

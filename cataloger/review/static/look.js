@@ -4,6 +4,9 @@ import {$, visible} from "./dom.js";
 import {at, byId} from "./entries.js";
 import {endZoom, isZoomed, showPicture, toggleLoupe, toggleMap, toggleZoom} from "./stage.js";
 
+const HOLD = 500;  // milliseconds until a finger at rest is no tap
+const AT_REST = 10;  // pixels that it may move
+
 let pointed = null;  // the card that the pointer was moved to last, unless an arrow key has gone on since
 let lastPoint = "", home = null;
 
@@ -55,7 +58,39 @@ function goOn(move, steps) {
   if (at.current !== before) open(hasLoupe());
 }
 
-export function watchLook() {
+// A finger that is held on a card looks at its picture, and marks nothing. does: opens it.
+function watchHold(does) {
+  let timer = 0, start = null, wasHeld = false;
+  const end = () => clearTimeout(timer);
+  const held = (card) => {
+    wasHeld = true;
+    pointed = card;
+    does();
+    pointed = null;
+  };
+  document.addEventListener("pointerdown", (event) => {
+    const card = event.target.closest("#list li");
+    end();
+    wasHeld = false;
+    start = event;
+    if (event.pointerType === "touch" && card) timer = setTimeout(() => held(card), HOLD);
+  });
+  $("list").addEventListener("pointermove", (event) => {
+    if (start && Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) > AT_REST) end();
+  });
+  for (const ended of ["pointerup", "pointercancel"]) document.addEventListener(ended, end);
+  $("list").addEventListener("contextmenu", (event) => { if (start?.pointerType === "touch") event.preventDefault(); });
+  document.addEventListener("click", (event) => {
+    if (!wasHeld) return;
+    wasHeld = false;  // the finger that held is lifted
+    event.preventDefault();
+    event.stopPropagation();
+  }, {capture: true});
+}
+
+// onHold: what a finger does that is held on a card; looks at its picture.
+export function watchLook(onHold) {
+  watchHold(onHold);
   $("look").addEventListener("close", tidy);
   // A page that scrolls below a pointer at rest moves it to no card.
   $("list").addEventListener("pointermove", (event) => {

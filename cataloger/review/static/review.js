@@ -328,7 +328,7 @@ function start() {
   watchSearch();
   watchFilters();
   watchStage(swiped);
-  watchLook();
+  watchLook(() => { if (isSurvey()) lookAt(show, false); });
   watchPeople();
   watchTogether();
   onDecision(decide);
