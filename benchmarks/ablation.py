@@ -297,7 +297,7 @@ def figures_text(line: dict[str, Any]) -> str:
 
 
 def print_table(lines: list[dict[str, Any]], costs: dict[str, Size]) -> None:
-    """Print mean and spread (largest minus smallest) of every arm, and what it costs."""
+    """Print mean and spread (half of largest minus smallest) of every arm, and what it costs."""
     groups = list(dict.fromkeys(group for line in lines for group in line["figures"]))
     print(f"\n| | parameters, M (trained) | multiply-adds, M | images/s | {' | '.join(groups)} |")
     print("|---" * (4 + len(groups)) + "|")
@@ -309,7 +309,7 @@ def print_table(lines: list[dict[str, Any]], costs: dict[str, Size]) -> None:
 
 
 def cell(values: list[float]) -> str:
-    """Return mean and spread of all seeds, in hundredths."""
+    """Return the mean of all seeds and half of their largest minus smallest, in hundredths."""
     if not values:
         return "-"
     return f"{100 * statistics.mean(values):.1f}±{50 * (max(values) - min(values)):.1f}"
