@@ -114,6 +114,19 @@ def test_the_mix_gives_old_photos_the_new_categories_and_leaves_tests_alone(four
     assert "val   shops             1" in printed
 
 
+def test_the_mix_leaves_out_training_photos_with_a_wrong_label_and_no_others(four_sources):
+    wrong = four_sources / "wrong.csv"
+    wrong.write_text("file,labels,shows\nd.webp,Coat,mug\n")
+    run("mix.py", four_sources, four_sources / "mix.csv", "--leave-out", wrong)
+    left = {Path(row["file"]).name for row in read(four_sources / "mix.csv")}
+    assert "d.webp" not in left
+    assert {"a.webp", "b.webp", "g.webp"} <= left
+    wrong.write_text("file,labels,shows\ng.webp,Blazer,mug\n")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        run("mix.py", four_sources, four_sources / "mix.csv", "--leave-out", wrong)
+    assert "no photo of train is called g.webp" in refused.value.stderr
+
+
 def test_the_test_sets_have_the_labels_of_their_archives(four_sources):
     printed = run("test_sets.py", four_sources, four_sources / "sets")
     found = {path.stem: read(path) for path in (four_sources / "sets").glob("*.csv")}
@@ -134,3 +147,27 @@ def test_the_shipped_models_name_no_path_of_the_machine_that_made_them():
     for path in default_bundle_path().glob("*.onnx"):
         content = path.read_bytes()
         assert not [word for word in (b'File "', b"site-packages") if word in content], path.name
+
+
+def test_a_photo_is_judged_by_other_shops_and_a_wrong_label_stands_first(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import suspects
+
+    labels = ["Boots", "Hat"]
+    rows = [
+        {"file": f"{shop}-{n}.webp", "shop": f"s{shop}", "labels": labels[n % 2]}
+        for shop in range(6)
+        for n in range(8 - shop)
+    ]
+    directions = torch.nn.functional.one_hot(torch.tensor([n % 2 for s in range(6) for n in range(8 - s)])).float()
+    rows[3]["labels"] = "Boots"  # it shows a hat
+    accepted = torch.tensor([[float(label == row["labels"]) for label in labels] for row in rows])
+    folds = suspects.folds_of_shops(rows, 3)
+    assert len({(row["shop"], int(fold)) for row, fold in zip(rows, folds, strict=True)}) == 6
+    assert sorted(folds.bincount().tolist()) == [11, 11, 11]
+    judged = suspects.out_of_fold(directions, accepted, folds)
+    suspects.write(tmp_path / "out.csv", rows, judged, accepted, labels)
+    first, second = read(tmp_path / "out.csv")[:2]
+    assert (first["file"], first["labels"], first["found"]) == ("0-3.webp", "Boots", "Hat")
+    assert float(first["margin"]) > 0 >= float(second["margin"])

@@ -17,6 +17,8 @@ val are the shops kept for it and nothing else, since the model is chosen and ca
 seen. Of the catalog photos at most --most of each old category are taken, sharp ones first, and then --thumbnails of
 those that exist at 60x80 pixels alone, as a source of their own, so that they can be given a share of each batch.
 
+--leave-out names photos of train with a wrong label, as wrong_labels.csv does. fashion-50 0.5 has learned from them.
+
 --no-products adds the list that no_products.py writes: images without a label, for `cataloger train --no-product ''`.
 """
 
@@ -104,12 +106,15 @@ def main() -> None:
     parser.add_argument(
         "--thumbnails", type=int, default=0, help="further catalog photos of 60x80 of an old category"
     )
+    parser.add_argument("--leave-out", type=Path, help="list of training photos whose label is wrong")
     parser.add_argument("--no-products", type=Path, help="list of images that show no product")
     options = parser.parse_args()
     titles = {row["image"]: row["title"].lower() for row in _read(options.data / "products.csv")}
     old = _read(options.data / "labels.csv")
     rows = [*catalog_photos(old, titles, options.most), *people_photos(old), *shop_photos(options.data)]
     rows += thumbnails(old, titles, options.thumbnails, {row["file"] for row in rows})
+    if options.leave_out:
+        rows = without_wrong(rows, {row["file"] for row in _read(options.leave_out)})
     if options.no_products:
         rows += _read(options.no_products)
     with options.out.open("w", encoding="utf-8", newline="") as file:
@@ -176,6 +181,14 @@ def shop_photos(data: Path) -> list[Row]:
     """Return the photos of many shops and of streets that show a product; of the streets' only the training part."""
     rows = [{**row, "labels": shop_labels(row)} for row in _read(data / "shops.csv")]
     return [row for row in rows if row["labels"] and (row["source"] == "shops" or row["split"] == "train")]
+
+
+def without_wrong(rows: list[Row], wrong: set[str]) -> list[Row]:
+    """Return the rows without those of train that are named; a name that is no row of train is an error."""
+    unknown = wrong - {row["file"] for row in rows if row["split"] == "train"}
+    if unknown:
+        raise SystemExit(f"--leave-out: no photo of train is called {', '.join(sorted(unknown)[:5])}")
+    return [row for row in rows if row["file"] not in wrong]
 
 
 def shop_labels(row: Row) -> str:
