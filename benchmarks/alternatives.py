@@ -32,6 +32,7 @@ SPEC = PreprocessSpec()
 BATCH = 4  # as many as are classified together
 TURNS = 9
 Run = Callable[[Pixels], Any]
+Timed = tuple[Any, list[float]]
 
 
 def main() -> None:
@@ -50,26 +51,20 @@ def main() -> None:
 def compare_decoders(files: Sequence[bytes], bundle: Bundle) -> Pixels:
     """Decode with each decoder and classify what comes out; return the pixels of ours."""
     decoders: dict[str, Callable[[Sequence[bytes]], Pixels]] = {
-        "Pillow (ours)": each(lambda data: load(data, SPEC).pixels)
+        "Pillow (ours)": one_by_one(lambda data: load(data, SPEC).pixels)
     }
     if importlib.util.find_spec("simplejpeg"):
         decoders |= {
-            "simplejpeg, eighths": each(simplejpeg(scaled=True)),
-            "simplejpeg, full": each(simplejpeg(scaled=False)),
+            "simplejpeg, eighths": one_by_one(simplejpeg(scaled=True)),
+            "simplejpeg, full": one_by_one(simplejpeg(scaled=False)),
         }
     found = in_turns(decoders, files)
-    classifier = OnnxClassifier(bundle)
-    answers = {
-        name: calibrated_probabilities(
-            in_batches(logits_of(classifier), pixels, BATCH), bundle.calibration.temperature
-        )
-        for name, (pixels, _) in found.items()
-    }
-    show("decoder ", answers, {name: seconds for name, (_, seconds) in found.items()})
+    run = logits_of(OnnxClassifier(bundle))
+    show("decoder ", {name: (in_batches(run, pixels, BATCH), each) for name, (pixels, each) in found.items()}, bundle)
     return next(iter(found.values()))[0]
 
 
-def each(decode: Callable[[bytes], Pixels]) -> Callable[[Sequence[bytes]], Pixels]:
+def one_by_one(decode: Callable[[bytes], Pixels]) -> Callable[[Sequence[bytes]], Pixels]:
     """Return what decodes several files."""
     return lambda files: np.stack([decode(data) for data in files])
 
@@ -89,16 +84,12 @@ def simplejpeg(*, scaled: bool) -> Callable[[bytes], Any]:
 
 def compare_engines(pixels: Pixels, bundle: Bundle) -> None:
     """Classify with each engine, one thread, in batches of one and of BATCH."""
-    classifier = OnnxClassifier(bundle)
-    engines = {"onnxruntime (ours)": logits_of(classifier)}
+    engines = {"onnxruntime (ours)": logits_of(OnnxClassifier(bundle))}
     if importlib.util.find_spec("openvino"):
         engines |= {"openvino": openvino(bundle, "f32"), "openvino, bfloat16": openvino(bundle, "bf16")}
     for size in (1, BATCH):
         runs = {name: partial(in_batches, run, size=size) for name, run in engines.items()}
-        found = in_turns(runs, pixels)
-        temperature = bundle.calibration.temperature
-        answers = {name: calibrated_probabilities(logits, temperature) for name, (logits, _) in found.items()}
-        show(f"{bundle.precision}, batch {size}, ", answers, {name: seconds for name, (_, seconds) in found.items()})
+        show(f"{bundle.precision}, batch {size}, ", in_turns(runs, pixels), bundle)
 
 
 def logits_of(classifier: OnnxClassifier) -> Run:
@@ -120,7 +111,7 @@ def in_batches(run: Run, pixels: Pixels, size: int) -> Any:
     return np.concatenate([run(pixels[start : start + size]) for start in range(0, len(pixels), size)])
 
 
-def in_turns(ways: Mapping[str, Callable[[Any], Any]], inputs: Any) -> dict[str, tuple[Any, list[float]]]:
+def in_turns(ways: Mapping[str, Callable[[Any], Any]], inputs: Any) -> dict[str, Timed]:
     """Go through the inputs in TURNS parts, each way in turn; return name -> (outputs, processor seconds an input).
 
     The order is another one in every part, and what is done first is done twice.
@@ -137,15 +128,17 @@ def in_turns(ways: Mapping[str, Callable[[Any], Any]], inputs: Any) -> dict[str,
     return {name: (np.concatenate(outputs), seconds) for name, (outputs, seconds) in found.items()}
 
 
-def show(prefix: str, answers: Mapping[str, Any], seconds: Mapping[str, Sequence[float]]) -> None:
-    """Print a line each, compared with the first."""
-    ours = next(iter(answers))
-    for name, found in answers.items():
-        kept = float((found.argmax(axis=1) == answers[ours].argmax(axis=1)).mean())
-        moved = float(found.max(axis=1).mean() - answers[ours].max(axis=1).mean())
-        ratios = [new / old for new, old in zip(seconds[name], seconds[ours], strict=True)]
+def show(prefix: str, found: Mapping[str, Timed], bundle: Bundle) -> None:
+    """Print a line each, compared with the first. found: name -> (logits, seconds)."""
+    logits, ours = next(iter(found.values()))
+    expected = calibrated_probabilities(logits, bundle.calibration.temperature)
+    for name, (logits, seconds) in found.items():
+        answers = calibrated_probabilities(logits, bundle.calibration.temperature)
+        kept = float((answers.argmax(axis=1) == expected.argmax(axis=1)).mean())
+        moved = float(answers.max(axis=1).mean() - expected.max(axis=1).mean())
+        ratios = [new / old for new, old in zip(seconds, ours, strict=True)]
         print(
-            f"{prefix + name:36} {1000 * median(seconds[name]):6.2f} ms, {median(ratios):5.2f} times "
+            f"{prefix + name:36} {1000 * median(seconds):6.2f} ms, {median(ratios):5.2f} times "
             f"({min(ratios):.2f}-{max(ratios):.2f})  same label {kept:.4f}  confidence {moved:+.4f}",
             flush=True,
         )

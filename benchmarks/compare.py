@@ -10,7 +10,6 @@ range of images per second, processor time per image, and the ratio of each to c
 
 import argparse
 import json
-import os
 import platform
 import random
 import shutil
@@ -18,8 +17,9 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from shared_pictures import Turn, processor_seconds
 
 from cataloger.model.bundle import default_bundle_path, read_bundle
 from cataloger.utils.cpu import available_cpus
@@ -36,14 +36,6 @@ SCRIPTS = {
     "transformers": "transformers_pipeline.py",
     "ultralytics": "ultralytics_classify.py",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One process over all photos. cpu: processor seconds of it and its children."""
-
-    seconds: float
-    cpu: float
 
 
 def main() -> None:
@@ -71,7 +63,9 @@ def main() -> None:
             )
     print_table(turns, arguments.images)
     if arguments.json:
-        kept = {name: [{"seconds": turn.seconds, "cpu": turn.cpu} for turn in each] for name, each in turns.items()}
+        kept = {
+            name: [{"seconds": turn.seconds, "cpu": turn.processor} for turn in each] for name, each in turns.items()
+        }
         values = {"machine": machine(), "images": arguments.images, "turns": kept}
         arguments.json.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
@@ -115,13 +109,12 @@ def command(name: str, python: Path | None, photos: Path, work: Path) -> list[st
 
 def run(line: list[str], work: Path) -> Turn:
     """Time one process."""
-    before, begun = os.times(), time.monotonic()
+    before, begun = processor_seconds(), time.monotonic()
     done = subprocess.run(line, cwd=work, capture_output=True, text=True, check=False)
-    seconds, after = time.monotonic() - begun, os.times()
+    turn = Turn(time.monotonic() - begun, processor_seconds() - before)
     if done.returncode:
         raise SystemExit(f"{' '.join(line)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return Turn(seconds, used)
+    return turn
 
 
 def print_table(turns: dict[str, list[Turn]], images: int) -> None:
@@ -132,7 +125,7 @@ def print_table(turns: dict[str, list[Turn]], images: int) -> None:
     for name, each in turns.items():
         rates = [images / turn.seconds for turn in each]
         ratios = [turn.seconds / own.seconds for turn, own in zip(each, ours, strict=True)]
-        cpu = statistics.median(1000 * turn.cpu / images for turn in each)
+        cpu = statistics.median(1000 * turn.processor / images for turn in each)
         print(f"| {name} | {spread(rates, 1)} | {cpu:.1f} | {spread(ratios, 2)} |")
 
 

@@ -9,23 +9,15 @@ command has started: medians, and the median of each round's ratio (lowest to hi
 """
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
-
-class Cost(NamedTuple):
-    """Seconds that a command took. processor: user and system, with its children."""
-
-    elapsed: float
-    processor: float
+from compare import run, spread
+from shared_pictures import Turn
 
 
 def main() -> None:
@@ -46,10 +38,10 @@ def main() -> None:
     print_table(rounds[1:])  # the first one fills the caches of the disk
 
 
-def measured(versions: dict[str, Path], images: Path, turn: int) -> dict[str, dict[str, Cost]]:
+def measured(versions: dict[str, Path], images: Path, turn: int) -> dict[str, dict[str, Turn]]:
     """Return command -> version -> cost; who begins changes from turn to turn."""
     order = list(versions.items())[:: 1 if turn % 2 else -1]
-    costs: dict[str, dict[str, Cost]] = {}
+    costs: dict[str, dict[str, Turn]] = {}
     with TemporaryDirectory() as work:
         for name, python in order:
             tag = ["tag", str(images), "--db", f"sqlite:///{work}/{name}.db"]
@@ -59,36 +51,21 @@ def measured(versions: dict[str, Path], images: Path, turn: int) -> dict[str, di
                 (f"tag, {count} images", tag),
                 ("tag, nothing to do", tag),
             ):
-                costs.setdefault(command, {})[name] = cost([str(python), "-m", "cataloger", *words], Path(work))
+                costs.setdefault(command, {})[name] = run([str(python), "-m", "cataloger", *words], Path(work))
     return costs
 
 
-def cost(command: Sequence[str], folder: Path) -> Cost:
-    """Run a command to its end in a folder; raise SystemExit with what it said where it fails."""
-    log = folder / "log"
-    with log.open("wb") as output:
-        begun = time.monotonic()
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        _, status, used = os.wait4(process.pid, 0)
-        elapsed = time.monotonic() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text()}")
-    return Cost(elapsed, used.ru_utime + used.ru_stime)
-
-
-def print_table(rounds: Sequence[dict[str, dict[str, Cost]]]) -> None:
+def print_table(rounds: Sequence[dict[str, dict[str, Turn]]]) -> None:
     """Print medians and ratios, a row a command."""
     print("| | before, s | now, s | ratio | before, processor s | now | ratio |")
     print("|---" * 7 + "|")
     for command in rounds[0]:
         cells: list[str] = []
-        for unit in Cost._fields:
+        for unit in ("seconds", "processor"):
             before = [getattr(each[command]["before"], unit) for each in rounds]
             now = [getattr(each[command]["now"], unit) for each in rounds]
             ratios = [new / old for new, old in zip(now, before, strict=True)]
-            spread = f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-            cells += [f"{median(before):.2f}", f"{median(now):.2f}", spread]
+            cells += [f"{median(before):.2f}", f"{median(now):.2f}", spread(ratios, 2)]
         print(f"| {command} | {' | '.join(cells)} |")
 
 

@@ -14,6 +14,7 @@ CURRENT = (
     "JOIN cataloger_correction k ON k.id = h.correction_id JOIN cataloger_item i ON i.id = h.item_id ORDER BY i.id"
 )
 WIDTHS = (1400, 390)
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 SERIOUS = ("serious", "critical")
 VIOLATIONS = {"resultTypes": ["violations"]}
 """Of what is right axe is to collect nothing, which takes most of its time."""
@@ -199,12 +200,7 @@ def test_a_picture_of_a_survey_is_looked_at_in_full_size_and_not_marked(served_s
 
 
 def test_a_finger_held_on_a_picture_of_a_survey_sees_it_in_full_size(served_shop, open_page):
-    page = open_page(
-        f"{served_shop.url}/?view=survey&by=image&category=Hat",
-        viewport={"width": 390, "height": 844},
-        has_touch=True,
-        is_mobile=True,
-    )
+    page = open_page(f"{served_shop.url}/?view=survey&by=image&category=Hat", **PHONE)
     card, look, session = page.locator("#list li").nth(1), page.locator("#look"), page.context.new_cdp_session(page)
     box = card.bounding_box()
     finger = {"x": box["x"] + 40, "y": box["y"] + 40}
@@ -337,8 +333,7 @@ def test_a_view_is_saved_and_opened_again(served_shop, open_page):
 
 
 def test_a_phone_saves_a_view_and_nothing_is_cut_off_at_its_top(served_shop, open_page):
-    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-    page = open_page(f"{served_shop.url}/?category=Hat", name="Christina-Maria", **phone)
+    page = open_page(f"{served_shop.url}/?category=Hat", name="Christina-Maria", **PHONE)
     tops = page.eval_on_selector_all("#views, #people, #who, #help", "(all) => all.map((each) => each.offsetTop)")
     assert max(tops) - min(tops) < 10
     left = page.evaluate("document.getElementById('people').getBoundingClientRect().left")
@@ -357,9 +352,7 @@ def test_a_phone_saves_a_view_and_nothing_is_cut_off_at_its_top(served_shop, ope
 
 
 def test_a_finger_swipes_and_sees_no_keys(served_shop, open_page):
-    page = open_page(
-        served_shop.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
-    )
+    page = open_page(served_shop.url, **PHONE, color_scheme="dark")
     expect(page.locator("#accept kbd")).to_be_hidden()
     before = page.inner_text("#title")
     swipe(page, -150)
