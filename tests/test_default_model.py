@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,20 +155,19 @@ def test_a_photo_is_judged_by_other_shops_and_a_wrong_label_stands_first(tmp_pat
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import suspects
 
+    from cataloger.training.data.examples import Example, accepted_matrix
+
     labels = ["Boots", "Hat"]
-    rows = [
-        {"file": f"{shop}-{n}.webp", "shop": f"s{shop}", "labels": labels[n % 2]}
-        for shop in range(6)
-        for n in range(8 - shop)
-    ]
-    directions = torch.nn.functional.one_hot(torch.tensor([n % 2 for s in range(6) for n in range(8 - s)])).float()
-    rows[3]["labels"] = "Boots"  # it shows a hat
-    accepted = torch.tensor([[float(label == row["labels"]) for label in labels] for row in rows])
-    folds = suspects.folds_of_shops(rows, 3)
-    assert len({(row["shop"], int(fold)) for row, fold in zip(rows, folds, strict=True)}) == 6
+    shows = [(shop, n, labels[n % 2]) for shop in range(6) for n in range(8 - shop)]
+    photos = [Example(f"{shop}-{n}.webp", None, (label,), "train", (f"s{shop}", "shops")) for shop, n, label in shows]
+    directions = torch.from_numpy(accepted_matrix(photos, labels)).float()
+    photos[3] = replace(photos[3], labels=("Boots",))  # it shows a hat
+    accepted = torch.from_numpy(accepted_matrix(photos, labels))
+    folds = suspects.folds_of_shops(photos, 3)
+    assert len({(photo.groups[0], int(fold)) for photo, fold in zip(photos, folds, strict=True)}) == 6
     assert sorted(folds.bincount().tolist()) == [11, 11, 11]
     judged = suspects.out_of_fold(directions, accepted, folds)
-    suspects.write(tmp_path / "out.csv", rows, judged, accepted, labels)
+    suspects.write(tmp_path / "out.csv", photos, judged, accepted, labels)
     first, second = read(tmp_path / "out.csv")[:2]
     assert (first["file"], first["labels"], first["found"]) == ("0-3.webp", "Boots", "Hat")
     assert float(first["margin"]) > 0 >= float(second["margin"])

@@ -11,6 +11,9 @@ Training is a minute a thousand photos on two processors, nearly all of it featu
 
 import argparse
 import csv
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +21,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cataloger.errors import CatalogerError
-from cataloger.imaging.preprocess import load
 from cataloger.model.network import Network, normalise
 from cataloger.options import NetworkConfig, PreprocessSpec
+from cataloger.records import Failure
+from cataloger.training.data.examples import Example, accepted_matrix
+from cataloger.training.data.pixels import decode_examples
+from cataloger.training.data.read import read_dataset
 from cataloger.training.fit.initialization import load_start, read_start
+from cataloger.training.fit.loss import partial_label_loss
+from cataloger.training.options import DataOptions
 from cataloger.utils.cpu import available_cpus
 
 BATCH = 32
 STEPS = 60
 DECAY = 3e-3
-Row = dict[str, str]
+SCALE = 20  # of the scores of features of length one
 
 
 def main() -> None:
@@ -40,56 +47,55 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(available_cpus())
-    with arguments.mix.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train" and row["source"] == "shops"]
-    rows = [row for row in rows if row["labels"]]
-    labels = sorted({label for row in rows for label in row["labels"].split("|")})
-    rows, features = described(rows, arguments.start, tuple(labels))
-    accepted = torch.tensor([[float(label in row["labels"].split("|")) for label in labels] for row in rows])
-    judged = out_of_fold(features, accepted, folds_of_shops(rows, arguments.folds))
-    write(arguments.out, rows, judged, accepted, labels)
+    mix = read_dataset(DataOptions(data=arguments.mix, report_by=("shop", "source")))
+    photos = [photo for photo in mix.split("train") if photo.groups[1] == "shops"]
+    labels = sorted({label for photo in photos for label in photo.labels})
+    photos, features = described(photos, arguments.start, labels)
+    accepted = torch.from_numpy(accepted_matrix(photos, labels))
+    judged = out_of_fold(features, accepted, folds_of_shops(photos, arguments.folds))
+    write(arguments.out, photos, judged, accepted, labels)
 
 
-def described(rows: list[Row], start: Path, labels: tuple[str, ...]) -> tuple[list[Row], Tensor]:
-    """Return the rows whose photos can be read, and their features, N x 1024, each of length one."""
+def described(photos: Sequence[Example], start: Path, labels: Sequence[str]) -> tuple[list[Example], Tensor]:
+    """Return the photos that can be read, and their features, N x 1024, each of length one."""
     network = Network(NetworkConfig(classes=len(labels), attention="none")).eval()
-    load_start(network, read_start(start), labels)
+    load_start(network, read_start(start), tuple(labels))
     network.to(memory_format=torch.channels_last)
-    spec, found, pixels = PreprocessSpec(), [], []
-    for row in rows:
-        try:
-            pixels.append(load(Path(row["file"]).read_bytes(), spec).pixels)
-            found.append(row)
-        except (CatalogerError, OSError) as error:
-            print(f"left out: {row['file']}: {error}")
+    decoded = decode_examples(photos, PreprocessSpec())
+    found: list[Example] = []
     parts = []
     with torch.inference_mode():
-        for begin in range(0, len(pixels), BATCH):
-            images = normalise(torch.from_numpy(np.stack(pixels[begin : begin + BATCH])))
-            parts.append(network.feature_map(network.frozen_features(images)).mean(dim=(2, 3)))
-            if begin % (20 * BATCH) == 0:
-                print(f"{begin:,} of {len(pixels):,} photos", flush=True)
+        while batch := list(islice(decoded, BATCH)):
+            images = [each for each in batch if not isinstance(each, Failure)]
+            if not images:
+                continue
+            found += [photos[int(image.item.key)] for image in images]
+            pixels = normalise(torch.from_numpy(np.stack([image.pixels for image in images])))
+            parts.append(network.feature_map(network.frozen_features(pixels)).mean(dim=(2, 3)))
+            if len(parts) % 20 == 0:
+                print(f"{len(found):,} of {len(photos):,} photos", flush=True)
     return found, F.normalize(torch.cat(parts), dim=1).clone()
 
 
-def folds_of_shops(rows: list[Row], folds: int) -> Tensor:
-    """Return a fold for each row, all rows of a shop in the same one; large shops are dealt out first."""
-    sizes: dict[str, int] = {}
-    for row in rows:
-        sizes[row["shop"]] = sizes.get(row["shop"], 0) + 1
+def folds_of_shops(photos: Sequence[Example], folds: int) -> Tensor:
+    """Return a fold for each photo, all of a shop in the same one; large shops are dealt out first."""
+    sizes = Counter(photo.groups[0] for photo in photos)
     full, fold_of = [0] * folds, {}
     for shop in sorted(sizes, key=lambda each: (-sizes[each], each)):
         fold_of[shop] = full.index(min(full))
         full[fold_of[shop]] += sizes[shop]
-    return torch.tensor([fold_of[row["shop"]] for row in rows])
+    return torch.tensor([fold_of[photo.groups[0]] for photo in photos])
 
 
 def out_of_fold(features: Tensor, accepted: Tensor, folds: Tensor) -> Tensor:
-    """Return log probabilities, N x labels, each row by a classifier that has not seen its shop."""
-    judged = torch.empty_like(accepted)
+    """Return log probabilities, N x labels, each row by a classifier that has not seen its shop.
+
+    accepted: bool N x labels.
+    """
+    judged = torch.empty(accepted.shape)
     for fold in folds.unique():
         weights, bias = fitted(features[folds != fold], accepted[folds != fold])
-        judged[folds == fold] = F.log_softmax(20 * features[folds == fold] @ weights + bias, dim=1)
+        judged[folds == fold] = F.log_softmax(SCALE * features[folds == fold] @ weights + bias, dim=1)
     return judged
 
 
@@ -101,9 +107,7 @@ def fitted(features: Tensor, accepted: Tensor) -> tuple[Tensor, Tensor]:
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        logged = F.log_softmax(20 * features @ weights + bias, dim=1)
-        right = torch.logsumexp(logged.masked_fill(accepted == 0, -torch.inf), dim=1)
-        total = -right.mean() + DECAY * weights.square().sum()
+        total = partial_label_loss(SCALE * features @ weights + bias, accepted) + DECAY * weights.square().sum()
         total.backward()
         return total
 
@@ -111,19 +115,18 @@ def fitted(features: Tensor, accepted: Tensor) -> tuple[Tensor, Tensor]:
     return weights.detach(), bias.detach()
 
 
-def write(path: Path, rows: list[Row], judged: Tensor, accepted: Tensor, labels: list[str]) -> None:
-    """Write the rows by margin, and print how many of all are right."""
+def write(path: Path, photos: Sequence[Example], judged: Tensor, accepted: Tensor, labels: Sequence[str]) -> None:
+    """Write the photos by margin, and print how many of all are right."""
     best = judged.argmax(dim=1)
-    margins = judged.max(dim=1).values - judged.masked_fill(accepted == 0, -torch.inf).max(dim=1).values
-    right = accepted[torch.arange(len(best)), best].mean()
-    order = margins.argsort(descending=True, stable=True).tolist()
+    margins = judged.max(dim=1).values - judged.masked_fill(~accepted, -torch.inf).max(dim=1).values
+    right = accepted[torch.arange(len(best)), best].float().mean()
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow(["file", "shop", "labels", "found", "margin"])
-        for index in order:
-            row = rows[index]
-            out.writerow([row["file"], row["shop"], row["labels"], labels[best[index]], f"{margins[index]:.3f}"])
-    print(f"{len(rows):,} photos, {right:.3f} right out of fold; {int((margins > 0).sum()):,} disagree: {path}")
+        for index in margins.argsort(descending=True, stable=True).tolist():
+            photo, margin = photos[index], f"{margins[index]:.3f}"
+            out.writerow([photo.file, photo.groups[0], "|".join(photo.labels), labels[best[index]], margin])
+    print(f"{len(photos):,} photos, {right:.3f} right out of fold; {int((margins > 0).sum()):,} disagree: {path}")
 
 
 if __name__ == "__main__":
