@@ -36,7 +36,7 @@ from cataloger.training.fit.distributed import Place
 from cataloger.training.fit.initialization import load_start, read_start
 from cataloger.training.fit.trainer import TrainedPart, Trainer
 from cataloger.training.inputs.augmentation import Augmentation
-from cataloger.training.inputs.batches import LabelledFeatures, to_network
+from cataloger.training.inputs.batches import LabelledFeatures, Targets, to_network
 from cataloger.training.inputs.cache import cached
 from cataloger.training.inputs.cached_values import FeatureExtractor
 from cataloger.training.inputs.sampling import draw_weights, sample
@@ -188,7 +188,7 @@ def prepare(arguments: argparse.Namespace) -> Data:
     def features(examples: list[Example], views: int) -> LabelledFeatures:
         extractor = FeatureExtractor(spec, path, augmentation, views, "ablation")
         cache = cached(arguments.work / "cache", examples, extractor, progress=lambda _: None)
-        return LabelledFeatures(cache, torch.from_numpy(accepted_matrix(examples, found.labels)))
+        return LabelledFeatures(cache, Targets(torch.from_numpy(accepted_matrix(examples, found.labels))))
 
     train, val, tested = drawn("train", arguments.train), drawn("val", arguments.val), drawn("test", None)
     return Data(found.labels, features(train, 3), features(val, 1), features(tested, 1), tested)
@@ -206,7 +206,7 @@ def trained(arm: Arm, seed: int, data: Data, arguments: argparse.Namespace) -> d
     torch.manual_seed(seed)
     network = started(arm.network(len(data.labels)), arguments.start, data.labels)
     network.to(memory_format=torch.channels_last)
-    weights = draw_weights(data.train.accepted[data.train.cache.readable].numpy(), recipe.balance)
+    weights = draw_weights(data.train.targets.accepted[data.train.cache.readable].numpy(), recipe.balance)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as work:
         train = replace(data.train, seed=seed)

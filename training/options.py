@@ -25,7 +25,8 @@ class TrainOptions:
     `cataloger.training.fit.weight_interpolation`.
     notes: Markdown file put into the model card. target_precision: share of the accepted answers that should be
     right. balance_by: columns by which the training images are drawn. select_by: the validation images that choose
-    the best epoch; None for all. attention: where the network attends; None for where the start does.
+    the best epoch; None for all. soft_labels: CSV file of what another model says of the training images. attention:
+    where the network attends; None for where the start does.
     """
 
     data: "DataOptions"
@@ -44,6 +45,7 @@ class TrainOptions:
     balance_by: tuple["ColumnShares", ...] = ()
     select_by: "ColumnValues | None" = None
     attention: Attention | None = None
+    soft_labels: Path | None = None
 
     def __post_init__(self) -> None:
         if not (self.name and self.version):
@@ -52,6 +54,8 @@ class TrainOptions:
             if len(text) > MAX_LABEL_LENGTH or unprintable(text) is not None:
                 limits = f"at most {MAX_LABEL_LENGTH} characters, none of them a control character"
                 raise UsageError(f"{flag} may have {limits}")
+        if self.soft_labels is None and "soft_share" in self.changes:
+            raise UsageError("--soft-share needs --soft-labels: the file with what another model says")
         if not 0.5 <= self.target_precision < 1.0:
             raise UsageError(
                 f"--target-precision must be at least 0.5 and below 1, not {self.target_precision}; 0.95 is usual"

@@ -33,7 +33,7 @@ class Recipe:
     on images like those that will be classified. mixup: parameter of the Beta distribution by which two images of a
     batch and their losses are mixed (Zhang et al., arXiv:1710.09412), 0 for none. average_last: share of the steps,
     the last ones, whose weights are averaged, all alike, in place of the moving average (Izmailov et al.,
-    arXiv:1803.05407); 0 for none.
+    arXiv:1803.05407); 0 for none. soft_share: share that soft labels have in the loss of an image that has them.
     """
 
     name: RecipeName
@@ -58,6 +58,7 @@ class Recipe:
     plain_epochs: int = 0
     mixup: float = 0.0
     average_last: float = 0.0
+    soft_share: float = 0.5
 
     @property
     def first_plain_epoch(self) -> int:
@@ -82,6 +83,7 @@ class Recipe:
             "--plain-epochs needs all layers trained; add --recipe full": not (self.frozen and self.plain_epochs),
             "--mixup must not be negative": self.mixup >= 0.0,
             "--average-last must be at least 0 and at most 1": 0.0 <= self.average_last <= 1.0,
+            "--soft-share must be above 0 and at most 1": 0.0 < self.soft_share <= 1.0,
             "--warmup must be at least 0 and below 1": 0.0 <= self.warmup < 1.0,
         }
         for message, is_valid in checks.items():

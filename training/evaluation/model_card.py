@@ -59,7 +59,7 @@ PARTS = {True: "the early layers stay unchanged, the rest is trained", False: "a
 LISTED_OPTIONS = (
     "optimizer", "schedule", "learning_rate", "weight_decay", "epochs", "batch_size", "views", "crop",
     "augmentation", "progressive", "plain_epochs", "mixup", "label_smoothing", "ema", "average_last", "balance",
-    "balance_by", "select_by", "blend",
+    "balance_by", "select_by", "soft_share", "blend",
 )  # fmt: skip
 
 

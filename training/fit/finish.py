@@ -162,6 +162,7 @@ def _provenance(job: TrainingJob) -> dict[str, Any]:
     parameters, trainable = count_parameters(job.network)
     options = job.options
     recipe = {**asdict(job.recipe), "blend": options.blend, "balance_by": [str(each) for each in options.balance_by]}
+    recipe["soft_share"] = job.recipe.soft_share if options.soft_labels else 0.0
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cataloger": cataloger.__version__,

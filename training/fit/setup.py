@@ -9,9 +9,19 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from cataloger.errors import TrainingError
 from cataloger.model import Network
 from cataloger.training.curation import Watcher, prepare_data
-from cataloger.training.data import LabelledImages, accepted_matrix, check_shares, rows_with, values_of
+from cataloger.training.data import (
+    Example,
+    LabelledImages,
+    accepted_matrix,
+    check_shares,
+    read_soft_labels,
+    rows_with,
+    soft_matrix,
+    values_of,
+)
 from cataloger.training.export import onnx
 from cataloger.training.fit.curves import Curves
 from cataloger.training.fit.distributed import Place
@@ -28,6 +38,7 @@ from cataloger.training.inputs import (
     LabelledFeatures,
     LabelledPixels,
     PixelExtractor,
+    Targets,
     Weights,
     cached,
     draw_weights,
@@ -39,6 +50,7 @@ from cataloger.training.recipes import Recipe, Strength, choose_recipe
 from cataloger.utils import available_cpus
 
 MOST_WORKERS = 16
+SHOWN = 5  # labels that a line names
 AUGMENTATION_VERSION = 2
 """Rises when augmentation draws other views for the same seed; features cached before are computed again."""
 
@@ -154,7 +166,7 @@ def _trainer(setup: _Setup) -> Trainer:
 
 def _draw_weights(setup: _Setup, train: Inputs) -> Weights | None:
     """Return how often each readable training image is drawn. Raises UsageError for shares of other values."""
-    accepted = train.accepted[train.cache.readable].numpy()
+    accepted = train.targets.accepted[train.cache.readable].numpy()
     is_product = np.asarray(accepted.any(axis=1))
     rows = train.cache.readable[is_product]
     examples = setup.data.split("train")
@@ -213,9 +225,9 @@ def _pixels(setup: _Setup) -> tuple[Inputs, Inputs]:
     workers = min(MOST_WORKERS, max(1, share)) if setup.place.device.type == "cuda" else 0
 
     def inputs(split: str) -> Inputs:
-        cache, accepted = _cached(setup, split, PixelExtractor(setup.start.spec))
+        cache, targets = _cached(setup, split, PixelExtractor(setup.start.spec))
         augmentation = _augmentation(setup, setup.recipe.augmentation, cache)
-        return LabelledPixels(cache, accepted, augmentation, workers, late, setup.recipe.first_plain_epoch)
+        return LabelledPixels(cache, targets, augmentation, workers, late, setup.recipe.first_plain_epoch)
 
     return inputs("train"), inputs("val")
 
@@ -227,14 +239,37 @@ def _augmentation(setup: _Setup, strength: Strength, photos: ExampleCache | None
     return Augmentation(size, seed, crop=setup.recipe.crop, strength=strength, photos=backdrops)
 
 
-def _cached(
-    setup: _Setup, split: str, extractor: FeatureExtractor | PixelExtractor
-) -> tuple[ExampleCache, torch.Tensor]:
+def _cached(setup: _Setup, split: str, extractor: FeatureExtractor | PixelExtractor) -> tuple[ExampleCache, Targets]:
     # Those without a product come last, so that the rows of the others are the same with and without them.
     examples = setup.data.split(split) + (setup.data.no_products(split) if split == "train" else [])
+    soft = _soft_labels(setup, examples) if split == "train" else None
     setup.listener.stage(f"reading {split} images", len(examples))
     cache = cached(setup.options.work / "cache", examples, extractor, progress=setup.listener.advance)
-    return cache, torch.from_numpy(accepted_matrix(examples, setup.data.labels))
+    return cache, Targets(torch.from_numpy(accepted_matrix(examples, setup.data.labels)), soft)
+
+
+def _soft_labels(setup: _Setup, examples: Sequence[Example]) -> torch.Tensor | None:
+    """Return what another model says of training images, None where it is not asked. Raises TrainingError."""
+    path = setup.options.soft_labels
+    if path is None:
+        return None
+    found = read_soft_labels(path, setup.options.data)
+    soft = torch.from_numpy(soft_matrix(examples, setup.data.labels, found))
+    products, said = sum(bool(example.labels) for example in examples), int(soft.any(dim=1).sum())
+    if not said:
+        raise TrainingError(f"--soft-labels {path} names none of the {products:,} training images")
+    others = len(found.keys() - {example.file for example in examples})
+    setup.listener.note(
+        f"soft labels: {said:,} of {products:,} training images have them, {setup.recipe.soft_share:.0%} of the "
+        f"loss; {others:,} other images of {path} are not used"
+    )
+    unknown = sorted({label for answers in found.values() for label in answers} - set(setup.data.labels))
+    if unknown:
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        setup.listener.note(
+            f"soft labels: those for {', '.join(unknown[:SHOWN])}{more} do not count, since no image is labelled so"
+        )
+    return soft
 
 
 def _on_epoch(setup: _Setup) -> Callable[[Sequence[dict[str, float]]], None]:
@@ -270,8 +305,10 @@ def _fingerprint(setup: _Setup) -> str:
     """Digest of what decides the weights; a checkpoint with another one is not resumed."""
     traits = [[asdict(each) for each in setup.options.balance_by], [e.traits for e in setup.data.examples]]
     selected = asdict(setup.options.select_by) if setup.options.select_by else None
+    soft = setup.options.soft_labels
+    taught = hashlib.sha256(soft.read_bytes()).hexdigest() if soft else None
     decisive = [
         asdict(setup.recipe), setup.options.seed, setup.data.fingerprint, asdict(setup.network.config),
-        setup.start.sha256, setup.place.device.type, setup.place.processes, traits, selected,
+        setup.start.sha256, setup.place.device.type, setup.place.processes, traits, selected, taught,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from cataloger.training.inputs import Targets
+
 
 @dataclass(slots=True)
 class Throughput:
@@ -15,7 +17,7 @@ class Throughput:
     seconds: float = 0.0
     waited: float = 0.0
 
-    def over(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    def over(self, batches: Iterable[tuple[Tensor, Targets]]) -> Iterator[tuple[Tensor, Targets]]:
         """Yield the batches and count them; a batch is done when the next one is asked for."""
         asked = time.monotonic()
         for batch in batches:

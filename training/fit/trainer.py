@@ -19,10 +19,10 @@ from cataloger.training.fit import checkpoint
 from cataloger.training.fit.checkpoint import TrainingProgress
 from cataloger.training.fit.distributed import Place
 from cataloger.training.fit.ema import Average
-from cataloger.training.fit.loss import loss_with_no_products, partial_label_loss, partial_label_losses
+from cataloger.training.fit.loss import losses_with_no_products, partial_label_losses, with_soft_labels
 from cataloger.training.fit.schedule import learning_rate
 from cataloger.training.fit.throughput import Throughput
-from cataloger.training.inputs import Indices, Inputs, Weights, epoch_batches, sample, share_of, to_network
+from cataloger.training.inputs import Indices, Inputs, Targets, Weights, epoch_batches, sample, share_of, to_network
 from cataloger.training.mixed_precision import mixed_precision
 from cataloger.training.recipes import Recipe
 
@@ -108,7 +108,7 @@ class Trainer:
     def product_rows(self) -> Indices:
         """Return the readable training images that show a product: they have an accepted label."""
         rows = self.train.cache.readable
-        products: Indices = rows[self.train.accepted[torch.from_numpy(rows)].any(dim=1).numpy()]
+        products: Indices = rows[self.train.targets.accepted[torch.from_numpy(rows)].any(dim=1).numpy()]
         return products
 
     @property
@@ -167,14 +167,14 @@ class Trainer:
         state.throughput = Throughput()
         state.loss = torch.tensor(state.progress.loss, dtype=torch.float64, device=self.place.device)
         first, last_saved = state.progress.step, time.monotonic()
-        for inputs, accepted in state.throughput.over(self.train.batches(plan[first:], epoch=state.progress.epoch)):
+        for inputs, targets in state.throughput.over(self.train.batches(plan[first:], epoch=state.progress.epoch)):
             step = state.progress.epoch * len(plan) + state.progress.step
             self._set_rate(state, step, self.recipe.epochs * len(plan))
             # Dropout follows the step, so that a resumed run repeats what an undisturbed one does.
             torch.manual_seed((self.seed * 1_000_003 + step) * 64 + self.place.rank)
             # Added up where the network is: reading it each step would make a GPU wait.
             is_small = step < self.recipe.progressive * self.recipe.epochs * len(plan)
-            state.loss += self._step(state, *self._mixed(self._images(inputs, is_small=is_small), accepted, state))
+            state.loss += self._step(state, *self._mixed(self._images(inputs, is_small=is_small), targets, state))
             state.progress = replace(state.progress, step=state.progress.step + 1)
             self.on_step(state.progress.step, len(plan))
             if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -201,28 +201,32 @@ class Trainer:
         smaller = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
         return smaller.contiguous(memory_format=torch.channels_last)
 
-    def _mixed(self, images: Tensor, accepted: Tensor, state: "_State") -> tuple[Tensor, list[tuple[Tensor, float]]]:
-        """Mix the images of a batch in pairs (mixup); return them, and the labels with the share of each."""
-        right = accepted.to(self.place.device, non_blocking=True)
+    def _mixed(self, images: Tensor, targets: Targets, state: "_State") -> tuple[Tensor, list[tuple[Targets, float]]]:
+        """Mix the images of a batch in pairs (mixup); return them, and what is wanted with the share of each."""
+        wanted = targets.to(self.place.device)
         if not self.recipe.mixup or state.progress.epoch >= self.recipe.first_plain_epoch:
-            return images, [(right, 1.0)]
+            return images, [(wanted, 1.0)]
         share = float(torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample())
         partner = torch.randperm(len(images)).to(images.device)
-        return images.lerp(images[partner], 1.0 - share), [(right, share), (right[partner], 1.0 - share)]
+        return images.lerp(images[partner], 1.0 - share), [(wanted, share), (wanted.of(partner), 1.0 - share)]
 
-    def _step(self, state: "_State", images: Tensor, targets: Sequence[tuple[Tensor, float]]) -> Tensor:
+    def _step(self, state: "_State", images: Tensor, targets: Sequence[tuple[Targets, float]]) -> Tensor:
         state.optimizer.zero_grad(set_to_none=True)
         with mixed_precision(self.place.device):
             logits = state.part(images).float()
-        smoothing = self.recipe.label_smoothing
-        losses = [share * state.loss_of(logits, right, smoothing=smoothing) for right, share in targets]
-        loss = torch.stack(losses).sum()
+        loss = torch.stack([share * self._loss(state, logits, wanted) for wanted, share in targets]).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
         state.optimizer.step()
         if state.average is not None:
             state.average.update(self.network)
         return loss.detach()
+
+    def _loss(self, state: "_State", logits: Tensor, wanted: Targets) -> Tensor:
+        losses = state.losses_of(logits, wanted.accepted, smoothing=self.recipe.label_smoothing)
+        if wanted.soft is not None:
+            losses = with_soft_labels(losses, logits, wanted.soft, self.recipe.soft_share)
+        return losses.mean()
 
     def _close_epoch(self, state: "_State") -> None:
         """Validate in the first process, and let all take the same way from there."""
@@ -274,7 +278,10 @@ class Trainer:
 
 @dataclass(slots=True)
 class _State:
-    """What changes from step to step. loss: summed over the steps of this epoch. loss_of: what is minimised."""
+    """What changes from step to step. loss: summed over the steps of this epoch.
+
+    losses_of: what is minimised, of each image.
+    """
 
     part: nn.Module
     optimizer: torch.optim.Optimizer
@@ -282,7 +289,7 @@ class _State:
     progress: TrainingProgress
     loss: Tensor
     throughput: Throughput
-    loss_of: Callable[..., Tensor]
+    losses_of: Callable[..., Tensor]
 
     @classmethod
     def begin(cls, trainer: Trainer) -> "_State":
@@ -298,7 +305,7 @@ class _State:
             TrainingProgress(trainer.fingerprint, version=__version__),
             torch.zeros((), dtype=torch.float64),
             Throughput(),
-            partial_label_loss if all_products else loss_with_no_products,
+            partial_label_losses if all_products else losses_with_no_products,
         )
         found = trainer.find_checkpoint()
         trainer.place.wait()
@@ -329,10 +336,10 @@ def validate(
     plan = np.array_split(rows, -(-len(rows) // VALIDATION_BATCH))
     results = []
     with torch.inference_mode():
-        for inputs, accepted in val.batches(plan, epoch=None):
+        for inputs, wanted in val.batches(plan, epoch=None):
             logits = part(to_network(inputs, device)).float().cpu()
-            right = accepted.gather(1, logits.topk(min(5, logits.shape[1]), dim=1).indices)
-            losses = partial_label_losses(logits, accepted).double()
+            right = wanted.accepted.gather(1, logits.topk(min(5, logits.shape[1]), dim=1).indices)
+            losses = partial_label_losses(logits, wanted.accepted).double()
             results.append(torch.stack([losses, right[:, 0].double(), right.any(dim=1).double()]))
     of_each = torch.cat(results, dim=1)
     chosen = of_each if choosing is None else of_each[:, torch.from_numpy(np.isin(rows, choosing))]

@@ -9,7 +9,7 @@ from cataloger.utils import lazy_names
 
 if TYPE_CHECKING:
     from cataloger.training.inputs.augmentation import Augmentation
-    from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels, to_network
+    from cataloger.training.inputs.batches import Inputs, LabelledFeatures, LabelledPixels, Targets, to_network
     from cataloger.training.inputs.cache import ExampleCache, cached
     from cataloger.training.inputs.cached_values import FeatureExtractor, PixelExtractor
     from cataloger.training.inputs.sampling import (
@@ -34,6 +34,7 @@ __all__ = [
     "LabelledFeatures",
     "LabelledPixels",
     "PixelExtractor",
+    "Targets",
     "Weights",
     "cached",
     "draw_weights",
@@ -50,7 +51,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "augmentation": ["Augmentation"],
-        "batches": ["Inputs", "LabelledFeatures", "LabelledPixels", "to_network"],
+        "batches": ["Inputs", "LabelledFeatures", "LabelledPixels", "Targets", "to_network"],
         "cache": ["ExampleCache", "cached"],
         "cached_values": ["FeatureExtractor", "PixelExtractor"],
         "sampling": [

@@ -15,6 +15,26 @@ from cataloger.training.inputs.cache import ExampleCache
 from cataloger.training.inputs.sampling import Indices
 
 
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a training wants of some images. accepted: which labels are right, bool N x labels.
+
+    soft: probabilities by another model, float32 N x labels, a row of zeros where it has said nothing; None for none.
+    """
+
+    accepted: Tensor
+    soft: Tensor | None = None
+
+    def of(self, rows: Tensor) -> "Targets":
+        """Return those of some of the images, in the order of `rows`."""
+        return Targets(self.accepted[rows], None if self.soft is None else self.soft[rows])
+
+    def to(self, device: torch.device) -> "Targets":
+        """Move them to where the network is."""
+        soft = None if self.soft is None else self.soft.to(device, non_blocking=True)
+        return Targets(self.accepted.to(device, non_blocking=True), soft)
+
+
 class Inputs(Protocol):
     """Images with what is right for them."""
 
@@ -24,12 +44,12 @@ class Inputs(Protocol):
         ...
 
     @property
-    def accepted(self) -> Tensor:
-        """Which labels are right: bool N x labels, row by row as in the cache."""
+    def targets(self) -> Targets:
+        """What is wanted, row by row as in the cache."""
         ...
 
-    def batches(self, plan: Sequence[Indices], *, epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (input of the trained part, accepted labels) of each batch of rows; epoch None: not augmented."""
+    def batches(self, plan: Sequence[Indices], *, epoch: int | None) -> Iterator[tuple[Tensor, Targets]]:
+        """Yield (input of the trained part, what is wanted) of each batch of rows; epoch None: not augmented."""
         ...
 
 
@@ -38,14 +58,14 @@ class LabelledFeatures:
     """Cached output of the frozen part: float32 N x 512 x 7 x 7, one of its views an epoch."""
 
     cache: ExampleCache
-    accepted: Tensor
+    targets: Targets
     seed: int = 0
 
-    def batches(self, plan: Sequence[Indices], *, epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, plan: Sequence[Indices], *, epoch: int | None) -> Iterator[tuple[Tensor, Targets]]:
         for rows in plan:
             chosen = np.zeros(len(rows), np.int64) if epoch is None else self._views(rows, epoch)
             maps = torch.from_numpy(self.cache.values[rows, chosen].astype(np.float32))
-            yield maps.permute(0, 3, 1, 2), self.accepted[torch.from_numpy(rows)]
+            yield maps.permute(0, 3, 1, 2), self.targets.of(torch.from_numpy(rows))
 
     def _views(self, rows: Indices, epoch: int) -> Indices:
         """Draw a view for each row of a batch, from the batch alone, so that a resumed run draws the same."""
@@ -62,13 +82,13 @@ class LabelledPixels:
     """
 
     cache: ExampleCache
-    accepted: Tensor
+    targets: Targets
     augmentation: Augmentation
     workers: int = 0
     late: Augmentation | None = None
     late_from: int = 0
 
-    def batches(self, plan: Sequence[Indices], *, epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, plan: Sequence[Indices], *, epoch: int | None) -> Iterator[tuple[Tensor, Targets]]:
         loader = DataLoader(
             _AugmentedViews(self.cache, self._augmentation(epoch), epoch),
             batch_sampler=[[(int(row), place) for place, row in enumerate(rows)] for rows in plan],
@@ -76,7 +96,7 @@ class LabelledPixels:
             pin_memory=self.workers > 0 and torch.cuda.is_available(),
         )
         for rows, (_, pixels) in zip(plan, loader, strict=True):
-            yield pixels, self.accepted[torch.from_numpy(rows)]
+            yield pixels, self.targets.of(torch.from_numpy(rows))
 
     def _augmentation(self, epoch: int | None) -> Augmentation:
         is_late = self.late is not None and epoch is not None and epoch >= self.late_from

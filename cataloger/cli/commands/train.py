@@ -163,6 +163,23 @@ def train(
             help="Average the weights of this share of the steps, the last ones, in place of a moving average.",
         ),
     ] = None,
+    soft_labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--soft-labels",
+            metavar="CSV",
+            help="file,label,probability: what another model, a teacher, says of training images.",
+        ),
+    ] = None,
+    soft_share: Annotated[
+        float | None,
+        typer.Option(
+            "--soft-share",
+            min=0.0,
+            max=1.0,
+            help="Share of --soft-labels in the loss of an image that has them. Default: 0.5.",
+        ),
+    ] = None,
     attention: Annotated[
         Attention | None,
         typer.Option(
@@ -242,6 +259,7 @@ def train(
                 "plain_epochs": plain_epochs,
                 "mixup": mixup,
                 "average_last": average_last,
+                "soft_share": soft_share,
             }.items()
             if value is not None
         },
@@ -253,6 +271,7 @@ def train(
         balance_by=balanced,
         select_by=selected,
         attention=attention,
+        soft_labels=soft_labels,
     )
     with place.folder(options.work) as folder, render.progress_bar(enabled=not no_progress) as bar:
         trained = run_training(replace(options, output=folder), _ProgressListener(bar))

@@ -20,7 +20,7 @@ from cataloger.model.bundle import read_bundle  # noqa: E402
 from cataloger.training.calibration import measure_product_score  # noqa: E402
 from cataloger.training.data import Example  # noqa: E402
 from cataloger.training.evaluation import ScoredImages, score  # noqa: E402
-from cataloger.training.fit.loss import loss_with_no_products  # noqa: E402
+from cataloger.training.fit.loss import losses_with_no_products  # noqa: E402
 from cataloger.training.inputs.sampling import NO_PRODUCT_REPEATS, NO_PRODUCT_SHARE, with_no_products  # noqa: E402
 
 ACCEPTED = torch.tensor([[True, False, False], [False, True, True], [False, False, False]])
@@ -30,7 +30,9 @@ def test_the_loss_names_products_and_tells_them_from_the_rest():
     logits = torch.tensor([[3.0, 0.0, -1.0], [0.0, 2.0, 1.0], [-2.0, -3.0, -1.0]])
     scores = torch.cat([logits, torch.zeros(3, 1)], dim=1).softmax(dim=1)
     right = torch.stack([scores[0, 0], scores[1, 1] + scores[1, 2], scores[2, 3]])
-    assert float(loss_with_no_products(logits, ACCEPTED)) == pytest.approx(float(-right.log().mean()), rel=1e-6)
+    assert float(losses_with_no_products(logits, ACCEPTED).mean()) == pytest.approx(
+        float(-right.log().mean()), rel=1e-6
+    )
     shows_product = torch.sigmoid(logits.logsumexp(dim=1))
     assert torch.allclose(1 - scores[:, 3], shows_product)
 
@@ -39,10 +41,11 @@ def test_the_loss_names_products_and_tells_them_from_the_rest():
 @pytest.mark.parametrize("rows", [[0, 1, 2], [2, 2], [0, 1]])
 def test_every_batch_has_a_gradient_that_leads_down(rows, smoothing):
     logits = torch.zeros(len(rows), 3, requires_grad=True)
-    loss = loss_with_no_products(logits, ACCEPTED[rows], smoothing=smoothing)
+    loss = losses_with_no_products(logits, ACCEPTED[rows], smoothing=smoothing).mean()
     loss.backward()
     assert torch.isfinite(logits.grad).all()
-    assert float(loss_with_no_products(logits - 0.1 * logits.grad, ACCEPTED[rows], smoothing=smoothing)) < float(loss)
+    after = losses_with_no_products(logits - 0.1 * logits.grad, ACCEPTED[rows], smoothing=smoothing).mean()
+    assert float(after) < float(loss)
 
 
 @pytest.mark.parametrize(

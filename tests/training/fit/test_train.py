@@ -183,11 +183,18 @@ def test_a_bundle_is_a_start_for_another(trained, shop, tmp_path):
     start = ["train", shop / "labels.csv", "--images", shop / "photos", "--output", tmp_path / "next"]
     start += ["--start", shop / "model", "--recipe", "quick", "--epochs", 1, "--no-progress"]
     start += ["--balance-by", "shop=large:2,small:1", "--select-by", "shop=small"]
+    soft = tmp_path / "soft.csv"
+    soft.write_text(
+        "file,label,probability\n1.png,Disc,0.9\n1.png,Hat,0.1\n2.png,Bar,1\n80.png,Bar,1\n", encoding="utf-8"
+    )
+    start += ["--soft-labels", soft, "--soft-share", 0.25]
     result = CliRunner().invoke(app, [str(argument) for argument in start])
     assert result.exit_code == 0, result.stderr
     card = Path(tmp_path / "next" / "MODEL_CARD.md").read_text()
     assert "drawn by shop: large 66.7% of" in result.stderr
-    assert "balance by shop=large:2,small:1, select by shop=small" in card
+    assert "soft labels: 2 of 60 training images have them, 25% of the loss; 1 other images of" in result.stderr
+    assert "soft labels: those for Hat do not count, since no image is labelled so" in result.stderr
+    assert "balance by shop=large:2,small:1, select by shop=small, soft share 0.25" in card
 
 
 def test_a_gate_that_fails_exits_with_4_and_leaves_no_bundle(trained, shop, tmp_path, monkeypatch):
@@ -214,6 +221,8 @@ def test_a_gate_that_fails_exits_with_4_and_leaves_no_bundle(trained, shop, tmp_
         ("labels.csv", ["--label-column", "kategorie"], 2, "--label-column kategorie: "),
         ("labels.csv", ["--balance-by", "shop=small:1"], 2, "the training images have large, small there"),
         ("labels.csv", ["--select-by", "shop=strange"], 2, "no validation image has strange there"),
+        ("labels.csv", ["--soft-share", "0.3"], 2, "--soft-share needs --soft-labels"),
+        ("labels.csv", ["--soft-labels", "none.csv"], 1, "--soft-labels none.csv cannot be read: No such file"),
         ("photos", ["--select-by", "shop=small"], 2, "is for a manifest or a query"),
     ],
 )

@@ -21,10 +21,10 @@ from cataloger.training.fit import checkpoint  # noqa: E402
 from cataloger.training.fit import trainer as engine  # noqa: E402
 from cataloger.training.fit.distributed import Place  # noqa: E402
 from cataloger.training.fit.ema import Average  # noqa: E402
-from cataloger.training.fit.loss import partial_label_loss  # noqa: E402
+from cataloger.training.fit.loss import partial_label_loss, partial_label_losses, with_soft_labels  # noqa: E402
 from cataloger.training.fit.trainer import Trainer, make_optimizer  # noqa: E402
 from cataloger.training.inputs.augmentation import Augmentation  # noqa: E402
-from cataloger.training.inputs.batches import LabelledFeatures, LabelledPixels  # noqa: E402
+from cataloger.training.inputs.batches import LabelledFeatures, LabelledPixels, Targets  # noqa: E402
 from cataloger.training.inputs.cache import ExampleCache, cached  # noqa: E402
 from cataloger.training.recipes import RECIPES  # noqa: E402
 
@@ -43,7 +43,7 @@ def features(count, classes=3, views=2):
     maps = random.normal(0, 1, size=(count, views, 7, 7, 512)).clip(0, 6).astype(np.float16)
     maps[..., :classes] += 3 * np.eye(classes)[truth][:, None, None, None, :].astype(np.float16)
     accepted = torch.from_numpy(np.eye(classes, dtype=bool)[truth])
-    return LabelledFeatures(ExampleCache(maps, np.arange(count), ()), accepted)
+    return LabelledFeatures(ExampleCache(maps, np.arange(count), ()), Targets(accepted))
 
 
 def pixels(count, size=64):
@@ -52,7 +52,7 @@ def pixels(count, size=64):
     for row, label in enumerate(truth_of(count)):
         values[row, ..., label] += 150
     accepted = torch.from_numpy(np.eye(3, dtype=bool)[truth_of(count)])
-    return LabelledPixels(ExampleCache(values, np.arange(count), ()), accepted, Augmentation(size, 0))
+    return LabelledPixels(ExampleCache(values, np.arange(count), ()), Targets(accepted), Augmentation(size, 0))
 
 
 class StoppedError(Exception):
@@ -102,6 +102,33 @@ def test_several_accepted_labels_cost_their_summed_probability():
     assert loss.item() == pytest.approx(-np.log(0.5))
 
 
+def test_soft_labels_take_their_share_of_the_loss_of_images_that_have_them():
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(2))
+    truth = torch.tensor([0, 1, 2])
+    soft = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    own = partial_label_losses(logits, torch.nn.functional.one_hot(truth, 4).bool())
+    found = with_soft_labels(own, logits, soft, 0.25)
+    hard = torch.nn.functional.cross_entropy(logits, truth, reduction="none")
+    taught = torch.nn.functional.cross_entropy(logits, soft, reduction="none")
+    torch.testing.assert_close(found, torch.where(soft.any(dim=1), 0.75 * hard + 0.25 * taught, hard))
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+@pytest.mark.parametrize("recipe", [QUICK, FULL], ids=["quick", "full"])
+def test_a_teacher_that_is_believed_alone_is_learned_from_alone(tmp_path, recipe, mixup):
+    """The labels say one category, the teacher the next one: with the whole share only the teacher counts."""
+    made = trainer(tmp_path, replace(recipe, soft_share=1.0, label_smoothing=0.0, mixup=mixup))
+    right = made.train.targets.accepted
+    taught = replace(made, train=replace(made.train, targets=Targets(right, right.roll(1, dims=1).float())))
+    as_labelled = trainer(tmp_path / "labels", replace(recipe, label_smoothing=0.0, mixup=mixup))
+    rolled = replace(as_labelled.train, targets=Targets(right.roll(1, dims=1)))
+    expected = replace(as_labelled, train=rolled).run().history
+    found = taught.run().history
+    assert [record["train_loss"] for record in found] == pytest.approx(
+        [record["train_loss"] for record in expected], rel=1e-2
+    )
+
+
 @pytest.mark.parametrize("recipe", [QUICK, FULL], ids=["quick", "full"])
 def test_training_learns_and_keeps_the_best_epoch(tmp_path, recipe):
     progress = trainer(tmp_path, replace(recipe, learning_rate=3e-3, epochs=6, patience=6)).run()
@@ -119,8 +146,8 @@ def test_the_chosen_validation_images_choose_the_best_epoch(tmp_path):
     measured = engine.validate(part, chosen.val, CPU.device, chosen.choosing)
     assert progress.best[0] == max(record["chosen_top1"] for record in progress.history)
     with torch.inference_mode():
-        [(inputs, accepted)] = chosen.val.batches([np.array([0, 3, 6])], epoch=None)
-        expected = torch.nn.functional.cross_entropy(part(inputs), accepted.int().argmax(dim=1))
+        [(inputs, wanted)] = chosen.val.batches([np.array([0, 3, 6])], epoch=None)
+        expected = torch.nn.functional.cross_entropy(part(inputs), wanted.accepted.int().argmax(dim=1))
     assert measured["chosen_loss"] == pytest.approx(float(expected), rel=1e-4)
     assert measured["chosen_loss"] != measured["loss"]
 
@@ -146,13 +173,13 @@ def test_mixup_mixes_images_with_their_labels(tmp_path):
     images, accepted = torch.rand(6, 3, 8, 8), torch.eye(6, dtype=torch.bool)
     state = SimpleNamespace(progress=checkpoint.TrainingProgress("print"))
     torch.manual_seed(3)
-    mixed, [(own, share), (other, rest)] = made._mixed(images, accepted, state)
+    mixed, [(own, share), (other, rest)] = made._mixed(images, Targets(accepted), state)
     assert share + rest == pytest.approx(1.0)
-    partner = other.int().argmax(dim=1)
+    partner = other.accepted.int().argmax(dim=1)
     torch.testing.assert_close(mixed, share * images + rest * images[partner])
-    assert own.equal(accepted)
+    assert own.accepted.equal(accepted)
     state.progress = checkpoint.TrainingProgress("print", epoch=1)
-    assert made._mixed(images, accepted, state)[0] is images
+    assert made._mixed(images, Targets(accepted), state)[0] is images
 
 
 def test_the_last_epochs_are_augmented_lightly(tmp_path):

@@ -15,7 +15,7 @@ from cataloger.training.fit.distributed import Place  # noqa: E402
 from cataloger.training.fit.trainer import Trainer  # noqa: E402
 from cataloger.training.fit.weight_interpolation import blend, check_blend  # noqa: E402
 from cataloger.training.inputs.augmentation import Augmentation  # noqa: E402
-from cataloger.training.inputs.batches import LabelledPixels  # noqa: E402
+from cataloger.training.inputs.batches import LabelledPixels, Targets  # noqa: E402
 from cataloger.training.inputs.cache import ExampleCache  # noqa: E402
 from cataloger.training.recipes import RECIPES  # noqa: E402
 
@@ -26,7 +26,7 @@ def trainer(tmp_path):
     network = Network(NetworkConfig(classes=2, width=16, heads=2, hidden=8), size=32)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 32, 32, 3), dtype=np.uint8)
     cache = ExampleCache(pixels, np.arange(40), ())
-    inputs = LabelledPixels(cache, torch.ones(40, 2, dtype=torch.bool), Augmentation(32, seed=0))
+    inputs = LabelledPixels(cache, Targets(torch.ones(40, 2, dtype=torch.bool)), Augmentation(32, seed=0))
     place = Place(torch.device("cpu"))
     return Trainer(network, inputs, inputs, None, RECIPES["full"], 0, tmp_path, "print", place)
 
