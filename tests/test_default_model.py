@@ -153,21 +153,25 @@ def test_the_shipped_models_name_no_path_of_the_machine_that_made_them():
 def test_a_photo_is_judged_by_other_shops_and_a_wrong_label_stands_first(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    import suspects
+    import teacher
 
-    from cataloger.training.data.examples import Example, accepted_matrix
+    from cataloger.training.data import Example, accepted_matrix
 
     labels = ["Boots", "Hat"]
-    shows = [(shop, n, labels[n % 2]) for shop in range(6) for n in range(8 - shop)]
+    shows = [(shop, n, labels[n % 2]) for shop in range(6) for n in range(80 - 10 * shop)]
     photos = [Example(f"{shop}-{n}.webp", None, (label,), "train", (f"s{shop}", "shops")) for shop, n, label in shows]
     directions = torch.from_numpy(accepted_matrix(photos, labels)).float()
     photos[3] = replace(photos[3], labels=("Boots",))  # it shows a hat
-    accepted = torch.from_numpy(accepted_matrix(photos, labels))
-    folds = suspects.folds_of_shops(photos, 3)
+    learned = teacher.Learned(photos, directions, torch.from_numpy(accepted_matrix(photos, labels)))
+    folds = teacher.folds_of(photos, 3)
     assert len({(photo.groups[0], int(fold)) for photo, fold in zip(photos, folds, strict=True)}) == 6
-    assert sorted(folds.bincount().tolist()) == [11, 11, 11]
-    judged = suspects.out_of_fold(directions, accepted, folds)
-    suspects.write(tmp_path / "out.csv", photos, judged, accepted, labels)
+    assert sorted(folds.bincount().tolist()) == [110, 110, 110]
+    judged = teacher.out_of_fold(learned, folds)
+    teacher.write_to_check(tmp_path / "out.csv", learned, judged, labels)
+    teacher.write_soft_labels(tmp_path / "soft.csv", photos, judged, labels)
+    soft = {(row["file"], row["label"]): float(row["probability"]) for row in read(tmp_path / "soft.csv")}
+    assert soft["0-3.webp", "Hat"] > 0.5
+    assert soft["0-2.webp", "Boots"] > 0.5
     first, second = read(tmp_path / "out.csv")[:2]
     assert (first["file"], first["labels"], first["found"]) == ("0-3.webp", "Boots", "Hat")
     assert float(first["margin"]) > 0 >= float(second["margin"])
