@@ -54,7 +54,7 @@ def main() -> None:
     train, val = mix.split("train"), mix.split("val")
     known = features_of([*train, *val], arguments.features)
     train, val = ([photo for photo in photos if photo.file in known] for photos in (train, val))
-    labels = tuple(sorted({label for photo in train for label in photo.labels}))
+    labels = mix.labels
     learned = Learned(train, stacked(train, known), torch.from_numpy(accepted_matrix(train, labels)))
     measure(learned, val, stacked(val, known), labels)
     judged = out_of_fold(learned, folds_of(train, arguments.folds))
