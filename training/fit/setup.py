@@ -15,6 +15,7 @@ from cataloger.training.curation import Watcher, prepare_data
 from cataloger.training.data import (
     Example,
     LabelledImages,
+    SoftLabels,
     accepted_matrix,
     check_shares,
     read_soft_labels,
@@ -101,6 +102,8 @@ def prepare(options: TrainOptions, place: Place, listener: Listener) -> Training
     Raises TrainingError for labels or images that cannot be used.
     """
     start = read_start(options.start)
+    # Before the images, which may take long to look at.
+    soft = read_soft_labels(options.soft_labels, options.data) if options.soft_labels else None
     data = _dataset(options, start, place, listener)
     check_blend(options.blend, known=start.labels, wanted=data.labels)
     recipe, reason = choose_recipe(
@@ -115,7 +118,7 @@ def prepare(options: TrainOptions, place: Place, listener: Listener) -> Training
     torch.set_num_threads(available_cpus())
     network = Network(start.config(options.attention, classes=len(data.labels)), size=start.spec.size)
     listener.note(load_start(network, start, data.labels))
-    trainer = _trainer(_Setup(options, data, start, recipe, network, place, listener))
+    trainer = _trainer(_Setup(options, data, start, recipe, network, place, listener, soft))
     return TrainingJob(options, data, start, recipe, trainer, listener)
 
 
@@ -140,6 +143,7 @@ class _Setup:
     network: Network
     place: Place
     listener: Listener
+    soft: SoftLabels | None
 
 
 def _trainer(setup: _Setup) -> Trainer:
@@ -249,11 +253,13 @@ def _cached(setup: _Setup, split: str, extractor: FeatureExtractor | PixelExtrac
 
 
 def _soft_labels(setup: _Setup, examples: Sequence[Example]) -> torch.Tensor | None:
-    """Return what another model says of training images, None where it is not asked. Raises TrainingError."""
-    path = setup.options.soft_labels
-    if path is None:
+    """Return what another model says of training images, None where it is not asked.
+
+    Raises TrainingError when it says nothing of them.
+    """
+    found, path = setup.soft, setup.options.soft_labels
+    if found is None:
         return None
-    found = read_soft_labels(path, setup.options.data)
     soft = torch.from_numpy(soft_matrix(examples, setup.data.labels, found))
     products, said = sum(bool(example.labels) for example in examples), int(soft.any(dim=1).sum())
     if not said:
