@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         visible,
     )
     from cataloger.utils.shares import UNKNOWN, Z95, Share, wilson
-    from cataloger.utils.text import counted, nearest_of, one_line, printable
+    from cataloger.utils.text import counted, listed, nearest_of, one_line, printable
     from cataloger.utils.timing import Stopwatch
     from cataloger.utils.toml_lines import line_of
     from cataloger.utils.traces import note, span, traced
@@ -67,6 +67,7 @@ __all__ = [
     "lazy_names",
     "limit_memory",
     "line_of",
+    "listed",
     "nearest_of",
     "note",
     "one_line",
@@ -120,7 +121,7 @@ __getattr__ = lazy_names(
             "visible",
         ),
         "shares": ("UNKNOWN", "Z95", "Share", "wilson"),
-        "text": ("counted", "nearest_of", "one_line", "printable"),
+        "text": ("counted", "listed", "nearest_of", "one_line", "printable"),
         "timing": ("Stopwatch",),
         "toml_lines": ("line_of",),
         "traces": ("note", "span", "traced"),

@@ -1,11 +1,17 @@
 """Text from outside, such as names of files and labels, made safe to display, and names that are spelled alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def printable(text: str) -> str:
     """Return text with everything written out that a terminal or a page would act upon, e.g. as \\x1b or \\u202e."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Return the first names, printable, and how many there are beside them: "Hat, Shoe and 3 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return printable(", ".join(names[:most])) + more
 
 
 def counted(number: int, noun: str) -> str:

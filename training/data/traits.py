@@ -8,6 +8,7 @@ import numpy.typing as npt
 from cataloger.errors import UsageError
 from cataloger.training.data.examples import Example
 from cataloger.training.options import ColumnShares, ColumnValues, DataOptions
+from cataloger.utils import listed
 
 NO_VALUE = "(none)"
 """What an empty cell is called, in messages and as a value of `--balance-by` and `--select-by`."""
@@ -40,5 +41,4 @@ def rows_with(asked: ColumnValues, values: Sequence[str]) -> npt.NDArray[np.int6
 
 
 def _named(values: Iterable[str]) -> str:
-    ordered = sorted(set(values))
-    return ", ".join(ordered[:8]) + (f" and {len(ordered) - 8} more" if len(ordered) > 8 else "")
+    return listed(sorted(set(values)))

@@ -11,7 +11,7 @@ from torch import Tensor
 from cataloger.errors import BundleError, TrainingError
 from cataloger.model import WEIGHTS, Network, load_backbone, load_head, read_bundle, sha256_of
 from cataloger.options import Attention, NetworkConfig, PreprocessSpec
-from cataloger.utils import one_line, printable
+from cataloger.utils import listed, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,5 @@ def load_start(network: Network, start: Start, labels: tuple[str, ...]) -> str:
     if not kept and set(start.labels) & set(labels):
         return f"start: convolutions of {start.name}, whose attention or head has another shape; both are new"
     return f"start: {start.name}; {len(kept)} of {len(labels)} categories are known to it" + (
-        f", new: {_named([label for label in labels if label not in kept])}" if len(kept) < len(labels) else ""
+        f", new: {listed([label for label in labels if label not in kept])}" if len(kept) < len(labels) else ""
     )
-
-
-def _named(labels: list[str]) -> str:
-    return printable(", ".join(labels[:8])) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")

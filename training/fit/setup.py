@@ -48,10 +48,9 @@ from cataloger.training.inputs import (
 )
 from cataloger.training.options import TrainOptions
 from cataloger.training.recipes import Recipe, Strength, choose_recipe
-from cataloger.utils import available_cpus
+from cataloger.utils import available_cpus, listed
 
 MOST_WORKERS = 16
-SHOWN = 5  # labels that a line names
 AUGMENTATION_VERSION = 2
 """Rises when augmentation draws other views for the same seed; features cached before are computed again."""
 
@@ -271,10 +270,7 @@ def _soft_labels(setup: _Setup, examples: Sequence[Example]) -> torch.Tensor | N
     )
     unknown = sorted({label for answers in found.values() for label in answers} - set(setup.data.labels))
     if unknown:
-        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-        setup.listener.note(
-            f"soft labels: those for {', '.join(unknown[:SHOWN])}{more} do not count, since no image is labelled so"
-        )
+        setup.listener.note(f"soft labels: those for {listed(unknown)} do not count, since no image is labelled so")
     return soft
 
 
