@@ -6,6 +6,7 @@ from other images; where it disagrees with a wrong label, they soften it.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from cataloger.errors import TrainingError
 from cataloger.tabular import RawRow, RowProblem, TableFormatError, find_column, open_csv, require_regular
-from cataloger.training.data.columns import image_below
+from cataloger.training.data.columns import Finder, image_below
 from cataloger.training.data.examples import Example
 from cataloger.training.options import DataOptions
 from cataloger.utils import clean_label
@@ -31,6 +32,8 @@ def read_soft_labels(path: Path, options: DataOptions) -> SoftLabels:
     Raises TrainingError, with the line, for what cannot be read: to train on the rest would be another training.
     """
     found: dict[str, dict[str, float]] = defaultdict(dict)
+    # An image has many rows, and each search looks at the disk.
+    find = cache(lambda name: image_below(options.images or path.parent, name, options))
     try:
         require_regular(path)
         with open_csv(path, COLUMNS) as table:
@@ -39,7 +42,7 @@ def read_soft_labels(path: Path, options: DataOptions) -> SoftLabels:
                 raise TrainingError(f"--soft-labels {path}: its first line names the columns, {','.join(COLUMNS)}")
             for row in table.rows():
                 try:
-                    name, label, probability = _answer(row, places, path, options)
+                    name, label, probability = _answer(row, places, find)
                     if label in found[name]:
                         raise ValueError(f"names {label!r} again for {name}")
                 except ValueError as error:
@@ -52,9 +55,7 @@ def read_soft_labels(path: Path, options: DataOptions) -> SoftLabels:
     return found
 
 
-def _answer(
-    row: RawRow | RowProblem, places: Sequence[int], path: Path, options: DataOptions
-) -> tuple[str, str, float]:
+def _answer(row: RawRow | RowProblem, places: Sequence[int], find: Finder) -> tuple[str, str, float]:
     """Return the name of an image, a label and its probability. Raises ValueError, as a text without its subject."""
     if isinstance(row, RowProblem):
         raise ValueError(row.text)
@@ -63,7 +64,7 @@ def _answer(
     name, label, text = (row.cells[place].strip() for place in places)
     if not (name and label):
         raise ValueError("names no image or no label")
-    image = image_below(options.images or path.parent, name, options)
+    image = find(name)
     if isinstance(image, str):
         raise ValueError(f"names an image that cannot be: {image}")
     try:

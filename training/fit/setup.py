@@ -307,10 +307,8 @@ def _fingerprint(setup: _Setup) -> str:
     """Digest of what decides the weights; a checkpoint with another one is not resumed."""
     traits = [[asdict(each) for each in setup.options.balance_by], [e.traits for e in setup.data.examples]]
     selected = asdict(setup.options.select_by) if setup.options.select_by else None
-    soft = setup.options.soft_labels
-    taught = hashlib.sha256(soft.read_bytes()).hexdigest() if soft else None
     decisive = [
         asdict(setup.recipe), setup.options.seed, setup.data.fingerprint, asdict(setup.network.config),
-        setup.start.sha256, setup.place.device.type, setup.place.processes, traits, selected, taught,
+        setup.start.sha256, setup.place.device.type, setup.place.processes, traits, selected, setup.soft,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
