@@ -31,7 +31,8 @@ from cataloger.inference import onnxruntime
 from cataloger.options import PreprocessSpec
 from cataloger.records import Failure
 from cataloger.training.data import Example, accepted_matrix, decode_examples, read_dataset
-from cataloger.training.fit.loss import partial_label_loss
+from cataloger.training.fit.loss import partial_label_losses
+from cataloger.training.metrics import Predictions, measure_predictions
 from cataloger.training.options import DataOptions
 
 SIZE = 260  # of EfficientNet-Lite2's images
@@ -146,7 +147,7 @@ def fitted(learned: Learned, rows: Tensor) -> nn.Module:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)
     for _ in range(steps):
         drawn = torch.multinomial(weights, DRAWN, replacement=True)
-        loss = partial_label_loss(classifier(features[drawn]), accepted[drawn], smoothing=SMOOTHING)
+        loss = partial_label_losses(classifier(features[drawn]), accepted[drawn], smoothing=SMOOTHING).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -162,10 +163,9 @@ def judged_by(classifier: nn.Module, features: Tensor) -> Tensor:
 
 def measure(learned: Learned, val: Sequence[Example], features: Tensor, labels: Sequence[str]) -> None:
     """Print how often the teacher is right on shops of val, having learned from all of train."""
-    best = judged_by(fitted(learned, torch.arange(len(learned.photos))), features).topk(5, dim=1).indices
-    right = torch.from_numpy(accepted_matrix(val, labels)).gather(1, best)
-    top1, top5 = right[:, 0].float().mean(), right.any(dim=1).float().mean()
-    print(f"{len(val):,} photos of val: top-1 {top1:.3f}, top-5 {top5:.3f}")
+    judged = judged_by(fitted(learned, torch.arange(len(learned.photos))), features)
+    report = measure_predictions(Predictions.of_logits(judged.numpy(), labels, 1.0), accepted_matrix(val, labels))
+    print(f"{len(val):,} photos of val: top-1 {report.top1.value:.3f}, top-5 {report.top5.value:.3f}")
 
 
 def folds_of(photos: Sequence[Example], folds: int) -> Tensor:

@@ -4,11 +4,6 @@ import torch
 from torch import Tensor
 
 
-def partial_label_loss(logits: Tensor, accepted: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    """Return the mean over images of `partial_label_losses`."""
-    return partial_label_losses(logits, accepted, smoothing=smoothing).mean()
-
-
 def partial_label_losses(logits: Tensor, accepted: Tensor, *, smoothing: float = 0.0) -> Tensor:
     """Return -log(summed probability of the accepted labels) of each image: N.
 

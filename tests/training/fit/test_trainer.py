@@ -21,7 +21,7 @@ from cataloger.training.fit import checkpoint  # noqa: E402
 from cataloger.training.fit import trainer as engine  # noqa: E402
 from cataloger.training.fit.distributed import Place  # noqa: E402
 from cataloger.training.fit.ema import Average  # noqa: E402
-from cataloger.training.fit.loss import partial_label_loss, partial_label_losses, with_soft_labels  # noqa: E402
+from cataloger.training.fit.loss import partial_label_losses, with_soft_labels  # noqa: E402
 from cataloger.training.fit.trainer import Trainer, make_optimizer  # noqa: E402
 from cataloger.training.inputs.augmentation import Augmentation  # noqa: E402
 from cataloger.training.inputs.batches import LabelledFeatures, LabelledPixels, Targets  # noqa: E402
@@ -85,7 +85,7 @@ def test_one_accepted_label_gives_the_cross_entropy():
     truth = torch.tensor([0, 1, 2, 3, 0, 1])
     accepted = torch.nn.functional.one_hot(truth, 4).bool()
     expected = torch.nn.functional.cross_entropy(logits, truth)
-    torch.testing.assert_close(partial_label_loss(logits, accepted), expected)
+    torch.testing.assert_close(partial_label_losses(logits, accepted).mean(), expected)
 
 
 def test_smoothing_is_that_of_the_cross_entropy():
@@ -93,12 +93,12 @@ def test_smoothing_is_that_of_the_cross_entropy():
     truth = torch.tensor([3, 1, 2, 3, 0, 0])
     accepted = torch.nn.functional.one_hot(truth, 4).bool()
     expected = torch.nn.functional.cross_entropy(logits, truth, label_smoothing=0.1)
-    torch.testing.assert_close(partial_label_loss(logits, accepted, smoothing=0.1), expected)
+    torch.testing.assert_close(partial_label_losses(logits, accepted, smoothing=0.1).mean(), expected)
 
 
 def test_several_accepted_labels_cost_their_summed_probability():
     logits = torch.log(torch.tensor([[0.2, 0.3, 0.5]]))
-    loss = partial_label_loss(logits, torch.tensor([[True, True, False]]))
+    loss = partial_label_losses(logits, torch.tensor([[True, True, False]]))
     assert loss.item() == pytest.approx(-np.log(0.5))
 
 
@@ -116,16 +116,19 @@ def test_soft_labels_take_their_share_of_the_loss_of_images_that_have_them():
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
 @pytest.mark.parametrize("recipe", [QUICK, FULL], ids=["quick", "full"])
 def test_a_teacher_that_is_believed_alone_is_learned_from_alone(tmp_path, recipe, mixup):
-    """The labels say one category, the teacher the next one: with the whole share only the teacher counts."""
-    made = trainer(tmp_path, replace(recipe, soft_share=1.0, label_smoothing=0.0, mixup=mixup))
+    """The labels say one category, the teacher the next one: with the whole share only the teacher counts.
+
+    The steps are next to nothing, since two trainings that learn drift apart by rounding alone.
+    """
+    recipe = replace(recipe, soft_share=1.0, label_smoothing=0.0, mixup=mixup, learning_rate=1e-9)
+    made = trainer(tmp_path / "teacher", recipe)
     right = made.train.targets.accepted
-    taught = replace(made, train=replace(made.train, targets=Targets(right, right.roll(1, dims=1).float())))
-    as_labelled = trainer(tmp_path / "labels", replace(recipe, label_smoothing=0.0, mixup=mixup))
-    rolled = replace(as_labelled.train, targets=Targets(right.roll(1, dims=1)))
-    expected = replace(as_labelled, train=rolled).run().history
-    found = taught.run().history
+    taught = replace(made.train, targets=Targets(right, right.roll(1, dims=1).float()))
+    rolled = replace(made.train, targets=Targets(right.roll(1, dims=1)))
+    found = replace(made, train=taught).run().history
+    expected = replace(trainer(tmp_path / "labels", recipe), train=rolled).run().history
     assert [record["train_loss"] for record in found] == pytest.approx(
-        [record["train_loss"] for record in expected], rel=1e-2
+        [record["train_loss"] for record in expected], rel=1e-4
     )
 
 
